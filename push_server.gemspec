@@ -1,0 +1,31 @@
+# frozen_string_literal: true
+
+require_relative "lib/push_server/version"
+
+Gem::Specification.new do |spec|
+  spec.name = "push_server"
+  spec.version = PushServer::VERSION
+  spec.authors = ["The push_server developers"]
+  spec.summary = "A Rack web server with WebSocket and Server-Sent Events push built in, on a Rust core"
+  spec.description = <<~TEXT
+    An app is asked env['rack.upgrade?'] (:websocket or :sse) and answers by setting env['rack.upgrade'] to a
+    handler; from then on the server drives on_open, on_message, on_drained, on_shutdown and on_close. Streams
+    live in Rust: a push connection costs no Ruby thread, and a slow client costs nobody else anything.
+  TEXT
+  spec.license = "MIT"
+  spec.required_ruby_version = ">= 3.1"
+  spec.required_rubygems_version = ">= 3.3"
+  spec.metadata["rubygems_mfa_required"] = "true"
+
+  spec.files = Dir[
+    "Cargo.toml", "Cargo.lock", "src/**/*.rs", "ext/**/*.{rs,toml,rb}", "lib/**/*.{rb,js}", "exe/*", "sig/*.rbs",
+    "docs/**/*.md", "README.md", "CHANGELOG.md", "LICENSE"
+  ]
+  spec.bindir = "exe"
+  spec.executables = ["push_server"]
+  spec.require_paths = ["lib"]
+  spec.extensions = ["ext/push_server/extconf.rb"]
+
+  spec.add_dependency "rack", ">= 2.2", "< 4"
+  spec.add_dependency "rb_sys", "~> 0.9.87"
+end

@@ -1,0 +1,1 @@
+//! The Ruby-free core of push_server.
