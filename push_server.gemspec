@@ -17,10 +17,11 @@ Gem::Specification.new do |spec|
   spec.required_rubygems_version = ">= 3.3"
   spec.metadata["rubygems_mfa_required"] = "true"
 
-  spec.files = Dir[
-    "Cargo.toml", "Cargo.lock", "src/**/*.rs", "ext/**/*.{rs,toml,rb}", "lib/**/*.{rb,js}", "exe/*", "sig/*.rbs",
-    "docs/**/*.md", "README.md", "CHANGELOG.md", "LICENSE"
-  ]
+  spec.files = Dir.glob(
+    %w[Cargo.toml Cargo.lock src/**/*.rs ext/**/*.{rb,rs,toml} lib/**/*.{js,rb} exe/* sig/*.rbs
+       docs/**/*.md CHANGELOG.md LICENSE README.md],
+    base: __dir__
+  )
   spec.bindir = "exe"
   spec.executables = ["push_server"]
   spec.require_paths = ["lib"]

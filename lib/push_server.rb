@@ -8,3 +8,29 @@ begin
 rescue LoadError
   require "push_server/push_server"
 end
+
+require_relative "push_server/errors"
+require_relative "push_server/log"
+require_relative "push_server/callbacks"
+require_relative "push_server/spooled_input"
+require_relative "push_server/options"
+require_relative "push_server/launcher"
+require_relative "push_server/server"
+
+# A Rack server with WebSocket and Server-Sent Events push built in.
+module PushServer
+  # Serves a Rack app until it is stopped, and returns how that went. In the main thread, INT and TERM stop it: the first
+  # gracefully, the second at once.
+  #
+  # @example
+  #   PushServer.run(app, port: 3000, threads: 8)
+  # @param app [#call] a Rack app
+  # @param options [Hash] see Options
+  # @return [Boolean] true after a graceful stop, false after one at once
+  # @raise [OptionError, BindError]
+  def self.run(app, **options) = Launcher.new(app, options).run == :graceful
+end
+
+# A config.ru that requires this library means to be served by it, and plain `rackup` only asks these variables. It does
+# so after it has loaded the config.ru (Rackup 2 the first, Rack 2 the second). Whoever set one of them has chosen.
+ENV["RACKUP_HANDLER"] = ENV["RACK_HANDLER"] = "push_server" unless ENV["RACKUP_HANDLER"] || ENV["RACK_HANDLER"]

@@ -1,1 +1,28 @@
-//! The Ruby-free core of push_server.
+//! The Ruby-free core of push_server: reactor, HTTP, WebSocket, Server-Sent Events.
+//!
+//! Imports run one way: [`server`] → [`reactor`] → [`http`] → [`push`]; nothing lower names
+//! anything higher. [`limits`], [`timers`], [`shutdown`], [`tally`] and [`fork`] are the ground
+//! everything stands on.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`server`] | the front door: listeners in, `next()` for workers, drain and stop |
+//! | [`reactor`] | the thread that owns the sockets, and the queue of [`Job`]s it feeds |
+//! | [`http`] | HTTP/1.1 through hyper: guard, detection of upgrades, static files, responses |
+//! | [`push`] | clients, their mailboxes and outgoing queues, WebSocket and SSE on the wire |
+//! | [`limits`] | every bound and timeout, in one table |
+
+pub mod fork;
+pub mod http;
+pub mod limits;
+pub mod listener;
+pub mod push;
+pub mod reactor;
+pub mod server;
+pub mod shutdown;
+pub mod tally;
+pub mod timers;
+
+pub use limits::Limits;
+pub use reactor::{Job, Next};
+pub use server::{Server, Settings};

@@ -1,10 +1,66 @@
-//! The Ruby extension of push_server.
+//! The Ruby extension of push_server: everything that touches a Ruby VALUE.
+//!
+//! Ruby objects never leave this crate; the core knows clients and requests by number.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`gvl`] | leaving and re-entering Ruby's lock; the only place that does |
+//! | [`cell`] | state that only a holder of the lock touches |
+//! | [`reactor`] | `PushServer::Reactor`: settings, the worker loop, drain and stop |
+//! | [`request`] | one call of the app |
+//! | [`env`] | the Rack env |
+//! | [`input`] | `rack.input` |
+//! | [`response`] | `[status, headers, body]` |
+//! | [`callbacks`] | a client's events, as calls of its handler |
+//! | [`handler`] | which callbacks a handler has |
+//! | [`client`] | `PushServer::Client` |
+//! | [`registry`] | the clients that the garbage collector must keep |
+//! | [`settings`] | a Hash of settings |
+//! | [`logger`] | the core's log lines, on stderr |
 
-use magnus::{Error, Ruby};
+// The macro makes a function without a doc comment.
+#![allow(missing_docs)]
+
+mod callbacks;
+mod cell;
+mod client;
+mod env;
+mod gvl;
+mod handler;
+mod input;
+mod logger;
+mod reactor;
+mod registry;
+mod request;
+mod response;
+mod settings;
+
+use magnus::{Error, Module, RModule, Ruby, Value};
 
 /// Called by Ruby when the extension is required.
 #[magnus::init]
 fn init(ruby: &Ruby) -> Result<(), Error> {
-    ruby.define_module("PushServer")?;
-    Ok(())
+    let module = ruby.define_module("PushServer")?;
+    logger::init();
+    env::init(ruby)?;
+    client::init(ruby, module)?;
+    registry::init(ruby, module)?;
+    reactor::init(ruby, module)?;
+    callbacks::init(ruby, module)
+}
+
+/// The `PushServer` module.
+fn module(ruby: &Ruby) -> Result<RModule, Error> {
+    ruby.class_object().const_get("PushServer")
+}
+
+/// Logs an exception that nobody rescued: one line that says where, then class, message and
+/// backtrace. Never raises.
+fn log_exception(ruby: &Ruby, place: &str, exception: Value) {
+    use magnus::value::ReprValue;
+
+    let logged = module(ruby).and_then(|it| it.funcall::<_, _, Value>("log_exception", (place, exception)));
+    if let Err(error) = logged {
+        log::error!("{place}: {error}");
+    }
 }

@@ -1,0 +1,154 @@
+//! A client's events, as calls of its handler.
+
+use magnus::encoding::EncodingCapable;
+use magnus::typed_data::Obj;
+use magnus::value::ReprValue;
+use magnus::{Error, Module, Object, RModule, RString, Ruby, Value, function};
+use push_core::push::close::{CloseStatus, code};
+use push_core::push::{Event, Message, Turn};
+
+use crate::cell::GvlCell;
+use crate::client::Client;
+use crate::handler::{Handler, OnClose};
+use crate::registry;
+
+/// Events of one client in a row; then others get their turn.
+const EVENTS_PER_TURN: usize = 32;
+
+/// What `PushServer.around_callback` was given, if anything: a callable that runs a callback.
+static AROUND: GvlCell<Option<Value>> = GvlCell::new(None);
+
+pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
+    let callbacks = module.define_module("Callbacks")?;
+    callbacks.define_singleton_method("around=", function!(set_around, 1))?;
+    let _ = ruby;
+    Ok(())
+}
+
+fn set_around(ruby: &Ruby, around: Value) {
+    // Wrappers are set a few times in a process's life, if at all: none is ever let go.
+    ruby.gc_register_mark_object(around);
+    AROUND.set(ruby, Some(around).filter(|around| !around.is_nil()));
+}
+
+/// Runs a client's events. The error is what must end this thread.
+pub fn run(ruby: &Ruby, turn: &Turn) -> Result<(), Error> {
+    let Some(client) = registry::get(ruby, turn.client().id()) else { return Ok(()) };
+    for _ in 0..EVENTS_PER_TURN {
+        let Some(event) = turn.next_event() else { break };
+        dispatch(ruby, turn, client, event)?;
+    }
+    Ok(())
+}
+
+fn dispatch(ruby: &Ruby, turn: &Turn, client: Obj<Client>, event: Event) -> Result<(), Error> {
+    let handler = client.handler(ruby);
+    match event {
+        Event::Open => on_open(ruby, client, &handler),
+        Event::Message(message) if handler.on_message => {
+            let data = string_of(ruby, &message)?;
+            call(ruby, client, &handler, "on_message", &[client.as_value(), data.as_value()])
+        }
+        Event::Drained if handler.on_drained => call(ruby, client, &handler, "on_drained", &[client.as_value()]),
+        Event::Message(_) | Event::Drained => Ok(()),
+        Event::Shutdown => {
+            let called = if handler.on_shutdown {
+                call(ruby, client, &handler, "on_shutdown", &[client.as_value()])
+            } else {
+                Ok(())
+            };
+            turn.client().close(CloseStatus::new(code::GOING_AWAY, ""));
+            called
+        }
+        Event::Swap => swap(ruby, turn, client, &handler),
+        Event::Close => {
+            let status = turn.client().close_status();
+            let called = on_close(ruby, client, &handler, status);
+            forget(ruby, turn, client);
+            called
+        }
+        Event::Abandoned => {
+            forget(ruby, turn, client);
+            Ok(())
+        }
+    }
+}
+
+fn on_open(ruby: &Ruby, client: Obj<Client>, handler: &Handler) -> Result<(), Error> {
+    if handler.on_open { call(ruby, client, handler, "on_open", &[client.as_value()]) } else { Ok(()) }
+}
+
+fn on_close(ruby: &Ruby, client: Obj<Client>, handler: &Handler, status: Option<CloseStatus>) -> Result<(), Error> {
+    let client_alone = [client.as_value()];
+    match handler.on_close {
+        OnClose::Absent => Ok(()),
+        OnClose::Client => call(ruby, client, handler, "on_close", &client_alone),
+        OnClose::ClientCodeReason => {
+            let nil = ruby.qnil().as_value();
+            let (code, reason) = match status {
+                Some(status) => {
+                    (ruby.integer_from_u64(status.code.into()).as_value(), ruby.str_new(&status.reason).as_value())
+                }
+                None => (nil, nil),
+            };
+            call(ruby, client, handler, "on_close", &[client.as_value(), code, reason])
+        }
+    }
+}
+
+fn swap(ruby: &Ruby, turn: &Turn, client: Obj<Client>, old: &Handler) -> Result<(), Error> {
+    let Some(new) = client.take_next_handler(ruby) else { return Ok(()) };
+    let closed = on_close(ruby, client, old, None);
+    client.set_current_handler(ruby, new);
+    turn.client().set_interest(client.wanted(ruby));
+    closed?;
+    on_open(ruby, client, &new)
+}
+
+/// The last callback has run.
+fn forget(ruby: &Ruby, turn: &Turn, client: Obj<Client>) {
+    client.release(ruby);
+    registry::remove(ruby, turn.client().id());
+    turn.client().retire();
+}
+
+fn string_of(ruby: &Ruby, message: &Message) -> Result<RString, Error> {
+    match message {
+        Message::Text(bytes) => Ok(ruby.enc_str_new(bytes, ruby.utf8_encoding())),
+        Message::Binary(bytes) => {
+            let string = ruby.str_from_slice(bytes);
+            string.enc_associate(ruby.ascii8bit_encindex())?;
+            Ok(string)
+        }
+    }
+}
+
+/// Calls one callback. What it raises goes to `on_error`, or into the log; only what must end the
+/// thread comes back.
+fn call(ruby: &Ruby, client: Obj<Client>, handler: &Handler, event: &str, args: &[Value]) -> Result<(), Error> {
+    let Err(error) = invoke(ruby, client, handler, event, args) else { return Ok(()) };
+    let Some(exception) = error.value() else { return Err(error) };
+    if handler.on_error {
+        let Err(error) = invoke(ruby, client, handler, "on_error", &[client.as_value(), exception]) else {
+            return Ok(());
+        };
+        let Some(exception) = error.value() else { return Err(error) };
+        crate::log_exception(ruby, "on_error", exception);
+    } else {
+        crate::log_exception(ruby, event, exception);
+    }
+    Ok(())
+}
+
+fn invoke(ruby: &Ruby, client: Obj<Client>, handler: &Handler, event: &str, args: &[Value]) -> Result<(), Error> {
+    client.enter(ruby);
+    let result = match AROUND.get(ruby) {
+        None => handler.object.funcall_public::<_, _, Value>(event, args),
+        Some(around) => {
+            let call = (client, ruby.to_symbol(event), handler.object, ruby.ary_new_from_values(args));
+            around.funcall::<_, _, Value>("call", call)
+        }
+    };
+    client.leave(ruby);
+    result.map(|_| ())
+}

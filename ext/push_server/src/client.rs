@@ -1,0 +1,382 @@
+//! `PushServer::Client`: one push connection, as handlers see it.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use magnus::encoding::{Coderange, EncodingCapable};
+use magnus::gc::Marker;
+use magnus::rb_sys::AsRawValue;
+use magnus::scan_args::{get_kwargs, scan_args};
+use magnus::typed_data::Obj;
+use magnus::value::ReprValue;
+use magnus::{
+    Class, DataTypeFunctions, Error, Float, Integer, Module, RHash, RModule, RString, Ruby, Symbol, TypedData, Value,
+    method,
+};
+use push_core::push::close::CloseStatus;
+use push_core::push::sse::Fields;
+use push_core::push::{self, Interest, Protocol};
+
+use crate::cell::GvlCell;
+use crate::handler::Handler;
+use crate::settings::Own;
+
+/// The Ruby object. It may outlive its connection, in whatever the app keeps it.
+#[derive(TypedData)]
+#[magnus(class = "PushServer::Client", mark, free_immediately)]
+pub struct Client {
+    core: Arc<push::Client>,
+    sse_event: Option<String>,
+    values: GvlCell<Values>,
+}
+
+/// What the object holds of Ruby's.
+struct Values {
+    env: Option<RHash>,
+    handler: Handler,
+    /// Handlers that wait for their swap.
+    next: VecDeque<Handler>,
+    storage: Option<RHash>,
+    /// The thread that runs a callback of this client.
+    runner: Option<Value>,
+}
+
+impl DataTypeFunctions for Client {
+    fn mark(&self, marker: &Marker) {
+        self.values.while_marking(|values| {
+            if let Some(env) = values.env {
+                marker.mark(env);
+            }
+            if let Some(storage) = values.storage {
+                marker.mark(storage);
+            }
+            if let Some(runner) = values.runner {
+                marker.mark(runner);
+            }
+            marker.mark(values.handler.object);
+            for handler in &values.next {
+                marker.mark(handler.object);
+            }
+        });
+    }
+}
+
+pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
+    let class = module.define_class("Client", ruby.class_object())?;
+    class.undef_default_alloc_func();
+    class.define_method("write", method!(Client::write, -1))?;
+    class.define_method("pending", method!(Client::pending, 0))?;
+    class.define_method("close", method!(Client::close, -1))?;
+    class.define_method("open?", method!(Client::is_open, 0))?;
+    class.define_method("env", method!(Client::env, 0))?;
+    class.define_method("last_event_id", method!(Client::last_event_id, 0))?;
+    class.define_method("close_code", method!(Client::close_code, 0))?;
+    class.define_method("close_reason", method!(Client::close_reason, 0))?;
+    class.define_method("protocol", method!(Client::protocol, 0))?;
+    class.define_method("handler", method!(Client::handler_object, 0))?;
+    class.define_method("handler=", method!(Client::swap_handler, 1))?;
+    class.define_method("timeout", method!(Client::timeout, 0))?;
+    class.define_method("timeout=", method!(Client::set_timeout, 1))?;
+    class.define_method("[]", method!(Client::fetch, 1))?;
+    class.define_method("[]=", method!(Client::store, 2))?;
+    class.define_method("pubsub?", method!(Client::pubsub, 0))?;
+    class.define_method("inspect", method!(Client::inspect, 0))?;
+    class.define_method("to_s", method!(Client::inspect, 0))?;
+    Ok(())
+}
+
+/// What Ruby calls. The comments say what is special; `sig/push_server.rbs` and the
+/// documentation of the class say what each does.
+impl Client {
+    fn write(ruby: &Ruby, this: Obj<Self>, args: &[Value]) -> Result<bool, Error> {
+        // SAFETY: asks how the method at hand was called.
+        let keywords = unsafe { rb_sys::rb_keyword_given_p() } != 0;
+        let (data, options) = match (args, keywords) {
+            ([data], false) => (*data, None),
+            ([data, options], true) => (*data, RHash::from_value(*options)),
+            _ => {
+                let given = args.len() - usize::from(keywords).min(args.len());
+                let message = format!("wrong number of arguments (given {given}, expected 1)");
+                return Err(Error::new(ruby.exception_arg_error(), message));
+            }
+        };
+        let data = RString::from_value(data).ok_or_else(|| {
+            let message = format!("client.write takes a String, not {}: use to_s or to_json", data.class());
+            Error::new(ruby.exception_type_error(), message)
+        })?;
+        match this.core.protocol() {
+            Protocol::WebSocket => {
+                let text = is_text(ruby, data)?;
+                // SAFETY: nothing calls into Ruby while the slice is read.
+                Ok(this.core.write_message(text, unsafe { data.as_slice() }))
+            }
+            Protocol::Sse => this.write_event(ruby, data, options),
+        }
+    }
+
+    fn write_event(&self, ruby: &Ruby, data: RString, options: Option<RHash>) -> Result<bool, Error> {
+        let argument_error = |message: String| Error::new(ruby.exception_arg_error(), message);
+        let binary = !is_text(ruby, data)?;
+        let given = match options {
+            None => EventOptions::default(),
+            Some(options) => EventOptions::parse(ruby, options)?,
+        };
+        let event = match &given.event {
+            None => self.sse_event.as_deref(),
+            Some(event) => event.as_deref(),
+        };
+        let fields = Fields { event, id: given.id.as_deref(), retry: given.retry };
+        fields.check().map_err(|error| argument_error(error.to_string()))?;
+        // SAFETY: nothing calls into Ruby while the slice is read.
+        let bytes = unsafe { data.as_slice() };
+        if binary && std::str::from_utf8(bytes).is_err() {
+            return Err(argument_error("an event stream is text: the bytes are not valid UTF-8".to_owned()));
+        }
+        Ok(self.core.write_event(fields, bytes))
+    }
+
+    fn pending(&self) -> i64 {
+        self.core.pending().map_or(-1, |pending| pending as i64)
+    }
+
+    fn close(ruby: &Ruby, this: Obj<Self>, args: &[Value]) -> Result<(), Error> {
+        let args = scan_args::<(), (Option<Option<i64>>, Option<Option<RString>>), (), (), (), ()>(args)?;
+        let (code, reason) = args.optional;
+        let argument_error = |message: String| Error::new(ruby.exception_arg_error(), message);
+        let reason = match reason.flatten() {
+            None => String::new(),
+            Some(reason) => {
+                reason.to_string().map_err(|_| argument_error("a close reason must be valid UTF-8".to_owned()))?
+            }
+        };
+        let status = CloseStatus::checked(code.flatten().unwrap_or(1000), &reason)
+            .map_err(|error| argument_error(error.to_string()))?;
+        this.core.close(status);
+        Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        self.core.is_open()
+    }
+
+    fn env(ruby: &Ruby, this: Obj<Self>) -> Option<RHash> {
+        this.values.with(ruby, |values| values.env)
+    }
+
+    fn last_event_id(ruby: &Ruby, this: Obj<Self>) -> Option<Value> {
+        Self::env(ruby, this)?.get(ruby.str_new("HTTP_LAST_EVENT_ID"))
+    }
+
+    fn close_code(&self) -> Option<u16> {
+        self.core.close_status().map(|status| status.code)
+    }
+
+    fn close_reason(&self) -> Option<String> {
+        self.core.close_status().map(|status| status.reason)
+    }
+
+    fn protocol(ruby: &Ruby, this: Obj<Self>) -> Symbol {
+        ruby.to_symbol(protocol_name(this.core.protocol()))
+    }
+
+    fn handler_object(ruby: &Ruby, this: Obj<Self>) -> Value {
+        this.values.with(ruby, |values| values.handler.object)
+    }
+
+    fn swap_handler(ruby: &Ruby, this: Obj<Self>, object: Value) -> Result<(), Error> {
+        let handler = Handler::attach(ruby, object)?;
+        let thread: Value = ruby.thread_current().as_value();
+        let within = this.values.with(ruby, |values| {
+            // Within a callback the last assignment counts; elsewhere they take turns.
+            let within = values.runner.is_some_and(|runner| runner.as_raw() == thread.as_raw());
+            if within {
+                values.next.push_front(handler)
+            } else {
+                values.next.push_back(handler)
+            }
+            within
+        });
+        this.core.swap_handler(within, handler.interest());
+        Ok(())
+    }
+
+    fn timeout(ruby: &Ruby, this: Obj<Self>) -> Value {
+        match this.core.interval() {
+            None => ruby.qnil().as_value(),
+            Some(interval) if interval.subsec_nanos() == 0 => ruby.integer_from_u64(interval.as_secs()).as_value(),
+            Some(interval) => ruby.float_from_f64(interval.as_secs_f64()).as_value(),
+        }
+    }
+
+    fn set_timeout(ruby: &Ruby, this: Obj<Self>, seconds: Value) -> Result<(), Error> {
+        let interval = if seconds.is_nil() {
+            None
+        } else {
+            let number = match (Integer::from_value(seconds), Float::from_value(seconds)) {
+                (Some(integer), _) => integer.to_i64()? as f64,
+                (_, Some(float)) => float.to_f64(),
+                (None, None) => {
+                    let message = format!("timeout must be a number of seconds or nil, not {}", seconds.class());
+                    return Err(Error::new(ruby.exception_type_error(), message));
+                }
+            };
+            // An hour is more than any proxy waits; it keeps the arithmetic far from its ends.
+            let valid = number.is_finite() && number > 0.0;
+            if !valid {
+                let message = format!("timeout must be more than 0 seconds, not {}", seconds.inspect());
+                return Err(Error::new(ruby.exception_arg_error(), message));
+            }
+            Some(Duration::from_secs_f64(number.clamp(0.001, 1e9)))
+        };
+        this.core.set_interval(interval);
+        Ok(())
+    }
+
+    fn fetch(ruby: &Ruby, this: Obj<Self>, key: Value) -> Option<Value> {
+        this.values.with(ruby, |values| values.storage)?.get(key)
+    }
+
+    fn store(ruby: &Ruby, this: Obj<Self>, key: Value, value: Value) -> Result<Value, Error> {
+        let storage = match this.values.with(ruby, |values| values.storage) {
+            Some(storage) => storage,
+            None => {
+                let fresh = ruby.hash_new();
+                this.values.with(ruby, |values| *values.storage.get_or_insert(fresh))
+            }
+        };
+        storage.aset(key, value)?;
+        Ok(value)
+    }
+
+    fn pubsub(&self) -> bool {
+        false
+    }
+
+    fn inspect(&self) -> String {
+        let state = match (self.core.is_open(), self.core.pending()) {
+            (true, _) => "open",
+            (false, Some(_)) => "closing",
+            (false, None) => "closed",
+        };
+        format!("#<PushServer::Client {} {} {state}>", protocol_name(self.core.protocol()), self.core.remote())
+    }
+}
+
+fn protocol_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::WebSocket => "websocket",
+        Protocol::Sse => "sse",
+    }
+}
+
+/// What the callbacks need.
+impl Client {
+    pub fn wrap(ruby: &Ruby, core: Arc<push::Client>, own: &Own, env: RHash, handler: Handler) -> Obj<Self> {
+        let values = Values { env: Some(env), handler, next: VecDeque::new(), storage: None, runner: None };
+        ruby.obj_wrap(Client { core, sse_event: own.sse_event.clone(), values: GvlCell::new(values) })
+    }
+
+    pub fn handler(&self, ruby: &Ruby) -> Handler {
+        self.values.with(ruby, |values| values.handler)
+    }
+
+    pub fn take_next_handler(&self, ruby: &Ruby) -> Option<Handler> {
+        self.values.with(ruby, |values| values.next.pop_front())
+    }
+
+    pub fn set_current_handler(&self, ruby: &Ruby, handler: Handler) {
+        self.values.with(ruby, |values| values.handler = handler);
+    }
+
+    /// What the handler in charge and those that wait want to hear about.
+    pub fn wanted(&self, ruby: &Ruby) -> Interest {
+        self.values.with(ruby, |values| {
+            let waiting = values.next.iter().map(Handler::interest);
+            waiting.fold(values.handler.interest(), Interest::union)
+        })
+    }
+
+    /// The current thread begins a callback of this client.
+    pub fn enter(&self, ruby: &Ruby) {
+        let thread = ruby.thread_current().as_value();
+        self.values.with(ruby, |values| values.runner = Some(thread));
+    }
+
+    /// The callback has ended.
+    pub fn leave(&self, ruby: &Ruby) {
+        self.values.with(ruby, |values| values.runner = None);
+    }
+
+    /// The last callback has run: an app that keeps the object need not keep the request.
+    pub fn release(&self, ruby: &Ruby) {
+        self.values.with(ruby, |values| values.env = None);
+    }
+}
+
+/// Whether `data` goes out as text; an error if it can neither be text nor bytes.
+fn is_text(ruby: &Ruby, data: RString) -> Result<bool, Error> {
+    let encoding = data.enc_get();
+    if encoding == ruby.ascii8bit_encindex() {
+        return Ok(false);
+    }
+    let name = || magnus::encoding::RbEncoding::from(encoding).name().to_string();
+    if encoding != ruby.utf8_encindex() && encoding != ruby.usascii_encindex() {
+        let message = format!("client.write takes UTF-8 text or ASCII-8BIT bytes, not {}: use encode or b", name());
+        return Err(Error::new(ruby.exception_arg_error(), message));
+    }
+    if data.enc_coderange_scan() == Coderange::Broken {
+        let message = format!("the String is not valid {}: use scrub, or b to send bytes", name());
+        return Err(Error::new(ruby.exception_arg_error(), message));
+    }
+    Ok(true)
+}
+
+/// `event:`, `id:` and `retry:` of a write.
+#[derive(Default)]
+struct EventOptions {
+    /// `None`: not given. `Some(None)`: nameless.
+    event: Option<Option<String>>,
+    id: Option<String>,
+    retry: Option<u64>,
+}
+
+impl EventOptions {
+    fn parse(ruby: &Ruby, options: RHash) -> Result<Self, Error> {
+        type Given = (Option<Value>, Option<Value>, Option<Value>);
+        let (event, id, retry) = get_kwargs::<_, (), Given, ()>(options, &[], &["event", "id", "retry"])?.optional;
+        Ok(EventOptions {
+            event: event.map(|event| field(ruby, "event", event)).transpose()?,
+            id: id.map(|id| field(ruby, "id", id)).transpose()?.flatten(),
+            retry: retry.filter(|retry| !retry.is_nil()).map(|retry| milliseconds(ruby, retry)).transpose()?,
+        })
+    }
+}
+
+/// A field of an event: nil, or text.
+fn field(ruby: &Ruby, name: &str, value: Value) -> Result<Option<String>, Error> {
+    if value.is_nil() {
+        return Ok(None);
+    }
+    let text: Cow<'_, str> = if let Some(symbol) = Symbol::from_value(value) {
+        symbol.name()?.into_owned().into()
+    } else if let Some(integer) = Integer::from_value(value) {
+        integer.to_string().into()
+    } else if let Some(string) = RString::from_value(value) {
+        let invalid = |_| Error::new(ruby.exception_arg_error(), format!("{name}: must be valid UTF-8"));
+        string.to_string().map_err(invalid)?.into()
+    } else {
+        let message = format!("{name}: must be a String or nil, not {}", value.class());
+        return Err(Error::new(ruby.exception_type_error(), message));
+    };
+    Ok(Some(text.into_owned()))
+}
+
+fn milliseconds(ruby: &Ruby, value: Value) -> Result<u64, Error> {
+    let number = Integer::from_value(value).and_then(|integer| integer.to_u64().ok());
+    number.ok_or_else(|| {
+        let message = format!("retry: must be Integer milliseconds, 0 or more, not {}", value.inspect());
+        Error::new(ruby.exception_arg_error(), message)
+    })
+}

@@ -1,0 +1,68 @@
+//! Leaving and re-entering Ruby's global lock.
+
+use std::ffi::{c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr;
+
+use magnus::rb_sys::protect;
+use magnus::{Error, Ruby};
+use rb_sys::{Qnil, RB_NOGVL_INTR_FAIL, rb_nogvl, rb_thread_check_ints};
+
+struct Call<F, R> {
+    work: Option<F>,
+    result: Option<std::thread::Result<R>>,
+}
+
+unsafe extern "C" fn enter<F: FnOnce() -> R, R>(data: *mut c_void) -> *mut c_void {
+    // SAFETY: `without_gvl` passes a `Call` that outlives the call.
+    let call = unsafe { &mut *data.cast::<Call<F, R>>() };
+    if let Some(work) = call.work.take() {
+        // A panic must not unwind through Ruby's frames.
+        call.result = Some(catch_unwind(AssertUnwindSafe(work)));
+    }
+    ptr::null_mut()
+}
+
+unsafe extern "C" fn interrupt<U: Fn()>(data: *mut c_void) {
+    // SAFETY: `without_gvl` passes a closure that outlives the call.
+    let unblock = unsafe { &*data.cast::<U>() };
+    // Ruby may call this from its timer thread: a panic must not unwind there either.
+    let _ = catch_unwind(AssertUnwindSafe(unblock));
+}
+
+/// Runs `work` without Ruby's lock; other Ruby threads run meanwhile. `work` must not touch Ruby.
+///
+/// `unblock` is called, from any thread and maybe with Ruby's internal locks held, when Ruby
+/// wants this thread back (a signal, `Thread#kill`, the end of the process); it must make `work`
+/// return soon. Afterwards the caller must [`check_interrupts`].
+///
+/// `None` if something was pending already, so that `work` was not begun.
+pub fn without_gvl<R>(_locked: &Ruby, work: impl FnOnce() -> R, unblock: impl Fn()) -> Option<R> {
+    fn run<F: FnOnce() -> R, R, U: Fn()>(call: &mut Call<F, R>, unblock: &U) {
+        // SAFETY: both pointers live until `rb_nogvl` returns. The flag keeps Ruby from raising
+        // in here, which would jump over our frames.
+        unsafe {
+            rb_nogvl(
+                Some(enter::<F, R>),
+                ptr::from_mut(call).cast(),
+                Some(interrupt::<U>),
+                ptr::from_ref(unblock).cast_mut().cast(),
+                RB_NOGVL_INTR_FAIL as c_int,
+            );
+        }
+    }
+    let mut call = Call { work: Some(work), result: None };
+    run(&mut call, &unblock);
+    call.result.map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))
+}
+
+/// Lets Ruby do what it wants this thread for: run signal handlers, switch threads, raise, or end
+/// the thread. The error must be returned to Ruby.
+pub fn check_interrupts(_locked: &Ruby) -> Result<(), Error> {
+    protect(|| {
+        // SAFETY: called with the lock, and protected: a raise comes back as an error.
+        unsafe { rb_thread_check_ints() };
+        Qnil.into()
+    })
+    .map(|_| ())
+}

@@ -1,0 +1,70 @@
+//! Which callbacks a handler has: asked once, when it is attached.
+
+use magnus::value::ReprValue;
+use magnus::{Error, RArray, Ruby, Symbol, Value};
+use push_core::push::Interest;
+
+/// A handler and what it responds to.
+#[derive(Clone, Copy)]
+pub struct Handler {
+    pub object: Value,
+    pub on_open: bool,
+    pub on_message: bool,
+    pub on_drained: bool,
+    pub on_shutdown: bool,
+    pub on_close: OnClose,
+    pub on_error: bool,
+}
+
+/// How `on_close` is to be called.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum OnClose {
+    Absent,
+    /// With the client.
+    Client,
+    /// With the client, the code and the reason.
+    ClientCodeReason,
+}
+
+impl Handler {
+    /// Asks `object` what it responds to.
+    pub fn attach(ruby: &Ruby, object: Value) -> Result<Self, Error> {
+        let responds = |name: &str| object.respond_to(name, false);
+        let on_close = match responds("on_close")? {
+            false => OnClose::Absent,
+            true if names_three_parameters(ruby, object) => OnClose::ClientCodeReason,
+            true => OnClose::Client,
+        };
+        Ok(Handler {
+            object,
+            on_open: responds("on_open")?,
+            on_message: responds("on_message")?,
+            on_drained: responds("on_drained")?,
+            on_shutdown: responds("on_shutdown")?,
+            on_close,
+            on_error: responds("on_error")?,
+        })
+    }
+
+    /// What the core should report.
+    pub fn interest(&self) -> Interest {
+        Interest { message: self.on_message, drained: self.on_drained }
+    }
+}
+
+/// Only parameters that have a name of their own count: a splat or a delegator takes anything,
+/// and what is behind it may not.
+fn names_three_parameters(ruby: &Ruby, object: Value) -> bool {
+    let named = || -> Result<usize, Error> {
+        let method: Value = object.funcall("method", (ruby.to_symbol("on_close"),))?;
+        let parameters: RArray = method.funcall("parameters", ())?;
+        let mut count = 0;
+        for index in 0..parameters.len() {
+            let kind: Symbol = parameters.entry::<RArray>(index as isize)?.entry(0)?;
+            count += usize::from(matches!(&*kind.name()?, "req" | "opt"));
+        }
+        Ok(count)
+    };
+    // An object without `method` (a BasicObject) or with one of its own.
+    named().is_ok_and(|count| count >= 3)
+}

@@ -1,0 +1,168 @@
+//! `PushServer::Reactor`: the native server, as `PushServer::Launcher` runs it.
+
+use std::os::fd::BorrowedFd;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded};
+use log::LevelFilter;
+use magnus::gc::Marker;
+use magnus::typed_data::Obj;
+use magnus::{
+    Class, DataTypeFunctions, Error, Module, Object, RHash, RModule, Ruby, TypedData, Value, function, method,
+};
+use push_core::push::Turn;
+use push_core::tally::Waited;
+use push_core::{Job, Next, Server};
+
+use crate::cell::GvlCell;
+use crate::gvl::{check_interrupts, without_gvl};
+use crate::settings::{self, Own};
+use crate::{callbacks, request};
+
+/// The Ruby object: a server, its app, and the env templates of its listeners.
+#[derive(TypedData)]
+#[magnus(class = "PushServer::Reactor", mark, free_immediately)]
+struct Reactor {
+    server: Server,
+    own: Own,
+    app: Value,
+    templates: GvlCell<Vec<RHash>>,
+}
+
+// SAFETY: the VALUEs in here are only used with the lock held, by methods that Ruby calls.
+unsafe impl Send for Reactor {}
+// SAFETY: as above.
+unsafe impl Sync for Reactor {}
+
+impl DataTypeFunctions for Reactor {
+    fn mark(&self, marker: &Marker) {
+        marker.mark(self.app);
+        self.templates.while_marking(|templates| {
+            for template in templates {
+                marker.mark(*template);
+            }
+        });
+    }
+}
+
+pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
+    let class = module.define_class("Reactor", ruby.class_object())?;
+    class.undef_default_alloc_func();
+    class.const_set("LIMITS", settings::table(ruby)?)?;
+    class.define_singleton_method("new", function!(Reactor::new, 2))?;
+    class.define_singleton_method("log_level=", function!(set_log_level, 1))?;
+    class.define_method("listen", method!(Reactor::listen, 2))?;
+    class.define_method("start", method!(Reactor::start, 0))?;
+    class.define_method("work", method!(Reactor::work, 0))?;
+    class.define_method("drain", method!(Reactor::drain, 1))?;
+    class.define_method("stop", method!(Reactor::stop, 0))?;
+    Ok(())
+}
+
+fn set_log_level(ruby: &Ruby, level: String) -> Result<(), Error> {
+    let level = LevelFilter::from_str(&level).map_err(|_| {
+        let message = format!("log level can be debug, info, warn or error, not {level}");
+        Error::new(ruby.exception_arg_error(), message)
+    })?;
+    log::set_max_level(level);
+    Ok(())
+}
+
+/// A channel by which Ruby gets a thread back that blocks in the core.
+struct Interrupt {
+    sender: crossbeam_channel::Sender<()>,
+    receiver: Receiver<()>,
+}
+
+impl Interrupt {
+    fn new() -> Self {
+        let (sender, receiver) = bounded(1);
+        Interrupt { sender, receiver }
+    }
+
+    fn send(&self) {
+        // Full: it is interrupted already.
+        let _ = self.sender.try_send(());
+    }
+}
+
+impl Reactor {
+    fn new(ruby: &Ruby, app: Value, hash: RHash) -> Result<Obj<Self>, Error> {
+        let (settings, own) = settings::parse(ruby, hash)?;
+        let server =
+            Server::new(settings).map_err(|error| Error::new(ruby.exception_arg_error(), error.to_string()))?;
+        Ok(ruby.obj_wrap(Reactor { server, own, app, templates: GvlCell::default() }))
+    }
+
+    fn listen(ruby: &Ruby, this: Obj<Self>, descriptor: i32, template: RHash) -> Result<(), Error> {
+        let io_error = |error: std::io::Error| Error::new(ruby.exception_io_error(), error.to_string());
+        if descriptor < 0 {
+            return Err(Error::new(ruby.exception_arg_error(), "not a file descriptor"));
+        }
+        // SAFETY: borrowed for this call; the IO it belongs to is open while Ruby is in it.
+        let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
+        let socket = socket.try_clone_to_owned().map_err(io_error)?;
+        this.server.listen(socket).map_err(io_error)?;
+        this.templates.with(ruby, |templates| templates.push(template));
+        Ok(())
+    }
+
+    fn start(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
+        this.server
+            .start()
+            .map_err(|error| Error::new(ruby.exception_runtime_error(), format!("cannot start the reactor: {error}")))
+    }
+
+    /// Runs jobs until the server stops. Many jobs under one hold of the lock, but only the one
+    /// that runs is taken: what has not begun is free for any worker.
+    fn work(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
+        let interrupt = Interrupt::new();
+        let templates = this.templates.with(ruby, |templates| templates.clone());
+        let context = request::Context { app: this.app, templates: &templates, own: &this.own };
+        loop {
+            while let Some(job) = this.server.try_next() {
+                run(ruby, &context, job)?;
+            }
+            match without_gvl(ruby, || this.server.next(&interrupt.receiver), || interrupt.send()) {
+                Some(Next::Job(job)) => run(ruby, &context, job)?,
+                Some(Next::Interrupted) | None => check_interrupts(ruby)?,
+                Some(Next::Stopped) => return Ok(()),
+            }
+        }
+    }
+
+    fn drain(ruby: &Ruby, this: Obj<Self>, seconds: f64) -> Result<bool, Error> {
+        if this.server.forked() {
+            return Ok(true);
+        }
+        let interrupt = Interrupt::new();
+        let deadline = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
+        loop {
+            let waited = without_gvl(ruby, || this.server.drain(deadline, &interrupt.receiver), || interrupt.send());
+            match waited {
+                Some(Waited::Finished) => return Ok(true),
+                Some(Waited::TimedOut) => return Ok(false),
+                Some(Waited::Interrupted) | None => check_interrupts(ruby)?,
+            }
+        }
+    }
+
+    fn stop(ruby: &Ruby, this: Obj<Self>) {
+        if !this.server.forked() {
+            // The reactor's thread ends by itself at once: nothing to interrupt. Pending
+            // interrupts must not prevent it either.
+            let stopped = without_gvl(ruby, || this.server.stop(), || {});
+            if stopped.is_none() {
+                this.server.stop();
+            }
+        }
+    }
+}
+
+fn run(ruby: &Ruby, context: &request::Context<'_>, job: Job) -> Result<(), Error> {
+    match job {
+        Job::Request(request, _mark) => request::serve(ruby, context, *request),
+        Job::Callbacks(client) => callbacks::run(ruby, &Turn::begin(client)),
+    }
+}

@@ -1,0 +1,79 @@
+//! A Hash of settings, as `PushServer::Options#settings` makes it.
+
+use std::path::PathBuf;
+
+use magnus::value::ReprValue;
+use magnus::{Error, RArray, RHash, Ruby, Symbol, TryConvert, Value};
+use push_core::limits::Unit;
+use push_core::push::SlowPolicy;
+use push_core::{Limits, Settings};
+
+/// What this crate itself must know of the settings.
+#[derive(Debug, Clone, Default)]
+pub struct Own {
+    /// The event name of a plain `write` over SSE.
+    pub sse_event: Option<String>,
+}
+
+fn bad(ruby: &Ruby, message: impl std::fmt::Display) -> Error {
+    Error::new(ruby.exception_arg_error(), message.to_string())
+}
+
+fn fetch<T: TryConvert>(ruby: &Ruby, hash: RHash, name: &str) -> Result<Option<T>, Error> {
+    match hash.get(ruby.to_symbol(name)) {
+        Some(value) if !value.is_nil() => {
+            T::try_convert(value).map(Some).map_err(|_| bad(ruby, format_args!("{name} cannot be {}", value.inspect())))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Parses `hash`; what is missing has its default.
+pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
+    let mut limits = Limits::default();
+    for row in Limits::table() {
+        // A missing key is the default; nil is off.
+        if let Some(value) = hash.get(ruby.to_symbol(row.name)) {
+            let number = if value.is_nil() { None } else { fetch::<f64>(ruby, hash, row.name)? };
+            limits.set(row.name, number).map_err(|error| bad(ruby, error))?;
+        }
+    }
+    let slow_policy = match fetch::<Symbol>(ruby, hash, "slow_client")?.map(|policy| policy.name().map(String::from)) {
+        None => SlowPolicy::Close,
+        Some(policy) => match policy?.as_str() {
+            "close" => SlowPolicy::Close,
+            "reject" => SlowPolicy::Reject,
+            other => return Err(bad(ruby, format_args!("slow_client can be :close or :reject, not {other}"))),
+        },
+    };
+    let allowed_origins = match fetch::<RArray>(ruby, hash, "allowed_origins")? {
+        Some(origins) => origins.to_vec::<String>()?,
+        None => Vec::new(),
+    };
+    let public_dir = fetch::<String>(ruby, hash, "public_dir")?.map(PathBuf::from);
+    let own = Own { sse_event: fetch::<String>(ruby, hash, "sse_event")?.filter(|name| !name.is_empty()) };
+    Ok((Settings { limits, slow_policy, allowed_origins, public_dir }, own))
+}
+
+/// The table of limits, for Ruby: a frozen Array of frozen Hashes.
+pub fn table(ruby: &Ruby) -> Result<RArray, Error> {
+    let table = ruby.ary_new();
+    for row in Limits::table() {
+        let hash = ruby.hash_new();
+        hash.aset(ruby.to_symbol("name"), ruby.to_symbol(row.name))?;
+        let default: Value = match (row.default, row.unit) {
+            (None, _) => ruby.qnil().as_value(),
+            (Some(seconds), Unit::Seconds) if seconds.fract() != 0.0 => ruby.float_from_f64(seconds).as_value(),
+            (Some(number), _) => ruby.integer_from_i64(number as i64).as_value(),
+        };
+        hash.aset(ruby.to_symbol("default"), default)?;
+        hash.aset(ruby.to_symbol("unit"), ruby.to_symbol(row.unit.name()))?;
+        let doc = ruby.str_new(row.doc);
+        doc.freeze();
+        hash.aset(ruby.to_symbol("doc"), doc)?;
+        hash.freeze();
+        table.push(hash)?;
+    }
+    table.freeze();
+    Ok(table)
+}

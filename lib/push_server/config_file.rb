@@ -1,0 +1,74 @@
+# frozen_string_literal: true
+
+require "rack"
+require "rack/builder"
+require_relative "errors"
+
+module PushServer
+  # A config.ru (or a .rb that defines the constant its name stands for), made into an app by Rack's own builder.
+  class ConfigFile
+    # The line of rackup options Rack 2 reads, with a warning, and Rack 3 refuses.
+    OPTIONS_LINE = /^#\\.*/
+    private_constant :OPTIONS_LINE
+
+    # @param path [String, nil] a file, or a folder with a config.ru; nil: the current folder
+    # @raise [ConfigError] if it is not there
+    def initialize(path = nil)
+      @path = path || "config.ru"
+      @path = File.join(@path, "config.ru") if File.directory?(@path)
+      return if File.file?(@path)
+
+      cure = path ? "name one that is there" : "name one (push_server PATH), or go to the folder it is in"
+      raise ConfigError, "there is no #{path ? @path : "config.ru in #{Dir.pwd}"}: #{cure}"
+    end
+
+    # @return [#call] the app
+    # @raise [ConfigError] if the file raises: one line with the place, the message and the class
+    def load
+      app = build
+      # Rack 2.2 returns the options as well.
+      app = app.first if app.is_a?(Array)
+      raise ConfigError, "#{@path}: what it runs has no method call: #{app.inspect[0, 60]}" unless app.respond_to?(:call)
+
+      app
+    rescue SyntaxError => e
+      raise ConfigError, syntax_error(e)
+    rescue StandardError, ScriptError, SystemStackError => e
+      raise if e.is_a?(ConfigError)
+
+      raise ConfigError, "#{place(e)}: #{one_line(e.message)} (#{e.class})"
+    end
+
+    private
+
+    def build
+      path = File.expand_path(@path)
+      source = File.read(path).delete_prefix("\uFEFF")
+      return ::Rack::Builder.parse_file(path) unless path.end_with?(".ru") && source.match?(OPTIONS_LINE)
+
+      # What parse_file does, but for the options; lines keep their numbers.
+      source = source.sub(OPTIONS_LINE, "#").sub(/^__END__\n.*\Z/m, "")
+      ::Rack::Builder.new_from_string(source, path)
+    end
+
+    # Where it was raised, by the user's own lights: the first frame in the folder of the config file.
+    def place(error)
+      folder = File.join(File.dirname(File.expand_path(@path)), "")
+      frame = error.backtrace&.find { |line| line.start_with?(folder) && !line.include?("/gems/") }
+      frame ? shorten(frame[/\A.*?:\d+/]) : @path
+    end
+
+    # "file:3: syntax error, unexpected …", whichever parser wrote it.
+    def syntax_error(error)
+      first, *rest = error.message.lines.map(&:strip).reject(&:empty?)
+      # Prism's first line only says that there are errors; each follows under a row of carets.
+      detail = rest.filter_map { |line| line[/\^~*\s+(.*)/, 1] }.first if first.match?(/errors? found\z/)
+      at = first[/\A.*?:\d+/]
+      "#{at ? shorten(at) : @path}: #{one_line(detail || first.delete_prefix("#{at}:"))} (#{error.class})"
+    end
+
+    def shorten(path) = path.delete_prefix(File.join(Dir.pwd, ""))
+
+    def one_line(message) = message.to_s.split("\n").map(&:strip).reject(&:empty?).first.to_s
+  end
+end

@@ -1,0 +1,37 @@
+# frozen_string_literal: true
+
+require "rack/version"
+require "uri" # Rack::Lint of Rack 2.2 judges hosts with it, and takes any for wrong if nobody has loaded it
+require_relative "version"
+
+module PushServer
+  # The part of a Rack env that does not depend on the request. Each request's env starts as a copy of its listener's
+  # template; Rack::Lint of Rack 2.2 and 3 says what must be in it.
+  module EnvTemplate
+    # Rack 3.1 has no protocol version any more; the last one was 1.3.
+    RACK_VERSION = (defined?(::Rack::VERSION) ? ::Rack::VERSION : [1, 3]).dup.freeze
+    SOFTWARE = "push_server/#{VERSION}".freeze
+
+    module_function
+
+    # @param listener [Binder::Listener]
+    # @param threads [Integer] how many threads may be in the app at once
+    # @return [Hash{String => Object}] frozen
+    def for(listener, threads:)
+      {
+        "SCRIPT_NAME" => "",
+        # On "every address" there is no one name; a request that has a Host does not need it.
+        "SERVER_NAME" => %w[0.0.0.0 ::].include?(listener.address) ? "localhost" : listener.name,
+        "SERVER_PORT" => listener.port.to_s.freeze,
+        "SERVER_SOFTWARE" => SOFTWARE,
+        "rack.version" => RACK_VERSION,
+        "rack.url_scheme" => "http",
+        "rack.errors" => $stderr,
+        "rack.multithread" => threads > 1,
+        "rack.multiprocess" => false,
+        "rack.run_once" => false,
+        "rack.hijack?" => false
+      }.freeze
+    end
+  end
+end

@@ -1,0 +1,206 @@
+# frozen_string_literal: true
+
+require "rack/version"
+require_relative "options"
+require_relative "binder"
+require_relative "env_template"
+require_relative "self_pipe"
+require_relative "signals"
+require_relative "worker_pool"
+
+module PushServer
+  # Runs one server in this process: sockets, reactor, worker threads, and their end. Serves once.
+  #
+  # Whoever wants something of a running server leaves a note in a pipe ({#stop}, {#stop_now}, a signal, a worker that
+  # ended); one thread reads the notes and acts on them, so nothing here needs a lock.
+  #
+  # In a process forked from the one that started it, every method does nothing.
+  class Launcher
+    # What a worker may take to come back once the reactor has stopped, before it is killed.
+    GRACE = { graceful: 1, forced: 0 }.freeze
+    STOP = "s"
+    STOP_NOW = "n"
+    SIGNAL = "!"
+    DRAINED = "d"
+    WORKER_ENDED = "w"
+    private_constant :GRACE, :STOP, :STOP_NOW, :SIGNAL, :DRAINED, :WORKER_ENDED
+
+    # @return [Options]
+    attr_reader :options
+    # @return [Array<String>] where the server is found, real ports; empty before {#start}
+    attr_reader :urls
+    # @return [:graceful, :forced, nil] how it ended: by itself, or cut by {#stop_now}; nil before
+    attr_reader :ending
+
+    # @param app [#call] a Rack app
+    # @param options [Options, Hash] see Options
+    # @param out [IO] for the start-up lines
+    # @raise [OptionError]
+    def initialize(app, options = {}, out: $stdout)
+      raise OptionError, "the app has no method call, as a Rack app must: #{app.inspect[0, 60]}" unless app.respond_to?(:call)
+
+      @app = app
+      @options = options.is_a?(Options) ? options : Options.new(options)
+      @binder = Binder.new(@options.binds, port: @options[:port])
+      @out = out
+      @urls = [].freeze
+      @notes = SelfPipe.new
+      @pid = Process.pid
+    end
+
+    # Starts to serve and returns.
+    # @return [self]
+    # @raise [BindError, OptionError] and then nothing is left open
+    def start
+      raise Error, "this server has been started already: make another" if @control
+
+      PushServer.log_level = @options[:log_level]
+      open
+      @workers = WorkerPool.new(@reactor, @options[:threads]) { @notes.notify(WORKER_ENDED) }
+      @control = Thread.new { control }
+      @control.name = "push_server control"
+      announce
+      self
+    rescue ThreadError => e
+      raise Error, "cannot start #{@options[:threads]} threads: #{e.message}. Lower --threads, or raise the system's limit"
+    ensure
+      @reactor&.stop unless @control
+    end
+
+    # Starts, serves until {#stop}, or until INT or TERM: the first stops gracefully, the second at once. The signals
+    # are ours only when this is the main thread, since a server on another thread does not own the process.
+    # @return [:graceful, :forced] as {#ending}
+    # @raise [BindError, OptionError]
+    def run
+      signals = Signals.new { signal } if Thread.current == Thread.main
+      start
+      wait
+      ending
+    ensure
+      finish_early
+      signals&.restore
+    end
+
+    # Asks for a graceful stop and returns at once: no more is accepted, handlers hear on_shutdown, streams are closed
+    # and requests finished, for up to drain_timeout seconds. Any thread, signal handlers too. Idempotent.
+    def stop = @notes.notify(STOP)
+
+    # Asks for a stop that waits for nothing. Any thread, signal handlers too. Idempotent.
+    def stop_now = @notes.notify(STOP_NOW)
+
+    # INT or TERM has come: {#stop}, and the second time {#stop_now}. Any thread, signal handlers too.
+    def signal = @notes.notify(SIGNAL)
+
+    # Waits for the server to have stopped. Any thread but a worker, which would wait for itself.
+    # @param timeout [Numeric, nil] seconds
+    # @return [Boolean] whether it has stopped (or was never started)
+    def wait(timeout = nil)
+      return true unless @control && here?
+
+      !@control.join(timeout).nil?
+    end
+
+    # Whether it has been started and has not stopped.
+    def running? = here? && !@control.nil? && @control.alive?
+
+    # Whether a signal was among the reasons to stop.
+    def signalled? = @signalled == true
+
+    # Whether it has stopped, but a worker is in native code that does not return, so that the process would hang.
+    def stuck? = @stuck == true
+
+    private
+
+    # A forked child must leave alone what it shares with its parent.
+    def here? = Process.pid == @pid
+
+    def open
+      @reactor = Reactor.new(@app, @options.settings)
+      @binder.bind
+      @binder.listeners.each do |listener|
+        @reactor.listen(listener.fileno, EnvTemplate.for(listener, threads: @options[:threads]))
+      end
+      @urls = @binder.urls.freeze
+      @reactor.start
+    rescue ArgumentError => e
+      raise OptionError, e.message
+    ensure
+      # The reactor has its own duplicates, and closes them when it drains: with ours open as well, the system would go
+      # on accepting into the backlog.
+      @binder.close
+    end
+
+    # Reads the notes until the server has ended.
+    def control
+      until @ending
+        @notes.wait&.each_char { |note| heed(note) unless @ending }
+      end
+    rescue Exception => e # rubocop:disable Lint/RescueException -- whatever it is, the server may not stay half alive
+      PushServer.log(:error, e.full_message(highlight: false))
+      conclude(:forced)
+    ensure
+      @notes.close
+    end
+
+    def heed(note)
+      case note
+      when SIGNAL then @signalled ? conclude(:forced) : drain
+      when STOP then drain
+      when STOP_NOW then conclude(:forced)
+      when DRAINED then conclude(:graceful)
+      when WORKER_ENDED then @workers.mend
+      end
+      @signalled = true if note == SIGNAL
+    end
+
+    # On a thread of its own, so that a second signal is heard.
+    def drain
+      return if @drain
+
+      say "* Stopping: up to #{@options[:drain_timeout]} s for what is open. Ctrl-C to stop at once"
+      @drain = Thread.new do
+        unless @reactor.drain(@options[:drain_timeout])
+          PushServer.log(:warn, "gave up after #{@options[:drain_timeout]} s: what was still open is cut (drain_timeout)")
+        end
+      ensure
+        @notes.notify(DRAINED)
+      end
+      @drain.name = "push_server drain"
+    end
+
+    def conclude(ending)
+      @drain&.kill if ending == :forced
+      @reactor.stop
+      @stuck = !@workers.end(grace: GRACE.fetch(ending))
+      PushServer.log(:warn, "a worker thread does not end: it is in native code that does not return") if @stuck
+      say ending == :forced ? "* Stopped at once" : "* Stopped"
+    ensure
+      @ending = ending
+    end
+
+    # What ends `run` otherwise: an exception in the main thread, such as the app's own `exit`.
+    def finish_early
+      return unless running?
+
+      stop
+      wait
+    end
+
+    def announce
+      say "push_server #{VERSION} (ruby #{RUBY_VERSION}, rack #{::Rack.release})"
+      say "* #{@options[:threads]} #{@options[:threads] == 1 ? "thread" : "threads"}, #{@options[:environment]}"
+      @urls.each { |url| say "* Listening on #{url}" }
+      say "Ctrl-C to stop"
+    end
+
+    # For people, not for logs; --quiet silences it.
+    def say(line)
+      return unless %i[debug info].include?(@options[:log_level])
+
+      @out.puts(line)
+      @out.flush
+    rescue IOError, SystemCallError
+      nil # nobody is there to read it
+    end
+  end
+end

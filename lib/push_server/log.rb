@@ -1,0 +1,46 @@
+# frozen_string_literal: true
+
+# What the server has to say, on stderr: one line each, the same form from Ruby and from the core.
+module PushServer
+  LOG_LEVELS = %i[debug info warn error].freeze
+  private_constant :LOG_LEVELS
+
+  @log_level = :info
+
+  class << self
+    # @return [Symbol] the least that is logged: :debug, :info, :warn or :error. Any thread.
+    attr_reader :log_level
+
+    # Sets {log_level}, for Ruby and for the core. Any thread.
+    # @param level [Symbol, String]
+    # @raise [ArgumentError] if there is no such level
+    def log_level=(level)
+      Reactor.log_level = level.to_s
+      @log_level = level.to_sym
+    end
+
+    # Logs a line, if it matters enough. Any thread; never raises.
+    # @param level [Symbol]
+    # @param message [String]
+    def log(level, message)
+      return if LOG_LEVELS.index(level) < LOG_LEVELS.index(@log_level)
+
+      # One write, so that threads do not mix theirs.
+      $stderr.write("[push_server] #{level}: #{message.chomp}\n")
+    rescue IOError, SystemCallError
+      nil # nobody is there to read it
+    end
+
+    # Logs an exception that nobody rescued: class, message and backtrace. Any thread; never raises.
+    # @param place [String] where it was raised: a request line, or the name of a callback
+    # @param exception [Exception]
+    def log_exception(place, exception)
+      message = begin
+        exception.message
+      rescue Exception => e # rubocop:disable Lint/RescueException -- a message method that raises
+        "(its message raises #{e.class})"
+      end
+      log(:error, ["#{place}: #{exception.class}: #{message}", *exception.backtrace].join("\n    "))
+    end
+  end
+end

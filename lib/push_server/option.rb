@@ -1,0 +1,144 @@
+# frozen_string_literal: true
+
+require_relative "errors"
+
+module PushServer
+  # One row of the table of options: what it is called, what it takes, and what it is when nobody says.
+  # Frozen; any thread.
+  class Option
+    # What a value may be, by type: what to ask for in help and in errors.
+    TYPES = {
+      binds: ["URL", "tcp://host:port"],
+      bytes: ["BYTES", "a number of bytes, such as 65536, 64KiB or 1MiB"],
+      choice: ["NAME", nil],
+      count: ["N", "a whole number"],
+      directory: ["DIR", "a folder"],
+      list: ["VALUE", "a list"],
+      milliseconds: ["MS", "a number of milliseconds"],
+      port: ["PORT", "a number from 0 to 65535"],
+      seconds: ["SECONDS", "a number of seconds, 0 or more"],
+      text: ["NAME", "a name"]
+    }.freeze
+
+    BYTES = /\A(\d+)\s*(?:([kmg])(?:i?b)?|b)?\z/i
+    SCALE = { nil => 1, "k" => 1 << 10, "m" => 1 << 20, "g" => 1 << 30 }.freeze
+    # How a command line says nil.
+    OFF = { seconds: %w[off none], milliseconds: %w[off none] }.freeze
+    private_constant :BYTES, :SCALE, :OFF
+
+    # Symbol, in snake_case.
+    attr_reader :name
+    # A key of TYPES.
+    attr_reader :type
+    # The value when nobody says; nil is off, or decided elsewhere (`doc` says where).
+    attr_reader :default
+    # What it does, in one sentence.
+    attr_reader :doc
+    # The heading it stands under in --help.
+    attr_reader :group
+    # Environment variables that set it, the first that is not empty winning.
+    attr_reader :env
+    # Command-line switches; none if the command line does not have it.
+    attr_reader :switches
+    # What the value is called in --help.
+    attr_reader :metavar
+    # The values a :choice has.
+    attr_reader :choices
+
+    def initialize(name, type, doc, group: nil, default: nil, env: [], switches: nil, metavar: nil, choices: nil,
+                   least: 0, off: false)
+      @name = name
+      @type = type
+      @doc = doc
+      @group = group
+      @default = default.freeze
+      @env = env.freeze
+      @switches = (switches || ["--#{name.to_s.tr("_", "-")}"]).freeze
+      @metavar = metavar || TYPES.fetch(type).first
+      @choices = choices.freeze
+      @least = least
+      @off = off
+      freeze
+    end
+
+    # Whether nil is a value of its own, and not "as if it had not been given".
+    def off? = @off
+
+    # The default as one reads it.
+    def default_text
+      case default
+      when nil then off? ? "off" : nil
+      when Array then nil
+      when Integer then type == :bytes ? human_bytes : default.to_s
+      else default.to_s
+      end
+    end
+
+    # Turns what a user gave, a String from a command line or any object from Ruby, into the value.
+    # @param source [String] how the user named the option, for the error
+    # @raise [OptionError]
+    def coerce(value, source = "#{name}:")
+      return nil if off? && (value.nil? || OFF.fetch(type, [""]).include?(value.to_s.downcase))
+
+      send(@type, value) || raise(OptionError, "#{source} cannot be #{value.inspect}: give #{wanted}")
+    end
+
+    private
+
+    # One method a type: the value, or nil if it is none.
+
+    def binds(value) = list(value)&.then { |urls| urls unless urls.empty? }
+
+    def bytes(value)
+      return count(value) unless value.is_a?(String)
+
+      match = BYTES.match(value)
+      match && (match[1].to_i * SCALE.fetch(match[2]&.downcase))
+    end
+
+    def choice(value) = @choices.find { |choice| choice.to_s == value.to_s }
+
+    def count(value)
+      number = value.is_a?(Integer) ? value : Integer(value.to_s, 10, exception: false)
+      number if number && number >= @least
+    end
+
+    def directory(value)
+      path = File.expand_path(value.to_s)
+      path if !value.to_s.empty? && File.directory?(path)
+    end
+
+    def list(value)
+      Array(value).flat_map { |item| item.to_s.split(",") }.map { |item| item.strip.freeze }.reject(&:empty?).freeze
+    end
+
+    def milliseconds(value) = count(value)
+
+    def port(value) = count(value)&.then { |number| number if number <= 65_535 }
+
+    def seconds(value)
+      number = value.is_a?(Numeric) ? value : Integer(value.to_s, 10, exception: false) || Float(value.to_s, exception: false)
+      return unless number.is_a?(Integer) || number&.to_f&.finite?
+
+      number = number.to_f unless number.is_a?(Integer)
+      number if number >= 0
+    end
+
+    def text(value) = value.to_s.then { |string| string.dup.freeze unless string.empty? }
+
+    def human_bytes
+      unit, size = { "GiB" => 1 << 30, "MiB" => 1 << 20, "KiB" => 1 << 10 }.find { |_, bytes| (default % bytes).zero? }
+      unit && default.positive? ? "#{default / size} #{unit}" : default.to_s
+    end
+
+    def wanted
+      words = case type
+              when :choice then [choices[..-2].join(", "), choices.last].join(" or ")
+              when :count then "a whole number, #{@least} or more"
+              when :directory then "a folder that exists"
+              else TYPES.fetch(type).last
+              end
+      OFF.key?(type) && off? ? "#{words}, or off" : words
+    end
+  end
+end

@@ -1,0 +1,114 @@
+# frozen_string_literal: true
+
+require_relative "option"
+
+module PushServer
+  # The server's options, whoever gives them: the command line, a Rack handler, Ruby. Frozen; any thread.
+  #
+  # What is not given is taken from the environment's variables, and then from the defaults in {TABLE}. The limits and
+  # timeouts of the table come from `Reactor::LIMITS`, where Rust keeps their only list.
+  class Options
+    # Where the server listens when it is not told: everything but development and tests is for others to reach.
+    PRIVATE_ENVIRONMENTS = %w[development test].freeze
+    # All addresses of both families.
+    ANY_HOST = "*"
+
+    OWN = [
+      Option.new(:bind, :binds, "Where to listen; may be repeated. localhost is both 127.0.0.1 and [::1], * every address, " \
+                                "port 0 a free one. Default: localhost in development and test, * elsewhere",
+                 group: "Listening", switches: %w[-b --bind]),
+      Option.new(:host, :text, "The host to listen on, where bind is not given", switches: []),
+      Option.new(:port, :port, "The port, where --bind names none",
+                 group: "Listening", default: 9292, env: %w[PORT], switches: %w[-p --port]),
+      Option.new(:threads, :count, "Ruby threads that run the app and its callbacks",
+                 group: "Running", default: 5, env: %w[RAILS_MAX_THREADS], switches: %w[-t --threads], least: 1),
+      # APP_ENV first, as Puma and Sinatra have it.
+      Option.new(:environment, :text, "The environment; RACK_ENV is set to it",
+                 group: "Running", default: "development", env: %w[APP_ENV RACK_ENV RAILS_ENV],
+                 switches: %w[-e --environment]),
+      Option.new(:public_dir, :directory, "A folder whose files are served without asking the app",
+                 group: "Running", switches: %w[--public], off: true),
+      Option.new(:drain_timeout, :seconds, "How long a server that stops waits for requests and streams to end",
+                 group: "Running", default: 25),
+      Option.new(:log_level, :choice, "The least that is logged: debug, info, warn or error",
+                 group: "Running", default: :info, metavar: "LEVEL", choices: %i[debug info warn error]),
+      Option.new(:sse_event, :text, "The event name of a plain client.write over SSE. '' sends nameless events, which " \
+                                    "EventSource#onmessage hears",
+                 group: "Push", default: "msg", off: true),
+      Option.new(:allowed_origins, :list, "An origin whose pages may open a WebSocket, such as https://example.com, or * " \
+                                          "for any; may be repeated. Pages of the request's own host always may",
+                 group: "Push", switches: %w[--allow-origin], default: [], metavar: "URL"),
+      Option.new(:slow_client, :choice, "What happens to a slow client: close it, or reject what is written to it",
+                 group: "Push", default: :close, metavar: "POLICY", choices: %i[close reject])
+    ].freeze
+    private_constant :OWN
+
+    # A row of Reactor::LIMITS as an Option. Only timeouts can be off, and Reactor says which.
+    def self.limit(name:, default:, unit:, doc:)
+      timeout = %i[seconds milliseconds].include?(unit)
+      Option.new(name, unit, doc, group: timeout ? "Timeouts" : "Limits", default: default, off: timeout)
+    end
+    private_class_method :limit
+
+    LIMITS = Reactor::LIMITS.map { |row| limit(**row) }.freeze
+    private_constant :LIMITS
+
+    # Every option, in the order of --help: name => Option.
+    TABLE = (OWN + LIMITS).to_h { |option| [option.name, option] }.freeze
+
+    # @param given [Hash{Symbol => Object}] options by name; Strings are converted
+    # @param env [#[]] the environment variables
+    # @yieldparam option [Option] how the user named this option, for errors (default: "name:")
+    # @yieldreturn [String]
+    # @raise [OptionError] for a name no option has or a value it cannot have
+    def initialize(given = {}, env: ENV, &label)
+      unknown = given.keys.find { |name| !TABLE.key?(name) }
+      raise OptionError, "there is no option #{unknown.inspect}#{Options.suggestion(unknown)}" if unknown
+
+      @values = TABLE.transform_values { |option| value_of(option, given, env, label || ->(row) { "#{row.name}:" }) }.freeze
+      freeze
+    end
+
+    # ", did you mean …?" for a name that is nearly an option's.
+    def self.suggestion(name)
+      nearest = DidYouMean::SpellChecker.new(dictionary: TABLE.keys).correct(name).first if defined?(DidYouMean)
+      nearest ? ": did you mean #{nearest.inspect}?" : ""
+    end
+
+    # The value of an option.
+    # @raise [KeyError] if there is none of that name
+    def [](name) = @values.fetch(name)
+
+    def to_h = @values
+
+    # Where to listen: what `bind` says, or `host`, or what the environment makes the default.
+    # @return [Array<String>] tcp://host or tcp://host:port
+    def binds
+      return self[:bind] if self[:bind]
+
+      host = self[:host] || default_host
+      # rackup takes a bare IPv6 address as its host.
+      ["tcp://#{host.count(":") > 1 && !host.start_with?("[") ? "[#{host}]" : host}"]
+    end
+
+    # What `Reactor.new` is given.
+    # @return [Hash{Symbol => Object}]
+    def settings
+      @values.slice(*LIMITS.map(&:name), :sse_event, :allowed_origins, :slow_client, :public_dir, :environment, :threads)
+    end
+
+    private
+
+    def default_host = PRIVATE_ENVIRONMENTS.include?(self[:environment]) ? "localhost" : ANY_HOST
+
+    def value_of(option, given, env, label)
+      if given.key?(option.name) && !(given[option.name].nil? && !option.off?)
+        option.coerce(given[option.name], label.call(option))
+      elsif (variable = option.env.find { |name| !env[name].to_s.empty? })
+        option.coerce(env[variable], "$#{variable}")
+      else
+        option.default
+      end
+    end
+  end
+end

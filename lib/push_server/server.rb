@@ -1,0 +1,141 @@
+# frozen_string_literal: true
+
+require_relative "launcher"
+require_relative "router"
+require_relative "departure"
+
+module PushServer
+  # The embedded form: a server inside a Ruby program, without a config.ru. One a process.
+  #
+  # @example
+  #   PushServer::Server.init(6464, ".", thread_count: 1)
+  #   PushServer::Server.handle(:GET, "/listen", handler)
+  #   PushServer::Server.start
+  #   # … the program goes on
+  module Server
+    # What init calls some options.
+    NAMES = { threads: :thread_count, public_dir: :root }.freeze
+    private_constant :NAMES
+
+    @lock = Mutex.new
+
+    class << self
+      # Prepares a server; what an earlier call prepared is forgotten.
+      #
+      # @param port [Integer, nil] nil: as without the embedded form, $PORT or 9292
+      # @param root [String, nil] a folder whose files are served by GET and HEAD without asking a handler
+      # @param thread_count [Integer] how many threads run handlers; 0: one, and {.start} waits until the server stops
+      # @param options [Hash] any other option of the server; see Options
+      # @raise [OptionError] for a wrong option
+      # @raise [Error] while a server is running
+      def init(port = nil, root = nil, thread_count: 1, **options)
+        @lock.synchronize do
+          raise Error, "the server is running: shut it down before init" if @launcher&.running?
+
+          @blocking = thread_count.to_s == "0"
+          given = { port: port, public_dir: root, threads: @blocking ? 1 : thread_count, **options }
+          @options = Options.new(given) { |option| "#{NAMES.fetch(option.name, option.name)}:" }
+          @router = Router.new
+          @launcher = nil
+        end
+        nil
+      end
+
+      # Registers a handler; between {.init} and {.start}. Of two whose method and pattern fit, the first wins. A path
+      # that only fits with another method is answered 405.
+      #
+      # @param method [Symbol, String, nil] nil is any; HEAD falls back on a GET handler
+      # @param pattern [String] a path; `*` stands for one segment, `**` at the end for the rest
+      # @param handler [#call] called with the Rack env; or a block
+      # @raise [ArgumentError] for a handler without `call` or a broken pattern
+      # @raise [Error] before {.init} or after {.start}
+      def handle(method, pattern, handler = nil, &block)
+        routes.add(method, pattern, handler || block)
+        nil
+      end
+
+      # Registers what answers a path no handler fits, in place of a plain 404.
+      # @param handler [#call] called with the Rack env; or a block
+      # @raise [Error] before {.init} or after {.start}
+      def handle_not_found(handler = nil, &block)
+        handler ||= block
+        raise ArgumentError, "the handler has no method call: #{handler.inspect[0, 60]}" unless handler.respond_to?(:call)
+
+        routes.not_found = handler
+        nil
+      end
+
+      # Starts the server. With a thread_count above 0 it returns, and the program goes on; with 0 it returns when the
+      # server has stopped.
+      #
+      # INT and TERM, where the program has not taken them itself, stop the server gracefully and then end the program
+      # with status 0; the second signal ends it at once. When the program ends otherwise, the server is stopped
+      # gracefully first.
+      #
+      # @raise [BindError] if it cannot listen
+      # @raise [Error] before {.init}, or for the second time
+      def start
+        launcher = launch
+        return unless @blocking
+
+        launcher.wait
+        exit!(1) if launcher.stuck?
+        exit(1) if launcher.ending == :forced
+        nil
+      end
+
+      # Stops the server gracefully and waits until it has stopped, but for two callers that must not wait: a handler,
+      # for which the server waits itself, and a signal handler. Any thread. Idempotent.
+      def shutdown
+        launcher = @launcher
+        return unless launcher&.running?
+
+        launcher.stop
+        launcher.wait unless WorkerPool.inside? || in_trap?
+        nil
+      end
+
+      # Whether the server is running.
+      def running? = @launcher&.running? == true
+
+      private
+
+      def routes
+        raise Error, "call init before registering handlers" unless @router
+        raise Error, "handlers must be registered before start" if @router.frozen?
+
+        @router
+      end
+
+      def launch
+        @lock.synchronize do
+          raise Error, "call init before start" unless @options
+          raise Error, "the server has been started already: init prepares another" if @launcher
+
+          # Known before it starts: the first request may ask for a shutdown.
+          @launcher = Launcher.new(@router.freeze, @options)
+          depart_with(@launcher)
+        rescue BindError, OptionError
+          @launcher = nil # another try may do better
+          raise
+        end
+      end
+
+      def depart_with(launcher)
+        departure = Departure.new(launcher, waiting: (Thread.current if @blocking))
+        launcher.start
+        departure.watch
+        launcher
+      ensure
+        departure&.cancel unless launcher.running?
+      end
+
+      # A signal handler cannot take a lock, which is the only way to know that one is in it.
+      def in_trap?
+        Mutex.new.synchronize { false }
+      rescue ThreadError
+        true
+      end
+    end
+  end
+end

@@ -1,0 +1,56 @@
+# frozen_string_literal: true
+
+module PushServer
+  # Signal handlers that are put in place for a while, and then what was there before is put back.
+  #
+  # A process forked by the app inherits the handlers without what stands behind them: there, what was in place before
+  # counts.
+  class Signals
+    STOP = %w[INT TERM].freeze
+
+    # @param names [Array<String>]
+    # @param only_defaults [Boolean] leave alone a signal for which Ruby's own behaviour has been replaced
+    # @yield on each signal, in a trap handler: may not lock or wait
+    def initialize(names = STOP, only_defaults: false, &handler)
+      @handler = handler
+      @pid = Process.pid
+      @former = {}
+      @ours = {}
+      names.each { |name| install(name, only_defaults) }
+    end
+
+    # Puts back what was there before, unless somebody has replaced our handler meanwhile. Idempotent.
+    def restore
+      return if Process.pid != @pid
+
+      @former.each do |name, former|
+        current = Signal.trap(name, former || "DEFAULT")
+        Signal.trap(name, current || "DEFAULT") unless current.equal?(@ours[name])
+      end
+      @former = {}
+      nil
+    end
+
+    private
+
+    def install(name, only_defaults)
+      ours = proc { |number| Process.pid == @pid ? @handler.call(number) : as_before(name, number) }
+      former = Signal.trap(name, ours)
+      if only_defaults && former != "DEFAULT"
+        Signal.trap(name, former || "DEFAULT")
+      else
+        @former[name] = former
+        @ours[name] = ours
+      end
+    end
+
+    def as_before(name, number)
+      former = @former[name]
+      return former.call(number) if former.respond_to?(:call)
+
+      return unless ["DEFAULT", "SYSTEM_DEFAULT"].include?(former)
+
+      raise(name == "INT" ? Interrupt : SignalException.new("SIG#{name}"))
+    end
+  end
+end

@@ -1,0 +1,11 @@
+# frozen_string_literal: true
+
+require "rb_sys/extensiontask"
+
+RbSys::ExtensionTask.new("push_server") do |ext|
+  ext.lib_dir = "lib/push_server"
+  # Separate for each profile: make copies only what is newer, and a library of the other profile may be older.
+  ext.tmp_dir = File.join("tmp", ENV.fetch("RB_SYS_CARGO_PROFILE", "release"))
+  # The core crate is outside of the extension's folder.
+  ext.source_pattern = "../../src/**/*.rs"
+end

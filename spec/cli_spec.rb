@@ -1,0 +1,326 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+require "socket"
+require "push_server/version"
+
+# The command line as a user meets it: processes, sockets, signals, what is printed, how it exits.
+RSpec.describe "push_server, the command" do
+  include Command
+
+  hello = "run ->(env) { [200, { 'content-type' => 'text/plain' }, ['hello']] }\n"
+
+  def start(source, *options, **how)
+    @app = AppProcess.start(source, *options, **how)
+  end
+
+  after { @app.kill if @app&.running? }
+
+  attr_reader :app
+
+  def get(target = "/", **options) = HttpClient.new(app.port, **options).get(target)
+
+  def last_words = app.lines.map(&:chomp).reject(&:empty?).last
+
+  describe "what it is told" do
+    it "prints its version" do
+      result = push_server("--version")
+      expect([result.out, result.err, result.exitstatus]).to eq(["push_server #{PushServer::VERSION}\n", "", 0])
+    end
+
+    it "prints its options, in lines a terminal holds" do
+      result = push_server("--help")
+      expect(result.exitstatus).to eq(0)
+      expect(result.out.lines.map { |line| line.chomp.size }.max).to be <= 80
+      expect(result.out).to include("--bind URL", "--port PORT", "--threads N", "--environment NAME", "--sse-event NAME",
+                                    "--allow-origin URL", "--public DIR", "--slow-client POLICY", "--drain-timeout SECONDS",
+                                    "--log-level LEVEL", "--max-message-size BYTES", "--version", "--help")
+    end
+
+    it "runs from the checkout, in any folder", if: File.exist?(File.join(AppProcess::ROOT, "bin/push_server")) do
+      result = run_command(File.join(AppProcess::ROOT, "bin/push_server"), "--version")
+      expect([result.out, result.exitstatus]).to eq(["push_server #{PushServer::VERSION}\n", 0])
+    end
+
+    it "finds config.ru by itself, sets the environment and says what runs where" do
+      start("run ->(_) { [200, {}, [ENV.values_at('RACK_ENV').inspect]] }", "-e", "staging", "-t", "3")
+      expect(app.lines.map(&:chomp))
+        .to start_with(/\Apush_server #{PushServer::VERSION} \(ruby \S+, rack \S+\)\z/, "* 3 threads, staging",
+                       "* Listening on http://127.0.0.1:#{app.port}")
+      expect(get.body).to eq('["staging"]')
+    end
+
+    it "listens wherever it is told" do
+      start(hello, "--bind", "tcp://127.0.0.1:0", "-b", "tcp://127.0.0.1", "-p", "0")
+      app.wait_for_line(/Ctrl-C/)
+      urls = app.output.scan(AppProcess::LISTENING).map(&:first)
+      expect(urls.size).to eq(3)
+    end
+
+    it "keeps quiet when told so" do
+      port = free_port
+      @app = AppProcess.new(hello, "-q", "-b", "tcp://127.0.0.1:#{port}")
+      connect_when_listening(port)
+      @app.stop
+      expect(app.output).to eq("")
+    end
+
+    it "passes limits on to the server" do
+      start(hello, "--max-uri-size", "100")
+      expect(get("/#{"x" * 200}").status).to eq(414)
+    end
+
+    it "serves files of the public folder" do
+      start(hello, "--public", ".", files: { "page.html" => "<p>page</p>" })
+      expect(get("/page.html").body).to eq("<p>page</p>")
+      expect(get("/").body).to eq("hello")
+    end
+
+    it "ignores a line of rackup's options" do
+      start("#\\ -p 1\n#{hello}")
+      expect(get.body).to eq("hello")
+    end
+
+    it "takes port, environment and threads from the environment" do
+      port = free_port
+      # AppProcess gives the command a --bind: this is about what happens without one.
+      Dir.mktmpdir do |dir|
+        File.write(File.join(dir, "app.rb"), "load '#{AppProcess::ROOT}/exe/push_server'")
+        File.write(File.join(dir, "config.ru"), hello)
+        env = { "PORT" => port.to_s, "APP_ENV" => "test", "RACK_ENV" => "production", "RAILS_MAX_THREADS" => "2" }
+        @app = AppProcess.new("app.rb", via: :ruby, dir: dir, env: env)
+        app.wait_until_listening
+        expect(app.lines.map(&:chomp)).to include("* 2 threads, test", "* Listening on http://localhost:#{port}")
+        app.stop
+      end
+    end
+
+    ipv6 = Socket.ip_address_list.any?(&:ipv6_loopback?)
+
+    it "serves localhost on both families", if: ipv6 do
+      start(hello, "-b", "tcp://localhost:0")
+      app.wait_for_line(/Ctrl-C/)
+      port = app.output[%r{http://localhost:(\d+)}, 1].to_i
+      %w[127.0.0.1 ::1].each do |address|
+        expect(raw_get(address, port)).to end_with("hello")
+      end
+    end
+  end
+
+  describe "what it refuses, in one line and with a status" do
+    def refuses(*arguments, message, status, files: { "config.ru" => "run ->(_) { [200, {}, []] }" }, **how)
+      result = push_server(*arguments, files: files, **how)
+      expect(result.complaint).to match([message])
+      expect([result.out, result.exitstatus]).to eq(["", status])
+    end
+
+    it "an unknown option" do
+      refuses("--prot", "1", "push_server: there is no option --prot: did you mean --port?", 2)
+    end
+
+    it "an option without its value" do
+      refuses("--port", /\Apush_server: --port needs a value/, 2)
+    end
+
+    it "a value that cannot be" do
+      refuses("--threads", "none", /\Apush_server: --threads cannot be "none": give/, 2)
+      refuses("--max-queue", "0", /\Apush_server: .*max_queue.*at least 1/, 2)
+      refuses(/\Apush_server: \$PORT cannot be "http"/, 2, env: { "PORT" => "http" })
+    end
+
+    it "two config files" do
+      refuses("a.ru", "b.ru", /\Apush_server: one config file can be served/, 2)
+    end
+
+    it "a bind that is no URL" do
+      refuses("-b", "localhost:80", /\Apush_server: cannot listen on "localhost:80": give tcp:/, 2)
+    end
+
+    it "an address that is not here" do
+      refuses("-b", "tcp://192.0.2.1:0", /\Apush_server: cannot listen on tcp:\S+ this machine does not have the address/, 1)
+    end
+
+    it "a port in use" do
+      taken = TCPServer.new("127.0.0.1", 0)
+      port = taken.local_address.ip_port
+      refuses("-p", port, %r{\Apush_server: cannot listen on tcp://localhost:#{port}: the port is in use}, 1)
+    ensure
+      taken.close
+    end
+
+    privileged = File.exist?("/proc/sys/net/ipv4/ip_unprivileged_port_start") &&
+                 File.read("/proc/sys/net/ipv4/ip_unprivileged_port_start").to_i > 80
+    unprivileged = privileged && Process.uid.zero? && system("setpriv", "--version", out: File::NULL, err: File::NULL)
+
+    it "a privileged port", if: unprivileged do
+      # Root with no capabilities is as good as anybody.
+      result = run_command("setpriv", "--bounding-set", "-net_bind_service", "--inh-caps", "-net_bind_service",
+                           RbConfig.ruby, File.join(AppProcess::ROOT, "exe/push_server"), "-p", "80",
+                           files: { "config.ru" => hello })
+      expect(result.complaint)
+        .to match([%r{\Apush_server: cannot listen on tcp://localhost:80: the system reserves ports below 1024}])
+      expect(result.exitstatus).to eq(1)
+    end
+
+    it "a folder without config.ru" do
+      refuses(/\Apush_server: there is no config.ru in \S+: name one/, 1, files: {})
+      refuses("other.ru", "push_server: there is no other.ru: name one that is there", 1)
+    end
+
+    {
+      "raises" => ["\n\nraise ArgumentError, 'told you'", "push_server: config.ru:3: told you (ArgumentError)"],
+      "is no Ruby" => ["\nrun 1\n)", /\Apush_server: config.ru:3: .+\(SyntaxError\)\z/],
+      "lacks a library" => ["require 'no/such'", "push_server: config.ru:1: cannot load such file -- no/such (LoadError)"],
+      "runs nothing" => ["# nothing", /\Apush_server: config.ru: missing run or map statement/],
+      "runs what is no app" => ["run 3", "push_server: config.ru: what it runs has no method call: 3"]
+    }.each do |case_, (source, message)|
+      it("a config.ru that #{case_}") { refuses(message, 1, files: { "config.ru" => source }) }
+    end
+
+    it "with the backtrace, when told to be verbose" do
+      result = push_server("-v", files: { "config.ru" => "raise 'told you'" })
+      expect(result.complaint.first).to eq("push_server: config.ru:1: told you (RuntimeError)")
+      expect(result.err).to match(/config.ru:1:in .+told you/)
+    end
+  end
+
+  describe "stopping" do
+    # An app whose request for /wait is held until the spec says `$go << 1`.
+    patient = <<~RUBY
+      require "spec_app"
+      $go = Thread::Queue.new
+      at_exit { SpecApp.report(:exited) }
+      run(lambda do |env|
+        if env["PATH_INFO"] == "/wait"
+          SpecApp.report(:waiting)
+          $go.pop
+        end
+        [200, {}, ["done"]]
+      end)
+    RUBY
+
+    def waiting_client
+      HttpClient.new(app.port).send_request("GET", "/wait").tap { app.events.take(event: "waiting") }
+    end
+
+    %w[INT TERM].each do |signal|
+      it "finishes requests on #{signal}, accepts no more, and exits 0" do
+        start(patient)
+        client = waiting_client
+        app.signal(signal)
+        app.wait_for_line(/Stopping/)
+        eventually("new connections to be refused") { refused?(app.port) }
+        app.ask("$go << 1; nil")
+        expect(client.read_response.body).to eq("done")
+        expect(app.wait.exitstatus).to eq(0)
+        expect(last_words).to eq("* Stopped")
+        expect(app.events.all(event: "exited").size).to eq(1)
+      end
+
+      it "stops at once on the second #{signal}, with status 1" do
+        start(patient)
+        client = waiting_client
+        app.signal(signal)
+        app.wait_for_line(/Stopping/)
+        app.signal(signal)
+        expect(app.wait.exitstatus).to eq(1)
+        expect(last_words).to eq("* Stopped at once")
+        expect(client.connection.ending).not_to be_nil
+        expect(app.events.all(event: "exited").size).to eq(1)
+      end
+    end
+
+    it "stops at once also while a handler does not let go of its thread" do
+      start(<<~RUBY)
+        require "spec_app"
+        run(lambda do |_|
+          begin
+            SpecApp.report(:waiting)
+            sleep
+          ensure
+            sleep
+          end
+        end)
+      RUBY
+      HttpClient.new(app.port).send_request("GET", "/")
+      app.events.take(event: "waiting")
+      2.times do |round|
+        app.signal("TERM")
+        app.wait_for_line(/Stopping/) if round.zero?
+      end
+      expect(app.wait.exitstatus).to eq(1)
+    end
+
+    it "gives up what takes longer than the drain timeout" do
+      start(patient, "--drain-timeout", "0.2")
+      client = waiting_client
+      app.signal("TERM")
+      expect(app.wait.exitstatus).to eq(0)
+      expect(app.output).to include("gave up after 0.2 s")
+      expect(client.connection.ending).not_to be_nil
+    end
+
+    %w[INT TERM].each do |signal|
+      it "exits without a word when #{signal} comes while the app is loading" do
+        @app = AppProcess.new("puts 'loading'; $stdout.flush; sleep")
+        app.wait_for_line(/loading/)
+        app.signal(signal)
+        expect(app.wait.exitstatus).to eq(0)
+        expect(app.output).to eq("loading\n")
+      end
+    end
+
+    it "leaves its handlers to no child: a signal to a forked process is that process's own" do
+      start(<<~RUBY)
+        require "spec_app"
+        run(lambda do |_|
+          child = fork { sleep }
+          Process.kill("TERM", child)
+          [200, {}, [Process.wait2(child).last.termsig.to_s]]
+        end)
+      RUBY
+      expect(get.body).to eq(Signal.list["TERM"].to_s)
+      expect(get.body).to eq(Signal.list["TERM"].to_s)
+      expect(app.stop.exitstatus).to eq(0)
+    end
+
+    it "survives a child that exits" do
+      start(<<~RUBY)
+        run(lambda do |_|
+          child = fork { exit 3 }
+          [200, {}, [Process.wait2(child).last.exitstatus.to_s]]
+        end)
+      RUBY
+      3.times { expect(get.body).to eq("3") }
+      expect(app.stop.exitstatus).to eq(0)
+    end
+
+    it "replaces a worker thread the app has killed" do
+      start("run ->(env) { env['PATH_INFO'] == '/die' ? Thread.current.kill : [200, {}, ['alive']] }", "-t", "1")
+      2.times do
+        HttpClient.new(app.port).send_request("GET", "/die")
+        expect(get.body).to eq("alive")
+      end
+    end
+  end
+
+  def free_port = TCPServer.open("127.0.0.1", 0) { |server| server.local_address.ip_port }
+
+  def refused?(port)
+    Socket.tcp("127.0.0.1", port).close
+    false
+  rescue Errno::ECONNREFUSED, Errno::ECONNRESET
+    true
+  end
+
+  def connect_when_listening(port)
+    eventually("a listener on port #{port}") { !refused?(port) }
+  end
+
+  def raw_get(address, port)
+    Socket.tcp(address, port) do |socket|
+      socket.write("GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+      socket.read
+    end
+  end
+end

@@ -1,0 +1,142 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# A callback that raises costs a line in the log, or a call of on_error, and nothing else.
+RSpec.describe "A callback that raises" do
+  serve <<~'CONFIG', "-t", "2"
+    require "spec_app"
+
+    # Raises in the callback its label names; its messages are echoed otherwise.
+    class Raiser < SpecApp::Recorder
+      def on_open(client)
+        super
+        raise "on_open of #{@label} failed" if @label == "open"
+
+        client.write("opened") if @label == "drained"
+      end
+
+      def on_message(client, data)
+        super
+        case data
+        when "raise" then raise ArgumentError, "on_message failed"
+        when "not a StandardError" then raise NotImplementedError, "on_message is not there"
+        when "throw" then throw :nobody_catches_this
+        when "deep" then def self.dive = dive + 1; dive
+        end
+        client.write("echo: #{data}")
+      end
+
+      def on_drained(client)
+        super
+        raise "on_drained failed" if @label == "drained"
+      end
+
+      def on_close(client, code, reason)
+        super
+        raise "on_close failed" if @label == "close"
+      end
+    end
+
+    class Caring < Raiser
+      def on_error(client, error)
+        SpecApp.report(:error, client, type: error.class.name, message: error.message, open: client.open?)
+        raise "on_error failed" if @label == "error"
+      end
+    end
+
+    use Rack::Lint
+    run(lambda do |env|
+      _, kind, label = env["PATH_INFO"].split("/")
+      env["rack.upgrade"] = (kind == "caring" ? Caring : Raiser).new(label: label)
+      [200, {}, []]
+    end)
+  CONFIG
+
+  def expect_still_open(client)
+    client.text("again")
+    expect(client.read_message).to eq("echo: again")
+  end
+
+  describe "with on_error" do
+    it "is handed to it with the client, which stays open: on_message" do
+      client = websocket("/caring/plain")
+      client.text("raise")
+      event(:error, client, type: "ArgumentError", message: "on_message failed", open: true)
+      expect_still_open(client)
+      expect(app.output).not_to include("on_message failed")
+    end
+
+    it "is handed to it: on_open" do
+      client = websocket("/caring/open")
+      event(:error, client, message: "on_open of open failed", open: true)
+      expect_still_open(client)
+    end
+
+    it "is handed to it: on_drained" do
+      client = websocket("/caring/drained")
+      expect(client.read_message).to eq("opened")
+      event(:error, client, message: "on_drained failed", open: true)
+      expect_still_open(client)
+    end
+
+    it "is handed to it: on_close, which is not called again" do
+      client = websocket("/caring/close")
+      client.finish
+      event(:error, client, message: "on_close failed", open: false)
+      expect(story(client)).to eq(%i[open close error])
+    end
+
+    it "is handed to it for Server-Sent Events" do
+      client = sse("/caring/open")
+      event(:error, client, message: "on_open of open failed", open: true)
+      client.close
+      event(:close, client)
+    end
+
+    ["not a StandardError", "throw", "deep"].each do |kind|
+      it "is handed to it even if it is unusual: #{kind}" do
+        client = websocket("/caring/plain")
+        client.text(kind)
+        event(:error, client)
+        expect_still_open(client)
+      end
+    end
+
+    it "does no harm if on_error raises, too" do
+      client = websocket("/caring/error")
+      client.text("raise")
+      event(:error, client)
+      expect_still_open(client)
+      app.wait_for_line(/on_error failed/)
+    end
+  end
+
+  describe "without on_error" do
+    it "is logged with class, message and backtrace, and the client stays open" do
+      client = websocket("/raiser/open")
+      expect_still_open(client)
+      app.wait_for_line(/on_open of open failed/)
+      app.wait_for_line(/RuntimeError/)
+      app.wait_for_line(/config\.ru:\d+:in .*on_open/)
+    end
+
+    it "takes no worker with it" do
+      client = websocket("/raiser/plain")
+      ["raise", "not a StandardError", "throw", "deep"].each do |kind|
+        client.text(kind)
+        expect_still_open(client)
+      end
+      app.wait_for_line(/NotImplementedError/)
+    end
+
+    it "is no close reason, and on_close is called once if it raises itself" do
+      client = websocket("/raiser/close")
+      client.text("raise")
+      expect(client.finish(4000, "bye")).to eq([4000, "bye"])
+      event(:close, client, code: 4000, reason: "bye")
+      app.wait_for_line(/on_close failed/)
+      expect(story(client)).to eq(%i[open message close])
+    end
+  end
+end

@@ -1,0 +1,303 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# What a handler may be, what it is called with, and in which order.
+RSpec.describe "The handler" do
+  serve <<~'CONFIG'
+    require "spec_app"
+    require "delegate"
+
+    # Callbacks common to the handlers of several kinds.
+    module Echoes
+      def on_open(client) = SpecApp.report(:open, client, self: inspect)
+      def on_message(client, data) = client.write("#{inspect}: #{data}")
+      def on_close(client) = SpecApp.report(:close, client, self: inspect)
+    end
+
+    module AModule
+      extend Echoes
+    end
+
+    class AClass
+      extend Echoes
+
+      def initialize = SpecApp.report(:instantiated)
+    end
+
+    class AnInstance
+      include Echoes
+
+      def inspect = "an instance"
+    end
+
+    # Only one callback each, or none.
+    OnlyOpen = Class.new { def on_open(client) = client.write("opened") }
+    OnlyMessage = Class.new { def on_message(client, data) = client.write(data) }
+    OnlyClose = Class.new { def on_close(client) = SpecApp.report(:close, client) }
+    Nothing = Class.new
+
+    # Answers by method_missing, as a proxy does.
+    class Proxy < BasicObject
+      def respond_to?(name, _all = false) = %i[on_open on_message on_close].include?(name)
+
+      def method_missing(name, client, *rest)
+        ::SpecApp.report(name.to_s.delete_prefix("on_"), client, extra: rest.size)
+      end
+    end
+
+    # Counts what it is asked.
+    class Asked
+      include Echoes
+
+      def respond_to?(name, *)
+        SpecApp.report(:asked, name: name) if name.start_with?("on_")
+        super
+      end
+    end
+
+    # Keeps the very objects it was given.
+    class Keeper
+      def initialize = @seen = []
+
+      def on_open(client)
+        @seen << client
+        client.write("hello")
+      end
+
+      def on_drained(client)
+        @seen << client
+        SpecApp.report(:drained, client)
+      end
+
+      def on_message(client, _data)
+        @seen << client
+        client.write("noted")
+      end
+
+      def on_close(client)
+        SpecApp.report(:close, client, seen: @seen.size, same: @seen.all? { |seen| seen.equal?(client) },
+                                       deleted: [client].delete(client).equal?(client))
+      end
+    end
+
+    module OneParameter
+      def self.on_close(client) = SpecApp.report(:close, client, got: [])
+    end
+
+    module TwoParameters
+      def self.on_close(client, code = :absent) = SpecApp.report(:close, client, got: [code])
+    end
+
+    module ThreeParameters
+      def self.on_close(client, code, reason) = SpecApp.report(:close, client, got: [code, reason])
+    end
+
+    module OptionalParameters
+      def self.on_close(client, code = :absent, reason = :absent) = SpecApp.report(:close, client, got: [code, reason])
+    end
+
+    module BareSplat
+      def self.on_close(client, *rest) = SpecApp.report(:close, client, got: rest)
+    end
+
+    module OnlySplat
+      def self.on_close(*all) = SpecApp.report(:close, all.first, got: all.drop(1))
+    end
+
+    module Keywords
+      def self.on_close(client, why: :absent) = SpecApp.report(:close, client, got: [why])
+    end
+
+    Lambda = Object.new
+    Lambda.define_singleton_method(:on_close, ->(client, code, reason) { SpecApp.report(:close, client, got: [code, reason]) })
+
+    # A delegator written by hand: it passes on whatever it gets.
+    HandDelegator = Object.new
+    def HandDelegator.on_close(*arguments, &block) = OneParameter.on_close(*arguments, &block)
+
+    # Writes before the handshake's response can have been read.
+    module Greeter
+      def self.on_open(client)
+        100.times { |number| client.write(number.to_s) }
+      end
+    end
+
+    # Takes its time to open.
+    class Slow < SpecApp::Recorder
+      GATE = Queue.new
+
+      def on_open(client)
+        super
+        GATE.pop
+        SpecApp.report(:opened, client)
+      end
+    end
+
+    handlers = {
+      "module" => AModule, "class" => AClass, "instance" => AnInstance.new, "frozen" => AnInstance.new.freeze,
+      "only-open" => OnlyOpen.new, "only-message" => OnlyMessage.new, "only-close" => OnlyClose.new,
+      "nothing" => Nothing.new, "proxy" => Proxy.new, "one" => OneParameter, "two" => TwoParameters,
+      "three" => ThreeParameters, "optional" => OptionalParameters, "splat" => BareSplat, "only-splat" => OnlySplat,
+      "keywords" => Keywords, "lambda" => Lambda, "hand-delegator" => HandDelegator, "greeter" => Greeter,
+      "simple-delegator" => SimpleDelegator.new(OneParameter), "recorder" => SpecApp::Recorder.new, "slow" => Slow.new
+    }
+
+    use Rack::Lint
+    run(lambda do |env|
+      env["rack.upgrade"] = case (name = env["PATH_INFO"].delete_prefix("/"))
+                            when "keeper" then Keeper.new
+                            when "asked" then Asked.new
+                            else handlers.fetch(name)
+                            end
+      [200, {}, []]
+    end)
+  CONFIG
+
+  describe "kinds" do
+    { "module" => "AModule", "class" => "AClass", "instance" => "an instance", "frozen" => "an instance" }.each do |kind, name|
+      it "may be a #{kind}" do
+        client = websocket("/#{kind}")
+        event(:open, client, self: name)
+        client.text("hi")
+        expect(client.read_message).to eq("#{name}: hi")
+        client.finish
+        event(:close, client, self: name)
+      end
+    end
+
+    it "is never instantiated" do
+      event(:open, websocket("/class"))
+      expect(app.events.all(event: "instantiated")).to be_empty
+    end
+
+    it "may be a proxy that answers through method_missing" do
+      client = websocket("/proxy")
+      event(:open, client, extra: 0)
+      client.text("hi")
+      event(:message, client, extra: 1)
+      client.finish
+      event(:close, client, extra: 0)
+    end
+
+    it "is asked once what it responds to, when it is attached" do
+      client = websocket("/asked")
+      3.times do
+        client.text("hi")
+        client.read_message
+      end
+      client.finish
+      event(:close, client)
+      asked = app.events.all(event: "asked").map { |question| question[:name] }
+      expect(asked).to include("on_open", "on_message", "on_close")
+      expect(asked).to match_array(asked.uniq)
+    end
+
+    it "may serve many clients" do
+      clients = Array.new(5) { websocket("/recorder") }
+      clients.each { |client| client.text(client.id) }
+      clients.each { |client| event(:message, client, data: include(bytes: client.id.dump)) }
+    end
+  end
+
+  describe "callbacks left out" do
+    it "needs none" do
+      client = websocket("/nothing")
+      client.text("hi")
+      client.ping("still there?")
+      expect(client.read_frame).to have_attributes(opcode: :pong, payload: "still there?")
+      expect(client.finish(1000)).to eq([1000, ""])
+    end
+
+    it "does with on_open alone" do
+      client = websocket("/only-open")
+      client.text("hi")
+      expect(client.read_message).to eq("opened")
+      expect(client.finish).to eq([1000, ""])
+    end
+
+    it "does with on_message alone" do
+      client = websocket("/only-message")
+      client.text("hi")
+      expect(client.read_message).to eq("hi")
+    end
+
+    it "does with on_close alone" do
+      client = websocket("/only-close")
+      client.text("hi")
+      client.close
+      event(:close, client)
+    end
+
+    it "does without any for Server-Sent Events" do
+      expect(sse("/nothing").read_block.retry).to be_an(Integer)
+    end
+  end
+
+  it "gets the very same client object in every callback" do
+    client = websocket("/keeper")
+    expect(client.read_message).to eq("hello")
+    event(:drained, client)
+    2.times do
+      client.text("hi")
+      expect(client.read_message).to eq("noted")
+      event(:drained, client)
+    end
+    client.finish
+    event(:close, client, seen: 6, same: true, deleted: true)
+  end
+
+  describe "the order of callbacks" do
+    it "starts with on_open: nothing else begins before it has returned" do
+      client = websocket("/slow")
+      client.text("early")
+      event(:open, client)
+      # The pong tells that the message before the ping has been read.
+      client.ping
+      client.read_until_frame(:pong)
+      expect(story(client)).to eq([:open])
+      app.ask("Slow::GATE << true")
+      event(:message, client)
+      expect(story(client)).to eq(%i[open opened message])
+    end
+
+    it "runs on_close after on_open even if the client went meanwhile" do
+      client = websocket("/slow")
+      event(:open, client)
+      client.reset
+      app.ask("Slow::GATE << true")
+      event(:close, client)
+      expect(story(client)).to eq(%i[open opened close])
+    end
+
+    it "keeps messages in the order of their arrival, and on_close last" do
+      client = websocket("/recorder")
+      client.write((1..50).map { |number| WebSocketFrame.encode(:text, number.to_s) }.join)
+      client.send_close(1000)
+      event(:close, client)
+      expect(story(client)).to eq([:open, *[:message] * 50, :close])
+      bytes = app.events.all(event: "message", id: client.id).map { |message| message[:data][:bytes] }
+      expect(bytes).to eq((1..50).map { |number| number.to_s.dump })
+    end
+
+    it "sends what on_open wrote after the handshake and in order" do
+      client = websocket("/greeter")
+      expect(Array.new(100) { client.read_message }).to eq((0..99).map(&:to_s))
+    end
+  end
+
+  describe "on_close" do
+    # What on_close gets beside the client when this client closes with 4001 "bye".
+    parameters = {
+      "one" => [], "two" => ["absent"], "three" => [4001, "bye"], "optional" => [4001, "bye"], "splat" => [], "only-splat" => [],
+      "keywords" => ["absent"], "lambda" => [4001, "bye"], "hand-delegator" => [], "simple-delegator" => []
+    }
+    parameters.each do |handler, got|
+      it "gets the client and #{got.empty? ? "nothing else" : got} with the parameters of #{handler}" do
+        client = websocket("/#{handler}")
+        client.send_close(4001, "bye")
+        expect(event(:close, client)).to include(got: got)
+      end
+    end
+  end
+end

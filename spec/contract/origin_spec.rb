@@ -1,0 +1,81 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# A page of another site may open a WebSocket to this one with the user's cookies: browsers do not apply CORS to
+# WebSockets, they send an Origin and leave the check to the server.
+RSpec.describe "The Origin check" do
+  config = <<~'CONFIG'
+    require "spec_app"
+
+    use Rack::Lint
+    run(lambda do |env|
+      SpecApp.report(:call, origin: env["HTTP_ORIGIN"])
+      env["rack.upgrade"] = SpecApp::Recorder.new if env["rack.upgrade?"]
+      [200, {}, []]
+    end)
+  CONFIG
+
+  def handshake(origin, host: "example.com")
+    WebSocketClient.handshake.merge({ "host" => host, "origin" => origin }.compact)
+  end
+
+  def status(...) = get("/?#{Serving.next_name}", handshake(...)).status
+
+  context "without allowed origins" do
+    serve config
+
+    it "lets a WebSocket without Origin pass" do
+      expect(status(nil)).to eq(101)
+    end
+
+    it "lets a page of the same host pass" do
+      expect(status("http://example.com")).to eq(101)
+      expect(status("http://localhost:9292", host: "localhost:9292")).to eq(101)
+      expect(status("http://[::1]:9292", host: "[::1]:9292")).to eq(101)
+    end
+
+    it "does not mind the scheme, which a proxy may have changed" do
+      expect(status("https://example.com")).to eq(101)
+    end
+
+    it "compares hosts without regard to case" do
+      expect(status("http://EXAMPLE.com", host: "example.COM")).to eq(101)
+    end
+
+    foreign = %w[http://evil.example http://sub.example.com http://example.com.evil.example http://evilexample.com
+                 http://evil.example/example.com http://example.com@evil.example null file:// garbage]
+    foreign.each do |origin|
+      it "answers 403 to a WebSocket from #{origin} before the app" do
+        expect(status(origin)).to eq(403)
+        expect(app.events.all(event: "call", origin: origin)).to be_empty
+      end
+    end
+
+    it "leaves Server-Sent Events and ordinary requests to CORS" do
+      expect(sse("/", headers: { "origin" => "http://evil.example" })).to be_accepted
+      expect(get("/", "origin" => "http://evil.example").status).to eq(200)
+    end
+  end
+
+  context "with --allow-origin URL" do
+    serve config, "--allow-origin", "https://friend.example", "--allow-origin", "http://other.example:8080"
+
+    it "lets pages of these origins and of the same host pass, and no others" do
+      expect(status("https://friend.example")).to eq(101)
+      expect(status("http://other.example:8080")).to eq(101)
+      expect(status("http://example.com")).to eq(101)
+      expect(status("http://evil.example")).to eq(403)
+      expect(status("https://friend.example.evil.example")).to eq(403)
+    end
+  end
+
+  context "with --allow-origin *" do
+    serve config, "--allow-origin", "*"
+
+    it "lets every page pass" do
+      expect(status("http://anywhere.example")).to eq(101)
+      expect(status("null")).to eq(101)
+    end
+  end
+end

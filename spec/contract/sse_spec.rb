@@ -1,0 +1,213 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# Server-Sent Events byte by byte.
+RSpec.describe "Server-Sent Events" do
+  config = <<~'CONFIG'
+    require "spec_app"
+
+    use Rack::Lint
+    run(lambda do |env|
+      env["rack.upgrade"] = SpecApp::Recorder.new if env["rack.upgrade?"]
+      [200, {}, []]
+    end)
+  CONFIG
+
+  def opened(...)
+    client = sse(...)
+    event(:open, client)
+    client
+  end
+
+  # What arrives when the app writes this; `code` are the arguments of client.write.
+  def sent(code, client = opened)
+    expect(ask(client, "client.write(#{code})")).to be(true)
+    client.read_event
+  end
+
+  def raising(type) = raise_error(RemoteControl::Raised) { |error| expect(error.type).to match(type) }
+
+  context "by default" do
+    serve config, "--retry-min", "1500", "--retry-max", "2500"
+
+    describe "the head" do
+      it "is that of an event stream which no cache or proxy holds back" do
+        response = opened.response
+        expect(response.head).to start_with("HTTP/1.1 200 OK\r\n")
+        expect(response["content-type"]).to eq("text/event-stream; charset=utf-8")
+        expect(response["cache-control"]).to eq("no-cache, no-store")
+        expect(response["x-accel-buffering"]).to eq("no")
+      end
+
+      it "frames the body by the end of the connection" do
+        response = opened.response
+        expect(response["connection"]).to eq("close")
+        expect(response.headers.keys).not_to include("content-length", "transfer-encoding")
+      end
+    end
+
+    it "sends retry: first, before any event, in milliseconds, and not the same for all" do
+      clients = Array.new(10) { opened }
+      retries = clients.map { |client| client.read_block }
+      expect(retries.map(&:lines)).to all(match([/\Aretry: \d+\z/]))
+      expect(retries.map(&:retry)).to all(be_between(1500, 2500))
+      expect(retries.map(&:retry).uniq.size).to be > 1
+    end
+
+    describe "the data" do
+      # What is written => the lines it becomes.
+      {
+        "a" => ["a"],
+        "" => [""],
+        "a\nb" => %w[a b],
+        "a\r\nb" => %w[a b],
+        "a\rb" => %w[a b],
+        "a\n" => ["a", ""],
+        "a\r\n" => ["a", ""],
+        "a\r" => ["a", ""],
+        "\na" => ["", "a"],
+        "\n" => ["", ""],
+        "\r\n" => ["", ""],
+        "\n\r" => ["", "", ""],
+        "\n\n" => ["", "", ""],
+        "a\n\nb" => ["a", "", "b"],
+        "a\r\rb" => ["a", "", "b"],
+        "a\r\n\r\nb" => ["a", "", "b"],
+        "a\r\n\n\rb" => ["a", "", "", "b"],
+        " leading" => [" leading"],
+        "  two" => ["  two"],
+        ": no comment" => [": no comment"],
+        "data: no field" => ["data: no field"],
+        "x\nevent: y\nid: z\nretry: 1" => ["x", "event: y", "id: z", "retry: 1"],
+        "x\n\ndata: injected" => ["x", "", "data: injected"],
+        "tab\tand\u0000nul" => ["tab\tand\u0000nul"],
+        "\uFEFFbyte order mark" => ["\uFEFFbyte order mark"],
+        "line\u2028separator\u0085and\vtab\fand feed" => ["line\u2028separator\u0085and\vtab\fand feed"],
+        "grüße 😀\nzwei" => ["grüße 😀", "zwei"]
+      }.each do |text, lines|
+        it "of #{text.inspect} is #{lines}" do
+          block = sent(text.inspect)
+          expect(block.lines.filter_map { |line| line[/\Adata: ?(.*)/m, 1] if line.start_with?("data") }).to eq(lines)
+          expect(block).to have_attributes(event: "msg", data: lines.join("\n"), id: nil, retry: nil, comments: [])
+        end
+      end
+
+      it "may be large and of many lines" do
+        lines = Array.new(20_000) { |number| "line #{number}" }
+        expect(sent('Array.new(20_000) { |number| "line #{number}" }.join("\n")').data).to eq(lines.join("\n"))
+      end
+    end
+
+    describe "the fields" do
+      it "name the event, its id and the time to retry" do
+        expect(sent('"x", event: "tick", id: "42", retry: 3000'))
+          .to have_attributes(event: "tick", id: "42", retry: 3000, data: "x")
+      end
+
+      it "may be given one by one" do
+        client = opened
+        expect(sent('"x", event: "tick"', client)).to have_attributes(event: "tick", id: nil, retry: nil)
+        expect(sent('"x", id: "a b"', client)).to have_attributes(event: "msg", id: "a b", retry: nil)
+        expect(sent('"x", retry: 0', client)).to have_attributes(event: "msg", id: nil, retry: 0)
+        expect(sent('"x"', client)).to have_attributes(event: "msg", id: nil, retry: nil)
+      end
+
+      it "may be an empty id, which resets the browser's" do
+        expect(sent('"x", id: ""').id).to eq("")
+      end
+
+      it "leave an event nameless with event: nil" do
+        expect(sent('"x", event: nil')).to have_attributes(event: nil, data: "x")
+      end
+
+      %w[event id].product(["a\nb", "a\rb", "a\r\nb", "\n", "a\0b"]).each do |field, value|
+        it "refuse #{value.inspect} as #{field}" do
+          client = opened
+          expect { ask(client, "client.write('x', #{field}: #{value.dump})") }.to raising(/\AArgumentError\z/)
+          expect(sent('"still fine"', client).data).to eq("still fine")
+        end
+      end
+
+      ["-1", "1.5", '"5"', ":soon"].each do |value|
+        it "refuse #{value} as retry" do
+          expect { ask(opened, "client.write('x', retry: #{value})") }.to raising(/\A(ArgumentError|TypeError)\z/)
+        end
+      end
+
+      it "has no others" do
+        expect { ask(opened, "client.write('x', name: 'y')") }.to raising(/\AArgumentError\z/)
+      end
+    end
+
+    describe "Last-Event-ID" do
+      it "is in the env" do
+        client = opened("/", headers: { "last-event-id" => "7" })
+        expect(ask(client, 'client.env["HTTP_LAST_EVENT_ID"]')).to eq("7")
+      end
+    end
+
+    describe "the end" do
+      it "is seen by on_close at once when the peer closes, with nothing written" do
+        client = opened
+        client.close
+        event(:close, client, code: nil, reason: nil)
+      end
+
+      it "is seen by on_close when the peer resets" do
+        client = opened
+        client.reset
+        event(:close, client, code: nil, reason: nil)
+      end
+
+      it "is the end of the body when the app closes" do
+        client = opened
+        ask(client, 'client.write("last"); client.close; nil')
+        expect(client.read_event.data).to eq("last")
+        expect(client.ending).to eq(:fin)
+        event(:close, client, code: nil, reason: nil)
+      end
+    end
+
+    it "works over HTTP/1.0, where the stream ends with the connection" do
+      client = opened("/", version: "1.0")
+      expect(client).to be_accepted
+      expect(client.response.headers.keys).not_to include("transfer-encoding")
+      expect(sent('"a\nb"', client)).to have_attributes(event: "msg", data: "a\nb")
+      ask(client, "client.close; nil")
+      expect(client.ending).to eq(:fin)
+    end
+  end
+
+  context "with --sse-heartbeat" do
+    serve config, "--sse-heartbeat", "0.1"
+
+    it "sends a comment again and again while nothing else is sent" do
+      client = opened
+      3.times { expect(client.read_block.lines).to match([/\A:/]).or match([/\Aretry:/]) }
+      expect(sent('"x"', client).data).to eq("x")
+      expect(client.read_comment).to be_a(String)
+    end
+  end
+
+  context "with a name for events" do
+    serve config, "--sse-event", "tick"
+
+    it "gives it to events without one of their own" do
+      client = opened
+      expect(sent('"x"', client).event).to eq("tick")
+      expect(sent('"x", event: "other"', client).event).to eq("other")
+      expect(sent('"x", event: nil', client).event).to be_nil
+    end
+  end
+
+  context "with an empty name for events" do
+    serve config, "--sse-event", ""
+
+    it "sends nameless ones, for EventSource#onmessage" do
+      client = opened
+      expect(sent('"x"', client).event).to be_nil
+      expect(sent('"x", event: "named"', client).event).to eq("named")
+    end
+  end
+end

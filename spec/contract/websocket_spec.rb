@@ -1,0 +1,428 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# RFC 6455 over raw bytes.
+RSpec.describe "WebSocket" do
+  config = <<~'CONFIG'
+    require "spec_app"
+
+    GATE = Queue.new
+    echo = SpecApp::Recorder.new(message: lambda do |client, data|
+      GATE.pop if data == "wait"
+      client.write(data)
+    end)
+
+    use Rack::Lint
+    run(lambda do |env|
+      env["rack.upgrade"] = echo if env["rack.upgrade?"]
+      [200, {}, []]
+    end)
+  CONFIG
+
+  def frame(...) = WebSocketFrame.encode(...)
+
+  # The server's Close frame with this code, the end of the connection, and what on_close got. The server reads on for
+  # a while after such a Close; our FIN ends that.
+  def expect_failure(client, code)
+    expect(client.read_close.first).to eq(code)
+    client.connection.finish_writing
+    expect(client.ending).to eq(:fin)
+    event(:close, client, code: code)
+  end
+
+  context "with the default limits" do
+    serve config, "--close-timeout", "0.5"
+
+    describe "the handshake" do
+      it "is that of RFC 6455 section 4.2.2" do
+        response = get("/?handshake", WebSocketClient.handshake("dGhlIHNhbXBsZSBub25jZQ=="))
+        expect(response.head).to start_with("HTTP/1.1 101 Switching Protocols\r\n")
+        expect(response["upgrade"]).to match(/\Awebsocket\z/i)
+        expect(response["connection"]).to match(/\Aupgrade\z/i)
+        expect(response["sec-websocket-accept"]).to eq("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+        expect(response.headers.keys).not_to include("content-length", "transfer-encoding", "sec-websocket-extensions")
+      end
+
+      it "may be followed by frames in the same packet" do
+        client = http
+        lines = WebSocketClient.handshake.map { |name, value| "#{name}: #{value}\r\n" }.join
+        client.write("GET /?early HTTP/1.1\r\nhost: x\r\n#{lines}\r\n#{frame(:text, "early")}#{frame(:ping, "bird")}")
+        expect(client.read_response.status).to eq(101)
+        expect([WebSocketFrame.read(client.connection), WebSocketFrame.read(client.connection)])
+          .to contain_exactly(have_attributes(opcode: :text, payload: "early"), have_attributes(opcode: :pong, payload: "bird"))
+      end
+
+      it "may come byte by byte, and so may frames" do
+        client = websocket
+        (frame(:text, "hello") + frame(:text, "x" * 200)).each_char { |byte| client.write(byte) }
+        expect(client.read_message).to eq("hello")
+        expect(client.read_message).to eq("x" * 200)
+      end
+    end
+
+    describe "a message" do
+      { "text" => "grüße 😀", "empty text" => "", "text with NUL" => "a\0b" }.each do |title, text|
+        it "arrives as UTF-8: #{title}" do
+          client = websocket
+          client.text(text)
+          event(:message, client, data: { encoding: "UTF-8", valid: true, size: text.bytesize, bytes: text.b.dump, sum: text.sum(32) })
+          expect(client.read_message).to eq(text)
+        end
+      end
+
+      { "bytes" => "\x00\xff\x80".b, "no bytes" => "".b, "bytes that would be text" => "plain".b }.each do |title, bytes|
+        it "arrives as ASCII-8BIT: #{title}" do
+          client = websocket
+          client.binary(bytes)
+          event(:message, client, data: include(encoding: "ASCII-8BIT", size: bytes.bytesize, bytes: bytes.dump))
+          message = client.read_message
+          expect(message).to eq(bytes)
+          expect(message.encoding).to eq(Encoding::BINARY)
+        end
+      end
+
+      [1, 125, 126, 127, 65_535, 65_536, 300_000, 1_048_576].each do |size|
+        it "may have #{size} bytes" do
+          client = websocket
+          bytes = SecureRandom.bytes(size)
+          client.binary(bytes)
+          expect(client.read_message == bytes).to be(true)
+        end
+      end
+
+      it "may be one of many in a packet" do
+        client = websocket
+        client.write((1..100).map { |number| frame(:text, number.to_s) }.join)
+        expect(Array.new(100) { client.read_message }).to eq((1..100).map(&:to_s))
+      end
+
+      it "is a fresh String, not frozen" do
+        client = websocket
+        2.times { client.text("same") }
+        expect(Array.new(2) { client.read_message }).to eq(%w[same same])
+      end
+    end
+
+    describe "a fragmented message" do
+      it "is put together" do
+        client = websocket
+        client.send_frame(:text, "one ", fin: false)
+        client.send_frame(:continuation, "two ", fin: false)
+        client.send_frame(:continuation, "three")
+        expect(client.read_message).to eq("one two three")
+        client.send_frame(:binary, "\xff", fin: false)
+        client.send_frame(:continuation, "\xfe")
+        expect(client.read_message).to eq("\xff\xfe".b)
+      end
+
+      it "may have empty fragments" do
+        client = websocket
+        client.send_frame(:text, "", fin: false)
+        3.times { client.send_frame(:continuation, "", fin: false) }
+        client.send_frame(:continuation, "end", fin: false)
+        client.send_frame(:continuation, "")
+        expect(client.read_message).to eq("end")
+      end
+
+      it "may be cut within a character" do
+        client = websocket
+        bytes = "😀é".bytes.map(&:chr)
+        client.send_frame(:text, bytes.first, fin: false)
+        bytes[1..-2].each { |byte| client.send_frame(:continuation, byte, fin: false) }
+        client.send_frame(:continuation, bytes.last)
+        expect(client.read_message).to eq("😀é")
+      end
+
+      it "may have control frames in between, which are answered at once" do
+        client = websocket
+        client.send_frame(:text, "be", fin: false)
+        client.ping("first")
+        expect(client.read_frame).to have_attributes(opcode: :pong, payload: "first")
+        client.pong("unasked for")
+        client.send_frame(:continuation, "fore", fin: false)
+        client.ping("second")
+        expect(client.read_frame).to have_attributes(opcode: :pong, payload: "second")
+        client.send_frame(:continuation, "!")
+        expect(client.read_message).to eq("before!")
+      end
+
+      it "may be of 1000 fragments" do
+        client = websocket
+        first, *rest = Array.new(1000) { |number| format("%04d", number) }
+        client.write(frame(:text, first, fin: false) + rest[..-2].map { |part| frame(:continuation, part, fin: false) }.join +
+                     frame(:continuation, rest.last))
+        expect(client.read_message).to eq([first, *rest].join)
+      end
+
+      it "that is left unfinished is no message" do
+        client = websocket
+        client.send_frame(:text, "never", fin: false)
+        client.finish
+        event(:close, client)
+        expect(story(client)).to eq(%i[open close])
+      end
+    end
+
+    describe "a ping" do
+      ["", "payload", "\0\xff".b, "x" * 125].each do |payload|
+        it "is answered with its payload of #{payload.bytesize} bytes" do
+          client = websocket
+          client.ping(payload)
+          expect(client.read_frame).to have_attributes(opcode: :pong, payload: payload.b, fin: true)
+        end
+      end
+
+      it "is answered while a handler is busy" do
+        client = websocket
+        client.text("wait")
+        event(:message, client)
+        client.ping("busy?")
+        expect(client.read_frame).to have_attributes(opcode: :pong, payload: "busy?")
+        app.ask("GATE << true; nil")
+        expect(client.read_message).to eq("wait")
+      end
+
+      it "may come in a flood, with nothing else suffering" do
+        client = websocket
+        200.times { client.write(frame(:ping, "x") * 100) }
+        client.text("still there")
+        expect(client.read_until_frame(:text).payload).to eq("still there")
+        expect(client.finish).to eq([1000, ""])
+      end
+    end
+
+    it "does not mind a pong nobody asked for" do
+      client = websocket
+      client.pong("surprise")
+      client.text("hi")
+      expect(client.read_message).to eq("hi")
+    end
+
+    describe "a Close frame" do
+      [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999].each do |code|
+        it "with code #{code} is echoed, told to on_close, and ends the connection" do
+          client = websocket
+          client.send_close(code, "grüße")
+          expect(client.read_close.first).to eq(code)
+          expect(client.ending).to eq(:fin)
+          event(:close, client, code: code, reason: "grüße")
+        end
+      end
+
+      it "without a code is echoed without one; on_close gets 1005" do
+        client = websocket
+        client.send_close
+        expect(client.read_until_frame(:close).payload).to eq("")
+        expect(client.ending).to eq(:fin)
+        event(:close, client, code: 1005, reason: "")
+      end
+
+      it "may carry a reason of 123 bytes" do
+        client = websocket
+        client.send_close(1000, "x" * 123)
+        expect(client.read_close.first).to eq(1000)
+        event(:close, client, code: 1000, reason: "x" * 123)
+      end
+
+      it "lets messages that came before through, and none after" do
+        client = websocket
+        client.write(frame(:text, "before") + frame(:close, WebSocketFrame.close_payload(1000)) + frame(:text, "after"))
+        event(:close, client, code: 1000)
+        expect(story(client)).to eq(%i[open message close])
+      end
+    end
+
+    describe "a broken connection" do
+      it "is 1006 without a reason: FIN" do
+        client = websocket
+        client.close
+        event(:close, client, code: 1006, reason: "")
+      end
+
+      it "is 1006 without a reason: FIN of a client that can still read" do
+        client = websocket
+        client.connection.finish_writing
+        event(:close, client, code: 1006, reason: "")
+        client.ending
+      end
+
+      it "is 1006 without a reason: RST" do
+        client = websocket
+        event(:open, client)
+        client.reset
+        event(:close, client, code: 1006, reason: "")
+      end
+    end
+
+    # RFC 6455 sections 5.1 to 5.5 and 7.4.
+    describe "what breaks the protocol" do
+      text = ->(*arguments, **options) { WebSocketFrame.encode(:text, *arguments, **options) }
+      encode = WebSocketFrame.method(:encode)
+      close = ->(*arguments) { WebSocketFrame.encode(:close, WebSocketFrame.close_payload(*arguments)) }
+      broken = {
+        "an unmasked text frame" => text["hi", mask: false],
+        "an unmasked ping" => encode[:ping, "hi", mask: false],
+        "RSV1" => text["hi", rsv: 4],
+        "RSV2" => text["hi", rsv: 2],
+        "RSV3" => text["hi", rsv: 1],
+        "RSV1 on a continuation" => text["a", fin: false] + encode[:continuation, "b", rsv: 4],
+        **[3, 4, 5, 6, 7, 11, 12, 13, 14, 15].to_h { |opcode| ["reserved opcode #{opcode}", encode[opcode, "hi"]] },
+        "a fragmented ping" => encode[:ping, "hi", fin: false],
+        "a fragmented Close" => encode[:close, "", fin: false],
+        "a ping of 126 bytes" => encode[:ping, "x" * 126],
+        "a pong of 126 bytes" => encode[:pong, "x" * 126],
+        "a Close of 126 bytes" => close[1000, "x" * 124],
+        "a continuation of nothing" => encode[:continuation, "hi"],
+        "a continuation after a whole message" => text["hi"] + encode[:continuation, "more"],
+        "a new message within a fragmented one" => text["a", fin: false] + text["b"],
+        "a length of 2^63" => encode[:binary, "", length: 2**63],
+        "a Close with one byte" => encode[:close, "\x03"],
+        **[0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535].to_h do |code|
+          ["a Close with code #{code}", close[code]]
+        end
+      }
+      broken.each do |title, bytes|
+        it "is answered with 1002: #{title}" do
+          client = websocket
+          client.write(bytes)
+          expect_failure(client, 1002)
+        end
+      end
+
+      it "leaves messages that came before it alone, and drops those after it" do
+        client = websocket
+        client.write(text["before"] + text["broken", rsv: 1] + text["after"])
+        event(:close, client, code: 1002)
+        expect(story(client)).to eq(%i[open message close])
+      end
+
+      it "is told to the peer even if that goes on sending: no reset eats the Close frame" do
+        client = websocket
+        client.write(text["x", rsv: 1])
+        20.times { client.write(text["x" * 60_000]) }
+        expect_failure(client, 1002)
+      end
+    end
+
+    # RFC 6455 section 8.1, Unicode table 3-7.
+    describe "what is no UTF-8" do
+      {
+        "a stray continuation byte" => "\x80", "an overlong /" => "\xc0\xaf", "an overlong NUL" => "\xe0\x80\x80",
+        "a surrogate" => "\xed\xa0\x80", "beyond U+10FFFF" => "\xf4\x90\x80\x80", "0xFE" => "\xfe",
+        "text with a wrong byte" => "hello \xff world", "a character cut off at the end" => "euro \xe2\x82"
+      }.each do |title, bytes|
+        it "is answered with 1007: #{title}" do
+          client = websocket
+          client.text(bytes)
+          expect_failure(client, 1007)
+          expect(story(client)).to eq(%i[open close])
+        end
+
+        it "is answered with 1007 when it comes in fragments: #{title}" do
+          client = websocket
+          client.send_frame(:text, "good ", fin: false)
+          bytes.b.each_char { |byte| client.send_frame(:continuation, byte, fin: false) }
+          client.send_frame(:continuation, "")
+          expect_failure(client, 1007)
+        end
+      end
+
+      it "is found before the message is complete" do
+        client = websocket
+        client.send_frame(:text, "bad \xff", fin: false)
+        expect_failure(client, 1007)
+      end
+
+      it "is found in the reason of a Close frame" do
+        client = websocket
+        client.send_close(1000, "\xff\xfe")
+        expect_failure(client, 1007)
+      end
+
+      it "is fine in binary messages" do
+        client = websocket
+        client.binary("\xff\xfe")
+        expect(client.read_message).to eq("\xff\xfe".b)
+      end
+    end
+  end
+
+  context "with --max-message-size" do
+    serve config, "--max-message-size", "1000"
+
+    it "takes a message of that size, whole or in fragments" do
+      client = websocket
+      client.text("x" * 1000)
+      expect(client.read_message).to eq("x" * 1000)
+      client.send_frame(:text, "x" * 500, fin: false)
+      client.send_frame(:continuation, "x" * 500)
+      expect(client.read_message).to eq("x" * 1000)
+    end
+
+    it "answers 1009 to a larger one" do
+      client = websocket
+      client.text("x" * 1001)
+      expect_failure(client, 1009)
+      expect(story(client)).to eq(%i[open close])
+    end
+
+    it "answers 1009 to one that only claims to be larger, without waiting for it" do
+      client = websocket
+      client.send_frame(:binary, "", length: 2**40)
+      expect_failure(client, 1009)
+    end
+
+    it "answers 1009 to fragments that are larger together" do
+      client = websocket
+      client.send_frame(:text, "x" * 600, fin: false)
+      client.send_frame(:continuation, "x" * 600, fin: false)
+      expect_failure(client, 1009)
+    end
+
+    it "puts no limit on what the server sends" do
+      client = websocket
+      event(:open, client)
+      ask(client, 'client.write("x" * 100_000)')
+      expect(client.read_message.size).to eq(100_000)
+    end
+  end
+
+  context "with --ping-interval and --pong-timeout" do
+    serve config, "--ping-interval", "0.2", "--pong-timeout", "0.3", "--mailbox-messages", "2", "--threads", "2"
+
+    # Lives through that many pings: a clock whose ticks are the server's own.
+    def answer_pings(client, count)
+      count.times { client.pong(client.read_until_frame(:ping).payload) }
+    end
+
+    it "pings an idle client, and keeps one that answers" do
+      client = websocket
+      answer_pings(client, 5)
+      client.text("hi")
+      expect(client.read_message).to eq("hi")
+    end
+
+    it "drops a client that does not answer: 1006" do
+      client = websocket
+      expect(client.read_frame.opcode).to eq(:ping)
+      client.ending
+      event(:close, client, code: 1006, reason: "")
+      expect(story(client).count(:close)).to eq(1)
+    end
+
+    it "suspends the deadline while it does not read because the mailbox is full" do
+      client = websocket
+      client.text("wait")
+      event(:message, client)
+      client.write((1..20).map { |number| frame(:text, number.to_s) }.join)
+      # Far longer than the deadline, measured by another client's pings.
+      answer_pings(websocket, 8)
+      expect(story(client)).to eq(%i[open message])
+      app.ask("GATE << true; nil")
+      expect(client.read_message).to eq("wait")
+      expect(Array.new(20) { client.read_message }).to eq((1..20).map(&:to_s))
+      answer_pings(client, 2)
+    end
+  end
+end

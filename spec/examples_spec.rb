@@ -1,0 +1,69 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# The examples over plain sockets; spec/browser shows their pages in Chromium.
+RSpec.describe "The examples" do
+  def expect_page(path, *parts)
+    response = get(path)
+    expect(response.status).to eq(200)
+    expect(response["content-type"]).to match(%r{\Atext/html})
+    expect(response.body).to include(*parts)
+  end
+
+  shared_examples "a clock" do
+    it "serves its pages" do
+      expect_page("/websocket.html", "<!DOCTYPE html>", 'id="message"', "WebSocket(")
+      expect_page("/sse.html", "<!DOCTYPE html>", 'id="message"', "EventSource(")
+      expect(get("/nothing").status).to eq(404)
+    end
+
+    it "ticks over both protocols, sets its cookie and answers" do
+      socket = websocket("/listen")
+      stream = sse("/sse")
+      expect([socket, stream].map { |client| client.response["set-cookie"] }).to all(eq("clock=seen; path=/"))
+      expect(Array.new(2) { socket.read_message }).to all(match(/\A\d\d:\d\d:\d\d\z/))
+      expect(Array.new(2) { stream.read_event }).to all(have_attributes(event: "msg", data: match(/\A\d\d:\d\d:\d\d\z/)))
+      socket.text("hello")
+      answer = socket.read_message until answer&.start_with?("You said")
+      expect(answer).to eq("You said: hello")
+    end
+
+    it "knows its stream paths for nothing else" do
+      expect(get("/listen").status).to eq(404)
+    end
+  end
+
+  context "clock/config.ru, from another folder" do
+    serve File.join(AppProcess::ROOT, "examples/clock/config.ru"), dir: Dir.tmpdir
+
+    it_behaves_like "a clock"
+
+    it "leads from / to a page" do
+      expect(get("/")).to have_attributes(status: 302, headers: include("location" => ["/websocket.html"]))
+    end
+  end
+
+  context "clock/push.rb, from another folder" do
+    serve File.join(AppProcess::ROOT, "examples/clock/push.rb"), dir: Dir.tmpdir, via: :ruby, env: { "PORT" => "0" }
+
+    it_behaves_like "a clock"
+  end
+
+  context "echo/config.ru, behind Rack::Lint and from another folder" do
+    serve "use Rack::Lint\nrun Array(Rack::Builder.parse_file(#{File.join(AppProcess::ROOT, "examples/echo/config.ru").dump})).first"
+
+    it "serves its page" do
+      expect_page("/", "<!DOCTYPE html>", "WebSocket(")
+      expect(get("/nothing").status).to eq(404)
+    end
+
+    it "echoes text and bytes" do
+      client = websocket
+      client.text("grüße")
+      expect(client.read_message).to eq("grüße")
+      client.binary("\xff\x00")
+      expect(client.read_message).to eq("\xff\x00".b)
+    end
+  end
+end

@@ -1,0 +1,31 @@
+# frozen_string_literal: true
+
+require "rspec"
+require "rack"
+
+Dir[File.join(__dir__, "support", "*.rb")].each { |file| require file }
+
+RSpec.configure do |config|
+  config.disable_monkey_patching!
+  config.expect_with(:rspec) { |expectations| expectations.syntax = :expect }
+  config.raise_errors_for_deprecations!
+  config.filter_run_when_matching :focus
+  config.order = :random
+  Kernel.srand config.seed
+
+  config.include Eventually
+  config.include Serving
+  config.extend Serving::Macros
+
+  config.after do |example|
+    if example.exception
+      AppProcess.running.each do |app|
+        config.reporter.message("    Output of the app of this example:\n#{app.lines.last(60).map { |line| "    | #{line}" }.join}")
+      end
+    end
+    close_clients
+  end
+
+  # An interrupted run leaves no server behind.
+  config.after(:suite) { AppProcess.running.dup.each(&:kill) }
+end

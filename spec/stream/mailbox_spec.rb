@@ -1,0 +1,65 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# A client that sends faster than its handler works is slowed down by TCP, not piled up in memory.
+RSpec.describe "A full mailbox" do
+  config = <<~'CONFIG'
+    require "spec_app"
+
+    GATE = Queue.new
+    handler = SpecApp::Recorder.new
+    # Not every message of a flood is reported.
+    def handler.on_message(client, data)
+      GATE.pop if data == "wait"
+      client[:bytes] = client[:bytes].to_i + data.bytesize
+      client.write(client[:bytes].to_s) if data == "total"
+    end
+
+    run(lambda do |env|
+      env["rack.upgrade"] = handler
+      [200, {}, []]
+    end)
+  CONFIG
+
+  # Sends the same frame, at most so often, until the kernel takes nothing more. Returns the number of frames begun, and
+  # what is left of the last one.
+  def flood(client, frame, limit:)
+    connection = client.connection
+    limit.times do |frames|
+      rest = frame
+      until rest.empty?
+        sent = connection.write_some(rest)
+        return [frames + 1, rest] if sent.zero? && !connection.socket.wait_writable(1)
+
+        rest = rest.byteslice(sent..)
+      end
+    end
+    [limit, ""]
+  end
+
+  { "messages" => ["--mailbox-messages", "8"], "bytes" => ["--mailbox-bytes", "200000"] }.each do |unit, options|
+    context "in #{unit}" do
+      serve config, "--threads", "2", *options
+
+      it "stops reading from its client, and goes on with nothing lost" do
+        client = websocket
+        event(:open, client)
+        client.text("wait")
+        before = app.resident
+        frame = WebSocketFrame.encode(:binary, "x" * 60_000)
+        frames, rest = flood(client, frame, limit: 4000)
+        expect(frames).to be < 4000
+        expect(app.resident - before).to be < 60_000 if before
+        # Another client is served meanwhile.
+        other = websocket
+        other.text("total")
+        expect(other.read_message).to eq("5")
+        app.ask("GATE << true; nil")
+        client.write(rest)
+        client.text("total")
+        expect(client.read_message).to eq((4 + (frames * 60_000) + 5).to_s)
+      end
+    end
+  end
+end

@@ -1,0 +1,61 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# Requests wait for a thread of the app in a bounded queue; beyond it the server answers by itself.
+RSpec.describe "A full queue" do
+  serve <<~'CONFIG', "--threads", "1", "--max-queue", "2", "--retry-min", "1000", "--retry-max", "2000"
+    require "spec_app"
+
+    GATE = Queue.new
+    run(lambda do |env|
+      SpecApp.report(:call, path: env["PATH_INFO"])
+      GATE.pop if env["PATH_INFO"] == "/wait"
+      env["rack.upgrade"] = SpecApp::Recorder.new if env["rack.upgrade?"]
+      [200, { "content-type" => "text/plain" }, ["served"]]
+    end)
+  CONFIG
+
+  # Yields while one request runs and two wait; these three are served afterwards, whatever happens.
+  def with_full_queue
+    waiting = [http.send_request("GET", "/wait")]
+    app.events.take(event: "call", path: "/wait")
+    refused = []
+    while refused.empty?
+      candidates = Array.new(3) { http.send_request("GET", "/queued") }
+      eventually("an answer to a request too many") { candidates.any? { |client| client.connection.anything? } }
+      refused, queued = candidates.partition { |client| client.connection.anything? }
+      waiting += queued
+    end
+    yield refused.map(&:read_response)
+  ensure
+    app.ask("GATE << true; nil")
+    waiting.each { |client| expect(client.read_response.body).to eq("served") }
+  end
+
+  it "is 503 with Retry-After for plain requests; those that wait are served" do
+    with_full_queue do |refused|
+      expect(refused.map(&:status)).to all(eq(503))
+      expect(refused.map { |response| Integer(response["retry-after"], 10) }).to all(be >= 1)
+      expect(get("/another").status).to eq(503)
+    end
+    expect(app.events.all(path: "/another")).to be_empty
+    expect(get("/after").body).to eq("served")
+  end
+
+  # A browser's EventSource gives up for good at any status but 200.
+  it "is an empty event stream with retry: for Server-Sent Events" do
+    with_full_queue do
+      stream = sse
+      expect(stream).to be_accepted
+      expect(stream.response["cache-control"]).to eq("no-cache, no-store")
+      expect(stream.read_block.retry).to be_between(1000, 2000)
+      expect(stream.read_to_end).to eq("")
+      expect(stream.ending).to eq(:fin)
+    end
+  end
+
+  it "is 503 for a WebSocket" do
+    with_full_queue { expect { websocket }.to raise_error(WebSocketClient::Refused, /503/) }
+  end
+end

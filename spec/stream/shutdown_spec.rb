@@ -1,0 +1,136 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# INT and TERM: nothing new is accepted, streams are told and closed, requests in flight finished.
+RSpec.describe "Shutdown" do
+  config = <<~'CONFIG'
+    require "spec_app"
+
+    GATE = Queue.new
+    handler = SpecApp::Recorder.new(
+      message: ->(_client, data) { GATE.pop if data == "wait" },
+      shutdown: ->(client) { client.write("goodbye") unless client.env["PATH_INFO"] == "/quiet" }
+    )
+
+    run(lambda do |env|
+      SpecApp.report(:call, path: env["PATH_INFO"])
+      GATE.pop if env["PATH_INFO"] == "/wait"
+      env["rack.upgrade"] = handler if env["rack.upgrade?"]
+      [200, { "content-type" => "text/plain" }, ["finished"]]
+    end)
+  CONFIG
+
+  attr_reader :app
+
+  before { |example| @app = AppProcess.start(config, *example.metadata[:options]) }
+
+  after do
+    app.kill if app.running?
+  end
+
+  def opened(client)
+    event(:open, client)
+    client
+  end
+
+  def expect_refused
+    eventually("connections to be refused") do
+      TCPSocket.new("127.0.0.1", app.port).close
+      false
+    rescue Errno::ECONNREFUSED, Errno::ECONNRESET
+      true
+    end
+  end
+
+  %w[INT TERM].each do |signal|
+    it "by #{signal} calls on_shutdown, whose writes arrive, closes every stream and exits with 0" do
+      socket = opened(websocket)
+      stream = opened(sse)
+      app.signal(signal)
+      expect(socket.read_message).to eq("goodbye")
+      expect(socket.read_close.first).to eq(1001)
+      socket.send_close(1001)
+      expect(socket.ending).to eq(:fin)
+      expect(stream.read_event.data).to eq("goodbye")
+      expect(stream.ending).to eq(:fin)
+      expect(app.wait).to be_success
+      [socket, stream].each { |client| expect(story(client) - [:drained]).to eq(%i[open shutdown close]) }
+      expect(app.events.all(event: "close", id: socket.id).first).to include(code: 1001)
+    end
+  end
+
+  it "calls on_shutdown after the callback that runs, and before on_close" do
+    socket = opened(websocket("/quiet"))
+    socket.text("wait")
+    event(:message, socket)
+    app.signal("TERM")
+    expect_refused
+    expect(story(socket)).to eq(%i[open message])
+    app.ask("GATE << true; nil")
+    expect(socket.read_close.first).to eq(1001)
+    socket.send_close(1001)
+    expect(app.wait).to be_success
+    expect(story(socket)).to eq(%i[open message shutdown close])
+  end
+
+  it "finishes requests in flight, and those that wait, but accepts no more" do
+    running = http.send_request("GET", "/wait")
+    app.events.take(event: "call", path: "/wait")
+    idle = http
+    idle.get("/")
+    app.signal("TERM")
+    expect_refused
+    expect(idle.connection.ending).to eq(:fin)
+    app.ask("GATE << true; nil")
+    expect(running.read_response).to have_attributes(status: 200, body: "finished")
+    expect(running.connection.ending).to eq(:fin)
+    expect(app.wait).to be_success
+  end
+
+  it "waits for no peer that does not answer the Close longer than the close timeout", options: %w[--close-timeout 0.3] do
+    silent = opened(websocket)
+    app.signal("TERM")
+    expect(app.wait).to be_success
+    expect(story(silent)).to end_with(:close)
+  end
+
+  it "with 1000 open streams closes each of them properly", options: %w[--drain-timeout 25] do
+    sockets = Array.new(500) { websocket }
+    streams = Array.new(500) { sse }
+    (sockets + streams).each { |client| event(:open, client) }
+    app.signal("TERM")
+    sockets.each do |client|
+      expect(client.read_message).to eq("goodbye")
+      expect(client.read_close.first).to eq(1001)
+      client.send_close(1001)
+    end
+    streams.each do |client|
+      expect(client.read_event.data).to eq("goodbye")
+      expect(client.ending).to eq(:fin)
+    end
+    expect(app.wait).to be_success
+    %w[shutdown close].each do |name|
+      told = app.events.all(event: name).map { |event| event[:id] }
+      expect(told).to match_array((sockets + streams).map(&:id))
+    end
+  end
+
+  it "gives up on what does not end within the drain time", options: %w[--drain-timeout 0.5] do
+    http.send_request("GET", "/wait")
+    app.events.take(event: "call", path: "/wait")
+    app.signal("TERM")
+    expect(app.wait).to be_a(Process::Status)
+  end
+
+  %w[TERM INT].each do |second|
+    it "stops at once at a second signal (#{second})", options: %w[--drain-timeout 3600] do
+      http.send_request("GET", "/wait")
+      app.events.take(event: "call", path: "/wait")
+      app.signal("TERM")
+      expect_refused
+      app.signal(second)
+      expect(app.wait).to be_a(Process::Status)
+    end
+  end
+end

@@ -1,0 +1,184 @@
+# frozen_string_literal: true
+
+require "fileutils"
+require "json"
+require "rbconfig"
+require "tmpdir"
+require_relative "deadline"
+require_relative "event_log"
+require_relative "remote_control"
+
+# An app under test in a process of its own: a config.ru or a Ruby script, written to a temporary folder and started
+# as a user would start it. Its output is collected line by line; lines that spec_app.rb printed become events and
+# replies (see SpecApp).
+class AppProcess
+  ROOT = File.expand_path("../..", __dir__)
+  LISTENING = %r{Listening on (?<url>http://(?<host>\[[^\]]+\]|[^\s:/]+):(?<port>\d+))}
+  # An app that was asked to stop may take its drain time; afterwards it is killed.
+  STOP_PATIENCE = 30
+
+  # How each kind of app is started. Every command gets the file and further options.
+  COMMANDS = {
+    cli: ->(file, options) { [RbConfig.ruby, File.join(ROOT, "exe/push_server"), "-b", "tcp://127.0.0.1:0", *options, file] },
+    rackup: ->(file, options) { [RbConfig.ruby, AppProcess.rackup, "-o", "127.0.0.1", "-p", "0", *options, file] },
+    ruby: ->(file, options) { [RbConfig.ruby, file, *options] }
+  }.freeze
+
+  class << self
+    # All that were started and did not end yet.
+    def running = (@running ||= [])
+
+    # Starts an app and waits until it listens.
+    def start(source, *options, **how)
+      app = new(source, *options, **how)
+      app.wait_until_listening
+      app
+    rescue StandardError
+      app&.kill
+      raise
+    end
+
+    # The rackup command of the Rack this suite runs on.
+    def rackup
+      Gem.bin_path("rackup", "rackup")
+    rescue Gem::Exception
+      Gem.bin_path("rack", "rackup")
+    end
+  end
+
+  attr_reader :dir, :pid, :port, :url, :events
+
+  # source: the text of the app. files: further files of its folder, name => text. via: a key of COMMANDS. dir: run in
+  # this existing folder, where `source` is then the name of a file.
+  def initialize(source, *options, via: :cli, env: {}, files: {}, dir: nil)
+    @temporary = dir.nil?
+    @dir = dir || Dir.mktmpdir("push_server-spec")
+    file = dir ? source : write(files.merge((via == :ruby ? "app.rb" : "config.ru") => source))
+    @lines = []
+    @mutex = Mutex.new
+    @printed = ConditionVariable.new
+    @events = EventLog.new
+    launch(COMMANDS.fetch(via).call(file, options.map(&:to_s)), env)
+    @remote = RemoteControl.new(@stdin)
+    self.class.running << self
+  end
+
+  def wait_until_listening
+    match = LISTENING.match(wait_for_line(LISTENING))
+    @url = match[:url]
+    @port = Integer(match[:port])
+  end
+
+  # The first line of output that matches, from the beginning, waiting for it if need be.
+  def wait_for_line(pattern, seconds: Deadline::PATIENCE)
+    deadline = Deadline.in(seconds)
+    @mutex.synchronize do
+      loop do
+        line = @lines.find { |candidate| pattern.match?(candidate) }
+        return line if line
+        raise Deadline::Missed, "the process ended without printing #{pattern.inspect}:\n#{@lines.join}" if @output_ended
+        raise Deadline::Missed, "the process did not print #{pattern.inspect}:\n#{@lines.join}" if deadline.passed?
+
+        @printed.wait(@mutex, deadline.remaining)
+      end
+    end
+  end
+
+  # Lines printed so far, without events and replies.
+  def lines = @mutex.synchronize { @lines.dup }
+  def output = lines.join
+
+  # Runs Ruby code in the app's process, on a thread that is none of the server's, and returns its value (as JSON
+  # brings it over). `id` names a client, which the code then finds in `client`.
+  def ask(code, id: nil, **deadline) = @remote.ask(code, id: id, **deadline)
+
+  def signal(name) = Process.kill(name, @pid)
+
+  # Waits for the process to end.
+  def wait(seconds: STOP_PATIENCE)
+    @waiter.join(seconds) or raise Deadline::Missed, "process #{@pid} did not end; its output:\n#{output}"
+    @reader.join
+    @waiter.value
+  ensure
+    forget unless @waiter.alive?
+  end
+
+  # TERM, and KILL for one that does not heed it (which is an error). Returns its exit status.
+  def stop
+    signal("TERM") if running?
+    wait
+  rescue Deadline::Missed
+    kill
+    raise
+  end
+
+  def kill
+    signal("KILL") if running?
+    wait
+  end
+
+  def running? = @waiter.alive?
+
+  # Resident memory in KiB; nil where there is no /proc.
+  def resident
+    File.read("/proc/#{@pid}/status")[/^VmRSS:\s+(\d+)/, 1]&.to_i
+  rescue Errno::ENOENT
+    nil
+  end
+
+  private
+
+  def write(files)
+    files.each do |name, text|
+      path = File.join(@dir, name)
+      FileUtils.mkdir_p(File.dirname(path))
+      File.binwrite(path, text)
+    end
+    files.keys.last
+  end
+
+  def launch(command, env)
+    child_stdin, @stdin = IO.pipe
+    stdout, child_stdout = IO.pipe
+    @pid = spawn(environment.merge(env), *command, chdir: @dir, pgroup: true,
+                                                   in: child_stdin, out: child_stdout, err: child_stdout)
+    [child_stdin, child_stdout].each(&:close)
+    @waiter = Process.detach(@pid)
+    @reader = Thread.new { collect(stdout) }
+  end
+
+  def environment
+    unset = %w[PORT APP_ENV RAILS_ENV RAILS_MAX_THREADS RACKUP_HANDLER RACK_HANDLER].to_h { |name| [name, nil] }
+    path = [File.join(ROOT, "lib"), File.join(__dir__, "app"), ENV.fetch("RUBYLIB", nil)].compact.join(":")
+    unset.merge("RACK_ENV" => "test", "RUBYLIB" => path)
+  end
+
+  def collect(output)
+    output.each_line { |line| sort(line) }
+  ensure
+    @events.finish
+    @remote.finish
+    @mutex.synchronize do
+      @output_ended = true
+      @printed.broadcast
+    end
+  end
+
+  def sort(line)
+    case line
+    when /EVENT (\{.*\})$/ then @events.add(JSON.parse($1, symbolize_names: true))
+    when /REPLY (\{.*\})$/ then @remote.reply(JSON.parse($1, symbolize_names: true))
+    else
+      @mutex.synchronize do
+        @lines << line
+        @printed.broadcast
+      end
+    end
+  end
+
+  def forget
+    self.class.running.delete(self)
+    @stdin.close unless @stdin.closed?
+    FileUtils.remove_entry(@dir) if @temporary && File.directory?(@dir)
+  end
+end

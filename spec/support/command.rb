@@ -1,0 +1,49 @@
+# frozen_string_literal: true
+
+require "rbconfig"
+require "tmpdir"
+require_relative "app_process"
+require_relative "deadline"
+
+# Runs a command that is expected to end by itself, in a temporary folder with the given files, and returns what it
+# printed and how it ended.
+module Command
+  Result = Struct.new(:out, :err, :status) do
+    # The lines of stderr, for commands whose failure is to be one line.
+    def complaint = err.lines.map(&:chomp)
+    def exitstatus = status.exitstatus
+  end
+
+  # What AppProcess sets for the processes it starts, and nothing that would change a default.
+  ENVIRONMENT = { "RACK_ENV" => nil, "APP_ENV" => nil, "RAILS_ENV" => nil, "PORT" => nil, "RAILS_MAX_THREADS" => nil,
+                  "RACKUP_HANDLER" => nil, "RACK_HANDLER" => nil,
+                  "RUBYLIB" => [File.join(AppProcess::ROOT, "lib"), ENV.fetch("RUBYLIB", nil)].compact.join(":") }.freeze
+
+  # files: name => text. dir: run there, and make no folder.
+  def run_command(*command, files: {}, env: {}, dir: nil)
+    return Dir.mktmpdir("push_server-spec") { |made| run_command(*command, files: files, env: env, dir: made) } unless dir
+
+    files.each { |name, text| File.write(File.join(dir, name), text) }
+    capture(command.map(&:to_s), ENVIRONMENT.merge(env), dir)
+  end
+
+  # The checkout's command line.
+  def push_server(*arguments, **how)
+    run_command(RbConfig.ruby, File.join(AppProcess::ROOT, "exe/push_server"), *arguments, **how)
+  end
+
+  private
+
+  def capture(command, env, dir)
+    pipes = Array.new(2) { IO.pipe }
+    pid = spawn(env, *command, chdir: dir, in: File::NULL, out: pipes[0].last, err: pipes[1].last, pgroup: true)
+    pipes.each { |_, writer| writer.close }
+    waiter = Process.detach(pid)
+    readers = pipes.map { |reader, _| Thread.new { reader.read } }
+    unless waiter.join(Deadline::PATIENCE)
+      Process.kill("KILL", -pid)
+      raise Deadline::Missed, "#{command.join(" ")} did not end; it printed:\n#{readers.map(&:value).join}"
+    end
+    Result.new(*readers.map(&:value), waiter.value)
+  end
+end

@@ -1,0 +1,76 @@
+# frozen_string_literal: true
+
+require "json"
+require_relative "deadline"
+
+# A program of spec/browser/scripts: a client no one here wrote, from npm or PyPI, or Chromium. It prints lines, the last
+# of them a JSON object with its results.
+class Script
+  DIR = File.expand_path("../browser", __dir__)
+  PATIENCE = 60
+
+  Failed = Class.new(StandardError)
+
+  # Why programs of this kind (:node, :chromium, :python) cannot run here; nil if they can.
+  def self.missing(kind)
+    case kind
+    when :node then "spec/browser/node_modules is missing: run bin/setup test" unless Dir.exist?(File.join(DIR, "node_modules"))
+    when :chromium then missing(:node) || ("there is no #{chromium}" unless File.executable?(chromium))
+    when :python then "$PUSH_SERVER_PYTHON names no Python with websockets" unless python?
+    end
+  end
+
+  def self.chromium = ENV.fetch("CHROMIUM", "/usr/bin/chromium")
+  def self.python = ENV.fetch("PUSH_SERVER_PYTHON", "python3")
+  def self.python? = system(python, "-c", "import websockets", out: File::NULL, err: File::NULL)
+
+  # Runs a program to its end and returns its results.
+  def self.run(name, *arguments) = new(name, *arguments).results
+
+  def initialize(name, *arguments)
+    program = name.end_with?(".py") ? self.class.python : "node"
+    @io = IO.popen([program, File.join(DIR, "scripts", name), *arguments, { err: %i[child out], chdir: DIR }], "r+")
+    @deadline = Deadline.in(PATIENCE)
+    @printed = []
+  end
+
+  # Waits for it to print this line.
+  def wait_for(line)
+    nil until read_line == line
+  end
+
+  def tell(line)
+    @io.puts(line)
+    @io.flush
+  end
+
+  def results
+    nil while read_line(or_end: true)
+    @io.close
+    raise Failed, @printed.join("\n") unless $?.success?
+
+    JSON.parse(@printed.last, symbolize_names: true)
+  ensure
+    stop
+  end
+
+  def stop
+    return if @io.closed?
+
+    Process.kill("KILL", @io.pid)
+    @io.close
+  rescue Errno::ESRCH
+    @io.close
+  end
+
+  private
+
+  def read_line(or_end: false)
+    @io.wait_readable(@deadline.remaining) or raise Failed, "it did not end; it printed:\n#{@printed.join("\n")}"
+    line = @io.gets(chomp: true)
+    raise Failed, "it ended early; it printed:\n#{@printed.join("\n")}" if line.nil? && !or_end
+
+    @printed << line if line
+    line
+  end
+end

@@ -1,0 +1,65 @@
+# frozen_string_literal: true
+
+require_relative "app_process"
+require_relative "http_client"
+require_relative "websocket_client"
+require_relative "sse_client"
+
+# Gives an example group a running app and clients for it. The app serves all examples of the group and must end well
+# when it is told to stop; clients are closed after each example.
+module Serving
+  module Macros
+    # Starts the app before the group's first example; arguments as for AppProcess.start.
+    def serve(source, *options, **how)
+      before(:context) { @app = AppProcess.start(source, *options, **how) }
+
+      after(:context) do
+        status = @app&.running? ? @app.stop : nil
+        raise "the server ended badly: #{status}\n#{@app.output}" if status && !status.success?
+      end
+
+      define_method(:app) { @app }
+    end
+  end
+
+  @names = 0
+
+  # A name for the next client, unused in this run.
+  def self.next_name = "c#{@names += 1}"
+
+  def http(**options) = closing(HttpClient.new(app.port, **options))
+
+  # One request on a connection of its own.
+  def get(target, headers = {}, **options) = http.get(target, headers, **options)
+
+  def websocket(path = "/", **options)
+    id = Serving.next_name
+    closing(WebSocketClient.new(app.port, "#{path}?#{id}", id: id, **options))
+  end
+
+  def sse(path = "/", **options)
+    id = Serving.next_name
+    closing(SseClient.new(app.port, "#{path}?#{id}", id: id, **options))
+  end
+
+  # Waits for what the app's handler reported of a client.
+  def event(name, client, **fields) = app.events.take(event: name.to_s, id: client.id, **fields)
+
+  # Runs code in the app with the server's side of this client as `client`.
+  def ask(client, code, **deadline) = app.ask(code, id: client.id, **deadline)
+
+  # What was reported of a client so far: names of the events, in order.
+  def story(client) = app.events.all(id: client.id).map { |event| event[:event].to_sym }
+
+  def close_clients
+    @clients&.each { |client| client.close unless client.closed? }
+    @clients = nil
+  end
+
+  private
+
+  def closing(client)
+    (@clients ||= []) << client
+    client
+  end
+end

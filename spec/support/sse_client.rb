@@ -1,0 +1,78 @@
+# frozen_string_literal: true
+
+require_relative "http_client"
+
+# A reader of Server-Sent Events that follows the parsing rules of the HTML standard and also shows the lines as they
+# came. It does not reconnect.
+class SseClient
+  # One block of lines up to an empty one. data is nil for a block without data lines (a browser dispatches no event
+  # then); comments: the texts after leading colons; lines: the block as it was sent.
+  Block = Struct.new(:event, :data, :id, :retry, :comments, :lines, keyword_init: true)
+
+  attr_reader :response, :id
+
+  def initialize(port, target = "/", id: nil, headers: {}, version: "1.1", **options)
+    @id = id
+    @http = HttpClient.new(port, **options)
+    @http.send_request("GET", target, { "accept" => "text/event-stream" }.merge(headers), version: version)
+    @response = @http.read_head
+  end
+
+  def connection = @http.connection
+
+  # True when the server made this response an event stream (and did not answer with an ordinary response).
+  def accepted? = response.status == 200 && response["content-type"].to_s.start_with?("text/event-stream")
+
+  # The body of a response that is no event stream.
+  def ordinary_body = connection.read_to_end
+
+  # The next block, of whatever kind.
+  def read_block(**deadline)
+    lines = []
+    loop do
+      line = connection.read_until("\n", **deadline).chomp.force_encoding(Encoding::UTF_8)
+      return parse(lines) if line.empty?
+
+      lines << line
+    end
+  end
+
+  # The next block that carries data; what goes before (retry, heartbeats) is skipped.
+  def read_event(**deadline)
+    loop do
+      block = read_block(**deadline)
+      return block unless block.data.nil?
+    end
+  end
+
+  def read_comment(**deadline)
+    loop do
+      block = read_block(**deadline)
+      return block.comments.first if block.comments.any?
+    end
+  end
+
+  def read_to_end(**deadline) = connection.read_to_end(**deadline)
+  def ending(**deadline) = connection.ending(**deadline)
+  def close = connection.close
+  def closed? = connection.closed?
+  def reset = connection.reset
+
+  private
+
+  def parse(lines)
+    block = Block.new(comments: [], lines: lines)
+    lines.each do |line|
+      field, value = line.split(":", 2)
+      value = value.to_s.delete_prefix(" ")
+      case field
+      when "" then block.comments << value
+      when "event" then block.event = value
+      when "data" then block.data = block.data ? "#{block.data}\n#{value}" : value
+      when "id" then block.id = value
+      when "retry" then block.retry = Integer(value, 10)
+      end
+    end
+    block
+  end
+end

@@ -1,0 +1,28 @@
+# frozen_string_literal: true
+
+require "rack"
+require "rack/lint"
+require "stringio"
+require_relative "unit_helper"
+
+RSpec.describe PushServer::EnvTemplate do
+  def template(address, name = address, threads: 5)
+    described_class.for(PushServer::Binder::Listener.new(nil, address, 8080, name), threads: threads)
+  end
+
+  [%w[127.0.0.1 localhost], %w[0.0.0.0 0.0.0.0], %w[::1 [::1]], %w[:: [::]], %w[10.0.0.1 10.0.0.1]].each do |address, name|
+    it "satisfies Rack::Lint once a request fills it, listening on #{address} as #{name}" do
+      env = template(address, name).merge(
+        "REQUEST_METHOD" => "GET", "PATH_INFO" => "/", "QUERY_STRING" => "", "SERVER_PROTOCOL" => "HTTP/1.1",
+        "rack.input" => StringIO.new("".b)
+      )
+      app = Rack::Lint.new(->(_env) { [200, { "content-type" => "text/plain" }, ["fine"]] })
+      expect(app.call(env).first).to eq(200)
+    end
+  end
+
+  it "tells the truth about threads" do
+    expect(template("::1", threads: 1)["rack.multithread"]).to be(false)
+    expect(template("::1", threads: 2)["rack.multithread"]).to be(true)
+  end
+end

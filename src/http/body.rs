@@ -1,0 +1,263 @@
+//! Response bodies, ready or still being made.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use atomic_waker::AtomicWaker;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use thiserror::Error;
+
+use super::files::FileBody;
+
+/// Bytes of a streamed body that may wait for the socket before its writer has to.
+const STREAM_BUFFER: usize = 256 * 1024;
+
+/// A response body, as hyper takes it.
+#[derive(Debug, Default)]
+pub enum Body {
+    /// No bytes.
+    #[default]
+    Empty,
+    /// Bytes of a length that is known.
+    Chunks(VecDeque<Bytes>),
+    /// Bytes that a [`BodyWriter`] still makes.
+    Stream(BodyReader),
+    /// A file.
+    File(FileBody),
+    /// A body of unknown length that will not be asked for: the answer to a HEAD.
+    Unsent,
+}
+
+/// The body could not be finished; the connection is cut, so that nobody takes it for whole.
+#[derive(Debug, Error)]
+pub enum BodyError {
+    /// The app's body raised, or its worker died.
+    #[error("the body was abandoned by the app")]
+    Abandoned,
+    /// The file could not be read.
+    #[error("file: {0}")]
+    File(#[from] io::Error),
+}
+
+impl From<Infallible> for BodyError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl Body {
+    /// A body of one piece.
+    pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
+        Body::Chunks(VecDeque::from([bytes.into()]))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let chunk = match &mut *self {
+            Body::Empty | Body::Unsent => None,
+            Body::Chunks(chunks) => chunks.pop_front().map(Ok),
+            Body::Stream(reader) => ready!(reader.poll_chunk(cx)),
+            Body::File(file) => ready!(file.poll_chunk(cx)).map(|chunk| chunk.map_err(BodyError::File)),
+        };
+        Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Body::Empty => true,
+            Body::Chunks(chunks) => chunks.is_empty(),
+            Body::File(file) => file.remaining() == 0,
+            Body::Stream(_) | Body::Unsent => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Empty => SizeHint::with_exact(0),
+            Body::Chunks(chunks) => SizeHint::with_exact(chunks.iter().map(|chunk| chunk.len() as u64).sum()),
+            Body::File(file) => SizeHint::with_exact(file.remaining()),
+            Body::Stream(_) | Body::Unsent => SizeHint::new(),
+        }
+    }
+}
+
+/// Makes a body that is written by one thread while the reactor sends it.
+pub fn stream() -> (BodyWriter, BodyReader) {
+    let shared = Arc::new(Shared::default());
+    (BodyWriter(Arc::clone(&shared)), BodyReader(shared))
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    room: Condvar,
+    reader: AtomicWaker,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+    ended: Option<Ending>,
+    reader_gone: bool,
+    interrupted: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Finished,
+    Abandoned,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, ending: Ending) {
+        self.lock().ended.get_or_insert(ending);
+        self.reader.wake();
+    }
+}
+
+/// What became of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// Taken; there is room for more.
+    Room,
+    /// Taken, but the socket is behind: [`BodyWriter::wait_for_room`] before the next.
+    Full,
+    /// The connection is gone; nobody will read any more.
+    Gone,
+}
+
+/// The app's end of a streamed body. Dropped without [`BodyWriter::finish`], the connection is
+/// cut, so that no client takes the body for whole.
+#[derive(Debug)]
+pub struct BodyWriter(Arc<Shared>);
+
+impl BodyWriter {
+    /// Adds a chunk; never blocks.
+    pub fn push(&self, chunk: Bytes) -> Pushed {
+        let mut state = self.0.lock();
+        if state.reader_gone {
+            return Pushed::Gone;
+        }
+        // hyper would take an empty chunk for nothing; chunked coding must not see it as the end.
+        if !chunk.is_empty() {
+            state.bytes += chunk.len();
+            state.chunks.push_back(chunk);
+        }
+        let full = state.bytes >= STREAM_BUFFER;
+        drop(state);
+        self.0.reader.wake();
+        if full { Pushed::Full } else { Pushed::Room }
+    }
+
+    /// Blocks until there is room, the connection is gone, or [`BodyWriter::interrupt`] is called.
+    pub fn wait_for_room(&self) {
+        let mut state = self.0.lock();
+        while state.bytes >= STREAM_BUFFER && !state.reader_gone && !state.interrupted {
+            state = self.0.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.interrupted = false;
+    }
+
+    /// Ends a wait for room. Any thread.
+    pub fn interrupt(&self) {
+        self.0.lock().interrupted = true;
+        self.0.room.notify_all();
+    }
+
+    /// The body is whole.
+    pub fn finish(&self) {
+        self.0.end(Ending::Finished);
+    }
+}
+
+impl Drop for BodyWriter {
+    fn drop(&mut self) {
+        self.0.end(Ending::Abandoned);
+    }
+}
+
+/// The connection's end of a streamed body.
+#[derive(Debug)]
+pub struct BodyReader(Arc<Shared>);
+
+impl BodyReader {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        self.0.reader.register(cx.waker());
+        let mut state = self.0.lock();
+        if let Some(chunk) = state.chunks.pop_front() {
+            state.bytes -= chunk.len();
+            if state.bytes < STREAM_BUFFER {
+                self.0.room.notify_all();
+            }
+            return Poll::Ready(Some(Ok(chunk)));
+        }
+        match state.ended {
+            None => Poll::Pending,
+            Some(Ending::Finished) => Poll::Ready(None),
+            Some(Ending::Abandoned) => Poll::Ready(Some(Err(BodyError::Abandoned))),
+        }
+    }
+}
+
+impl Drop for BodyReader {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.reader_gone = true;
+        state.chunks = VecDeque::new();
+        drop(state);
+        self.0.room.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    fn next(reader: &mut BodyReader) -> Poll<Option<Result<Bytes, BodyError>>> {
+        reader.poll_chunk(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_writer_that_vanishes_is_not_a_clean_end() {
+        let (writer, mut reader) = stream();
+        assert_eq!(writer.push(Bytes::from_static(b"half")), Pushed::Room);
+        drop(writer);
+        assert!(matches!(next(&mut reader), Poll::Ready(Some(Ok(_)))));
+        assert!(matches!(next(&mut reader), Poll::Ready(Some(Err(BodyError::Abandoned)))));
+    }
+
+    #[test]
+    fn a_full_writer_waits_for_the_reader_and_hears_when_it_is_gone() {
+        let (writer, mut reader) = stream();
+        assert_eq!(writer.push(Bytes::from(vec![0; STREAM_BUFFER])), Pushed::Full);
+        let reading = std::thread::spawn(move || {
+            assert!(matches!(next(&mut reader), Poll::Ready(Some(Ok(_)))));
+        });
+        writer.wait_for_room();
+        reading.join().unwrap();
+        assert_eq!(writer.push(Bytes::from_static(b"more")), Pushed::Gone);
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_wait() {
+        let (writer, _reader) = stream();
+        writer.push(Bytes::from(vec![0; STREAM_BUFFER]));
+        writer.interrupt();
+        writer.wait_for_room();
+    }
+}

@@ -1,0 +1,64 @@
+//! What hyper lets through and a server must not.
+
+use http::header::HOST;
+use http::request::Parts;
+use http::uri::Authority;
+use http::{Method, StatusCode, Version};
+
+use super::response::Response;
+use crate::limits::Limits;
+
+/// The response to a request that must not reach the app.
+pub fn refusal(head: &Parts, limits: &Limits) -> Option<Response> {
+    if uri_size(head) > limits.max_uri_size {
+        return Some(Response::plain(StatusCode::URI_TOO_LONG).and_close());
+    }
+    // No proxy: RFC 9110 section 9.3.6.
+    if head.method == Method::CONNECT {
+        return Some(Response::plain(StatusCode::NOT_IMPLEMENTED).and_close());
+    }
+    // RFC 9112 section 3.2: exactly one valid Host on HTTP/1.1.
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let valid = match (hosts.next(), hosts.next()) {
+        (None, _) => head.version < Version::HTTP_11,
+        (Some(host), None) => {
+            host.to_str().is_ok_and(|host| host.parse::<Authority>().is_ok_and(|it| !it.as_str().contains('@')))
+        }
+        (Some(_), Some(_)) => false,
+    };
+    (!valid).then(|| Response::plain(StatusCode::BAD_REQUEST).and_close())
+}
+
+fn uri_size(head: &Parts) -> usize {
+    head.uri.path_and_query().map_or(0, |target| target.as_str().len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> Option<u16> {
+        let (head, ()) = build(http::Request::builder().uri("/")).body(()).unwrap().into_parts();
+        refusal(&head, &Limits::default()).map(|response| response.status.as_u16())
+    }
+
+    #[test]
+    fn one_valid_host() {
+        assert_eq!(status(|r| r.header("host", "example.com:8080")), None);
+        assert_eq!(status(|r| r.header("host", "[::1]:8080")), None);
+        assert_eq!(status(|r| r), Some(400));
+        assert_eq!(status(|r| r.version(Version::HTTP_10)), None);
+        assert_eq!(status(|r| r.header("host", "a").header("host", "a")), Some(400));
+        assert_eq!(status(|r| r.header("host", "")), Some(400));
+        assert_eq!(status(|r| r.header("host", "a b")), Some(400));
+        assert_eq!(status(|r| r.header("host", "user@a")), Some(400));
+        assert_eq!(status(|r| r.header("host", "a/b")), Some(400));
+    }
+
+    #[test]
+    fn no_tunnels_and_no_endless_targets() {
+        assert_eq!(status(|r| r.method("CONNECT").uri("a:1").header("host", "a")), Some(501));
+        let target = format!("/{}", "x".repeat(16 * 1024));
+        assert_eq!(status(|r| r.uri(target).header("host", "a")), Some(414));
+    }
+}

@@ -1,0 +1,49 @@
+//! HTTP/1.1: from a socket's bytes to a [`Request`] for a worker, and back.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`connection`] | one connection: hyper, until an upgrade takes the socket over |
+//! | [`service`] | what happens to a request, step by step |
+//! | [`guard`] | what hyper lets through and a server must not |
+//! | [`upgrade`] | which requests can become push connections, and the head that says yes |
+//! | [`origin`] | which web pages may open a WebSocket |
+//! | [`files`] | static files |
+//! | [`request`] | a request on its way to the app, and the way back |
+//! | [`response`] | the app's answer, checked |
+//! | [`body`] | response bodies, ready or still being made |
+
+pub mod body;
+pub mod connection;
+pub mod files;
+pub mod guard;
+pub mod origin;
+pub mod request;
+pub mod response;
+pub mod service;
+pub mod upgrade;
+
+use std::sync::Arc;
+
+pub use body::{BodyWriter, Pushed};
+pub use request::{Acceptance, Request, Responder};
+pub use response::{HeadError, Response};
+
+use crate::push;
+
+/// Where requests are handed to workers.
+pub trait Dispatch: Send + Sync {
+    /// Queues `request` for a worker, or hands it back if too many wait. Must not block.
+    fn dispatch(&self, request: Box<Request>) -> Result<(), Box<Request>>;
+}
+
+/// What all connections of a server share.
+pub struct Context {
+    /// What push connections share.
+    pub push: Arc<push::Context>,
+    /// The workers.
+    pub dispatch: Arc<dyn Dispatch>,
+    /// Pages that may open a WebSocket beside the server's own.
+    pub origins: origin::Allowed,
+    /// Files served before the app is asked.
+    pub files: Option<files::PublicDir>,
+}

@@ -1,0 +1,139 @@
+//! A request on its way to the app, and the way back.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Method};
+use tokio::sync::oneshot;
+
+use super::response::Response;
+use super::upgrade;
+use crate::push::{self, Client, Interest, Protocol};
+
+/// A request body, whole.
+#[derive(Debug)]
+pub enum RequestBody {
+    /// Short enough for memory.
+    Memory(Bytes),
+    /// In an unlinked temporary file, positioned at its start.
+    Spooled {
+        /// The file.
+        file: File,
+        /// Its length in bytes.
+        length: u64,
+    },
+}
+
+impl RequestBody {
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            RequestBody::Memory(bytes) => bytes.len() as u64,
+            RequestBody::Spooled { length, .. } => *length,
+        }
+    }
+
+    /// No bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A request, ready for the app.
+#[derive(Debug)]
+pub struct Request {
+    /// Request line and headers.
+    pub head: Parts,
+    /// The body, read whole.
+    pub body: RequestBody,
+    /// The peer.
+    pub remote: SocketAddr,
+    /// The number of the listener it came through, see [`crate::Server::listen`].
+    pub listener: usize,
+    /// What it can be upgraded to.
+    pub upgrade: Option<Protocol>,
+    /// The way back.
+    pub responder: Responder,
+}
+
+/// What an app decided.
+#[derive(Debug)]
+pub(super) enum Reply {
+    Response(Response),
+    Upgrade(Upgrade),
+}
+
+/// An accepted upgrade: the connection hands its socket over to the client's stream.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    pub(super) client: Arc<Client>,
+    pub(super) head: Bytes,
+}
+
+/// The way back from the app to the connection. Dropped without an answer, the client gets 500.
+pub struct Responder {
+    pub(super) reply: oneshot::Sender<Reply>,
+    pub(super) method: Method,
+    pub(super) push: Arc<push::Context>,
+    pub(super) accept: String,
+}
+
+impl Responder {
+    /// Sends an ordinary response. False if the connection is known to be gone.
+    pub fn respond(self, response: Response) -> bool {
+        self.reply.send(Reply::Response(response)).is_ok()
+    }
+
+    /// The request's method, which decides whether a response has a body.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Accepts the upgrade: makes the client, which lives once [`Acceptance::send`] was called.
+    ///
+    /// `request` and `app` are the headers of the request and of the app's response.
+    pub fn accept(
+        self,
+        protocol: Protocol,
+        remote: String,
+        request: &HeaderMap,
+        app: &HeaderMap,
+        interest: Interest,
+    ) -> Acceptance {
+        let head = upgrade::head(protocol, &self.accept, request, app);
+        let client = Client::new(self.push, protocol, remote, interest);
+        Acceptance { reply: self.reply, upgrade: Upgrade { client, head } }
+    }
+}
+
+impl std::fmt::Debug for Responder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Responder").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+/// An accepted upgrade that has not been sent.
+#[derive(Debug)]
+pub struct Acceptance {
+    reply: oneshot::Sender<Reply>,
+    upgrade: Upgrade,
+}
+
+impl Acceptance {
+    /// The client that is being made.
+    pub fn client(&self) -> &Arc<Client> {
+        &self.upgrade.client
+    }
+
+    /// Hands the client to its connection: its handshake is written, then `Open` is posted.
+    ///
+    /// If the connection is gone, [`push::Event::Abandoned`] is posted instead, now or later.
+    pub fn send(self) {
+        if let Err(Reply::Upgrade(upgrade)) = self.reply.send(Reply::Upgrade(self.upgrade)) {
+            upgrade.client.abandon();
+        }
+    }
+}

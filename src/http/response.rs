@@ -1,0 +1,153 @@
+//! The app's answer, checked: what cannot be sent is the app's error, never a split response.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use thiserror::Error;
+
+use super::body::{self, Body, BodyWriter};
+
+/// What is wrong with a status or a header of the app.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum HeadError {
+    /// Not a status that ends a request.
+    #[error(
+        "status {0} is not between 200 and 599; to accept an upgrade set env['rack.upgrade'] and return [200, {{}}, []]"
+    )]
+    Status(i64),
+    /// Not a token, RFC 9110 section 5.1.
+    #[error("header name {0:?} is not a token")]
+    Name(String),
+    /// A control character, RFC 9110 section 5.5.
+    #[error("header {name} has a value with a control character: {value:?}")]
+    Value {
+        /// The header.
+        name: String,
+        /// Its value, as far as it is text.
+        value: String,
+    },
+}
+
+/// A final response.
+#[derive(Debug)]
+pub struct Response {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Body,
+}
+
+/// Adds a header of the app to `headers`.
+///
+/// Names that start with `rack.` are for the server and never sent. A value with LF is several
+/// values, the Rack 2 form.
+pub fn add_header(headers: &mut HeaderMap, name: &[u8], value: &[u8]) -> Result<(), HeadError> {
+    if name.starts_with(b"rack.") {
+        return Ok(());
+    }
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let parsed = HeaderName::from_bytes(name).map_err(|_| HeadError::Name(text(name)))?;
+    for line in value.split(|byte| *byte == b'\n') {
+        let line = HeaderValue::from_bytes(line.trim_ascii())
+            .map_err(|_| HeadError::Value { name: text(name), value: text(value) })?;
+        headers.append(&parsed, line);
+    }
+    Ok(())
+}
+
+impl Response {
+    /// A response of the server's own: a status and its reason as text.
+    pub fn plain(status: StatusCode) -> Self {
+        let text = format!("{}\n", status.canonical_reason().unwrap_or("Error"));
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        Response { status, headers, body: Body::from_bytes(text) }
+    }
+
+    /// A response of an app, without a body so far. `status` must end the request: 200 to 599
+    /// (and what apps invent up to 999).
+    pub fn new(status: i64, headers: HeaderMap) -> Result<Self, HeadError> {
+        let checked = u16::try_from(status).ok().filter(|status| *status >= 200);
+        let checked = checked.and_then(|status| StatusCode::from_u16(status).ok());
+        let status = checked.ok_or(HeadError::Status(status))?;
+        Ok(Response { status, headers, body: Body::Empty })
+    }
+
+    /// Adds a header.
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Closes the connection after the response.
+    pub fn and_close(self) -> Self {
+        self.with(CONNECTION, HeaderValue::from_static("close"))
+    }
+
+    /// Whether a body may follow the head of this response to `method`, RFC 9110 section 6.4.1.
+    pub fn sends_body(&self, method: &Method) -> bool {
+        *method != Method::HEAD && !matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    }
+
+    /// Sets a body that is known whole. Its length is counted, not believed.
+    pub fn with_chunks(mut self, chunks: VecDeque<Bytes>) -> Self {
+        self.headers.remove(CONTENT_LENGTH);
+        self.body = Body::Chunks(chunks);
+        self
+    }
+
+    /// Sets a body that is written while it is sent.
+    pub fn with_stream(mut self) -> (BodyWriter, Self) {
+        let (writer, reader) = body::stream();
+        self.body = Body::Stream(reader);
+        (writer, self)
+    }
+
+    /// Leaves the body away, as the answer to a HEAD: of what length it would be is for
+    /// Content-Length to say, or open.
+    pub fn without_body(mut self) -> Self {
+        self.body = Body::Unsent;
+        self
+    }
+
+    /// For hyper: framing is its business, not the app's.
+    pub(super) fn into_hyper(mut self, method: &Method) -> http::Response<Body> {
+        self.headers.remove(TRANSFER_ENCODING);
+        if !self.sends_body(method) && *method != Method::HEAD {
+            self.headers.remove(CONTENT_LENGTH);
+            self.body = Body::Empty;
+        }
+        let mut response = http::Response::new(self.body);
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_statuses_that_end_a_request() {
+        for status in [200, 204, 404, 599, 999] {
+            assert!(Response::new(status, HeaderMap::new()).is_ok(), "{status}");
+        }
+        for status in [-1, 0, 99, 100, 101, 199, 1000, 70_000] {
+            assert_eq!(Response::new(status, HeaderMap::new()).unwrap_err(), HeadError::Status(status));
+        }
+    }
+
+    #[test]
+    fn header_lines_cannot_be_split() {
+        let mut headers = HeaderMap::new();
+        add_header(&mut headers, b"Set-Cookie", b"a=1\nb=2").unwrap();
+        assert_eq!(headers.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
+        assert!(matches!(add_header(&mut headers, b"x", b"a\rb"), Err(HeadError::Value { .. })));
+        assert!(matches!(add_header(&mut headers, b"x", b"a\0"), Err(HeadError::Value { .. })));
+        assert!(matches!(add_header(&mut headers, b"x y", b"a"), Err(HeadError::Name(_))));
+        add_header(&mut headers, b"rack.hijack", b"secret").unwrap();
+        assert_eq!(headers.len(), 2);
+    }
+}

@@ -1,0 +1,221 @@
+//! What happens to a request, step by step: guard, upgrade, files, body, app.
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, Seek, Write};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use tokio::sync::oneshot;
+
+use super::body::Body;
+use super::request::{Reply, Request, RequestBody, Responder, Upgrade};
+use super::response::Response;
+use super::upgrade::Detected;
+use super::{Context, guard, upgrade};
+use crate::limits::Limits;
+use crate::push::{Protocol, sse};
+
+/// Where the service leaves an accepted upgrade for its connection.
+pub(super) type Takeover = Arc<Mutex<Option<Upgrade>>>;
+
+/// The service of one connection.
+#[derive(Clone)]
+pub(super) struct Service {
+    pub(super) context: Arc<Context>,
+    pub(super) remote: SocketAddr,
+    pub(super) listener: usize,
+    pub(super) takeover: Takeover,
+}
+
+impl hyper::service::Service<http::Request<Incoming>> for Service {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let method = head.method.clone();
+            let response = service.answer(head, body).await;
+            Ok(response.into_hyper(&method))
+        })
+    }
+}
+
+impl Service {
+    async fn answer(self, head: Parts, body: Incoming) -> Response {
+        let limits = &self.context.push.limits;
+        if let Some(response) = guard::refusal(&head, limits) {
+            return response;
+        }
+        let (upgrade, accept) = match upgrade::detect(&head, &self.context.origins) {
+            Detected::Nothing => (None, String::new()),
+            Detected::Sse => (Some(Protocol::Sse), String::new()),
+            Detected::WebSocket(accept) => (Some(Protocol::WebSocket), accept),
+            Detected::Refused(response) => return *response,
+        };
+        if let Some(files) = &self.context.files
+            && matches!(head.method, Method::GET | Method::HEAD)
+            && let Some(response) = files.respond(head.uri.path()).await
+        {
+            return response;
+        }
+        let body = match read_body(body, limits).await {
+            Ok(body) => body,
+            Err(response) => return *response,
+        };
+        let (reply, answer) = oneshot::channel();
+        let responder = Responder { reply, method: head.method.clone(), push: Arc::clone(&self.context.push), accept };
+        let request = Request { head, body, remote: self.remote, listener: self.listener, upgrade, responder };
+        if let Err(request) = self.context.dispatch.dispatch(Box::new(request)) {
+            log::debug!("503: {} requests wait for a worker (max_queue)", limits.max_queue);
+            return overloaded(request.upgrade, limits);
+        }
+        match answer.await {
+            Ok(Reply::Response(response)) => response,
+            Ok(Reply::Upgrade(upgrade)) => {
+                *self.takeover.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrade);
+                // The connection ends this future when it takes the socket.
+                std::future::pending().await
+            }
+            // The worker was killed, or the server is being stopped.
+            Err(_) => Response::plain(StatusCode::INTERNAL_SERVER_ERROR).and_close(),
+        }
+    }
+}
+
+/// A browser's EventSource never comes back after any status but 200: it gets a stream that
+/// tells it when to, and ends.
+fn overloaded(upgrade: Option<Protocol>, limits: &Limits) -> Response {
+    if upgrade != Some(Protocol::Sse) {
+        return Response::plain(StatusCode::SERVICE_UNAVAILABLE).with(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    Response {
+        status: StatusCode::OK,
+        headers: http::HeaderMap::new(),
+        body: Body::from_bytes(sse::retry(limits.jittered_retry())),
+    }
+    .with(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"))
+    .with(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"))
+}
+
+fn too_large(limits: &Limits) -> Box<Response> {
+    log::debug!("413: a request body exceeds {} bytes (max_body_size)", limits.max_body_size);
+    Box::new(Response::plain(StatusCode::PAYLOAD_TOO_LARGE).and_close())
+}
+
+/// Reads a body whole. Polling it is what makes hyper send 100 Continue, so one that is too
+/// large by its own word is refused before.
+async fn read_body(mut body: Incoming, limits: &Limits) -> Result<RequestBody, Box<Response>> {
+    let most = limits.max_body_size as u64;
+    if body.size_hint().lower() > most {
+        return Err(too_large(limits));
+    }
+    let mut spool = Spool::default();
+    loop {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        let data = match frame {
+            None => break,
+            // Trailers are dropped: nothing in Rack could hold them (RFC 9110 section 6.5.1).
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            // Broken framing, or the peer is gone: nothing more can be understood.
+            Some(Err(_)) => return Err(Box::new(Response::plain(StatusCode::BAD_REQUEST).and_close())),
+        };
+        if spool.length + data.len() as u64 > most {
+            return Err(too_large(limits));
+        }
+        if let Err(error) = spool.add(data, limits.body_memory) {
+            log::error!("cannot spool a request body to a temporary file: {error}");
+            return Err(Box::new(Response::plain(StatusCode::INTERNAL_SERVER_ERROR).and_close()));
+        }
+    }
+    spool.finish().map_err(|error| {
+        log::error!("cannot spool a request body to a temporary file: {error}");
+        Box::new(Response::plain(StatusCode::INTERNAL_SERVER_ERROR).and_close())
+    })
+}
+
+/// Collects a body, in memory as long as it is short.
+#[derive(Default)]
+struct Spool {
+    length: u64,
+    first: Bytes,
+    memory: BytesMut,
+    file: Option<File>,
+}
+
+impl Spool {
+    fn add(&mut self, data: Bytes, memory: usize) -> io::Result<()> {
+        self.length += data.len() as u64;
+        if let Some(file) = &mut self.file {
+            return file.write_all(&data);
+        }
+        if self.length > memory as u64 {
+            let mut file = tempfile::tempfile()?;
+            file.write_all(&std::mem::take(&mut self.first))?;
+            file.write_all(&std::mem::take(&mut self.memory))?;
+            file.write_all(&data)?;
+            self.file = Some(file);
+        } else if self.first.is_empty() {
+            // Most bodies come in one piece, which need not be copied.
+            self.first = data;
+        } else {
+            self.memory.extend_from_slice(&data);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<RequestBody> {
+        if let Some(mut file) = self.file {
+            file.rewind()?;
+            return Ok(RequestBody::Spooled { file, length: self.length });
+        }
+        if self.memory.is_empty() {
+            return Ok(RequestBody::Memory(self.first));
+        }
+        let mut whole = BytesMut::from(self.first);
+        whole.unsplit(std::mem::take(&mut self.memory));
+        Ok(RequestBody::Memory(whole.freeze()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    fn spooled(pieces: &[&'static [u8]], memory: usize) -> (bool, Vec<u8>) {
+        let mut spool = Spool::default();
+        for piece in pieces {
+            spool.add(Bytes::from_static(piece), memory).unwrap();
+        }
+        match spool.finish().unwrap() {
+            RequestBody::Memory(bytes) => (false, bytes.to_vec()),
+            RequestBody::Spooled { mut file, length } => {
+                let mut all = Vec::new();
+                file.read_to_end(&mut all).unwrap();
+                assert_eq!(all.len() as u64, length);
+                (true, all)
+            }
+        }
+    }
+
+    #[test]
+    fn long_bodies_go_to_a_file_and_none_loses_a_byte() {
+        assert_eq!(spooled(&[], 4), (false, vec![]));
+        assert_eq!(spooled(&[b"abcd"], 4), (false, b"abcd".to_vec()));
+        assert_eq!(spooled(&[b"ab", b"c", b"d"], 4), (false, b"abcd".to_vec()));
+        assert_eq!(spooled(&[b"ab", b"c", b"de", b"f"], 4), (true, b"abcdef".to_vec()));
+        assert_eq!(spooled(&[b"abcde"], 4), (true, b"abcde".to_vec()));
+    }
+}

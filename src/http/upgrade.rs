@@ -1,0 +1,280 @@
+//! Which requests can become push connections, and the response head that says yes.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{self, ACCEPT, CONNECTION, HeaderName, HeaderValue, ORIGIN, UPGRADE};
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode, Version};
+use tungstenite::handshake::derive_accept_key;
+
+use super::origin::Allowed;
+use super::response::Response;
+use crate::push::Protocol;
+
+/// What a request can be upgraded to.
+#[derive(Debug)]
+pub enum Detected {
+    /// An ordinary request.
+    Nothing,
+    /// A WebSocket handshake, with the Sec-WebSocket-Accept that answers it.
+    WebSocket(String),
+    /// A request for an event stream.
+    Sse,
+    /// A WebSocket handshake that must not reach the app.
+    Refused(Box<Response>),
+}
+
+/// Looks at a request's head.
+pub fn detect(head: &Parts, origins: &Allowed) -> Detected {
+    if head.method != Method::GET {
+        return Detected::Nothing;
+    }
+    // RFC 9110 section 7.8: Upgrade means nothing on HTTP/1.0.
+    if head.version == Version::HTTP_11 && has_token(&head.headers, UPGRADE, "websocket") {
+        return match websocket(&head.headers, origins) {
+            Ok(accept) => Detected::WebSocket(accept),
+            Err(response) => Detected::Refused(Box::new(response)),
+        };
+    }
+    if accepts_event_stream(&head.headers) { Detected::Sse } else { Detected::Nothing }
+}
+
+/// RFC 6455 section 4.2.
+fn websocket(headers: &HeaderMap, origins: &Allowed) -> Result<String, Response> {
+    let bad_request = || Response::plain(StatusCode::BAD_REQUEST).and_close();
+    if !has_token(headers, CONNECTION, "upgrade") {
+        return Err(bad_request());
+    }
+    // Section 4.4: say which version would do.
+    let version = single(headers, &header::SEC_WEBSOCKET_VERSION);
+    if version != Some("13") {
+        return Err(Response::plain(StatusCode::UPGRADE_REQUIRED)
+            .with(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
+            .with(UPGRADE, HeaderValue::from_static("websocket"))
+            .and_close());
+    }
+    let key = single(headers, &header::SEC_WEBSOCKET_KEY).ok_or_else(bad_request)?;
+    if STANDARD.decode(key).map(|key| key.len()) != Ok(16) {
+        return Err(bad_request());
+    }
+    if let Some(origin) = headers.get(ORIGIN) {
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        if !origin.to_str().is_ok_and(|origin| origins.permits(origin, host)) {
+            log::info!(
+                "WebSocket from origin {origin:?} refused: it is not the host {host:?}; allow it with --allow-origin"
+            );
+            return Err(Response::plain(StatusCode::FORBIDDEN).and_close());
+        }
+    }
+    Ok(derive_accept_key(key.as_bytes()))
+}
+
+/// The header's value, if it is there exactly once.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    if values.next().is_some() { None } else { value.to_str().ok().map(str::trim) }
+}
+
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    list(headers, name).any(|item| item.eq_ignore_ascii_case(token))
+}
+
+/// The items of a comma-separated header, over all its lines (RFC 9110 section 5.6.1).
+fn list(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// Whether Accept names `text/event-stream` with q > 0 (RFC 9110 section 12.5.1).
+fn accepts_event_stream(headers: &HeaderMap) -> bool {
+    list(headers, ACCEPT).any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("text/event-stream"));
+        let quality = parts
+            .filter_map(|parameter| parameter.split_once('='))
+            .find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+        let wanted = quality.is_none_or(|(_, q)| q.trim().parse::<f32>().is_ok_and(|q| q > 0.0));
+        named && wanted
+    })
+}
+
+/// App headers that describe the body that is not sent, or belong to the handshake.
+const NOT_PASSED_ON: [&str; 13] = [
+    "connection",
+    "upgrade",
+    "keep-alive",
+    "sec-websocket-accept",
+    "sec-websocket-extensions",
+    "content-length",
+    "transfer-encoding",
+    "trailer",
+    "content-encoding",
+    "content-range",
+    "accept-ranges",
+    "etag",
+    "last-modified",
+];
+
+/// Builds the head that accepts an upgrade: 101 or 200, whatever status the app returned, with
+/// the app's headers as far as they fit.
+pub fn head(protocol: Protocol, accept: &str, request: &HeaderMap, app: &HeaderMap) -> Bytes {
+    let mut wire = BytesMut::with_capacity(512);
+    match protocol {
+        Protocol::WebSocket => {
+            wire.put_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+            line(&mut wire, b"connection", b"Upgrade");
+            line(&mut wire, b"upgrade", b"websocket");
+            line(&mut wire, b"sec-websocket-accept", accept.as_bytes());
+        }
+        Protocol::Sse => {
+            wire.put_slice(b"HTTP/1.1 200 OK\r\n");
+            line(&mut wire, b"content-type", b"text/event-stream; charset=utf-8");
+            // The stream ends with the connection (RFC 9112 section 6.3): no framing per event,
+            // so that the bytes of an event are the same for every reader.
+            line(&mut wire, b"connection", b"close");
+            if !app.contains_key(header::CACHE_CONTROL) {
+                line(&mut wire, b"cache-control", b"no-cache, no-store");
+            }
+            if !app.contains_key("x-accel-buffering") {
+                line(&mut wire, b"x-accel-buffering", b"no");
+            }
+        }
+    }
+    if !app.contains_key(header::DATE) {
+        let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+        line(&mut wire, b"date", date.as_bytes());
+    }
+    for (name, value) in app {
+        if passed_on(protocol, request, name, value) {
+            line(&mut wire, name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+    wire.put_slice(b"\r\n");
+    wire.freeze()
+}
+
+fn line(wire: &mut BytesMut, name: &[u8], value: &[u8]) {
+    wire.put_slice(name);
+    wire.put_slice(b": ");
+    wire.put_slice(value);
+    wire.put_slice(b"\r\n");
+}
+
+fn passed_on(protocol: Protocol, request: &HeaderMap, name: &HeaderName, value: &HeaderValue) -> bool {
+    match name.as_str() {
+        "sec-websocket-protocol" => {
+            // RFC 6455 section 4.2.2: only what the client offered.
+            let chosen = value.to_str().unwrap_or_default();
+            protocol == Protocol::WebSocket
+                && list(request, header::SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == chosen)
+        }
+        "content-type" => protocol == Protocol::WebSocket,
+        name => !NOT_PASSED_ON.contains(&name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HANDSHAKE: [(&str, &str); 5] = [
+        ("host", "localhost:9292"),
+        ("connection", "keep-alive, Upgrade"),
+        ("upgrade", "WebSocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+
+    fn seen(change: impl FnOnce(&mut Parts)) -> String {
+        let mut request = http::Request::builder().uri("/");
+        for (name, value) in HANDSHAKE {
+            request = request.header(name, value);
+        }
+        let (mut head, ()) = request.body(()).unwrap().into_parts();
+        change(&mut head);
+        match detect(&head, &Allowed::default()) {
+            Detected::Nothing => "nil".to_owned(),
+            Detected::WebSocket(accept) => accept,
+            Detected::Sse => "sse".to_owned(),
+            Detected::Refused(response) => response.status.as_str().to_owned(),
+        }
+    }
+
+    fn with(name: &'static str, value: &'static str) -> String {
+        seen(|head| {
+            head.headers.insert(name, HeaderValue::from_static(value));
+        })
+    }
+
+    #[test]
+    fn handshakes() {
+        // The key and accept of RFC 6455 section 1.3.
+        assert_eq!(seen(|_| {}), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(with("sec-websocket-version", "8"), "426");
+        assert_eq!(seen(|head| drop(head.headers.remove("sec-websocket-version"))), "426");
+        assert_eq!(seen(|head| drop(head.headers.remove("sec-websocket-key"))), "400");
+        assert_eq!(with("sec-websocket-key", "c2hvcnQ="), "400");
+        assert_eq!(with("connection", "keep-alive"), "400");
+        assert_eq!(with("upgrade", "h2c"), "nil");
+        assert_eq!(with("upgrade", "h2c, websocket"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(with("origin", "http://localhost:9292"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(with("origin", "http://evil.example"), "403");
+        assert_eq!(seen(|head| head.method = Method::POST), "nil");
+        assert_eq!(seen(|head| head.version = Version::HTTP_10), "nil");
+    }
+
+    #[test]
+    fn event_streams() {
+        let accept = |value: &'static str| {
+            seen(|head| {
+                head.headers.clear();
+                head.headers.insert("accept", HeaderValue::from_static(value));
+            })
+        };
+        for yes in [
+            "text/event-stream",
+            "Text/Event-Stream",
+            "text/html, text/event-stream;q=0.5",
+            "text/event-stream; charset=utf-8",
+            "text/event-stream;Q=1",
+        ] {
+            assert_eq!(accept(yes), "sse", "{yes}");
+        }
+        for no in ["*/*", "text/*", "text/event-stream;q=0", "text/event-stream; q=0.000", "text/event-streams", ""] {
+            assert_eq!(accept(no), "nil", "{no}");
+        }
+    }
+
+    #[test]
+    fn the_head_keeps_cookies_and_drops_what_describes_a_body() {
+        let mut app = HeaderMap::new();
+        app.append("set-cookie", HeaderValue::from_static("a=1"));
+        app.append("set-cookie", HeaderValue::from_static("b=2"));
+        app.insert("content-encoding", HeaderValue::from_static("gzip"));
+        app.insert("content-type", HeaderValue::from_static("text/html"));
+        app.insert("cache-control", HeaderValue::from_static("private"));
+        app.insert("sec-websocket-protocol", HeaderValue::from_static("chat"));
+        let sse = String::from_utf8(head(Protocol::Sse, "", &HeaderMap::new(), &app).to_vec()).unwrap();
+        assert!(sse.starts_with("HTTP/1.1 200 OK\r\n") && sse.ends_with("\r\n\r\n"));
+        assert!(sse.contains("set-cookie: a=1\r\nset-cookie: b=2\r\n"));
+        assert!(!sse.contains("gzip") && !sse.contains("text/html") && !sse.contains("no-store"));
+        let mut request = HeaderMap::new();
+        let websocket = String::from_utf8(head(Protocol::WebSocket, "x", &request, &app).to_vec()).unwrap();
+        assert!(websocket.contains("sec-websocket-accept: x\r\n") && !websocket.contains("chat"));
+        request.insert("sec-websocket-protocol", HeaderValue::from_static("soap, chat"));
+        let websocket = head(Protocol::WebSocket, "x", &request, &app);
+        assert!(String::from_utf8_lossy(&websocket).contains("sec-websocket-protocol: chat\r\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_accept_header_is_survived(value in "[ -~]{0,60}") {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_str(&value).unwrap());
+            let _ = accepts_event_stream(&headers);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Every bound and timeout of the server, in one table.
+//!
+//! The table is the only list: the command line, its help, the Ruby options and the
+//! documentation are generated from [`Limits::table`].
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// Seconds; fractions allowed.
+    Seconds,
+    /// Milliseconds, whole.
+    Milliseconds,
+    /// A number of things.
+    Count,
+}
+
+impl Unit {
+    /// The unit's name as the options spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Unit::Bytes => "bytes",
+            Unit::Seconds => "seconds",
+            Unit::Milliseconds => "milliseconds",
+            Unit::Count => "count",
+        }
+    }
+}
+
+/// One row of the table of limits.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// The option's name in snake_case.
+    pub name: &'static str,
+    /// The default in `unit`; `None` is off.
+    pub default: Option<f64>,
+    /// What the number counts.
+    pub unit: Unit,
+    /// What is limited and what happens beyond it.
+    pub doc: &'static str,
+}
+
+/// A value that a limit cannot take.
+#[derive(Debug, Error, PartialEq)]
+pub enum LimitError {
+    /// No limit has that name.
+    #[error("no limit is called {0}")]
+    Unknown(String),
+    /// The number is negative, not finite, or below the least that works.
+    #[error("{name} must be at least {least} ({unit}), not {given}")]
+    TooSmall {
+        /// The option's name.
+        name: &'static str,
+        /// The least value that works.
+        least: f64,
+        /// The unit's name.
+        unit: &'static str,
+        /// What was given.
+        given: f64,
+    },
+    /// Only timeouts can be switched off.
+    #[error("{0} cannot be switched off")]
+    NotOptional(&'static str),
+}
+
+/// A field of [`Limits`], seen as a number.
+trait Field: Sized {
+    fn number(&self, unit: Unit) -> Option<f64>;
+    fn parse(number: Option<f64>, unit: Unit) -> Option<Self>;
+}
+
+impl Field for usize {
+    fn number(&self, _: Unit) -> Option<f64> {
+        Some(*self as f64)
+    }
+
+    fn parse(number: Option<f64>, _: Unit) -> Option<Self> {
+        number.map(|n| n as usize)
+    }
+}
+
+impl Field for Duration {
+    fn number(&self, unit: Unit) -> Option<f64> {
+        let seconds = self.as_secs_f64();
+        Some(if unit == Unit::Milliseconds { seconds * 1000.0 } else { seconds })
+    }
+
+    fn parse(number: Option<f64>, unit: Unit) -> Option<Self> {
+        let scale = if unit == Unit::Milliseconds { 0.001 } else { 1.0 };
+        // A century is as good as for ever, and cannot overflow an Instant.
+        number.map(|n| Duration::from_secs_f64((n * scale).min(3.2e9)))
+    }
+}
+
+impl Field for Option<Duration> {
+    fn number(&self, unit: Unit) -> Option<f64> {
+        self.as_ref().and_then(|d| d.number(unit))
+    }
+
+    fn parse(number: Option<f64>, unit: Unit) -> Option<Self> {
+        Some(number.and_then(|n| Duration::parse(Some(n), unit)))
+    }
+}
+
+macro_rules! limits {
+    ($( #[doc = $doc:literal] $name:ident: $type:ty = $default:expr, $unit:ident, $least:literal; )+) => {
+        /// Every bound and timeout of the server. See [`Limits::table`] for units and defaults.
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct Limits {
+            $( #[doc = $doc] pub $name: $type, )+
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Limits { $( $name: $default, )+ }
+            }
+        }
+
+        impl Limits {
+            /// The table of limits: names, defaults, units, and what happens beyond each.
+            pub fn table() -> Vec<Row> {
+                let defaults = Limits::default();
+                vec![ $( Row {
+                    name: stringify!($name),
+                    default: Field::number(&defaults.$name, Unit::$unit),
+                    unit: Unit::$unit,
+                    doc: $doc.trim_ascii(),
+                }, )+ ]
+            }
+
+            /// Sets the limit `name` to `value` (in the table's unit; `None` switches a timeout off).
+            pub fn set(&mut self, name: &str, value: Option<f64>) -> Result<(), LimitError> {
+                match name {
+                    $( stringify!($name) => {
+                        if let Some(given) = value.filter(|n| !n.is_finite() || *n < $least) {
+                            let unit = Unit::$unit.name();
+                            return Err(LimitError::TooSmall { name: stringify!($name), least: $least, unit, given });
+                        }
+                        self.$name = Field::parse(value, Unit::$unit)
+                            .ok_or(LimitError::NotOptional(stringify!($name)))?;
+                        Ok(())
+                    } )+
+                    _ => Err(LimitError::Unknown(name.to_owned())),
+                }
+            }
+        }
+    };
+}
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+limits! {
+    /// Request line and headers together; beyond it 431 (RFC 6585 section 5)
+    max_head_size: usize = 64 * KIB, Bytes, 8192.0;
+    /// Request headers; beyond it 431 (RFC 6585 section 5)
+    max_headers: usize = 100, Count, 1.0;
+    /// Request target; beyond it 414 (RFC 9110 section 15.5.15)
+    max_uri_size: usize = 16 * KIB, Bytes, 1.0;
+    /// Request body, counted while it is read; beyond it 413 and close (RFC 9110 section 15.5.14)
+    max_body_size: usize = 1024 * MIB, Bytes, 0.0;
+    /// Request body kept in memory; beyond it rack.input is an unlinked temporary file
+    body_memory: usize = 112 * KIB, Bytes, 0.0;
+    /// Time a client has to send a request head; beyond it the connection is closed
+    head_timeout: Duration = Duration::from_secs(15), Seconds, 0.01;
+    /// Open connections, streams included; beyond it new ones wait in the listen backlog
+    max_connections: usize = 65_536, Count, 1.0;
+    /// Requests waiting for a worker; beyond it 503 with Retry-After, for SSE 200 with retry: and the end
+    max_queue: usize = 1024, Count, 1.0;
+    /// A received WebSocket message; beyond it the connection is closed with 1009 (RFC 6455 section 7.4.1)
+    max_message_size: usize = MIB, Bytes, 1.0;
+    /// Received messages of one client waiting for their callback; beyond it its socket is not read
+    mailbox_messages: usize = 64, Count, 1.0;
+    /// Bytes of received messages of one client waiting for their callback; beyond it its socket is not read
+    mailbox_bytes: usize = MIB, Bytes, 1.0;
+    /// Bytes queued for one client at which it is slow if its socket takes nothing for slow_timeout
+    slow_bytes: usize = MIB, Bytes, 0.0;
+    /// Time without the socket taking a byte after which a client with slow_bytes queued is slow
+    slow_timeout: Duration = Duration::from_secs(10), Seconds, 0.01;
+    /// Bytes queued for one client at which it is slow at once; one message is always accepted
+    max_queued_bytes: usize = 16 * MIB, Bytes, 1.0;
+    /// Silence of a WebSocket client after which it is pinged (RFC 6455 section 5.5.2)
+    ping_interval: Option<Duration> = Some(Duration::from_secs(25)), Seconds, 0.01;
+    /// Time a pinged client has to answer; beyond it the connection is dropped, on_close sees 1006
+    pong_timeout: Duration = Duration::from_secs(10), Seconds, 0.01;
+    /// Silence on an SSE stream after which a comment is sent
+    sse_heartbeat: Option<Duration> = Some(Duration::from_secs(15)), Seconds, 0.01;
+    /// Time a client has to answer a Close frame, or to take what is queued before it; then it is cut
+    close_timeout: Duration = Duration::from_secs(5), Seconds, 0.01;
+    /// Least time before an EventSource reconnects; each stream is told a random one
+    retry_min: Duration = Duration::from_millis(1000), Milliseconds, 0.0;
+    /// Most time before an EventSource reconnects
+    retry_max: Duration = Duration::from_millis(3000), Milliseconds, 0.0;
+}
+
+impl Limits {
+    /// A random reconnection delay for an EventSource, in whole milliseconds, so that clients
+    /// cut off together do not come back together.
+    pub fn jittered_retry(&self) -> u64 {
+        let least = self.retry_min.as_millis() as u64;
+        let most = self.retry_max.as_millis() as u64;
+        fastrand::u64(least..=most.max(least))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_defaults_can_be_set_again() {
+        let mut limits = Limits::default();
+        for row in Limits::table() {
+            assert!(!row.doc.is_empty());
+            limits.set(row.name, row.default).unwrap();
+        }
+        assert_eq!(limits, Limits::default());
+    }
+
+    #[test]
+    fn seconds_and_milliseconds_are_told_apart() {
+        let mut limits = Limits::default();
+        limits.set("retry_min", Some(250.0)).unwrap();
+        limits.set("pong_timeout", Some(0.5)).unwrap();
+        assert_eq!(limits.retry_min, Duration::from_millis(250));
+        assert_eq!(limits.pong_timeout, Duration::from_millis(500));
+    }
+
+    #[test]
+    fn refuses_what_cannot_work() {
+        let mut limits = Limits::default();
+        let error = limits.set("max_queue", Some(0.0)).unwrap_err();
+        assert_eq!(error.to_string(), "max_queue must be at least 1 (count), not 0");
+        assert!(limits.set("max_queue", Some(f64::NAN)).is_err());
+        assert_eq!(limits.set("max_queue", None), Err(LimitError::NotOptional("max_queue")));
+        assert!(matches!(limits.set("max_qeue", Some(1.0)), Err(LimitError::Unknown(_))));
+        limits.set("ping_interval", None).unwrap();
+        assert_eq!(limits.ping_interval, None);
+    }
+
+    #[test]
+    fn retry_lies_between_its_bounds() {
+        let limits = Limits::default();
+        for _ in 0..100 {
+            assert!((1000..=3000).contains(&limits.jittered_retry()));
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Accepting connections.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::http::{self, connection};
+use crate::shutdown::{Phase, Signal};
+
+/// How long to wait after `accept` failed: when descriptors or memory are short, trying again at
+/// once would spin.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Accepts on `listener` until the server drains; then the socket is closed.
+///
+/// `places` bounds the connections of the whole server: beyond it, peers wait in the backlog.
+pub async fn accept(
+    listener: TcpListener,
+    number: usize,
+    context: Arc<http::Context>,
+    places: Arc<Semaphore>,
+    mut signal: Signal,
+) {
+    let connections = signal.clone();
+    let accepting = async {
+        loop {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let (stream, remote) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    if !belongs_to_peer(&error) {
+                        log::warn!("cannot accept connections: {error}");
+                        tokio::time::sleep(BACK_OFF).await;
+                    }
+                    continue;
+                }
+            };
+            // Events are small and must not wait for company. Fails only if the peer is gone.
+            let _ = stream.set_nodelay(true);
+            let guard = Box::new((place, context.push.tally.mark()));
+            tokio::spawn(connection::serve(stream, remote, number, Arc::clone(&context), connections.clone(), guard));
+        }
+    };
+    tokio::select! {
+        () = signal.reached(Phase::Draining) => {}
+        () = accepting => {}
+    }
+}
+
+/// The connection failed before it was accepted; the listener is fine.
+fn belongs_to_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,348 @@
+//! One push connection as the app sees it.
+//!
+//! Everything here may be called from any thread and never waits for the socket: writes are put
+//! on a list that the client's [`super::stream`] takes from.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use atomic_waker::AtomicWaker;
+
+use super::close::CloseStatus;
+use super::mailbox::{Event, Interest, Mailbox};
+use super::outgoing::{Frame, Queue, Sent};
+use super::websocket::{self, Opcode};
+use super::{Context, Protocol, SlowPolicy, sse};
+use crate::tally::Mark;
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// A push connection, from the app's acceptance until its `on_close` has run.
+pub struct Client {
+    id: u64,
+    protocol: Protocol,
+    remote: String,
+    context: Arc<Context>,
+    outbox: Mutex<Outbox>,
+    mailbox: Mutex<Mailbox>,
+    /// The stream's task.
+    stream: AtomicWaker,
+    /// Already on the list of [`super::wakeups`].
+    listed: AtomicBool,
+    /// Keeps a drain waiting until the last callback has run.
+    mark: Mutex<Option<Mark>>,
+}
+
+/// What was written and what was asked for; under one lock, so that a close is after the writes
+/// before it.
+#[derive(Debug)]
+struct Outbox {
+    phase: Phase,
+    /// Written by the app, not yet taken by the stream.
+    frames: Vec<Frame>,
+    /// Of writes that are not yet handed to the socket, whoever holds them.
+    queued: Sent,
+    /// When the socket last took a byte, or when the first byte began to wait.
+    progress: Instant,
+    interval: Option<Duration>,
+    close_status: Option<CloseStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Closing(CloseStatus),
+    Slow,
+    Closed,
+}
+
+/// What the stream has to do, as found on its client.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Go on.
+    Serve,
+    /// Send what is queued, then close.
+    Close(CloseStatus),
+    /// Drop what is queued and close with 1013.
+    CutSlow,
+}
+
+impl Client {
+    /// A client whose handshake has not been written yet.
+    pub fn new(context: Arc<Context>, protocol: Protocol, remote: String, interest: Interest) -> Arc<Self> {
+        let interval = match protocol {
+            Protocol::WebSocket => context.limits.ping_interval,
+            Protocol::Sse => context.limits.sse_heartbeat,
+        };
+        let mark = context.tally.mark();
+        Arc::new(Client {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            protocol,
+            remote,
+            context,
+            outbox: Mutex::new(Outbox {
+                phase: Phase::Open,
+                frames: Vec::new(),
+                queued: Sent::default(),
+                progress: Instant::now(),
+                interval,
+                close_status: None,
+            }),
+            mailbox: Mutex::new(Mailbox::new(interest)),
+            stream: AtomicWaker::new(),
+            listed: AtomicBool::new(false),
+            mark: Mutex::new(Some(mark)),
+        })
+    }
+
+    /// Unique in this process.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What it speaks.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The peer's address, for people.
+    pub fn remote(&self) -> &str {
+        &self.remote
+    }
+
+    /// What it shares with the server's other clients.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Queues a WebSocket message; `text` says that `payload` is valid UTF-8.
+    ///
+    /// False if the client is closed, closing, or too slow.
+    pub fn write_message(self: &Arc<Self>, text: bool, payload: &[u8]) -> bool {
+        let opcode = if text { Opcode::Text } else { Opcode::Binary };
+        self.enqueue(websocket::message(opcode, payload))
+    }
+
+    /// Queues an SSE event; `data` must be valid UTF-8 and `fields` checked.
+    ///
+    /// False if the client is closed, closing, or too slow.
+    pub fn write_event(self: &Arc<Self>, fields: sse::Fields<'_>, data: &[u8]) -> bool {
+        self.enqueue([Frame { bytes: sse::event(fields, data), origin: super::outgoing::Origin::Write }])
+    }
+
+    fn enqueue(self: &Arc<Self>, frames: impl IntoIterator<Item = Frame>) -> bool {
+        if self.context.birth.forked() || !self.is_open() {
+            return false;
+        }
+        // Encoded before the lock is taken: the iterator copies the payload.
+        let mut encoded: Vec<Frame> = frames.into_iter().collect();
+        let bytes: usize = encoded.iter().map(|frame| frame.bytes.len()).sum();
+        let mut outbox = self.outbox();
+        if outbox.phase != Phase::Open {
+            return false;
+        }
+        let limits = &self.context.limits;
+        if outbox.queued.bytes == 0 {
+            // One message is always accepted when nothing waits.
+            outbox.progress = Instant::now();
+        } else if outbox.queued.bytes + bytes > limits.max_queued_bytes || outbox.stalled(&self.context, Instant::now())
+        {
+            if self.context.slow_policy == SlowPolicy::Close {
+                outbox.phase = Phase::Slow;
+                drop(outbox);
+                self.wake();
+            }
+            return false;
+        }
+        outbox.queued.writes += 1;
+        outbox.queued.bytes += bytes;
+        outbox.frames.append(&mut encoded);
+        drop(outbox);
+        self.wake();
+        true
+    }
+
+    /// Writes not yet handed to the socket; `None` once the connection is closed.
+    pub fn pending(&self) -> Option<usize> {
+        let outbox = self.outbox();
+        (outbox.phase != Phase::Closed).then_some(outbox.queued.writes)
+    }
+
+    /// Flushes what is queued, then closes with `status`. Returns at once; only the first call
+    /// counts.
+    pub fn close(self: &Arc<Self>, status: CloseStatus) {
+        if self.context.birth.forked() {
+            return;
+        }
+        let mut outbox = self.outbox();
+        if outbox.phase == Phase::Open {
+            outbox.phase = Phase::Closing(status);
+            drop(outbox);
+            self.wake();
+        }
+    }
+
+    /// Whether writes are accepted: false as soon as `close` was called or the peer went.
+    pub fn is_open(&self) -> bool {
+        self.outbox().phase == Phase::Open
+    }
+
+    /// How a WebSocket connection ended; `None` while it has not, and for SSE.
+    pub fn close_status(&self) -> Option<CloseStatus> {
+        self.outbox().close_status.clone()
+    }
+
+    /// The interval of pings or heartbeats; `None` is off.
+    pub fn interval(&self) -> Option<Duration> {
+        self.outbox().interval
+    }
+
+    /// Changes the interval of pings or heartbeats.
+    pub fn set_interval(self: &Arc<Self>, interval: Option<Duration>) {
+        self.outbox().interval = interval;
+        self.wake();
+    }
+
+    /// Asks for a change of handlers: after the events that already wait, or (`at_once`, for a
+    /// call from within a callback of this client) before them.
+    ///
+    /// Messages that arrive from now on are kept if either handler wants them.
+    pub fn swap_handler(self: &Arc<Self>, at_once: bool, interest: Interest) {
+        let mut mailbox = self.mailbox();
+        mailbox.interest = mailbox.interest.union(interest);
+        let ask = if at_once { mailbox.push_first(Event::Swap) } else { mailbox.push(Event::Swap) };
+        drop(mailbox);
+        if ask {
+            self.context.callbacks.ready(Arc::clone(self));
+        }
+    }
+
+    /// Sets what the handler in charge wants to hear about.
+    pub fn set_interest(&self, interest: Interest) {
+        self.mailbox().interest = interest;
+    }
+
+    /// Adds an event to the mailbox, unless nobody wants it.
+    pub(super) fn post(self: &Arc<Self>, event: Event) {
+        let ask = self.mailbox().push(event);
+        if ask {
+            self.context.callbacks.ready(Arc::clone(self));
+        }
+    }
+
+    /// Forgets the client; called by the worker that ran its last event.
+    pub fn retire(&self) {
+        self.context.clients().remove(&self.id);
+        self.mark.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Makes the stream look at its client soon. Any thread; cheap if it is already going to.
+    pub(super) fn wake(self: &Arc<Self>) {
+        if !self.listed.swap(true, Ordering::AcqRel) {
+            self.context.wakeups.add(Arc::clone(self));
+        }
+    }
+
+    /// Called on the reactor for a client taken off the list of wake-ups.
+    pub(super) fn wake_stream(&self) {
+        self.listed.store(false, Ordering::Release);
+        self.stream.wake();
+    }
+
+    pub(super) fn mailbox(&self) -> MutexGuard<'_, Mailbox> {
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What only the client's stream may do.
+impl Client {
+    pub(super) fn register(&self, waker: &Waker) {
+        self.stream.register(waker);
+    }
+
+    /// The handshake is written: the app hears of the client.
+    pub(super) fn start(self: &Arc<Self>) {
+        self.post(Event::Open);
+        self.context.clients().insert(self.id, Arc::clone(self));
+        // After the insertion: whoever announces a shutdown either finds the client or was seen here.
+        if self.context.phase.phase() != crate::shutdown::Phase::Serving {
+            self.post(Event::Shutdown);
+        }
+    }
+
+    /// The handshake failed: the app never hears of the client.
+    pub(crate) fn abandon(self: &Arc<Self>) {
+        self.outbox().phase = Phase::Closed;
+        self.post(Event::Abandoned);
+    }
+
+    /// Takes what was written since the last call.
+    pub(super) fn collect(&self, queue: &mut Queue) -> Order {
+        let mut outbox = self.outbox();
+        for frame in outbox.frames.drain(..) {
+            queue.push(frame);
+        }
+        if outbox.frames.capacity() > 64 {
+            outbox.frames = Vec::new();
+        }
+        match &outbox.phase {
+            Phase::Closing(status) => Order::Close(status.clone()),
+            Phase::Slow => Order::CutSlow,
+            Phase::Open | Phase::Closed => Order::Serve,
+        }
+    }
+
+    /// The socket took something.
+    pub(super) fn sent(self: &Arc<Self>, sent: &Sent, now: Instant) {
+        let mut outbox = self.outbox();
+        outbox.progress = now;
+        outbox.queued.bytes = outbox.queued.bytes.saturating_sub(sent.bytes);
+        outbox.queued.writes = outbox.queued.writes.saturating_sub(sent.writes);
+        let drained = sent.writes > 0 && outbox.queued.writes == 0;
+        drop(outbox);
+        if drained {
+            self.post(Event::Drained);
+        }
+    }
+
+    /// When the client becomes slow unless its socket takes something; `None` if little waits.
+    pub(super) fn slow_at(&self) -> Option<Instant> {
+        let outbox = self.outbox();
+        let limits = &self.context.limits;
+        let waits = outbox.queued.bytes > limits.slow_bytes && self.context.slow_policy == SlowPolicy::Close;
+        waits.then(|| outbox.progress + limits.slow_timeout)
+    }
+
+    /// The connection has ended. Only the first call counts; `on_close` follows.
+    pub(super) fn finish(self: &Arc<Self>, status: Option<CloseStatus>) {
+        let mut outbox = self.outbox();
+        if outbox.phase == Phase::Closed {
+            return;
+        }
+        outbox.phase = Phase::Closed;
+        outbox.close_status = status.filter(|_| self.protocol == Protocol::WebSocket);
+        outbox.frames = Vec::new();
+        drop(outbox);
+        self.post(Event::Close);
+    }
+}
+
+impl Outbox {
+    /// Whether much waits and the socket has taken nothing for too long.
+    fn stalled(&self, context: &Context, now: Instant) -> bool {
+        self.queued.bytes > context.limits.slow_bytes
+            && now.saturating_duration_since(self.progress) >= context.limits.slow_timeout
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("id", &self.id).field("protocol", &self.protocol).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,135 @@
+//! `text/event-stream`, WHATWG HTML section 9.2: events that cannot be broken.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use thiserror::Error;
+
+/// The fields of an event beside its data. Check them with [`Fields::check`] when they come
+/// from an app.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fields<'a> {
+    /// The event's name; `None` makes it a plain `message`.
+    pub event: Option<&'a str>,
+    /// Sets the browser's last event id.
+    pub id: Option<&'a str>,
+    /// Milliseconds before a browser reconnects.
+    pub retry: Option<u64>,
+}
+
+/// A field that would break out of its line.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("{field}: must not contain CR, LF or NUL")]
+pub struct BrokenField {
+    /// `event` or `id`.
+    pub field: &'static str,
+}
+
+impl Fields<'_> {
+    /// Refuses what the stream's format cannot carry.
+    pub fn check(&self) -> Result<(), BrokenField> {
+        for (field, value) in [("event", self.event), ("id", self.id)] {
+            if value.is_some_and(|value| value.contains(['\r', '\n', '\0'])) {
+                return Err(BrokenField { field });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Encodes one event. `data` must be valid UTF-8; the caller has checked it.
+///
+/// Each line of `data` becomes a `data:` line; CRLF, CR and LF all end a line, and every line
+/// end starts a new one, so `"a\n"` has two and `""` has one.
+pub fn event(fields: Fields<'_>, data: &[u8]) -> Bytes {
+    let mut wire = BytesMut::with_capacity(data.len() + 64);
+    let mut line = |name: &[u8], value: &[u8]| {
+        wire.put_slice(name);
+        wire.put_slice(b": ");
+        wire.put_slice(value);
+        wire.put_u8(b'\n');
+    };
+    if let Some(id) = fields.id {
+        line(b"id", id.as_bytes());
+    }
+    if let Some(event) = fields.event {
+        line(b"event", event.as_bytes());
+    }
+    if let Some(retry) = fields.retry {
+        line(b"retry", retry.to_string().as_bytes());
+    }
+    for value in lines(data) {
+        line(b"data", value);
+    }
+    wire.put_u8(b'\n');
+    wire.freeze()
+}
+
+/// The `retry:` that opens a stream.
+pub fn retry(milliseconds: u64) -> Bytes {
+    Bytes::from(format!("retry: {milliseconds}\n\n"))
+}
+
+/// A comment: keeps proxies and load balancers from closing a quiet stream.
+pub fn heartbeat() -> Bytes {
+    Bytes::from_static(b":\n\n")
+}
+
+fn lines(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(data);
+    std::iter::from_fn(move || {
+        let data = rest?;
+        let Some(end) = data.iter().position(|byte| matches!(byte, b'\r' | b'\n')) else {
+            return rest.take();
+        };
+        let width = if data[end..].starts_with(b"\r\n") { 2 } else { 1 };
+        rest = Some(&data[end + width..]);
+        Some(&data[..end])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn plain(data: &str) -> String {
+        String::from_utf8(event(Fields::default(), data.as_bytes()).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn every_line_end_starts_a_line() {
+        assert_eq!(plain(""), "data: \n\n");
+        assert_eq!(plain("a"), "data: a\n\n");
+        assert_eq!(plain("a\nb"), "data: a\ndata: b\n\n");
+        assert_eq!(plain("a\n"), "data: a\ndata: \n\n");
+        assert_eq!(plain("a\r\nb\rc\n\nd"), "data: a\ndata: b\ndata: c\ndata: \ndata: d\n\n");
+        assert_eq!(plain(" a"), "data:  a\n\n");
+    }
+
+    #[test]
+    fn fields_come_before_the_data() {
+        let fields = Fields { event: Some("tick"), id: Some("7"), retry: Some(500) };
+        assert_eq!(event(fields, b"x")[..], b"id: 7\nevent: tick\nretry: 500\ndata: x\n\n"[..]);
+        assert_eq!(fields.check(), Ok(()));
+    }
+
+    #[test]
+    fn fields_cannot_break_out() {
+        for bad in ["a\nb", "a\rb", "a\0b"] {
+            let event = Fields { event: Some(bad), ..Fields::default() };
+            assert_eq!(event.check(), Err(BrokenField { field: "event" }));
+            let id = Fields { id: Some(bad), ..Fields::default() };
+            assert_eq!(id.check(), Err(BrokenField { field: "id" }));
+        }
+    }
+
+    proptest! {
+        /// What a browser would make of it is the data, its line ends turned into LF.
+        #[test]
+        fn a_browser_reads_the_data_back(data in "[a-z:\r\n ]{0,60}") {
+            let wire = plain(&data);
+            let body = wire.strip_suffix("\n\n").unwrap();
+            let read: Vec<&str> = body.split('\n').map(|line| line.strip_prefix("data: ").unwrap()).collect();
+            prop_assert_eq!(read.join("\n"), data.replace("\r\n", "\n").replace('\r', "\n"));
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! The socket side of a client: a task of the reactor.
+//!
+//! A stream owns its socket after the upgrade; hyper and its buffers are gone. It is one
+//! hand-written future, because an idle stream should cost nothing but this struct: it borrows
+//! the read buffer of its thread while it reads, and its deadlines lie in the common queue.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::client::Order;
+use super::close::{CloseStatus, code};
+use super::mailbox::Event;
+use super::outgoing::{Frame, Outgoing, Queue};
+use super::websocket::{self, Decoder, Incoming, Opcode};
+use super::{Client, Protocol, sse};
+use crate::timers::Alarm;
+
+/// How long a closed WebSocket is read on, so that a reset does not eat the Close frame
+/// (RFC 6455 section 7.1.1).
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Frames handed to the socket in one call.
+const SLICES: usize = 64;
+
+/// Reads before other tasks get their turn.
+const READS_PER_TURN: usize = 8;
+
+const SCRATCH: usize = 64 * 1024;
+
+thread_local! {
+    /// All streams of a reactor read through one buffer: an idle one holds none.
+    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
+}
+
+/// A client's socket. Spawn it on the reactor; it ends with the connection.
+pub struct Stream {
+    client: Arc<Client>,
+    socket: TcpStream,
+    queue: Queue,
+    /// Gone once nothing that comes in matters any more.
+    decoder: Option<Box<Decoder>>,
+    /// Read, but not decoded yet, because the mailbox is full.
+    unread: Bytes,
+    paused: bool,
+    state: State,
+    /// When the last byte came in.
+    heard: Instant,
+    /// When the last byte went out.
+    spoke: Instant,
+    /// When a ping was sent that is not answered.
+    pinged: Option<Instant>,
+    alarm: Alarm,
+    /// Whatever must live as long as the socket (a place among the server's connections).
+    _guard: Box<dyn Send + Sync>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The head of the response is being written.
+    Handshake,
+    Open,
+    /// Our Close frame is queued behind the writes before it.
+    Closing(CloseStatus),
+    /// `on_close` has been told; what is left is to part politely.
+    Lingering {
+        until: Instant,
+        fin_sent: bool,
+    },
+}
+
+/// The stream has ended: the socket broke, the peer went or did not answer in time, or all is said.
+/// What that means for the app follows from the state.
+struct Ended;
+
+impl Stream {
+    /// A stream that writes `head` before the client's `on_open`; `unread` is what hyper had
+    /// read beyond the request.
+    pub fn new(
+        client: Arc<Client>,
+        socket: TcpStream,
+        head: Bytes,
+        unread: Bytes,
+        guard: Box<dyn Send + Sync>,
+    ) -> Self {
+        let mut queue = Queue::default();
+        queue.push(Frame::own(head));
+        let limits = &client.context().limits;
+        let decoder = match client.protocol() {
+            Protocol::WebSocket => Some(Box::new(Decoder::new(limits.max_message_size))),
+            Protocol::Sse => {
+                queue.push(Frame::own(sse::retry(limits.jittered_retry())));
+                None
+            }
+        };
+        let now = Instant::now();
+        let alarm = client.context().timers.alarm();
+        Stream {
+            client,
+            socket,
+            queue,
+            decoder,
+            unread,
+            paused: false,
+            state: State::Handshake,
+            heard: now,
+            spoke: now,
+            pinged: None,
+            alarm,
+            _guard: guard,
+        }
+    }
+
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let now = Instant::now();
+        self.client.register(cx.waker());
+        self.take_orders(now);
+        if let Err(ended) = self.work(cx, now) {
+            return Poll::Ready(ended);
+        }
+        if let Some(deadline) = self.next_deadline() {
+            self.alarm.set(deadline, cx.waker());
+        }
+        Poll::Pending
+    }
+
+    fn work(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
+        // Read before looking at the clock: a pong may lie in the socket already.
+        self.read(cx, now)?;
+        self.keep_deadlines(now)?;
+        self.flush(cx, now)
+    }
+
+    fn take_orders(&mut self, now: Instant) {
+        match self.client.collect(&mut self.queue) {
+            Order::Close(status) if matches!(self.state, State::Open) => {
+                if self.is_websocket() {
+                    self.queue.push(Frame::own(websocket::close(&status)));
+                }
+                self.spoke = now;
+                self.state = State::Closing(status);
+            }
+            Order::CutSlow if matches!(self.state, State::Open) => self.cut_slow(now),
+            _ => {}
+        }
+    }
+
+    fn is_websocket(&self) -> bool {
+        self.client.protocol() == Protocol::WebSocket
+    }
+
+    /// Drops what is queued and parts with `status`; `on_close` sees it.
+    fn part(&mut self, status: CloseStatus, now: Instant) {
+        self.queue.drop_unsent();
+        if self.is_websocket() {
+            self.queue.push(Frame::own(websocket::close(&status)));
+        }
+        self.farewell(status, now);
+    }
+
+    /// Tells the app, and reads on for a while.
+    fn farewell(&mut self, status: CloseStatus, now: Instant) {
+        self.client.finish(Some(status));
+        self.decoder = None;
+        self.unread = Bytes::new();
+        self.state = State::Lingering { until: now + LINGER, fin_sent: false };
+    }
+
+    fn cut_slow(&mut self, now: Instant) {
+        log::debug!("{:?} is slow: closing it", self.client);
+        self.part(CloseStatus::new(code::TRY_AGAIN, "too slow"), now);
+        // What the socket does not take at once would wait for the very client that does not read.
+        self.state = State::Lingering { until: now, fin_sent: false };
+    }
+
+    // ---- reading -------------------------------------------------------------------------
+
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
+        if matches!(self.state, State::Handshake) {
+            return Ok(());
+        }
+        for _ in 0..READS_PER_TURN {
+            if !self.unread.is_empty() {
+                let mut unread = std::mem::take(&mut self.unread);
+                let mut input = &unread[..];
+                self.decode(&mut input, now);
+                let left = input.len();
+                unread.advance(unread.len() - left);
+                self.unread = unread;
+            }
+            if self.must_pause(now) {
+                return Ok(());
+            }
+            match self.read_once(cx, now) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(ended)) => return Err(ended),
+                Poll::Pending => return Ok(()),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    fn read_once(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Result<(), Ended>> {
+        READ_BUFFER.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            if ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer)).is_err() {
+                return Poll::Ready(Err(Ended));
+            }
+            let mut input = buffer.filled();
+            if input.is_empty() {
+                return Poll::Ready(Err(Ended));
+            }
+            self.heard = now;
+            self.pinged = None;
+            self.decode(&mut input, now);
+            if !input.is_empty() {
+                self.unread = Bytes::copy_from_slice(input);
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// Handles what is whole in `input`; leaves the rest there only if the mailbox is full.
+    fn decode(&mut self, input: &mut &[u8], now: Instant) {
+        loop {
+            let Some(decoder) = &mut self.decoder else {
+                *input = &[];
+                return;
+            };
+            match decoder.decode(input) {
+                Ok(None) => return,
+                Ok(Some(Incoming::Message(message))) => {
+                    // After close() the app wants to hear nothing more.
+                    if matches!(self.state, State::Open) {
+                        self.client.post(Event::Message(message));
+                        if self.must_pause(now) {
+                            return;
+                        }
+                    }
+                }
+                Ok(Some(Incoming::Ping(payload))) => {
+                    if matches!(self.state, State::Open) {
+                        self.queue.push_control(websocket::control(Opcode::Pong, &payload));
+                    }
+                }
+                Ok(Some(Incoming::Pong)) => {}
+                Ok(Some(Incoming::Close(status))) => match &self.state {
+                    State::Closing(ours) => {
+                        let ours = ours.clone();
+                        self.farewell(ours, now);
+                    }
+                    _ => self.part(status, now),
+                },
+                Err(status) => {
+                    log::debug!("{:?}: {} {}", self.client, status.code, status.reason);
+                    self.part(status, now);
+                }
+            }
+        }
+    }
+
+    /// Whether the mailbox is full, so that nothing more may be read.
+    fn must_pause(&mut self, now: Instant) -> bool {
+        let limits = &self.client.context().limits;
+        let open = matches!(self.state, State::Open);
+        let pause = open && self.client.mailbox().pause_if_full(limits.mailbox_messages, limits.mailbox_bytes);
+        if self.paused && !pause {
+            // A pong may have waited in the socket while nobody read it: ask again.
+            self.heard = now;
+            self.pinged = None;
+        }
+        self.paused = pause;
+        pause
+    }
+
+    // ---- writing -------------------------------------------------------------------------
+
+    fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
+        while !self.queue.is_empty() {
+            let written = {
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                let filled = self.queue.gather(&mut slices);
+                match Pin::new(&mut self.socket).poll_write_vectored(cx, &slices[..filled]) {
+                    Poll::Ready(Ok(written)) if written > 0 => written,
+                    Poll::Ready(_) => return Err(Ended),
+                    Poll::Pending => return self.blocked(now),
+                }
+            };
+            let sent = self.queue.advance(written);
+            self.spoke = now;
+            self.client.sent(&sent, now);
+        }
+        match &mut self.state {
+            State::Handshake => {
+                self.state = State::Open;
+                self.client.start();
+                // Whatever came in behind the request, and whatever was asked meanwhile.
+                cx.waker().wake_by_ref();
+            }
+            State::Closing(status) if self.client.protocol() == Protocol::Sse => {
+                let status = status.clone();
+                self.farewell(status, now);
+                return self.flush(cx, now);
+            }
+            State::Lingering { fin_sent, until } if !*fin_sent => {
+                *fin_sent = true;
+                // Cut as slow, but the socket took the Close frame after all.
+                *until = (*until).max(now + LINGER);
+                // The peer may be gone already; then reading ends the stream.
+                let _ = SockRef::from(&self.socket).shutdown(std::net::Shutdown::Write);
+                if !self.is_websocket() {
+                    // Nothing is expected back.
+                    return Err(Ended);
+                }
+                cx.waker().wake_by_ref();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The socket takes nothing more for now.
+    fn blocked(&mut self, now: Instant) -> Result<(), Ended> {
+        match self.state {
+            State::Lingering { until, .. } if until <= now => Err(self.reset()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the connection with a reset: the peer learns at once, and nothing of what is queued
+    /// in the kernel stays behind.
+    fn reset(&self) -> Ended {
+        let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+        Ended
+    }
+
+    // ---- deadlines -----------------------------------------------------------------------
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let limits = &self.client.context().limits;
+        match &self.state {
+            State::Handshake | State::Closing(_) => Some(self.spoke + limits.close_timeout),
+            State::Lingering { until, .. } => Some(*until),
+            State::Open => [self.idle_deadline(), self.client.slow_at()].into_iter().flatten().min(),
+        }
+    }
+
+    /// When to ping, to give up waiting for a pong, or to send a heartbeat.
+    fn idle_deadline(&self) -> Option<Instant> {
+        let interval = self.client.interval()?;
+        match self.pinged {
+            _ if !self.is_websocket() => Some(self.spoke + interval),
+            // Nobody reads: a pong could not be seen.
+            _ if self.paused => None,
+            Some(pinged) => Some(pinged + self.client.context().limits.pong_timeout),
+            None => Some(self.heard + interval),
+        }
+    }
+
+    fn keep_deadlines(&mut self, now: Instant) -> Result<(), Ended> {
+        let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        match self.state {
+            State::Open => {
+                if passed(self.client.slow_at()) {
+                    self.cut_slow(now);
+                } else if passed(self.idle_deadline()) {
+                    self.break_silence(now)?;
+                }
+            }
+            State::Handshake | State::Closing(_) if passed(self.next_deadline()) => return Err(self.reset()),
+            State::Lingering { fin_sent: true, .. } if passed(self.next_deadline()) => return Err(Ended),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn break_silence(&mut self, now: Instant) -> Result<(), Ended> {
+        if !self.is_websocket() {
+            // A socket that takes nothing needs no more to take.
+            if self.queue.is_empty() {
+                self.queue.push(Frame::own(sse::heartbeat()));
+            }
+            self.spoke = now;
+        } else if self.pinged.is_some() {
+            log::debug!("{:?}: no pong in time", self.client);
+            return Err(self.reset());
+        } else {
+            self.queue.push_control(websocket::control(Opcode::Ping, &[]));
+            self.pinged = Some(now);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        match &self.state {
+            State::Handshake => self.client.abandon(),
+            State::Closing(status) => self.client.finish(Some(status.clone())),
+            State::Open | State::Lingering { .. } => self.client.finish(Some(CloseStatus::abnormal())),
+        }
+    }
+}
+
+impl Future for Stream {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.step(cx).map(|Ended| ())
+    }
+}
+
+impl Drop for Stream {
+    /// However a stream ends, also with a panic or with the runtime, its client hears of it.
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -1,0 +1,163 @@
+//! The front door: listeners in, jobs out, drain and stop.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use thiserror::Error;
+use tokio::sync::Semaphore;
+
+use crate::http::origin::{Allowed, BadOrigin};
+use crate::http::{self, files::PublicDir};
+use crate::limits::Limits;
+use crate::listener;
+use crate::push::{self, SlowPolicy};
+use crate::reactor::{Job, Jobs, Next, Reactor};
+use crate::shutdown::{Phase, Switch};
+use crate::tally::{Tally, Waited};
+use crate::timers::Timers;
+
+/// How long clients that are cut at the end of a drain have for their Close frame to leave.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// How a server is set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Bounds and timeouts.
+    pub limits: Limits,
+    /// What becomes of slow clients.
+    pub slow_policy: SlowPolicy,
+    /// Pages that may open a WebSocket beside the server's own: URLs, or `*`.
+    pub allowed_origins: Vec<String>,
+    /// A directory whose files are served before the app is asked.
+    pub public_dir: Option<PathBuf>,
+}
+
+/// A setting that cannot work.
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    /// See [`BadOrigin`].
+    #[error(transparent)]
+    Origin(#[from] BadOrigin),
+    /// The public directory cannot be used.
+    #[error("public directory {path}: {error}")]
+    PublicDir {
+        /// As given.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+}
+
+/// A server: made, given listeners, started, drained, stopped. All methods from any thread.
+pub struct Server {
+    reactor: Reactor,
+    http: Arc<http::Context>,
+    phase: Arc<Switch>,
+    tally: Arc<Tally>,
+    timers: Arc<Timers>,
+    listeners: Mutex<Vec<TcpListener>>,
+}
+
+impl Server {
+    /// A server that does not run yet.
+    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        let allowed = settings.allowed_origins.iter().map(String::as_str);
+        let origins = Allowed::parse(allowed)?;
+        let open = |path: PathBuf| PublicDir::open(&path).map_err(|error| SettingsError::PublicDir { path, error });
+        let files = settings.public_dir.map(open).transpose()?;
+        let phase = Arc::new(Switch::default());
+        let tally = Arc::new(Tally::default());
+        let timers = Arc::new(Timers::default());
+        let jobs = Arc::new(Jobs::new(settings.limits.max_queue, Arc::clone(&tally)));
+        let push = Arc::new(push::Context::new(
+            settings.limits,
+            settings.slow_policy,
+            Arc::clone(&jobs) as Arc<dyn push::Callbacks>,
+            Arc::clone(&timers),
+            Arc::clone(&phase),
+            Arc::clone(&tally),
+        ));
+        let dispatch = Arc::clone(&jobs) as Arc<dyn http::Dispatch>;
+        Ok(Server {
+            reactor: Reactor::new(jobs, Arc::clone(&phase)),
+            http: Arc::new(http::Context { push, dispatch, origins, files }),
+            phase,
+            tally,
+            timers,
+            listeners: Mutex::default(),
+        })
+    }
+
+    /// Adds a socket that is bound and listens. Requests that come through it carry the number
+    /// returned.
+    pub fn listen(&self, socket: OwnedFd) -> io::Result<usize> {
+        let listener = TcpListener::from(socket);
+        listener.set_nonblocking(true)?;
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.push(listener);
+        Ok(listeners.len() - 1)
+    }
+
+    /// Starts to accept and serve.
+    pub fn start(&self) -> io::Result<()> {
+        let listeners = std::mem::take(&mut *self.listeners.lock().unwrap_or_else(PoisonError::into_inner));
+        let places = Arc::new(Semaphore::new(self.http.push.limits.max_connections));
+        let (http, phase, timers) = (Arc::clone(&self.http), Arc::clone(&self.phase), Arc::clone(&self.timers));
+        self.reactor.start(move || {
+            tokio::spawn(timers.run());
+            let push = Arc::clone(&http.push);
+            tokio::spawn(async move { push.wakeups.run().await });
+            for (number, listener) in listeners.into_iter().enumerate() {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                let (http, places) = (Arc::clone(&http), Arc::clone(&places));
+                tokio::spawn(listener::accept(listener, number, http, places, phase.signal()));
+            }
+            Ok(())
+        })
+    }
+
+    /// See [`Reactor::try_next`].
+    pub fn try_next(&self) -> Option<Job> {
+        self.reactor.try_next()
+    }
+
+    /// See [`Reactor::next`].
+    pub fn next(&self, interrupt: &Receiver<()>) -> Next {
+        self.reactor.next(interrupt)
+    }
+
+    /// Finishes what is open: no new connections, `on_shutdown` for every client, streams closed,
+    /// requests in flight answered. Blocks until all is done, `deadline` has passed and what is
+    /// left has been told to go, or something arrives on `interrupt`: then it may be called again.
+    pub fn drain(&self, deadline: Instant, interrupt: &Receiver<()>) -> Waited {
+        if self.phase.advance(Phase::Draining) {
+            self.http.push.announce_shutdown();
+        }
+        match self.tally.wait(deadline, interrupt) {
+            Waited::TimedOut => {
+                self.http.push.close_all();
+                match self.tally.wait(deadline.max(Instant::now()) + LAST_WORDS, interrupt) {
+                    Waited::Finished => Waited::Finished,
+                    Waited::TimedOut | Waited::Interrupted => Waited::TimedOut,
+                }
+            }
+            waited => waited,
+        }
+    }
+
+    /// Stops at once; see [`Reactor::stop`].
+    pub fn stop(&self) {
+        self.reactor.stop();
+    }
+
+    /// Whether the process that the server runs in is another one than this: then nothing native
+    /// may be touched.
+    pub fn forked(&self) -> bool {
+        self.http.push.birth.forked()
+    }
+}

@@ -1,0 +1,64 @@
+//! The server's way from serving to stopped, as every task sees it.
+
+use tokio::sync::watch;
+
+/// Where the server stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Accepting and serving.
+    Serving,
+    /// No new connections; what is open is finished.
+    Draining,
+    /// Everything is cut.
+    Stopped,
+}
+
+/// The switch: moves the phase forward, never back.
+#[derive(Debug)]
+pub struct Switch(watch::Sender<Phase>);
+
+/// A task's view of the phase.
+#[derive(Debug, Clone)]
+pub struct Signal(watch::Receiver<Phase>);
+
+impl Default for Switch {
+    fn default() -> Self {
+        Switch(watch::Sender::new(Phase::Serving))
+    }
+}
+
+impl Switch {
+    /// Moves on to `phase`, unless it is already reached. Returns whether it moved.
+    pub fn advance(&self, phase: Phase) -> bool {
+        self.0.send_if_modified(|now| {
+            let moves = *now < phase;
+            if moves {
+                *now = phase;
+            }
+            moves
+        })
+    }
+
+    /// The phase now.
+    pub fn phase(&self) -> Phase {
+        *self.0.borrow()
+    }
+
+    /// A view for one task.
+    pub fn signal(&self) -> Signal {
+        Signal(self.0.subscribe())
+    }
+}
+
+impl Signal {
+    /// Whether the server still serves as usual.
+    pub fn serving(&self) -> bool {
+        *self.0.borrow() == Phase::Serving
+    }
+
+    /// Returns once the server has reached `phase` (or is gone).
+    pub async fn reached(&mut self, phase: Phase) {
+        // An error means the switch is gone, and the server with it.
+        let _ = self.0.wait_for(|now| *now >= phase).await;
+    }
+}

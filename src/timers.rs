@@ -1,0 +1,157 @@
+//! One queue of deadlines for all connections: no timer per connection.
+//!
+//! Deadlines are rounded up to ticks, so that those of thousands of streams share wake-ups, and
+//! an [`Alarm`] that is set again for later keeps its old entry: it wakes its task once too
+//! early, the task looks at the clock and sets it again. A busy stream therefore touches the
+//! queue once per interval and not once per message.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+/// Deadlines are met within this time.
+const TICK: Duration = Duration::from_millis(20);
+
+/// The queue of deadlines of a reactor.
+#[derive(Debug)]
+pub struct Timers {
+    start: Instant,
+    queue: Mutex<Queue>,
+    earlier: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// Ordered by tick, then by alarm.
+    entries: BTreeMap<(u64, u64), Waker>,
+    next_alarm: u64,
+}
+
+/// One task's place in the queue; it leaves the queue when dropped.
+#[derive(Debug)]
+pub struct Alarm {
+    timers: Arc<Timers>,
+    id: u64,
+    tick: Option<u64>,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Timers { start: Instant::now(), queue: Mutex::default(), earlier: Notify::new() }
+    }
+}
+
+impl Timers {
+    /// A new alarm, not set.
+    pub fn alarm(self: &Arc<Self>) -> Alarm {
+        let mut queue = self.lock();
+        queue.next_alarm += 1;
+        Alarm { timers: Arc::clone(self), id: queue.next_alarm, tick: None }
+    }
+
+    /// Wakes tasks as their deadlines pass; runs as a task of the reactor, for ever.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            let next = self.lock().entries.keys().next().map(|(tick, _)| *tick);
+            match next {
+                None => self.earlier.notified().await,
+                Some(tick) => tokio::select! {
+                    () = tokio::time::sleep_until(self.time_of(tick).into()) => self.fire(),
+                    () = self.earlier.notified() => {}
+                },
+            }
+        }
+    }
+
+    fn time_of(&self, tick: u64) -> Instant {
+        self.start + Duration::from_millis(TICK.as_millis() as u64 * tick)
+    }
+
+    fn fire(&self) {
+        let now = (self.start.elapsed().as_nanos() / TICK.as_nanos()) as u64;
+        let due = {
+            let mut queue = self.lock();
+            let later = queue.entries.split_off(&(now + 1, 0));
+            std::mem::replace(&mut queue.entries, later)
+        };
+        for waker in due.into_values() {
+            waker.wake();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Alarm {
+    /// Makes sure that `waker` is woken at `deadline` or before.
+    pub fn set(&mut self, deadline: Instant, waker: &Waker) {
+        let ticks = deadline.saturating_duration_since(self.timers.start).as_nanos() / TICK.as_nanos();
+        let tick = ticks as u64 + 1;
+        let mut queue = self.timers.lock();
+        if let Some(old) = self.tick {
+            // Still queued, and no later: that entry will do.
+            if old <= tick && queue.entries.contains_key(&(old, self.id)) {
+                return;
+            }
+            queue.entries.remove(&(old, self.id));
+        }
+        let first = queue.entries.keys().next().is_none_or(|(earliest, _)| tick < *earliest);
+        queue.entries.insert((tick, self.id), waker.clone());
+        drop(queue);
+        self.tick = Some(tick);
+        if first {
+            self.timers.earlier.notify_one();
+        }
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if let Some(tick) = self.tick {
+            self.timers.lock().entries.remove(&(tick, self.id));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn wakes_at_the_deadline_and_forgets_what_is_dropped() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let timers = Arc::new(Timers::default());
+            let count = Arc::new(Count(AtomicUsize::new(0)));
+            let waker = Waker::from(Arc::clone(&count));
+            let mut kept = timers.alarm();
+            let mut dropped = timers.alarm();
+            let run = tokio::spawn(Arc::clone(&timers).run());
+            dropped.set(Instant::now(), &waker);
+            kept.set(Instant::now() + Duration::from_secs(3600), &waker);
+            kept.set(Instant::now() + Duration::from_millis(30), &waker);
+            drop(dropped);
+            while count.0.load(Ordering::SeqCst) == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert_eq!(count.0.load(Ordering::SeqCst), 1);
+            assert!(timers.lock().entries.is_empty());
+            run.abort();
+        });
+    }
+}
