@@ -136,7 +136,7 @@ module PushServer
         @notes.wait&.each_char { |note| heed(note) unless @ending }
       end
     rescue Exception => e # rubocop:disable Lint/RescueException -- whatever it is, the server may not stay half alive
-      PushServer.log(:error, e.full_message(highlight: false))
+      PushServer.log_exception("stopping", e)
       conclude(:forced)
     ensure
       @notes.close

@@ -59,7 +59,7 @@ module PushServer
         # A fork of this thread that unwinds is the app's own process, and ends as it likes.
         raise if Process.pid != @pid
 
-        PushServer.log(:error, "worker #{number}: #{e.full_message(highlight: false)}")
+        PushServer.log_exception("worker #{number}", e)
       ensure
         if Process.pid == @pid
           @ended << number

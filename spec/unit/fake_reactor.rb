@@ -7,6 +7,7 @@ class FakeReactor
     attr_accessor :last
     # What `new` raises, if anything.
     attr_accessor :refusal
+    attr_writer :log_level
   end
 
   attr_reader :app, :settings, :listeners, :told

@@ -34,25 +34,25 @@ pub fn detect(head: &Parts, origins: &Allowed) -> Detected {
     if head.version == Version::HTTP_11 && has_token(&head.headers, UPGRADE, "websocket") {
         return match websocket(&head.headers, origins) {
             Ok(accept) => Detected::WebSocket(accept),
-            Err(response) => Detected::Refused(Box::new(response)),
+            Err(response) => Detected::Refused(response),
         };
     }
     if accepts_event_stream(&head.headers) { Detected::Sse } else { Detected::Nothing }
 }
 
 /// RFC 6455 section 4.2.
-fn websocket(headers: &HeaderMap, origins: &Allowed) -> Result<String, Response> {
-    let bad_request = || Response::plain(StatusCode::BAD_REQUEST).and_close();
+fn websocket(headers: &HeaderMap, origins: &Allowed) -> Result<String, Box<Response>> {
+    let bad_request = || Box::new(Response::plain(StatusCode::BAD_REQUEST).and_close());
     if !has_token(headers, CONNECTION, "upgrade") {
         return Err(bad_request());
     }
     // Section 4.4: say which version would do.
     let version = single(headers, &header::SEC_WEBSOCKET_VERSION);
     if version != Some("13") {
-        return Err(Response::plain(StatusCode::UPGRADE_REQUIRED)
+        let response = Response::plain(StatusCode::UPGRADE_REQUIRED)
             .with(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
-            .with(UPGRADE, HeaderValue::from_static("websocket"))
-            .and_close());
+            .with(UPGRADE, HeaderValue::from_static("websocket"));
+        return Err(Box::new(response.and_close()));
     }
     let key = single(headers, &header::SEC_WEBSOCKET_KEY).ok_or_else(bad_request)?;
     if STANDARD.decode(key).map(|key| key.len()) != Ok(16) {
@@ -64,7 +64,7 @@ fn websocket(headers: &HeaderMap, origins: &Allowed) -> Result<String, Response>
             log::info!(
                 "WebSocket from origin {origin:?} refused: it is not the host {host:?}; allow it with --allow-origin"
             );
-            return Err(Response::plain(StatusCode::FORBIDDEN).and_close());
+            return Err(Box::new(Response::plain(StatusCode::FORBIDDEN).and_close()));
         }
     }
     Ok(derive_accept_key(key.as_bytes()))

@@ -188,8 +188,7 @@ fn failure(error: &Error) -> CloseStatus {
             CloseStatus::new(code::PROTOCOL, "frame is not masked")
         }
         error => {
-            let mut reason = error.to_string();
-            reason.truncate(reason.floor_char_boundary(MAX_REASON));
+            let reason: String = error.to_string().chars().filter(char::is_ascii).take(MAX_REASON).collect();
             CloseStatus::new(code::PROTOCOL, &reason)
         }
     }

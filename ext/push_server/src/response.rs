@@ -43,12 +43,9 @@ pub fn parse(ruby: &Ruby, value: Value) -> Result<AppResponse, Error> {
 }
 
 fn excerpt(value: Value) -> String {
-    let mut text = value.inspect();
-    if text.len() > 80 {
-        text.truncate(text.floor_char_boundary(80));
-        text.push('…');
-    }
-    text
+    let text = value.inspect();
+    let short: String = text.chars().take(80).collect();
+    if short.len() < text.len() { format!("{short}…") } else { short }
 }
 
 fn headers(ruby: &Ruby, value: Value) -> Result<HeaderMap, Error> {
