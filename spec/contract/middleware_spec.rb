@@ -37,7 +37,7 @@ RSpec.describe "Middleware in front of an upgrade" do
     stacks["all"] = [*stacks.values.flatten(1).uniq, [Rack::Lint]]
 
     run(Rack::URLMap.new(stacks.to_h do |name, stack|
-      ["/#{name}", Rack::Builder.app { stack.each { |middleware, options| use middleware, *options }; run app }]
+      ["/#{name}", Rack::Builder.app { stack.each { |middleware, options| use middleware, **options.to_h }; run app }]
     end))
   CONFIG
 

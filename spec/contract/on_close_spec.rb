@@ -29,7 +29,7 @@ RSpec.describe "on_close" do
     "a Close frame and a reset together" => [lambda do |client|
       client.send_close(4001, "bye")
       client.reset
-    end, [be(4001).or(be(1006)), be_a(String)]],
+    end, [->(code) { [4001, 1006].include?(code) }, String]],
     "FIN" => [->(client) { client.close }, [1006, ""]],
     "RST" => [->(client) { client.reset }, [1006, ""]],
     "the app's close" => [lambda do |client|
@@ -49,12 +49,12 @@ RSpec.describe "on_close" do
       client.reset
     end, [1006, ""]],
     "no pong" => [->(client) { ask(client, "client.timeout = 0.1; nil") }, [1006, ""]],
-    "an oversize message" => [->(client) { client.text("x" * 1001) }, [1009, be_a(String)]],
-    "a protocol error" => [->(client) { client.send_frame(:text, "x", rsv: 1) }, [1002, be_a(String)]],
-    "bad UTF-8" => [->(client) { client.text("\xff") }, [1007, be_a(String)]],
-    "slowness" => [->(client) { ask(client, fill) }, [1013, be_a(String)]],
+    "an oversize message" => [->(client) { client.text("x" * 1001) }, [1009, String]],
+    "a protocol error" => [->(client) { client.send_frame(:text, "x", rsv: 1) }, [1002, String]],
+    "bad UTF-8" => [->(client) { client.text("\xff") }, [1007, String]],
+    "slowness" => [->(client) { ask(client, fill) }, [1013, String]],
     "a raising on_close" => [->(client) { client.finish(1000) }, [1000, ""], "/raising"],
-    "shutdown" => [->(_client) {}, [1001, be_a(String)]]
+    "shutdown" => [->(_client) {}, [1001, String]]
   }
   sse_ways = {
     "FIN" => [->(client) { client.close }, [nil, nil]],
@@ -65,7 +65,7 @@ RSpec.describe "on_close" do
       client.reset
     end, [nil, nil]],
     # Slow consumers are told apart by 1013 (section 6), Server-Sent Events have no codes (section 3).
-    "slowness" => [->(client) { ask(client, fill) }, [be_nil.or(be(1013)), be_nil.or(be_a(String))]],
+    "slowness" => [->(client) { ask(client, fill) }, [->(code) { [nil, 1013].include?(code) }, ->(_reason) { true }]],
     "a raising on_close" => [->(client) { client.close }, [nil, nil], "/raising"],
     "shutdown" => [->(_client) {}, [nil, nil]]
   }

@@ -54,7 +54,7 @@ RSpec.describe "The Origin check" do
 
     it "leaves Server-Sent Events and ordinary requests to CORS" do
       expect(sse("/", headers: { "origin" => "http://evil.example" })).to be_accepted
-      expect(get("/", "origin" => "http://evil.example").status).to eq(200)
+      expect(get("/", { "origin" => "http://evil.example" }).status).to eq(200)
     end
   end
 

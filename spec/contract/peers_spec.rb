@@ -115,7 +115,7 @@ RSpec.describe "Where the peers fail" do
 
     it "no handler set is a 500" do
       expect(get("/ordinary", WebSocketClient.handshake)).to have_attributes(status: 200, body: "ordinary")
-      expect(get("/ordinary", "accept" => "text/event-stream")).to have_attributes(status: 200, body: "ordinary")
+      expect(get("/ordinary", { "accept" => "text/event-stream" })).to have_attributes(status: 200, body: "ordinary")
     end
 
     it "the body is appended after the 101" do

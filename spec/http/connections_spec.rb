@@ -31,7 +31,7 @@ RSpec.describe "A connection" do
 
   it "is closed after a request with connection: close" do
     client = http
-    response = client.get("/last", "connection" => "close")
+    response = client.get("/last", { "connection" => "close" })
     expect(response.body).to eq("last")
     expect(response["connection"]).to eq("close")
     expect(client.connection.ending).to eq(:fin)

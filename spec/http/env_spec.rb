@@ -57,15 +57,15 @@ RSpec.describe "The env" do
   end
 
   it "describes both ends of the connection" do
-    expect(env("/", "host" => "example.com:8080"))
+    expect(env("/", { "host" => "example.com:8080" }))
       .to include("SERVER_NAME" => "example.com", "SERVER_PORT" => "8080", "REMOTE_ADDR" => "127.0.0.1")
-    expect(env("/", "host" => "[::1]:8080")).to include("SERVER_NAME" => "[::1]", "SERVER_PORT" => "8080")
-    expect(env("/", "host" => "example.com")["SERVER_PORT"]).not_to eq("")
+    expect(env("/", { "host" => "[::1]:8080" })).to include("SERVER_NAME" => "[::1]", "SERVER_PORT" => "8080")
+    expect(env("/", { "host" => "example.com" })["SERVER_PORT"]).not_to eq("")
   end
 
   describe "the headers" do
     it "are HTTP_ variables" do
-      expect(env("/", "x-some-header" => "value", "Accept" => "*/*"))
+      expect(env("/", { "x-some-header" => "value", "Accept" => "*/*" }))
         .to include("HTTP_X_SOME_HEADER" => "value", "HTTP_ACCEPT" => "*/*", "HTTP_HOST" => "localhost")
     end
 

@@ -14,7 +14,7 @@ RSpec.describe "The request body" do
       "read-zero" => ->(input) { [input.read(0), input.read(3)] },
       "read-buffer" => lambda do |input|
         buffer = +"before"
-        [input.read(4, buffer).equal?(buffer), buffer.dup, input.read(100, buffer), buffer.dup, input.read(4, buffer), buffer.dup]
+        [input.read(4, buffer).equal?(buffer), buffer.dup, input.read(100, buffer).dup, input.read(4, buffer), buffer.dup]
       end,
       "gets" => ->(input) { lines = []; while (line = input.gets) do lines << line end; lines },
       "each" => ->(input) { lines = []; input.each { |line| lines << line }; lines },
@@ -49,7 +49,7 @@ RSpec.describe "The request body" do
     "/lint/read" => [text, "", nil],
     "/lint/read-length" => text.scan(/.{1,4}/m),
     "/lint/read-zero" => ["", "fir"],
-    "/lint/read-buffer" => [true, "firs", "t\nsecond\n\nlast", "t\nsecond\n\nlast", nil, ""],
+    "/lint/read-buffer" => [true, "firs", "t\nsecond\n\nlast", nil, ""],
     "/lint/gets" => ["first\n", "second\n", "\n", "last"],
     "/lint/each" => ["first\n", "second\n", "\n", "last"],
     "/lint/mixed" => ["first\n", "se", "cond\n", "\nlast"],
@@ -63,7 +63,7 @@ RSpec.describe "The request body" do
 
     it "can be read when it comes in chunks: #{path.split("/").last}" do
       client = http
-      client.send_request("POST", path, "transfer-encoding" => "chunked", "content-type" => "text/plain")
+      client.send_request("POST", path, { "transfer-encoding" => "chunked", "content-type" => "text/plain" })
       client.write(chunked(text, 5))
       expect(JSON.parse(client.read_response.body)).to eq(answer)
     end
@@ -80,7 +80,7 @@ RSpec.describe "The request body" do
       body = SecureRandom.bytes(size)
       expect(post("/lint/sum", body)).to eq([size, body.sum(32)])
       client = http
-      client.send_request("POST", "/lint/sum", "transfer-encoding" => "chunked")
+      client.send_request("POST", "/lint/sum", { "transfer-encoding" => "chunked" })
       client.write(chunked(body, 10_000))
       expect(JSON.parse(client.read_response.body)).to eq([size, body.sum(32)])
     end
@@ -88,14 +88,14 @@ RSpec.describe "The request body" do
 
   it "may come with chunk extensions and trailers" do
     client = http
-    client.send_request("POST", "/read", "transfer-encoding" => "chunked")
+    client.send_request("POST", "/read", { "transfer-encoding" => "chunked" })
     client.write("5;name=value\r\nhello\r\n0;last\r\nX-Trailer: yes\r\n\r\n")
     expect(JSON.parse(client.read_response.body).first).to eq("hello")
   end
 
   it "may come byte by byte" do
     client = http
-    client.send_request("POST", "/read", "content-length" => "5")
+    client.send_request("POST", "/read", { "content-length" => "5" })
     "hello".each_char { |byte| client.write(byte) }
     expect(JSON.parse(client.read_response.body).first).to eq("hello")
   end
@@ -110,7 +110,7 @@ RSpec.describe "The request body" do
   describe "with Expect: 100-continue" do
     it "is asked for" do
       client = http
-      client.send_request("POST", "/read", "content-length" => "5", "expect" => "100-continue")
+      client.send_request("POST", "/read", { "content-length" => "5", "expect" => "100-continue" })
       expect(client.read_response(interim: true).status).to eq(100)
       client.write("hello")
       expect(client.read_response).to have_attributes(status: 200, body: '["hello","",null]')
@@ -118,7 +118,7 @@ RSpec.describe "The request body" do
 
     it "is not asked for twice, and the connection stays usable" do
       client = http
-      client.send_request("POST", "/read", "content-length" => "5", "expect" => "100-continue")
+      client.send_request("POST", "/read", { "content-length" => "5", "expect" => "100-continue" })
       client.write("hello")
       expect(client.read_response.status).to eq(200)
       expect(post("/read", "next", client: client).first).to eq("next")

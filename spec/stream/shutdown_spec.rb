@@ -34,6 +34,13 @@ RSpec.describe "Shutdown" do
     client
   end
 
+  # Answers the server's Close, as a WebSocket client has to.
+  def leave(socket)
+    socket.send_close(1001)
+    expect(socket.ending).to eq(:fin)
+    socket.close
+  end
+
   def expect_refused
     eventually("connections to be refused") do
       TCPSocket.new("127.0.0.1", app.port).close
@@ -50,8 +57,7 @@ RSpec.describe "Shutdown" do
       app.signal(signal)
       expect(socket.read_message).to eq("goodbye")
       expect(socket.read_close.first).to eq(1001)
-      socket.send_close(1001)
-      expect(socket.ending).to eq(:fin)
+      leave(socket)
       expect(stream.read_event.data).to eq("goodbye")
       expect(stream.ending).to eq(:fin)
       expect(app.wait).to be_success
@@ -69,7 +75,7 @@ RSpec.describe "Shutdown" do
     expect(story(socket)).to eq(%i[open message])
     app.ask("GATE << true; nil")
     expect(socket.read_close.first).to eq(1001)
-    socket.send_close(1001)
+    leave(socket)
     expect(app.wait).to be_success
     expect(story(socket)).to eq(%i[open message shutdown close])
   end
@@ -103,11 +109,12 @@ RSpec.describe "Shutdown" do
     sockets.each do |client|
       expect(client.read_message).to eq("goodbye")
       expect(client.read_close.first).to eq(1001)
-      client.send_close(1001)
+      leave(client)
     end
     streams.each do |client|
       expect(client.read_event.data).to eq("goodbye")
       expect(client.ending).to eq(:fin)
+      client.close
     end
     expect(app.wait).to be_success
     %w[shutdown close].each do |name|

@@ -107,13 +107,18 @@ class AppProcess
   def stop
     signal("TERM") if running?
     wait
+  rescue Errno::ESRCH
+    wait
   rescue Deadline::Missed
     kill
     raise
   end
 
   def kill
-    signal("KILL") if running?
+    signal("KILL")
+  rescue Errno::ESRCH
+    nil # It has ended by itself.
+  ensure
     wait
   end
 

@@ -34,9 +34,11 @@ WebSocketFrame = Struct.new(:opcode, :payload, :fin, :rsv, keyword_init: true) d
     first, second = connection.read_exactly(2, **deadline).unpack("CC")
     raise "a server must not mask its frames" unless (second & 0x80).zero?
 
-    length = second & 0x7f
-    length = connection.read_exactly(2, **deadline).unpack1("n") if length == 126
-    length = connection.read_exactly(8, **deadline).unpack1("Q>") if length == 127
+    length = case (short = second & 0x7f)
+             when 126 then connection.read_exactly(2, **deadline).unpack1("n")
+             when 127 then connection.read_exactly(8, **deadline).unpack1("Q>")
+             else short
+             end
     new(opcode: self::OPCODES.key(first & 0xf) || (first & 0xf), fin: first.anybits?(0x80), rsv: (first >> 4) & 7,
         payload: connection.read_exactly(length, **deadline))
   end

@@ -107,6 +107,8 @@ struct Shared {
 struct State {
     chunks: VecDeque<Bytes>,
     bytes: usize,
+    /// hyper holds parts that it has not been asked to flush.
+    unflushed: bool,
     ended: Option<Ending>,
     reader_gone: bool,
     interrupted: bool,
@@ -200,14 +202,22 @@ impl BodyReader {
         let mut state = self.0.lock();
         if let Some(chunk) = state.chunks.pop_front() {
             state.bytes -= chunk.len();
+            state.unflushed = true;
             if state.bytes < STREAM_BUFFER {
                 self.0.room.notify_all();
             }
             return Poll::Ready(Some(Ok(chunk)));
         }
-        match state.ended {
+        let ended = state.ended;
+        match ended {
             None => Poll::Pending,
             Some(Ending::Finished) => Poll::Ready(None),
+            // hyper drops what it holds on an error, but flushes when it has to wait: the client
+            // gets what there was, and sees that it is not whole.
+            Some(Ending::Abandoned) if std::mem::take(&mut state.unflushed) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             Some(Ending::Abandoned) => Poll::Ready(Some(Err(BodyError::Abandoned))),
         }
     }
@@ -238,6 +248,7 @@ mod tests {
         assert_eq!(writer.push(Bytes::from_static(b"half")), Pushed::Room);
         drop(writer);
         assert!(matches!(next(&mut reader), Poll::Ready(Some(Ok(_)))));
+        assert!(next(&mut reader).is_pending(), "what there was must be flushed first");
         assert!(matches!(next(&mut reader), Poll::Ready(Some(Err(BodyError::Abandoned)))));
     }
 

@@ -49,7 +49,10 @@ pub fn add_header(headers: &mut HeaderMap, name: &[u8], value: &[u8]) -> Result<
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let parsed = HeaderName::from_bytes(name).map_err(|_| HeadError::Name(text(name)))?;
     for line in value.split(|byte| *byte == b'\n') {
-        let line = HeaderValue::from_bytes(line.trim_ascii())
+        let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+        let start = line.iter().position(|byte| !blank(byte)).unwrap_or(line.len());
+        let end = line.iter().rposition(|byte| !blank(byte)).map_or(start, |last| last + 1);
+        let line = HeaderValue::from_bytes(&line[start..end])
             .map_err(|_| HeadError::Value { name: text(name), value: text(value) })?;
         headers.append(&parsed, line);
     }
@@ -88,6 +91,11 @@ impl Response {
     /// Whether a body may follow the head of this response to `method`, RFC 9110 section 6.4.1.
     pub fn sends_body(&self, method: &Method) -> bool {
         *method != Method::HEAD && !matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    }
+
+    /// Whether the app said how long the body is.
+    pub fn has_length(&self) -> bool {
+        self.headers.contains_key(CONTENT_LENGTH)
     }
 
     /// Sets a body that is known whole. Its length is counted, not believed.
@@ -145,6 +153,7 @@ mod tests {
         add_header(&mut headers, b"Set-Cookie", b"a=1\nb=2").unwrap();
         assert_eq!(headers.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
         assert!(matches!(add_header(&mut headers, b"x", b"a\rb"), Err(HeadError::Value { .. })));
+        assert!(matches!(add_header(&mut headers, b"x", b"a\r\nb: c"), Err(HeadError::Value { .. })));
         assert!(matches!(add_header(&mut headers, b"x", b"a\0"), Err(HeadError::Value { .. })));
         assert!(matches!(add_header(&mut headers, b"x y", b"a"), Err(HeadError::Name(_))));
         add_header(&mut headers, b"rack.hijack", b"secret").unwrap();

@@ -51,6 +51,8 @@ pub struct Stream {
     decoder: Option<Box<Decoder>>,
     /// Read, but not decoded yet, because the mailbox is full.
     unread: Bytes,
+    /// There is more to decode, in `unread` or in the decoder's own buffer.
+    backlog: bool,
     paused: bool,
     state: State,
     /// When the last byte came in.
@@ -109,6 +111,7 @@ impl Stream {
             socket,
             queue,
             decoder,
+            backlog: !unread.is_empty(),
             unread,
             paused: false,
             state: State::Handshake,
@@ -189,16 +192,13 @@ impl Stream {
             return Ok(());
         }
         for _ in 0..READS_PER_TURN {
-            if !self.unread.is_empty() {
-                let mut unread = std::mem::take(&mut self.unread);
-                let mut input = &unread[..];
-                self.decode(&mut input, now);
-                let left = input.len();
-                unread.advance(unread.len() - left);
-                self.unread = unread;
-            }
             if self.must_pause(now) {
                 return Ok(());
+            }
+            // What was read before must be gone before more is: a worker may make room at any time.
+            if self.backlog {
+                self.decode_unread(now);
+                continue;
             }
             match self.read_once(cx, now) {
                 Poll::Ready(Ok(())) => {}
@@ -208,6 +208,15 @@ impl Stream {
         }
         cx.waker().wake_by_ref();
         Ok(())
+    }
+
+    fn decode_unread(&mut self, now: Instant) {
+        let mut unread = std::mem::take(&mut self.unread);
+        let mut input = &unread[..];
+        self.decode(&mut input, now);
+        let left = input.len();
+        unread.advance(unread.len() - left);
+        self.unread = unread;
     }
 
     fn read_once(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Result<(), Ended>> {
@@ -235,15 +244,20 @@ impl Stream {
         loop {
             let Some(decoder) = &mut self.decoder else {
                 *input = &[];
+                self.backlog = false;
                 return;
             };
             match decoder.decode(input) {
-                Ok(None) => return,
+                Ok(None) => {
+                    self.backlog = false;
+                    return;
+                }
                 Ok(Some(Incoming::Message(message))) => {
                     // After close() the app wants to hear nothing more.
                     if matches!(self.state, State::Open) {
                         self.client.post(Event::Message(message));
                         if self.must_pause(now) {
+                            self.backlog = true;
                             return;
                         }
                     }

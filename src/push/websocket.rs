@@ -180,6 +180,10 @@ impl Decoder {
 
 fn failure(error: &Error) -> CloseStatus {
     match error {
+        // RFC 6455 section 5.2: the most significant bit of a length must be 0.
+        Error::Capacity(CapacityError::MessageTooLong { size, .. }) if *size > i64::MAX as usize => {
+            CloseStatus::new(code::PROTOCOL, "invalid frame length")
+        }
         Error::Capacity(CapacityError::MessageTooLong { max_size, .. }) => {
             CloseStatus::new(code::TOO_BIG, &format!("message exceeds {max_size} bytes"))
         }
@@ -280,7 +284,8 @@ mod tests {
                 [masked(0x01, &long.as_bytes()[..600]), masked(0x80, &long.as_bytes()[..600])].concat(),
                 1009,
             ),
-            ("10.4 length of 2^63", [&[0x82, 0xff, 0x80][..], &[0; 11]].concat(), 1009),
+            ("5.2 length of 2^63", [&[0x82, 0xff, 0x80][..], &[0; 11]].concat(), 1002),
+            ("10.4 length of 2^63 - 1", [&[0x82, 0xff, 0x7f][..], &[0xff; 11]].concat(), 1009),
         ];
         for (name, wire, code) in rows {
             assert_eq!(all(wire).map_err(|status| status.code), Err(*code), "{name}");

@@ -142,17 +142,18 @@ impl Client {
     }
 
     fn close(ruby: &Ruby, this: Obj<Self>, args: &[Value]) -> Result<(), Error> {
-        let args = scan_args::<(), (Option<Option<i64>>, Option<Option<RString>>), (), (), (), ()>(args)?;
+        let args = scan_args::<(), (Option<Option<Integer>>, Option<Option<RString>>), (), (), (), ()>(args)?;
         let (code, reason) = args.optional;
         let argument_error = |message: String| Error::new(ruby.exception_arg_error(), message);
         let reason = match reason.flatten() {
             None => String::new(),
             Some(reason) => {
-                reason.to_string().map_err(|_| argument_error("a close reason must be valid UTF-8".to_owned()))?
+                text_of(reason).ok_or_else(|| argument_error("a close reason must be valid UTF-8".to_owned()))?
             }
         };
-        let status = CloseStatus::checked(code.flatten().unwrap_or(1000), &reason)
-            .map_err(|error| argument_error(error.to_string()))?;
+        // What does not fit into an i64 is no close code either.
+        let code = code.flatten().map_or(1000, |code| code.to_i64().unwrap_or(-1));
+        let status = CloseStatus::checked(code, &reason).map_err(|error| argument_error(error.to_string()))?;
         this.core.close(status);
         Ok(())
     }
@@ -315,6 +316,16 @@ impl Client {
     }
 }
 
+/// The text of a String that is UTF-8 in name or in fact.
+fn text_of(string: RString) -> Option<String> {
+    let ruby = Ruby::get_with(string);
+    let encoding = string.enc_get();
+    let utf8 = [ruby.utf8_encindex(), ruby.usascii_encindex(), ruby.ascii8bit_encindex()].contains(&encoding);
+    // SAFETY: copied before anything else runs.
+    let bytes = unsafe { string.as_slice() };
+    String::from_utf8(bytes.to_vec()).ok().filter(|_| utf8)
+}
+
 /// Whether `data` goes out as text; an error if it can neither be text nor bytes.
 fn is_text(ruby: &Ruby, data: RString) -> Result<bool, Error> {
     let encoding = data.enc_get();
@@ -364,8 +375,8 @@ fn field(ruby: &Ruby, name: &str, value: Value) -> Result<Option<String>, Error>
     } else if let Some(integer) = Integer::from_value(value) {
         integer.to_string().into()
     } else if let Some(string) = RString::from_value(value) {
-        let invalid = |_| Error::new(ruby.exception_arg_error(), format!("{name}: must be valid UTF-8"));
-        string.to_string().map_err(invalid)?.into()
+        let invalid = || Error::new(ruby.exception_arg_error(), format!("{name}: must be valid UTF-8"));
+        text_of(string).ok_or_else(invalid)?.into()
     } else {
         let message = format!("{name}: must be a String or nil, not {}", value.class());
         return Err(Error::new(ruby.exception_type_error(), message));

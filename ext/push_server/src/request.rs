@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use magnus::value::ReprValue;
 use magnus::{Error, RArray, RClass, RHash, Ruby, Value};
 use push_core::http::{Request, Responder, Response};
@@ -25,6 +26,7 @@ struct Exchange {
     env: RHash,
     /// For the log: method and path.
     line: String,
+    upgradeable: bool,
     /// Until something was sent.
     responder: Option<Responder>,
 }
@@ -53,7 +55,7 @@ pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(),
             return Err(error).or_else(only_jumps);
         }
     };
-    let mut exchange = Exchange { env, line, responder: Some(responder) };
+    let mut exchange = Exchange { env, line, upgradeable: upgrade.is_some(), responder: Some(responder) };
     let called = context.app.funcall::<_, _, Value>("call", (env,));
     let result = called.and_then(|value| response::parse(ruby, value)).and_then(|app| {
         let accepted = if upgrade.is_some() && app.status < 300 { handler_of(env) } else { None };
@@ -62,10 +64,14 @@ pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(),
                 let upgrade = UpgradeRequest { protocol, remote: remote.to_string(), headers: &head.headers };
                 exchange.accept(ruby, context, &upgrade, handler, app)
             }
-            _ => {
-                note_ignored(env, upgrade.is_some(), &app, &exchange.line);
+            (None, _) if log::log_enabled!(log::Level::Debug) && handler_of(env).is_some() => {
+                log::debug!(
+                    "{}: env['rack.upgrade'] is set, but the request cannot be upgraded: ignored",
+                    exchange.line
+                );
                 exchange.respond(ruby, app)
             }
+            _ => exchange.respond(ruby, app),
         }
     });
     match result {
@@ -116,23 +122,6 @@ fn handler_of(env: RHash) -> Option<Value> {
     env.get(env::word(&ruby, "rack.upgrade")).filter(|handler| handler.to_bool())
 }
 
-/// Mistakes that would otherwise be silent.
-fn note_ignored(env: RHash, upgradeable: bool, app: &AppResponse, line: &str) {
-    if !log::log_enabled!(log::Level::Debug) {
-        return;
-    }
-    if !upgradeable && handler_of(env).is_some() {
-        log::debug!("{line}: env['rack.upgrade'] is set, but the request cannot be upgraded: ignored");
-    }
-    let empty = RArray::from_value(app.body).is_some_and(|body| body.is_empty());
-    if upgradeable && app.status < 300 && empty {
-        log::debug!(
-            "{line}: could be upgraded, but env['rack.upgrade'] is not set in the server's env \
-             (a middleware that copies env loses it)"
-        );
-    }
-}
-
 impl Exchange {
     /// An ordinary response.
     fn respond(&mut self, ruby: &Ruby, app: AppResponse) -> Result<(), Error> {
@@ -154,33 +143,46 @@ impl Exchange {
     ) -> Result<(), Error> {
         let response = Response::new(status, headers).map_err(|error| response::app_error(ruby, error))?;
         let Some(responder) = self.responder.take() else { return Ok(()) };
-        if !response.sends_body(responder.method()) {
-            // Content-Length of a body that is not sent is the app's to say.
-            responder.respond(response.without_body());
-            return Ok(());
-        }
-        let kind = match response::body_kind(ruby, body) {
+        let (kind, closed) = match response::body_kind(ruby, body) {
             Ok(kind) => kind,
             Err(error) => {
                 self.responder = Some(responder);
                 return Err(error);
             }
         };
+        if closed {
+            close.forget();
+        }
+        if self.upgradeable
+            && status < 300
+            && matches!(&kind, BodyKind::Whole(chunks) if chunks.iter().all(Bytes::is_empty))
+        {
+            log::debug!(
+                "{}: could be upgraded, but gets an empty response without env['rack.upgrade'] being set in the \
+                 server's env (a middleware that copies env loses it)",
+                self.line
+            );
+        }
+        let sends_body = response.sends_body(responder.method());
         match kind {
-            (BodyKind::Whole(chunks), closed) => {
-                if closed {
-                    close.forget();
-                }
-                responder.respond(response.with_chunks(chunks));
-                Ok(())
+            // How long it would be is the app's to say.
+            BodyKind::Each if !sends_body => {
+                responder.respond(response.without_body());
             }
-            (BodyKind::Each, _) => {
+            BodyKind::Whole(_) if !sends_body && response.has_length() => {
+                responder.respond(response.without_body());
+            }
+            BodyKind::Whole(chunks) => {
+                responder.respond(response.with_chunks(chunks));
+            }
+            BodyKind::Each => {
                 response::send_each(ruby, body, responder, response).map_err(|(error, responder)| {
                     self.responder = responder;
                     error
-                })
+                })?;
             }
         }
+        Ok(())
     }
 
     /// Accepts an upgrade: everything that belongs to the request is finished before `on_open`.

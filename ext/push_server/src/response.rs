@@ -50,13 +50,11 @@ fn excerpt(value: Value) -> String {
 
 fn headers(ruby: &Ruby, value: Value) -> Result<HeaderMap, Error> {
     let mut map = HeaderMap::new();
-    if value.is_nil() {
-        return Ok(map);
-    }
     // Rack 2 asks only for `each`; Rack::Headers and Rack::Utils::HeaderHash are Hashes.
     let hash = match RHash::from_value(value) {
         Some(hash) => hash,
-        None => value.funcall("to_h", ())?,
+        None if !value.is_nil() && value.respond_to("to_h", false)? => value.funcall("to_h", ())?,
+        None => return Err(app_error(ruby, format_args!("the headers must be a Hash, not {}", excerpt(value)))),
     };
     hash.foreach(|key: Value, value: Value| {
         add_field(ruby, &mut map, key, value)?;

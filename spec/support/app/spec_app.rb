@@ -53,7 +53,7 @@ module SpecApp
 
     def say(kind, fields)
       $stdout.flush
-      $stdout.syswrite("\n#{kind} #{JSON.generate(fields)}\n")
+      $stdout.syswrite("#{kind} #{JSON.generate(fields)}\n")
     end
   end
 
