@@ -62,11 +62,7 @@ RSpec.describe "Foreign clients" do
     skip Script.missing(:node) if Script.missing(:node)
     results = Script.run("eventsource_client.js", app.url)
     expect(results[:opened]).to eq(2)
-    expect(results[:events]).to eq([
-      { type: "msg", data: "one\ntwo", lastEventId: "1" },
-      { type: "message", data: "nameless", lastEventId: "1" },
-      { type: "tick", data: "grüße 😀", lastEventId: "2" },
-      { type: "end", data: "again after 2", lastEventId: "2" }
-    ])
+    expect(results[:events].map(&:values)).to eq([["msg", "one\ntwo"], %w[message nameless], ["tick", "grüße 😀"],
+                                                  ["end", "again after 2"]])
   end
 end

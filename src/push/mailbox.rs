@@ -63,6 +63,14 @@ impl Interest {
     }
 }
 
+/// How far a client's last event has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Ahead,
+    Queued,
+    Taken,
+}
+
 /// The queue itself; lives under the client's lock.
 #[derive(Debug)]
 pub(super) struct Mailbox {
@@ -74,6 +82,8 @@ pub(super) struct Mailbox {
     /// The stream stopped reading and waits to be woken.
     paused: bool,
     shutdown_announced: bool,
+    /// The last event is queued, or has even been taken.
+    last: Last,
     pub(super) interest: Interest,
 }
 
@@ -86,13 +96,18 @@ impl Mailbox {
             scheduled: false,
             paused: false,
             shutdown_announced: false,
+            last: Last::Ahead,
             interest,
         }
     }
 
     /// Adds an event; returns whether a worker must be asked to run the mailbox.
     pub(super) fn push(&mut self, event: Event) -> bool {
+        if self.last != Last::Ahead {
+            return false;
+        }
         match &event {
+            Event::Close | Event::Abandoned => self.last = Last::Queued,
             Event::Message(_) if !self.interest.message => return false,
             Event::Message(message) => {
                 self.messages += 1;
@@ -109,15 +124,26 @@ impl Mailbox {
 
     /// Adds an event that runs before all others.
     pub(super) fn push_first(&mut self, event: Event) -> bool {
+        if self.last == Last::Taken {
+            return false;
+        }
         self.events.push_front(event);
         !std::mem::replace(&mut self.scheduled, true)
     }
 
     fn pop(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
-        if let Event::Message(message) = &event {
-            self.messages -= 1;
-            self.bytes -= message.len();
+        match &event {
+            Event::Message(message) => {
+                self.messages -= 1;
+                self.bytes -= message.len();
+            }
+            Event::Close | Event::Abandoned => self.last = Last::Taken,
+            _ => {}
+        }
+        // A burst must not leave its memory behind with an idle stream.
+        if self.events.is_empty() && self.events.capacity() > 64 {
+            self.events = VecDeque::new();
         }
         Some(event)
     }
@@ -178,5 +204,69 @@ impl Drop for Turn {
         if again {
             self.client.context().callbacks.ready(Arc::clone(&self.client));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mailbox() -> Mailbox {
+        Mailbox::new(Interest { message: true, drained: true })
+    }
+
+    fn text(text: &'static str) -> Event {
+        Event::Message(Message::Text(Bytes::from_static(text.as_bytes())))
+    }
+
+    #[test]
+    fn a_worker_is_asked_once() {
+        let mut mailbox = mailbox();
+        assert!(mailbox.push(Event::Open));
+        assert!(!mailbox.push(text("a")));
+        assert_eq!(mailbox.pop(), Some(Event::Open));
+        assert_eq!(mailbox.pop(), Some(text("a")));
+        assert_eq!(mailbox.pop(), None);
+    }
+
+    #[test]
+    fn nothing_comes_after_the_last_event() {
+        let mut mailbox = mailbox();
+        mailbox.push(Event::Close);
+        mailbox.push(Event::Swap);
+        mailbox.push(Event::Drained);
+        assert!(!mailbox.push_first(Event::Swap), "the worker has been asked already");
+        assert_eq!(mailbox.pop(), Some(Event::Swap), "a swap within the callback before it still counts");
+        assert_eq!(mailbox.pop(), Some(Event::Close));
+        mailbox.push_first(Event::Swap);
+        assert_eq!(mailbox.pop(), None);
+    }
+
+    #[test]
+    fn it_is_full_by_messages_or_by_bytes() {
+        let mut mailbox = mailbox();
+        mailbox.push(Event::Open);
+        mailbox.push(text("abc"));
+        assert!(!mailbox.pause_if_full(2, 4));
+        assert!(mailbox.pause_if_full(1, 4));
+        assert!(mailbox.pause_if_full(2, 3));
+    }
+
+    #[test]
+    fn nobody_is_told_what_nobody_wants() {
+        let mut mailbox = Mailbox::new(Interest { message: false, drained: false });
+        assert!(!mailbox.push(text("a")));
+        assert!(!mailbox.push(Event::Drained));
+        assert_eq!(mailbox.pop(), None);
+    }
+
+    #[test]
+    fn a_drain_that_was_not_heard_of_stands_for_the_next() {
+        let mut mailbox = mailbox();
+        mailbox.push(Event::Drained);
+        mailbox.push(Event::Drained);
+        mailbox.push(text("a"));
+        mailbox.push(Event::Drained);
+        assert_eq!(mailbox.events, [Event::Drained, text("a"), Event::Drained]);
     }
 }

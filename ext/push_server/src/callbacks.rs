@@ -33,7 +33,12 @@ fn set_around(ruby: &Ruby, around: Value) {
 
 /// Runs a client's events. The error is what must end this thread.
 pub fn run(ruby: &Ruby, turn: &Turn) -> Result<(), Error> {
-    let Some(client) = registry::get(ruby, turn.client().id()) else { return Ok(()) };
+    // Registered before its first event is posted, and until its last has run.
+    let Some(client) = registry::get(ruby, turn.client().id()) else {
+        log::error!("{:?} has events, but is not registered", turn.client());
+        while turn.next_event().is_some() {}
+        return Ok(());
+    };
     for _ in 0..EVENTS_PER_TURN {
         let Some(event) = turn.next_event() else { break };
         dispatch(ruby, turn, client, event)?;

@@ -11,8 +11,8 @@ source.onopen = () => { opened += 1 }
 
 await new Promise((resolve) => {
   for (const type of ["msg", "tick", "message", "end"]) {
-    source.addEventListener(type, ({ data, lastEventId }) => {
-      events.push({ type, data, lastEventId })
+    source.addEventListener(type, ({ data }) => {
+      events.push({ type, data })
       if (type === "end") resolve()
     })
   }

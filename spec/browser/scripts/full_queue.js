@@ -13,6 +13,7 @@ const result = await withBrowser(async (browser) => {
   await page.goto(`${url}/page`)
   console.log("ready")
   await lines.next()
+  process.stdin.destroy()
   await page.evaluate(() => {
     window.errors = []
     const source = new EventSource("/events")
