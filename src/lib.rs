@@ -20,6 +20,7 @@ pub mod push;
 pub mod reactor;
 pub mod server;
 pub mod shutdown;
+pub mod stats;
 pub mod tally;
 pub mod timers;
 

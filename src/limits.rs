@@ -166,8 +166,16 @@ limits! {
     max_body_size: usize = 1024 * MIB, Bytes, 0.0;
     /// Request body kept in memory; beyond it rack.input is an unlinked temporary file
     body_memory: usize = 112 * KIB, Bytes, 0.0;
-    /// Time a client has to send a request head; beyond it the connection is closed
+    /// Time a client has to send a request head, and to begin the first; beyond it 408, or close if nothing came (RFC 9110 section 15.5.9)
     head_timeout: Duration = Duration::from_secs(15), Seconds, 0.01;
+    /// Time within which body_progress bytes of a request body must come; beyond it 408 and close
+    body_timeout: Duration = Duration::from_secs(30), Seconds, 0.01;
+    /// Bytes of a request body that must come within each body_timeout
+    body_progress: usize = KIB, Bytes, 1.0;
+    /// Time a connection may be idle between two requests; then it is closed (RFC 9112 section 9.5)
+    keep_alive_timeout: Duration = Duration::from_secs(65), Seconds, 0.01;
+    /// Time a socket may take nothing of a response; beyond it the connection is reset
+    write_timeout: Duration = Duration::from_secs(30), Seconds, 0.01;
     /// Open connections, streams included; beyond it new ones wait in the listen backlog
     max_connections: usize = 65_536, Count, 1.0;
     /// Requests waiting for a worker; beyond it 503 with Retry-After, for SSE 200 with retry: and the end

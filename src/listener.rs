@@ -38,6 +38,7 @@ pub async fn accept(
                     continue;
                 }
             };
+            context.push.stats.connections.add();
             // Events are small and must not wait for company. Fails only if the peer is gone.
             let _ = stream.set_nodelay(true);
             let guard = Box::new((place, context.push.tally.mark()));

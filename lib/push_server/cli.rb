@@ -22,8 +22,9 @@ module PushServer
 
     # Runs the command.
     # @param argv [Array<String>]
-    # @return [Integer] the exit status: 0 after a graceful stop, 1 after a failure or a stop at once, 2 for a command
-    #   line it does not understand
+    # @return [Integer] the exit status: 0 after a graceful stop, 1 after a failure, 2 for a command line it does not
+    #   understand
+    # @raise [SystemExit] with status 1 after a stop at once
     def self.start(argv, out: $stdout, err: $stderr) = new(out, err).start(argv)
 
     def initialize(out, err)
@@ -57,15 +58,9 @@ module PushServer
       options = Options.new(@given) { |option| option.switches.last }
       ENV["RACK_ENV"] = options[:environment]
       launcher = Launcher.new(ConfigFile.new(path).load, options, out: @out)
-      ending = launcher.run
-      leave_at_once if launcher.stuck?
-      ending == :graceful ? 0 : FAILURE
-    end
-
-    # Ruby would wait for the thread that does not end.
-    def leave_at_once
-      [@out, @err].each(&:flush)
-      exit!(FAILURE)
+      launcher.run
+      launcher.exit_unless_graceful
+      0
     end
 
     def tell

@@ -43,11 +43,11 @@ module PushServer
 
     def build
       path = File.expand_path(@path)
-      source = File.read(path).delete_prefix("\uFEFF")
-      return ::Rack::Builder.parse_file(path) unless path.end_with?(".ru") && source.match?(OPTIONS_LINE)
+      has_options = path.end_with?(".ru") && File.binread(path).delete_prefix("\uFEFF".b).match?(OPTIONS_LINE)
+      return ::Rack::Builder.parse_file(path) unless has_options
 
       # What parse_file does, but for the options; lines keep their numbers.
-      source = source.sub(OPTIONS_LINE, "#").sub(/^__END__\n.*\Z/m, "")
+      source = File.read(path, encoding: "BOM|UTF-8").sub(OPTIONS_LINE, "#").sub(/^__END__\n.*\Z/m, "")
       ::Rack::Builder.new_from_string(source, path)
     end
 

@@ -62,8 +62,7 @@ module PushServer
     def drain
       @launcher.stop
       @launcher.wait
-      exit!(1) if @launcher.stuck?
-      exit(1) if @launcher.ending == :forced
+      @launcher.exit_unless_graceful
     end
 
     # Whether the program is still in its main part, and not in an at_exit block (this would be the outermost frame).

@@ -1,6 +1,5 @@
 # frozen_string_literal: true
 
-require "rack/version"
 require "uri" # Rack::Lint of Rack 2.2 judges hosts with it, and takes any for wrong if nobody has loaded it
 require_relative "version"
 
@@ -8,8 +7,8 @@ module PushServer
   # The part of a Rack env that does not depend on the request. Each request's env starts as a copy of its listener's
   # template; Rack::Lint of Rack 2.2 and 3 says what must be in it.
   module EnvTemplate
-    # Rack 3.1 has no protocol version any more; the last one was 1.3.
-    RACK_VERSION = (defined?(::Rack::VERSION) ? ::Rack::VERSION : [1, 3]).dup.freeze
+    # The protocol's last version number, that of Rack 2.2 and 3.0. (Rack 3.2 calls its release Rack::VERSION.)
+    RACK_VERSION = [1, 3].freeze
     SOFTWARE = "push_server/#{VERSION}".freeze
 
     module_function

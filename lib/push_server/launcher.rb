@@ -37,7 +37,7 @@ module PushServer
     # @param out [IO] for the start-up lines
     # @raise [OptionError]
     def initialize(app, options = {}, out: $stdout)
-      raise OptionError, "the app has no method call, as a Rack app must: #{app.inspect[0, 60]}" unless app.respond_to?(:call)
+      raise OptionError, "the app has no method call: #{app.inspect[0, 60]}" unless app.respond_to?(:call)
 
       @app = app
       @options = options.is_a?(Options) ? options : Options.new(options)
@@ -50,7 +50,7 @@ module PushServer
 
     # Starts to serve and returns.
     # @return [self]
-    # @raise [BindError, OptionError] and then nothing is left open
+    # @raise [BindError, OptionError, Error] and then nothing is left open
     def start
       raise Error, "this server has been started already: make another" if @control
 
@@ -63,6 +63,8 @@ module PushServer
       self
     rescue ThreadError => e
       raise Error, "cannot start #{@options[:threads]} threads: #{e.message}. Lower --threads, or raise the system's limit"
+    rescue SystemCallError, IOError => e
+      raise Error, "cannot start: #{e.message}"
     ensure
       @reactor&.stop unless @control
     end
@@ -108,6 +110,16 @@ module PushServer
 
     # Whether it has stopped, but a worker is in native code that does not return, so that the process would hang.
     def stuck? = @stuck == true
+
+    # Ends the process with status 1 unless the server has stopped gracefully: what a second signal asks for. A worker
+    # that does not end would keep the process; then it ends without its at_exit blocks.
+    def exit_unless_graceful
+      if stuck?
+        [$stdout, $stderr].each(&:flush)
+        exit!(1)
+      end
+      exit(1) if ending == :forced
+    end
 
     private
 
@@ -172,7 +184,7 @@ module PushServer
       @drain&.kill if ending == :forced
       @reactor.stop
       @stuck = !@workers.end(grace: GRACE.fetch(ending))
-      PushServer.log(:warn, "a worker thread does not end: it is in native code that does not return") if @stuck
+      PushServer.log(:warn, "a worker is in native code that does not return: the process ends without it") if @stuck
       say ending == :forced ? "* Stopped at once" : "* Stopped"
     ensure
       @ending = ending

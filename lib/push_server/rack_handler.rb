@@ -22,11 +22,8 @@ module PushServer
     def run(app, **options)
       launcher = Launcher.new(app, RackHandler.options(options))
       yield launcher if block_given?
-      ending = launcher.run
-      return unless Thread.current == Thread.main
-
-      exit!(1) if launcher.stuck?
-      exit(1) if ending == :forced
+      launcher.run
+      launcher.exit_unless_graceful if Thread.current == Thread.main
     rescue Error => e
       raise unless Thread.current == Thread.main
 

@@ -79,8 +79,7 @@ module PushServer
         return unless @blocking
 
         launcher.wait
-        exit!(1) if launcher.stuck?
-        exit(1) if launcher.ending == :forced
+        launcher.exit_unless_graceful
         nil
       end
 

@@ -10,6 +10,8 @@ RSpec.describe "Accepting an upgrade" do
 
     handler = SpecApp::Recorder.new(open: ->(client) { client.write("welcome") })
 
+    GATE = Queue.new
+
     # A body that must be closed and not be read.
     class Body
       def initialize(name)
@@ -50,6 +52,11 @@ RSpec.describe "Accepting an upgrade" do
         env["rack.response_finished"]&.push(finished)
         env["rack.upgrade"] = handler
         [200, { "content-type" => "text/plain" }, Body.new(name)]
+      when "/gone"
+        SpecApp.report(:call, id: env["QUERY_STRING"])
+        GATE.pop
+        env["rack.upgrade"] = handler
+        [200, {}, []]
       when "/hijackable"
         [200, { "content-type" => "text/plain" }, [env.fetch("rack.hijack?", false).to_s]]
       when "/hijack"
@@ -68,9 +75,11 @@ RSpec.describe "Accepting an upgrade" do
   def headers(fields) = { "x-headers" => JSON.generate(fields) }
 
   # A handler that was ignored must not be called later either: an upgrade that follows is a barrier.
-  def expect_no_events(name)
+  def expect_no_events(name) = expect_no_events_but(name)
+
+  def expect_no_events_but(name, *expected)
     event(:open, websocket("/accept"))
-    expect(app.events.all(id: name)).to be_empty
+    expect(app.events.all(id: name).map { |event| event[:event] }).to eq(expected)
   end
 
   { websocket: 101, sse: 200 }.each do |protocol, wire_status|
@@ -173,6 +182,17 @@ RSpec.describe "Accepting an upgrade" do
         expect(app.events.all(event: "finished", id: stream.id)).to match([include(status: wire_status, error: nil)])
       end
 
+      it "calls neither on_open nor on_close when the peer went while the app was asked" do
+        name = "gone-#{protocol}"
+        client = http.send_request("GET", "/gone?#{name}", handshake)
+        app.events.take(event: "call", id: name)
+        client.connection.reset
+        # Served after the reset was sent, by the same reactor.
+        event(:open, websocket("/accept"))
+        app.ask("GATE << true; nil")
+        expect_no_events_but(name, "call")
+      end
+
       it "leaves the connection to an app that hijacked it" do
         skip "this server offers no rack.hijack yet" if get("/hijackable").body == "false"
         name = "hijack-#{protocol}"
@@ -182,7 +202,7 @@ RSpec.describe "Accepting an upgrade" do
       end
 
       it "says at debug level when a request that could be upgraded gets an empty answer and no handler" do
-        get("/empty/#{protocol}", handshake)
+        get("/bare/empty/#{protocol}", handshake)
         app.wait_for_line(%r{(?=.*rack\.upgrade)(?=.*/empty/#{protocol})})
       end
     end

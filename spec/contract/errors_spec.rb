@@ -19,7 +19,7 @@ RSpec.describe "A callback that raises" do
       def on_message(client, data)
         super
         case data
-        when "raise" then raise ArgumentError, "on_message failed"
+        when "raise" then raise ArgumentError, "on_message of #{@label} failed"
         when "not a StandardError" then raise NotImplementedError, "on_message is not there"
         when "throw" then throw :nobody_catches_this
         when "deep" then def self.dive = dive + 1; dive
@@ -60,11 +60,11 @@ RSpec.describe "A callback that raises" do
 
   describe "with on_error" do
     it "is handed to it with the client, which stays open: on_message" do
-      client = websocket("/caring/plain")
+      client = websocket("/caring/quiet")
       client.text("raise")
-      event(:error, client, type: "ArgumentError", message: "on_message failed", open: true)
+      event(:error, client, type: "ArgumentError", message: "on_message of quiet failed", open: true)
       expect_still_open(client)
-      expect(app.output).not_to include("on_message failed")
+      expect(app.output).not_to include("on_message of quiet failed")
     end
 
     it "is handed to it: on_open" do

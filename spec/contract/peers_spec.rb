@@ -229,6 +229,7 @@ RSpec.describe "Where the peers fail" do
       expect(socket.read_message).to eq("goodbye")
       expect(socket.read_frame).to have_attributes(opcode: :close, close_code: 1001)
       socket.send_close(1001)
+      socket.close
       expect(stream.read_event.data).to eq("goodbye")
       expect(stream.ending).to eq(:fin)
       expect(stopping.wait).to be_success

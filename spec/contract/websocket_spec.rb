@@ -10,6 +10,7 @@ RSpec.describe "WebSocket" do
     GATE = Queue.new
     echo = SpecApp::Recorder.new(message: lambda do |client, data|
       GATE.pop if data == "wait"
+      data << "d" if data == "change"
       client.write(data)
     end)
 
@@ -97,10 +98,10 @@ RSpec.describe "WebSocket" do
         expect(Array.new(100) { client.read_message }).to eq((1..100).map(&:to_s))
       end
 
-      it "is a fresh String, not frozen" do
+      it "is a fresh String, which the handler may change" do
         client = websocket
-        2.times { client.text("same") }
-        expect(Array.new(2) { client.read_message }).to eq(%w[same same])
+        2.times { client.text("change") }
+        expect(Array.new(2) { client.read_message }).to eq(%w[changed changed])
       end
     end
 

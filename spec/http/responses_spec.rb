@@ -74,10 +74,10 @@ RSpec.describe "The response" do
 
   describe "with an array as body" do
     it "has a length" do
-      response = get("/lint/array")
+      response = get("/array")
       expect(response).to have_attributes(status: 200, framing: :length, body: "one two three")
       expect(response["content-type"]).to eq("text/plain")
-      expect(get("/lint/long-array")).to have_attributes(framing: :length, body: Array.new(1000) { |number| number.to_s * 1000 }.join)
+      expect(get("/long-array")).to have_attributes(framing: :length, body: Array.new(1000) { |number| number.to_s * 1000 }.join)
     end
 
     it "keeps the length the app gave" do
@@ -85,7 +85,7 @@ RSpec.describe "The response" do
     end
 
     it "may be empty" do
-      expect(get("/lint/empty")).to have_attributes(status: 200, framing: :length, body: "")
+      expect(get("/empty")).to have_attributes(status: 200, framing: :length, body: "")
     end
 
     it "counts bytes, not characters" do
@@ -130,6 +130,13 @@ RSpec.describe "The response" do
       response = get("/lint/each#{named}", {}, version: "1.0")
       expect(response).to have_attributes(framing: :close, body: "one two three")
       expect_closed_once
+    end
+
+    it "promises no further request on HTTP/1.0, whatever the client wishes" do
+      client = http
+      response = client.get("/lint/each#{named}", { "connection" => "keep-alive" }, version: "1.0")
+      expect(response).to have_attributes(framing: :close, body: "one two three")
+      expect(response["connection"]).not_to eq("keep-alive")
     end
 
     it "is closed once when the client goes away meanwhile" do

@@ -76,6 +76,12 @@ RSpec.describe PushServer::Launcher do
       expect { launcher.start }.to raise_error(PushServer::OptionError, "max_queue must be at least 1")
     end
 
+    it "says what to do when the system has no more threads" do
+      allow(Thread).to receive(:new).and_raise(ThreadError, "can't create Thread: Resource temporarily unavailable")
+      expect { launcher.start }.to raise_error(PushServer::Error, /\Acannot start 2 threads: can't create Thread.+--threads/)
+      expect(reactor.story).to end_with(:stop)
+    end
+
     it "refuses an app that is none" do
       expect { described_class.new(nil) }.to raise_error(PushServer::OptionError, /no method call/)
     end

@@ -1,75 +1,34 @@
 //! One connection: hyper, until an upgrade takes the socket over.
 
 use std::future::poll_fn;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{self, Poll};
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::Context;
+use super::request::Upgrade;
 use super::service::{Service, Takeover};
+use super::socket::{Socket, Waiting, Watch};
+use crate::limits::Limits;
 use crate::push::stream::Stream;
 use crate::shutdown::{Phase, Signal};
-
-/// The socket, and whether hyper still holds bytes for it.
-///
-/// An upgrade takes the socket away from hyper, which must not happen while the end of an earlier
-/// pipelined response waits in hyper's buffer. hyper calls `poll_flush` only once that is empty.
-struct Socket {
-    stream: TcpStream,
-    flushed: Arc<AtomicBool>,
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut task::Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.flushed.store(false, Ordering::Relaxed);
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut task::Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.flushed.store(false, Ordering::Relaxed);
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
-        self.flushed.store(true, Ordering::Relaxed);
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
+use crate::stats::Stats;
 
 /// How hyper's part of a connection ended.
 enum Outcome {
     Closed(hyper::Result<()>),
-    Upgraded(super::request::Upgrade),
+    /// Idle for too long: nothing is owed to anybody.
+    Idle,
+    /// The peer takes nothing of its response.
+    Stalled,
+    Upgraded(Upgrade),
 }
 
 /// Serves one connection; `guard` lives until its socket is closed, by whoever holds it then.
@@ -83,18 +42,25 @@ pub async fn serve(
 ) {
     let limits = &context.push.limits;
     let takeover: Takeover = Arc::new(Mutex::new(None));
-    let flushed = Arc::new(AtomicBool::new(true));
-    let socket = Socket { stream, flushed: Arc::clone(&flushed) };
-    let service = Service { context: Arc::clone(&context), remote, listener, takeover: Arc::clone(&takeover) };
+    let watch = Watch::new(limits);
+    let socket = Socket::new(stream, Arc::clone(&watch));
+    let service = Service {
+        context: Arc::clone(&context),
+        remote,
+        listener,
+        takeover: Arc::clone(&takeover),
+        watch: Arc::clone(&watch),
+    };
     let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
+        // Deadlines are the watch's: no timer per connection.
+        .header_read_timeout(None)
         .max_headers(limits.max_headers)
         .max_header_size(limits.max_head_size)
         .max_buf_size(limits.max_head_size.max(64 * 1024))
         .serve_connection(TokioIo::new(socket), service);
 
     let outcome = {
+        let mut alarm = context.push.timers.alarm();
         let mut draining = pin!(signal.reached(Phase::Draining));
         let mut told = false;
         poll_fn(|cx| {
@@ -102,33 +68,70 @@ pub async fn serve(
                 told = true;
                 Pin::new(&mut connection).graceful_shutdown();
             }
-            if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
-                return Poll::Ready(Outcome::Closed(result));
+            loop {
+                if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
+                    return Poll::Ready(Outcome::Closed(result));
+                }
+                if watch.flushed()
+                    && let Some(upgrade) = takeover.lock().unwrap_or_else(PoisonError::into_inner).take()
+                {
+                    return Poll::Ready(Outcome::Upgraded(upgrade));
+                }
+                let Some((waiting, since)) = watch.waiting() else { return Poll::Pending };
+                let deadline = since + patience(waiting, limits);
+                if Instant::now() < deadline {
+                    alarm.set(deadline, cx.waker());
+                    return Poll::Pending;
+                }
+                count(waiting, &context.push.stats);
+                log::debug!("connection from {remote}: gave up waiting for {waiting}");
+                match waiting {
+                    Waiting::FirstRequest | Waiting::NextRequest => return Poll::Ready(Outcome::Idle),
+                    Waiting::Write => return Poll::Ready(Outcome::Stalled),
+                    Waiting::Head => watch.time_out_head(),
+                    Waiting::Body => watch.time_out_body(),
+                }
             }
-            if flushed.load(Ordering::Relaxed)
-                && let Some(upgrade) = takeover.lock().unwrap_or_else(PoisonError::into_inner).take()
-            {
-                return Poll::Ready(Outcome::Upgraded(upgrade));
-            }
-            Poll::Pending
         })
         .await
     };
 
     match outcome {
-        Outcome::Closed(Ok(())) => {}
-        Outcome::Closed(Err(error)) => {
-            log::debug!("connection from {remote}: {error}");
-            // Accepted by the app, but the peer went while the response before it was sent.
-            if let Some(upgrade) = takeover.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                upgrade.client.abandon();
-            }
+        Outcome::Closed(Ok(())) | Outcome::Idle => {}
+        Outcome::Closed(Err(error)) => log::debug!("connection from {remote}: {error}"),
+        Outcome::Stalled => {
+            let socket = connection.into_parts().io.into_inner().into_stream();
+            let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
         }
         Outcome::Upgraded(upgrade) => {
             let parts = connection.into_parts();
-            let socket = parts.io.into_inner().stream;
+            let unread = watch.take_unread();
+            let socket = parts.io.into_inner().into_stream();
             // A task of its own: this one's memory holds hyper's connection.
-            tokio::spawn(Stream::new(upgrade.client, socket, upgrade.head, parts.read_buf, guard));
+            tokio::spawn(Stream::new(upgrade.client, socket, upgrade.head, unread, guard));
+            return;
         }
+    }
+    // Accepted by the app, but the connection ended while the response before it was sent.
+    if let Some(upgrade) = takeover.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        upgrade.client.abandon();
+    }
+}
+
+fn patience(waiting: Waiting, limits: &Limits) -> Duration {
+    match waiting {
+        Waiting::FirstRequest | Waiting::Head => limits.head_timeout,
+        Waiting::NextRequest => limits.keep_alive_timeout,
+        Waiting::Body => limits.body_timeout,
+        Waiting::Write => limits.write_timeout,
+    }
+}
+
+fn count(waiting: Waiting, stats: &Stats) {
+    match waiting {
+        Waiting::FirstRequest | Waiting::Head => stats.head_timeouts.add(),
+        Waiting::NextRequest => stats.idle_timeouts.add(),
+        Waiting::Body => stats.body_timeouts.add(),
+        Waiting::Write => stats.write_timeouts.add(),
     }
 }

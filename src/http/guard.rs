@@ -1,4 +1,5 @@
-//! What hyper lets through and a server must not.
+//! What hyper lets through and a server must not, as far as it can be seen in a parsed head; the
+//! rest is for [`super::framing`].
 
 use http::header::HOST;
 use http::request::Parts;
@@ -6,13 +7,9 @@ use http::uri::Authority;
 use http::{Method, StatusCode, Version};
 
 use super::response::Response;
-use crate::limits::Limits;
 
 /// The response to a request that must not reach the app.
-pub fn refusal(head: &Parts, limits: &Limits) -> Option<Response> {
-    if uri_size(head) > limits.max_uri_size {
-        return Some(Response::plain(StatusCode::URI_TOO_LONG).and_close());
-    }
+pub fn refusal(head: &Parts) -> Option<Response> {
     // No proxy: RFC 9110 section 9.3.6.
     if head.method == Method::CONNECT {
         return Some(Response::plain(StatusCode::NOT_IMPLEMENTED).and_close());
@@ -29,17 +26,13 @@ pub fn refusal(head: &Parts, limits: &Limits) -> Option<Response> {
     (!valid).then(|| Response::plain(StatusCode::BAD_REQUEST).and_close())
 }
 
-fn uri_size(head: &Parts) -> usize {
-    head.uri.path_and_query().map_or(0, |target| target.as_str().len())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn status(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> Option<u16> {
         let (head, ()) = build(http::Request::builder().uri("/")).body(()).unwrap().into_parts();
-        refusal(&head, &Limits::default()).map(|response| response.status.as_u16())
+        refusal(&head).map(|response| response.status.as_u16())
     }
 
     #[test]
@@ -56,9 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn no_tunnels_and_no_endless_targets() {
+    fn no_tunnels() {
         assert_eq!(status(|r| r.method("CONNECT").uri("a:1").header("host", "a")), Some(501));
-        let target = format!("/{}", "x".repeat(16 * 1024));
-        assert_eq!(status(|r| r.uri(target).header("host", "a")), Some(414));
     }
 }

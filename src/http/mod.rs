@@ -3,7 +3,9 @@
 //! | module | subject |
 //! |---|---|
 //! | [`connection`] | one connection: hyper, until an upgrade takes the socket over |
+//! | [`socket`] | the socket as hyper sees it: through the framing, with deadlines |
 //! | [`service`] | what happens to a request, step by step |
+//! | [`framing`] | the raw bytes in front of hyper: what it would be lenient about |
 //! | [`guard`] | what hyper lets through and a server must not |
 //! | [`upgrade`] | which requests can become push connections, and the head that says yes |
 //! | [`origin`] | which web pages may open a WebSocket |
@@ -15,11 +17,13 @@
 pub mod body;
 pub mod connection;
 pub mod files;
+pub mod framing;
 pub mod guard;
 pub mod origin;
 pub mod request;
 pub mod response;
 pub mod service;
+pub mod socket;
 pub mod upgrade;
 
 use std::sync::Arc;

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use super::body::Body;
 use super::request::{Reply, Request, RequestBody, Responder, Upgrade};
 use super::response::Response;
+use super::socket::Watch;
 use super::upgrade::Detected;
 use super::{Context, guard, upgrade};
 use crate::limits::Limits;
@@ -34,6 +35,7 @@ pub(super) struct Service {
     pub(super) remote: SocketAddr,
     pub(super) listener: usize,
     pub(super) takeover: Takeover,
+    pub(super) watch: Arc<Watch>,
 }
 
 impl hyper::service::Service<http::Request<Incoming>> for Service {
@@ -46,23 +48,51 @@ impl hyper::service::Service<http::Request<Incoming>> for Service {
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let method = head.method.clone();
-            let response = service.answer(head, body).await;
+            let watch = Arc::clone(&service.watch);
+            let response = match watch.called() {
+                Some(status) => service.refuse(status),
+                None => service.answer(head, body).await,
+            };
+            watch.answered();
             Ok(response.into_hyper(&method))
         })
     }
 }
 
 impl Service {
+    /// Answers in place of a head that the scanner refused.
+    fn refuse(&self, status: StatusCode) -> Response {
+        let stats = &self.context.push.stats;
+        let counter = match status {
+            StatusCode::URI_TOO_LONG => &stats.uri_too_long,
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => &stats.head_too_large,
+            // Counted where the time ran out.
+            StatusCode::REQUEST_TIMEOUT => return Response::plain(status).and_close(),
+            _ => &stats.refused_heads,
+        };
+        counter.add();
+        log::debug!("{status} to {}: the request's head is not acceptable", self.remote);
+        Response::plain(status).and_close()
+    }
+
     async fn answer(self, head: Parts, body: Incoming) -> Response {
+        let stats = &self.context.push.stats;
         let limits = &self.context.push.limits;
-        if let Some(response) = guard::refusal(&head, limits) {
+        stats.requests.add();
+        if let Some(response) = guard::refusal(&head) {
+            stats.refused_heads.add();
             return response;
         }
         let (upgrade, accept) = match upgrade::detect(&head, &self.context.origins) {
             Detected::Nothing => (None, String::new()),
             Detected::Sse => (Some(Protocol::Sse), String::new()),
             Detected::WebSocket(accept) => (Some(Protocol::WebSocket), accept),
-            Detected::Refused(response) => return *response,
+            Detected::Refused(response) => {
+                if response.status == StatusCode::FORBIDDEN {
+                    stats.foreign_origins.add();
+                }
+                return *response;
+            }
         };
         if let Some(files) = &self.context.files
             && matches!(head.method, Method::GET | Method::HEAD)
@@ -72,12 +102,19 @@ impl Service {
         }
         let body = match read_body(body, limits).await {
             Ok(body) => body,
-            Err(response) => return *response,
+            Err(_) if self.watch.body_timed_out() => return Response::plain(StatusCode::REQUEST_TIMEOUT).and_close(),
+            Err(response) => {
+                if response.status == StatusCode::PAYLOAD_TOO_LARGE {
+                    stats.body_too_large.add();
+                }
+                return *response;
+            }
         };
         let (reply, answer) = oneshot::channel();
         let responder = Responder { reply, method: head.method.clone(), push: Arc::clone(&self.context.push), accept };
         let request = Request { head, body, remote: self.remote, listener: self.listener, upgrade, responder };
         if let Err(request) = self.context.dispatch.dispatch(Box::new(request)) {
+            stats.queue_full.add();
             log::debug!("503: {} requests wait for a worker (max_queue)", limits.max_queue);
             return overloaded(request.upgrade, limits);
         }

@@ -268,6 +268,10 @@ impl Client {
 
     /// The handshake is written: the app hears of the client.
     pub(super) fn start(self: &Arc<Self>) {
+        match self.protocol {
+            Protocol::WebSocket => self.context.stats.websockets.add(),
+            Protocol::Sse => self.context.stats.event_streams.add(),
+        }
         self.post(Event::Open);
         self.context.clients().insert(self.id, Arc::clone(self));
         // After the insertion: whoever announces a shutdown either finds the client or was seen here.

@@ -30,6 +30,7 @@ pub use mailbox::{Event, Interest, Message, Turn};
 use crate::fork::Birth;
 use crate::limits::Limits;
 use crate::shutdown::Switch;
+use crate::stats::Stats;
 use crate::tally::Tally;
 use crate::timers::Timers;
 
@@ -73,6 +74,8 @@ pub struct Context {
     pub phase: Arc<Switch>,
     /// What a drain waits for.
     pub tally: Arc<Tally>,
+    /// Counters.
+    pub stats: Stats,
     /// The process the server runs in.
     pub birth: Birth,
     /// Clients from the start of their stream until their `on_close` has run.
@@ -97,6 +100,7 @@ impl Context {
             wakeups: wakeups::Wakeups::default(),
             phase,
             tally,
+            stats: Stats::default(),
             birth: Birth::now(),
             clients: Mutex::default(),
         }

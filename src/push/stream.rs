@@ -180,6 +180,7 @@ impl Stream {
 
     fn cut_slow(&mut self, now: Instant) {
         log::debug!("{:?} is slow: closing it", self.client);
+        self.client.context().stats.slow_clients.add();
         self.part(CloseStatus::new(code::TRY_AGAIN, "too slow"), now);
         // What the socket does not take at once would wait for the very client that does not read.
         self.state = State::Lingering { until: now, fin_sent: false };
@@ -277,6 +278,9 @@ impl Stream {
                 },
                 Err(status) => {
                     log::debug!("{:?}: {} {}", self.client, status.code, status.reason);
+                    if status.code == code::TOO_BIG {
+                        self.client.context().stats.message_too_big.add();
+                    }
                     self.part(status, now);
                 }
             }
@@ -407,6 +411,7 @@ impl Stream {
             self.spoke = now;
         } else if self.pinged.is_some() {
             log::debug!("{:?}: no pong in time", self.client);
+            self.client.context().stats.pong_timeouts.add();
             return Err(self.reset());
         } else {
             self.queue.push_control(websocket::control(Opcode::Ping, &[]));

@@ -1,0 +1,73 @@
+//! Counters, always on: an atomic addition each.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows, or one that follows something up and down.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! stats {
+    ($( #[doc = $doc:literal] $name:ident; )+) => {
+        /// What a server has counted since it was made.
+        #[derive(Debug, Default)]
+        pub struct Stats {
+            $( #[doc = $doc] pub $name: Counter, )+
+        }
+
+        impl Stats {
+            /// All counters by name.
+            pub fn all(&self) -> Vec<(&'static str, u64)> {
+                vec![ $( (stringify!($name), self.$name.get()), )+ ]
+            }
+        }
+    };
+}
+
+stats! {
+    /// Connections accepted.
+    connections;
+    /// Requests whose head was understood.
+    requests;
+    /// WebSocket connections opened.
+    websockets;
+    /// Event streams opened.
+    event_streams;
+    /// Requests with bad framing or a bad head, answered 400, 501 or 505.
+    refused_heads;
+    /// Targets over max_uri_size: 414.
+    uri_too_long;
+    /// Heads over max_head_size: 431.
+    head_too_large;
+    /// Bodies over max_body_size: 413.
+    body_too_large;
+    /// Heads that took longer than head_timeout: 408, or closed.
+    head_timeouts;
+    /// Bodies without progress within body_timeout: 408.
+    body_timeouts;
+    /// Connections idle for keep_alive_timeout, closed.
+    idle_timeouts;
+    /// Responses that nobody took within write_timeout, reset.
+    write_timeouts;
+    /// Requests that found max_queue others waiting: 503, or 200 and the end for SSE.
+    queue_full;
+    /// WebSocket handshakes from foreign origins: 403.
+    foreign_origins;
+    /// Messages over max_message_size: 1009.
+    message_too_big;
+    /// Clients without a pong within pong_timeout: 1006.
+    pong_timeouts;
+    /// Slow clients closed: 1013.
+    slow_clients;
+}
