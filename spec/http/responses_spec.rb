@@ -31,8 +31,15 @@ RSpec.describe "The response" do
     text = { "content-type" => "text/plain" }
     app = lambda do |env|
       name = env["QUERY_STRING"]
-      env["rack.response_finished"]&.push(->(_, status, _, error) { SpecApp.report(:finished, id: name, status: status, error: error&.message) })
+      finished = lambda do |number|
+        lambda do |of, status, headers, error|
+          SpecApp.report(:finished, id: name, number: number, env: of.equal?(env), status: status, headers: headers&.to_h,
+                                    error: error&.message)
+        end
+      end
+      env["rack.response_finished"]&.push(finished[1], finished[2])
       case env["PATH_INFO"]
+      when "/raise" then raise "the app failed"
       when "/array" then [200, text, ["one ", "two ", "three"]]
       when "/long-array" then [200, text, Array.new(1000) { |number| number.to_s * 1000 }]
       when "/length" then [200, text.merge("content-length" => "5"), ["hello"]]
@@ -249,16 +256,29 @@ RSpec.describe "The response" do
   describe "rack.response_finished" do
     before { skip "rack.response_finished came with Rack 3" if Rack.release < "3" }
 
-    it "is called with status and no error" do
+    def finished(number) = app.events.take(event: "finished", id: @name, number: number)
+
+    it "is called with env, status, headers and no error" do
       get("/array#{named}")
-      expect(app.events.take(event: "finished", id: @name)).to include(status: 200, error: nil)
+      expect(finished(1)).to include(env: true, status: 200, headers: include("content-type": "text/plain"), error: nil)
     end
 
-    it "is called with the error" do
+    it "is called in reverse order" do
+      get("/array#{named}")
+      finished(1)
+      expect(app.events.all(event: "finished", id: @name).map { |event| event[:number] }).to eq([2, 1])
+    end
+
+    it "is called with the error of the body" do
       client = http
       client.send_request("GET", "/each-raise#{named}")
       client.connection.read_to_end
-      expect(app.events.take(event: "finished", id: @name)).to include(error: "the body failed")
+      expect(finished(1)).to include(env: true, error: "the body failed")
+    end
+
+    it "is called with the error of the app" do
+      expect(get("/raise#{named}").status).to eq(500)
+      expect(finished(1)).to include(env: true, error: "the app failed")
     end
   end
 end

@@ -13,8 +13,9 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::Context;
-use super::request::Upgrade;
-use super::service::{Service, Takeover};
+use super::hijack;
+use super::request::Takeover;
+use super::service::{Service, TakeoverSlot};
 use super::socket::{Socket, Waiting, Watch};
 use crate::limits::Limits;
 use crate::push::stream::Stream;
@@ -28,7 +29,7 @@ enum Outcome {
     Idle,
     /// The peer takes nothing of its response.
     Stalled,
-    Upgraded(Upgrade),
+    TakenOver(Takeover),
 }
 
 /// Serves one connection; `guard` lives until its socket is closed, by whoever holds it then.
@@ -41,7 +42,7 @@ pub async fn serve(
     guard: Box<dyn Send + Sync>,
 ) {
     let limits = &context.push.limits;
-    let takeover: Takeover = Arc::new(Mutex::new(None));
+    let takeover: TakeoverSlot = Arc::new(Mutex::new(None));
     let watch = Watch::new(limits);
     let socket = Socket::new(stream, Arc::clone(&watch));
     let service = Service {
@@ -64,6 +65,7 @@ pub async fn serve(
         let mut draining = pin!(signal.reached(Phase::Draining));
         let mut told = false;
         poll_fn(|cx| {
+            watch.register(cx.waker());
             if !told && draining.as_mut().poll(cx).is_ready() {
                 told = true;
                 Pin::new(&mut connection).graceful_shutdown();
@@ -73,9 +75,9 @@ pub async fn serve(
                     return Poll::Ready(Outcome::Closed(result));
                 }
                 if watch.flushed()
-                    && let Some(upgrade) = takeover.lock().unwrap_or_else(PoisonError::into_inner).take()
+                    && let Some(takeover) = takeover.lock().unwrap_or_else(PoisonError::into_inner).take()
                 {
-                    return Poll::Ready(Outcome::Upgraded(upgrade));
+                    return Poll::Ready(Outcome::TakenOver(takeover));
                 }
                 let Some((waiting, since)) = watch.waiting() else { return Poll::Pending };
                 let deadline = since + patience(waiting, limits);
@@ -103,17 +105,24 @@ pub async fn serve(
             let socket = connection.into_parts().io.into_inner().into_stream();
             let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
         }
-        Outcome::Upgraded(upgrade) => {
+        Outcome::TakenOver(takeover) => {
             let parts = connection.into_parts();
-            let unread = watch.take_unread();
+            let unread = watch.take_unread(&parts.read_buf);
             let socket = parts.io.into_inner().into_stream();
-            // A task of its own: this one's memory holds hyper's connection.
-            tokio::spawn(Stream::new(upgrade.client, socket, upgrade.head, unread, guard));
+            // Tasks of their own: this one's memory holds hyper's connection.
+            match takeover {
+                Takeover::Stream(upgrade) => {
+                    tokio::spawn(Stream::new(upgrade.client, socket, upgrade.head, unread, guard));
+                }
+                Takeover::Hijack(hijack) => {
+                    tokio::spawn(hijack::hand_over(socket, unread, hijack, guard));
+                }
+            }
             return;
         }
     }
     // Accepted by the app, but the connection ended while the response before it was sent.
-    if let Some(upgrade) = takeover.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    if let Some(Takeover::Stream(upgrade)) = takeover.lock().unwrap_or_else(PoisonError::into_inner).take() {
         upgrade.client.abandon();
     }
 }

@@ -256,10 +256,33 @@ impl Scanner {
         }
         self.searched = at;
         let length = data.len() - start;
-        if let Some(refused) = self.too_long(&data[start..], length) {
+        let head = &data[start..];
+        if let Some(refused) = self.too_long(head, length).or_else(|| Self::implausible(head)) {
             return Head::Refused(refused);
         }
         Head::Partial
+    }
+
+    fn implausible(head: &[u8]) -> Option<StatusCode> {
+        let end = head.iter().position(|byte| *byte == b'\r');
+        let line = &head[..end.unwrap_or(head.len())];
+        let mut parts = line.split(|byte| *byte == b' ');
+        // A TLS hello, or whatever else somebody says to the wrong port, may never send a line end.
+        let method = parts.next().unwrap_or_default();
+        if !method.iter().all(|byte| is_tchar(*byte)) {
+            return Some(StatusCode::BAD_REQUEST);
+        }
+        end?;
+        // RFC 9112 section 3: three parts, single spaces.
+        match (method.is_empty(), parts.next(), parts.next(), parts.next()) {
+            (false, Some(target), Some(version), None) if !target.is_empty() => {
+                let known = matches!(version, b"HTTP/1.0" | b"HTTP/1.1");
+                let status =
+                    if is_version(version) { StatusCode::HTTP_VERSION_NOT_SUPPORTED } else { StatusCode::BAD_REQUEST };
+                (!known).then_some(status)
+            }
+            _ => Some(StatusCode::BAD_REQUEST),
+        }
     }
 
     fn too_long(&self, head: &[u8], length: usize) -> Option<StatusCode> {
@@ -273,7 +296,7 @@ impl Scanner {
     }
 
     fn whole_head(&self, head: &[u8], length: usize) -> Head {
-        if let Some(status) = self.too_long(head, head.len()) {
+        if let Some(status) = self.too_long(head, head.len()).or_else(|| Self::implausible(head)) {
             return Head::Refused(status);
         }
         match framing(head) {
@@ -307,9 +330,6 @@ fn framing(head: &[u8]) -> Result<(Framing, bool), StatusCode> {
     let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let request_line = lines.next().unwrap_or_default();
     let version = request_line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    if version.starts_with(b"HTTP/") && !matches!(version, b"HTTP/1.0" | b"HTTP/1.1") {
-        return Err(StatusCode::HTTP_VERSION_NOT_SUPPORTED);
-    }
     let mut length: Option<u64> = None;
     let mut encoding: Option<&[u8]> = None;
     let mut upgrade = false;
@@ -342,6 +362,16 @@ fn framing(head: &[u8]) -> Result<(Framing, bool), StatusCode> {
         (Some(_), None) => Err(StatusCode::NOT_IMPLEMENTED),
     };
     Ok((body?, upgrade))
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// RFC 9112 section 2.3.
+fn is_version(text: &[u8]) -> bool {
+    matches!(text, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
 /// RFC 9110 section 8.6: digits, nothing else.
@@ -456,6 +486,10 @@ mod tests {
             ("6.3 CL empty", "POST / HTTP/1.1\r\ncontent-length:\r\n\r\n", 400),
             ("6.3 CL 2^64", "POST / HTTP/1.1\r\ncontent-length: 18446744073709551616\r\n\r\n", 400),
             ("6.3 two CL", "POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400),
+            ("3 double space", "GET  / HTTP/1.1\r\nhost: a\r\n\r\n", 400),
+            ("3 HTTP/0.9", "GET /\r\n", 400),
+            ("3 an SSH banner", "SSH-2.0-OpenSSH_9.2\r\n", 400),
+            ("3 a TLS hello", "\u{16}\u{3}\u{1}\u{2}", 400),
             ("2.3 HTTP/1.2", "GET / HTTP/1.2\r\nhost: a\r\n\r\n", 505),
             ("2.3 HTTP/2.0 preface", "PRI * HTTP/2.0\r\n\r\n", 505),
         ];

@@ -8,6 +8,7 @@
 //! | [`framing`] | the raw bytes in front of hyper: what it would be lenient about |
 //! | [`guard`] | what hyper lets through and a server must not |
 //! | [`upgrade`] | which requests can become push connections, and the head that says yes |
+//! | [`hijack`] | handing the socket to the app |
 //! | [`origin`] | which web pages may open a WebSocket |
 //! | [`files`] | static files |
 //! | [`request`] | a request on its way to the app, and the way back |
@@ -19,6 +20,7 @@ pub mod connection;
 pub mod files;
 pub mod framing;
 pub mod guard;
+pub mod hijack;
 pub mod origin;
 pub mod request;
 pub mod response;

@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use crossbeam_channel::Receiver;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use tokio::sync::oneshot;
 
+use super::hijack::{Hijack, Hijacked};
 use super::response::Response;
+use super::socket::Watch;
 use super::upgrade;
 use crate::push::{self, Client, Interest, Protocol};
 
@@ -63,7 +66,16 @@ pub struct Request {
 #[derive(Debug)]
 pub(super) enum Reply {
     Response(Response),
-    Upgrade(Upgrade),
+    Takeover(Takeover),
+}
+
+/// What becomes of the socket when HTTP is over.
+#[derive(Debug)]
+pub(super) enum Takeover {
+    /// It becomes a client's stream.
+    Stream(Upgrade),
+    /// The app gets it.
+    Hijack(Hijack),
 }
 
 /// An accepted upgrade: the connection hands its socket over to the client's stream.
@@ -79,6 +91,7 @@ pub struct Responder {
     pub(super) method: Method,
     pub(super) push: Arc<push::Context>,
     pub(super) accept: String,
+    pub(super) watch: Arc<Watch>,
 }
 
 impl Responder {
@@ -90,6 +103,21 @@ impl Responder {
     /// The request's method, which decides whether a response has a body.
     pub fn method(&self) -> &Method {
         &self.method
+    }
+
+    /// Takes the connection's socket for the app, once earlier responses are written and `head`
+    /// after them. The receiver is disconnected if the connection breaks first.
+    pub fn hijack(self, head: Bytes) -> Receiver<Hijacked> {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        // An error drops the sender, which says it all.
+        let _ = self.reply.send(Reply::Takeover(Takeover::Hijack(Hijack { head, receiver: sender })));
+        receiver
+    }
+
+    /// Sends an informational response (103 Early Hints, RFC 8297) ahead of the final one, if that can be done
+    /// at once: hints are only worth it early.
+    pub fn inform(&self, head: Bytes) {
+        self.watch.inform(head);
     }
 
     /// Accepts the upgrade: makes the client, which lives once [`Acceptance::send`] was called.
@@ -132,7 +160,8 @@ impl Acceptance {
     ///
     /// If the connection is gone, [`push::Event::Abandoned`] is posted instead, now or later.
     pub fn send(self) {
-        if let Err(Reply::Upgrade(upgrade)) = self.reply.send(Reply::Upgrade(self.upgrade)) {
+        let reply = Reply::Takeover(Takeover::Stream(self.upgrade));
+        if let Err(Reply::Takeover(Takeover::Stream(upgrade))) = self.reply.send(reply) {
             upgrade.client.abandon();
         }
     }

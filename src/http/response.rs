@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use thiserror::Error;
@@ -59,7 +59,41 @@ pub fn add_header(headers: &mut HeaderMap, name: &[u8], value: &[u8]) -> Result<
     Ok(())
 }
 
+/// The head of an informational response: 103 Early Hints (RFC 8297).
+pub fn early_hints(headers: &HeaderMap) -> Bytes {
+    raw_head(StatusCode::EARLY_HINTS, headers, false)
+}
+
+fn raw_head(status: StatusCode, headers: &HeaderMap, close: bool) -> Bytes {
+    let mut wire = BytesMut::with_capacity(256);
+    let reason = status.canonical_reason().unwrap_or_default();
+    wire.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).as_bytes());
+    for (name, value) in headers {
+        // The server says itself how the connection ends.
+        if close && name == CONNECTION {
+            continue;
+        }
+        wire.extend_from_slice(name.as_str().as_bytes());
+        wire.extend_from_slice(b": ");
+        wire.extend_from_slice(value.as_bytes());
+        wire.extend_from_slice(b"\r\n");
+    }
+    if close {
+        wire.extend_from_slice(b"connection: close\r\n");
+    }
+    wire.extend_from_slice(b"\r\n");
+    wire.freeze()
+}
+
 impl Response {
+    /// The answer to a request for another protocol, which the app speaks from then on
+    /// (RFC 9110 section 15.2.2).
+    pub fn switching(protocol: HeaderValue, mut headers: HeaderMap) -> Self {
+        headers.insert(http::header::UPGRADE, protocol);
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        Response { status: StatusCode::SWITCHING_PROTOCOLS, headers, body: Body::Empty }
+    }
+
     /// A response of the server's own: a status and its reason as text.
     pub fn plain(status: StatusCode) -> Self {
         let text = format!("{}\n", status.canonical_reason().unwrap_or("Error"));
@@ -117,6 +151,12 @@ impl Response {
     pub fn without_body(mut self) -> Self {
         self.body = Body::Unsent;
         self
+    }
+
+    /// The head as bytes, for a response whose body the app writes to the socket itself. Unless it
+    /// switches protocols, the connection ends with it.
+    pub fn into_raw_head(self) -> Bytes {
+        raw_head(self.status, &self.headers, self.status != StatusCode::SWITCHING_PROTOCOLS)
     }
 
     /// For hyper: framing is its business, not the app's.

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
 use super::body::Body;
-use super::request::{Reply, Request, RequestBody, Responder, Upgrade};
+use super::request::{Reply, Request, RequestBody, Responder, Takeover};
 use super::response::Response;
 use super::socket::Watch;
 use super::upgrade::Detected;
@@ -25,8 +25,8 @@ use super::{Context, guard, upgrade};
 use crate::limits::Limits;
 use crate::push::{Protocol, sse};
 
-/// Where the service leaves an accepted upgrade for its connection.
-pub(super) type Takeover = Arc<Mutex<Option<Upgrade>>>;
+/// Where the service leaves a takeover for its connection.
+pub(super) type TakeoverSlot = Arc<Mutex<Option<Takeover>>>;
 
 /// The service of one connection.
 #[derive(Clone)]
@@ -34,7 +34,7 @@ pub(super) struct Service {
     pub(super) context: Arc<Context>,
     pub(super) remote: SocketAddr,
     pub(super) listener: usize,
-    pub(super) takeover: Takeover,
+    pub(super) takeover: TakeoverSlot,
     pub(super) watch: Arc<Watch>,
 }
 
@@ -111,7 +111,13 @@ impl Service {
             }
         };
         let (reply, answer) = oneshot::channel();
-        let responder = Responder { reply, method: head.method.clone(), push: Arc::clone(&self.context.push), accept };
+        let responder = Responder {
+            reply,
+            method: head.method.clone(),
+            push: Arc::clone(&self.context.push),
+            accept,
+            watch: Arc::clone(&self.watch),
+        };
         let request = Request { head, body, remote: self.remote, listener: self.listener, upgrade, responder };
         if let Err(request) = self.context.dispatch.dispatch(Box::new(request)) {
             stats.queue_full.add();
@@ -120,8 +126,8 @@ impl Service {
         }
         match answer.await {
             Ok(Reply::Response(response)) => response,
-            Ok(Reply::Upgrade(upgrade)) => {
-                *self.takeover.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrade);
+            Ok(Reply::Takeover(takeover)) => {
+                *self.takeover.lock().unwrap_or_else(PoisonError::into_inner) = Some(takeover);
                 // The connection ends this future when it takes the socket.
                 std::future::pending().await
             }

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
@@ -35,6 +35,12 @@ struct State {
     /// Bytes of a body since then.
     progress: usize,
     body_progress: usize,
+    /// hyper, if it wanted to read while it was undecided whether it may.
+    reader: Option<Waker>,
+    /// The connection's task.
+    task: Option<Waker>,
+    /// An informational response that waits to be written.
+    information: Bytes,
     /// The socket has taken nothing since.
     blocked: Option<Instant>,
     /// hyper holds no bytes for the socket.
@@ -81,6 +87,9 @@ impl Watch {
                 since: Instant::now(),
                 progress: 0,
                 body_progress: limits.body_progress,
+                reader: None,
+                task: None,
+                information: Bytes::new(),
                 blocked: None,
                 flushed: true,
                 body_timed_out: false,
@@ -106,6 +115,9 @@ impl Watch {
         state.answered += 1;
         state.since = Instant::now();
         state.scanner.decline_upgrade();
+        if let Some(reader) = state.reader.take() {
+            reader.wake();
+        }
     }
 
     /// Whether a request body was given up for want of progress.
@@ -118,9 +130,35 @@ impl Watch {
         self.lock().flushed
     }
 
-    /// What came in behind the request for an upgrade, for whoever takes the socket over.
-    pub fn take_unread(&self) -> Bytes {
-        self.lock().scanner.take_held()
+    /// What came in behind the request, for whoever takes the socket over: what hyper has read
+    /// (`buffered`), what was ready for it, and what the scanner held back.
+    pub fn take_unread(&self, buffered: &Bytes) -> Bytes {
+        let mut state = self.lock();
+        let ready = std::mem::take(&mut state.ready);
+        let held = state.scanner.take_held();
+        if buffered.is_empty() && ready.is_empty() {
+            return held;
+        }
+        [&buffered[..], &ready, &held].concat().into()
+    }
+
+    /// Has `head` written at once, ahead of the response, or not at all.
+    pub fn inform(&self, head: Bytes) {
+        let mut state = self.lock();
+        if state.flushed {
+            state.information = head;
+            if let Some(task) = &state.task {
+                task.wake_by_ref();
+            }
+        }
+    }
+
+    /// The connection's task, to be woken by [`Watch::inform`].
+    pub fn register(&self, waker: &Waker) {
+        let mut state = self.lock();
+        if !state.task.as_ref().is_some_and(|task| task.will_wake(waker)) {
+            state.task = Some(waker.clone());
+        }
     }
 
     /// What the connection waits for, and since when; `None` while the app is at work.
@@ -217,9 +255,15 @@ impl AsyncRead for Socket {
                     state.ready.advance(length);
                     return Poll::Ready(Ok(()));
                 }
-                // What follows is not for hyper, or not yet. Whoever decides polls again.
-                if matches!(state.scanner.place(), Place::Undecided | Place::Refused) {
-                    return Poll::Pending;
+                match state.scanner.place() {
+                    // What follows may not be for hyper: `answered` wakes it if it is.
+                    Place::Undecided => {
+                        state.reader = Some(cx.waker().clone());
+                        return Poll::Pending;
+                    }
+                    // The refusal is on its way, and closes the connection.
+                    Place::Refused => return Poll::Pending,
+                    Place::Between | Place::Head | Place::Body => {}
                 }
             }
             let start = buffer.filled().len();
@@ -261,9 +305,16 @@ impl AsyncWrite for Socket {
     }
 
     /// hyper calls this only once its own buffer is empty.
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.watch.lock().flushed = true;
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let mut state = this.watch.lock();
+        state.flushed = true;
+        while !state.information.is_empty() {
+            let written = ready!(Pin::new(&mut this.stream).poll_write(cx, &state.information))?;
+            state.information.advance(written);
+        }
+        drop(state);
+        Pin::new(&mut this.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
