@@ -180,6 +180,8 @@ limits! {
     max_connections: usize = 65_536, Count, 1.0;
     /// Requests waiting for a worker; beyond it 503 with Retry-After, for SSE 200 with retry: and the end
     max_queue: usize = 1024, Count, 1.0;
+    /// Workers occupied by a response body that lasts, each replaced by another; beyond it 503
+    max_streaming: usize = 100, Count, 0.0;
     /// A received WebSocket message; beyond it the connection is closed with 1009 (RFC 6455 section 7.4.1)
     max_message_size: usize = MIB, Bytes, 1.0;
     /// Received messages of one client waiting for their callback; beyond it its socket is not read

@@ -18,6 +18,7 @@ use crate::listener;
 use crate::push::{self, SlowPolicy};
 use crate::reactor::{Job, Jobs, Next, Reactor};
 use crate::shutdown::{Phase, Switch};
+use crate::stats::Stats;
 use crate::tally::{Tally, Waited};
 use crate::timers::Timers;
 
@@ -148,6 +149,11 @@ impl Server {
             }
             waited => waited,
         }
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> &Stats {
+        &self.http.push.stats
     }
 
     /// Stops at once; see [`Reactor::stop`].

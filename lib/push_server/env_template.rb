@@ -29,7 +29,7 @@ module PushServer
         "rack.multithread" => threads > 1,
         "rack.multiprocess" => false,
         "rack.run_once" => false,
-        "rack.hijack?" => false
+        "rack.hijack?" => true
       }.freeze
     end
   end

@@ -22,8 +22,8 @@ module PushServer
     STOP_NOW = "n"
     SIGNAL = "!"
     DRAINED = "d"
-    WORKER_ENDED = "w"
-    private_constant :GRACE, :STOP, :STOP_NOW, :SIGNAL, :DRAINED, :WORKER_ENDED
+    WORKERS_CHANGED = "w"
+    private_constant :GRACE, :STOP, :STOP_NOW, :SIGNAL, :DRAINED, :WORKERS_CHANGED
 
     # @return [Options]
     attr_reader :options
@@ -56,7 +56,7 @@ module PushServer
 
       PushServer.log_level = @options[:log_level]
       open
-      @workers = WorkerPool.new(@reactor, @options[:threads]) { @notes.notify(WORKER_ENDED) }
+      @workers = WorkerPool.new(@reactor, @options[:threads]) { @notes.notify(WORKERS_CHANGED) }
       @control = Thread.new { control }
       @control.name = "push_server control"
       announce
@@ -160,7 +160,7 @@ module PushServer
       when STOP then drain
       when STOP_NOW then conclude(:forced)
       when DRAINED then conclude(:graceful)
-      when WORKER_ENDED then @workers.mend
+      when WORKERS_CHANGED then @workers.mend
       end
       @signalled = true if note == SIGNAL
     end

@@ -1,8 +1,9 @@
 # frozen_string_literal: true
 
 module PushServer
-  # The Ruby threads that run the app: each is in `reactor.work` until the reactor stops. A thread that ends before its
-  # time (the app may kill the thread it runs on) is noticed, and {#mend} replaces it.
+  # The Ruby threads that run the app: each is in `reactor.work` until the reactor stops. What changes (a worker has
+  # ended before its time, since the app may kill the thread it runs on; a response body occupies one for long, so that
+  # another is needed) is noticed on the threads it happens to, and {#mend} acts on it.
   class WorkerPool
     # A worker younger than this did not die of one bad request: its successor waits as long before it starts.
     INFANT = 0.1
@@ -14,25 +15,30 @@ module PushServer
     # Whether the current thread is a worker, of whatever pool. Any thread.
     def self.inside? = !Thread.current.thread_variable_get(MARK).nil?
 
-    # @param reactor [#work]
-    # @param size [Integer]
-    # @yield whenever a worker has ended, on that thread: may not wait
-    def initialize(reactor, size, &on_end)
+    # @param reactor [#work, #await_shortage]
+    # @param size [Integer] workers beside those that a long response body occupies
+    # @yield whenever there is something to {#mend}, on whatever thread: may not wait
+    def initialize(reactor, size, &on_change)
       @reactor = reactor
-      @on_end = on_end
+      @on_change = on_change
       @pid = Process.pid
-      # Numbers of workers that ended: by the time we hear of one, its thread may still be alive.
-      @ended = Thread::Queue.new
-      @threads = Array.new(size) { |index| spawn(index + 1) }
+      # By the time we hear of a worker's end, its thread may still be alive.
+      @changes = Thread::Queue.new
+      @threads = {}
+      size.times { add }
+      @watch = Thread.new { report(:add) while @reactor.await_shortage }
+      @watch.name = "push_server watch"
     end
 
-    # Replaces the workers that ended.
+    # Adds, replaces and forgets workers, as is needed. One thread.
     def mend
-      until @ended.empty?
-        number = @ended.pop
-        former = @threads[number - 1]
-        PushServer.log(:warn, "worker #{number} ended before its time and is replaced")
-        @threads[number - 1] = spawn(number, wait: age(former) < INFANT ? INFANT : 0)
+      until @changes.empty?
+        change, number = @changes.pop
+        case change
+        when :add then add
+        when :surplus then @threads.delete(number)
+        when :ended then replace(number)
+        end
       end
     end
 
@@ -41,12 +47,24 @@ module PushServer
     # @return [Boolean] whether all have ended; a thread in native code that does not return cannot be killed
     def end(grace:)
       await(grace)
-      @threads.each(&:kill)
+      @threads.each_value(&:kill)
+      @watch.kill
       await(LAST_WORDS)
-      @threads.none?(&:alive?)
+      @threads.each_value.none?(&:alive?)
     end
 
     private
+
+    def add
+      number = (1..).find { |free| !@threads.key?(free) }
+      @threads[number] = spawn(number)
+    end
+
+    def replace(number)
+      former = @threads[number]
+      PushServer.log(:warn, "worker #{number} ended before its time and is replaced")
+      @threads[number] = spawn(number, wait: age(former) < INFANT ? INFANT : 0)
+    end
 
     def spawn(number, wait: 0)
       Thread.new do
@@ -54,23 +72,27 @@ module PushServer
         Thread.current.report_on_exception = false
         Thread.current.thread_variable_set(MARK, now)
         sleep(wait) if wait.positive?
-        @reactor.work
+        surplus = @reactor.work
       rescue Exception => e # rubocop:disable Lint/RescueException -- SystemExit would otherwise end the process
         # A fork of this thread that unwinds is the app's own process, and ends as it likes.
         raise if Process.pid != @pid
 
         PushServer.log_exception("worker #{number}", e)
       ensure
-        if Process.pid == @pid
-          @ended << number
-          @on_end.call
-        end
+        report(surplus ? :surplus : :ended, number)
       end
+    end
+
+    def report(change, number = nil)
+      return if Process.pid != @pid
+
+      @changes << [change, number]
+      @on_change.call
     end
 
     def await(seconds)
       deadline = now + seconds
-      @threads.each { |thread| thread.join([deadline - now, 0].max) }
+      @threads.each_value { |thread| thread.join([deadline - now, 0].max) }
     end
 
     def age(thread) = now - (thread.thread_variable_get(MARK) || now)

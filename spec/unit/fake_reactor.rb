@@ -26,6 +26,7 @@ class FakeReactor
     @work_to_do = Thread::Queue.new
     @drains = true
     @hold = Thread::Queue.new
+    @shortage = Thread::Queue.new
     self.class.last = self
   end
 
@@ -44,6 +45,12 @@ class FakeReactor
     end
   end
 
+  # No body ever lasts.
+  def await_shortage
+    @shortage.pop
+    false
+  end
+
   # Waits while `hold_drain` says so.
   def drain(seconds)
     @told << [:drain, seconds]
@@ -58,6 +65,7 @@ class FakeReactor
   def stop
     @told << :stop
     @work_to_do.close
+    @shortage.close
     @listeners.each { |socket, _| socket.close }
   end
 

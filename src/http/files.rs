@@ -99,6 +99,11 @@ enum FileState {
 }
 
 impl FileBody {
+    /// Sends `length` bytes of `file`, from its start.
+    pub fn new(file: File, length: u64) -> Self {
+        FileBody { state: FileState::Idle(file), remaining: length }
+    }
+
     /// Bytes that are still to come.
     pub fn remaining(&self) -> u64 {
         self.remaining

@@ -1,6 +1,7 @@
 //! The app's answer, checked: what cannot be sent is the app's error, never a split response.
 
 use std::collections::VecDeque;
+use std::fs::File;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -8,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use thiserror::Error;
 
 use super::body::{self, Body, BodyWriter};
+use super::files::FileBody;
 
 /// What is wrong with a status or a header of the app.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -132,10 +134,22 @@ impl Response {
         self.headers.contains_key(CONTENT_LENGTH)
     }
 
+    /// How long the app said the body is.
+    pub fn length(&self) -> Option<u64> {
+        self.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    }
+
     /// Sets a body that is known whole. Its length is counted, not believed.
     pub fn with_chunks(mut self, chunks: VecDeque<Bytes>) -> Self {
         self.headers.remove(CONTENT_LENGTH);
         self.body = Body::Chunks(chunks);
+        self
+    }
+
+    /// Sends `length` bytes of a file, from its start.
+    pub fn with_file(mut self, file: File, length: u64) -> Self {
+        self.headers.remove(CONTENT_LENGTH);
+        self.body = Body::File(FileBody::new(file, length));
         self
     }
 

@@ -10,7 +10,7 @@ use http::{Uri, Version};
 use magnus::encoding::EncodingCapable;
 use magnus::r_hash::ForEach;
 use magnus::value::{Opaque, ReprValue};
-use magnus::{Error, RHash, RString, Ruby, TryConvert, Value};
+use magnus::{Error, RArray, RHash, RString, Ruby, TryConvert, Value};
 use push_core::push::Protocol;
 
 /// Frozen, interned strings for keys and values that recur: Ruby need not make them anew.
@@ -21,7 +21,7 @@ struct Words {
 
 static WORDS: OnceLock<Words> = OnceLock::new();
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 19] = [
     "REQUEST_METHOD",
     "PATH_INFO",
     "QUERY_STRING",
@@ -32,6 +32,9 @@ const KEYS: [&str; 16] = [
     "CONTENT_TYPE",
     "CONTENT_LENGTH",
     "rack.input",
+    "rack.hijack",
+    "rack.early_hints",
+    "rack.protocol",
     "rack.response_finished",
     "rack.upgrade",
     "rack.upgrade?",
@@ -138,6 +141,9 @@ pub fn build(
         Some(Protocol::Sse) => ruby.to_symbol("sse").as_value(),
     };
     set("rack.upgrade?", upgradeable)?;
+    if let Some(protocols) = protocols(ruby, head)? {
+        set("rack.protocol", protocols.as_value())?;
+    }
     headers(ruby, env, &head.headers, body_length)?;
     // In absolute form the target's host wins over Host (RFC 9112 section 3.2.2).
     if let Some(authority) = head.uri.authority() {
@@ -147,6 +153,20 @@ pub fn build(
         server_name(ruby, env, host)?;
     }
     Ok(env)
+}
+
+/// The protocols a client asks to switch to (Rack 3.1).
+fn protocols(ruby: &Ruby, head: &Parts) -> Result<Option<RArray>, Error> {
+    if head.version != Version::HTTP_11 || !head.headers.contains_key(header::UPGRADE) {
+        return Ok(None);
+    }
+    let names = ruby.ary_new();
+    for line in head.headers.get_all(header::UPGRADE).iter().filter_map(|line| line.to_str().ok()) {
+        for name in line.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            names.push(ruby.str_new(name))?;
+        }
+    }
+    Ok(Some(names))
 }
 
 fn protocol(version: Version) -> &'static str {
@@ -196,6 +216,11 @@ fn headers(ruby: &Ruby, env: RHash, headers: &HeaderMap, body_length: u64) -> Re
         env.aset(word(ruby, "CONTENT_LENGTH"), ruby.str_new(&body_length.to_string()))?;
     }
     Ok(())
+}
+
+/// What the app set as its handler.
+pub fn handler(ruby: &Ruby, env: RHash) -> Option<Value> {
+    env.get(word(ruby, "rack.upgrade")).filter(|handler| handler.to_bool())
 }
 
 /// Namespaces of what belongs to one pass through the app, and would keep much alive.

@@ -8,9 +8,13 @@
 //! | [`cell`] | state that only a holder of the lock touches |
 //! | [`reactor`] | `PushServer::Reactor`: settings, the worker loop, drain and stop |
 //! | [`request`] | one call of the app |
+//! | [`exchange`] | what the app returned, on its way to the client |
 //! | [`env`] | the Rack env |
 //! | [`input`] | `rack.input` |
 //! | [`response`] | `[status, headers, body]` |
+//! | [`body_stream`] | the stream of a Rack 3 streaming body |
+//! | [`hijack`] | `rack.hijack`, `rack.early_hints` |
+//! | [`workers`] | how many workers there are, and how many sit in a body |
 //! | [`callbacks`] | a client's events, as calls of its handler |
 //! | [`handler`] | which callbacks a handler has |
 //! | [`client`] | `PushServer::Client` |
@@ -21,12 +25,15 @@
 // The macro makes a function without a doc comment.
 #![allow(missing_docs)]
 
+mod body_stream;
 mod callbacks;
 mod cell;
 mod client;
 mod env;
+mod exchange;
 mod gvl;
 mod handler;
+mod hijack;
 mod input;
 mod logger;
 mod reactor;
@@ -34,6 +41,7 @@ mod registry;
 mod request;
 mod response;
 mod settings;
+mod workers;
 
 use magnus::{Error, Module, RModule, Ruby, Value};
 
@@ -46,6 +54,8 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     client::init(ruby, module)?;
     registry::init(ruby, module)?;
     reactor::init(ruby, module)?;
+    hijack::init(ruby, module)?;
+    body_stream::init(ruby, module)?;
     callbacks::init(ruby, module)
 }
 

@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
@@ -18,6 +19,7 @@ use push_core::{Job, Next, Server};
 use crate::cell::GvlCell;
 use crate::gvl::{check_interrupts, without_gvl};
 use crate::settings::{self, Own};
+use crate::workers::{Shortage, Workers};
 use crate::{callbacks, request};
 
 /// The Ruby object: a server, its app, and the env templates of its listeners.
@@ -28,6 +30,7 @@ struct Reactor {
     own: Own,
     app: Value,
     templates: GvlCell<Vec<RHash>>,
+    workers: Arc<Workers>,
 }
 
 // SAFETY: the VALUEs in here are only used with the lock held, by methods that Ruby calls.
@@ -56,6 +59,8 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     class.define_method("start", method!(Reactor::start, 0))?;
     class.define_method("work", method!(Reactor::work, 0))?;
     class.define_method("drain", method!(Reactor::drain, 1))?;
+    class.define_method("await_shortage", method!(Reactor::await_shortage, 0))?;
+    class.define_method("stats", method!(Reactor::stats, 0))?;
     class.define_method("stop", method!(Reactor::stop, 0))?;
     Ok(())
 }
@@ -90,9 +95,10 @@ impl Interrupt {
 impl Reactor {
     fn new(ruby: &Ruby, app: Value, hash: RHash) -> Result<Obj<Self>, Error> {
         let (settings, own) = settings::parse(ruby, hash)?;
+        let workers = Workers::new(own.threads, settings.limits.max_streaming);
         let server =
             Server::new(settings).map_err(|error| Error::new(ruby.exception_arg_error(), error.to_string()))?;
-        Ok(ruby.obj_wrap(Reactor { server, own, app, templates: GvlCell::default() }))
+        Ok(ruby.obj_wrap(Reactor { server, own, app, templates: GvlCell::default(), workers }))
     }
 
     fn listen(ruby: &Ruby, this: Obj<Self>, descriptor: i32, template: RHash) -> Result<(), Error> {
@@ -116,18 +122,29 @@ impl Reactor {
 
     /// Runs jobs until the server stops. Many jobs under one hold of the lock, but only the one
     /// that runs is taken: what has not begun is free for any worker.
-    fn work(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
+    ///
+    /// True if this worker has become one too many, because a body that lasted has ended.
+    fn work(ruby: &Ruby, this: Obj<Self>) -> Result<bool, Error> {
         let interrupt = Interrupt::new();
         let templates = this.templates.with(ruby, |templates| templates.clone());
-        let context = request::Context { app: this.app, templates: &templates, own: &this.own };
+        let context = request::Context { app: this.app, templates: &templates, own: &this.own, workers: &this.workers };
+        let _presence = this.workers.arrive();
         loop {
             while let Some(job) = this.server.try_next() {
                 run(ruby, &context, job)?;
+                if this.workers.surplus() {
+                    return Ok(true);
+                }
             }
             match without_gvl(ruby, || this.server.next(&interrupt.receiver), || interrupt.send()) {
-                Some(Next::Job(job)) => run(ruby, &context, job)?,
+                Some(Next::Job(job)) => {
+                    run(ruby, &context, job)?;
+                    if this.workers.surplus() {
+                        return Ok(true);
+                    }
+                }
                 Some(Next::Interrupted) | None => check_interrupts(ruby)?,
-                Some(Next::Stopped) => return Ok(()),
+                Some(Next::Stopped) => return Ok(false),
             }
         }
     }
@@ -148,8 +165,30 @@ impl Reactor {
         }
     }
 
+    /// Waits until a body that is being streamed occupies a worker, so that another is needed
+    /// (true), or the server stops (false).
+    fn await_shortage(ruby: &Ruby, this: Obj<Self>) -> Result<bool, Error> {
+        loop {
+            match without_gvl(ruby, || this.workers.await_shortage(), || this.workers.interrupt()) {
+                Some(Shortage::OneMore) => return Ok(true),
+                Some(Shortage::Stopped) => return Ok(false),
+                Some(Shortage::Interrupted) | None => check_interrupts(ruby)?,
+            }
+        }
+    }
+
+    /// Counters, by name.
+    fn stats(ruby: &Ruby, this: Obj<Self>) -> Result<RHash, Error> {
+        let hash = ruby.hash_new();
+        for (name, count) in this.server.stats().all() {
+            hash.aset(ruby.to_symbol(name), count)?;
+        }
+        Ok(hash)
+    }
+
     fn stop(ruby: &Ruby, this: Obj<Self>) {
         if !this.server.forked() {
+            this.workers.stop();
             // The reactor's thread ends by itself at once: nothing to interrupt. Pending
             // interrupts must not prevent it either.
             let stopped = without_gvl(ruby, || this.server.stop(), || {});

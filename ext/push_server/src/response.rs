@@ -1,6 +1,10 @@
 //! `[status, headers, body]`: what an app returned, checked and taken apart.
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -9,15 +13,19 @@ use magnus::r_hash::ForEach;
 use magnus::value::{Lazy, ReprValue};
 use magnus::{Error, ExceptionClass, Integer, Module, RArray, RHash, RString, Ruby, Symbol, TryConvert, Value};
 use push_core::http::response::add_header;
-use push_core::http::{BodyWriter, Pushed, Responder, Response};
+use push_core::http::{BodyWriter, Responder, Response};
 
-use crate::gvl::{check_interrupts, without_gvl};
+use crate::body_stream;
 
 /// A Rack response whose head is understood.
 pub struct AppResponse {
     pub status: i64,
     pub headers: HeaderMap,
     pub body: Value,
+    /// `rack.hijack` among the headers: to be called with the socket behind the head.
+    pub hijack: Option<Value>,
+    /// `rack.protocol` among the headers: the protocol the body speaks.
+    pub protocol: Option<String>,
 }
 
 /// An app's mistake, to be answered with 500 and logged.
@@ -38,8 +46,12 @@ pub fn parse(ruby: &Ruby, value: Value) -> Result<AppResponse, Error> {
             .and_then(|text| text.to_string().ok()?.parse().ok())
             .ok_or_else(|| app_error(ruby, format_args!("the status must be an Integer, not {}", excerpt(status))))?,
     };
-    let headers = headers(ruby, parts.entry(1)?)?;
-    Ok(AppResponse { status, headers, body: parts.entry(2)? })
+    let raw: Value = parts.entry(1)?;
+    let headers = headers(ruby, raw)?;
+    let special = |name: &str| RHash::from_value(raw).and_then(|hash| hash.get(ruby.str_new(name)));
+    let hijack = special("rack.hijack").filter(|callable| !callable.is_nil());
+    let protocol = special("rack.protocol").and_then(RString::from_value).and_then(|name| name.to_string().ok());
+    Ok(AppResponse { status, headers, body: parts.entry(2)?, hijack, protocol })
 }
 
 fn excerpt(value: Value) -> String {
@@ -48,7 +60,8 @@ fn excerpt(value: Value) -> String {
     if short.len() < text.len() { format!("{short}…") } else { short }
 }
 
-fn headers(ruby: &Ruby, value: Value) -> Result<HeaderMap, Error> {
+/// Understands headers in any form Rack allows.
+pub fn headers(ruby: &Ruby, value: Value) -> Result<HeaderMap, Error> {
     let mut map = HeaderMap::new();
     // Rack 2 asks only for `each`; Rack::Headers and Rack::Utils::HeaderHash are Hashes.
     let hash = match RHash::from_value(value) {
@@ -94,28 +107,67 @@ fn bytes_of(ruby: &Ruby, value: Value, what: &str) -> Result<Bytes, Error> {
 pub enum BodyKind {
     /// All at once.
     Whole(VecDeque<Bytes>),
+    /// From a file, without Ruby.
+    File { file: File, length: u64 },
     /// By calling `each`.
     Each,
+    /// By calling it with a stream.
+    Call,
 }
 
-/// Looks at a body that will be sent. An Array, or what turns into one, is taken whole; it is
-/// closed by `to_ary` then, as Rack has it.
-pub fn body_kind(ruby: &Ruby, body: Value) -> Result<(BodyKind, bool), Error> {
-    let (array, closed) = match RArray::from_value(body) {
-        Some(array) => (array, false),
-        None if body.respond_to("to_ary", false)? => {
-            let array: Value = body.funcall("to_ary", ())?;
-            let array =
-                RArray::from_value(array).ok_or_else(|| app_error(ruby, "the body's to_ary must return an Array"))?;
-            (array, true)
+impl BodyKind {
+    /// Whether it is known to have no bytes.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, BodyKind::Whole(chunks) if chunks.iter().all(Bytes::is_empty))
+    }
+}
+
+/// Looks at a body. An Array, or what turns into one, is taken whole; `to_ary` closes the body
+/// then, as Rack has it: the second value says so.
+pub fn body_kind(ruby: &Ruby, body: Value, response: &Response) -> Result<(BodyKind, bool), Error> {
+    if let Some(array) = RArray::from_value(body) {
+        return Ok((BodyKind::Whole(parts(ruby, array)?), false));
+    }
+    if let Some(file) = file_of(body, response)? {
+        return Ok((file, false));
+    }
+    if body.respond_to("to_ary", false)? {
+        let array: Value = body.funcall("to_ary", ())?;
+        let array =
+            RArray::from_value(array).ok_or_else(|| app_error(ruby, "the body's to_ary must return an Array"))?;
+        return Ok((BodyKind::Whole(parts(ruby, array)?), true));
+    }
+    // Rack 3 SPEC: what responds to both is enumerable.
+    if body.respond_to("each", false)? {
+        return Ok((BodyKind::Each, false));
+    }
+    if body.respond_to("call", false)? {
+        return Ok((BodyKind::Call, false));
+    }
+    Err(app_error(ruby, format_args!("the body must respond to each or call, not {}", excerpt(body))))
+}
+
+fn parts(ruby: &Ruby, array: RArray) -> Result<VecDeque<Bytes>, Error> {
+    (0..array.len()).map(|index| bytes_of(ruby, array.entry(index as isize)?, "a part of the body")).collect()
+}
+
+/// The file behind a body's `to_path`, if it is what the response says that it sends.
+fn file_of(body: Value, response: &Response) -> Result<Option<BodyKind>, Error> {
+    if !body.respond_to("to_path", false)? {
+        return Ok(None);
+    }
+    let path: Value = body.funcall("to_path", ())?;
+    let Some(path) = RString::from_value(path) else { return Ok(None) };
+    // SAFETY: copied before anything else runs.
+    let path = PathBuf::from(OsStr::from_bytes(unsafe { path.as_slice() }));
+    let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+    Ok(match opened {
+        // A part of a file, or something that is no file, is for `each`.
+        Ok((metadata, file)) if metadata.is_file() && response.length().is_none_or(|said| said == metadata.len()) => {
+            Some(BodyKind::File { length: metadata.len(), file })
         }
-        None if body.respond_to("each", false)? => return Ok((BodyKind::Each, false)),
-        None => {
-            return Err(app_error(ruby, format_args!("the body must respond to each, not {}", excerpt(body))));
-        }
-    };
-    let chunks = (0..array.len()).map(|index| bytes_of(ruby, array.entry(index as isize)?, "a part of the body"));
-    Ok((BodyKind::Whole(chunks.collect::<Result<_, _>>()?), closed))
+        _ => None,
+    })
 }
 
 /// Raised inside a body whose client is gone, so that it ends.
@@ -123,6 +175,11 @@ static DISCONNECTED: Lazy<ExceptionClass> = Lazy::new(|ruby| {
     let class = crate::module(ruby).and_then(|module| module.const_get("Disconnected"));
     class.unwrap_or_else(|_| ruby.exception_io_error())
 });
+
+/// The client is gone.
+pub fn disconnected_error(ruby: &Ruby) -> Error {
+    Error::new(ruby.get_inner(&DISCONNECTED), "the client is gone")
+}
 
 /// Whether `error` only says that the client went away.
 pub fn disconnected(ruby: &Ruby, error: &Error) -> bool {
@@ -173,7 +230,6 @@ fn lock(state: &Mutex<Sending>) -> MutexGuard<'_, Sending> {
 }
 
 fn send_part(ruby: &Ruby, state: &Mutex<Sending>, part: Bytes) -> Result<(), Error> {
-    let gone = || Error::new(ruby.get_inner(&DISCONNECTED), "the client is gone");
     let writer = {
         let mut state = lock(state);
         let writer = match std::mem::replace(&mut *state, Sending::Ended) {
@@ -184,17 +240,10 @@ fn send_part(ruby: &Ruby, state: &Mutex<Sending>, part: Bytes) -> Result<(), Err
             }
             Sending::Open(writer) => writer,
             // A block that was kept and called after `each`.
-            Sending::Ended => return Err(gone()),
+            Sending::Ended => return Err(disconnected_error(ruby)),
         };
         *state = Sending::Open(Arc::clone(&writer));
         writer
     };
-    match writer.push(part) {
-        Pushed::Room => Ok(()),
-        Pushed::Gone => Err(gone()),
-        Pushed::Full => {
-            without_gvl(ruby, || writer.wait_for_room(), || writer.interrupt());
-            check_interrupts(ruby)
-        }
-    }
+    body_stream::push(ruby, &writer, part)
 }

@@ -13,6 +13,8 @@ use push_core::{Limits, Settings};
 pub struct Own {
     /// The event name of a plain `write` over SSE.
     pub sse_event: Option<String>,
+    /// Worker threads.
+    pub threads: usize,
 }
 
 fn bad(ruby: &Ruby, message: impl std::fmt::Display) -> Error {
@@ -51,7 +53,10 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
         None => Vec::new(),
     };
     let public_dir = fetch::<String>(ruby, hash, "public_dir")?.map(PathBuf::from);
-    let own = Own { sse_event: fetch::<String>(ruby, hash, "sse_event")?.filter(|name| !name.is_empty()) };
+    let own = Own {
+        threads: fetch::<usize>(ruby, hash, "threads")?.unwrap_or(1),
+        sse_event: fetch::<String>(ruby, hash, "sse_event")?.filter(|name| !name.is_empty()),
+    };
     Ok((Settings { limits, slow_policy, allowed_origins, public_dir }, own))
 }
 

@@ -1,0 +1,142 @@
+//! How many workers there are, and how many of them sit in a body that is being streamed.
+//!
+//! The thread that called the app must also call its body: Rack::Lock, fibers and thread-locals
+//! depend on it. A body may last for hours. So a body that lasts is noticed after a moment, and the
+//! pool starts another worker in the place of the one it occupies.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Most bodies are done in less, and need no replacement.
+const MOMENT: Duration = Duration::from_millis(50);
+
+/// The workers of a server.
+pub struct Workers {
+    state: Mutex<State>,
+    changed: Condvar,
+    wanted: usize,
+    max_streaming: usize,
+}
+
+#[derive(Default)]
+struct State {
+    /// Threads in `Reactor#work`.
+    present: usize,
+    /// Bodies that began a moment ago, by number.
+    young: BTreeMap<u64, Instant>,
+    /// Bodies that have a replacement.
+    lasting: usize,
+    next: u64,
+    interrupted: bool,
+    stopped: bool,
+}
+
+/// Why [`Workers::await_shortage`] returned.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// A body lasts: one more worker is needed.
+    OneMore,
+    Interrupted,
+    Stopped,
+}
+
+/// A worker is there as long as this lives.
+pub struct Presence(Arc<Workers>);
+
+/// A body is being streamed as long as this lives.
+pub struct Streaming {
+    workers: Arc<Workers>,
+    number: u64,
+}
+
+impl Workers {
+    /// `wanted` workers beside those in a lasting body, of which there may be `max_streaming`.
+    pub fn new(wanted: usize, max_streaming: usize) -> Arc<Self> {
+        Arc::new(Workers { state: Mutex::default(), changed: Condvar::new(), wanted, max_streaming })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The current thread becomes a worker.
+    pub fn arrive(self: &Arc<Self>) -> Presence {
+        self.lock().present += 1;
+        Presence(Arc::clone(self))
+    }
+
+    /// Whether there are more than needed, so that the current one should leave.
+    pub fn surplus(&self) -> bool {
+        let state = self.lock();
+        state.present > self.wanted + state.lasting
+    }
+
+    /// The current worker begins to stream a body; `None` if too many last already.
+    pub fn stream(self: &Arc<Self>) -> Option<Streaming> {
+        let mut state = self.lock();
+        if state.lasting >= self.max_streaming {
+            return None;
+        }
+        let number = state.next;
+        state.next += 1;
+        if state.young.is_empty() {
+            self.changed.notify_all();
+        }
+        state.young.insert(number, Instant::now());
+        Some(Streaming { workers: Arc::clone(self), number })
+    }
+
+    /// Blocks until a body turns out to last, or [`Workers::interrupt`] or [`Workers::stop`].
+    pub fn await_shortage(&self) -> Shortage {
+        let mut state = self.lock();
+        loop {
+            if state.stopped {
+                return Shortage::Stopped;
+            }
+            if std::mem::take(&mut state.interrupted) {
+                return Shortage::Interrupted;
+            }
+            let first = state.young.first_key_value().map(|(number, began)| (*number, began.elapsed()));
+            state = match first {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some((number, age)) if age >= MOMENT => {
+                    state.young.remove(&number);
+                    state.lasting += 1;
+                    return Shortage::OneMore;
+                }
+                Some((_, age)) => {
+                    let waited = self.changed.wait_timeout(state, MOMENT - age);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    /// Ends a wait for shortage. Any thread.
+    pub fn interrupt(&self) {
+        self.lock().interrupted = true;
+        self.changed.notify_all();
+    }
+
+    /// Ends all waits for shortage, for good. Any thread.
+    pub fn stop(&self) {
+        self.lock().stopped = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.lock().present -= 1;
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        let mut state = self.workers.lock();
+        if state.young.remove(&self.number).is_none() {
+            state.lasting -= 1;
+        }
+    }
+}
