@@ -11,6 +11,7 @@ end
 
 require_relative "push_server/errors"
 require_relative "push_server/log"
+require_relative "push_server/bodies"
 require_relative "push_server/callbacks"
 require_relative "push_server/spooled_input"
 require_relative "push_server/options"

@@ -27,7 +27,6 @@ pub async fn accept(
     let connections = signal.clone();
     let accepting = async {
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let (stream, remote) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -39,6 +38,8 @@ pub async fn accept(
                 }
             };
             context.push.stats.connections.add();
+            // Taken now and not before: each of several listeners would hold one for nobody.
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             // Events are small and must not wait for company. Fails only if the peer is gone.
             let _ = stream.set_nodelay(true);
             let guard = Box::new((place, context.push.tally.mark()));

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, never, select_biased, unbounded};
+use crossbeam_channel::{Receiver, Sender, select_biased, unbounded};
 
 use crate::http::{Dispatch, Request};
 use crate::push::{Callbacks, Client};
@@ -119,19 +119,21 @@ impl Reactor {
 
     /// A job, if one waits. Never blocks.
     pub fn try_next(&self) -> Option<Job> {
-        if self.phase.phase() == Phase::Stopped {
-            return None;
-        }
-        match self.jobs.receiver.try_recv() {
-            Ok(job) => Some(self.jobs.taken(job)),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+        loop {
+            let job = self.jobs.taken(self.jobs.receiver.try_recv().ok()?);
+            // After the end nobody can be answered any more; but clients that were cut still get
+            // their last callbacks.
+            let too_late = matches!(job, Job::Request(..)) && self.phase.phase() == Phase::Stopped;
+            if !too_late {
+                return Some(job);
+            }
         }
     }
 
     /// Blocks until there is a job, the server has stopped, or something arrives on `interrupt`.
     pub fn next(&self, interrupt: &Receiver<()>) -> Next {
         select_biased! {
-            recv(self.stopped) -> _ => Next::Stopped,
+            recv(self.stopped) -> _ => self.try_next().map_or(Next::Stopped, Next::Job),
             recv(interrupt) -> _ => Next::Interrupted,
             recv(self.jobs.receiver) -> job => match job {
                 Ok(job) => Next::Job(self.jobs.taken(job)),
@@ -140,24 +142,16 @@ impl Reactor {
         }
     }
 
-    /// Stops: all connections are cut, every worker's `next` returns [`Next::Stopped`].
-    /// Blocks until the reactor's thread has ended.
+    /// Stops: all connections are cut. Every worker's `next` returns [`Next::Stopped`] once the
+    /// callbacks of their clients have been handed out. Blocks until the reactor's thread has ended.
     pub fn stop(&self) {
         self.phase.advance(Phase::Stopped);
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // A panic of the thread has been reported by then; there is nothing to add.
             let _ = thread.join();
         }
-        // Requests nobody will answer: dropping them is what tells their connections.
-        for job in self.jobs.receiver.try_iter() {
-            drop(self.jobs.taken(job));
-        }
+        // Only now: what the streams posted as they ended is in the queue.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
-}
-
-/// A receiver on which nothing arrives, for callers that are never interrupted.
-pub fn uninterrupted() -> Receiver<()> {
-    never()
 }

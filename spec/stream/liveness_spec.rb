@@ -94,7 +94,6 @@ RSpec.describe "While every thread of the app is busy" do
     expect_streams_to_live(stream, socket)
     expect(app.events.all(event: "free", how: "compute")).to be_empty
     2.times { app.events.take(event: "free", how: "compute", seconds: 60) }
-    2.times { app.events.take(event: "free", how: "compute", seconds: 60) }
   end
 
   it "with requests that sleep: the same" do

@@ -39,6 +39,13 @@ class RawConnection
     self
   end
 
+  # Sends all bytes, or as many as the peer takes before it ends the connection.
+  def offer(bytes, **deadline)
+    write(bytes, **deadline)
+  rescue Errno::EPIPE, Errno::ECONNRESET
+    self
+  end
+
   # Sends what the kernel takes at once; returns the number of bytes, 0 when the peer's buffers are full.
   def write_some(bytes)
     sent = @socket.write_nonblock(bytes, exception: false)

@@ -13,6 +13,7 @@ use http_body::{Frame, SizeHint};
 use thiserror::Error;
 
 use super::files::FileBody;
+use super::socket::ResponseInProgress;
 
 /// Bytes of a streamed body that may wait for the socket before its writer has to.
 const STREAM_BUFFER: usize = 256 * 1024;
@@ -54,6 +55,31 @@ impl Body {
     /// A body of one piece.
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
         Body::Chunks(VecDeque::from([bytes.into()]))
+    }
+}
+
+/// A body on its way through hyper.
+#[derive(Debug)]
+pub struct Sending {
+    pub(super) body: Body,
+    /// Dropped by hyper with the body: then all of it is taken, or nobody wants it.
+    pub(super) _in_progress: ResponseInProgress,
+}
+
+impl http_body::Body for Sending {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

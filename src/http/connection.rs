@@ -53,6 +53,8 @@ pub async fn serve(
         watch: Arc::clone(&watch),
     };
     let mut connection = http1::Builder::new()
+        // The watch decides what hyper learns of a half-closed peer.
+        .half_close(false)
         // Deadlines are the watch's: no timer per connection.
         .header_read_timeout(None)
         .max_headers(limits.max_headers)
@@ -70,6 +72,7 @@ pub async fn serve(
                 told = true;
                 Pin::new(&mut connection).graceful_shutdown();
             }
+            let mut gave_up = false;
             loop {
                 if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
                     return Poll::Ready(Outcome::Closed(result));
@@ -84,6 +87,11 @@ pub async fn serve(
                 if Instant::now() < deadline {
                     alarm.set(deadline, cx.waker());
                     return Poll::Pending;
+                }
+                // What was done about a passed deadline must have moved something: a poll that
+                // never returns would stop everybody.
+                if std::mem::replace(&mut gave_up, true) {
+                    return Poll::Ready(Outcome::Stalled);
                 }
                 count(waiting, &context.push.stats);
                 log::debug!("connection from {remote}: gave up waiting for {waiting}");
@@ -112,18 +120,15 @@ pub async fn serve(
             // Tasks of their own: this one's memory holds hyper's connection.
             match takeover {
                 Takeover::Stream(upgrade) => {
-                    tokio::spawn(Stream::new(upgrade.client, socket, upgrade.head, unread, guard));
+                    if let Some((client, head)) = upgrade.arrive() {
+                        tokio::spawn(Stream::new(client, socket, head, unread, guard));
+                    }
                 }
                 Takeover::Hijack(hijack) => {
                     tokio::spawn(hijack::hand_over(socket, unread, hijack, guard));
                 }
             }
-            return;
         }
-    }
-    // Accepted by the app, but the connection ended while the response before it was sent.
-    if let Some(Takeover::Stream(upgrade)) = takeover.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        upgrade.client.abandon();
     }
 }
 

@@ -89,6 +89,8 @@ pub struct Scanner {
     held: BytesMut,
     /// How far the end of the head has been looked for in `held`.
     searched: usize,
+    /// `held` came behind a request for an upgrade that was declined.
+    backlog: bool,
     /// Heads let through.
     heads: u64,
     refusal: Option<(u64, StatusCode)>,
@@ -103,6 +105,7 @@ impl Scanner {
             state: State::Head,
             held: BytesMut::new(),
             searched: 0,
+            backlog: false,
             heads: 0,
             refusal: None,
             max_head: limits.max_head_size,
@@ -143,12 +146,14 @@ impl Scanner {
     pub fn decline_upgrade(&mut self) {
         if matches!(self.state, State::Undecided) {
             self.state = State::Head;
+            self.backlog = !self.held.is_empty();
         }
     }
 
-    /// Whether bytes wait that came behind a request for an upgrade that was declined.
+    /// Whether bytes wait that came behind a request for an upgrade that was declined, and have
+    /// not been looked at.
     pub fn has_backlog(&self) -> bool {
-        matches!(self.state, State::Head) && self.searched == 0 && !self.held.is_empty()
+        self.backlog
     }
 
     /// Gives back what came behind a request for an upgrade that was accepted.
@@ -170,6 +175,7 @@ impl Scanner {
             }
             return Ok(Some(output.freeze()));
         }
+        self.backlog = false;
         self.held.extend_from_slice(input);
         let all = self.held.split();
         let passed = self.pass(&all)?;

@@ -14,6 +14,10 @@ pub fn refusal(head: &Parts) -> Option<Response> {
     if head.method == Method::CONNECT {
         return Some(Response::plain(StatusCode::NOT_IMPLEMENTED).and_close());
     }
+    // RFC 9112 section 3.2.4: the asterisk is for OPTIONS.
+    if head.uri.path() == "*" && head.method != Method::OPTIONS {
+        return Some(Response::plain(StatusCode::BAD_REQUEST).and_close());
+    }
     // RFC 9112 section 3.2: exactly one valid Host on HTTP/1.1.
     let mut hosts = head.headers.get_all(HOST).iter();
     let valid = match (hosts.next(), hosts.next()) {

@@ -78,11 +78,24 @@ pub(super) enum Takeover {
     Hijack(Hijack),
 }
 
-/// An accepted upgrade: the connection hands its socket over to the client's stream.
+/// An accepted upgrade, on its way to the connection. Dropped on the way, wherever it is then, its
+/// client is told.
 #[derive(Debug)]
-pub(super) struct Upgrade {
-    pub(super) client: Arc<Client>,
-    pub(super) head: Bytes,
+pub(super) struct Upgrade(Option<(Arc<Client>, Bytes)>);
+
+impl Upgrade {
+    /// The client, and the head to write: for the stream that takes over.
+    pub(super) fn arrive(mut self) -> Option<(Arc<Client>, Bytes)> {
+        self.0.take()
+    }
+}
+
+impl Drop for Upgrade {
+    fn drop(&mut self) {
+        if let Some((client, _)) = self.0.take() {
+            client.abandon();
+        }
+    }
 }
 
 /// The way back from the app to the connection. Dropped without an answer, the client gets 500.
@@ -133,7 +146,7 @@ impl Responder {
     ) -> Acceptance {
         let head = upgrade::head(protocol, &self.accept, request, app);
         let client = Client::new(self.push, protocol, remote, interest);
-        Acceptance { reply: self.reply, upgrade: Upgrade { client, head } }
+        Acceptance { reply: self.reply, upgrade: Upgrade(Some((Arc::clone(&client), head))), client }
     }
 }
 
@@ -148,21 +161,20 @@ impl std::fmt::Debug for Responder {
 pub struct Acceptance {
     reply: oneshot::Sender<Reply>,
     upgrade: Upgrade,
+    client: Arc<Client>,
 }
 
 impl Acceptance {
     /// The client that is being made.
     pub fn client(&self) -> &Arc<Client> {
-        &self.upgrade.client
+        &self.client
     }
 
     /// Hands the client to its connection: its handshake is written, then `Open` is posted.
     ///
     /// If the connection is gone, [`push::Event::Abandoned`] is posted instead, now or later.
     pub fn send(self) {
-        let reply = Reply::Takeover(Takeover::Stream(self.upgrade));
-        if let Err(Reply::Takeover(Takeover::Stream(upgrade))) = self.reply.send(reply) {
-            upgrade.client.abandon();
-        }
+        // An error drops the upgrade, which tells its client.
+        let _ = self.reply.send(Reply::Takeover(Takeover::Stream(self.upgrade)));
     }
 }

@@ -5,11 +5,12 @@ use std::fs::File;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use thiserror::Error;
 
-use super::body::{self, Body, BodyWriter};
+use super::body::{self, Body, BodyWriter, Sending};
 use super::files::FileBody;
+use super::socket::ResponseInProgress;
 
 /// What is wrong with a status or a header of the app.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -129,6 +130,11 @@ impl Response {
         *method != Method::HEAD && !matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
     }
 
+    /// Whether the body is still being made.
+    pub(super) fn is_streaming(&self) -> bool {
+        matches!(self.body, Body::Stream(_))
+    }
+
     /// Whether the app said how long the body is.
     pub fn has_length(&self) -> bool {
         self.headers.contains_key(CONTENT_LENGTH)
@@ -174,13 +180,22 @@ impl Response {
     }
 
     /// For hyper: framing is its business, not the app's.
-    pub(super) fn into_hyper(mut self, method: &Method) -> http::Response<Body> {
+    pub(super) fn into_hyper(
+        mut self,
+        method: &Method,
+        version: Version,
+        in_progress: ResponseInProgress,
+    ) -> http::Response<Sending> {
         self.headers.remove(TRANSFER_ENCODING);
+        // Without a length its end is the connection's; hyper would promise keep-alive all the same.
+        if version == Version::HTTP_10 && matches!(self.body, Body::Stream(_)) && !self.has_length() {
+            self.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if !self.sends_body(method) && *method != Method::HEAD {
             self.headers.remove(CONTENT_LENGTH);
             self.body = Body::Empty;
         }
-        let mut response = http::Response::new(self.body);
+        let mut response = http::Response::new(Sending { body: self.body, _in_progress: in_progress });
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response

@@ -16,7 +16,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
-use super::body::Body;
+use super::body::{Body, Sending};
 use super::request::{Reply, Request, RequestBody, Responder, Takeover};
 use super::response::Response;
 use super::socket::Watch;
@@ -39,7 +39,7 @@ pub(super) struct Service {
 }
 
 impl hyper::service::Service<http::Request<Incoming>> for Service {
-    type Response = http::Response<Body>;
+    type Response = http::Response<Sending>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
@@ -47,14 +47,14 @@ impl hyper::service::Service<http::Request<Incoming>> for Service {
         let service = self.clone();
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            let method = head.method.clone();
+            let (method, version) = (head.method.clone(), head.version);
             let watch = Arc::clone(&service.watch);
             let response = match watch.called() {
                 Some(status) => service.refuse(status),
                 None => service.answer(head, body).await,
             };
-            watch.answered();
-            Ok(response.into_hyper(&method))
+            let in_progress = watch.answered(response.is_streaming());
+            Ok(response.into_hyper(&method, version, in_progress))
         })
     }
 }

@@ -28,8 +28,14 @@ struct State {
     ready: Bytes,
     /// Requests that hyper handed to the service.
     called: u64,
-    /// Responses the service has made.
+    /// Responses the service has made the head of.
     answered: u64,
+    /// Responses whose body has ended too.
+    ended: u64,
+    /// The body being sent is still being made: it may last.
+    streaming: bool,
+    /// The peer has said all it will say, which hyper does not know yet.
+    half_closed: bool,
     /// When the place in the framing changed, or enough of a body came.
     since: Instant,
     /// Bytes of a body since then.
@@ -84,6 +90,9 @@ impl Watch {
                 ready: Bytes::new(),
                 called: 0,
                 answered: 0,
+                ended: 0,
+                streaming: false,
+                half_closed: false,
                 since: Instant::now(),
                 progress: 0,
                 body_progress: limits.body_progress,
@@ -109,15 +118,15 @@ impl Watch {
         state.scanner.refusal_of(index)
     }
 
-    /// The service has an ordinary response to the request it was called with last.
-    pub fn answered(&self) {
+    /// The service has an ordinary response to the request it was called with last; `streaming`
+    /// if its body is still being made. The response ends when what is returned is dropped.
+    pub fn answered(self: &Arc<Self>, streaming: bool) -> ResponseInProgress {
         let mut state = self.lock();
         state.answered += 1;
-        state.since = Instant::now();
+        state.streaming = streaming;
         state.scanner.decline_upgrade();
-        if let Some(reader) = state.reader.take() {
-            reader.wake();
-        }
+        state.wake_reader();
+        ResponseInProgress(Arc::clone(self))
     }
 
     /// Whether a request body was given up for want of progress.
@@ -127,7 +136,8 @@ impl Watch {
 
     /// Whether the socket can be taken over: nothing of an earlier response waits in hyper.
     pub fn flushed(&self) -> bool {
-        self.lock().flushed
+        let state = self.lock();
+        state.flushed && state.information.is_empty()
     }
 
     /// What came in behind the request, for whoever takes the socket over: what hyper has read
@@ -167,9 +177,11 @@ impl Watch {
         if let Some(blocked) = state.blocked {
             return Some((Waiting::Write, blocked));
         }
-        let idle = state.called == state.answered;
+        let idle = state.called == state.ended;
         match state.scanner.place() {
-            Place::Body => Some((Waiting::Body, state.since)),
+            // Once there is an answer, nobody waits for the rest of a body any more.
+            Place::Body if state.called > state.answered && !state.body_timed_out => Some((Waiting::Body, state.since)),
+            Place::Body if idle => Some((Waiting::NextRequest, state.since)),
             Place::Head if idle => Some((Waiting::Head, state.since)),
             Place::Between if idle && state.scanner.heads() == 0 => Some((Waiting::FirstRequest, state.since)),
             Place::Between if idle => Some((Waiting::NextRequest, state.since)),
@@ -189,7 +201,34 @@ impl Watch {
     }
 }
 
+/// A response of which not all has been handed to hyper.
+#[derive(Debug)]
+pub struct ResponseInProgress(Arc<Watch>);
+
+impl Drop for ResponseInProgress {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.ended += 1;
+        state.streaming = false;
+        state.since = Instant::now();
+        state.wake_reader();
+    }
+}
+
 impl State {
+    fn wake_reader(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    /// Whether hyper may learn that the peer has closed its side. It would cut a response that is
+    /// on its way; but who only listens may close its side early (RFC 9112 section 9.6). A body that
+    /// is still being made may last for hours: there, the end of the peer is worth knowing.
+    fn shows_half_close(&self) -> bool {
+        self.called == self.ended || self.streaming || self.scanner.place() == Place::Body
+    }
+
     /// Looks at bytes from the socket; returns what hyper gets in their place, if not the same.
     fn scan(&mut self, input: &[u8]) -> io::Result<Option<Bytes>> {
         let before = (self.scanner.place(), self.scanner.heads());
@@ -220,6 +259,17 @@ impl Socket {
     /// The bare socket.
     pub fn into_stream(self) -> TcpStream {
         self.stream
+    }
+
+    /// Writes an informational response. It was taken when hyper had nothing to write, so it goes
+    /// ahead of whatever hyper has now.
+    fn poll_information(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.watch.lock();
+        while !state.information.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &state.information))?;
+            state.information.advance(written);
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn written(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -255,6 +305,13 @@ impl AsyncRead for Socket {
                     state.ready.advance(length);
                     return Poll::Ready(Ok(()));
                 }
+                if state.half_closed {
+                    if state.shows_half_close() {
+                        return Poll::Ready(Ok(()));
+                    }
+                    state.reader = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
                 match state.scanner.place() {
                     // What follows may not be for hyper: `answered` wakes it if it is.
                     Place::Undecided => {
@@ -269,10 +326,11 @@ impl AsyncRead for Socket {
             let start = buffer.filled().len();
             ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
             let input = &buffer.filled()[start..];
-            if input.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
             let mut state = this.watch.lock();
+            if input.is_empty() {
+                state.half_closed = true;
+                continue;
+            }
             match state.scan(input)? {
                 None => return Poll::Ready(Ok(())),
                 Some(output) => {
@@ -287,6 +345,7 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_information(cx))?;
         let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.written(result)
     }
@@ -296,6 +355,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_information(cx))?;
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.written(result)
     }
@@ -307,13 +367,8 @@ impl AsyncWrite for Socket {
     /// hyper calls this only once its own buffer is empty.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let mut state = this.watch.lock();
-        state.flushed = true;
-        while !state.information.is_empty() {
-            let written = ready!(Pin::new(&mut this.stream).poll_write(cx, &state.information))?;
-            state.information.advance(written);
-        }
-        drop(state);
+        ready!(this.poll_information(cx))?;
+        this.watch.lock().flushed = true;
         Pin::new(&mut this.stream).poll_flush(cx)
     }
 

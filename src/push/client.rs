@@ -133,7 +133,7 @@ impl Client {
     }
 
     fn enqueue(self: &Arc<Self>, frames: impl IntoIterator<Item = Frame>) -> bool {
-        if self.context.birth.forked() || !self.is_open() {
+        if !self.is_open() {
             return false;
         }
         // Encoded before the lock is taken: the iterator copies the payload.
@@ -166,6 +166,9 @@ impl Client {
 
     /// Writes not yet handed to the socket; `None` once the connection is closed.
     pub fn pending(&self) -> Option<usize> {
+        if self.forked() {
+            return None;
+        }
         let outbox = self.outbox();
         (outbox.phase != Phase::Closed).then_some(outbox.queued.writes)
     }
@@ -173,7 +176,7 @@ impl Client {
     /// Flushes what is queued, then closes with `status`. Returns at once; only the first call
     /// counts.
     pub fn close(self: &Arc<Self>, status: CloseStatus) {
-        if self.context.birth.forked() {
+        if self.forked() {
             return;
         }
         let mut outbox = self.outbox();
@@ -186,21 +189,30 @@ impl Client {
 
     /// Whether writes are accepted: false as soon as `close` was called or the peer went.
     pub fn is_open(&self) -> bool {
-        self.outbox().phase == Phase::Open
+        !self.forked() && self.outbox().phase == Phase::Open
     }
 
     /// How a WebSocket connection ended; `None` while it has not, and for SSE.
     pub fn close_status(&self) -> Option<CloseStatus> {
+        if self.forked() {
+            return None;
+        }
         self.outbox().close_status.clone()
     }
 
     /// The interval of pings or heartbeats; `None` is off.
     pub fn interval(&self) -> Option<Duration> {
+        if self.forked() {
+            return None;
+        }
         self.outbox().interval
     }
 
     /// Changes the interval of pings or heartbeats.
     pub fn set_interval(self: &Arc<Self>, interval: Option<Duration>) {
+        if self.forked() {
+            return;
+        }
         self.outbox().interval = interval;
         self.wake();
     }
@@ -208,15 +220,37 @@ impl Client {
     /// Asks for a change of handlers: after the events that already wait, or (`at_once`, for a
     /// call from within a callback of this client) before them.
     ///
-    /// Messages that arrive from now on are kept if either handler wants them.
-    pub fn swap_handler(self: &Arc<Self>, at_once: bool, interest: Interest) {
+    /// Messages that arrive from now on are kept if either handler wants them. False if the
+    /// client's last event is behind, or the events before a change would be.
+    pub fn swap_handler(self: &Arc<Self>, at_once: bool, interest: Interest) -> bool {
+        if self.forked() {
+            return false;
+        }
         let mut mailbox = self.mailbox();
+        if mailbox.is_over(at_once) {
+            return false;
+        }
         mailbox.interest = mailbox.interest.union(interest);
         let ask = if at_once { mailbox.push_first(Event::Swap) } else { mailbox.push(Event::Swap) };
         drop(mailbox);
         if ask {
             self.context.callbacks.ready(Arc::clone(self));
         }
+        true
+    }
+
+    /// Adds to what the core should report, for a handler that waits already.
+    pub fn widen_interest(&self, interest: Interest) {
+        if !self.forked() {
+            let mut mailbox = self.mailbox();
+            mailbox.interest = mailbox.interest.union(interest);
+        }
+    }
+
+    /// Whether this process was forked off the one the client belongs to: then its locks may be
+    /// held by threads that do not exist here.
+    fn forked(&self) -> bool {
+        self.context.birth.forked()
     }
 
     /// Sets what the handler in charge wants to hear about.

@@ -103,7 +103,7 @@ impl Mailbox {
 
     /// Adds an event; returns whether a worker must be asked to run the mailbox.
     pub(super) fn push(&mut self, event: Event) -> bool {
-        if self.last != Last::Ahead {
+        if self.is_over(false) {
             return false;
         }
         match &event {
@@ -122,9 +122,14 @@ impl Mailbox {
         !std::mem::replace(&mut self.scheduled, true)
     }
 
+    /// Whether nothing more can be added, at the end or (`first`) in front.
+    pub(super) fn is_over(&self, first: bool) -> bool {
+        self.last == Last::Taken || self.last == Last::Queued && !first
+    }
+
     /// Adds an event that runs before all others.
     pub(super) fn push_first(&mut self, event: Event) -> bool {
-        if self.last == Last::Taken {
+        if self.is_over(true) {
             return false;
         }
         self.events.push_front(event);

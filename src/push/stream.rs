@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io::IoSlice;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -61,6 +62,8 @@ pub struct Stream {
     spoke: Instant,
     /// When a ping was sent that is not answered.
     pinged: Option<Instant>,
+    /// What the kernel held for the peer then.
+    in_flight: usize,
     alarm: Alarm,
     /// Whatever must live as long as the socket (a place among the server's connections).
     _guard: Box<dyn Send + Sync>,
@@ -118,6 +121,7 @@ impl Stream {
             heard: now,
             spoke: now,
             pinged: None,
+            in_flight: 0,
             alarm,
             _guard: guard,
         }
@@ -380,7 +384,8 @@ impl Stream {
             _ if !self.is_websocket() => Some(self.spoke + interval),
             // Nobody reads: a pong could not be seen.
             _ if self.paused => None,
-            Some(pinged) => Some(pinged + self.client.context().limits.pong_timeout),
+            // The ping may still stand behind what the socket has not taken.
+            Some(pinged) => Some(pinged.max(self.spoke) + self.client.context().limits.pong_timeout),
             None => Some(self.heard + interval),
         }
     }
@@ -409,6 +414,9 @@ impl Stream {
                 self.queue.push(Frame::own(sse::heartbeat()));
             }
             self.spoke = now;
+        } else if self.pinged.is_some() && self.makes_progress() {
+            // A slow link: the ping has not got through what the kernel holds.
+            self.pinged = Some(now);
         } else if self.pinged.is_some() {
             log::debug!("{:?}: no pong in time", self.client);
             self.client.context().stats.pong_timeouts.add();
@@ -416,8 +424,15 @@ impl Stream {
         } else {
             self.queue.push_control(websocket::control(Opcode::Ping, &[]));
             self.pinged = Some(now);
+            self.in_flight = unacknowledged(&self.socket);
         }
         Ok(())
+    }
+
+    /// Whether the peer has acknowledged some, but not all, of what the kernel held for it.
+    fn makes_progress(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.in_flight, unacknowledged(&self.socket));
+        (1..before).contains(&self.in_flight)
     }
 
     fn end(&mut self) {
@@ -427,6 +442,14 @@ impl Stream {
             State::Open | State::Lingering { .. } => self.client.finish(Some(CloseStatus::abnormal())),
         }
     }
+}
+
+/// Bytes that the kernel holds and the peer has not acknowledged (tcp(7), SIOCOUTQ).
+fn unacknowledged(socket: &TcpStream) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open, and the request writes one int.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 { bytes.max(0) as usize } else { 0 }
 }
 
 impl Future for Stream {

@@ -41,6 +41,30 @@ struct Values {
     storage: Option<RHash>,
     /// The thread that runs a callback of this client.
     runner: Option<Value>,
+    /// That callback has swapped the handler: the first of `next`.
+    swapped: bool,
+}
+
+impl Values {
+    /// Puts `handler` in the place of one that the callback at hand has set before.
+    fn replace_swap(&mut self, handler: Handler) -> bool {
+        match self.next.front_mut() {
+            Some(first) if self.swapped => {
+                *first = handler;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn add_swap(&mut self, handler: Handler, within: bool) {
+        if within {
+            self.swapped = true;
+            self.next.push_front(handler);
+        } else {
+            self.next.push_back(handler);
+        }
+    }
 }
 
 impl DataTypeFunctions for Client {
@@ -188,18 +212,14 @@ impl Client {
 
     fn swap_handler(ruby: &Ruby, this: Obj<Self>, object: Value) -> Result<(), Error> {
         let handler = Handler::attach(ruby, object)?;
-        let thread: Value = ruby.thread_current().as_value();
-        let within = this.values.with(ruby, |values| {
-            // Within a callback the last assignment counts; elsewhere they take turns.
-            let within = values.runner.is_some_and(|runner| runner.as_raw() == thread.as_raw());
-            if within {
-                values.next.push_front(handler)
-            } else {
-                values.next.push_back(handler)
-            }
-            within
-        });
-        this.core.swap_handler(within, handler.interest());
+        let thread = ruby.thread_current().as_value().as_raw();
+        // Of several swaps within one callback the last counts; elsewhere they take turns.
+        let within = this.values.with(ruby, |values| values.runner.is_some_and(|runner| runner.as_raw() == thread));
+        if within && this.values.with(ruby, |values| values.replace_swap(handler)) {
+            this.core.widen_interest(handler.interest());
+        } else if this.core.swap_handler(within, handler.interest()) {
+            this.values.with(ruby, |values| values.add_swap(handler, within));
+        }
         Ok(())
     }
 
@@ -223,7 +243,7 @@ impl Client {
                     return Err(Error::new(ruby.exception_type_error(), message));
                 }
             };
-            // An hour is more than any proxy waits; it keeps the arithmetic far from its ends.
+            // The bounds keep the arithmetic far from its ends.
             let valid = number.is_finite() && number > 0.0;
             if !valid {
                 let message = format!("timeout must be more than 0 seconds, not {}", seconds.inspect());
@@ -275,8 +295,14 @@ fn protocol_name(protocol: Protocol) -> &'static str {
 /// What the callbacks need.
 impl Client {
     pub fn wrap(ruby: &Ruby, core: Arc<push::Client>, own: &Own, env: RHash, handler: Handler) -> Obj<Self> {
-        let values = Values { env: Some(env), handler, next: VecDeque::new(), storage: None, runner: None };
-        ruby.obj_wrap(Client { core, sse_event: own.sse_event.clone(), values: GvlCell::new(values) })
+        let values = Values { env: None, handler, next: VecDeque::new(), storage: None, runner: None, swapped: false };
+        let client = ruby.obj_wrap(Client { core, sse_event: own.sse_event.clone(), values: GvlCell::new(values) });
+        // After the object was allocated, so that until then the stack has held what it refers to.
+        client.values.with(ruby, |values| {
+            values.env = Some(env);
+            values.handler = handler;
+        });
+        client
     }
 
     pub fn handler(&self, ruby: &Ruby) -> Handler {
@@ -302,7 +328,10 @@ impl Client {
     /// The current thread begins a callback of this client.
     pub fn enter(&self, ruby: &Ruby) {
         let thread = ruby.thread_current().as_value();
-        self.values.with(ruby, |values| values.runner = Some(thread));
+        self.values.with(ruby, |values| {
+            values.runner = Some(thread);
+            values.swapped = false;
+        });
     }
 
     /// The callback has ended.

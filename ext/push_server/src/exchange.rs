@@ -1,11 +1,13 @@
 //! What an app returned, on its way to the client.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use http::header::{HeaderValue, RETRY_AFTER};
 use http::request::Parts;
+use magnus::block::Proc;
 use magnus::value::ReprValue;
-use magnus::{Error, RArray, RHash, Ruby, Value};
+use magnus::{Error, Module, RArray, RHash, RModule, Ruby, Value};
 use push_core::http::{Responder, Response};
 use push_core::push::Protocol;
 
@@ -13,12 +15,13 @@ use crate::body_stream::BodyStream;
 use crate::client::Client;
 use crate::handler::Handler;
 use crate::hijack::{Answer, take_socket};
-use crate::request::{Context, exception_of};
+use crate::request::Context;
 use crate::response::{self, AppResponse, BodyKind};
 use crate::workers::Streaming;
-use crate::{env, registry};
+use crate::{env, input, registry};
 
-/// A request whose app has been called.
+/// A request whose app has been called. It lives on the stack, where the garbage collector sees the
+/// VALUEs in it.
 pub struct Exchange<'a> {
     pub ruby: &'a Ruby,
     pub context: &'a Context<'a>,
@@ -28,6 +31,19 @@ pub struct Exchange<'a> {
     pub request: &'a Parts,
     /// Holds the responder until something was sent.
     pub answer: &'a Answer,
+    returned: Cell<Returned>,
+    concluded: Cell<bool>,
+    /// A stream that may outlive the call reads from the request's body.
+    keeps_input: Cell<bool>,
+}
+
+/// What the end of a response must know of it.
+#[derive(Clone, Copy, Default)]
+struct Returned {
+    status: Option<i64>,
+    headers: Option<Value>,
+    /// To be closed.
+    body: Option<Value>,
 }
 
 /// What an upgrade needs of its request.
@@ -36,29 +52,80 @@ pub struct UpgradeRequest {
     pub remote: String,
 }
 
-impl Exchange<'_> {
+impl<'a> Exchange<'a> {
+    pub fn new(
+        ruby: &'a Ruby,
+        context: &'a Context<'a>,
+        env: RHash,
+        line: &'a str,
+        request: &'a Parts,
+        answer: &'a Answer,
+    ) -> Self {
+        let (returned, concluded, keeps_input) = (Cell::default(), Cell::default(), Cell::default());
+        Exchange { ruby, context, env, line, request, answer, returned, concluded, keeps_input }
+    }
+
+    /// The app has returned `value`. Whatever is wrong with it, its body must be closed.
+    pub fn returned(&self, value: Value) {
+        let parts = RArray::from_value(value).filter(|parts| parts.len() == 3);
+        let part = |index| parts.and_then(|parts| parts.entry::<Value>(index).ok());
+        self.returned.set(Returned { status: None, headers: part(1), body: part(2) });
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Returned)) {
+        let mut returned = self.returned.get();
+        change(&mut returned);
+        self.returned.set(returned);
+    }
+
+    /// Ends the response, once: closes the body, calls what is in rack.response_finished, and
+    /// closes a body of the request that is in a file, so that it need not wait to be collected.
+    pub fn conclude(&self, error: Option<Value>) -> Result<(), Error> {
+        if self.concluded.replace(true) {
+            return Ok(());
+        }
+        let finished = self.finish(error);
+        if finished.as_ref().is_err_and(|error| error.value().is_none()) || self.keeps_input.get() {
+            return finished;
+        }
+        finished.and(input::close(self.ruby, self.env))
+    }
+
+    fn finish(&self, error: Option<Value>) -> Result<(), Error> {
+        let (ruby, returned) = (self.ruby, self.returned.get());
+        let closes = match returned.body {
+            Some(body) => body.respond_to("close", false)?,
+            None => false,
+        };
+        let callables = self.env.get(env::word(ruby, "rack.response_finished")).and_then(RArray::from_value);
+        // Most responses have nothing to end.
+        if !closes && callables.is_none_or(|callables| callables.is_empty()) {
+            return Ok(());
+        }
+        let Returned { status, headers, body } = returned;
+        bodies(ruby)?.funcall::<_, _, Value>("finish", (body, self.line, self.env, status, headers, error)).map(|_| ())
+    }
+
+    /// Runs a body's own code: `each` with `block`, or `call` with `argument`.
+    fn run(&self, body: Value, method: &str, argument: Value, block: Option<Proc>) -> Result<(), Error> {
+        let Returned { status, headers, .. } = self.returned.get();
+        let arguments = (body, self.ruby.to_symbol(method), argument, block, self.line, self.env, status, headers);
+        let result: Result<Value, Error> = bodies(self.ruby)?.funcall("run", arguments);
+        // Unwinding: `run` has ended the response, and nothing of Ruby may be called here.
+        if result.as_ref().is_err_and(|error| error.value().is_none()) {
+            self.concluded.set(true);
+        }
+        result.map(|_| ())
+    }
+
     /// Sends an ordinary response.
     pub fn respond(&self, app: AppResponse, upgradeable: bool) -> Result<(), Error> {
-        let status = app.status;
-        let mut close = Close(Some(app.body));
-        let sent = self.send(app, upgradeable, &mut close);
-        let closed = close.now();
-        self.finished(status, sent.as_ref().err());
-        sent.and(closed)
+        self.update(|returned| returned.status = Some(app.status));
+        self.send(app, upgradeable)?;
+        self.conclude(None)
     }
 
-    /// The app has taken the connection; only its body is left to be closed.
-    pub fn finish_hijacked(&self, value: Value) -> Result<(), Error> {
-        let body = RArray::from_value(value).filter(|parts| parts.len() == 3).map(|parts| parts.entry::<Value>(2));
-        let closed = match body {
-            Some(body) => Close(Some(body?)).now(),
-            None => Ok(()),
-        };
-        self.finished(-1, closed.as_ref().err());
-        closed
-    }
-
-    fn send(&self, app: AppResponse, upgradeable: bool, close: &mut Close) -> Result<(), Error> {
+    fn send(&self, app: AppResponse, upgradeable: bool) -> Result<(), Error> {
         let ruby = self.ruby;
         let AppResponse { status, headers, body, hijack, protocol } = app;
         if let Some(protocol) = protocol.and_then(|protocol| self.requested(&protocol)) {
@@ -70,7 +137,7 @@ impl Exchange<'_> {
         }
         let (kind, closed) = response::body_kind(ruby, body, &response)?;
         if closed {
-            close.forget();
+            self.update(|returned| returned.body = None);
         }
         if upgradeable && status < 300 && kind.is_empty() {
             log::debug!(
@@ -97,7 +164,8 @@ impl Exchange<'_> {
             }
             BodyKind::Each => {
                 let Some(_streaming) = self.streaming() else { return self.refuse(responder) };
-                response::send_each(ruby, body, responder, response).map_err(|(error, responder)| {
+                let each = |block| self.run(body, "each", ruby.qnil().as_value(), Some(block));
+                response::send_each(ruby, each, responder, response).map_err(|(error, responder)| {
                     if let Some(responder) = responder {
                         self.answer.put(responder);
                     }
@@ -108,13 +176,10 @@ impl Exchange<'_> {
                 let Some(_streaming) = self.streaming() else { return self.refuse(responder) };
                 let (writer, response) = response.with_stream();
                 responder.respond(response);
+                self.keeps_input.set(true);
                 let input = self.env.get(env::word(ruby, "rack.input")).unwrap_or_else(|| ruby.qnil().as_value());
                 let stream = BodyStream::wrap(ruby, input, writer);
-                let called: Result<Value, Error> = body.funcall("call", (stream,));
-                if called.is_err() {
-                    stream.abandon(ruby);
-                }
-                called?;
+                self.run(body, "call", stream.as_value(), None).inspect_err(|_| stream.abandon(ruby))?;
             }
         }
         Ok(())
@@ -144,17 +209,17 @@ impl Exchange<'_> {
         let Some(responder) = self.answer.take() else { return Ok(()) };
         let Some(_streaming) = self.streaming() else { return self.refuse(responder) };
         let socket = take_socket(self.ruby, responder, response.into_raw_head())?;
-        callable.funcall::<_, _, Value>("call", (socket,)).map(|_| ())
+        self.run(callable, "call", socket, None)
     }
 
     /// Accepts an upgrade: everything that belongs to the request is finished before `on_open`.
     pub fn accept(&self, upgrade: &UpgradeRequest, handler: Value, app: AppResponse) -> Result<(), Error> {
         let ruby = self.ruby;
-        let mut close = Close(Some(app.body));
         let handler = Handler::attach(ruby, handler)?;
         let kept = env::trimmed(ruby, self.env)?;
-        close.now()?;
-        self.finished(if upgrade.protocol == Protocol::WebSocket { 101 } else { 200 }, None);
+        let wire_status = if upgrade.protocol == Protocol::WebSocket { 101 } else { 200 };
+        self.update(|returned| returned.status = Some(wire_status));
+        self.conclude(None)?;
         let Some(responder) = self.answer.take() else { return Ok(()) };
         let acceptance = responder.accept(
             upgrade.protocol,
@@ -170,40 +235,9 @@ impl Exchange<'_> {
         acceptance.send();
         Ok(())
     }
-
-    /// Calls what the app left in rack.response_finished, the last first (Rack 3 SPEC).
-    fn finished(&self, status: i64, error: Option<&Error>) {
-        let ruby = self.ruby;
-        let callables = self.env.get(env::word(ruby, "rack.response_finished")).and_then(RArray::from_value);
-        let Some(callables) = callables.filter(|callables| !callables.is_empty()) else { return };
-        let error = error.and_then(|error| Some(exception_of(error, error.value()?)));
-        for index in (0..callables.len()).rev() {
-            let called = callables
-                .entry::<Value>(index as isize)
-                .and_then(|callable| callable.funcall::<_, _, Value>("call", (self.env, status, ruby.qnil(), error)));
-            if let Err(error) = called
-                && let Some(value) = error.value()
-            {
-                let place = format!("rack.response_finished of {}", self.line);
-                crate::log_exception(ruby, &place, exception_of(&error, value));
-            }
-        }
-    }
 }
 
-/// A body's `close`, to be called exactly once, however the request ends.
-struct Close(Option<Value>);
-
-impl Close {
-    fn now(&mut self) -> Result<(), Error> {
-        match self.0.take() {
-            Some(body) if body.respond_to("close", false)? => body.funcall::<_, _, Value>("close", ()).map(|_| ()),
-            _ => Ok(()),
-        }
-    }
-
-    /// The body has closed itself.
-    fn forget(&mut self) {
-        self.0 = None;
-    }
+/// `PushServer::Bodies`.
+fn bodies(ruby: &Ruby) -> Result<RModule, Error> {
+    crate::module(ruby)?.const_get("Bodies")
 }

@@ -4,8 +4,10 @@ use std::os::fd::IntoRawFd;
 
 use magnus::encoding::EncodingCapable;
 use magnus::value::{Lazy, ReprValue};
-use magnus::{Class, Error, Module, RClass, RModule, Ruby, Value};
+use magnus::{Class, Error, Module, RClass, RHash, RModule, Ruby, Value};
 use push_core::http::request::RequestBody;
+
+use crate::env;
 
 /// StringIO: Ruby's own, and whatever a Rack application expects of an input it has.
 static STRING_IO: Lazy<RClass> = Lazy::new(|ruby| {
@@ -32,4 +34,10 @@ pub fn new(ruby: &Ruby, body: RequestBody) -> Result<Value, Error> {
             ruby.get_inner(&SPOOLED).funcall("for", (descriptor, length))
         }
     }
+}
+
+/// Closes the input of a request that is over, if it is in a file.
+pub fn close(ruby: &Ruby, env: RHash) -> Result<(), Error> {
+    let input = env.get(env::word(ruby, "rack.input")).filter(|input| input.is_kind_of(ruby.get_inner(&SPOOLED)));
+    input.map_or(Ok(()), |input| input.funcall::<_, _, Value>("close", ()).map(|_| ()))
 }

@@ -129,9 +129,13 @@ impl Reactor {
         let templates = this.templates.with(ruby, |templates| templates.clone());
         let context = request::Context { app: this.app, templates: &templates, own: &this.own, workers: &this.workers };
         let _presence = this.workers.arrive();
-        loop {
+        // In a child that the app forked off without a block there is nobody to work for.
+        while !this.server.forked() {
             while let Some(job) = this.server.try_next() {
                 run(ruby, &context, job)?;
+                if this.server.forked() {
+                    return Ok(false);
+                }
                 if this.workers.surplus() {
                     return Ok(true);
                 }
@@ -147,6 +151,7 @@ impl Reactor {
                 Some(Next::Stopped) => return Ok(false),
             }
         }
+        Ok(false)
     }
 
     fn drain(ruby: &Ruby, this: Obj<Self>, seconds: f64) -> Result<bool, Error> {

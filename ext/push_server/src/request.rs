@@ -44,12 +44,13 @@ pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(),
             return Err(error).or_else(only_jumps);
         }
     };
-    let exchange = Exchange { ruby, context, env, line: &line, request: &head, answer: &answer };
+    let exchange = Exchange::new(ruby, context, env, &line, &head, &answer);
     let called = context.app.funcall::<_, _, Value>("call", (env,));
     let result = called.and_then(|value| {
+        exchange.returned(value);
         if answer.is_taken() {
             // Hijacked: whatever was returned (Rack suggests [-1, {}, []]) means nothing.
-            return exchange.finish_hijacked(value);
+            return exchange.conclude(None);
         }
         let app = response::parse(ruby, value)?;
         let upgrade = upgrade.map(|protocol| UpgradeRequest { protocol, remote: remote.to_string() });
@@ -63,15 +64,17 @@ pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(),
             }
         }
     });
-    match result {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            if !response::disconnected(ruby, &error) {
-                fail(ruby, &line, answer.take(), &error);
-            }
-            Err(error).or_else(only_jumps)
-        }
+    let Err(error) = result else { return Ok(()) };
+    if !response::disconnected(ruby, &error) {
+        fail(ruby, &line, answer.take(), &error);
     }
+    // While the thread unwinds, nothing of Ruby may be called.
+    let Some(value) = error.value() else { return Err(error) };
+    let concluded = exchange.conclude(Some(exception_of(&error, value)));
+    concluded.or_else(|error| {
+        fail(ruby, &line, None, &error);
+        only_jumps(error)
+    })
 }
 
 /// A thread that is killed must die; an exception has been answered and logged.

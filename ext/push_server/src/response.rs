@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use magnus::block::Proc;
 use magnus::r_hash::ForEach;
 use magnus::value::{Lazy, ReprValue};
 use magnus::{Error, ExceptionClass, Integer, Module, RArray, RHash, RString, Ruby, Symbol, TryConvert, Value};
@@ -195,11 +196,11 @@ enum Sending {
     Ended,
 }
 
-/// Sends a body by calling its `each`. If that fails before anything was sent, the responder
+/// Sends a body by calling its `each`, by way of `each`, with a block. If that fails before anything was sent, the responder
 /// comes back with the error; later, the connection is cut.
 pub fn send_each(
     ruby: &Ruby,
-    body: Value,
+    each: impl FnOnce(Proc) -> Result<(), Error>,
     responder: Responder,
     response: Response,
 ) -> Result<(), (Error, Option<Responder>)> {
@@ -211,14 +212,14 @@ pub fn send_each(
         let part = bytes_of(ruby, part, "a part of the body")?;
         send_part(ruby, &shared, part)
     });
-    let result: Result<Value, Error> = body.funcall_with_block("each", (), block);
+    let result = each(block);
     let ended = std::mem::replace(&mut *lock(&state), Sending::Ended);
     match (result, ended) {
-        (Ok(_), Sending::Waiting(responder, response)) => {
+        (Ok(()), Sending::Waiting(responder, response)) => {
             responder.respond(response.with_chunks(VecDeque::new()));
         }
-        (Ok(_), Sending::Open(writer)) => writer.finish(),
-        (Ok(_), Sending::Ended) => {}
+        (Ok(()), Sending::Open(writer)) => writer.finish(),
+        (Ok(()), Sending::Ended) => {}
         (Err(error), Sending::Waiting(responder, _)) => return Err((error, Some(responder))),
         (Err(error), Sending::Open(_) | Sending::Ended) => return Err((error, None)),
     }
