@@ -7,7 +7,8 @@ require "spec_helper"
 #
 # What a WebSocket client may do wrong is in spec/contract/websocket_spec.rb.
 RSpec.describe "Bad input" do
-  serve <<~'CONFIG', "--threads", "1", "--head-timeout", "1.5", "--body-timeout", "1.5", "--max-body-size", "2MiB"
+  serve <<~'CONFIG', "--threads", "1", "--max-body-size", "2MiB",
+        *%w[--head-timeout 1.5 --body-timeout 1.5 --keep-alive-timeout 2]
     require "spec_app"
 
     # One worker: a request that came before a good one has been noted before that is answered.
@@ -111,6 +112,10 @@ RSpec.describe "Bad input" do
     refused "3986 2", "DEL in the target", "GET /a\x7fb HTTP/1.1\r\nhost: x\r\n\r\n", 400
     refused "3986 2", "8-bit bytes in the target that are no UTF-8", "GET /a\xffb HTTP/1.1\r\nhost: x\r\n\r\n", 400
     refused "9112 3.2", "a target without a slash", "GET row HTTP/1.1\r\nhost: x\r\n\r\n", 400
+    refused "9110 4.2.4", "absolute-form with a user", "GET http://user@a/row HTTP/1.1\r\nhost: a\r\n\r\n", 400
+    refused "9112 3.2.2", "absolute-form whose port is none", "GET http://a:b/row HTTP/1.1\r\nhost: a\r\n\r\n", 400
+    refused "9112 3.2.2", "absolute-form without a host", "GET http:///row HTTP/1.1\r\nhost: a\r\n\r\n", 400
+    refused "9112 3.2", "absolute-form without Host", "GET http://a/row HTTP/1.1\r\n\r\n", 400
     refused "9112 3.2.4", "* for another method than OPTIONS", "GET * HTTP/1.1\r\nhost: x\r\n\r\n", 400
     refused "9110 9.3.6", "CONNECT", "CONNECT example.com:443 HTTP/1.1\r\nhost: example.com:443\r\n\r\n", 501
     refused "9110 9.3.6", "CONNECT to a path", "CONNECT /row HTTP/1.1\r\nhost: x\r\n\r\n", 400, 501
@@ -148,7 +153,7 @@ RSpec.describe "Bad input" do
     refused "9112 3.2", "two Hosts", head["host: y"], 400
     refused "9112 3.2", "the same Host twice", head["host: x"], 400
     refused "9112 3.2", "an empty Host", "GET /row HTTP/1.1\r\nhost:\r\n\r\n", 400
-    ["a b", "a/b", "a,b", "user@a", "a:b", "a:99999", "[::1", "::1", "http://a", "a\xc3\xa4"].each do |host|
+    ["a b", "a/b", "user@a", "a:b", "[::1", "::1", "http://a", "a\xc3\xa4"].each do |host|
       refused "9110 7.2", "an invalid Host, #{host.inspect}", "GET /row HTTP/1.1\r\nhost: #{host}\r\n\r\n", 400
     end
 
