@@ -30,6 +30,12 @@ module PushServer
   # @return [Boolean] true after a graceful stop, false after one at once
   # @raise [OptionError, BindError]
   def self.run(app, **options) = Launcher.new(app, options).run == :graceful
+
+  # What the server in this process has counted since it was started: connections, requests, each limit hit, and so on.
+  # Always on, and cheap to ask. Any thread.
+  #
+  # @return [Hash{Symbol => Integer}] empty without a server
+  def self.stats = Launcher.latest&.stats || {}
 end
 
 # A config.ru that requires this library means to be served by it, and plain `rackup` only asks these variables. It does

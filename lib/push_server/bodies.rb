@@ -6,17 +6,17 @@ module PushServer
   # @api private
   module Bodies
     class << self
-      # Calls `body.each(&block)`, or `body.call(argument)`. What it raises is the caller's business; but if it does not
-      # even raise, the response is ended here.
-      def run(body, method, argument, block, *response)
+      # Calls `target.each(&block)`, or `target.call(argument)`: a body, or what takes its place. What that raises is the
+      # caller's business; but if it does not even raise, the response is ended here.
+      def run(target, method, argument, block, *response)
         unwinding = true
-        block ? body.public_send(method, &block) : body.public_send(method, argument)
+        block ? target.public_send(method, &block) : target.public_send(method, argument)
         unwinding = false
       rescue Exception # rubocop:disable Lint/RescueException -- told apart from unwinding, and raised again
         unwinding = false
         raise
       ensure
-        finish(body, *response, nil) if unwinding
+        finish(*response, nil) if unwinding
       end
 
       # Closes the body and calls what waits for the end of the response, the last first (Rack 3 SPEC).

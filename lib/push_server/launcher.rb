@@ -25,6 +25,11 @@ module PushServer
     WORKERS_CHANGED = "w"
     private_constant :GRACE, :STOP, :STOP_NOW, :SIGNAL, :DRAINED, :WORKERS_CHANGED
 
+    class << self
+      # @return [Launcher, nil] the one started last in this process
+      attr_accessor :latest
+    end
+
     # @return [Options]
     attr_reader :options
     # @return [Array<String>] where the server is found, real ports; empty before {#start}
@@ -59,6 +64,7 @@ module PushServer
       @workers = WorkerPool.new(@reactor, @options[:threads]) { @notes.notify(WORKERS_CHANGED) }
       @control = Thread.new { control }
       @control.name = "push_server control"
+      Launcher.latest = self
       announce
       self
     rescue ThreadError => e
@@ -104,6 +110,10 @@ module PushServer
 
     # Whether it has been started and has not stopped.
     def running? = here? && !@control.nil? && @control.alive?
+
+    # What this server has counted since it was started: connections, requests, each limit hit, and so on. Any thread.
+    # @return [Hash{Symbol => Integer}] empty before {#start}
+    def stats = @reactor&.stats || {}
 
     # Whether a signal was among the reasons to stop.
     def signalled? = @signalled == true

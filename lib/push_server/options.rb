@@ -94,7 +94,7 @@ module PushServer
     # What `Reactor.new` is given.
     # @return [Hash{Symbol => Object}]
     def settings
-      @values.slice(*LIMITS.map(&:name), :sse_event, :allowed_origins, :slow_client, :public_dir, :environment, :threads)
+      @values.slice(*LIMITS.map(&:name), :sse_event, :allowed_origins, :slow_client, :public_dir, :threads)
     end
 
     private

@@ -7,8 +7,7 @@ require "spec_helper"
 #
 # What a WebSocket client may do wrong is in spec/contract/websocket_spec.rb.
 RSpec.describe "Bad input" do
-  serve <<~'CONFIG', "--threads", "1", "--max-body-size", "2MiB",
-        *%w[--head-timeout 1.5 --body-timeout 1.5 --keep-alive-timeout 2]
+  serve <<~'CONFIG', *%w[--threads 1 --max-body-size 2MiB --head-timeout 1.5 --body-timeout 1.5 --keep-alive-timeout 2]
     require "spec_app"
 
     # One worker: a request that came before a good one has been noted before that is answered.

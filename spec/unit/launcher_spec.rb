@@ -41,7 +41,7 @@ RSpec.describe PushServer::Launcher do
     it "gives the reactor app, settings, listeners with their env, and workers" do
       launcher(max_queue: 7, environment: "staging").start
       expect(reactor.app).to equal(app)
-      expect(reactor.settings).to include(max_queue: 7, environment: "staging", threads: 2)
+      expect(reactor.settings).to include(max_queue: 7, threads: 2)
       socket, template = reactor.listeners.first
       port = socket.local_address.ip_port
       expect(template).to be_frozen

@@ -21,7 +21,7 @@ RSpec.describe PushServer::Options do
   it "gives the reactor every limit, and what else it asks for" do
     names = PushServer::Reactor::LIMITS.map { |row| row[:name] }
     expect(options.settings.keys)
-      .to match_array(names + %i[sse_event allowed_origins slow_client public_dir environment threads])
+      .to match_array(names + %i[sse_event allowed_origins slow_client public_dir threads])
   end
 
   it "converts strings" do

@@ -106,10 +106,10 @@ impl<'a> Exchange<'a> {
         bodies(ruby)?.funcall::<_, _, Value>("finish", (body, self.line, self.env, status, headers, error)).map(|_| ())
     }
 
-    /// Runs a body's own code: `each` with `block`, or `call` with `argument`.
-    fn run(&self, body: Value, method: &str, argument: Value, block: Option<Proc>) -> Result<(), Error> {
-        let Returned { status, headers, .. } = self.returned.get();
-        let arguments = (body, self.ruby.to_symbol(method), argument, block, self.line, self.env, status, headers);
+    /// Runs a body's own code, or what takes its place: `each` with `block`, or `call` with `argument`.
+    fn run(&self, target: Value, method: &str, argument: Value, block: Option<Proc>) -> Result<(), Error> {
+        let (ruby, Returned { status, headers, body }) = (self.ruby, self.returned.get());
+        let arguments = (target, ruby.to_symbol(method), argument, block, body, self.line, self.env, status, headers);
         let result: Result<Value, Error> = bodies(self.ruby)?.funcall("run", arguments);
         // Unwinding: `run` has ended the response, and nothing of Ruby may be called here.
         if result.as_ref().is_err_and(|error| error.value().is_none()) {
