@@ -12,6 +12,7 @@
 //! | [`push`] | clients, their mailboxes and outgoing queues, WebSocket and SSE on the wire |
 //! | [`limits`] | every bound and timeout, in one table |
 
+pub mod descriptors;
 pub mod fork;
 pub mod http;
 pub mod limits;

@@ -176,7 +176,7 @@ limits! {
     keep_alive_timeout: Duration = Duration::from_secs(65), Seconds, 0.01;
     /// Time a socket may take nothing of a response; beyond it the connection is reset
     write_timeout: Duration = Duration::from_secs(30), Seconds, 0.01;
-    /// Open connections, streams included; beyond it new ones wait in the listen backlog
+    /// Open connections, streams included, at most what the limit of open files (raised as far as it may be) leaves; beyond it new ones wait
     max_connections: usize = 65_536, Count, 1.0;
     /// Requests waiting for a worker; beyond it 503 with Retry-After, for SSE 200 with retry: and the end
     max_queue: usize = 1024, Count, 1.0;

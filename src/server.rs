@@ -11,6 +11,7 @@ use crossbeam_channel::Receiver;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
+use crate::descriptors;
 use crate::http::origin::{Allowed, BadOrigin};
 use crate::http::{self, files::PublicDir};
 use crate::limits::Limits;
@@ -107,7 +108,12 @@ impl Server {
     /// Starts to accept and serve.
     pub fn start(&self) -> io::Result<()> {
         let listeners = std::mem::take(&mut *self.listeners.lock().unwrap_or_else(PoisonError::into_inner));
-        let places = Arc::new(Semaphore::new(self.http.push.limits.max_connections));
+        let wanted = self.http.push.limits.max_connections;
+        let connections = descriptors::raise_limit(wanted);
+        if connections < wanted {
+            log::debug!("{connections} connections fit into the limit of open files (max_connections is {wanted})");
+        }
+        let places = Arc::new(Semaphore::new(connections));
         let (http, phase, timers) = (Arc::clone(&self.http), Arc::clone(&self.phase), Arc::clone(&self.timers));
         self.reactor.start(move || {
             tokio::spawn(timers.run());

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io::{self, Seek, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
@@ -153,7 +153,11 @@ fn overloaded(upgrade: Option<Protocol>, limits: &Limits) -> Response {
 }
 
 fn too_large(limits: &Limits) -> Box<Response> {
-    log::debug!("413: a request body exceeds {} bytes (max_body_size)", limits.max_body_size);
+    // Once for the operator, who may want another limit; then for those who look closely.
+    static TOLD: Once = Once::new();
+    let message = format!("413: a request body exceeds {} bytes (max_body_size)", limits.max_body_size);
+    log::debug!("{message}");
+    TOLD.call_once(|| log::info!("{message}; said once"));
     Box::new(Response::plain(StatusCode::PAYLOAD_TOO_LARGE).and_close())
 }
 
