@@ -66,4 +66,42 @@ RSpec.describe "The examples" do
       expect(client.read_message).to eq("\xff\x00".b)
     end
   end
+
+  context "chat/config.ru, behind Rack::Lint and from another folder" do
+    serve "use Rack::Lint\nrun Array(Rack::Builder.parse_file(#{File.join(AppProcess::ROOT, "examples/chat/config.ru").dump})).first"
+
+    def join(name)
+      client = websocket
+      client.text(name)
+      expect(news(client)).to include(event: "joined", name: name.strip)
+      client
+    end
+
+    def news(client) = JSON.parse(client.read_message, symbolize_names: true)
+
+    it "serves its page" do
+      expect_page("/", "<!DOCTYPE html>", "WebSocket(")
+      expect(get("/nothing").status).to eq(404)
+    end
+
+    it "tells everybody who comes, what is said, and who goes" do
+      ann = join(" Ann ")
+      ann.binary("\xff")
+      ann.text(" ")
+      bob = join("Bob")
+      expect(news(ann)).to eq(event: "joined", name: "Bob", people: %w[Ann Bob])
+      bob.text("grüße")
+      expect([ann, bob].map { |client| news(client) })
+        .to all(eq(event: "said", name: "Bob", people: %w[Ann Bob], text: "grüße"))
+      ann.finish
+      expect(news(bob)).to eq(event: "left", name: "Ann", people: %w[Bob])
+    end
+
+    it "lets nobody in without a name" do
+      guest = join("Guest")
+      websocket.finish
+      guest.text("alone?")
+      expect(news(guest)).to include(event: "said", people: %w[Guest])
+    end
+  end
 end

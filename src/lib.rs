@@ -1,8 +1,8 @@
 //! The Ruby-free core of push_server: reactor, HTTP, WebSocket, Server-Sent Events.
 //!
 //! Imports run one way: [`server`] → [`reactor`] → [`http`] → [`push`]; nothing lower names
-//! anything higher. [`limits`], [`timers`], [`shutdown`], [`tally`] and [`fork`] are the ground
-//! everything stands on.
+//! anything higher. [`access_log`], [`limits`], [`timers`], [`shutdown`], [`tally`] and [`fork`] are
+//! the ground everything stands on.
 //!
 //! | module | what lives there |
 //! |---|---|
@@ -11,7 +11,9 @@
 //! | [`http`] | HTTP/1.1 through hyper: guard, detection of upgrades, static files, responses |
 //! | [`push`] | clients, their mailboxes and outgoing queues, WebSocket and SSE on the wire |
 //! | [`limits`] | every bound and timeout, in one table |
+//! | [`access_log`] | a line for each response, written by a thread of its own |
 
+pub mod access_log;
 pub mod descriptors;
 pub mod fork;
 pub mod http;

@@ -11,6 +11,7 @@ use crossbeam_channel::Receiver;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
+use crate::access_log::{self, AccessLog};
 use crate::descriptors;
 use crate::http::origin::{Allowed, BadOrigin};
 use crate::http::{self, files::PublicDir};
@@ -37,6 +38,8 @@ pub struct Settings {
     pub allowed_origins: Vec<String>,
     /// A directory whose files are served before the app is asked.
     pub public_dir: Option<PathBuf>,
+    /// How requests are logged, if they are.
+    pub access_log: Option<access_log::Settings>,
 }
 
 /// A setting that cannot work.
@@ -45,6 +48,14 @@ pub enum SettingsError {
     /// See [`BadOrigin`].
     #[error(transparent)]
     Origin(#[from] BadOrigin),
+    /// The access log cannot be written.
+    #[error("cannot open the access log {place}: {error}")]
+    AccessLog {
+        /// The file.
+        place: String,
+        /// Why not.
+        error: io::Error,
+    },
     /// The public directory cannot be used.
     #[error("public directory {path}: {error}")]
     PublicDir {
@@ -76,14 +87,16 @@ impl Server {
         let tally = Arc::new(Tally::default());
         let timers = Arc::new(Timers::default());
         let jobs = Arc::new(Jobs::new(settings.limits.max_queue, Arc::clone(&tally)));
-        let push = Arc::new(push::Context::new(
+        let mut push = push::Context::new(
             settings.limits,
             settings.slow_policy,
             Arc::clone(&jobs) as Arc<dyn push::Callbacks>,
             Arc::clone(&timers),
             Arc::clone(&phase),
             Arc::clone(&tally),
-        ));
+        );
+        push.access_log = settings.access_log.map(|it| open_access_log(it, &push.stats)).transpose()?;
+        let push = Arc::new(push);
         let dispatch = Arc::clone(&jobs) as Arc<dyn http::Dispatch>;
         Ok(Server {
             reactor: Reactor::new(jobs, Arc::clone(&phase)),
@@ -162,9 +175,19 @@ impl Server {
         &self.http.push.stats
     }
 
-    /// Stops at once; see [`Reactor::stop`].
+    /// Stops at once, see [`Reactor::stop`], and writes what waits for the access log.
     pub fn stop(&self) {
         self.reactor.stop();
+        if let Some(log) = &self.http.push.access_log {
+            log.close();
+        }
+    }
+
+    /// Opens the file of the access log anew. Returns at once.
+    pub fn reopen_logs(&self) {
+        if let Some(log) = &self.http.push.access_log {
+            log.reopen();
+        }
     }
 
     /// Whether the process that the server runs in is another one than this: then nothing native
@@ -172,4 +195,9 @@ impl Server {
     pub fn forked(&self) -> bool {
         self.http.push.birth.forked()
     }
+}
+
+fn open_access_log(settings: access_log::Settings, stats: &Arc<Stats>) -> Result<AccessLog, SettingsError> {
+    let place = settings.file.as_ref().map_or_else(|| "on stdout".to_owned(), |path| path.display().to_string());
+    AccessLog::open(settings, Arc::clone(stats)).map_err(|error| SettingsError::AccessLog { place, error })
 }

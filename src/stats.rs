@@ -12,6 +12,11 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// That many more.
+    pub fn add_many(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
     /// The number now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -70,4 +75,6 @@ stats! {
     pong_timeouts;
     /// Slow clients closed: 1013.
     slow_clients;
+    /// Lines of the access log that could not be written, or not fast enough.
+    log_lines_lost;
 }

@@ -7,7 +7,7 @@ module PushServer
   # How a Ruby program with an embedded server ends. Until the server has stopped, INT and TERM are answered here, unless
   # the program takes them itself: the server is drained first, and then the main thread is made to exit, which a program
   # that loops for ever and rescues every Exception may not notice the first time. The second signal ends it at once.
-  # A program that ends by itself drains the server too.
+  # HUP opens the log file anew, if there is one. A program that ends by itself drains the server too.
   class Departure
     # Between two attempts to make the main thread exit.
     INTERVAL = 0.5
@@ -25,6 +25,8 @@ module PushServer
         @launcher.signal
         @notes.notify("!")
       end
+      # Without a log file, what HUP means is the program's own business.
+      @reopening = Signals.new(Signals::REOPEN, only_defaults: true) { @launcher.reopen_logs } if launcher.options.log_file?
     end
 
     # To be called when the launcher has started.
@@ -37,6 +39,7 @@ module PushServer
     # Gives the signals back.
     def cancel
       @signals.restore
+      @reopening&.restore
       @notes.close
     end
 

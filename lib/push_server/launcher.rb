@@ -21,9 +21,10 @@ module PushServer
     STOP = "s"
     STOP_NOW = "n"
     SIGNAL = "!"
+    REOPEN_LOGS = "h"
     DRAINED = "d"
     WORKERS_CHANGED = "w"
-    private_constant :GRACE, :STOP, :STOP_NOW, :SIGNAL, :DRAINED, :WORKERS_CHANGED
+    private_constant :GRACE, :STOP, :STOP_NOW, :SIGNAL, :REOPEN_LOGS, :DRAINED, :WORKERS_CHANGED
 
     class << self
       # @return [Launcher, nil] the one started last in this process
@@ -75,18 +76,19 @@ module PushServer
       @reactor&.stop unless @control
     end
 
-    # Starts, serves until {#stop}, or until INT or TERM: the first stops gracefully, the second at once. The signals
-    # are ours only when this is the main thread, since a server on another thread does not own the process.
+    # Starts, serves until {#stop}, or until INT or TERM: the first stops gracefully, the second at once. HUP opens the
+    # log file anew, if there is one. The signals are ours only when this is the main thread, since a server on another
+    # thread does not own the process.
     # @return [:graceful, :forced] as {#ending}
     # @raise [BindError, OptionError]
     def run
-      signals = Signals.new { signal } if Thread.current == Thread.main
+      signals = take_signals if Thread.current == Thread.main
       start
       wait
       ending
     ensure
       finish_early
-      signals&.restore
+      signals&.each(&:restore)
     end
 
     # Asks for a graceful stop and returns at once: no more is accepted, handlers hear on_shutdown, streams are closed
@@ -98,6 +100,10 @@ module PushServer
 
     # INT or TERM has come: {#stop}, and the second time {#stop_now}. Any thread, signal handlers too.
     def signal = @notes.notify(SIGNAL)
+
+    # Opens the file of the access log anew, once somebody has moved it away; returns at once. Any thread, signal handlers
+    # too.
+    def reopen_logs = @notes.notify(REOPEN_LOGS)
 
     # Waits for the server to have stopped. Any thread but a worker, which would wait for itself.
     # @param timeout [Numeric, nil] seconds
@@ -132,6 +138,8 @@ module PushServer
     end
 
     private
+
+    def take_signals = [Signals.new { signal }, Signals.new(Signals::REOPEN) { reopen_logs }]
 
     # A forked child must leave alone what it shares with its parent.
     def here? = Process.pid == @pid
@@ -171,6 +179,7 @@ module PushServer
       when STOP_NOW then conclude(:forced)
       when DRAINED then conclude(:graceful)
       when WORKERS_CHANGED then @workers.mend
+      when REOPEN_LOGS then @reactor.reopen_logs
       end
       @signalled = true if note == SIGNAL
     end

@@ -13,6 +13,7 @@ module PushServer
       choice: ["NAME", nil],
       count: ["N", "a whole number"],
       directory: ["DIR", "a folder"],
+      file: ["PATH", "the path of a file"],
       list: ["VALUE", "a list"],
       milliseconds: ["MS", "a number of milliseconds"],
       port: ["PORT", "a number from 0 to 65535"],
@@ -106,6 +107,12 @@ module PushServer
     def directory(value)
       path = File.expand_path(value.to_s)
       path if !value.to_s.empty? && File.directory?(path)
+    end
+
+    # "-" is no file, but stdout.
+    def file(value)
+      path = value.to_s
+      (path == "-" ? path.dup : File.expand_path(path)).freeze unless path.empty?
     end
 
     def list(value)

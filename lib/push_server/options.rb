@@ -32,6 +32,10 @@ module PushServer
                  group: "Running", default: 25),
       Option.new(:log_level, :choice, "The least that is logged: debug, info, warn or error",
                  group: "Running", default: :info, metavar: "LEVEL", choices: %i[debug info warn error]),
+      Option.new(:access_log, :choice, "Log every response: common or combined, as Apache does, or json; or off",
+                 group: "Running", default: :off, metavar: "FORMAT", choices: %i[off common combined json]),
+      Option.new(:access_log_file, :file, "The file the access log is appended to, opened anew on HUP; - is stdout",
+                 group: "Running", default: "-"),
       Option.new(:sse_event, :text, "The event name of a plain client.write over SSE. '' sends nameless events, which " \
                                     "EventSource#onmessage hears",
                  group: "Push", default: "msg", off: true),
@@ -91,10 +95,14 @@ module PushServer
       ["tcp://#{host.count(":") > 1 && !host.start_with?("[") ? "[#{host}]" : host}"]
     end
 
+    # Whether there is a log file, which can be moved away and be opened anew.
+    def log_file? = self[:access_log] != :off && self[:access_log_file] != "-"
+
     # What `Reactor.new` is given.
     # @return [Hash{Symbol => Object}]
     def settings
-      @values.slice(*LIMITS.map(&:name), :sse_event, :allowed_origins, :slow_client, :public_dir, :threads)
+      @values.slice(*LIMITS.map(&:name), :sse_event, :allowed_origins, :slow_client, :public_dir, :threads, :access_log,
+                    :access_log_file)
     end
 
     private

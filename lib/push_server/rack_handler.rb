@@ -39,7 +39,8 @@ module PushServer
     # Turns what rackup passes into the server's options.
     # @return [Hash{Symbol => Object}]
     def self.options(given)
-      given.except(*FOREIGN).each_with_object({}) do |(key, value), options|
+      own = given.reject { |key, value| FOREIGN.include?(key) && !chosen_access_log?(key, value) }
+      own.each_with_object({}) do |(key, value), options|
         name = key.to_s.gsub(/(?<=[a-z\d])[A-Z]/, '_\0').downcase.to_sym
         if Options::TABLE.key?(name)
           options[name] = value
@@ -48,6 +49,10 @@ module PushServer
         end
       end
     end
+
+    # rackup's own AccessLog, for WEBrick, is an Array; of `-O AccessLog=json` comes a String.
+    def self.chosen_access_log?(key, value) = key == :AccessLog && !value.is_a?(Array)
+    private_class_method :chosen_access_log?
 
     # :max_message_size is MaxMessageSize.
     def self.camel_case(name) = name.to_s.split("_").map(&:capitalize).join

@@ -70,7 +70,7 @@ module PushServer
       #
       # INT and TERM, where the program has not taken them itself, stop the server gracefully and then end the program
       # with status 0; the second signal ends it at once. When the program ends otherwise, the server is stopped
-      # gracefully first.
+      # gracefully first. HUP, if there is a log file, opens that anew.
       #
       # @raise [BindError] if it cannot listen
       # @raise [Error] before {.init}, or for the second time

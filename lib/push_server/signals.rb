@@ -7,6 +7,7 @@ module PushServer
   # counts.
   class Signals
     STOP = %w[INT TERM].freeze
+    REOPEN = %w[HUP].freeze
 
     # @param names [Array<String>]
     # @param only_defaults [Boolean] leave alone a signal for which Ruby's own behaviour has been replaced

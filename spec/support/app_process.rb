@@ -159,7 +159,7 @@ class AppProcess
   end
 
   def collect(output)
-    output.each_line { |line| sort(line) }
+    output.each_line { |line| sort(line.scrub) }
   ensure
     @events.finish
     @remote.finish
@@ -173,11 +173,18 @@ class AppProcess
     case line
     when /EVENT (\{.*\})$/ then @events.add(JSON.parse($1, symbolize_names: true))
     when /REPLY (\{.*\})$/ then @remote.reply(JSON.parse($1, symbolize_names: true))
-    else
-      @mutex.synchronize do
-        @lines << line
-        @printed.broadcast
-      end
+    else keep(line)
+    end
+  rescue JSON::ParserError
+    # Two processes (a fork's child has the same output) wrote into one line. Whoever waits for it will say so; but the
+    # output must be read on, or the app blocks when it writes.
+    keep(line)
+  end
+
+  def keep(line)
+    @mutex.synchronize do
+      @lines << line
+      @printed.broadcast
     end
   end
 

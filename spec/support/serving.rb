@@ -14,8 +14,8 @@ module Serving
       before(:context) { @app = AppProcess.start(source, *options, **how) }
 
       after(:context) do
-        status = @app&.running? ? @app.stop : nil
-        raise "the server ended badly: #{status}\n#{@app.output}" if status && !status.success?
+        status = @app&.stop
+        raise "the server ended badly: #{status}\n#{@app.output}" unless status.nil? || status.success?
       end
 
       define_method(:app) { @app }

@@ -51,6 +51,8 @@ class FakeReactor
     false
   end
 
+  def reopen_logs = @told << :reopen_logs
+
   # Waits while `hold_drain` says so.
   def drain(seconds)
     @told << [:drain, seconds]

@@ -112,6 +112,15 @@ RSpec.describe PushServer::Launcher do
       expect(reactor.story.count { |told| told.is_a?(Array) }).to eq(1)
     end
 
+    it "is not what HUP asks for: that opens the logs anew" do
+      launcher.start
+      eventually { reactor.told.size == 3 }
+      reactor.story
+      @launcher.reopen_logs
+      eventually { reactor.story == [:reopen_logs] }
+      expect(@launcher).to be_running
+    end
+
     it "can be asked before it has started" do
       launcher
       @launcher.stop

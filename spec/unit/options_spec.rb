@@ -8,7 +8,7 @@ RSpec.describe PushServer::Options do
   it "has a default for everything" do
     expect(options.to_h).to include(port: 9292, threads: 5, environment: "development", drain_timeout: 25,
                                     log_level: :info, sse_event: "msg", slow_client: :close, allowed_origins: [],
-                                    bind: nil, public_dir: nil)
+                                    bind: nil, public_dir: nil, access_log: :off, access_log_file: "-")
   end
 
   it "takes limits and timeouts from Rust's table" do
@@ -21,7 +21,7 @@ RSpec.describe PushServer::Options do
   it "gives the reactor every limit, and what else it asks for" do
     names = PushServer::Reactor::LIMITS.map { |row| row[:name] }
     expect(options.settings.keys)
-      .to match_array(names + %i[sse_event allowed_origins slow_client public_dir threads])
+      .to match_array(names + %i[sse_event allowed_origins slow_client public_dir threads access_log access_log_file])
   end
 
   it "converts strings" do
@@ -49,6 +49,12 @@ RSpec.describe PushServer::Options do
 
   it "makes the public folder absolute" do
     expect(options(public_dir: ".")[:public_dir]).to eq(Dir.pwd)
+  end
+
+  it "makes the log file's path absolute, and knows that - is none" do
+    expect(options(access_log_file: "log/a.log")[:access_log_file]).to eq(File.join(Dir.pwd, "log/a.log"))
+    expect(options(access_log: "json", access_log_file: "a.log")).to be_log_file
+    expect([options(access_log: "json"), options(access_log_file: "a.log")].map(&:log_file?)).to eq([false, false])
   end
 
   describe "the environment" do
@@ -83,7 +89,7 @@ RSpec.describe PushServer::Options do
   describe "errors" do
     wrong = {
       port: ["abc", -1, 65_536, 1.5, true], threads: ["0", 0, "many"], drain_timeout: [-1, "soon", Float::INFINITY],
-      log_level: ["loud"], slow_client: ["maybe"], max_message_size: ["1x", -1, 0.5], public_dir: ["/no/such/folder"]
+      log_level: ["loud"], access_log: ["apache"], access_log_file: [""], slow_client: ["maybe"], max_message_size: ["1x", -1, 0.5], public_dir: ["/no/such/folder"]
     }
     wrong.each do |name, values|
       values.each do |value|

@@ -22,6 +22,10 @@ RSpec.describe PushServer::RackHandler do
     expect(PushServer).to have_received(:log).with(:warn, /rackup option Thread is ignored.*did you mean :threads/)
   end
 
+  it "takes AccessLog for its own option unless it is what rackup gives WEBrick" do
+    expect(options(AccessLog: "json", AccessLogFile: "a.log")).to eq(access_log: "json", access_log_file: "a.log")
+  end
+
   it "tells rackup its options" do
     expect(handler.valid_options).to include("Port=PORT", "Threads=N", "MaxMessageSize=BYTES", "SseEvent=NAME")
   end

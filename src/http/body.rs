@@ -62,8 +62,10 @@ impl Body {
 #[derive(Debug)]
 pub struct Sending {
     pub(super) body: Body,
+    /// How long the app said that it is; hyper asks for no more.
+    pub(super) length: Option<u64>,
     /// Dropped by hyper with the body: then all of it is taken, or nobody wants it.
-    pub(super) _in_progress: ResponseInProgress,
+    pub(super) in_progress: ResponseInProgress,
 }
 
 impl http_body::Body for Sending {
@@ -71,7 +73,15 @@ impl http_body::Body for Sending {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let ended = frame.is_none() || self.body.is_end_stream();
+        let bytes = match &frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+            _ => 0,
+        };
+        let length = self.length;
+        self.in_progress.took(bytes as u64, ended, length);
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

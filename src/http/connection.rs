@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
@@ -16,7 +17,8 @@ use super::Context;
 use super::hijack;
 use super::request::Takeover;
 use super::service::{Service, TakeoverSlot};
-use super::socket::{Socket, Waiting, Watch};
+use super::socket::{Ending, Socket, Waiting, Watch};
+use crate::access_log;
 use crate::limits::Limits;
 use crate::push::stream::Stream;
 use crate::shutdown::{Phase, Signal};
@@ -44,6 +46,7 @@ pub async fn serve(
     let limits = &context.push.limits;
     let takeover: TakeoverSlot = Arc::new(Mutex::new(None));
     let watch = Watch::new(limits);
+    let _ending = Ending(Arc::clone(&watch));
     let socket = Socket::new(stream, Arc::clone(&watch));
     let service = Service {
         context: Arc::clone(&context),
@@ -108,7 +111,15 @@ pub async fn serve(
 
     match outcome {
         Outcome::Closed(Ok(())) | Outcome::Idle => {}
-        Outcome::Closed(Err(error)) => log::debug!("connection from {remote}: {error}"),
+        Outcome::Closed(Err(error)) => {
+            log::debug!("connection from {remote}: {error}");
+            if let Some(log) = &context.push.access_log
+                && let Some(status) = answered_by_hyper(&error)
+            {
+                let outcome = access_log::Outcome { status: Some(status), ..access_log::Outcome::default() };
+                log.begin(remote, None).log(&outcome);
+            }
+        }
         Outcome::Stalled => {
             let socket = connection.into_parts().io.into_inner().into_stream();
             let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
@@ -121,14 +132,28 @@ pub async fn serve(
             match takeover {
                 Takeover::Stream(upgrade) => {
                     if let Some((client, head)) = upgrade.arrive() {
-                        tokio::spawn(Stream::new(client, socket, head, unread, guard));
+                        let entry = watch.take_entry();
+                        tokio::spawn(Stream::new(client, socket, head, unread, entry, guard));
                     }
                 }
                 Takeover::Hijack(hijack) => {
+                    if let Some(mut entry) = watch.take_entry() {
+                        let (status, upgrade) = (hijack.status, Some("hijack"));
+                        entry.log(&access_log::Outcome { status, upgrade, ..access_log::Outcome::default() });
+                    }
                     tokio::spawn(hijack::hand_over(socket, unread, hijack, guard));
                 }
             }
         }
+    }
+}
+
+/// What hyper says by itself to a head that it cannot parse.
+fn answered_by_hyper(error: &hyper::Error) -> Option<StatusCode> {
+    match error.is_parse() {
+        true if error.is_parse_too_large() => Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+        true => Some(StatusCode::BAD_REQUEST),
+        false => None,
     }
 }
 

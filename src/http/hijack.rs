@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
 use crossbeam_channel::Sender;
+use http::StatusCode;
 use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -21,6 +22,8 @@ pub enum Hijacked {
 /// A request of the app for its socket.
 #[derive(Debug)]
 pub(super) struct Hijack {
+    /// That of `head`; `None` if the app writes its own.
+    pub(super) status: Option<StatusCode>,
     /// Written before the app gets the socket: a response head, or nothing.
     pub(super) head: Bytes,
     /// Dropped if the connection breaks first.

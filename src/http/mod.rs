@@ -5,6 +5,7 @@
 //! | [`connection`] | one connection: hyper, until an upgrade takes the socket over |
 //! | [`socket`] | the socket as hyper sees it: through the framing, with deadlines |
 //! | [`service`] | what happens to a request, step by step |
+//! | [`entries`] | what the access log is told of a connection's responses |
 //! | [`framing`] | the raw bytes in front of hyper: what it would be lenient about |
 //! | [`guard`] | what hyper lets through and a server must not |
 //! | [`upgrade`] | which requests can become push connections, and the head that says yes |
@@ -17,6 +18,7 @@
 
 pub mod body;
 pub mod connection;
+mod entries;
 pub mod files;
 pub mod framing;
 pub mod guard;

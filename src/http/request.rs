@@ -118,12 +118,15 @@ impl Responder {
         &self.method
     }
 
-    /// Takes the connection's socket for the app, once earlier responses are written and `head`
-    /// after them. The receiver is disconnected if the connection breaks first.
-    pub fn hijack(self, head: Bytes) -> Receiver<Hijacked> {
+    /// Takes the connection's socket for the app, once earlier responses are written and the head
+    /// of `response`, if there is one, after them. The receiver is disconnected if the connection
+    /// breaks first.
+    pub fn hijack(self, response: Option<Response>) -> Receiver<Hijacked> {
         let (sender, receiver) = crossbeam_channel::bounded(1);
+        let status = response.as_ref().map(|response| response.status);
+        let head = response.map(Response::into_raw_head).unwrap_or_default();
         // An error drops the sender, which says it all.
-        let _ = self.reply.send(Reply::Takeover(Takeover::Hijack(Hijack { head, receiver: sender })));
+        let _ = self.reply.send(Reply::Takeover(Takeover::Hijack(Hijack { status, head, receiver: sender })));
         receiver
     }
 

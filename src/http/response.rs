@@ -175,7 +175,7 @@ impl Response {
 
     /// The head as bytes, for a response whose body the app writes to the socket itself. Unless it
     /// switches protocols, the connection ends with it.
-    pub fn into_raw_head(self) -> Bytes {
+    pub(super) fn into_raw_head(self) -> Bytes {
         raw_head(self.status, &self.headers, self.status != StatusCode::SWITCHING_PROTOCOLS)
     }
 
@@ -184,7 +184,7 @@ impl Response {
         mut self,
         method: &Method,
         version: Version,
-        in_progress: ResponseInProgress,
+        mut in_progress: ResponseInProgress,
     ) -> http::Response<Sending> {
         self.headers.remove(TRANSFER_ENCODING);
         // Without a length its end is the connection's; hyper would promise keep-alive all the same.
@@ -195,7 +195,11 @@ impl Response {
             self.headers.remove(CONTENT_LENGTH);
             self.body = Body::Empty;
         }
-        let mut response = http::Response::new(Sending { body: self.body, _in_progress: in_progress });
+        // hyper does not ask for what it will not send.
+        let nothing_to_send = *method == Method::HEAD || http_body::Body::is_end_stream(&self.body);
+        in_progress.took(0, nothing_to_send, None);
+        let length = self.length();
+        let mut response = http::Response::new(Sending { body: self.body, length, in_progress });
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response

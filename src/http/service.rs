@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, Once, PoisonError};
 use bytes::{Bytes, BytesMut};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
@@ -49,11 +49,15 @@ impl hyper::service::Service<http::Request<Incoming>> for Service {
             let (head, body) = request.into_parts();
             let (method, version) = (head.method.clone(), head.version);
             let watch = Arc::clone(&service.watch);
-            let response = match watch.called() {
+            let refused = watch.called();
+            if let Some(log) = &service.context.push.access_log {
+                watch.log(log.begin(service.remote, refused.is_none().then_some(&head)));
+            }
+            let response = match refused {
                 Some(status) => service.refuse(status),
                 None => service.answer(head, body).await,
             };
-            let in_progress = watch.answered(response.is_streaming());
+            let in_progress = watch.answered(response.status, response.is_streaming());
             Ok(response.into_hyper(&method, version, in_progress))
         })
     }
@@ -94,9 +98,9 @@ impl Service {
                 return *response;
             }
         };
-        if let Some(files) = &self.context.files
-            && matches!(head.method, Method::GET | Method::HEAD)
-            && let Some(response) = files.respond(head.uri.path()).await
+        if upgrade.is_none()
+            && let Some(files) = &self.context.files
+            && let Some(response) = files.respond(&head).await
         {
             return response;
         }

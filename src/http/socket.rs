@@ -11,7 +11,9 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::entries::Entries;
 use super::framing::{Place, Scanner};
+use crate::access_log::Entry;
 use crate::limits::Limits;
 
 /// What a connection's parts (the socket, the service, the deadlines) know of each other. They
@@ -52,6 +54,8 @@ struct State {
     /// hyper holds no bytes for the socket.
     flushed: bool,
     body_timed_out: bool,
+    /// For the access log.
+    entries: Entries,
 }
 
 /// Which deadline applies to a connection.
@@ -102,6 +106,7 @@ impl Watch {
                 blocked: None,
                 flushed: true,
                 body_timed_out: false,
+                entries: Entries::default(),
             }),
         })
     }
@@ -120,13 +125,24 @@ impl Watch {
 
     /// The service has an ordinary response to the request it was called with last; `streaming`
     /// if its body is still being made. The response ends when what is returned is dropped.
-    pub fn answered(self: &Arc<Self>, streaming: bool) -> ResponseInProgress {
+    pub fn answered(self: &Arc<Self>, status: StatusCode, streaming: bool) -> ResponseInProgress {
         let mut state = self.lock();
         state.answered += 1;
+        state.entries.answered(status);
         state.streaming = streaming;
         state.scanner.decline_upgrade();
         state.wake_reader();
-        ResponseInProgress(Arc::clone(self))
+        ResponseInProgress { watch: Arc::clone(self), taken: 0, whole: false }
+    }
+
+    /// The request handed over last is to be logged.
+    pub(super) fn log(&self, entry: Entry) {
+        self.lock().entries.begin(entry);
+    }
+
+    /// The log entry of the request by which the socket is taken over.
+    pub(super) fn take_entry(&self) -> Option<Entry> {
+        self.lock().entries.take()
     }
 
     /// Whether a request body was given up for want of progress.
@@ -203,15 +219,40 @@ impl Watch {
 
 /// A response of which not all has been handed to hyper.
 #[derive(Debug)]
-pub struct ResponseInProgress(Arc<Watch>);
+pub struct ResponseInProgress {
+    watch: Arc<Watch>,
+    /// Bytes of the body that hyper has taken.
+    taken: u64,
+    /// It has all it wants.
+    whole: bool,
+}
+
+impl ResponseInProgress {
+    /// hyper has taken `bytes` of the body; `ended` if that was its end, and never more than `length`.
+    pub(super) fn took(&mut self, bytes: u64, ended: bool, length: Option<u64>) {
+        self.taken = (self.taken + bytes).min(length.unwrap_or(u64::MAX));
+        self.whole |= ended || length.is_some_and(|length| self.taken >= length);
+    }
+}
 
 impl Drop for ResponseInProgress {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.watch.lock();
+        state.entries.ended(self.taken, self.whole);
         state.ended += 1;
         state.streaming = false;
         state.since = Instant::now();
         state.wake_reader();
+    }
+}
+
+/// Dropped when the connection has ended, after everything else of it: what was not sent by then
+/// never will be.
+pub(super) struct Ending(pub(super) Arc<Watch>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.lock().entries.close();
     }
 }
 
@@ -275,6 +316,9 @@ impl Socket {
     fn written(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         let mut state = self.watch.lock();
         state.flushed = false;
+        if let Poll::Ready(Ok(bytes)) = &result {
+            state.entries.written(*bytes);
+        }
         match &result {
             Poll::Pending => {
                 state.blocked.get_or_insert_with(Instant::now);
@@ -368,7 +412,10 @@ impl AsyncWrite for Socket {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_information(cx))?;
-        this.watch.lock().flushed = true;
+        let mut state = this.watch.lock();
+        state.flushed = true;
+        state.entries.flushed();
+        drop(state);
         Pin::new(&mut this.stream).poll_flush(cx)
     }
 

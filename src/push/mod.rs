@@ -27,6 +27,7 @@ pub use client::Client;
 pub use close::CloseStatus;
 pub use mailbox::{Event, Interest, Message, Turn};
 
+use crate::access_log::AccessLog;
 use crate::fork::Birth;
 use crate::limits::Limits;
 use crate::shutdown::Switch;
@@ -75,7 +76,9 @@ pub struct Context {
     /// What a drain waits for.
     pub tally: Arc<Tally>,
     /// Counters.
-    pub stats: Stats,
+    pub stats: Arc<Stats>,
+    /// Where requests are logged; `None` is nowhere.
+    pub access_log: Option<AccessLog>,
     /// The process the server runs in.
     pub birth: Birth,
     /// Clients from the start of their stream until their `on_close` has run.
@@ -100,7 +103,8 @@ impl Context {
             wakeups: wakeups::Wakeups::default(),
             phase,
             tally,
-            stats: Stats::default(),
+            stats: Arc::default(),
+            access_log: None,
             birth: Birth::now(),
             clients: Mutex::default(),
         }

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
+use http::StatusCode;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -24,6 +25,7 @@ use super::mailbox::Event;
 use super::outgoing::{Frame, Outgoing, Queue};
 use super::websocket::{self, Decoder, Incoming, Opcode};
 use super::{Client, Protocol, sse};
+use crate::access_log::{Entry, Outcome, Traffic};
 use crate::timers::Alarm;
 
 /// How long a closed WebSocket is read on, so that a reset does not eat the Close frame
@@ -65,6 +67,11 @@ pub struct Stream {
     /// What the kernel held for the peer then.
     in_flight: usize,
     alarm: Alarm,
+    /// For the access log, if there is one.
+    entry: Option<Entry>,
+    traffic: Traffic,
+    /// Bytes of the response's head that are not written yet.
+    unsent_head: usize,
     /// Whatever must live as long as the socket (a place among the server's connections).
     _guard: Box<dyn Send + Sync>,
 }
@@ -95,9 +102,12 @@ impl Stream {
         socket: TcpStream,
         head: Bytes,
         unread: Bytes,
+        entry: Option<Entry>,
         guard: Box<dyn Send + Sync>,
     ) -> Self {
         let mut queue = Queue::default();
+        let unsent_head = head.len();
+        let traffic = Traffic { bytes_in: unread.len() as u64, ..Traffic::default() };
         queue.push(Frame::own(head));
         let limits = &client.context().limits;
         let decoder = match client.protocol() {
@@ -123,6 +133,9 @@ impl Stream {
             pinged: None,
             in_flight: 0,
             alarm,
+            entry,
+            traffic,
+            unsent_head,
             _guard: guard,
         }
     }
@@ -236,6 +249,7 @@ impl Stream {
             }
             self.heard = now;
             self.pinged = None;
+            self.traffic.bytes_in += input.len() as u64;
             self.decode(&mut input, now);
             if !input.is_empty() {
                 self.unread = Bytes::copy_from_slice(input);
@@ -258,6 +272,7 @@ impl Stream {
                     return;
                 }
                 Ok(Some(Incoming::Message(message))) => {
+                    self.traffic.messages_in += 1;
                     // After close() the app wants to hear nothing more.
                     if matches!(self.state, State::Open) {
                         self.client.post(Event::Message(message));
@@ -320,11 +335,13 @@ impl Stream {
             };
             let sent = self.queue.advance(written);
             self.spoke = now;
+            self.count_sent(written, sent.writes);
             self.client.sent(&sent, now);
         }
         match &mut self.state {
             State::Handshake => {
                 self.state = State::Open;
+                self.log_upgrade();
                 self.client.start();
                 // Whatever came in behind the request, and whatever was asked meanwhile.
                 cx.waker().wake_by_ref();
@@ -338,6 +355,7 @@ impl Stream {
                 *fin_sent = true;
                 // Cut as slow, but the socket took the Close frame after all.
                 *until = (*until).max(now + LINGER);
+                self.log_end();
                 // The peer may be gone already; then reading ends the stream.
                 let _ = SockRef::from(&self.socket).shutdown(std::net::Shutdown::Write);
                 if !self.is_websocket() {
@@ -442,6 +460,45 @@ impl Stream {
             State::Open | State::Lingering { .. } => self.client.finish(Some(CloseStatus::abnormal())),
         }
     }
+
+    // ---- the access log ------------------------------------------------------------------
+
+    fn count_sent(&mut self, bytes: usize, writes: usize) {
+        let head = bytes.min(self.unsent_head);
+        self.unsent_head -= head;
+        self.traffic.bytes_out += (bytes - head) as u64;
+        self.traffic.messages_out += writes as u64;
+    }
+
+    /// The handshake is written.
+    fn log_upgrade(&mut self) {
+        let outcome = self.outcome();
+        if let Some(entry) = &mut self.entry {
+            entry.log(&outcome);
+        }
+    }
+
+    /// How far the stream has come, for the access log.
+    fn outcome(&self) -> Outcome {
+        let (status, upgrade) = match self.client.protocol() {
+            Protocol::WebSocket => (StatusCode::SWITCHING_PROTOCOLS, "websocket"),
+            Protocol::Sse => (StatusCode::OK, "sse"),
+        };
+        Outcome { status: Some(status), bytes: self.traffic.bytes_out, upgrade: Some(upgrade), ..Outcome::default() }
+    }
+
+    /// Nothing more is said, or the stream has ended without a farewell.
+    fn log_end(&mut self) {
+        let Some(mut entry) = self.entry.take() else { return };
+        let mut outcome = self.outcome();
+        if matches!(self.state, State::Handshake) {
+            outcome.cut = true;
+        } else {
+            let code = self.client.close_status().map(|status| status.code);
+            outcome.closed = Some(Traffic { code, ..self.traffic.clone() });
+        }
+        entry.log(&outcome);
+    }
 }
 
 /// Bytes that the kernel holds and the peer has not acknowledged (tcp(7), SIOCOUTQ).
@@ -464,5 +521,6 @@ impl Drop for Stream {
     /// However a stream ends, also with a panic or with the runtime, its client hears of it.
     fn drop(&mut self) {
         self.end();
+        self.log_end();
     }
 }

@@ -208,7 +208,7 @@ impl<'a> Exchange<'a> {
     fn take_over(&self, response: Response, callable: Value) -> Result<(), Error> {
         let Some(responder) = self.answer.take() else { return Ok(()) };
         let Some(_streaming) = self.streaming() else { return self.refuse(responder) };
-        let socket = take_socket(self.ruby, responder, response.into_raw_head())?;
+        let socket = take_socket(self.ruby, responder, Some(response))?;
         self.run(callable, "call", socket, None)
     }
 

@@ -10,9 +10,9 @@ use magnus::gc::Marker;
 use magnus::typed_data::Obj;
 use magnus::value::{Lazy, ReprValue};
 use magnus::{Class, DataTypeFunctions, Error, Module, RClass, RHash, RModule, Ruby, TypedData, Value, method};
-use push_core::http::Responder;
 use push_core::http::hijack::Hijacked;
 use push_core::http::response::early_hints;
+use push_core::http::{Responder, Response};
 
 use crate::cell::GvlCell;
 use crate::gvl::{check_interrupts, without_gvl};
@@ -109,7 +109,7 @@ impl Hijack {
             return Ok(io);
         }
         let responder = this.answer.take().ok_or_else(|| gone(ruby, "the request has been answered"))?;
-        let io = take_socket(ruby, responder, Bytes::new())?;
+        let io = take_socket(ruby, responder, None)?;
         this.io.set(ruby, Some(io));
         this.env.aset(ruby.str_new("rack.hijack_io"), io)?;
         Ok(io)
@@ -128,9 +128,9 @@ fn gone(ruby: &Ruby, message: &'static str) -> Error {
     Error::new(ruby.exception_io_error(), message)
 }
 
-/// Waits for the connection's socket, behind earlier responses and `head`.
-pub fn take_socket(ruby: &Ruby, responder: Responder, head: Bytes) -> Result<Value, Error> {
-    let receiver = responder.hijack(head);
+/// Waits for the connection's socket, behind earlier responses and the head of `response`.
+pub fn take_socket(ruby: &Ruby, responder: Responder, response: Option<Response>) -> Result<Value, Error> {
+    let receiver = responder.hijack(response);
     let (interrupt, interrupted) = bounded::<()>(1);
     loop {
         let hijacked = without_gvl(

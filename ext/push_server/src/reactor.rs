@@ -60,6 +60,7 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     class.define_method("work", method!(Reactor::work, 0))?;
     class.define_method("drain", method!(Reactor::drain, 1))?;
     class.define_method("await_shortage", method!(Reactor::await_shortage, 0))?;
+    class.define_method("reopen_logs", method!(Reactor::reopen_logs, 0))?;
     class.define_method("stats", method!(Reactor::stats, 0))?;
     class.define_method("stop", method!(Reactor::stop, 0))?;
     Ok(())
@@ -179,6 +180,13 @@ impl Reactor {
                 Some(Shortage::Stopped) => return Ok(false),
                 Some(Shortage::Interrupted) | None => check_interrupts(ruby)?,
             }
+        }
+    }
+
+    /// Opens the file of the access log anew. Returns at once.
+    fn reopen_logs(this: Obj<Self>) {
+        if !this.server.forked() {
+            this.server.reopen_logs();
         }
     }
 

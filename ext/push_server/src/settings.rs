@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use magnus::value::ReprValue;
 use magnus::{Error, RArray, RHash, Ruby, Symbol, TryConvert, Value};
+use push_core::access_log::{self, Format};
 use push_core::limits::Unit;
 use push_core::push::SlowPolicy;
 use push_core::{Limits, Settings};
@@ -53,11 +54,21 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
         None => Vec::new(),
     };
     let public_dir = fetch::<String>(ruby, hash, "public_dir")?.map(PathBuf::from);
+    let access_log = access_log(ruby, hash)?;
     let own = Own {
         threads: fetch::<usize>(ruby, hash, "threads")?.unwrap_or(1),
         sse_event: fetch::<String>(ruby, hash, "sse_event")?.filter(|name| !name.is_empty()),
     };
-    Ok((Settings { limits, slow_policy, allowed_origins, public_dir }, own))
+    Ok((Settings { limits, slow_policy, allowed_origins, public_dir, access_log }, own))
+}
+
+fn access_log(ruby: &Ruby, hash: RHash) -> Result<Option<access_log::Settings>, Error> {
+    let name = fetch::<Symbol>(ruby, hash, "access_log")?.map(|format| format.name().map(String::from)).transpose()?;
+    let Some(name) = name.filter(|name| name != "off") else { return Ok(None) };
+    let format = Format::named(&name)
+        .ok_or_else(|| bad(ruby, format_args!("access_log can be :off, :common, :combined or :json, not {name}")))?;
+    let file = fetch::<String>(ruby, hash, "access_log_file")?.filter(|path| path != "-").map(PathBuf::from);
+    Ok(Some(access_log::Settings { format, file }))
 }
 
 /// The table of limits, for Ruby: a frozen Array of frozen Hashes.

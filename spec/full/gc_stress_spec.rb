@@ -1,0 +1,163 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# A collection at every allocation, and then objects that move too: whatever the extension holds of Ruby's without
+# telling the collector, or keeps where it was, is soon gone or something else.
+RSpec.describe "The extension under GC.stress", :full do
+  serve <<~'CONFIG', "--threads", "2"
+    require "spec_app"
+    require "tempfile"
+
+    FILE = Tempfile.new.tap { |file| file.write("line\n" * 1000); file.flush }
+    FINISHED = Queue.new
+
+    class Parts
+      def each = 5.times { |number| yield "part #{number}\n" * (number + 1) }
+      def close = FINISHED << "closed"
+    end
+
+    class Sent
+      def to_path = FILE.path
+      def each = yield(File.read(FILE.path))
+    end
+
+    # Every method of a client, and what it kept in between.
+    class Everything
+      def on_open(client)
+        client[:opened] = "at #{client.env["QUERY_STRING"]}"
+        client.timeout = 30
+        client.write("text é #{client.protocol} #{client.last_event_id.inspect}")
+        client.write("\xff\x00".b) if client.protocol == :websocket
+        client.write("two\nlines", event: "tick", id: "7", retry: 500)
+      end
+
+      def on_message(client, data)
+        client.write([client[:opened], client.open?, client.pending.class, data, client.env["PATH_INFO"]].join(" "))
+        client.handler = Farewell.new if data == "swap"
+        client.close(4001, "bye é") if data == "close"
+      end
+
+      def on_close(client, code, reason)
+        SpecApp.report("close", client, code: code, reason: reason, kept: client[:opened])
+      end
+    end
+
+    class Farewell < Everything
+      def on_open(client) = client.write("swapped")
+    end
+
+    plain = { "content-type" => "text/plain" }
+    run(lambda do |env|
+      if env["rack.upgrade?"]
+        env["rack.upgrade"] = Everything.new
+        next [200, { "x-upgraded" => "yes", "set-cookie" => %w[a=1 b=2] }, []]
+      end
+
+      finished = ->(_env, status, _headers, error) { FINISHED << [status, error&.message].inspect }
+      (env["rack.response_finished"] ||= []) << finished
+      case env["PATH_INFO"]
+      when "/env" then [200, plain, [JSON.generate(env.select { |_, value| value.is_a?(String) })]]
+      when "/array" then [200, plain.merge("x-many" => %w[one two]), Array.new(20) { |number| "#{number}\n" }]
+      when "/each" then [200, plain, Parts.new]
+      when "/call" then [200, plain, ->(stream) { 5.times { |number| stream << "part #{number}\n" }; stream.close }]
+      when "/file" then [200, plain, Sent.new]
+      when "/hijack"
+        io = env["rack.hijack"].call
+        io.write("HTTP/1.1 200 OK\r\ncontent-length: 8\r\nconnection: close\r\n\r\nhijacked")
+        io.close
+        [-1, {}, []]
+      when "/partial"
+        hijack = ->(io) { io.write("partially hijacked"); io.close }
+        [200, plain.merge("rack.hijack" => hijack), []]
+      when "/upload"
+        input = env["rack.input"]
+        first, rest = input.gets, input.read
+        input.rewind
+        again = 0
+        input.each { |line| again += line.bytesize }
+        [200, plain, [first, (first.bytesize + rest.bytesize).to_s, " ", again.to_s]]
+      else raise "boom #{env["PATH_INFO"]}"
+      end
+    end)
+  CONFIG
+
+  compacting = { "" => "false", ", with objects that move" => "true" }
+  compacting.each do |title, moving|
+    context "at every allocation#{title}" do
+      around do |example|
+        app.ask("GC.auto_compact = #{moving}; GC.stress = true; nil", seconds: 60)
+        example.run
+      ensure
+        app.ask("GC.stress = false; GC.auto_compact = false; nil", seconds: 60) if app.running?
+      end
+
+      before { skip "This Ruby cannot compact" if moving == "true" && !GC.respond_to?(:compact) }
+
+      def finished = app.ask("FINISHED.pop", seconds: 60)
+
+      it "makes envs" do
+        client = http
+        3.times do |number|
+          env = JSON.parse(client.get("/env?#{number}", { "x-several" => %w[one two], "cookie" => %w[a=1 b=2] }).body)
+          expect(env).to include("REQUEST_METHOD" => "GET", "PATH_INFO" => "/env", "QUERY_STRING" => number.to_s,
+                                 "HTTP_X_SEVERAL" => "one, two", "HTTP_COOKIE" => "a=1; b=2",
+                                 "HTTP_HOST" => "localhost", "SERVER_PROTOCOL" => "HTTP/1.1")
+        end
+      end
+
+      it "sends responses: arrays, each, call, files, errors" do
+        app.ask("FINISHED.clear; nil", seconds: 60)
+        client = http
+        array = client.get("/array")
+        expect(array.body).to eq((0..19).map { |number| "#{number}\n" }.join)
+        expect(array.all("x-many")).to eq(%w[one two])
+        expect(finished).to eq("[200, nil]")
+        expect(client.get("/each").body).to eq((0..4).map { |number| "part #{number}\n" * (number + 1) }.join)
+        expect([finished, finished]).to contain_exactly("closed", "[200, nil]")
+        expect(client.get("/call").body).to eq((0..4).map { |number| "part #{number}\n" }.join)
+        expect(client.get("/file").body).to eq("line\n" * 1000)
+        expect(client.get("/boom").status).to eq(500)
+      end
+
+      it "takes uploads, in memory and in a file" do
+        client = http
+        [50, 20_000].each do |length|
+          line = "#{"x" * length}\n"
+          response = client.request("POST", "/upload", body: line * 10)
+          expect(response.body).to eq("#{line}#{10 * line.bytesize} #{10 * line.bytesize}")
+        end
+      end
+
+      it "gives connections away" do
+        expect(get("/hijack").body).to eq("hijacked")
+        expect(get("/partial").body).to end_with("partially hijacked")
+      end
+
+      it "serves WebSockets" do
+        client = websocket
+        expect(client.response["x-upgraded"]).to eq("yes")
+        expect(client.response.all("set-cookie")).to eq(%w[a=1 b=2])
+        expect(Array.new(3) { client.read_message }).to eq(["text é websocket nil", "\xff\x00".b, "two\nlines"])
+        client.text("grüße")
+        expect(client.read_message).to eq("at #{client.id} true Integer grüße /")
+        client.text("swap")
+        expect(client.read_message).to end_with(" swap /")
+        expect(client.read_message).to eq("swapped")
+        expect(event(:close, client, code: nil)).to include(kept: "at #{client.id}")
+        client.text("close")
+        expect(client.read_close).to eq([4001, "bye é"])
+        client.send_close(4001)
+        expect(event(:close, client, code: 4001)).to include(reason: "bye é", kept: "at #{client.id}")
+      end
+
+      it "serves event streams" do
+        client = sse(headers: { "last-event-id" => "6" })
+        expect(client.read_event.data).to eq('text é sse "6"')
+        expect(client.read_event).to have_attributes(event: "tick", id: "7", data: "two\nlines", retry: 500)
+        client.close
+        expect(event(:close, client)).to include(kept: "at #{client.id}")
+      end
+    end
+  end
+end

@@ -1,0 +1,146 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+require "socket"
+
+# Behind nginx, configured as docs/proxies.md says.
+RSpec.describe "Behind nginx", :full do
+  # nginx as a child with a folder and a port of its own.
+  class Nginx
+    attr_reader :port
+
+    # Its version, if there is one.
+    def self.version
+      IO.popen(%w[nginx -v], err: %i[child out], &:read)
+    rescue Errno::ENOENT
+      nil
+    end
+
+    # The configuration of docs/proxies.md, for this app.
+    def initialize(app_port)
+      @port = Addrinfo.tcp("127.0.0.1", 0).bind { |socket| socket.local_address.ip_port }
+      @dir = Dir.mktmpdir("push_server-nginx")
+      File.write(File.join(@dir, "nginx.conf"), <<~CONFIG)
+        daemon off;
+        worker_processes 1;
+        pid #{@dir}/pid;
+        error_log stderr;
+        #{"user root;" if Process.uid.zero?}
+        events { }
+        http {
+          access_log off;
+          #{%w[client_body proxy fastcgi uwsgi scgi].map { |name| "#{name}_temp_path #{@dir}/#{name};" }.join}
+          #{documented(app_port)}
+        }
+      CONFIG
+      @pid = spawn("nginx", "-p", @dir, "-c", "nginx.conf", "-e", "stderr", pgroup: true)
+    end
+
+    # TERM ends its master, which ends its worker; a master that was killed would leave it.
+    def stop
+      Process.kill("TERM", @pid)
+      Process.wait(@pid)
+      FileUtils.remove_entry(@dir)
+      $?
+    end
+
+    private
+
+    def documented(app_port)
+      config = File.read(File.join(AppProcess::ROOT, "docs/proxies.md"))[/^```nginx\n(.*?)^```$/m, 1]
+      { "listen 80;" => "listen 127.0.0.1:#{port};", "127.0.0.1:9292;" => "127.0.0.1:#{app_port};" }.each do |old, new|
+        config.sub!(old, new) or raise "docs/proxies.md does not say #{old.inspect}"
+      end
+      config
+    end
+  end
+
+  if Nginx.version
+    serve File.join(AppProcess::ROOT, "spec/apps/proxied/config.ru"), dir: Dir.tmpdir
+
+    before(:context) do
+      @nginx = Nginx.new(@app.port)
+      eventually("nginx to listen") { listening?(@nginx.port) }
+    end
+
+    after(:context) { @nginx&.stop }
+  else
+    before(:context) { skip "There is no nginx here" }
+  end
+
+  def listening?(port)
+    TCPSocket.new("127.0.0.1", port).close
+    true
+  rescue Errno::ECONNREFUSED
+    false
+  end
+
+  # As Serving's, but through nginx.
+  def port = @nginx.port
+  def client(kind, path = "/", **how) = closing(kind.new(port, "#{path}?#{id = Serving.next_name}", id: id, **how))
+  def own_page = { "host" => "127.0.0.1:#{port}", "origin" => "http://127.0.0.1:#{port}" }
+
+  it "passes requests on over connections it keeps, with the names the client used" do
+    http = closing(HttpClient.new(port))
+    seen = { body: 100_000, url: "http://127.0.0.1:#{port}/path?a=b", ip: "127.0.0.1", peer: "127.0.0.1" }
+    20.times do
+      response = http.request("POST", "/path?a=b", own_page, body: "x" * 100_000)
+      expect(response.status).to eq(200)
+      expect(JSON.parse(response.body, symbolize_names: true)).to eq(seen)
+    end
+  end
+
+  it "passes a WebSocket on, both ways, and its end" do
+    socket = client(WebSocketClient, headers: own_page)
+    expect(socket.read_message).to eq("welcome")
+    # Each answer is awaited before the next message: nothing may wait in between.
+    ["grüße", "x" * 200_000, ""].each do |text|
+      socket.text(text)
+      expect(socket.read_message).to eq(text)
+    end
+    socket.binary("\x00\xff")
+    expect(socket.read_message).to eq("\x00\xff".b)
+    expect(socket.finish(4001, "bye")).to eq([4001, "bye"])
+    expect(event(:close, socket)).to include(code: 4001, reason: "bye")
+  end
+
+  it "passes on that the app closes a WebSocket, and that a client was lost" do
+    closed, lost = Array.new(2) { client(WebSocketClient) }
+    [closed, lost].each { |socket| event(:open, socket) }
+    ask(closed, "client.close(4002, 'as you wish')")
+    expect(closed.read_close).to eq([4002, "as you wish"])
+    lost.reset
+    expect(event(:close, lost)).to include(code: 1006)
+  end
+
+  it "passes events on at once, while the stream goes on" do
+    stream = client(SseClient, headers: own_page)
+    expect(stream).to be_accepted
+    expect(stream.read_event).to have_attributes(event: "msg", data: "welcome", id: "1")
+    5.times do |number|
+      ask(stream, "client.write('#{number}')")
+      expect(stream.read_event.data).to eq(number.to_s)
+    end
+    stream.close
+    event(:close, stream)
+  end
+
+  it "refuses a foreign page" do
+    foreign = own_page.merge("origin" => "http://elsewhere.example")
+    expect { client(WebSocketClient, headers: foreign) }.to raise_error(WebSocketClient::Refused, /403/)
+  end
+
+  it "serves many streams beside requests" do
+    streams = Array.new(50) { client(SseClient) } + Array.new(50) { client(WebSocketClient) }
+    streams.each { |stream| event(:open, stream) }
+    expect(Array.new(50) { closing(HttpClient.new(port)).get("/").status }).to all(eq(200))
+    app.ask("SpecApp.clients.each { |client| client.write('all') }; nil")
+    streams.each do |stream|
+      if stream.is_a?(SseClient)
+        expect(Array.new(2) { stream.read_event.data }).to eq(%w[welcome all])
+      else
+        expect(Array.new(2) { stream.read_message }).to eq(%w[welcome all])
+      end
+    end
+  end
+end

@@ -1,0 +1,49 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# Much of everything, and then the server is as it was: nothing that a request or a stream takes is kept.
+RSpec.describe "Soak", :full do
+  serve File.join(AppProcess::ROOT, "spec/apps/soak/config.ru"), dir: Dir.tmpdir
+
+  # So many, after some to warm up.
+  rounds = 10
+  warm_up = 2
+  requests = Integer(ENV.fetch("SOAK_REQUESTS", 100_000)) / rounds
+  cycles = Integer(ENV.fetch("SOAK_CYCLES", 20_000)) / rounds
+  # KiB: what allocators keep varies by a few MiB, and 100 bytes left by each request would be more.
+  tolerance = 8 * 1024
+
+  def client(requests, cycles)
+    script = Script.new("../../full/clients/soak.mjs", app.port.to_s, requests.to_s, cycles.to_s)
+    expect(script.results).to eq(requests: requests, cycles: cycles)
+  end
+
+  # File descriptors, threads and KiB of memory, once all connections are gone.
+  def state
+    eventually("all streams to be closed") { app.ask("Counting::TALLY[:opened] == Counting::TALLY[:closed]") }
+    descriptors = eventually("all connections to be closed") { (count = entries("fd")) <= @descriptors && count }
+    app.ask("3.times { GC.start }; nil")
+    { descriptors: descriptors, threads: entries("task"), memory: app.resident }
+  end
+
+  def entries(kind) = Dir.children("/proc/#{app.pid}/#{kind}").size
+
+  it "of #{rounds} times #{requests} requests and #{cycles} streams leaves nothing behind" do
+    skip "There is no /proc here" unless app.resident
+    skip Script.missing(:node) if Script.missing(:node)
+
+    @descriptors = entries("fd")
+    states = Array.new(warm_up + rounds) do
+      client(requests, cycles)
+      state
+    end
+    memory = states.map { |state| state[:memory] }
+    RSpec.configuration.reporter.message("    KiB of memory after each round: #{memory.join(", ")}")
+    before, after = states.values_at(warm_up - 1, -1)
+    expect(after).to include(before.slice(:descriptors, :threads))
+    expect(after[:memory]).to be <= before[:memory] + tolerance
+    total = { requests: requests, opened: cycles, closed: cycles }.transform_values { |each| each * (warm_up + rounds) }
+    expect(app.ask("Counting::TALLY")).to eq(total)
+  end
+end

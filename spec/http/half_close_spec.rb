@@ -1,0 +1,138 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# A client that has said all it will say may close its side and still listen (RFC 9112 section 9.6).
+RSpec.describe "A client" do
+  serve <<~'CONFIG', "--threads", "3"
+    require "spec_app"
+
+    GATE = Queue.new
+    File.binwrite("large.bin", "0123456789" * 1_000_000)
+
+    class Large
+      def to_path = File.join(__dir__, "large.bin")
+      def each = yield(File.binread(to_path))
+    end
+
+    # Says nothing until it is told to.
+    class Quiet
+      def initialize(name)
+        @name = name
+      end
+
+      def each
+        yield "first"
+        loop do
+          GATE.pop
+          yield "tick"
+        end
+      end
+
+      def close = SpecApp.report(:closed, id: @name)
+    end
+
+    quiet_call = lambda do |name|
+      lambda do |stream|
+        stream.write("first")
+        loop do
+          GATE.pop
+          stream.write("tick")
+        end
+      ensure
+        stream.close
+        SpecApp.report(:closed, id: name)
+      end
+    end
+
+    run(lambda do |env|
+      name = env["QUERY_STRING"]
+      SpecApp.report(:call, id: name) unless name.empty?
+      GATE.pop if env["PATH_INFO"].start_with?("/wait")
+      case env["PATH_INFO"]
+      when "/large-array", "/wait-large" then [200, {}, ["0123456789" * 1_000_000]]
+      when "/large-file" then [200, {}, Large.new]
+      when "/each" then [200, {}, Quiet.new(name)]
+      when "/call" then [200, {}, quiet_call[name]]
+      else [200, {}, ["answered"]]
+      end
+    end)
+  CONFIG
+
+  def name = @name ||= Serving.next_name
+  def open_gate = app.ask("GATE << true; nil")
+
+  # What came in before is known to the server once it has answered this, on its only reactor.
+  def settle
+    3.times { expect(get("/").body).to eq("answered") }
+  end
+
+  describe "that closes its side behind a request" do
+    def half_close(path)
+      client = http(receive_buffer: 16_384)
+      client.send_request("GET", "#{path}?#{name}")
+      client.connection.finish_writing
+      app.events.take(event: "call", id: name)
+      settle
+      client
+    end
+
+    it "gets the answer of an app that takes its time" do
+      client = half_close("/wait")
+      open_gate
+      expect(client.read_response.body).to eq("answered")
+      expect(client.connection.ending).to eq(:fin)
+    end
+
+    { "/large-array" => "an Array", "/large-file" => "a file" }.each do |path, what|
+      it "gets the whole of a large body: #{what}" do
+        client = half_close(path)
+        expect(client.read_response.body == "0123456789" * 1_000_000).to be(true)
+        expect(client.connection.ending).to eq(:fin)
+      end
+    end
+
+    it "gets the whole of a large body of an app that takes its time" do
+      client = half_close("/wait-large")
+      open_gate
+      expect(client.read_response.body == "0123456789" * 1_000_000).to be(true)
+      expect(client.connection.ending).to eq(:fin)
+    end
+
+    it "gets all answers if it had asked several times" do
+      client = http
+      client.write(%w[/wait /large-array /].map { |path| "GET #{path}?#{name} HTTP/1.1\r\nhost: x\r\n\r\n" }.join)
+      client.connection.finish_writing
+      app.events.take(event: "call", id: name)
+      settle
+      open_gate
+      expect(Array.new(3) { client.read_response.body.bytesize }).to eq([8, 10_000_000, 8])
+      expect(client.connection.ending).to eq(:fin)
+    end
+  end
+
+  # A body that may go on for hours: nothing it says must be lost to find out that nobody listens.
+  describe "that goes away while a streaming body is quiet" do
+    # Whether the server still holds the connection from that port: its side, in the kernel's table of connections.
+    def held?(port)
+      ends = [app.port, port].map { |number| format(":%04X", number) }
+      File.foreach("/proc/net/tcp").any? { |line| line.split[1, 2].zip(ends).all? { |address, ending| address.end_with?(ending) } }
+    end
+
+    before { skip "there is no /proc/net/tcp" unless File.exist?("/proc/net/tcp") }
+
+    { "/each" => "each", "/call" => "call" }.each do |path, what|
+      it "is let go at once, and the body ends with its next part (#{what})" do
+        client = http.send_request("GET", "#{path}?#{name}")
+        client.read_head
+        client.connection.read_until("first")
+        port = client.connection.socket.local_address.ip_port
+        expect(held?(port)).to be(true)
+        client.close
+        eventually("the connection to be let go") { !held?(port) }
+        open_gate
+        app.events.take(event: "closed", id: name)
+      end
+    end
+  end
+end

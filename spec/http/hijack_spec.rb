@@ -1,0 +1,373 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# An app that takes its connection: whole (rack.hijack in env), behind a head of the server's (rack.hijack among the
+# headers), or by a protocol that the client asked for (rack.protocol, Rack 3.1).
+RSpec.describe "Hijacking" do
+  serve <<~'CONFIG', "--threads", "2", "--log-level", "debug"
+    require "spec_app"
+    require "websocket"
+
+    GATE = Queue.new
+    KEPT = []
+
+    class Body
+      def initialize(name) = @name = name
+      def each = SpecApp.report(:each, id: @name)
+      def close = SpecApp.report(:closed, id: @name)
+    end
+
+    # What ActionCable and faye-websocket do, in short: a thread selects among hijacked sockets, reads what is there
+    # without blocking, and lets a library make sense of it.
+    class EventLoop
+      def initialize
+        @sockets = {}
+        @waker, @wakee = IO.pipe.reverse
+        Thread.new { loop { turn } }
+      end
+
+      def add(io, &block)
+        @sockets[io] = block
+        @waker << "."
+      end
+
+      def remove(io)
+        @sockets.delete(io)
+        io.close
+      end
+
+      private
+
+      def turn
+        IO.select([@wakee, *@sockets.keys]).first.each do |io|
+          next io.read_nonblock(100) if io.equal?(@wakee)
+
+          case (data = io.read_nonblock(4096, exception: false))
+          when :wait_readable then next
+          when nil then remove(io)
+          else @sockets[io].call(data)
+          end
+        rescue SystemCallError, IOError => e
+          @sockets.delete(io)
+          SpecApp.report(:broken, error: e.class.name)
+        end
+      end
+    end
+    EVENTS = EventLoop.new
+
+    cable = lambda do |env|
+      handshake = WebSocket::Handshake::Server.new
+      handshake.from_rack(env)
+      io = env["rack.hijack"].call
+      io.write(handshake.to_s)
+      frames = WebSocket::Frame::Incoming::Server.new(version: handshake.version)
+      EVENTS.add(io) do |data|
+        frames << data
+        while (frame = frames.next)
+          closing = frame.type == :close
+          reply = closing ? { code: frame.code, data: frame.data } : { data: "echo: #{frame.data}" }
+          io.write(WebSocket::Frame::Outgoing::Server.new(version: handshake.version, type: frame.type, **reply).to_s)
+          EVENTS.remove(io) if closing
+        end
+      end
+    end
+
+    # Sends back what comes in, up to the end.
+    echo = lambda do |io, before = nil|
+      io.write(before) if before
+      Thread.new do
+        loop { io.write(io.readpartial(65_536)) }
+      rescue EOFError
+        io.close
+      end
+    end
+
+    text = { "content-type" => "text/plain" }
+    app = lambda do |env|
+      name = env["QUERY_STRING"]
+      case env["PATH_INFO"]
+      when "/full"
+        io = env["rack.hijack"].call
+        SpecApp.report(:hijacked, id: name, io: io.is_a?(IO), same: io.equal?(env["rack.hijack_io"]),
+                                  again: io.equal?(env["rack.hijack"].call), flag: env["rack.hijack?"],
+                                  methods: %i[read write read_nonblock write_nonblock flush close close_read close_write closed?]
+                                    .reject { |method| io.respond_to?(method) })
+        io.write("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
+        io.close
+        [-1, {}, Body.new(name)]
+      when "/lint"
+        env["rack.hijack"].call
+        io = env["rack.hijack_io"]
+        io.write("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
+        io.close
+        [200, text, []]
+      when "/echo"
+        echo[env["rack.hijack"].call]
+        [-1, {}, []]
+      when "/sysread"
+        io = env["rack.hijack"].call
+        read = +""
+        read << io.sysread(100) until read.bytesize >= 10
+        io.write(read)
+        io.close
+        [-1, {}, []]
+      when "/input"
+        input = env["rack.input"].read
+        io = env["rack.hijack"].call
+        echo[io, input]
+        [-1, {}, []]
+      when "/cable"
+        cable[env]
+        [-1, {}, []]
+      when "/both"
+        env["rack.upgrade"] = SpecApp::Recorder.new
+        echo[env["rack.hijack"].call, "hijacked\r\n"]
+        [200, {}, []]
+      when "/nothing"
+        env["rack.hijack"].call.close
+        nil
+      when "/raise"
+        env["rack.hijack"].call.tap { |it| it.write("mine") }.close
+        raise "after the hijack"
+      when "/gone"
+        SpecApp.report(:call, id: name)
+        GATE.pop
+        begin
+          env["rack.hijack"].call
+          SpecApp.report(:result, id: name, error: nil)
+        rescue IOError => e
+          SpecApp.report(:result, id: name, error: e.class.name)
+        end
+        [200, text, ["x"]]
+      when "/keep"
+        KEPT << env["rack.hijack"]
+        [200, text, ["kept"]]
+      when "/partial"
+        callable = lambda do |io|
+          SpecApp.report(:partial, id: name, io: io.is_a?(IO))
+          io.write("written by hand")
+          io.close
+        end
+        [200, text.merge("x-app" => "yes", "rack.hijack" => callable), Body.new(name)]
+      when "/partial-echo" then [200, text.merge("rack.hijack" => echo), []]
+      when "/partial-raise" then [200, text.merge("rack.hijack" => ->(_io) { raise "the hijacker failed" }), []]
+      when "/protocol" then [101, { "rack.protocol" => env["rack.protocol"]&.first }.compact, ->(stream) { echo[stream, "ready\n"] }]
+      when "/protocol-of-ours" then [200, text.merge("rack.protocol" => "ours"), ["plain"]]
+      when "/protocols" then [200, text, [env["rack.protocol"].inspect]]
+      else [200, text, ["plain"]]
+      end
+    end
+
+    run(->(env) { env["PATH_INFO"] == "/lint" ? Rack::Lint.new(app).call(env) : app.call(env) })
+  CONFIG
+
+  def named = @name = Serving.next_name
+  def told(event) = app.events.take(event: event, id: @name)
+
+  def request(path, *lines) = "GET #{path} HTTP/1.1\r\nhost: x\r\n#{lines.map { |line| "#{line}\r\n" }.join}\r\n"
+
+  def upgrading(path, protocol = "echo") = request(path, "connection: upgrade", "upgrade: #{protocol}")
+
+  # Everything a connection says in answer to these bytes.
+  def all_of(bytes)
+    client = http
+    client.write(bytes)
+    client.connection.read_to_end
+  end
+
+  def expect_alive = expect(get("/").body).to eq("plain")
+
+  def workers = app.ask('Thread.list.count { |thread| thread.name.to_s.start_with?("push_server worker") }')
+
+  after { expect_alive }
+
+  describe "a connection whole" do
+    it "gives the app a real IO, and adds nothing to what it writes" do
+      expect(all_of(request("/full?#{named}"))).to eq("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
+      expect(told("hijacked")).to include(io: true, same: true, again: true, flag: true, methods: [])
+    end
+
+    it "closes the body of what was returned, without calling it, and takes -1 for no error" do
+      all_of(request("/full?#{named}"))
+      told("closed")
+      expect_alive
+      expect(app.events.all(id: @name).map { |event| event[:event] }).to eq(%w[hijacked closed])
+      expect(app.output).not_to match(/error: .*full/)
+    end
+
+    it "is right for Rack::Lint" do
+      expect(all_of(request("/lint"))).to end_with("hello")
+    end
+
+    it "is no error whatever is returned afterwards" do
+      expect(all_of(request("/nothing"))).to eq("")
+    end
+
+    it "sends nothing of the server's if the app raises afterwards" do
+      expect(all_of(request("/raise"))).to eq("mine")
+      app.wait_for_line(/after the hijack/)
+    end
+
+    it "is the app's in both directions" do
+      client = http
+      client.write(request("/echo"))
+      ["one", "two", "x" * 300_000].each do |text|
+        client.write(text)
+        expect(client.connection.read_exactly(text.bytesize) == text).to be(true)
+      end
+      client.connection.finish_writing
+      expect(client.connection.ending).to eq(:fin)
+    end
+
+    it "comes behind a body that was read" do
+      client = http
+      client.send_request("POST", "/input", body: "the body")
+      expect(client.connection.read_exactly(8)).to eq("the body")
+      client.write("more")
+      expect(client.connection.read_exactly(4)).to eq("more")
+    end
+
+    it "comes behind the responses to earlier requests" do
+      client = http
+      client.write(request("/") + request("/") + request("/full?#{named}"))
+      2.times { expect(client.read_response.body).to eq("plain") }
+      expect(client.connection.read_to_end).to end_with("hello")
+    end
+
+    {
+      "text" => "hello\n",
+      "binary" => (0..255).map(&:chr).join.b,
+      "what looks like a request" => "GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+      "what looks like half a request" => "GET / HT",
+      "a lot" => "0123456789" * 20_000
+    }.each do |title, bytes|
+      it "loses nothing that came right behind a request for an upgrade: #{title}" do
+        client = http
+        client.write(upgrading("/echo") + bytes)
+        expect(client.connection.read_exactly(bytes.bytesize) == bytes.b).to be(true)
+        client.write("more")
+        expect(client.connection.read_exactly(4)).to eq("more")
+        client.connection.finish_writing
+        expect(client.connection.ending).to eq(:fin)
+      end
+    end
+
+    it "loses nothing that came right behind a request for no upgrade" do
+      client = http
+      client.write("#{request("/echo")}hello\n")
+      expect(client.connection.read_exactly(6)).to eq("hello\n")
+    end
+
+    it "makes no difference between what came before and after: sysread, too" do
+      client = http
+      client.write("#{upgrading("/sysread")}01234")
+      client.write("56789")
+      expect(client.connection.read_to_end).to eq("0123456789")
+    end
+
+    it "wins over rack.upgrade" do
+      client = http
+      client.send_request("GET", "/both", WebSocketClient.handshake)
+      expect(client.connection.read_until("\r\n")).to eq("hijacked\r\n")
+      client.write("mine")
+      expect(client.connection.read_exactly(4)).to eq("mine")
+      expect(app.events.all(event: "open")).to be_empty
+    end
+
+    it "raises IOError if the connection is gone" do
+      client = http
+      client.send_request("GET", "/gone?#{named}")
+      told("call")
+      port = client.connection.socket.local_address.ip_port
+      client.connection.reset
+      app.wait_for_line(/connection from 127\.0\.0\.1:#{port}: /)
+      app.ask("GATE << true; nil")
+      expect(told("result")).to include(error: "IOError")
+    end
+
+    it "raises IOError once the request is answered" do
+      get("/keep")
+      expect { app.ask("KEPT.pop.call") }.to raise_error(RemoteControl::Raised, /IOError/)
+    end
+
+    it "is fine with an event loop that speaks WebSocket by itself" do
+      clients = Array.new(20) { WebSocketClient.new(app.port, "/cable") }
+      ["one", "two", "x" * 20_000].each do |text|
+        clients.each { |client| client.text(text) }
+        clients.each { |client| expect(client.read_message).to eq("echo: #{text}") }
+      end
+      clients.each { |client| expect(client.finish(1000, "bye")).to eq([1000, "bye"]) }
+    ensure
+      clients&.each { |client| client.close unless client.closed? }
+    end
+
+    it "costs no worker, and no descriptor afterwards" do
+      skip "needs /proc" unless File.directory?("/proc/#{app.pid}/fd")
+      descriptors = -> { Dir.children("/proc/#{app.pid}/fd").size }
+      expect_alive
+      before = descriptors.call
+      clients = Array.new(30) { http }
+      clients.each { |client| client.write("#{upgrading("/echo")}hi") }
+      clients.each { |client| expect(client.connection.read_exactly(2)).to eq("hi") }
+      expect(workers).to eq(2)
+      clients.each(&:close)
+      eventually("the descriptors to be closed") { descriptors.call <= before + 2 }
+    end
+  end
+
+  describe "a connection behind a response's head" do
+    it "sends the head, and gives the app the rest, up to the end of the connection" do
+      client = http
+      client.write(request("/partial?#{named}"))
+      response = client.read_response
+      expect(response).to have_attributes(status: 200, framing: :close, body: "written by hand")
+      expect(response.headers.keys).to include("x-app", "content-type")
+      expect(response.headers.keys).not_to include("rack.hijack")
+      expect(response["connection"]).to eq("close")
+      expect(told("partial")).to include(io: true)
+      told("closed")
+      expect(app.events.all(id: @name, event: "each")).to be_empty
+    end
+
+    it "gives it both directions" do
+      client = http
+      client.write("#{upgrading("/partial-echo")}early")
+      client.read_head
+      expect(client.connection.read_exactly(5)).to eq("early")
+      client.write("late")
+      expect(client.connection.read_exactly(4)).to eq("late")
+    end
+
+    it "ends the connection if the app raises" do
+      expect(all_of(request("/partial-raise"))).not_to include("failed")
+      app.wait_for_line(/the hijacker failed/)
+    end
+  end
+
+  describe "a connection by rack.protocol" do
+    before { skip "rack.protocol came with Rack 3.1" if Rack.release < "3.1" }
+
+    it "is told what the client asks for" do
+      expect(get("/protocols", { "connection" => "upgrade", "upgrade" => "a, b" }).body).to eq('["a", "b"]')
+      expect(get("/protocols").body).to eq("nil")
+    end
+
+    it "switches to it, and calls the body with the stream" do
+      client = http
+      client.write(upgrading("/protocol"))
+      response = client.read_head
+      expect(response.status).to eq(101)
+      expect(response["upgrade"]).to eq("echo")
+      expect(response["connection"]).to match(/\Aupgrade\z/i)
+      expect(client.connection.read_until("\n")).to eq("ready\n")
+      client.write("hello")
+      expect(client.connection.read_exactly(5)).to eq("hello")
+    end
+
+    it "does not switch to what nobody asked for" do
+      expect(get("/protocol-of-ours")).to have_attributes(status: 200, body: "plain")
+      expect(get("/protocol").status).to eq(500)
+    end
+  end
+end

@@ -1,0 +1,27 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# localhost is two listeners, one a family: limits are of the server, not of a listener.
+RSpec.describe "On localhost, max_connections" do
+  serve <<~'RUBY', via: :ruby
+    require "spec_app"
+    require "push_server"
+
+    PushServer.run(->(_env) { [200, {}, ["answered"]] }, host: "localhost", port: 0, max_connections: 2)
+  RUBY
+
+  ipv6 = Socket.ip_address_list.any?(&:ipv6_loopback?)
+  pairs = [%w[127.0.0.1 127.0.0.1]]
+  pairs += [%w[::1 ::1], %w[127.0.0.1 ::1]] if ipv6
+
+  pairs.each do |hosts|
+    it "is the number of clients served at once: #{hosts.join(" and ")}" do
+      5.times do
+        clients = hosts.map { |host| http(host: host) }
+        2.times { clients.each { |client| expect(client.get("/").body).to eq("answered") } }
+        close_clients
+      end
+    end
+  end
+end

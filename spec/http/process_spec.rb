@@ -1,0 +1,202 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# The server's process when the system has no more to give, when signals come as they like, and where it listens. What a
+# user sees of the command line, of ports in use and of INT while the app loads is in spec/cli_spec.rb.
+RSpec.describe "The process" do
+  hello = <<~'CONFIG'
+    require "spec_app"
+
+    run(lambda do |env|
+      case env["PATH_INFO"]
+      when "/pause"
+        sleep 1
+      when "/spool" then next [200, {}, [env["rack.input"].read.bytesize.to_s]]
+      when "/fork"
+        pid = fork {}
+        Process.wait(pid)
+      when "/address"
+        next [200, {}, [env.values_at("SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR").join(" ")]]
+      end
+      env["rack.upgrade"] = SpecApp::Recorder.new if env["rack.upgrade?"]
+      [200, { "content-type" => "text/plain" }, ["hello"]]
+    end)
+  CONFIG
+
+  attr_reader :app
+
+  define_method(:hello) { hello }
+
+  def start(source = hello, *options, **how) = @app = AppProcess.start(source, *options, **how)
+
+  after { @app.kill if @app&.running? }
+
+  # Seconds of CPU time the process has used.
+  def cpu_time
+    ticks = File.read("/proc/#{app.pid}/stat")[/\) (.*)/, 1].split.values_at(11, 12).sum(&:to_i)
+    ticks / 100.0
+  end
+
+  describe "without a free file descriptor" do
+    before { skip "needs /proc" unless File.exist?("/proc/self/stat") }
+
+    # What `ulimit -n 64` does, said by the app while it is loaded.
+    few = "Process.setrlimit(:NOFILE, 64)\n#{hello}"
+
+    it "does not spin, goes on with what it has, and recovers" do
+      start(few, "--threads", "2")
+      first = http
+      expect(first.get("/").body).to eq("hello")
+      clients = Array.new(100) { http.send_request("GET", "/") }
+      eventually("some to be answered") { clients.count { |client| client.connection.anything? } >= 10 }
+      before = cpu_time
+      # It takes a second.
+      expect(first.get("/pause").body).to eq("hello")
+      expect(cpu_time - before).to be < 0.4
+      expect(clients.count { |client| client.connection.anything? }).to be < 64
+      expect(first.get("/fork").status).to eq(200).or eq(500)
+      expect(first.get("/").body).to eq("hello")
+      # Those that wait are served in the places of those that go.
+      until clients.empty?
+        eventually("more of them to be answered") { clients.any? { |client| client.connection.anything? } }
+        answered = clients.select { |client| client.connection.anything? }
+        answered.each { |client| expect(client.read_response.body).to eq("hello") }
+        answered.each(&:close)
+        clients -= answered
+      end
+      expect(get("/").body).to eq("hello")
+      expect(app.lines.grep(/cannot accept/).size).to be < 100
+      expect(app.stop).to be_success
+    end
+
+    it "answers 500 to a body that it cannot spool, and spools the next" do
+      start(few, "--threads", "2", "--body-memory", "1000")
+      client = http
+      expect(client.request("POST", "/spool", body: "x" * 100_000).body).to eq("100000")
+      held = app.ask("$held = []; begin; loop { $held << File.open(File::NULL) }; rescue Errno::EMFILE; $held.size; end")
+      expect(held).to be > 5
+      expect(client.request("POST", "/spool", body: "x" * 100_000).status).to eq(500)
+      app.wait_for_line(/spool/)
+      app.ask("$held.each(&:close); nil")
+      expect(http.request("POST", "/spool", body: "x" * 100_000).body).to eq("100000")
+    end
+  end
+
+  describe "with signals" do
+    it "stops once, whatever comes together: TERM twice and INT" do
+      start
+      socket = websocket
+      event(:open, socket)
+      %w[TERM TERM INT].each { |signal| app.signal(signal) }
+      expect([0, 1]).to include(app.wait.exitstatus)
+      expect(app.output.scan("* Stopped").size).to eq(1)
+      expect(socket.ending).not_to be_nil
+    end
+
+    it "stops in spite of clients that come all the time" do
+      start
+      stopping = false
+      visitors = Array.new(4) do
+        Thread.new do
+          until stopping
+            begin
+              client = HttpClient.new(app.port)
+              client.get("/")
+            rescue SystemCallError, RawConnection::Ended
+              nil
+            ensure
+              client&.close
+            end
+          end
+        end
+      end
+      20.times { expect(get("/").body).to eq("hello") }
+      app.signal("TERM")
+      expect(app.wait).to be_success
+      stopping = true
+      visitors.each(&:join)
+    end
+
+    %w[USR1 USR2 WINCH CHLD CONT].each do |signal|
+      it "does not mind #{signal} that the app handles" do
+        start("trap(#{signal.inspect}) { nil }\n#{hello}")
+        3.times { app.signal(signal) }
+        expect(get("/").body).to eq("hello")
+        expect(app.stop).to be_success
+      end
+    end
+
+    it "goes on after a pause: STOP and CONT" do
+      start
+      client = http
+      client.get("/")
+      app.signal("STOP")
+      client.send_request("GET", "/")
+      late = http.send_request("GET", "/")
+      app.signal("CONT")
+      expect([client, late].map { |one| one.read_response.body }).to eq(%w[hello hello])
+    end
+  end
+
+  it "outlives the reader of its log" do
+    start(<<~'CONFIG')
+      reader, writer = IO.pipe
+      $stderr.reopen(writer)
+      reader.close
+      run(lambda do |env|
+        raise "logged" if env["PATH_INFO"] == "/raise"
+
+        env["rack.errors"].puts("x" * 100) if env["PATH_INFO"] == "/errors"
+        [200, { "content-type" => "text/plain" }, ["hello"]]
+      end)
+    CONFIG
+    3.times { expect(get("/raise").status).to eq(500) }
+    expect([200, 500]).to include(get("/errors").status)
+    expect(get("/").body).to eq("hello")
+    expect(app.stop).to be_success
+  end
+
+  ipv6 = Socket.ip_address_list.any?(&:ipv6_loopback?)
+
+  describe "listening on IPv6", if: ipv6 do
+    def ask_for(address, host)
+      client = HttpClient.new(app.port, host: address)
+      client.get("/address", { "host" => host }).body
+    ensure
+      client&.close
+    end
+
+    it "says so, takes connections and tells the app" do
+      start(hello, "-b", "tcp://[::1]:0")
+      url = app.wait_for_line(%r{http://\[::1\]:\d+})
+      port = Integer(url[/:(\d+)\s*\z/, 1])
+      client = HttpClient.new(port, host: "::1")
+      expect(client.get("/address", { "host" => "[::1]:#{port}" }).body).to eq("[::1] #{port} ::1")
+      client.close
+    end
+
+    it "tells IPv4 addresses as such on a socket for both" do
+      start(hello, "-b", "tcp://[::]:0")
+      port = Integer(app.wait_for_line(%r{http://\[::\]:\d+})[/:(\d+)\s*\z/, 1])
+      client = HttpClient.new(port)
+      expect(client.get("/address", { "host" => "a:1" }).body).to eq("a 1 127.0.0.1")
+      client.close
+    rescue Errno::ECONNREFUSED
+      # A socket for IPv6 alone has no such addresses.
+      expect(port).to be > 0
+    end
+  end
+
+  it "gives each listener on port 0 one of its own" do
+    start(hello, *%w[-b tcp://127.0.0.1:0 -b tcp://127.0.0.1:0])
+    app.wait_for_line(/Ctrl-C/)
+    ports = app.output.scan(AppProcess::LISTENING).map { |match| Integer(match.last) }
+    expect(ports.uniq.size).to eq(3)
+    ports.each do |port|
+      client = HttpClient.new(port)
+      expect(client.get("/").body).to eq("hello")
+      client.close
+    end
+  end
+end

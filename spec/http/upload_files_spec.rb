@@ -1,0 +1,58 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# A request body beyond body_memory is in a file, which is closed with the response and not when Ruby happens to collect it.
+RSpec.describe "Uploads in files" do
+  serve <<~'CONFIG', "--threads", "2"
+    require "spec_app"
+
+    # Nothing is cleaned up by the way.
+    GC.disable
+
+    class Each
+      def initialize(input) = @input = input
+
+      def each
+        while (part = @input.read(100_000))
+          yield part
+        end
+      end
+    end
+
+    run(lambda do |env|
+      input = env["rack.input"]
+      case env["PATH_INFO"]
+      when "/read" then [200, {}, [input.read.bytesize.to_s]]
+      when "/unread" then [200, {}, ["unread"]]
+      when "/each" then [200, {}, Each.new(input)]
+      when "/raise" then raise "with the file open"
+      when "/bad-header" then [200, { "x" => 1 }, []]
+      when "/close" then input.close; [200, {}, ["closed"]]
+      end
+    end)
+  CONFIG
+
+  size = 120_000
+
+  before { skip "there is no /proc" unless File.directory?("/proc/self/fd") }
+
+  def descriptors = Dir.children("/proc/#{app.pid}/fd").size
+
+  { "/read" => size.to_s, "/unread" => "unread", "/each" => "x" * size, "/raise" => nil, "/bad-header" => nil,
+    "/close" => "closed" }.each do |path, body|
+    it "leave no descriptor behind: #{path}" do
+      client = http
+      upload = lambda do
+        response = client.request("POST", path, body: "x" * size)
+        expect(response.status).to eq(body ? 200 : 500)
+        expect(response.body == body).to be(true) if body
+      end
+      upload.call
+      before = descriptors
+      40.times { upload.call }
+      # The last one is closed behind its response.
+      eventually("the files to be closed") { descriptors <= before + 1 }
+    end
+  end
+end

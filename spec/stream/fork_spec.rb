@@ -1,0 +1,140 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# An app that forks, or runs other programs, while streams are open: the child inherits the sockets and the memory, but
+# the streams stay the parent's.
+RSpec.describe "Processes that the app starts" do
+  serve <<~'CONFIG', "--threads", "4", "--ping-interval", "0.5", "--pong-timeout", "10"
+    require "spec_app"
+    require "open3"
+
+    handler = SpecApp::Recorder.new(message: ->(client, data) { client.write("echo: #{data}") })
+
+    # Ticks come from a thread of the app, all the time.
+    TICKS = [0]
+    Thread.new do
+      loop do
+        tick = TICKS[0] += 1
+        SpecApp.clients.each { |client| client.write(tick.to_s) }
+        sleep 0.05
+      end
+    end
+
+    # What a block in a child of this process returns.
+    def self.in_child(unwinding: false)
+      reader, writer = IO.pipe
+      pid = fork do
+        reader.close
+        writer.write(JSON.generate(yield))
+        writer.close
+        exit! unless unwinding
+      end
+      writer.close
+      Process.wait(pid)
+      JSON.parse(reader.read)
+    end
+
+    ways = {
+      "fork" => -> { Process.wait2(fork {}).last.exitstatus },
+      "fork-exit" => -> { Process.wait2(fork { exit 3 }).last.exitstatus },
+      "fork-exit!" => -> { Process.wait2(fork { exit! 4 }).last.exitstatus },
+      "fork-raise" => -> { Process.wait2(fork { $stderr.reopen(File::NULL); raise "in the child" }).last.exitstatus },
+      "fork-abort" => -> { Process.wait2(fork { $stderr.reopen(File::NULL); abort "in the child" }).last.exitstatus },
+      "fork-exec" => -> { Process.wait2(fork { exec "exit 5" }).last.exitstatus },
+      "fork-signal" => -> { Process.wait2(fork { Process.kill("TERM", Process.pid); sleep }).last.termsig },
+      "fork-gc" => -> { Process.wait2(fork { 3.times { GC.start }; GC.compact if GC.respond_to?(:compact) }).last.exitstatus },
+      # Without a block the child comes back into the app, and ends there.
+      "fork-return-exit" => lambda do
+        pid = fork or exit(6)
+        Process.wait2(pid).last.exitstatus
+      end,
+      "fork-return-throw" => lambda do
+        pid = fork or Thread.exit
+        Process.wait2(pid).last.pid == pid
+      end,
+      # … or answers the request that its parent answers.
+      "fork-return-response" => lambda do
+        pid = fork or return "child"
+        Process.wait2(pid).last.pid == pid
+      end,
+      "fork-server" => -> { in_child { ObjectSpace.each_object(PushServer::Reactor).map { |reactor| reactor.stop.inspect } }.size },
+      "fork-write" => lambda do
+        in_child do
+          SpecApp.clients.map { |client| [client.write("from the child"), client.open?, client.close.inspect, client.pending] }.uniq
+        end
+      end,
+      "fork-exit-write" => -> { in_child(unwinding: true) { SpecApp.clients.map { |client| client.write("x") }.uniq } },
+      "fork-thread" => -> { Thread.new { Process.wait2(fork { exit 7 }).last.exitstatus }.value },
+      "system" => -> { system("exit 8").inspect },
+      "backticks" => -> { `echo hello` },
+      "spawn" => -> { Process.wait2(spawn("exit 9")).last.exitstatus },
+      "popen" => -> { IO.popen(["echo", "hello"], &:read) },
+      "open3" => -> { Open3.capture2("cat", stdin_data: "hello").first },
+      "daemon" => -> { Process.wait2(fork { fork { exit!(0) }; exit!(0) }).last.exitstatus }
+    }
+
+    run(lambda do |env|
+      if env["rack.upgrade?"]
+        env["rack.upgrade"] = handler
+        next [200, {}, []]
+      end
+      next [200, { "content-type" => "text/plain" }, [Process.pid.to_s]] if env["PATH_INFO"] == "/"
+
+      value = ways.fetch(env["PATH_INFO"].delete_prefix("/")).call
+      [200, { "content-type" => "application/json" }, [JSON.generate(value)]]
+    end)
+  CONFIG
+
+  before do
+    @sockets = Array.new(50) { websocket }
+    @streams = Array.new(50) { sse }
+    (@sockets + @streams).each { |client| event(:open, client) }
+  end
+
+  # Every stream gets a tick that was made after this was called.
+  def expect_ticking
+    now = app.ask("TICKS[0]")
+    @sockets.each { |client| nil until tick(client.read_message) > now }
+    @streams.each { |client| nil until tick(client.read_event.data) > now }
+  end
+
+  # Nothing but ticks comes: nothing of a child.
+  def tick(text) = Integer(text, 10)
+
+  def expect_nothing_closed
+    expect_ticking
+    ids = (@sockets + @streams).map(&:id)
+    expect(app.events.all(event: "close").map { |event| event[:id] } & ids).to eq([])
+    expect(get("/").body).to eq(app.pid.to_s)
+    socket = websocket
+    socket.text("hello")
+    nil until socket.read_message == "echo: hello"
+  end
+
+  def answer(way) = JSON.parse(get("/#{way}").body, symbolize_names: true)
+
+  {
+    "fork" => 0, "fork-exit" => 3, "fork-exit!" => 4, "fork-raise" => 1, "fork-abort" => 1, "fork-exec" => 5,
+    "fork-signal" => Signal.list["TERM"], "fork-gc" => 0, "fork-return-exit" => 6, "fork-return-throw" => true,
+    "fork-return-response" => true, "fork-thread" => 7, "system" => "false", "backticks" => "hello\n", "spawn" => 9,
+    "popen" => "hello\n", "open3" => "hello", "daemon" => 0, "fork-server" => 1
+  }.each do |way, result|
+    it "leave 100 open streams alone: #{way}" do
+      2.times { expect(answer(way)).to eq(result) }
+      expect_nothing_closed
+    end
+  end
+
+  it "can do nothing to the clients of their parent" do
+    expect(answer("fork-write")).to eq([[false, false, "nil", -1]])
+    expect(answer("fork-exit-write")).to eq([false])
+    expect_nothing_closed
+  end
+
+  it "may be many, at once" do
+    requests = Array.new(20) { |number| http.send_request("GET", "/#{%w[fork-exit system backticks fork-write][number % 4]}") }
+    expect(requests.map { |client| client.read_response.status }).to all(eq(200))
+    expect_nothing_closed
+  end
+end

@@ -1,0 +1,120 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# The clients of a process in another that it forked, at any moment: whatever lock was held then is held there for ever.
+# What a child must leave alone is in fork_spec.rb.
+RSpec.describe "In a forked child" do
+  config = <<~'CONFIG'
+    require "spec_app"
+
+    Second = SpecApp::Recorder.new
+    FLOOD = []
+
+    # Calls everything that must return, in a child, and passes on what it returned.
+    def SpecApp.in_child(client)
+      reader, writer = IO.pipe
+      pid = fork do
+        reader.close
+        told = { open: client.open?, pending: client.pending, write: client.write("x"), code: client.close_code,
+                 reason: client.close_reason, close: client.close, text: client.inspect, protocol: client.protocol,
+                 pubsub: client.pubsub?, timeout: (client.timeout; true), id: client.env["QUERY_STRING"],
+                 storage: (client[:a] = client[:a].to_s), handler: (client.handler = Second; true),
+                 interval: (client.timeout = 5; true) }
+        writer.write(JSON.generate(told))
+        exit!
+      end
+      writer.close
+      [pid, reader]
+    end
+
+    # The child's answer; one that blocks is killed.
+    def SpecApp.answer_of(pid, reader)
+      answer = reader.wait_readable(10) ? reader.read : "blocked"
+      Process.kill("KILL", pid) if answer == "blocked"
+      Process.wait(pid)
+      reader.close
+      answer == "blocked" ? answer : JSON.parse(answer)
+    end
+
+    handler = SpecApp::Recorder.new
+    run(lambda do |env|
+      if env["rack.upgrade?"]
+        env["rack.upgrade"] = handler
+        [200, {}, []]
+      elsif env["PATH_INFO"] == "/fork"
+        # Without a block: the child returns from here, too.
+        CHILDREN << fork
+        [200, { "content-type" => "text/plain" }, ["from #{Process.pid}"]]
+      else
+        [200, {}, []]
+      end
+    end)
+    CHILDREN = []
+  CONFIG
+
+  calm = { "open" => false, "pending" => -1, "write" => false, "code" => nil, "reason" => nil, "close" => nil,
+           "pubsub" => false, "timeout" => true, "storage" => "", "handler" => true, "interval" => true }
+
+  describe "a client" do
+    serve config, "--threads", "2", "--ping-interval", "3600"
+
+    before { skip "this Ruby does not fork" unless Process.respond_to?(:fork) }
+
+    %i[websocket sse].each do |protocol|
+      it "is closed, whatever is asked of it, and its parent's is not (#{protocol})" do
+        client = public_send(protocol)
+        event(:open, client)
+        told = ask(client, "SpecApp.answer_of(*SpecApp.in_child(client))").transform_keys(&:to_s)
+        expect(told).to include(calm.merge("protocol" => protocol.to_s, "id" => client.id, "text" => /\A#<PushServer::Client #{protocol} .*closed>\z/))
+        expect(ask(client, 'client.open? && client.write("still here")')).to be(true)
+        expect(protocol == :sse ? client.read_event.data : client.read_message).to eq("still here")
+      end
+    end
+
+    it "never blocks, although its parent's threads and reactor were writing just then" do
+      clients = Array.new(8) { websocket }
+      clients.each { |client| event(:open, client) }
+      readers = clients.map { |client| Thread.new { IO.copy_stream(client.connection.socket, File::NULL) } }
+      app.ask(<<~'CODE')
+        FLOODED = SpecApp.clients.select(&:open?)
+        3.times do
+          FLOOD << Thread.new { loop { FLOODED.each { |client| client.write("x" * 500) if client.pending < 500 } } }
+        end
+        nil
+      CODE
+      answers = app.ask(<<~'CODE', seconds: 60)
+        Array.new(40) { FLOODED.map { |client| SpecApp.in_child(client) }.map { |child| SpecApp.answer_of(*child) } }
+             .flatten.map { |answer| answer == "blocked" ? answer : answer["open"] }.tally
+      CODE
+      expect(answers).to eq(false: 320)
+    ensure
+      app.ask("FLOOD.each(&:kill); nil")
+      clients.each { |client| client.connection.socket.shutdown }
+      readers.each(&:join)
+    end
+  end
+
+  # fork without a block, in the app: the child comes back out of it, into a server that is not its own.
+  describe "that returns from the app" do
+    before do
+      skip "this Ruby does not fork" unless Process.respond_to?(:fork)
+      @app = AppProcess.start(config, "--threads", "2")
+    end
+
+    after { app.kill if app.running? }
+
+    attr_reader :app
+
+    it "the server is not: the child answers nothing and ends; the parent's port is free when it stops" do
+      client = http
+      5.times { expect(client.get("/fork").body).to eq("from #{app.pid}") }
+      children = app.ask("CHILDREN.compact.map { |pid| Process.wait2(pid).last.pid }")
+      expect(children.size).to eq(5)
+      expect(client.get("/fork").body).to eq("from #{app.pid}")
+      expect(app.stop).to be_success
+      expect { TCPSocket.new("127.0.0.1", app.port) }.to raise_error(Errno::ECONNREFUSED)
+      TCPServer.new("127.0.0.1", app.port).close
+    end
+  end
+end

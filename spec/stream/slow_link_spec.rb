@@ -1,0 +1,46 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# A client at the end of a slow link reads all the time, and answers a ping as soon as it has got through to it: behind
+# what is queued, and behind what the kernel holds. It is not one that does not answer.
+RSpec.describe "A slow link" do
+  serve <<~'CONFIG', *%w[--threads 2 --ping-interval 0.3 --pong-timeout 1 --slow-timeout 3600]
+    require "spec_app"
+
+    handler = SpecApp::Recorder.new
+    run(lambda do |env|
+      env["rack.upgrade"] = handler
+      [200, {}, []]
+    end)
+  CONFIG
+
+  # Reads `bytes` in small parts: about a megabyte in a second.
+  def trickle(connection, bytes)
+    parts = "".b
+    while parts.bytesize < bytes
+      parts << connection.read_exactly([10_000, bytes - parts.bytesize].min)
+      sleep Eventually::POLL
+    end
+    parts
+  end
+
+  def queue(client, megabytes) = ask(client, "#{megabytes * 20}.times { client.write('x' * 50_000) }; nil")
+
+  it "is given time for a ping that stands behind much" do
+    client = websocket("/", receive_buffer: 16_384)
+    event(:open, client)
+    queue(client, 6)
+    trickle(client.connection, 5_000_000)
+    expect(ask(client, "client.open?")).to be(true)
+    expect(story(client)).not_to include(:close)
+  end
+
+  it "is given none if it stops: 1006" do
+    client = websocket("/", receive_buffer: 16_384)
+    event(:open, client)
+    queue(client, 6)
+    trickle(client.connection, 1_000_000)
+    event(:close, client, code: 1006)
+  end
+end

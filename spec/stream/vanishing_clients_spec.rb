@@ -1,0 +1,62 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# Clients that are gone right after they have asked for a stream: at whatever moment between the app's acceptance and the
+# first byte that is found out, nothing of them stays, and no stop waits for them.
+RSpec.describe "Clients that vanish at once" do
+  config = <<~'CONFIG'
+    require "spec_app"
+
+    class Counter
+      COUNTS = Hash.new(0)
+      MUTEX = Mutex.new
+
+      def on_open(_client) = MUTEX.synchronize { COUNTS[:open] += 1 }
+      def on_close(_client) = MUTEX.synchronize { COUNTS[:close] += 1 }
+    end
+
+    CALLS = Queue.new
+    handler = Counter.new
+    run(lambda do |env|
+      CALLS << true if env["rack.upgrade?"]
+      env["rack.upgrade"] = handler
+      [200, {}, []]
+    end)
+  CONFIG
+
+  attr_reader :app
+
+  before { @app = AppProcess.start(config, "--threads", "3", "--drain-timeout", "3600") }
+  after { app.kill if app.running? }
+
+  request = ->(lines) { "GET / HTTP/1.1\r\nhost: localhost\r\n#{lines}\r\n" }
+  requests = { "sse" => request["accept: text/event-stream\r\n"],
+               "websocket" => request[WebSocketClient.handshake.map { |name, value| "#{name}: #{value}\r\n" }.join] }
+
+  # A crowd that asks and goes, some sooner, some later, some with a reset.
+  def come_and_go(bytes, rounds:, crowd: 50)
+    random = Random.new(RSpec.configuration.seed)
+    rounds.times do |round|
+      clients = Array.new(crowd) { RawConnection.new(app.port).write(bytes) }
+      # Until none, some or all of them are answered.
+      clients[random.rand(crowd)].read_until("\r\n\r\n") unless (round % 4).zero?
+      clients.each { |client| random.rand(3).zero? ? client.reset : client.close }
+    end
+    rounds * crowd
+  end
+
+  requests.each do |protocol, bytes|
+    it "leave nothing behind (#{protocol})" do
+      come_and_go(bytes, rounds: 40)
+      # All that reached the app is over: a later request was answered behind it, on each worker.
+      6.times { get("/") }
+      eventually("on_close of all that were opened") { app.ask("Counter::COUNTS.values_at(:open, :close).uniq.size") == 1 }
+      # The stacks of threads may still show a few.
+      eventually("the clients to be collected") { app.ask("GC.start; ObjectSpace.each_object(PushServer::Client).count") < 10 }
+      expect(app.ask("CALLS.size")).to be > 100
+      # A drain that waited for one that is gone would take an hour.
+      expect(app.stop).to be_success
+    end
+  end
+end

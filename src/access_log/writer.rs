@@ -1,0 +1,370 @@
+//! The thread that writes the access log, and the bounded queue in front of it.
+
+use std::convert::Infallible;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select_biased, unbounded};
+
+use super::format::{self, Format};
+use crate::stats::Stats;
+
+/// Lines that may wait.
+const MAX_LINES: usize = 8192;
+
+/// Bytes that may wait: a line can be as long as a request's head.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes written at once, when there is enough to write.
+const BUFFER: usize = 64 * 1024;
+
+/// How long the end of the server waits for a log that takes nothing, such as a pipe that nobody reads.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The queue's front end. Dropped, it lets the thread write what waits, and end.
+#[derive(Debug)]
+pub(super) struct Writer {
+    lines: Sender<String>,
+    orders: Sender<Order>,
+    backlog: Arc<Backlog>,
+    /// Disconnected when the thread has ended.
+    ended: Receiver<Infallible>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Reopen,
+    Close,
+}
+
+/// What both ends of the queue know of it.
+#[derive(Debug)]
+struct Backlog {
+    bytes: AtomicUsize,
+    /// Lines that were lost, and that the log does not tell of yet.
+    lost: AtomicU64,
+    stats: Arc<Stats>,
+}
+
+impl Backlog {
+    fn lose(&self, lines: u64) {
+        self.lost.fetch_add(lines, Ordering::Relaxed);
+        self.stats.log_lines_lost.add_many(lines);
+    }
+}
+
+impl Writer {
+    pub(super) fn start(sink: Sink, format: Format, stats: Arc<Stats>) -> io::Result<Self> {
+        let (lines, incoming) = bounded(MAX_LINES);
+        let (orders, ordered) = unbounded();
+        let (ending, ended) = bounded(0);
+        let backlog = Arc::new(Backlog { bytes: AtomicUsize::new(0), lost: AtomicU64::new(0), stats });
+        let writing = Writing {
+            sink,
+            format,
+            lines: incoming,
+            orders: ordered,
+            backlog: Arc::clone(&backlog),
+            buffer: Vec::with_capacity(BUFFER),
+            buffered: 0,
+            failing: false,
+            _ending: ending,
+        };
+        thread::Builder::new().name("push_access_log".to_owned()).spawn(|| writing.run())?;
+        Ok(Writer { lines, orders, backlog, ended })
+    }
+
+    /// Adds a line, or counts it as lost if too much waits.
+    pub(super) fn push(&self, line: String) {
+        let length = line.len();
+        let waiting = self.backlog.bytes.fetch_add(length, Ordering::Relaxed);
+        if waiting + length > MAX_BYTES || self.lines.try_send(line).is_err() {
+            self.backlog.bytes.fetch_sub(length, Ordering::Relaxed);
+            self.backlog.lose(1);
+        }
+    }
+
+    pub(super) fn reopen(&self) {
+        // An error: the thread has ended, and there is nothing to write to a new file.
+        let _ = self.orders.send(Order::Reopen);
+    }
+
+    pub(super) fn close(&self) {
+        let _ = self.orders.send(Order::Close);
+        if self.ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            log::warn!("the end of the access log could not be written within {} s", PATIENCE.as_secs());
+        }
+    }
+}
+
+/// The thread's side.
+struct Writing {
+    sink: Sink,
+    format: Format,
+    lines: Receiver<String>,
+    orders: Receiver<Order>,
+    backlog: Arc<Backlog>,
+    buffer: Vec<u8>,
+    /// Lines in the buffer.
+    buffered: u64,
+    /// The last write failed.
+    failing: bool,
+    _ending: Sender<Infallible>,
+}
+
+impl Writing {
+    fn run(mut self) {
+        loop {
+            select_biased! {
+                recv(self.orders) -> order => {
+                    // What was logged before the order was given comes before it is carried out.
+                    self.write_waiting();
+                    match order {
+                        Ok(Order::Reopen) => self.sink.reopen(),
+                        // An error: everybody who could log something is gone.
+                        Ok(Order::Close) | Err(_) => return,
+                    }
+                },
+                recv(self.lines) -> line => {
+                    if let Ok(line) = line {
+                        self.add(&line);
+                        self.write_waiting();
+                    }
+                },
+            }
+        }
+    }
+
+    /// Writes what waits now: what comes meanwhile must not keep orders from being heard.
+    fn write_waiting(&mut self) {
+        let lines = self.lines.clone();
+        for line in lines.try_iter().take(MAX_LINES) {
+            self.add(&line);
+        }
+        self.flush();
+    }
+
+    fn add(&mut self, line: &str) {
+        self.backlog.bytes.fetch_sub(line.len(), Ordering::Relaxed);
+        self.buffer.extend_from_slice(line.as_bytes());
+        self.buffered += 1;
+        if self.buffer.len() >= BUFFER {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        let lost = self.backlog.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            // In front, where it also ends a line of which only a part could be written.
+            let notice = format::lost(self.format, SystemTime::now(), lost);
+            self.buffer.splice(..0, notice.into_bytes());
+        }
+        if self.buffer.is_empty() {
+            return;
+        }
+        match self.sink.write(&self.buffer) {
+            Ok(()) => self.failing = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    log::warn!("cannot write the access log: {error}");
+                }
+                // The log still has to tell of those that it could not even tell of.
+                self.backlog.lost.fetch_add(lost, Ordering::Relaxed);
+                self.backlog.lose(self.buffered);
+            }
+        }
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER);
+        self.buffered = 0;
+    }
+}
+
+/// Where lines go.
+#[derive(Debug)]
+pub(super) enum Sink {
+    Stdout,
+    File { file: File, path: PathBuf },
+}
+
+impl Sink {
+    /// Opens a file, or stdout for `None`.
+    pub(super) fn open(path: Option<PathBuf>) -> io::Result<Self> {
+        let Some(path) = path else { return Ok(Sink::Stdout) };
+        Ok(Sink::File { file: append_to(&path)?, path })
+    }
+
+    fn reopen(&mut self) {
+        let Sink::File { file, path } = self else { return };
+        match append_to(path) {
+            Ok(new) => {
+                *file = new;
+                log::info!("access log {} reopened", path.display());
+            }
+            Err(error) => log::error!("cannot reopen the access log {}, the old file is kept: {error}", path.display()),
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Sink::File { file, .. } => write_all(file, bytes),
+            // Descriptor 1 as it is now: a program may reopen its stdout.
+            Sink::Stdout => write_all(&File::from(io::stdout().as_fd().try_clone_to_owned()?), bytes),
+        }
+    }
+}
+
+fn append_to(path: &PathBuf) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o644).open(path)
+}
+
+/// Like [`Write::write_all`], and waits where a pipe is full but in non-blocking mode, as stdout can be.
+fn write_all(mut file: &File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => wait_writable(file.as_fd()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn wait_writable(descriptor: BorrowedFd<'_>) {
+    let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one valid pollfd. Whatever comes of it, the next write will tell.
+    unsafe { libc::poll(&raw mut poll, 1, -1) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    fn writer(path: &std::path::Path) -> (Writer, Arc<Stats>) {
+        let stats = Arc::new(Stats::default());
+        let sink = Sink::open(Some(path.to_owned())).unwrap();
+        (Writer::start(sink, Format::Common, Arc::clone(&stats)).unwrap(), stats)
+    }
+
+    #[test]
+    fn all_is_written_when_it_is_closed_and_the_file_is_appended_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("access.log");
+        std::fs::write(&path, "before\n").unwrap();
+        let (writer, stats) = writer(&path);
+        for number in 0..1000 {
+            writer.push(format!("{number}\n"));
+        }
+        writer.close();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let expected: Vec<String> =
+            std::iter::once("before".to_owned()).chain((0..1000).map(|n| n.to_string())).collect();
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+        assert_eq!(stats.log_lines_lost.get(), 0);
+        // Again, and afterwards: nothing happens.
+        writer.close();
+        writer.push("late\n".to_owned());
+    }
+
+    #[test]
+    fn a_moved_file_gets_what_was_logged_before_it_was_reopened() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, moved) = (dir.path().join("access.log"), dir.path().join("access.log.1"));
+        let (writer, _) = writer(&path);
+        writer.push("old\n".to_owned());
+        std::fs::rename(&path, &moved).unwrap();
+        writer.reopen();
+        while !path.exists() {
+            thread::yield_now();
+        }
+        writer.push("new\n".to_owned());
+        writer.close();
+        assert_eq!(std::fs::read_to_string(moved).unwrap(), "old\n");
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "new\n");
+    }
+
+    #[test]
+    fn what_cannot_be_opened_anew_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("folder");
+        std::fs::create_dir(&folder).unwrap();
+        let (writer, _) = writer(&folder.join("access.log"));
+        let moved = dir.path().join("moved");
+        std::fs::rename(&folder, &moved).unwrap();
+        writer.reopen();
+        writer.push("line\n".to_owned());
+        writer.close();
+        assert_eq!(std::fs::read_to_string(moved.join("access.log")).unwrap(), "line\n");
+    }
+
+    #[test]
+    fn a_log_that_takes_nothing_loses_lines_but_holds_up_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fifo");
+        let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        // SAFETY: a C string.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+        // Opened for reading too, so that opening it does not wait for the writer.
+        let mut reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let (writer, stats) = writer(&path);
+        let line = format!("{}\n", "x".repeat(99));
+        let pushed = 4 * MAX_LINES as u64;
+        for _ in 0..pushed {
+            writer.push(line.clone());
+        }
+        let lost = stats.log_lines_lost.get();
+        assert!(lost > 0 && lost < pushed, "{lost}");
+        // From here on it is read: all that was not lost arrives, and the notice.
+        let reading = thread::spawn(move || {
+            let (mut text, mut chunk) = (String::new(), [0; 65536]);
+            let (mut written, mut told) = (0, 0);
+            while written < pushed - lost || told < lost {
+                let read = reader.read(&mut chunk).unwrap();
+                text.push_str(std::str::from_utf8(&chunk[..read]).unwrap());
+                written = text.lines().filter(|line| line.starts_with('x')).count() as u64;
+                let notices = text.lines().filter_map(|line| line.strip_prefix("# ")?.strip_suffix(" lines lost"));
+                told = notices.map(|count| count.parse::<u64>().unwrap()).sum();
+            }
+            (written, told)
+        });
+        writer.close();
+        assert_eq!(reading.join().unwrap(), (pushed - lost, lost));
+    }
+
+    #[test]
+    fn long_lines_cannot_fill_the_memory() {
+        let (lines, incoming) = bounded(MAX_LINES);
+        let (orders, _ordered) = unbounded();
+        let (_ending, ended) = bounded(0);
+        let stats = Arc::new(Stats::default());
+        let backlog = Backlog { bytes: AtomicUsize::new(0), lost: AtomicU64::new(0), stats: Arc::clone(&stats) };
+        let writer = Writer { lines, orders, backlog: Arc::new(backlog), ended };
+        for _ in 0..MAX_BYTES / 1_000_000 + 5 {
+            writer.push("x".repeat(1_000_000));
+        }
+        assert_eq!(incoming.len(), MAX_BYTES / 1_000_000);
+        assert_eq!(stats.log_lines_lost.get(), 5);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted() {
+        let stats = Arc::new(Stats::default());
+        let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else { return };
+        let sink = Sink::File { file: full, path: PathBuf::from("/dev/full") };
+        let writer = Writer::start(sink, Format::Common, Arc::clone(&stats)).unwrap();
+        writer.push("one\n".to_owned());
+        writer.push("two\n".to_owned());
+        writer.close();
+        assert_eq!(stats.log_lines_lost.get(), 2);
+    }
+}

@@ -1,0 +1,193 @@
+//! Accept-Encoding, RFC 9110 section 12.5.3, and the compressed files beside a file.
+
+use std::cmp::Reverse;
+use std::path::{Path, PathBuf};
+
+use http::HeaderMap;
+use http::header::ACCEPT_ENCODING;
+
+/// A way to compress, made beforehand by whoever made the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coding {
+    Brotli,
+    Gzip,
+}
+
+impl Coding {
+    /// The smaller result first, for clients that do not mind.
+    pub(super) const ALL: [Coding; 2] = [Coding::Brotli, Coding::Gzip];
+
+    /// As Content-Encoding spells it.
+    pub(super) fn token(self) -> &'static str {
+        match self {
+            Coding::Brotli => "br",
+            Coding::Gzip => "gzip",
+        }
+    }
+
+    /// The name of the file beside `name` that is compressed so.
+    pub(super) fn sibling(self, name: &Path) -> PathBuf {
+        let mut name = name.as_os_str().to_owned();
+        name.push(match self {
+            Coding::Brotli => ".br",
+            Coding::Gzip => ".gz",
+        });
+        PathBuf::from(name)
+    }
+}
+
+/// The codings that the client likes at least as much as none at all, the best first.
+pub(super) fn preferred(headers: &HeaderMap) -> Vec<Coding> {
+    let weights = Weights::read(headers);
+    // What is not named is the last resort (and remains it if it is refused: an answer in a form
+    // that was not asked for is better than none, which RFC 9110 section 12.1 leaves open).
+    let identity = weights.identity.or(weights.others).unwrap_or(0);
+    let mut liked: Vec<_> = Coding::ALL.into_iter().map(|coding| (coding, weights.of(coding))).collect();
+    liked.retain(|(_, weight)| *weight > 0 && *weight >= identity);
+    liked.sort_by_key(|(_, weight)| Reverse(*weight));
+    liked.into_iter().map(|(coding, _)| coding).collect()
+}
+
+/// The q-values of what can be had here, in thousandths.
+#[derive(Debug, Default)]
+struct Weights {
+    brotli: Option<u16>,
+    gzip: Option<u16>,
+    identity: Option<u16>,
+    others: Option<u16>,
+}
+
+impl Weights {
+    fn read(headers: &HeaderMap) -> Self {
+        let mut weights = Weights::default();
+        let lines = headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|line| line.to_str().ok());
+        for item in lines.flat_map(|line| line.split(',')) {
+            let (coding, parameters) = item.split_once(';').unwrap_or((item, ""));
+            let slot = match coding.trim().to_ascii_lowercase().as_str() {
+                "br" => &mut weights.brotli,
+                // RFC 9110 section 8.4.1.3.
+                "gzip" | "x-gzip" => &mut weights.gzip,
+                "identity" => &mut weights.identity,
+                "*" => &mut weights.others,
+                _ => continue,
+            };
+            slot.get_or_insert(weight(parameters));
+        }
+        weights
+    }
+
+    fn of(&self, coding: Coding) -> u16 {
+        let named = match coding {
+            Coding::Brotli => self.brotli,
+            Coding::Gzip => self.gzip,
+        };
+        named.or(self.others).unwrap_or(0)
+    }
+}
+
+/// What follows the first semicolon. An unreadable q is a no: the file as it is suits everybody.
+fn weight(parameters: &str) -> u16 {
+    let mut parameters = parameters.split(';').filter_map(|parameter| parameter.split_once('='));
+    match parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("q")) {
+        Some((_, value)) => thousandths(value.trim()).unwrap_or(0),
+        None => 1000,
+    }
+}
+
+/// A qvalue, RFC 9110 section 12.4.2: 0 to 1 with at most three digits after the point.
+fn thousandths(value: &str) -> Option<u16> {
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
+    if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    match (whole, format!("{fraction:0<3}").parse().ok()?) {
+        ("0", thousandths) => Some(thousandths),
+        ("1", 0) => Some(1000),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Coding::{Brotli, Gzip};
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    fn of(lines: &[&str]) -> Vec<Coding> {
+        let lines = lines.iter().map(|line| (ACCEPT_ENCODING, HeaderValue::from_bytes(line.as_bytes()).unwrap()));
+        preferred(&lines.collect())
+    }
+
+    #[test]
+    fn the_client_chooses() {
+        assert_eq!(of(&["gzip, deflate, br"]), [Brotli, Gzip]);
+        assert_eq!(of(&["gzip", "br;q=0.9"]), [Gzip, Brotli], "over several lines");
+        assert_eq!(of(&["br;q=0.5, gzip;q=0.501"]), [Gzip, Brotli]);
+        assert_eq!(of(&["GZip ; Q=1.000"]), [Gzip]);
+        assert_eq!(of(&["x-gzip"]), [Gzip]);
+        assert_eq!(of(&["gzip;q=0.001"]), [Gzip]);
+        assert_eq!(of(&["*"]), [Brotli, Gzip]);
+        assert_eq!(of(&["br;q=0, *"]), [Gzip]);
+        assert_eq!(of(&["*;q=0.5, gzip"]), [Gzip, Brotli]);
+    }
+
+    #[test]
+    fn none_without_being_asked_for() {
+        for lines in [&[][..], &[""], &["deflate"], &["gzip;q=0"], &["gzip;q=0.000, *;q=0"], &["identity"]] {
+            assert_eq!(of(lines), [], "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn identity_can_be_better() {
+        assert_eq!(of(&["gzip;q=0.5, identity"]), []);
+        assert_eq!(of(&["gzip, identity;q=0.5"]), [Gzip]);
+        assert_eq!(of(&["gzip, identity"]), [Gzip]);
+        assert_eq!(of(&["br;q=0.3, *;q=0.5"]), [Gzip], "the star is for identity too");
+        assert_eq!(of(&["identity;q=0, gzip"]), [Gzip]);
+    }
+
+    #[test]
+    fn an_unreadable_weight_is_a_no() {
+        for q in ["2", "1.1", "1.001", "0.1234", "-1", "+1", "x", "", ".5", "0,5", "1e0", "0.5.5"] {
+            assert_eq!(of(&[&format!("gzip;q={q}")]), [], "{q}");
+        }
+        assert_eq!(thousandths("0."), Some(0));
+        assert_eq!(thousandths("1."), Some(1000));
+        assert_eq!(thousandths("0.05"), Some(50));
+    }
+
+    #[test]
+    fn names_beside() {
+        assert_eq!(Brotli.sibling(Path::new("a/b.js")), Path::new("a/b.js.br"));
+        assert_eq!(Gzip.sibling(Path::new("a/b.js")), Path::new("a/b.js.gz"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(line in proptest::collection::vec(any::<u8>(), 0..80)) {
+            if let Ok(value) = HeaderValue::from_bytes(&line) {
+                preferred(&HeaderMap::from_iter([(ACCEPT_ENCODING, value)]));
+            }
+        }
+
+        #[test]
+        fn the_order_is_that_of_the_weights(br in 0u16..=1000, gzip in 0u16..=1000, identity in 0u16..=1000) {
+            let q = |weight: u16| format!("{}.{:03}", weight / 1000, weight % 1000);
+            let chosen = of(&[&format!("br;q={}, gzip;q={}, identity;q={}", q(br), q(gzip), q(identity))]);
+            for (coding, weight) in [(Brotli, br), (Gzip, gzip)] {
+                prop_assert_eq!(chosen.contains(&coding), weight > 0 && weight >= identity);
+            }
+            if chosen.len() == 2 {
+                prop_assert_eq!(chosen[0] == Brotli, br >= gzip);
+            }
+        }
+
+        #[test]
+        fn what_is_refused_is_never_sent(others in "[a-z*,;=q0-9. ]{0,40}") {
+            let chosen = of(&[&format!("br;q=0,gzip;q=0,{others}")]);
+            prop_assert_eq!(chosen, []);
+        }
+    }
+}

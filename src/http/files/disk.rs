@@ -1,0 +1,168 @@
+//! What the disk has below the folder, opened without surprises. All but [`known_missing`] may
+//! wait for the disk.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// What a name stands for.
+#[derive(Debug)]
+pub(super) enum Found {
+    File(Located),
+    Directory,
+}
+
+/// A regular file below the root, not opened yet.
+#[derive(Debug)]
+pub(super) struct Located {
+    path: PathBuf,
+    metadata: Metadata,
+}
+
+/// A regular file, with the metadata of what was opened.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) file: File,
+    pub(super) metadata: Metadata,
+}
+
+/// Looks for a relative name. `root` has no symbolic links in it.
+pub(super) fn find(root: &Path, name: &Path) -> Option<Found> {
+    // Resolved, so that a symbolic link cannot lead out. One that stays inside may lead to a
+    // hidden name: somebody put it there, and volumes of Kubernetes are made of such links.
+    let path = root.join(name).canonicalize().ok()?;
+    if !path.starts_with(root) {
+        return None;
+    }
+    let metadata = path.metadata().ok()?;
+    if metadata.is_dir() {
+        return Some(Found::Directory);
+    }
+    // To open a FIFO or a device can wait for ever, and have effects.
+    metadata.is_file().then_some(Found::File(Located { path, metadata }))
+}
+
+impl Located {
+    /// In whole seconds, as some compressors copy no more of a time than that.
+    pub(super) fn is_older_than(&self, other: &Located) -> bool {
+        self.metadata.mtime() < other.metadata.mtime()
+    }
+
+    /// `None` if it cannot be read, or is something else by now.
+    pub(super) fn open(&self) -> Option<Opened> {
+        // Should it have been replaced since it was found: no link is followed, no FIFO waited for.
+        let opened = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&self.path);
+        let file = opened.inspect_err(|error| log::debug!("cannot open {:?}: {error}", self.path)).ok()?;
+        let metadata = file.metadata().ok()?;
+        metadata.is_file().then_some(Opened { file, metadata })
+    }
+}
+
+/// Whether nothing has this name, as far as can be said without waiting for the disk: the kernel
+/// is asked what it remembers. That is how most requests for the app are told from those for
+/// files, at a small part of the price of a thread.
+#[cfg(target_os = "linux")]
+pub(super) fn known_missing(path: &Path) -> bool {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+    use rustix::io::Errno;
+
+    // EAGAIN says that it does not remember; a kernel before 5.12 or a sandbox, that it may not say.
+    let answer = openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::CACHED);
+    matches!(answer, Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG))
+}
+
+/// Other systems have no such question.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn known_missing(_path: &Path) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use tempfile::TempDir;
+
+    fn folder() -> (TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("folder")).unwrap();
+        std::fs::write(root.join("folder/page"), "page").unwrap();
+        (dir, root)
+    }
+
+    fn is_file(root: &Path, name: &str) -> bool {
+        matches!(find(root, Path::new(name)), Some(Found::File(_)))
+    }
+
+    #[test]
+    fn files_and_directories() {
+        let (_dir, root) = folder();
+        assert!(is_file(&root, "folder/page"));
+        assert!(matches!(find(&root, Path::new("folder")), Some(Found::Directory)));
+        for missing in ["missing", "folder/missing", "folder/page/more", &"x".repeat(5000)] {
+            assert!(find(&root, Path::new(missing)).is_none(), "{missing}");
+        }
+    }
+
+    #[test]
+    fn links_do_not_lead_out() {
+        let (_dir, root) = folder();
+        let (_other, outside) = folder();
+        symlink(root.join("folder/page"), root.join("inside")).unwrap();
+        symlink(outside.join("folder/page"), root.join("file")).unwrap();
+        symlink(&outside, root.join("directory")).unwrap();
+        symlink("../", root.join("up")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        assert!(is_file(&root, "inside"));
+        for link in ["file", "directory", "directory/folder/page", "up", "loop"] {
+            assert!(find(&root, Path::new(link)).is_none(), "{link}");
+        }
+    }
+
+    #[test]
+    fn what_was_swapped_after_it_was_found_is_not_opened() {
+        let (_dir, root) = folder();
+        let page = root.join("folder/page");
+        let Some(Found::File(located)) = find(&root, Path::new("folder/page")) else { panic!("not found") };
+        assert!(located.open().is_some());
+        std::fs::remove_file(&page).unwrap();
+        symlink("/etc/passwd", &page).unwrap();
+        assert!(located.open().is_none(), "a link");
+        std::fs::remove_file(&page).unwrap();
+        make_fifo(&page);
+        assert!(located.open().is_none(), "a FIFO, and no wait for its writer");
+        std::fs::remove_file(&page).unwrap();
+        std::fs::create_dir(&page).unwrap();
+        assert!(located.open().is_none(), "a directory");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_found() {
+        let (_dir, root) = folder();
+        make_fifo(&root.join("fifo"));
+        let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
+        assert!(find(&root, Path::new("fifo")).is_none());
+        assert!(find(&root, Path::new("socket")).is_none());
+        assert!(find(Path::new("/dev"), Path::new("null")).is_none());
+    }
+
+    fn make_fifo(path: &Path) {
+        assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    }
+
+    #[test]
+    fn nothing_that_exists_is_known_missing() {
+        let (_dir, root) = folder();
+        let late = root.join("late");
+        for _ in 0..3 {
+            assert!(!known_missing(&root));
+            assert!(!known_missing(&root.join("folder/page")));
+            // What the kernel remembers of a missing name ends when it appears.
+            let _ = (late.metadata(), known_missing(&late));
+            std::fs::write(&late, "").unwrap();
+            assert!(!known_missing(&late));
+            std::fs::remove_file(&late).unwrap();
+        }
+    }
+}
