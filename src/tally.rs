@@ -6,10 +6,13 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
+use crate::fork::Birth;
+
 /// A count of open connections, clients and requests that can be waited on to reach zero.
 #[derive(Debug)]
 pub struct Tally {
     count: AtomicUsize,
+    birth: Birth,
     zero: (Sender<()>, Receiver<()>),
 }
 
@@ -30,7 +33,7 @@ pub struct Mark(Arc<Tally>);
 
 impl Default for Tally {
     fn default() -> Self {
-        Tally { count: AtomicUsize::new(0), zero: bounded(1) }
+        Tally { count: AtomicUsize::new(0), birth: Birth::now(), zero: bounded(1) }
     }
 }
 
@@ -61,7 +64,8 @@ impl Tally {
 
 impl Drop for Mark {
     fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+        // In a forked child nobody waits, and the channel's lock may be held by nobody who is there.
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 && !self.0.birth.forked() {
             // Full means that a waiter is already going to look.
             let _ = self.0.zero.0.try_send(());
         }

@@ -14,9 +14,13 @@ module PushServer
         unwinding = false
       rescue Exception # rubocop:disable Lint/RescueException -- told apart from unwinding, and raised again
         unwinding = false
+        argument.close if argument.is_a?(IO)
         raise
       ensure
-        finish(*response, nil) if unwinding
+        if unwinding
+          argument.close if argument.is_a?(IO)
+          finish(*response, nil)
+        end
       end
 
       # Closes the body and calls what waits for the end of the response, the last first (Rack 3 SPEC).

@@ -41,7 +41,7 @@ RSpec.describe "Limits" do
   CONFIG
 
   # Waits for the debug line that names the option.
-  def expect_line(pattern) = expect(app.wait_for_line(pattern)).to include("debug")
+  def expect_line(pattern) = app.wait_for_line(/debug: .*#{pattern}/)
 
   def closes(client) = expect(client.connection.ending).to eq(:fin).or eq(:reset)
 

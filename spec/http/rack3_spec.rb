@@ -172,6 +172,7 @@ RSpec.describe "Rack's extras" do
   describe "a body with to_path" do
     %w[/large /lint/large].each do |path|
       it "is sent from the file, and closed (#{path})" do
+        skip "Rack 2's Lint hides to_path" if path.include?("lint") && Rack.release < "3"
         response = get(path + named)
         expect(response).to have_attributes(status: 200, framing: :length)
         expect(response["content-length"]).to eq("200000")

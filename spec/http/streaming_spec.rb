@@ -427,6 +427,10 @@ RSpec.describe "A streaming body" do
   describe "behind Rack::Lock" do
     serve "#{config}\nuse Rack::Lock\nrun app\n", "--threads", "3"
 
+    it "is released by bodies that are arrays" do
+      3.times { expect(get("/").body).to eq("plain") }
+    end
+
     it "holds up others for as long as it lasts, and nobody for longer" do
       first = stream
       others = [http.send_request("GET", "/"), http.send_request("GET", "/feed#{named}"), http.send_request("GET", "/")]

@@ -34,21 +34,24 @@ RSpec.describe "Clients that vanish at once" do
   requests = { "sse" => request["accept: text/event-stream\r\n"],
                "websocket" => request[WebSocketClient.handshake.map { |name, value| "#{name}: #{value}\r\n" }.join] }
 
-  # A crowd that asks and goes, some sooner, some later, some with a reset.
+  # Crowds that ask and go: at once, one after the other, or when one of them has been answered; some with a reset.
   def come_and_go(bytes, rounds:, crowd: 50)
     random = Random.new(RSpec.configuration.seed)
+    leave = ->(client) { random.rand(3).zero? ? client.reset : client.close }
     rounds.times do |round|
-      clients = Array.new(crowd) { RawConnection.new(app.port).write(bytes) }
-      # Until none, some or all of them are answered.
-      clients[random.rand(crowd)].read_until("\r\n\r\n") unless (round % 4).zero?
-      clients.each { |client| random.rand(3).zero? ? client.reset : client.close }
+      clients = Array.new(crowd) { RawConnection.new(app.port) }
+      case round % 3
+      when 0 then clients.each { |client| leave[client.write(bytes)] }
+      when 1 then clients.each { |client| client.write(bytes) }
+      when 2 then clients.each { |client| client.write(bytes) }[random.rand(crowd)].read_until("\r\n\r\n")
+      end
+      clients.each { |client| leave[client] unless client.closed? }
     end
-    rounds * crowd
   end
 
   requests.each do |protocol, bytes|
     it "leave nothing behind (#{protocol})" do
-      come_and_go(bytes, rounds: 40)
+      come_and_go(bytes, rounds: 180)
       # All that reached the app is over: a later request was answered behind it, on each worker.
       6.times { get("/") }
       eventually("on_close of all that were opened") { app.ask("Counter::COUNTS.values_at(:open, :close).uniq.size") == 1 }

@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use super::files::FileBody;
 use super::socket::ResponseInProgress;
+use crate::fork::Birth;
 
 /// Bytes of a streamed body that may wait for the socket before its writer has to.
 const STREAM_BUFFER: usize = 256 * 1024;
@@ -128,12 +129,18 @@ impl http_body::Body for Body {
 
 /// Makes a body that is written by one thread while the reactor sends it.
 pub fn stream() -> (BodyWriter, BodyReader) {
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(Shared {
+        birth: Birth::now(),
+        state: Mutex::default(),
+        room: Condvar::new(),
+        reader: AtomicWaker::new(),
+    });
     (BodyWriter(Arc::clone(&shared)), BodyReader(shared))
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    birth: Birth,
     state: Mutex<State>,
     room: Condvar,
     reader: AtomicWaker,
@@ -162,6 +169,10 @@ impl Shared {
     }
 
     fn end(&self, ending: Ending) {
+        // A forked child has nobody to tell, and locks that nobody will release.
+        if self.birth.forked() {
+            return;
+        }
         self.lock().ended.get_or_insert(ending);
         self.reader.wake();
     }
@@ -186,6 +197,9 @@ pub struct BodyWriter(Arc<Shared>);
 impl BodyWriter {
     /// Adds a chunk; never blocks.
     pub fn push(&self, chunk: Bytes) -> Pushed {
+        if self.0.birth.forked() {
+            return Pushed::Gone;
+        }
         let mut state = self.0.lock();
         if state.reader_gone {
             return Pushed::Gone;

@@ -85,7 +85,7 @@ pub struct BrokenBody;
 #[derive(Debug)]
 pub struct Scanner {
     state: State,
-    /// A head that is not whole yet.
+    /// A head that is not whole yet, or is refused.
     held: BytesMut,
     /// How far the end of the head has been looked for in `held`.
     searched: usize,
@@ -133,8 +133,14 @@ impl Scanner {
     pub fn refuse(&mut self, status: StatusCode) -> Bytes {
         self.refusal = Some((self.heads, status));
         self.state = State::Refused;
-        self.held = BytesMut::new();
         Bytes::from_static(STAND_IN)
+    }
+
+    /// Undoes a refusal for bytes that turn out not to be HTTP: gives back what they were, given
+    /// all that hyper has got and not understood.
+    pub fn without_stand_in(&self, handed: Bytes) -> Bytes {
+        let length = handed.len().saturating_sub(STAND_IN.len());
+        if self.refusal.is_some() && handed.ends_with(STAND_IN) { handed.slice(..length) } else { handed }
     }
 
     /// How many heads were let through.
@@ -169,9 +175,9 @@ impl Scanner {
                 return Ok(None);
             }
             let mut output = BytesMut::from(&input[..passed.length]);
-            match passed.refused {
-                Some(status) => output.extend_from_slice(&self.refuse(status)),
-                None => self.held.extend_from_slice(&input[passed.length..]),
+            self.held.extend_from_slice(&input[passed.length..]);
+            if let Some(status) = passed.refused {
+                output.extend_from_slice(&self.refuse(status));
             }
             return Ok(Some(output.freeze()));
         }
@@ -180,10 +186,9 @@ impl Scanner {
         let all = self.held.split();
         let passed = self.pass(&all)?;
         let mut output = all;
-        let rest = output.split_off(passed.length);
-        match passed.refused {
-            Some(status) => output.extend_from_slice(&self.refuse(status)),
-            None => self.held = rest,
+        self.held = output.split_off(passed.length);
+        if let Some(status) = passed.refused {
+            output.extend_from_slice(&self.refuse(status));
         }
         Ok(Some(output.freeze()))
     }
@@ -344,6 +349,10 @@ fn framing(head: &[u8]) -> Result<(Framing, bool), StatusCode> {
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"content-length") {
             let value = content_length(value).ok_or(StatusCode::BAD_REQUEST)?;
+            // No body is that long; hyper would call the head too large.
+            if value > i64::MAX as u64 {
+                return Err(StatusCode::PAYLOAD_TOO_LARGE);
+            }
             // Section 6.3: differing lengths are an error; equal ones gain nothing.
             if length.replace(value).is_some() {
                 return Err(StatusCode::BAD_REQUEST);
@@ -491,6 +500,7 @@ mod tests {
             ("6.3 CL 1,1", "POST / HTTP/1.1\r\ncontent-length: 1,1\r\n\r\n", 400),
             ("6.3 CL empty", "POST / HTTP/1.1\r\ncontent-length:\r\n\r\n", 400),
             ("6.3 CL 2^64", "POST / HTTP/1.1\r\ncontent-length: 18446744073709551616\r\n\r\n", 400),
+            ("RFC 9110 15.5.14 CL 2^64 - 1", "POST / HTTP/1.1\r\ncontent-length: 18446744073709551615\r\n\r\n", 413),
             ("6.3 two CL", "POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400),
             ("3 double space", "GET  / HTTP/1.1\r\nhost: a\r\n\r\n", 400),
             ("3 HTTP/0.9", "GET /\r\n", 400),

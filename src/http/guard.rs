@@ -18,16 +18,26 @@ pub fn refusal(head: &Parts) -> Option<Response> {
     if head.uri.path() == "*" && head.method != Method::OPTIONS {
         return Some(Response::plain(StatusCode::BAD_REQUEST).and_close());
     }
+    // Sections 3.2.2 and 3.2.3: a target with a host has a scheme, too; only CONNECT's has none.
+    if head.uri.authority().is_some_and(|authority| head.uri.scheme().is_none() || !valid_host(authority.as_str())) {
+        return Some(Response::plain(StatusCode::BAD_REQUEST).and_close());
+    }
     // RFC 9112 section 3.2: exactly one valid Host on HTTP/1.1.
     let mut hosts = head.headers.get_all(HOST).iter();
     let valid = match (hosts.next(), hosts.next()) {
         (None, _) => head.version < Version::HTTP_11,
-        (Some(host), None) => {
-            host.to_str().is_ok_and(|host| host.parse::<Authority>().is_ok_and(|it| !it.as_str().contains('@')))
-        }
+        (Some(host), None) => host.to_str().is_ok_and(valid_host),
         (Some(_), Some(_)) => false,
     };
     (!valid).then(|| Response::plain(StatusCode::BAD_REQUEST).and_close())
+}
+
+/// A host and maybe a port, RFC 9110 section 7.2: no user, and a port that is a number.
+fn valid_host(text: &str) -> bool {
+    let Ok(authority) = text.parse::<Authority>() else { return false };
+    let port = text.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.contains(']'));
+    let valid_port = port.is_none_or(|port| port.is_empty() || authority.port_u16().is_some());
+    !text.contains('@') && !authority.host().is_empty() && valid_port
 }
 
 #[cfg(test)]
@@ -50,6 +60,12 @@ mod tests {
         assert_eq!(status(|r| r.header("host", "a b")), Some(400));
         assert_eq!(status(|r| r.header("host", "user@a")), Some(400));
         assert_eq!(status(|r| r.header("host", "a/b")), Some(400));
+        assert_eq!(status(|r| r.header("host", "a:b")), Some(400));
+        assert_eq!(status(|r| r.header("host", "a:")), None);
+        assert_eq!(status(|r| r.header("host", "[::1]")), None);
+        assert_eq!(status(|r| r.uri("http://a:1/x").header("host", "b")), None);
+        assert_eq!(status(|r| r.uri("http://user@a/x").header("host", "a")), Some(400));
+        assert_eq!(status(|r| r.uri("a").header("host", "a")), Some(400));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::hijack::{Hijack, Hijacked};
 use super::response::Response;
 use super::socket::Watch;
 use super::upgrade;
+use crate::fork::Birth;
 use crate::push::{self, Client, Interest, Protocol};
 
 /// A request body, whole.
@@ -98,9 +99,39 @@ impl Drop for Upgrade {
     }
 }
 
+/// Wakes the connection's task with what was decided. Not in a forked child, where its locks may be
+/// held by threads that do not exist.
+#[derive(Debug)]
+pub(super) struct ReplySender {
+    sender: Option<oneshot::Sender<Reply>>,
+    birth: Birth,
+}
+
+impl ReplySender {
+    pub(super) fn new(sender: oneshot::Sender<Reply>, birth: Birth) -> Self {
+        ReplySender { sender: Some(sender), birth }
+    }
+
+    /// False if the connection is known to be gone.
+    fn send(mut self, reply: Reply) -> bool {
+        if self.birth.forked() {
+            return false;
+        }
+        self.sender.take().is_some_and(|sender| sender.send(reply).is_ok())
+    }
+}
+
+impl Drop for ReplySender {
+    fn drop(&mut self) {
+        if self.birth.forked() {
+            std::mem::forget(self.sender.take());
+        }
+    }
+}
+
 /// The way back from the app to the connection. Dropped without an answer, the client gets 500.
 pub struct Responder {
-    pub(super) reply: oneshot::Sender<Reply>,
+    pub(super) reply: ReplySender,
     pub(super) method: Method,
     pub(super) push: Arc<push::Context>,
     pub(super) accept: String,
@@ -110,7 +141,7 @@ pub struct Responder {
 impl Responder {
     /// Sends an ordinary response. False if the connection is known to be gone.
     pub fn respond(self, response: Response) -> bool {
-        self.reply.send(Reply::Response(response)).is_ok()
+        self.reply.send(Reply::Response(response))
     }
 
     /// The request's method, which decides whether a response has a body.
@@ -125,8 +156,8 @@ impl Responder {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         let status = response.as_ref().map(|response| response.status);
         let head = response.map(Response::into_raw_head).unwrap_or_default();
-        // An error drops the sender, which says it all.
-        let _ = self.reply.send(Reply::Takeover(Takeover::Hijack(Hijack { status, head, receiver: sender })));
+        // A failure drops the sender, which says it all.
+        self.reply.send(Reply::Takeover(Takeover::Hijack(Hijack { status, head, receiver: sender })));
         receiver
     }
 
@@ -162,7 +193,7 @@ impl std::fmt::Debug for Responder {
 /// An accepted upgrade that has not been sent.
 #[derive(Debug)]
 pub struct Acceptance {
-    reply: oneshot::Sender<Reply>,
+    reply: ReplySender,
     upgrade: Upgrade,
     client: Arc<Client>,
 }
@@ -177,7 +208,7 @@ impl Acceptance {
     ///
     /// If the connection is gone, [`push::Event::Abandoned`] is posted instead, now or later.
     pub fn send(self) {
-        // An error drops the upgrade, which tells its client.
-        let _ = self.reply.send(Reply::Takeover(Takeover::Stream(self.upgrade)));
+        // A failure drops the upgrade, which tells its client.
+        self.reply.send(Reply::Takeover(Takeover::Stream(self.upgrade)));
     }
 }

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
 use super::body::{Body, Sending};
-use super::request::{Reply, Request, RequestBody, Responder, Takeover};
+use super::request::{Reply, ReplySender, Request, RequestBody, Responder, Takeover};
 use super::response::Response;
 use super::socket::Watch;
 use super::upgrade::Detected;
@@ -116,7 +116,7 @@ impl Service {
         };
         let (reply, answer) = oneshot::channel();
         let responder = Responder {
-            reply,
+            reply: ReplySender::new(reply, self.context.push.birth),
             method: head.method.clone(),
             push: Arc::clone(&self.context.push),
             accept,

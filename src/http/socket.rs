@@ -161,18 +161,17 @@ impl Watch {
     pub fn take_unread(&self, buffered: &Bytes) -> Bytes {
         let mut state = self.lock();
         let ready = std::mem::take(&mut state.ready);
+        let handed = if ready.is_empty() { buffered.clone() } else { [&buffered[..], &ready].concat().into() };
+        let handed = state.scanner.without_stand_in(handed);
         let held = state.scanner.take_held();
-        if buffered.is_empty() && ready.is_empty() {
-            return held;
-        }
-        [&buffered[..], &ready, &held].concat().into()
+        if handed.is_empty() { held } else { [&handed[..], &held].concat().into() }
     }
 
     /// Has `head` written at once, ahead of the response, or not at all.
     pub fn inform(&self, head: Bytes) {
         let mut state = self.lock();
         if state.flushed {
-            state.information = head;
+            state.information = [&state.information[..], &head].concat().into();
             if let Some(task) = &state.task {
                 task.wake_by_ref();
             }
@@ -267,7 +266,8 @@ impl State {
     /// on its way; but who only listens may close its side early (RFC 9112 section 9.6). A body that
     /// is still being made may last for hours: there, the end of the peer is worth knowing.
     fn shows_half_close(&self) -> bool {
-        self.called == self.ended || self.streaming || self.scanner.place() == Place::Body
+        let answered = self.called >= self.scanner.heads() && self.called == self.ended && self.flushed;
+        answered || self.streaming || self.scanner.place() == Place::Body
     }
 
     /// Looks at bytes from the socket; returns what hyper gets in their place, if not the same.
@@ -415,6 +415,9 @@ impl AsyncWrite for Socket {
         let mut state = this.watch.lock();
         state.flushed = true;
         state.entries.flushed();
+        if state.half_closed {
+            state.wake_reader();
+        }
         drop(state);
         Pin::new(&mut this.stream).poll_flush(cx)
     }

@@ -249,7 +249,7 @@ impl Client {
 
     /// Whether this process was forked off the one the client belongs to: then its locks may be
     /// held by threads that do not exist here.
-    fn forked(&self) -> bool {
+    pub(super) fn forked(&self) -> bool {
         self.context.birth.forked()
     }
 

@@ -185,6 +185,10 @@ impl Turn {
 
     /// The next event to run, if any.
     pub fn next_event(&self) -> Option<Event> {
+        // In a forked child a callback has returned: its client is not the child's.
+        if self.client.forked() {
+            return None;
+        }
         let limits = &self.client.context().limits;
         let mut mailbox = self.client.mailbox();
         let event = mailbox.pop();
@@ -202,6 +206,9 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        if self.client.forked() {
+            return;
+        }
         let mut mailbox = self.client.mailbox();
         mailbox.scheduled = !mailbox.events.is_empty();
         let again = mailbox.scheduled;

@@ -64,8 +64,10 @@ pub struct Stream {
     spoke: Instant,
     /// When a ping was sent that is not answered.
     pinged: Option<Instant>,
-    /// What the kernel held for the peer then.
-    in_flight: usize,
+    /// Bytes handed to the socket.
+    handed: u64,
+    /// How many of them the peer had acknowledged when it was looked last.
+    acknowledged: u64,
     alarm: Alarm,
     /// For the access log, if there is one.
     entry: Option<Entry>,
@@ -131,7 +133,8 @@ impl Stream {
             heard: now,
             spoke: now,
             pinged: None,
-            in_flight: 0,
+            handed: 0,
+            acknowledged: 0,
             alarm,
             entry,
             traffic,
@@ -333,6 +336,7 @@ impl Stream {
                     Poll::Pending => return self.blocked(now),
                 }
             };
+            self.handed += written as u64;
             let sent = self.queue.advance(written);
             self.spoke = now;
             self.count_sent(written, sent.writes);
@@ -442,15 +446,18 @@ impl Stream {
         } else {
             self.queue.push_control(websocket::control(Opcode::Ping, &[]));
             self.pinged = Some(now);
-            self.in_flight = unacknowledged(&self.socket);
+            self.acknowledged = self.handed - unacknowledged(&self.socket).min(self.handed);
         }
         Ok(())
     }
 
-    /// Whether the peer has acknowledged some, but not all, of what the kernel held for it.
+    /// Whether the peer has acknowledged more than when it was looked last, but not all: then a
+    /// ping may not have got through to it.
     fn makes_progress(&mut self) -> bool {
-        let before = std::mem::replace(&mut self.in_flight, unacknowledged(&self.socket));
-        (1..before).contains(&self.in_flight)
+        let waiting = unacknowledged(&self.socket).min(self.handed);
+        let acknowledged = self.handed - waiting;
+        let before = std::mem::replace(&mut self.acknowledged, acknowledged);
+        acknowledged > before && (waiting > 0 || !self.queue.is_empty())
     }
 
     fn end(&mut self) {
@@ -502,11 +509,11 @@ impl Stream {
 }
 
 /// Bytes that the kernel holds and the peer has not acknowledged (tcp(7), SIOCOUTQ).
-fn unacknowledged(socket: &TcpStream) -> usize {
+fn unacknowledged(socket: &TcpStream) -> u64 {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the descriptor is open, and the request writes one int.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-    if result == 0 { bytes.max(0) as usize } else { 0 }
+    if result == 0 { bytes.max(0) as u64 } else { 0 }
 }
 
 impl Future for Stream {

@@ -132,7 +132,8 @@ fn string_of(ruby: &Ruby, message: &Message) -> Result<RString, Error> {
 /// thread comes back.
 fn call(ruby: &Ruby, client: Obj<Client>, handler: &Handler, event: &str, args: &[Value]) -> Result<(), Error> {
     let Err(error) = invoke(ruby, client, handler, event, args) else { return Ok(()) };
-    let Some(exception) = error.value() else { return Err(error) };
+    // A child that the callback forked off without a block ends as it likes.
+    let Some(exception) = error.value().filter(|_| !client.forked()) else { return Err(error) };
     if handler.on_error {
         let Err(error) = invoke(ruby, client, handler, "on_error", &[client.as_value(), exception]) else {
             return Ok(());

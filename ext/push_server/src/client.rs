@@ -305,6 +305,11 @@ impl Client {
         client
     }
 
+    /// Whether this process was forked off the one the client belongs to.
+    pub fn forked(&self) -> bool {
+        self.core.context().birth.forked()
+    }
+
     pub fn handler(&self, ruby: &Ruby) -> Handler {
         self.values.with(ruby, |values| values.handler)
     }

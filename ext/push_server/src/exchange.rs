@@ -7,7 +7,7 @@ use http::header::{HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 use magnus::block::Proc;
 use magnus::value::ReprValue;
-use magnus::{Error, Module, RArray, RHash, RModule, Ruby, Value};
+use magnus::{Error, RArray, RHash, Ruby, Value};
 use push_core::http::{Responder, Response};
 use push_core::push::Protocol;
 
@@ -18,7 +18,7 @@ use crate::hijack::{Answer, take_socket};
 use crate::request::Context;
 use crate::response::{self, AppResponse, BodyKind};
 use crate::workers::Streaming;
-use crate::{env, input, registry};
+use crate::{classes, env, input, registry};
 
 /// A request whose app has been called. It lives on the stack, where the garbage collector sees the
 /// VALUEs in it.
@@ -103,14 +103,16 @@ impl<'a> Exchange<'a> {
             return Ok(());
         }
         let Returned { status, headers, body } = returned;
-        bodies(ruby)?.funcall::<_, _, Value>("finish", (body, self.line, self.env, status, headers, error)).map(|_| ())
+        classes::bodies(ruby)?
+            .funcall::<_, _, Value>("finish", (body, self.line, self.env, status, headers, error))
+            .map(|_| ())
     }
 
     /// Runs a body's own code, or what takes its place: `each` with `block`, or `call` with `argument`.
     fn run(&self, target: Value, method: &str, argument: Value, block: Option<Proc>) -> Result<(), Error> {
         let (ruby, Returned { status, headers, body }) = (self.ruby, self.returned.get());
         let arguments = (target, ruby.to_symbol(method), argument, block, body, self.line, self.env, status, headers);
-        let result: Result<Value, Error> = bodies(self.ruby)?.funcall("run", arguments);
+        let result: Result<Value, Error> = classes::bodies(self.ruby)?.funcall("run", arguments);
         // Unwinding: `run` has ended the response, and nothing of Ruby may be called here.
         if result.as_ref().is_err_and(|error| error.value().is_none()) {
             self.concluded.set(true);
@@ -235,9 +237,4 @@ impl<'a> Exchange<'a> {
         acceptance.send();
         Ok(())
     }
-}
-
-/// `PushServer::Bodies`.
-fn bodies(ruby: &Ruby) -> Result<RModule, Error> {
-    crate::module(ruby)?.const_get("Bodies")
 }

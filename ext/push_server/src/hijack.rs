@@ -8,13 +8,14 @@ use crossbeam_channel::{Receiver, bounded, select};
 use http::HeaderMap;
 use magnus::gc::Marker;
 use magnus::typed_data::Obj;
-use magnus::value::{Lazy, ReprValue};
+use magnus::value::ReprValue;
 use magnus::{Class, DataTypeFunctions, Error, Module, RClass, RHash, RModule, Ruby, TypedData, Value, method};
 use push_core::http::hijack::Hijacked;
 use push_core::http::response::early_hints;
 use push_core::http::{Responder, Response};
 
 use crate::cell::GvlCell;
+use crate::classes;
 use crate::gvl::{check_interrupts, without_gvl};
 use crate::response;
 
@@ -162,24 +163,16 @@ fn wait(receiver: &Receiver<Hijacked>, interrupted: &Receiver<()>) -> Waited {
     }
 }
 
-static TCP_SOCKET: Lazy<RClass> = Lazy::new(|ruby| socket_class(ruby, "TCPSocket"));
-static UNIX_SOCKET: Lazy<RClass> = Lazy::new(|ruby| socket_class(ruby, "UNIXSocket"));
-
-fn socket_class(ruby: &Ruby, name: &str) -> RClass {
-    let class = ruby.require("socket").and_then(|_| ruby.class_object().const_get(name));
-    class.unwrap_or_else(|_| ruby.class_io())
-}
-
 fn socket_of(ruby: &Ruby, hijacked: Hijacked) -> Result<Value, Error> {
-    let wrap = |class: &Lazy<RClass>, descriptor: OwnedFd| -> Result<Value, Error> {
+    let wrap = |class: RClass, descriptor: OwnedFd| -> Result<Value, Error> {
         // Ruby closes the descriptor from here on.
-        let io: Value = ruby.get_inner(class).funcall("for_fd", (descriptor.into_raw_fd(),))?;
+        let io: Value = class.funcall("for_fd", (descriptor.into_raw_fd(),))?;
         let _: Value = io.funcall("binmode", ())?;
         let _: Value = io.funcall("sync=", (true,))?;
         Ok(io)
     };
     match hijacked {
-        Hijacked::Connection(descriptor) => wrap(&TCP_SOCKET, descriptor),
-        Hijacked::Pumped(descriptor) => wrap(&UNIX_SOCKET, descriptor),
+        Hijacked::Connection(descriptor) => wrap(classes::tcp_socket(ruby)?, descriptor),
+        Hijacked::Pumped(descriptor) => wrap(classes::unix_socket(ruby)?, descriptor),
     }
 }

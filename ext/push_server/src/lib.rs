@@ -17,6 +17,7 @@
 //! | [`workers`] | how many workers there are, and how many sit in a body |
 //! | [`callbacks`] | a client's events, as calls of its handler |
 //! | [`handler`] | which callbacks a handler has |
+//! | [`classes`] | classes of Ruby's and of the library's |
 //! | [`client`] | `PushServer::Client` |
 //! | [`registry`] | the clients that the garbage collector must keep |
 //! | [`settings`] | a Hash of settings |
@@ -28,6 +29,7 @@
 mod body_stream;
 mod callbacks;
 mod cell;
+mod classes;
 mod client;
 mod env;
 mod exchange;

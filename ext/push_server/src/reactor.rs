@@ -1,5 +1,6 @@
 //! `PushServer::Reactor`: the native server, as `PushServer::Launcher` runs it.
 
+use std::mem::ManuallyDrop;
 use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -20,13 +21,14 @@ use crate::cell::GvlCell;
 use crate::gvl::{check_interrupts, without_gvl};
 use crate::settings::{self, Own};
 use crate::workers::{Shortage, Workers};
-use crate::{callbacks, request};
+use crate::{callbacks, classes, request};
 
 /// The Ruby object: a server, its app, and the env templates of its listeners.
 #[derive(TypedData)]
 #[magnus(class = "PushServer::Reactor", mark, free_immediately)]
 struct Reactor {
-    server: Server,
+    /// Not dropped in a forked child: its channels' locks may be held by threads that are not there.
+    server: ManuallyDrop<Server>,
     own: Own,
     app: Value,
     templates: GvlCell<Vec<RHash>>,
@@ -37,6 +39,15 @@ struct Reactor {
 unsafe impl Send for Reactor {}
 // SAFETY: as above.
 unsafe impl Sync for Reactor {}
+
+impl Drop for Reactor {
+    fn drop(&mut self) {
+        if !self.server.forked() {
+            // SAFETY: dropped once, here.
+            unsafe { ManuallyDrop::drop(&mut self.server) };
+        }
+    }
+}
 
 impl DataTypeFunctions for Reactor {
     fn mark(&self, marker: &Marker) {
@@ -95,11 +106,18 @@ impl Interrupt {
 
 impl Reactor {
     fn new(ruby: &Ruby, app: Value, hash: RHash) -> Result<Obj<Self>, Error> {
+        classes::load(ruby)?;
         let (settings, own) = settings::parse(ruby, hash)?;
         let workers = Workers::new(own.threads, settings.limits.max_streaming);
         let server =
             Server::new(settings).map_err(|error| Error::new(ruby.exception_arg_error(), error.to_string()))?;
-        Ok(ruby.obj_wrap(Reactor { server, own, app, templates: GvlCell::default(), workers }))
+        Ok(ruby.obj_wrap(Reactor {
+            server: ManuallyDrop::new(server),
+            own,
+            app,
+            templates: GvlCell::default(),
+            workers,
+        }))
     }
 
     fn listen(ruby: &Ruby, this: Obj<Self>, descriptor: i32, template: RHash) -> Result<(), Error> {
@@ -128,7 +146,13 @@ impl Reactor {
     fn work(ruby: &Ruby, this: Obj<Self>) -> Result<bool, Error> {
         let interrupt = Interrupt::new();
         let templates = this.templates.with(ruby, |templates| templates.clone());
-        let context = request::Context { app: this.app, templates: &templates, own: &this.own, workers: &this.workers };
+        let context = request::Context {
+            app: this.app,
+            templates: &templates,
+            own: &this.own,
+            workers: &this.workers,
+            server: &this.server,
+        };
         let _presence = this.workers.arrive();
         // In a child that the app forked off without a block there is nobody to work for.
         while !this.server.forked() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use magnus::value::ReprValue;
 use magnus::{Error, RClass, RHash, Ruby, Value};
+use push_core::Server;
 use push_core::http::{Request, Responder, Response};
 
 use crate::exchange::{Exchange, UpgradeRequest};
@@ -18,6 +19,7 @@ pub struct Context<'a> {
     pub templates: &'a [RHash],
     pub own: &'a Own,
     pub workers: &'a Arc<Workers>,
+    pub server: &'a Server,
 }
 
 /// Calls the app and answers. The error is what must end this thread (a `Thread#kill`): whatever
@@ -65,6 +67,10 @@ pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(),
         }
     });
     let Err(error) = result else { return Ok(()) };
+    // A child that the app forked off without a block is the app's own process, and ends as it likes.
+    if context.server.forked() {
+        return Err(error);
+    }
     if !response::disconnected(ruby, &error) {
         fail(ruby, &line, answer.take(), &error);
     }

@@ -11,12 +11,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use magnus::block::Proc;
 use magnus::r_hash::ForEach;
-use magnus::value::{Lazy, ReprValue};
-use magnus::{Error, ExceptionClass, Integer, Module, RArray, RHash, RString, Ruby, Symbol, TryConvert, Value};
+use magnus::value::ReprValue;
+use magnus::{Error, Integer, RArray, RHash, RString, Ruby, Symbol, TryConvert, Value};
 use push_core::http::response::add_header;
 use push_core::http::{BodyWriter, Responder, Response};
 
-use crate::body_stream;
+use crate::{body_stream, classes};
 
 /// A Rack response whose head is understood.
 pub struct AppResponse {
@@ -172,26 +172,23 @@ fn file_of(body: Value, response: &Response) -> Result<Option<BodyKind>, Error> 
 }
 
 /// Raised inside a body whose client is gone, so that it ends.
-static DISCONNECTED: Lazy<ExceptionClass> = Lazy::new(|ruby| {
-    let class = crate::module(ruby).and_then(|module| module.const_get("Disconnected"));
-    class.unwrap_or_else(|_| ruby.exception_io_error())
-});
-
-/// The client is gone.
 pub fn disconnected_error(ruby: &Ruby) -> Error {
-    Error::new(ruby.get_inner(&DISCONNECTED), "the client is gone")
+    match classes::disconnected(ruby) {
+        Ok(class) => Error::new(class, "the client is gone"),
+        Err(error) => error,
+    }
 }
 
 /// Whether `error` only says that the client went away.
 pub fn disconnected(ruby: &Ruby, error: &Error) -> bool {
-    error.is_kind_of(ruby.get_inner(&DISCONNECTED))
+    classes::disconnected(ruby).is_ok_and(|class| error.is_kind_of(class))
 }
 
 /// A body that is being sent part by part.
 enum Sending {
     /// The head waits for the first part, so that a body that raises before it can still become
     /// a 500.
-    Waiting(Responder, Response),
+    Waiting(Box<(Responder, Response)>),
     Open(Arc<BodyWriter>),
     Ended,
 }
@@ -205,7 +202,7 @@ pub fn send_each(
     response: Response,
 ) -> Result<(), (Error, Option<Responder>)> {
     // The block is a Ruby object and lives until it is collected; the writer must not.
-    let state = Arc::new(Mutex::new(Sending::Waiting(responder, response)));
+    let state = Arc::new(Mutex::new(Sending::Waiting(Box::new((responder, response)))));
     let shared = Arc::clone(&state);
     let block = ruby.proc_from_fn(move |ruby: &Ruby, parts: &[Value], _| -> Result<(), Error> {
         let part = parts.first().copied().unwrap_or_else(|| ruby.qnil().as_value());
@@ -215,12 +212,13 @@ pub fn send_each(
     let result = each(block);
     let ended = std::mem::replace(&mut *lock(&state), Sending::Ended);
     match (result, ended) {
-        (Ok(()), Sending::Waiting(responder, response)) => {
+        (Ok(()), Sending::Waiting(waiting)) => {
+            let (responder, response) = *waiting;
             responder.respond(response.with_chunks(VecDeque::new()));
         }
         (Ok(()), Sending::Open(writer)) => writer.finish(),
         (Ok(()), Sending::Ended) => {}
-        (Err(error), Sending::Waiting(responder, _)) => return Err((error, Some(responder))),
+        (Err(error), Sending::Waiting(waiting)) => return Err((error, Some(waiting.0))),
         (Err(error), Sending::Open(_) | Sending::Ended) => return Err((error, None)),
     }
     Ok(())
@@ -234,7 +232,8 @@ fn send_part(ruby: &Ruby, state: &Mutex<Sending>, part: Bytes) -> Result<(), Err
     let writer = {
         let mut state = lock(state);
         let writer = match std::mem::replace(&mut *state, Sending::Ended) {
-            Sending::Waiting(responder, response) => {
+            Sending::Waiting(waiting) => {
+                let (responder, response) = *waiting;
                 let (writer, response) = response.with_stream();
                 responder.respond(response);
                 Arc::new(writer)

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use push_core::fork::Birth;
+
 /// Most bodies are done in less, and need no replacement.
 const MOMENT: Duration = Duration::from_millis(50);
 
@@ -17,6 +19,8 @@ pub struct Workers {
     changed: Condvar,
     wanted: usize,
     max_streaming: usize,
+    /// A forked child leaves the lock alone: a thread that is not there may hold it.
+    birth: Birth,
 }
 
 #[derive(Default)]
@@ -53,7 +57,13 @@ pub struct Streaming {
 impl Workers {
     /// `wanted` workers beside those in a lasting body, of which there may be `max_streaming`.
     pub fn new(wanted: usize, max_streaming: usize) -> Arc<Self> {
-        Arc::new(Workers { state: Mutex::default(), changed: Condvar::new(), wanted, max_streaming })
+        Arc::new(Workers {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            wanted,
+            max_streaming,
+            birth: Birth::now(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -74,6 +84,9 @@ impl Workers {
 
     /// The current worker begins to stream a body; `None` if too many last already.
     pub fn stream(self: &Arc<Self>) -> Option<Streaming> {
+        if self.birth.forked() {
+            return None;
+        }
         let mut state = self.lock();
         if state.lasting >= self.max_streaming {
             return None;
@@ -128,12 +141,17 @@ impl Workers {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.0.lock().present -= 1;
+        if !self.0.birth.forked() {
+            self.0.lock().present -= 1;
+        }
     }
 }
 
 impl Drop for Streaming {
     fn drop(&mut self) {
+        if self.workers.birth.forked() {
+            return;
+        }
         let mut state = self.workers.lock();
         if state.young.remove(&self.number).is_none() {
             state.lasting -= 1;

@@ -1,0 +1,76 @@
+//! Classes that are not defined here, looked up once, before any worker runs.
+//!
+//! Looking one up can run Ruby code, and so switch threads. To do that behind a once-lock, when it is
+//! first needed, deadlocks: the next worker waits for the lock while it holds the GVL, which the first
+//! one needs to go on.
+
+use std::sync::OnceLock;
+
+use magnus::value::Opaque;
+use magnus::{Error, ExceptionClass, Module, RClass, RModule, Ruby};
+
+static CLASSES: OnceLock<Classes> = OnceLock::new();
+
+/// What is looked up.
+#[derive(Clone, Copy)]
+pub struct Classes {
+    string_io: Opaque<RClass>,
+    spooled_input: Opaque<RClass>,
+    tcp_socket: Opaque<RClass>,
+    unix_socket: Opaque<RClass>,
+    disconnected: Opaque<ExceptionClass>,
+    bodies: Opaque<RModule>,
+}
+
+/// Looks them up; called when a server is made, with all of the library loaded.
+pub fn load(ruby: &Ruby) -> Result<(), Error> {
+    ruby.require("stringio")?;
+    ruby.require("socket")?;
+    let (object, module) = (ruby.class_object(), crate::module(ruby)?);
+    let classes = Classes {
+        string_io: object.const_get::<_, RClass>("StringIO")?.into(),
+        spooled_input: module.const_get::<_, RClass>("SpooledInput")?.into(),
+        tcp_socket: object.const_get::<_, RClass>("TCPSocket")?.into(),
+        unix_socket: object.const_get::<_, RClass>("UNIXSocket")?.into(),
+        disconnected: module.const_get::<_, ExceptionClass>("Disconnected")?.into(),
+        bodies: module.const_get::<_, RModule>("Bodies")?.into(),
+    };
+    // Another server was made before: the classes are the same.
+    let _ = CLASSES.set(classes);
+    Ok(())
+}
+
+fn get(ruby: &Ruby) -> Result<Classes, Error> {
+    let missing = || Error::new(ruby.exception_runtime_error(), "push_server: no server was made yet");
+    CLASSES.get().copied().ok_or_else(missing)
+}
+
+/// StringIO: Ruby's own, and whatever a Rack application expects of an input it has.
+pub fn string_io(ruby: &Ruby) -> Result<RClass, Error> {
+    get(ruby).map(|classes| ruby.get_inner(classes.string_io))
+}
+
+/// `PushServer::SpooledInput`.
+pub fn spooled_input(ruby: &Ruby) -> Result<RClass, Error> {
+    get(ruby).map(|classes| ruby.get_inner(classes.spooled_input))
+}
+
+/// TCPSocket.
+pub fn tcp_socket(ruby: &Ruby) -> Result<RClass, Error> {
+    get(ruby).map(|classes| ruby.get_inner(classes.tcp_socket))
+}
+
+/// UNIXSocket.
+pub fn unix_socket(ruby: &Ruby) -> Result<RClass, Error> {
+    get(ruby).map(|classes| ruby.get_inner(classes.unix_socket))
+}
+
+/// `PushServer::Disconnected`.
+pub fn disconnected(ruby: &Ruby) -> Result<ExceptionClass, Error> {
+    get(ruby).map(|classes| ruby.get_inner(classes.disconnected))
+}
+
+/// `PushServer::Bodies`.
+pub fn bodies(ruby: &Ruby) -> Result<RModule, Error> {
+    get(ruby).map(|classes| ruby.get_inner(classes.bodies))
+}
