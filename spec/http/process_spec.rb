@@ -38,18 +38,6 @@ RSpec.describe "The process" do
     ticks / 100.0
   end
 
-  # What the server loads at the first request, it must not load on two threads at once.
-  it "answers the first requests if they come at the same moment" do
-    8.times do
-      # Bare of what SpecApp loads.
-      start('run ->(env) { [200, {}, [env["rack.input"].read, "first"]] }', "--threads", "4")
-      clients = Array.new(8) { http }
-      clients.each { |client| client.send_request("GET", "/") }
-      expect(clients.map { |client| client.read_response.body }).to all(eq("first"))
-      expect(app.stop).to be_success
-    end
-  end
-
   describe "without a free file descriptor" do
     before { skip "needs /proc" unless File.exist?("/proc/self/stat") }
 

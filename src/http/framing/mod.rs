@@ -7,16 +7,19 @@
 //! until it is whole. What it refuses hyper never sees: in its place it gets a harmless request,
 //! which the service answers with the refusal, in its turn behind the requests before it.
 
+mod chunked;
+mod head;
+
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 
+pub use self::chunked::BrokenBody;
+use self::chunked::{Chunk, chunked};
+use self::head::{Framing, framing, is_tchar, is_version};
 use crate::limits::Limits;
 
 /// What hyper gets in place of a head that is refused.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\n\r\n";
-
-/// The most a chunk's size line, or all trailers of a message, may take.
-const MAX_CHUNK_LINE: usize = 4096;
 
 /// Where in a message the next byte belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,45 +44,6 @@ enum State {
     Undecided,
     Refused,
 }
-
-/// RFC 9112 section 7.1, strictly: lenient chunk parsers are how requests are smuggled.
-#[derive(Debug)]
-enum Chunk {
-    /// In the digits of a size.
-    Size {
-        size: u64,
-        digits: u32,
-    },
-    /// In an extension behind the size, which is ignored.
-    Extension {
-        size: u64,
-        length: usize,
-    },
-    /// The LF behind a size line's CR.
-    SizeLf {
-        size: u64,
-    },
-    Data(u64),
-    DataCr,
-    DataLf,
-    /// In the trailers: how many bytes so far, in a line or at its start.
-    Trailer {
-        length: usize,
-        line: TrailerLine,
-    },
-}
-
-#[derive(Debug, Clone, Copy)]
-enum TrailerLine {
-    Start,
-    Inside,
-    Lf,
-    LastLf,
-}
-
-/// The framing of a body is broken: nothing behind it can be understood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BrokenBody;
 
 /// Follows the framing of one connection's requests.
 #[derive(Debug)]
@@ -214,7 +178,7 @@ impl Scanner {
                                 Framing::None | Framing::Length(0) if upgrade => State::Undecided,
                                 Framing::None | Framing::Length(0) => State::Head,
                                 Framing::Length(length) => State::Length(length),
-                                Framing::Chunked => State::Chunked(Chunk::Size { size: 0, digits: 0 }),
+                                Framing::Chunked => State::Chunked(Chunk::start()),
                             };
                         }
                     }
@@ -328,127 +292,6 @@ enum Head {
     Whole { length: usize, body: Framing, upgrade: bool },
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Framing {
-    None,
-    Length(u64),
-    Chunked,
-}
-
-/// How the body behind `head` is framed (RFC 9112 section 6.3), and whether an upgrade is asked for.
-/// What else may be wrong with a head is for hyper to say.
-fn framing(head: &[u8]) -> Result<(Framing, bool), StatusCode> {
-    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let request_line = lines.next().unwrap_or_default();
-    let version = request_line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    let mut length: Option<u64> = None;
-    let mut encoding: Option<&[u8]> = None;
-    let mut upgrade = false;
-    for line in lines {
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        if name.eq_ignore_ascii_case(b"content-length") {
-            let value = content_length(value).ok_or(StatusCode::BAD_REQUEST)?;
-            // No body is that long; hyper would call the head too large.
-            if value > i64::MAX as u64 {
-                return Err(StatusCode::PAYLOAD_TOO_LARGE);
-            }
-            // Section 6.3: differing lengths are an error; equal ones gain nothing.
-            if length.replace(value).is_some() {
-                return Err(StatusCode::BAD_REQUEST);
-            }
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            if encoding.replace(value).is_some() {
-                return Err(StatusCode::BAD_REQUEST);
-            }
-        } else if name.eq_ignore_ascii_case(b"upgrade") {
-            upgrade = true;
-        }
-    }
-    let body = match (encoding, length) {
-        (None, None) => Ok(Framing::None),
-        (None, Some(length)) => Ok(Framing::Length(length)),
-        // Section 6.1: both together is an attempt at smuggling, and 1.0 has no encodings.
-        (Some(_), Some(_)) => Err(StatusCode::BAD_REQUEST),
-        (Some(_), None) if version == b"HTTP/1.0" => Err(StatusCode::BAD_REQUEST),
-        (Some(encoding), None) if encoding.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
-        // Section 6.1: an encoding that is not understood is 501. One that is not chunked at its
-        // end has no end at all.
-        (Some(_), None) => Err(StatusCode::NOT_IMPLEMENTED),
-    };
-    Ok((body?, upgrade))
-}
-
-/// RFC 9110 section 5.6.2.
-fn is_tchar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-/// RFC 9112 section 2.3.
-fn is_version(text: &[u8]) -> bool {
-    matches!(text, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
-}
-
-/// RFC 9110 section 8.6: digits, nothing else.
-fn content_length(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(value).ok()?.parse().ok()
-}
-
-/// Follows a chunked body through `data`; returns how far it goes, and whether it ends there.
-fn chunked(chunk: &mut Chunk, data: &[u8]) -> Result<(usize, bool), BrokenBody> {
-    let mut at = 0;
-    while let Some(byte) = data.get(at).copied() {
-        if let Chunk::Data(left) = chunk {
-            let taken = (*left).min((data.len() - at) as u64);
-            *left -= taken;
-            at += taken as usize;
-            if *left == 0 {
-                *chunk = Chunk::DataCr;
-            }
-            continue;
-        }
-        at += 1;
-        *chunk = match (&*chunk, byte) {
-            (Chunk::Size { size, digits }, byte) if byte.is_ascii_hexdigit() && *digits < 16 => {
-                let digit = (byte as char).to_digit(16).unwrap_or_default();
-                Chunk::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
-            }
-            (Chunk::Size { size, digits: 1.. }, b'\r') => Chunk::SizeLf { size: *size },
-            (Chunk::Size { size, digits: 1.. }, b';' | b' ' | b'\t') => Chunk::Extension { size: *size, length: 0 },
-            (Chunk::Extension { size, .. }, b'\r') => Chunk::SizeLf { size: *size },
-            (Chunk::Extension { size, length }, byte) if byte != b'\n' && *length < MAX_CHUNK_LINE => {
-                Chunk::Extension { size: *size, length: length + 1 }
-            }
-            (Chunk::SizeLf { size: 0 }, b'\n') => Chunk::Trailer { length: 0, line: TrailerLine::Start },
-            (Chunk::SizeLf { size }, b'\n') => Chunk::Data(*size),
-            (Chunk::DataCr, b'\r') => Chunk::DataLf,
-            (Chunk::DataLf, b'\n') => Chunk::Size { size: 0, digits: 0 },
-            (Chunk::Trailer { length, line }, byte) => match trailer(*line, byte)? {
-                None => return Ok((at, true)),
-                Some(_) if *length >= MAX_CHUNK_LINE => return Err(BrokenBody),
-                Some(line) => Chunk::Trailer { length: length + 1, line },
-            },
-            _ => return Err(BrokenBody),
-        };
-    }
-    Ok((at, false))
-}
-
-/// The next state in the trailers; `None` at their end.
-fn trailer(line: TrailerLine, byte: u8) -> Result<Option<TrailerLine>, BrokenBody> {
-    match (line, byte) {
-        (TrailerLine::Start, b'\r') => Ok(Some(TrailerLine::LastLf)),
-        (TrailerLine::LastLf, b'\n') => Ok(None),
-        (TrailerLine::Inside, b'\r') => Ok(Some(TrailerLine::Lf)),
-        (TrailerLine::Lf, b'\n') => Ok(Some(TrailerLine::Start)),
-        (TrailerLine::Start | TrailerLine::Inside, byte) if byte != b'\n' => Ok(Some(TrailerLine::Inside)),
-        _ => Err(BrokenBody),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -519,7 +362,7 @@ mod tests {
     #[test]
     fn bodies_whose_framing_is_broken() {
         let head = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
-        let long = format!("1;{}\r\n", "x".repeat(MAX_CHUNK_LINE + 1));
+        let long = format!("1;{}\r\n", "x".repeat(chunked::MAX_CHUNK_LINE + 1));
         let trailers = format!("0\r\n{}", "a: b\r\n".repeat(1000));
         for body in [
             "-1\r\n",

@@ -1,0 +1,72 @@
+//! What a head says of its body, and whether it is one at all.
+
+use http::StatusCode;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    None,
+    Length(u64),
+    Chunked,
+}
+
+/// How the body behind `head` is framed (RFC 9112 section 6.3), and whether an upgrade is asked for.
+/// What else may be wrong with a head is for hyper to say.
+pub(super) fn framing(head: &[u8]) -> Result<(Framing, bool), StatusCode> {
+    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let request_line = lines.next().unwrap_or_default();
+    let version = request_line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    let mut length: Option<u64> = None;
+    let mut encoding: Option<&[u8]> = None;
+    let mut upgrade = false;
+    for line in lines {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.eq_ignore_ascii_case(b"content-length") {
+            let value = content_length(value).ok_or(StatusCode::BAD_REQUEST)?;
+            // No body is that long; hyper would call the head too large.
+            if value > i64::MAX as u64 {
+                return Err(StatusCode::PAYLOAD_TOO_LARGE);
+            }
+            // Section 6.3: differing lengths are an error; equal ones gain nothing.
+            if length.replace(value).is_some() {
+                return Err(StatusCode::BAD_REQUEST);
+            }
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            if encoding.replace(value).is_some() {
+                return Err(StatusCode::BAD_REQUEST);
+            }
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
+            upgrade = true;
+        }
+    }
+    let body = match (encoding, length) {
+        (None, None) => Ok(Framing::None),
+        (None, Some(length)) => Ok(Framing::Length(length)),
+        // Section 6.1: both together is an attempt at smuggling, and 1.0 has no encodings.
+        (Some(_), Some(_)) => Err(StatusCode::BAD_REQUEST),
+        (Some(_), None) if version == b"HTTP/1.0" => Err(StatusCode::BAD_REQUEST),
+        (Some(encoding), None) if encoding.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
+        // Section 6.1: an encoding that is not understood is 501. One that is not chunked at its
+        // end has no end at all.
+        (Some(_), None) => Err(StatusCode::NOT_IMPLEMENTED),
+    };
+    Ok((body?, upgrade))
+}
+
+/// RFC 9110 section 5.6.2.
+pub(super) fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// RFC 9112 section 2.3.
+pub(super) fn is_version(text: &[u8]) -> bool {
+    matches!(text, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
+/// RFC 9110 section 8.6: digits, nothing else.
+fn content_length(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
