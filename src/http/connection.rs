@@ -113,6 +113,10 @@ pub async fn serve(
         Outcome::Closed(Ok(())) | Outcome::Idle => {}
         Outcome::Closed(Err(error)) => {
             log::debug!("connection from {remote}: {error}");
+            if error.is_parse_too_large() {
+                context.push.stats.head_too_large.add();
+                log::debug!("431 to {remote}: too many headers (max_headers), or too large (max_head_size)");
+            }
             if let Some(log) = &context.push.access_log
                 && let Some(status) = answered_by_hyper(&error)
             {

@@ -67,15 +67,17 @@ impl Service {
     /// Answers in place of a head that the scanner refused.
     fn refuse(&self, status: StatusCode) -> Response {
         let stats = &self.context.push.stats;
-        let counter = match status {
-            StatusCode::URI_TOO_LONG => &stats.uri_too_long,
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => &stats.head_too_large,
+        let (counter, why) = match status {
+            StatusCode::URI_TOO_LONG => (&stats.uri_too_long, "the target is too long (max_uri_size)"),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                (&stats.head_too_large, "the head is too large (max_head_size)")
+            }
             // Counted where the time ran out.
             StatusCode::REQUEST_TIMEOUT => return Response::plain(status).and_close(),
-            _ => &stats.refused_heads,
+            _ => (&stats.refused_heads, "the head is not acceptable"),
         };
         counter.add();
-        log::debug!("{status} to {}: the request's head is not acceptable", self.remote);
+        log::debug!("{status} to {}: {why}", self.remote);
         Response::plain(status).and_close()
     }
 

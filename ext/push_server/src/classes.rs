@@ -6,7 +6,7 @@
 
 use std::sync::OnceLock;
 
-use magnus::value::Opaque;
+use magnus::value::{Opaque, ReprValue};
 use magnus::{Error, ExceptionClass, Module, RClass, RModule, Ruby};
 
 static CLASSES: OnceLock<Classes> = OnceLock::new();
@@ -20,6 +20,8 @@ pub struct Classes {
     unix_socket: Opaque<RClass>,
     disconnected: Opaque<ExceptionClass>,
     bodies: Opaque<RModule>,
+    /// Rack 3 has bodies close themselves in `to_ary`; Rack 2 knows nothing of it.
+    to_ary_closes: bool,
 }
 
 /// Looks them up; called when a server is made, with all of the library loaded.
@@ -27,12 +29,14 @@ pub fn load(ruby: &Ruby) -> Result<(), Error> {
     ruby.require("stringio")?;
     ruby.require("socket")?;
     let (object, module) = (ruby.class_object(), crate::module(ruby)?);
+    let release: String = object.const_get::<_, RModule>("Rack")?.funcall("release", ())?;
     let classes = Classes {
         string_io: object.const_get::<_, RClass>("StringIO")?.into(),
         spooled_input: module.const_get::<_, RClass>("SpooledInput")?.into(),
         tcp_socket: object.const_get::<_, RClass>("TCPSocket")?.into(),
         unix_socket: object.const_get::<_, RClass>("UNIXSocket")?.into(),
         disconnected: module.const_get::<_, ExceptionClass>("Disconnected")?.into(),
+        to_ary_closes: !release.starts_with("2."),
         bodies: module.const_get::<_, RModule>("Bodies")?.into(),
     };
     // Another server was made before: the classes are the same.
@@ -68,6 +72,11 @@ pub fn unix_socket(ruby: &Ruby) -> Result<RClass, Error> {
 /// `PushServer::Disconnected`.
 pub fn disconnected(ruby: &Ruby) -> Result<ExceptionClass, Error> {
     get(ruby).map(|classes| ruby.get_inner(classes.disconnected))
+}
+
+/// Whether a body's `to_ary` closes it.
+pub fn to_ary_closes(ruby: &Ruby) -> Result<bool, Error> {
+    get(ruby).map(|classes| classes.to_ary_closes)
 }
 
 /// `PushServer::Bodies`.

@@ -136,7 +136,7 @@ pub fn body_kind(ruby: &Ruby, body: Value, response: &Response) -> Result<(BodyK
         let array: Value = body.funcall("to_ary", ())?;
         let array =
             RArray::from_value(array).ok_or_else(|| app_error(ruby, "the body's to_ary must return an Array"))?;
-        return Ok((BodyKind::Whole(parts(ruby, array)?), true));
+        return Ok((BodyKind::Whole(parts(ruby, array)?), classes::to_ary_closes(ruby)?));
     }
     // Rack 3 SPEC: what responds to both is enumerable.
     if body.respond_to("each", false)? {

@@ -4,6 +4,12 @@ require "faye/websocket"
 require "push_server"
 require "spec_app"
 
+# EventMachine may crash if the process ends while it drops connections (under Puma too): it goes first.
+at_exit do
+  EventMachine.stop if EventMachine.reactor_running?
+  EventMachine.reactor_thread&.join
+end
+
 # faye-websocket takes the connection by rack.hijack and speaks for itself.
 module Faye
   # What the specs ask of it.
