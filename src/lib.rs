@@ -1,13 +1,13 @@
 //! The Ruby-free core of push_server: reactor, HTTP, WebSocket, Server-Sent Events.
 //!
 //! Imports run one way: [`server`] → [`reactor`] → [`http`] → [`push`]; nothing lower names
-//! anything higher. [`access_log`], [`limits`], [`timers`], [`shutdown`], [`tally`] and [`fork`] are
-//! the ground everything stands on.
+//! anything higher. [`access_log`], [`limits`], [`timers`], [`wakeups`], [`shutdown`], [`tally`] and
+//! [`fork`] are the ground everything stands on.
 //!
 //! | module | what lives there |
 //! |---|---|
 //! | [`server`] | the front door: listeners in, `next()` for workers, drain and stop |
-//! | [`reactor`] | the thread that owns the sockets, and the queue of [`Job`]s it feeds |
+//! | [`reactor`] | the runtime that owns the sockets, who drives it, and the queue of [`Job`]s it feeds |
 //! | [`http`] | HTTP/1.1 through hyper: guard, detection of upgrades, static files, responses |
 //! | [`push`] | clients, their mailboxes and outgoing queues, WebSocket and SSE on the wire |
 //! | [`limits`] | every bound and timeout, in one table |
@@ -26,7 +26,8 @@ pub mod shutdown;
 pub mod stats;
 pub mod tally;
 pub mod timers;
+pub mod wakeups;
 
 pub use limits::Limits;
-pub use reactor::{Job, Next};
+pub use reactor::{Job, Next, Worker};
 pub use server::{Server, Settings};

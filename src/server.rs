@@ -13,16 +13,17 @@ use tokio::sync::Semaphore;
 
 use crate::access_log::{self, AccessLog};
 use crate::descriptors;
+use crate::fork::Birth;
 use crate::http::origin::{Allowed, BadOrigin};
 use crate::http::{self, files::PublicDir};
 use crate::limits::Limits;
 use crate::listener;
 use crate::push::{self, SlowPolicy};
-use crate::reactor::{Job, Jobs, Next, Reactor};
+use crate::reactor::{Job, Next, Reactor, Wheel, Worker};
 use crate::shutdown::{Phase, Switch};
 use crate::stats::Stats;
 use crate::tally::{Tally, Waited};
-use crate::timers::Timers;
+use crate::wakeups::Wakeups;
 
 /// How long clients that are cut at the end of a drain have for their Close frame to leave.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -72,7 +73,6 @@ pub struct Server {
     http: Arc<http::Context>,
     phase: Arc<Switch>,
     tally: Arc<Tally>,
-    timers: Arc<Timers>,
     listeners: Mutex<Vec<TcpListener>>,
 }
 
@@ -83,27 +83,32 @@ impl Server {
         let origins = Allowed::parse(allowed)?;
         let open = |path: PathBuf| PublicDir::open(&path).map_err(|error| SettingsError::PublicDir { path, error });
         let files = settings.public_dir.map(open).transpose()?;
-        let phase = Arc::new(Switch::default());
-        let tally = Arc::new(Tally::default());
-        let timers = Arc::new(Timers::default());
-        let jobs = Arc::new(Jobs::new(settings.limits.max_queue, Arc::clone(&tally)));
-        let mut push = push::Context::new(
-            settings.limits,
-            settings.slow_policy,
-            Arc::clone(&jobs) as Arc<dyn push::Callbacks>,
-            Arc::clone(&timers),
-            Arc::clone(&phase),
-            Arc::clone(&tally),
-        );
-        push.access_log = settings.access_log.map(|it| open_access_log(it, &push.stats)).transpose()?;
-        let push = Arc::new(push);
-        let dispatch = Arc::clone(&jobs) as Arc<dyn http::Dispatch>;
+        let stats: Arc<Stats> = Arc::default();
+        let access_log = settings.access_log.map(|it| open_access_log(it, &stats)).transpose()?;
+        let phase: Arc<Switch> = Arc::default();
+        let tally: Arc<Tally> = Arc::default();
+        let wakeups: Arc<Wakeups> = Arc::default();
+        let max_queue = settings.limits.max_queue;
+        let wheel = Arc::new(Wheel::new(max_queue, Arc::clone(&tally), Arc::clone(&wakeups), Arc::clone(&stats)));
+        let push = Arc::new(push::Context {
+            limits: settings.limits,
+            slow_policy: settings.slow_policy,
+            callbacks: Arc::clone(&wheel) as Arc<dyn push::Callbacks>,
+            timers: Arc::default(),
+            wakeups,
+            phase: Arc::clone(&phase),
+            tally: Arc::clone(&tally),
+            stats,
+            access_log,
+            birth: Birth::now(),
+            clients: push::Clients::default(),
+        });
+        let dispatch = Arc::clone(&wheel) as Arc<dyn http::Dispatch>;
         Ok(Server {
-            reactor: Reactor::new(jobs, Arc::clone(&phase)),
+            reactor: Reactor::new(wheel, Arc::clone(&phase)),
             http: Arc::new(http::Context { push, dispatch, origins, files }),
             phase,
             tally,
-            timers,
             listeners: Mutex::default(),
         })
     }
@@ -127,11 +132,9 @@ impl Server {
             log::debug!("{connections} connections fit into the limit of open files (max_connections is {wanted})");
         }
         let places = Arc::new(Semaphore::new(connections));
-        let (http, phase, timers) = (Arc::clone(&self.http), Arc::clone(&self.phase), Arc::clone(&self.timers));
+        let (http, phase) = (Arc::clone(&self.http), Arc::clone(&self.phase));
         self.reactor.start(move || {
-            tokio::spawn(timers.run());
-            let push = Arc::clone(&http.push);
-            tokio::spawn(async move { push.wakeups.run().await });
+            tokio::spawn(Arc::clone(&http.push.timers).run());
             for (number, listener) in listeners.into_iter().enumerate() {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 let (http, places) = (Arc::clone(&http), Arc::clone(&places));
@@ -141,14 +144,19 @@ impl Server {
         })
     }
 
+    /// See [`Reactor::worker`].
+    pub fn worker(&self) -> Worker {
+        self.reactor.worker()
+    }
+
     /// See [`Reactor::try_next`].
-    pub fn try_next(&self) -> Option<Job> {
-        self.reactor.try_next()
+    pub fn try_next(&self, worker: &mut Worker) -> Option<Job> {
+        self.reactor.try_next(worker)
     }
 
     /// See [`Reactor::next`].
-    pub fn next(&self, interrupt: &Receiver<()>) -> Next {
-        self.reactor.next(interrupt)
+    pub fn next(&self, worker: &mut Worker) -> Next {
+        self.reactor.next(worker)
     }
 
     /// Finishes what is open: no new connections, `on_shutdown` for every client, streams closed,

@@ -17,6 +17,14 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// No less than that, for a number that remembers the highest.
+    pub fn at_least(&self, number: u64) {
+        // The highest is seldom new: a load is cheaper.
+        if self.get() < number {
+            self.0.fetch_max(number, Ordering::Relaxed);
+        }
+    }
+
     /// The number now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -49,6 +57,18 @@ stats! {
     websockets;
     /// Event streams opened.
     event_streams;
+    /// Jobs done: calls of the app, and turns of a client's events.
+    jobs;
+    /// Batches of jobs: each is one hold of Ruby's lock.
+    batches;
+    /// Jobs in the largest batch.
+    largest_batch;
+    /// How long all jobs have waited for a worker, in microseconds.
+    queue_microseconds;
+    /// How long the one that waited longest has waited, in microseconds.
+    longest_queue_microseconds;
+    /// How often the stand-in had to drive the reactor, because no worker had time to.
+    stand_ins;
     /// Requests with bad framing or a bad head, answered 400, 501 or 505.
     refused_heads;
     /// Targets over max_uri_size: 414.

@@ -12,10 +12,12 @@
 //! | [`hijack`] | handing the socket to the app |
 //! | [`origin`] | which web pages may open a WebSocket |
 //! | [`files`] | static files |
-//! | [`request`] | a request on its way to the app, and the way back |
+//! | [`request`] | a request on its way to the app |
+//! | [`answer`] | the way back |
 //! | [`response`] | the app's answer, checked |
 //! | [`body`] | response bodies, ready or still being made |
 
+mod answer;
 pub mod body;
 pub mod connection;
 mod entries;

@@ -8,14 +8,12 @@ use bytes::Bytes;
 use crossbeam_channel::Receiver;
 use http::request::Parts;
 use http::{HeaderMap, Method};
-use tokio::sync::oneshot;
 
+use super::answer::ReplySender;
 use super::hijack::{Hijack, Hijacked};
 use super::response::Response;
-use super::socket::Watch;
 use super::upgrade;
-use crate::fork::Birth;
-use crate::push::{self, Client, Interest, Protocol};
+use crate::push::{Client, Interest, Protocol};
 
 /// A request body, whole.
 #[derive(Debug)]
@@ -99,43 +97,11 @@ impl Drop for Upgrade {
     }
 }
 
-/// Wakes the connection's task with what was decided. Not in a forked child, where its locks may be
-/// held by threads that do not exist.
-#[derive(Debug)]
-pub(super) struct ReplySender {
-    sender: Option<oneshot::Sender<Reply>>,
-    birth: Birth,
-}
-
-impl ReplySender {
-    pub(super) fn new(sender: oneshot::Sender<Reply>, birth: Birth) -> Self {
-        ReplySender { sender: Some(sender), birth }
-    }
-
-    /// False if the connection is known to be gone.
-    fn send(mut self, reply: Reply) -> bool {
-        if self.birth.forked() {
-            return false;
-        }
-        self.sender.take().is_some_and(|sender| sender.send(reply).is_ok())
-    }
-}
-
-impl Drop for ReplySender {
-    fn drop(&mut self) {
-        if self.birth.forked() {
-            std::mem::forget(self.sender.take());
-        }
-    }
-}
-
 /// The way back from the app to the connection. Dropped without an answer, the client gets 500.
 pub struct Responder {
     pub(super) reply: ReplySender,
     pub(super) method: Method,
-    pub(super) push: Arc<push::Context>,
     pub(super) accept: String,
-    pub(super) watch: Arc<Watch>,
 }
 
 impl Responder {
@@ -164,7 +130,9 @@ impl Responder {
     /// Sends an informational response (103 Early Hints, RFC 8297) ahead of the final one, if that can be done
     /// at once: hints are only worth it early.
     pub fn inform(&self, head: Bytes) {
-        self.watch.inform(head);
+        if let Some(watch) = self.reply.watch() {
+            watch.inform(head, &self.reply.context().wakeups);
+        }
     }
 
     /// Accepts the upgrade: makes the client, which lives once [`Acceptance::send`] was called.
@@ -179,7 +147,7 @@ impl Responder {
         interest: Interest,
     ) -> Acceptance {
         let head = upgrade::head(protocol, &self.accept, request, app);
-        let client = Client::new(self.push, protocol, remote, interest);
+        let client = Client::new(Arc::clone(self.reply.context()), protocol, remote, interest);
         Acceptance { reply: self.reply, upgrade: Upgrade(Some((Arc::clone(&client), head))), client }
     }
 }
@@ -191,7 +159,6 @@ impl std::fmt::Debug for Responder {
 }
 
 /// An accepted upgrade that has not been sent.
-#[derive(Debug)]
 pub struct Acceptance {
     reply: ReplySender,
     upgrade: Upgrade,
@@ -206,7 +173,7 @@ impl Acceptance {
 
     /// Hands the client to its connection: its handshake is written, then `Open` is posted.
     ///
-    /// If the connection is gone, [`push::Event::Abandoned`] is posted instead, now or later.
+    /// If the connection is gone, [`crate::push::Event::Abandoned`] is posted instead, now or later.
     pub fn send(self) {
         // A failure drops the upgrade, which tells its client.
         self.reply.send(Reply::Takeover(Takeover::Stream(self.upgrade)));

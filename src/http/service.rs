@@ -7,17 +7,18 @@ use std::io::{self, Seek, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use tokio::sync::oneshot;
 
+use super::answer::{Answer, ReplySender};
 use super::body::{Body, Sending};
-use super::request::{Reply, ReplySender, Request, RequestBody, Responder, Takeover};
+use super::request::{Reply, Request, RequestBody, Responder, Takeover};
 use super::response::Response;
 use super::socket::Watch;
 use super::upgrade::Detected;
@@ -41,25 +42,70 @@ pub(super) struct Service {
 impl hyper::service::Service<http::Request<Incoming>> for Service {
     type Response = http::Response<Sending>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = Exchange;
 
-    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
-        let service = self.clone();
-        Box::pin(async move {
-            let (head, body) = request.into_parts();
-            let (method, version) = (head.method.clone(), head.version);
-            let watch = Arc::clone(&service.watch);
-            let refused = watch.called();
-            if let Some(log) = &service.context.push.access_log {
-                watch.log(log.begin(service.remote, refused.is_none().then_some(&head)));
-            }
-            let response = match refused {
-                Some(status) => service.refuse(status),
-                None => service.answer(head, body).await,
+    fn call(&self, request: http::Request<Incoming>) -> Exchange {
+        let (head, body) = request.into_parts();
+        let (method, version) = (head.method.clone(), head.version);
+        let refused = self.watch.called();
+        if let Some(log) = &self.context.push.access_log {
+            self.watch.log(log.begin(self.remote, refused.is_none().then_some(&head)));
+        }
+        let stage = match refused {
+            Some(status) => Stage::Answered(self.refuse(status)),
+            None => self.begin(head, body),
+        };
+        Exchange { method, version, service: self.clone(), stage }
+    }
+}
+
+/// A request and its response to be. Written by hand: most requests can be handed to the app at once,
+/// and an async block would take an allocation of kilobytes for each.
+pub(super) struct Exchange {
+    method: Method,
+    version: Version,
+    service: Service,
+    stage: Stage,
+}
+
+/// How far an exchange has come.
+enum Stage {
+    /// There is a response.
+    Answered(Response),
+    /// The app has the request.
+    Asked(Answer),
+    /// A file is looked for, or the body is read.
+    Preparing(Pin<Box<dyn Future<Output = Stage> + Send>>),
+    /// The response is sent, or the connection is about to be something else.
+    Over,
+}
+
+impl Future for Exchange {
+    type Output = Result<http::Response<Sending>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            this.stage = match &mut this.stage {
+                Stage::Preparing(preparing) => ready!(preparing.as_mut().poll(cx)),
+                Stage::Asked(answer) => match ready!(Pin::new(answer).poll(cx)) {
+                    Some(Reply::Response(response)) => Stage::Answered(response),
+                    Some(Reply::Takeover(takeover)) => {
+                        *this.service.takeover.lock().unwrap_or_else(PoisonError::into_inner) = Some(takeover);
+                        Stage::Over
+                    }
+                    // The worker was killed, or the server is being stopped.
+                    None => Stage::Answered(Response::plain(StatusCode::INTERNAL_SERVER_ERROR).and_close()),
+                },
+                Stage::Answered(_) => {
+                    let Stage::Answered(response) = std::mem::replace(&mut this.stage, Stage::Over) else { continue };
+                    let in_progress = this.service.watch.answered(response.status, response.is_streaming());
+                    return Poll::Ready(Ok(response.into_hyper(&this.method, this.version, in_progress)));
+                }
+                // The connection drops this future when it takes the socket.
+                Stage::Over => return Poll::Pending,
             };
-            let in_progress = watch.answered(response.status, response.is_streaming());
-            Ok(response.into_hyper(&method, version, in_progress))
-        })
+        }
     }
 }
 
@@ -81,65 +127,69 @@ impl Service {
         Response::plain(status).and_close()
     }
 
-    async fn answer(self, head: Parts, body: Incoming) -> Response {
+    /// Goes as far as can be gone at once.
+    fn begin(&self, head: Parts, body: Incoming) -> Stage {
         let stats = &self.context.push.stats;
-        let limits = &self.context.push.limits;
         stats.requests.add();
         if let Some(response) = guard::refusal(&head) {
             stats.refused_heads.add();
-            return response;
+            return Stage::Answered(response);
         }
-        let (upgrade, accept) = match upgrade::detect(&head, &self.context.origins) {
-            Detected::Nothing => (None, String::new()),
-            Detected::Sse => (Some(Protocol::Sse), String::new()),
-            Detected::WebSocket(accept) => (Some(Protocol::WebSocket), accept),
+        let detected = upgrade::detect(&head, &self.context.origins);
+        let upgrade = match detected {
+            Detected::Nothing => None,
+            Detected::Sse => Some((Protocol::Sse, String::new())),
+            Detected::WebSocket(accept) => Some((Protocol::WebSocket, accept)),
             Detected::Refused(response) => {
                 if response.status == StatusCode::FORBIDDEN {
                     stats.foreign_origins.add();
                 }
-                return *response;
+                return Stage::Answered(*response);
             }
         };
+        let may_be_file = upgrade.is_none() && self.context.files.is_some();
+        if !may_be_file && body.is_end_stream() {
+            return self.ask(head, RequestBody::Memory(Bytes::new()), upgrade);
+        }
+        Stage::Preparing(Box::pin(self.clone().prepare(head, body, upgrade)))
+    }
+
+    async fn prepare(self, head: Parts, body: Incoming, upgrade: Option<(Protocol, String)>) -> Stage {
         if upgrade.is_none()
             && let Some(files) = &self.context.files
             && let Some(response) = files.respond(&head).await
         {
-            return response;
+            return Stage::Answered(response);
         }
-        let body = match read_body(body, limits).await {
+        let body = match read_body(body, &self.context.push.limits).await {
             Ok(body) => body,
-            Err(_) if self.watch.body_timed_out() => return Response::plain(StatusCode::REQUEST_TIMEOUT).and_close(),
+            Err(_) if self.watch.body_timed_out() => {
+                return Stage::Answered(Response::plain(StatusCode::REQUEST_TIMEOUT).and_close());
+            }
             Err(response) => {
                 if response.status == StatusCode::PAYLOAD_TOO_LARGE {
-                    stats.body_too_large.add();
+                    self.context.push.stats.body_too_large.add();
                 }
-                return *response;
+                return Stage::Answered(*response);
             }
         };
-        let (reply, answer) = oneshot::channel();
-        let responder = Responder {
-            reply: ReplySender::new(reply, self.context.push.birth),
-            method: head.method.clone(),
-            push: Arc::clone(&self.context.push),
-            accept,
-            watch: Arc::clone(&self.watch),
-        };
+        self.ask(head, body, upgrade)
+    }
+
+    /// Hands the request to the app.
+    fn ask(&self, head: Parts, body: RequestBody, upgrade: Option<(Protocol, String)>) -> Stage {
+        let (upgrade, accept) = upgrade.map_or((None, String::new()), |(protocol, accept)| (Some(protocol), accept));
+        let answer = Answer::new(Arc::clone(&self.watch));
+        let reply = ReplySender::new(Arc::clone(&self.watch), Arc::clone(&self.context.push));
+        let responder = Responder { reply, method: head.method.clone(), accept };
         let request = Request { head, body, remote: self.remote, listener: self.listener, upgrade, responder };
         if let Err(request) = self.context.dispatch.dispatch(Box::new(request)) {
-            stats.queue_full.add();
+            let limits = &self.context.push.limits;
+            self.context.push.stats.queue_full.add();
             log::debug!("503: {} requests wait for a worker (max_queue)", limits.max_queue);
-            return overloaded(request.upgrade, limits);
+            return Stage::Answered(overloaded(request.upgrade, limits));
         }
-        match answer.await {
-            Ok(Reply::Response(response)) => response,
-            Ok(Reply::Takeover(takeover)) => {
-                *self.takeover.lock().unwrap_or_else(PoisonError::into_inner) = Some(takeover);
-                // The connection ends this future when it takes the socket.
-                std::future::pending().await
-            }
-            // The worker was killed, or the server is being stopped.
-            Err(_) => Response::plain(StatusCode::INTERNAL_SERVER_ERROR).and_close(),
-        }
+        Stage::Asked(answer)
     }
 }
 

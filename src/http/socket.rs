@@ -11,16 +11,20 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::answer::Slot;
 use super::entries::Entries;
 use super::framing::{Place, Scanner};
 use crate::access_log::Entry;
 use crate::limits::Limits;
+use crate::wakeups::Wakeups;
 
 /// What a connection's parts (the socket, the service, the deadlines) know of each other. They
 /// all run in one task, so the lock is never waited for.
 #[derive(Debug)]
 pub struct Watch {
     state: Mutex<State>,
+    /// Where the answer to the request that is with the app is waited for.
+    pub(super) slot: Slot,
 }
 
 #[derive(Debug)]
@@ -108,6 +112,7 @@ impl Watch {
                 body_timed_out: false,
                 entries: Entries::default(),
             }),
+            slot: Slot::default(),
         })
     }
 
@@ -168,12 +173,14 @@ impl Watch {
     }
 
     /// Has `head` written at once, ahead of the response, or not at all.
-    pub fn inform(&self, head: Bytes) {
+    pub fn inform(&self, head: Bytes, wakeups: &Wakeups) {
         let mut state = self.lock();
         if state.flushed {
             state.information = [&state.information[..], &head].concat().into();
-            if let Some(task) = &state.task {
-                task.wake_by_ref();
+            let task = state.task.clone();
+            drop(state);
+            if let Some(task) = task {
+                wakeups.add(task);
             }
         }
     }

@@ -3,12 +3,10 @@
 //! Everything here may be called from any thread and never waits for the socket: writes are put
 //! on a list that the client's [`super::stream`] takes from.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
-
-use atomic_waker::AtomicWaker;
 
 use super::close::CloseStatus;
 use super::mailbox::{Event, Interest, Mailbox};
@@ -27,10 +25,6 @@ pub struct Client {
     context: Arc<Context>,
     outbox: Mutex<Outbox>,
     mailbox: Mutex<Mailbox>,
-    /// The stream's task.
-    stream: AtomicWaker,
-    /// Already on the list of [`super::wakeups`].
-    listed: AtomicBool,
     /// Keeps a drain waiting until the last callback has run.
     mark: Mutex<Option<Mark>>,
 }
@@ -48,6 +42,8 @@ struct Outbox {
     progress: Instant,
     interval: Option<Duration>,
     close_status: Option<CloseStatus>,
+    /// The stream's task, while it is not going to look here by itself.
+    stream: Option<Waker>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,10 +85,9 @@ impl Client {
                 progress: Instant::now(),
                 interval,
                 close_status: None,
+                stream: None,
             }),
             mailbox: Mutex::new(Mailbox::new(interest)),
-            stream: AtomicWaker::new(),
-            listed: AtomicBool::new(false),
             mark: Mutex::new(Some(mark)),
         })
     }
@@ -120,7 +115,7 @@ impl Client {
     /// Queues a WebSocket message; `text` says that `payload` is valid UTF-8.
     ///
     /// False if the client is closed, closing, or too slow.
-    pub fn write_message(self: &Arc<Self>, text: bool, payload: &[u8]) -> bool {
+    pub fn write_message(&self, text: bool, payload: &[u8]) -> bool {
         let opcode = if text { Opcode::Text } else { Opcode::Binary };
         self.enqueue(websocket::message(opcode, payload))
     }
@@ -128,17 +123,19 @@ impl Client {
     /// Queues an SSE event; `data` must be valid UTF-8 and `fields` checked.
     ///
     /// False if the client is closed, closing, or too slow.
-    pub fn write_event(self: &Arc<Self>, fields: sse::Fields<'_>, data: &[u8]) -> bool {
+    pub fn write_event(&self, fields: sse::Fields<'_>, data: &[u8]) -> bool {
         self.enqueue([Frame { bytes: sse::event(fields, data), origin: super::outgoing::Origin::Write }])
     }
 
-    fn enqueue(self: &Arc<Self>, frames: impl IntoIterator<Item = Frame>) -> bool {
-        if !self.is_open() {
+    fn enqueue(&self, frames: impl IntoIterator<Item = Frame>) -> bool {
+        if self.forked() {
             return false;
         }
-        // Encoded before the lock is taken: the iterator copies the payload.
-        let mut encoded: Vec<Frame> = frames.into_iter().collect();
-        let bytes: usize = encoded.iter().map(|frame| frame.bytes.len()).sum();
+        // Encoded before the lock is taken: the iterator copies the payload. Most writes are one frame.
+        let mut frames = frames.into_iter();
+        let first = frames.next();
+        let more: Vec<Frame> = frames.collect();
+        let bytes: usize = first.iter().chain(&more).map(|frame| frame.bytes.len()).sum();
         let mut outbox = self.outbox();
         if outbox.phase != Phase::Open {
             return false;
@@ -151,16 +148,15 @@ impl Client {
         {
             if self.context.slow_policy == SlowPolicy::Close {
                 outbox.phase = Phase::Slow;
-                drop(outbox);
-                self.wake();
+                self.wake(outbox);
             }
             return false;
         }
         outbox.queued.writes += 1;
         outbox.queued.bytes += bytes;
-        outbox.frames.append(&mut encoded);
-        drop(outbox);
-        self.wake();
+        outbox.frames.extend(first);
+        outbox.frames.extend(more);
+        self.wake(outbox);
         true
     }
 
@@ -175,15 +171,14 @@ impl Client {
 
     /// Flushes what is queued, then closes with `status`. Returns at once; only the first call
     /// counts.
-    pub fn close(self: &Arc<Self>, status: CloseStatus) {
+    pub fn close(&self, status: CloseStatus) {
         if self.forked() {
             return;
         }
         let mut outbox = self.outbox();
         if outbox.phase == Phase::Open {
             outbox.phase = Phase::Closing(status);
-            drop(outbox);
-            self.wake();
+            self.wake(outbox);
         }
     }
 
@@ -209,12 +204,13 @@ impl Client {
     }
 
     /// Changes the interval of pings or heartbeats.
-    pub fn set_interval(self: &Arc<Self>, interval: Option<Duration>) {
+    pub fn set_interval(&self, interval: Option<Duration>) {
         if self.forked() {
             return;
         }
-        self.outbox().interval = interval;
-        self.wake();
+        let mut outbox = self.outbox();
+        outbox.interval = interval;
+        self.wake(outbox);
     }
 
     /// Asks for a change of handlers: after the events that already wait, or (`at_once`, for a
@@ -268,21 +264,22 @@ impl Client {
 
     /// Forgets the client; called by the worker that ran its last event.
     pub fn retire(&self) {
-        self.context.clients().remove(&self.id);
+        self.context.clients.remove(self.id);
         self.mark.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Makes the stream look at its client soon. Any thread; cheap if it is already going to.
-    pub(super) fn wake(self: &Arc<Self>) {
-        if !self.listed.swap(true, Ordering::AcqRel) {
-            self.context.wakeups.add(Arc::clone(self));
+    fn wake(&self, mut outbox: MutexGuard<'_, Outbox>) {
+        let stream = outbox.stream.take();
+        drop(outbox);
+        if let Some(stream) = stream {
+            self.context.wakeups.add(stream);
         }
     }
 
-    /// Called on the reactor for a client taken off the list of wake-ups.
-    pub(super) fn wake_stream(&self) {
-        self.listed.store(false, Ordering::Release);
-        self.stream.wake();
+    /// There is room in the mailbox again.
+    pub(super) fn resume(&self) {
+        self.wake(self.outbox());
     }
 
     pub(super) fn mailbox(&self) -> MutexGuard<'_, Mailbox> {
@@ -296,10 +293,6 @@ impl Client {
 
 /// What only the client's stream may do.
 impl Client {
-    pub(super) fn register(&self, waker: &Waker) {
-        self.stream.register(waker);
-    }
-
     /// The handshake is written: the app hears of the client.
     pub(super) fn start(self: &Arc<Self>) {
         match self.protocol {
@@ -307,7 +300,7 @@ impl Client {
             Protocol::Sse => self.context.stats.event_streams.add(),
         }
         self.post(Event::Open);
-        self.context.clients().insert(self.id, Arc::clone(self));
+        self.context.clients.insert(self);
         // After the insertion: whoever announces a shutdown either finds the client or was seen here.
         if self.context.phase.phase() != crate::shutdown::Phase::Serving {
             self.post(Event::Shutdown);
@@ -320,9 +313,10 @@ impl Client {
         self.post(Event::Abandoned);
     }
 
-    /// Takes what was written since the last call.
-    pub(super) fn collect(&self, queue: &mut Queue) -> Order {
+    /// Takes what was written since the last call; `stream` is woken when there is more.
+    pub(super) fn collect(&self, queue: &mut Queue, stream: &Waker) -> Order {
         let mut outbox = self.outbox();
+        outbox.stream.get_or_insert_with(|| stream.clone());
         for frame in outbox.frames.drain(..) {
             queue.push(frame);
         }

@@ -198,7 +198,7 @@ impl Turn {
         }
         drop(mailbox);
         if resume {
-            self.client.wake();
+            self.client.resume();
         }
         event
     }

@@ -9,7 +9,6 @@
 //! | [`websocket`] | RFC 6455: frames out, messages in |
 //! | [`sse`] | `text/event-stream`: events that cannot be broken |
 //! | [`close`] | close codes and reasons |
-//! | [`wakeups`] | one wake-up of the reactor for many written clients |
 
 pub mod client;
 pub mod close;
@@ -17,11 +16,10 @@ pub mod mailbox;
 pub mod outgoing;
 pub mod sse;
 pub mod stream;
-pub mod wakeups;
 pub mod websocket;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use client::Client;
 pub use close::CloseStatus;
@@ -34,6 +32,7 @@ use crate::shutdown::Switch;
 use crate::stats::Stats;
 use crate::tally::Tally;
 use crate::timers::Timers;
+use crate::wakeups::Wakeups;
 
 /// The protocol a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +68,8 @@ pub struct Context {
     pub callbacks: Arc<dyn Callbacks>,
     /// Deadlines of all streams.
     pub timers: Arc<Timers>,
-    /// Wake-ups of written clients.
-    pub wakeups: wakeups::Wakeups,
+    /// How tasks of the reactor are woken from other threads.
+    pub wakeups: Arc<Wakeups>,
     /// Serving, draining or stopped.
     pub phase: Arc<Switch>,
     /// What a drain waits for.
@@ -82,51 +81,43 @@ pub struct Context {
     /// The process the server runs in.
     pub birth: Birth,
     /// Clients from the start of their stream until their `on_close` has run.
-    clients: Mutex<HashMap<u64, Arc<Client>>>,
+    pub clients: Clients,
+}
+
+/// The clients of a server, by number.
+#[derive(Debug, Default)]
+pub struct Clients(Mutex<HashMap<u64, Arc<Client>>>);
+
+impl Clients {
+    fn insert(&self, client: &Arc<Client>) {
+        self.lock().insert(client.id(), Arc::clone(client));
+    }
+
+    fn remove(&self, id: u64) {
+        self.lock().remove(&id);
+    }
+
+    fn all(&self) -> Vec<Arc<Client>> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Client>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Context {
-    /// The shared part of a server's clients.
-    pub fn new(
-        limits: Limits,
-        slow_policy: SlowPolicy,
-        callbacks: Arc<dyn Callbacks>,
-        timers: Arc<Timers>,
-        phase: Arc<Switch>,
-        tally: Arc<Tally>,
-    ) -> Self {
-        Context {
-            limits,
-            slow_policy,
-            callbacks,
-            timers,
-            wakeups: wakeups::Wakeups::default(),
-            phase,
-            tally,
-            stats: Arc::default(),
-            access_log: None,
-            birth: Birth::now(),
-            clients: Mutex::default(),
-        }
-    }
-
     /// Tells every client that the server is stopping. Any thread.
     pub fn announce_shutdown(&self) {
-        let clients: Vec<_> = self.clients().values().cloned().collect();
-        for client in clients {
+        for client in self.clients.all() {
             client.post(Event::Shutdown);
         }
     }
 
     /// Closes every client with 1001, whatever its handler is doing. Any thread.
     pub fn close_all(&self) {
-        let clients: Vec<_> = self.clients().values().cloned().collect();
-        for client in clients {
+        for client in self.clients.all() {
             client.close(CloseStatus::new(close::code::GOING_AWAY, ""));
         }
-    }
-
-    fn clients(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Client>>> {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -145,8 +145,7 @@ impl Stream {
 
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         let now = Instant::now();
-        self.client.register(cx.waker());
-        self.take_orders(now);
+        self.take_orders(cx, now);
         if let Err(ended) = self.work(cx, now) {
             return Poll::Ready(ended);
         }
@@ -163,8 +162,8 @@ impl Stream {
         self.flush(cx, now)
     }
 
-    fn take_orders(&mut self, now: Instant) {
-        match self.client.collect(&mut self.queue) {
+    fn take_orders(&mut self, cx: &Context<'_>, now: Instant) {
+        match self.client.collect(&mut self.queue, cx.waker()) {
             Order::Close(status) if matches!(self.state, State::Open) => {
                 if self.is_websocket() {
                     self.queue.push(Frame::own(websocket::close(&status)));

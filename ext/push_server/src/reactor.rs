@@ -144,7 +144,8 @@ impl Reactor {
     ///
     /// True if this worker has become one too many, because a body that lasted has ended.
     fn work(ruby: &Ruby, this: Obj<Self>) -> Result<bool, Error> {
-        let interrupt = Interrupt::new();
+        let mut worker = this.server.worker();
+        let seat = Arc::clone(worker.seat());
         let templates = this.templates.with(ruby, |templates| templates.clone());
         let context = request::Context {
             app: this.app,
@@ -156,7 +157,7 @@ impl Reactor {
         let _presence = this.workers.arrive();
         // In a child that the app forked off without a block there is nobody to work for.
         while !this.server.forked() {
-            while let Some(job) = this.server.try_next() {
+            while let Some(job) = this.server.try_next(&mut worker) {
                 run(ruby, &context, job)?;
                 if this.server.forked() {
                     return Ok(false);
@@ -165,7 +166,7 @@ impl Reactor {
                     return Ok(true);
                 }
             }
-            match without_gvl(ruby, || this.server.next(&interrupt.receiver), || interrupt.send()) {
+            match without_gvl(ruby, || this.server.next(&mut worker), || seat.interrupt()) {
                 Some(Next::Job(job)) => {
                     run(ruby, &context, job)?;
                     if this.workers.surplus() {

@@ -1,0 +1,55 @@
+# frozen_string_literal: true
+
+# What every server of a benchmark serves: plain Rack, and the upgrade of Iodine, Agoo and push_server, which an app asks
+# for by setting env["rack.upgrade"]. A server that knows nothing of it answers 426, and is left out of such scenarios.
+
+# Says back what it hears.
+module Echo
+  def self.on_message(client, data) = client.write(data)
+end
+
+# Those whom a broadcast reaches. The list is never changed but replaced, so that a loop over it needs no lock.
+module Listeners
+  @lock = Mutex.new
+  @all = []
+
+  def self.all = @all
+
+  # The greeting tells that from now on every message comes.
+  def self.on_open(client)
+    @lock.synchronize { @all += [client] }
+    client.write("ready")
+  end
+
+  def self.on_close(client) = @lock.synchronize { @all -= [client] }
+end
+
+# Writes what it hears to all listeners.
+module Broadcaster
+  def self.on_message(_client, data)
+    Listeners.all.each { |listener| listener.write(data) }
+  end
+end
+
+text = ->(body) { [200, { "content-type" => "text/plain" }, [body]] }
+
+upgrade = lambda do |env, handler|
+  next [426, { "content-type" => "text/plain" }, ["This is for push connections"]] unless env["rack.upgrade?"]
+
+  env["rack.upgrade"] = handler
+  [200, {}, []]
+end
+
+run(lambda do |env|
+  case env["PATH_INFO"]
+  when "/hello" then text["hello world"]
+  when "/post" then text[env["rack.input"].read]
+  when "/slow"
+    sleep(0.01)
+    text["slow"]
+  when "/echo" then upgrade[env, Echo]
+  when "/listen" then upgrade[env, Listeners]
+  when "/broadcast" then upgrade[env, Broadcaster]
+  else [404, { "content-type" => "text/plain" }, ["There is nothing here"]]
+  end
+end)

@@ -1,0 +1,175 @@
+# frozen_string_literal: true
+
+require "optparse"
+require_relative "campaign"
+require_relative "error"
+require_relative "generator"
+require_relative "machine"
+require_relative "report"
+require_relative "scenarios"
+require_relative "servers"
+require_relative "table"
+
+module Bench
+  # The command line, bin/bench.
+  class CommandLine
+    ROOT = File.expand_path("..", __dir__)
+    FAILURE = 1
+    USAGE = 2
+    INTERRUPTED = 130
+    private_constant :ROOT, :FAILURE, :USAGE, :INTERRUPTED
+
+    # @param argv [Array<String>]
+    # @return [Integer] the exit status: 0; 1 if a server failed; 2 for a command line it does not understand; 130 when
+    #   interrupted
+    def self.start(argv) = new.start(argv)
+
+    def initialize
+      @against = []
+      @puma = true
+      @rounds = 5
+      @seconds = 5
+      @output = File.join(ROOT, "tmp/bench")
+    end
+
+    # See {CommandLine.start}.
+    def start(argv)
+      names = parser.parse(argv)
+      return tell if @tell
+
+      @argv = argv
+      measure(chosen(names))
+    rescue OptionParser::ParseError => e
+      fail_with("#{e.message}: bin/bench --help lists all options", USAGE)
+    rescue Misunderstood => e
+      fail_with(e.message, USAGE)
+    rescue Error, SystemCallError => e
+      fail_with(e.message, FAILURE)
+    rescue Interrupt
+      fail_with("interrupted: all that was started is stopped", INTERRUPTED)
+    end
+
+    # Something on the command line that is no fault of the machine.
+    class Misunderstood < Error; end
+    private_constant :Misunderstood
+
+    private
+
+    def measure(scenarios)
+      servers = find_servers
+      Generator.build
+      cpus = find_cpus
+      conditions = { rounds: @rounds, seconds: @seconds, cpus: cpus }
+      report = Report.new(@output, servers: servers, command_line: ["bin/bench", *@argv], **conditions)
+      campaign = Campaign.new(servers, logs: File.join(@output, "logs"), **conditions)
+      failed = scenarios.map { |scenario| show(campaign.measure(scenario) { |what| progress(what) }, report) }.any?
+      puts("\nMedians of #{@rounds} rounds; ratios are found round by round. #{report.json}, #{report.chart}")
+      failed ? FAILURE : 0
+    end
+
+    # @return [Boolean] whether a server has failed
+    def show(result, report)
+      progress(nil)
+      puts("\n#{Table.new(result)}")
+      report.add(result)
+      result.failed?
+    end
+
+    # One line that is overwritten, for who sits in front of it.
+    def progress(what)
+      $stderr.print("\r\e[K#{what}") if $stderr.tty?
+    end
+
+    def chosen(names)
+      unknown = names - SCENARIOS.map(&:name)
+      raise Misunderstood, "there is no scenario #{unknown.first}: bin/bench --list names all" if unknown.any?
+
+      names.empty? ? SCENARIOS : SCENARIOS.select { |scenario| names.include?(scenario.name) }
+    end
+
+    def find_servers
+      puma = Servers.puma if @puma
+      warn("bench: there is no puma to compare with: gem install puma, or Debian's package puma") if @puma && !puma
+      servers = [Servers.push_server(ROOT), puma, *@against.map(&:call)].compact
+      twice = servers.map(&:name).tally.key(2)
+      raise Misunderstood, "two servers are called #{twice}: give one another name" if twice
+
+      servers
+    end
+
+    def find_cpus
+      cpus = @cpus || Machine.cpus
+      raise Error, "--cpus needs taskset, of util-linux" if @cpus&.any? && !Machine.taskset?
+
+      warn("bench: server and generator share all CPUs: pinning them needs two, and taskset") if !@cpus && cpus.empty?
+      cpus
+    end
+
+    def tell
+      puts(@tell)
+      0
+    end
+
+    def fail_with(message, status)
+      progress(nil)
+      warn("bench: #{message}")
+      status
+    end
+
+    def parser
+      OptionParser.new("Usage: bin/bench [scenario ...] [options]", 24) do |parser|
+        parser.separator("\nWhom:")
+        add_servers(parser)
+        parser.separator("\nHow:")
+        add_conditions(parser)
+        parser.separator("\nOther:")
+        parser.on("--list", "Name all scenarios") { @tell = list }
+        parser.on("-h", "--help", "Print this") { @tell = parser.help }
+      end
+    end
+
+    def add_servers(parser)
+      parser.on("--against SERVER", "Another server: 'name=command with %{port}', and",
+                "perhaps %{app} and %{threads}; may be repeated") do |text|
+        server = understand { Server.parse(text) }
+        @against << -> { server }
+      end
+      parser.on("--checkout [NAME=]DIR", "push_server of another checkout; may be repeated") do |text|
+        folder, name = text.split("=", 2).reverse
+        folder = File.expand_path(folder)
+        @against << -> { Servers.push_server(folder, name: name || File.basename(folder)) }
+      end
+      parser.on("--no-puma", "Leave Puma out") { @puma = false }
+    end
+
+    def add_conditions(parser)
+      parser.on("--rounds N", Integer, "Rounds of each server in each scenario [#{@rounds}]") { |n| @rounds = positive(n) }
+      parser.on("--seconds N", Float, "Length of a round [#{@seconds}]") { |n| @seconds = positive(n) }
+      parser.on("--cpus SERVER,LOAD", "The CPUs for the server and for the generator, or", "none [the first two]") do |text|
+        @cpus = cpus(text)
+      end
+      parser.on("--output DIR", "Where results.json, chart.svg and the servers' logs", "go [tmp/bench]") do |folder|
+        @output = File.expand_path(folder)
+      end
+    end
+
+    def list = SCENARIOS.map { |scenario| format("%-16s %s", scenario.name, scenario.title) }
+
+    def cpus(text)
+      return [] if text == "none"
+      return text.split(",") if text.match?(/\A\d+,\d+\z/)
+
+      raise OptionParser::InvalidArgument, "#{text} (two numbers, such as 0,1, or none)"
+    end
+
+    def positive(number)
+      number.positive? ? number : raise(OptionParser::InvalidArgument, "#{number} (it must be more than 0)")
+    end
+
+    def understand
+      yield
+    rescue Error => e
+      raise Misunderstood, e.message
+    end
+  end
+end

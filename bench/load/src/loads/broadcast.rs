@@ -1,0 +1,136 @@
+//! Messages on one WebSocket, which must come to all listeners.
+
+use super::{answer_ping, broken};
+use crate::failure::{Failure, check};
+use crate::net::connect::{Connection, Opener};
+use crate::plan::Plan;
+use crate::protocol::stream::{Incoming, Stream};
+use crate::protocol::websocket::{TEXT, masked};
+use crate::ring::{Ring, text};
+use crate::session::{Load, Session};
+
+/// What a listener is told once it will hear every message.
+const READY: &[u8] = b"ready";
+
+/// Rounds: a message on the control connection, whose delivery to every listener is an operation. As many rounds are
+/// under way as the plan says; another begins when one has come to all.
+#[derive(Debug)]
+pub struct Broadcast {
+    stream: Stream,
+    triggers: Ring,
+    texts: Ring,
+    in_flight: usize,
+    /// How many rounds have begun, and ended.
+    begun: u64,
+    ended: u64,
+    rounds: Vec<Round>,
+    /// How many messages each listener has had.
+    received: Vec<u64>,
+}
+
+/// A round under way.
+#[derive(Debug, Clone, Copy, Default)]
+struct Round {
+    begun_at: u64,
+    deliveries: usize,
+}
+
+/// The index of the control connection; those behind it are listeners.
+const CONTROL: usize = 0;
+
+/// Opens the control connection and the listeners, and waits until they are told that they are heard of.
+pub fn connect(plan: &Plan) -> Result<Vec<Connection>, Failure> {
+    let opener = Opener::new(plan.port);
+    let mut connections = vec![opener.upgrade(Stream::WebSocket, &plan.path)?];
+    for index in 1..=plan.connections {
+        let mut listener = opener.upgrade(plan.stream, &plan.listen_path)?;
+        await_ready(&mut listener, plan.stream, index)?;
+        connections.push(listener);
+    }
+    Ok(connections)
+}
+
+fn await_ready(listener: &mut Connection, stream: Stream, index: usize) -> Result<(), Failure> {
+    loop {
+        match stream.next(&listener.rest).map_err(|why| broken(index, why))? {
+            None => listener.read()?,
+            Some((Incoming::Message(greeting), length)) => {
+                check("its greeting", index, READY, greeting)?;
+                listener.rest.drain(..length);
+                return Ok(());
+            }
+            Some(_) => return Err(broken(index, "a ping came before anything else".into())),
+        }
+    }
+}
+
+impl Broadcast {
+    /// The load of a plan.
+    pub fn new(plan: &Plan) -> Self {
+        let message = |number| text(CONTROL, number, plan.message_size());
+        Broadcast {
+            stream: plan.stream,
+            triggers: Ring::new(plan.in_flight, |number| masked(TEXT, &message(number))),
+            texts: Ring::new(plan.in_flight, message),
+            in_flight: plan.in_flight,
+            begun: 0,
+            ended: 0,
+            rounds: vec![Round::default(); plan.in_flight],
+            received: vec![0; plan.connections],
+        }
+    }
+
+    fn begin_round(&mut self, session: &mut Session) -> Result<(), Failure> {
+        session.send(CONTROL, self.triggers.get(self.begun))?;
+        self.rounds[self.begun as usize % self.in_flight] = Round { begun_at: session.now, deliveries: 0 };
+        self.begun += 1;
+        Ok(())
+    }
+
+    fn deliver(&mut self, index: usize, payload: &[u8], session: &mut Session) -> Result<(), Failure> {
+        let received = &mut self.received[index - 1];
+        if *received == self.begun {
+            return Err(broken(index, "a message came that was not sent".into()));
+        }
+        check("a message", index, self.texts.get(*received), payload)?;
+        let round = &mut self.rounds[*received as usize % self.in_flight];
+        *received += 1;
+        round.deliveries += 1;
+        session.meter.done(round.begun_at, session.now);
+        // Rounds end in their order, since every listener gets its messages in theirs.
+        if round.deliveries == self.received.len() {
+            self.ended += 1;
+            if session.meter.sending() {
+                self.begin_round(session)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Load for Broadcast {
+    fn start(&mut self, session: &mut Session) -> Result<(), Failure> {
+        (0..self.in_flight).try_for_each(|_| self.begin_round(session))
+    }
+
+    fn receive(&mut self, index: usize, bytes: &[u8], session: &mut Session) -> Result<usize, Failure> {
+        let stream = if index == CONTROL { Stream::WebSocket } else { self.stream };
+        let mut used = 0;
+        while let Some((incoming, length)) = stream.next(&bytes[used..]).map_err(|why| broken(index, why))? {
+            used += length;
+            match incoming {
+                Incoming::Message(_) if index == CONTROL => {
+                    return Err(broken(index, "a message came on the control connection".into()));
+                }
+                Incoming::Message(payload) => self.deliver(index, payload, session)?,
+                Incoming::Ping(payload) => answer_ping(session, index, payload)?,
+                Incoming::Pong => {}
+            }
+        }
+        Ok(used)
+    }
+
+    fn outstanding(&self) -> usize {
+        (self.begun - self.ended) as usize
+    }
+}

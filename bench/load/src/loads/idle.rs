@@ -1,0 +1,54 @@
+//! WebSockets that say nothing, but answer pings.
+
+use super::{answer_ping, broken, web_sockets};
+use crate::failure::Failure;
+use crate::plan::Plan;
+use crate::process::ProcessTree;
+use crate::protocol::stream::{Incoming, Stream};
+use crate::report::Report;
+use crate::session::{Load, Session};
+
+/// A load that sends nothing of itself. An answered ping is an operation.
+#[derive(Debug)]
+struct Idle;
+
+/// Opens the connections and watches them. How much the server's memory grew over that is known when the window, and so
+/// the warm-up, has passed: what it needed only for the handshakes it may have given back by then.
+pub fn run(plan: &Plan) -> Result<Report, Failure> {
+    let server = plan.pid.map(ProcessTree::new);
+    let before = server.map(ProcessTree::memory);
+    let mut session = Session::new(plan.port, web_sockets(plan)?)?;
+    let window = session.run(&mut Idle, plan.schedule, server)?;
+    let growth = window.memory.zip(before).map(|(after, before)| after as f64 - before as f64);
+    let mut report = Report::new(plan.connections, &session.meter, &window);
+    let share = |value: f64| value / plan.connections as f64;
+    report.add("server_cpu_percent_per_10000", window.server_cpu_percent().map(|percent| 10_000.0 * share(percent)));
+    report.add("memory_per_connection_bytes", growth.map(share));
+    Ok(report)
+}
+
+impl Load for Idle {
+    fn start(&mut self, _session: &mut Session) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn receive(&mut self, index: usize, bytes: &[u8], session: &mut Session) -> Result<usize, Failure> {
+        let mut used = 0;
+        while let Some((incoming, length)) = Stream::WebSocket.next(&bytes[used..]).map_err(|why| broken(index, why))? {
+            used += length;
+            match incoming {
+                Incoming::Message(_) => return Err(broken(index, "a message came that nobody sent".into())),
+                Incoming::Ping(payload) => {
+                    answer_ping(session, index, payload)?;
+                    session.meter.done_untimed();
+                }
+                Incoming::Pong => {}
+            }
+        }
+        Ok(used)
+    }
+
+    fn outstanding(&self) -> usize {
+        0
+    }
+}

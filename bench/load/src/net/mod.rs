@@ -1,0 +1,11 @@
+//! Sockets of the loopback interface.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `epoll` | waiting for many sockets |
+//! | `connect` | opening connections, and upgrading them |
+//! | `wire` | a connection under load, which never waits |
+
+pub mod connect;
+pub mod epoll;
+pub mod wire;

@@ -1,0 +1,13 @@
+//! As much of the protocols as a client needs that knows what it will hear.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `http` | requests, and the answers to them |
+//! | `websocket` | frames and the handshake |
+//! | `sse` | event streams |
+//! | `stream` | the messages of either |
+
+pub mod http;
+pub mod sse;
+pub mod stream;
+pub mod websocket;

@@ -1,0 +1,60 @@
+//! Numbered messages, made before the clock starts.
+
+/// Messages of one length, of which a connection sends one after the other, beginning again after the last. There are
+/// several times as many as are ever in flight, so that one that is lost, repeated or out of order is not the expected.
+#[derive(Debug)]
+pub struct Ring {
+    bytes: Vec<u8>,
+    length: usize,
+    slots: usize,
+}
+
+impl Ring {
+    /// How many messages there are when at most `in_flight` of them are on their way.
+    pub fn slots(in_flight: usize) -> usize {
+        (4 * in_flight).next_power_of_two().max(8)
+    }
+
+    /// The messages that `make` makes for the numbers from 0 on; all of one length.
+    pub fn new(in_flight: usize, make: impl Fn(usize) -> Vec<u8>) -> Self {
+        let slots = Ring::slots(in_flight);
+        // The first ones follow once more behind the last, so that any run of them is in one piece.
+        let bytes: Vec<u8> = (0..slots + in_flight).flat_map(|number| make(number % slots)).collect();
+        Ring { length: bytes.len() / (slots + in_flight), bytes, slots }
+    }
+
+    /// Message `number`.
+    pub fn get(&self, number: u64) -> &[u8] {
+        self.run(number, 1)
+    }
+
+    /// Message `number` and those behind it, together `count`, which is at most what may be in flight.
+    pub fn run(&self, number: u64, count: usize) -> &[u8] {
+        let start = (number as usize & (self.slots - 1)) * self.length;
+        &self.bytes[start..start + count * self.length]
+    }
+}
+
+/// The text of message `number` on connection `index`: it begins with both, and has `size` bytes.
+pub fn text(index: usize, number: usize, size: usize) -> Vec<u8> {
+    let mut text = format!("{index:05} {number:05} ").into_bytes();
+    text.extend((b'a'..=b'z').cycle().take(size.saturating_sub(text.len())));
+    text.truncate(size);
+    text
+}
+
+/// The least size of a [`text`] in which its numbers are whole.
+pub const LEAST_TEXT: usize = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn begins_again_after_the_last() {
+        let ring = Ring::new(2, |number| text(3, number, 16));
+        assert_eq!(ring.get(0), b"00003 00000 abcd");
+        assert_eq!(ring.get(9), b"00003 00001 abcd");
+        assert_eq!(ring.run(7, 2), b"00003 00007 abcd00003 00000 abcd");
+    }
+}

@@ -1,0 +1,241 @@
+//! The loop that moves bytes and keeps time.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::failure::Failure;
+use crate::meter::{Meter, Stage};
+use crate::net::connect::{Connection, Opener};
+use crate::net::epoll::{Epoll, Events};
+use crate::net::wire::{Reading, Wire};
+use crate::process::{self, ProcessTree};
+
+/// How much is read at once.
+const BUFFER: usize = 256 * 1024;
+
+/// What may pass after the measured window until the last answer has come. Puma's only thread waits 0.2 s on each of 64
+/// connections, in case that one has another request.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// What is sent, and what must come back.
+pub trait Load {
+    /// Sends what sets it going.
+    fn start(&mut self, session: &mut Session) -> Result<(), Failure>;
+
+    /// Looks at what has come on connection `index`. Returns the length of all whole messages; the rest comes again, with
+    /// more behind it.
+    fn receive(&mut self, index: usize, bytes: &[u8], session: &mut Session) -> Result<usize, Failure>;
+
+    /// What is to be done now, and when (ns) there is more to do. For loads that depend on time; called all the time.
+    fn tick(&mut self, _session: &mut Session) -> Result<Option<u64>, Failure> {
+        Ok(None)
+    }
+
+    /// How many answers are still to come.
+    fn outstanding(&self) -> usize;
+}
+
+/// When what happens, from the start of the load.
+#[derive(Debug, Clone, Copy)]
+pub struct Schedule {
+    /// How long the load runs before anything is counted.
+    pub warm_up: Duration,
+    /// How long the measured window is.
+    pub measured: Duration,
+}
+
+/// What the measured window showed beside what the [`Meter`] counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    /// Its length, in ns.
+    pub length: u64,
+    /// CPU time that the server used, in ns.
+    pub server_cpu: Option<u64>,
+    /// CPU time that this program used, in ns.
+    pub load_cpu: u64,
+    /// The server's memory at its end, in bytes.
+    pub memory: Option<u64>,
+}
+
+impl Window {
+    /// How busy the server was, in percent of one core.
+    pub fn server_cpu_percent(&self) -> Option<f64> {
+        self.server_cpu.map(|time| 100.0 * time as f64 / self.length as f64)
+    }
+}
+
+/// The connections under load, and what is measured of them.
+#[derive(Debug)]
+pub struct Session {
+    /// What is counted.
+    pub meter: Meter,
+    /// The time, in ns since the start: that of the last read, or of the last wait.
+    pub now: u64,
+    port: u16,
+    start: Instant,
+    epoll: Epoll,
+    wires: Vec<Wire>,
+}
+
+impl Session {
+    /// Takes over connections to a port; their indices are those in the vector.
+    pub fn new(port: u16, connections: Vec<Connection>) -> Result<Self, Failure> {
+        let build = || {
+            let epoll = Epoll::new()?;
+            let wires = connections.into_iter().map(Wire::new).collect::<io::Result<Vec<_>>>()?;
+            for (index, wire) in wires.iter().enumerate() {
+                epoll.add(wire.socket(), index)?;
+            }
+            Ok(Session { meter: Meter::new(), now: 0, port, start: Instant::now(), epoll, wires })
+        };
+        build().map_err(|error| Failure::system("watching the connections", &error))
+    }
+
+    /// Sends `bytes` on connection `index`, now or as soon as there is room.
+    pub fn send(&mut self, index: usize, bytes: &[u8]) -> Result<(), Failure> {
+        self.wires[index]
+            .send(bytes)
+            .map_err(|error| Failure::system(&format!("sending on connection {index}"), &error))
+    }
+
+    /// Puts a new connection in the place of one that the server is about to close. This waits, but hardly: on the
+    /// loopback interface a connection is open at once, unless the server has many more to accept.
+    pub fn reopen(&mut self, index: usize) -> Result<(), Failure> {
+        let watch = |connection| {
+            let wire = Wire::new(connection)?;
+            self.epoll.add(wire.socket(), index)?;
+            Ok(wire)
+        };
+        let wire = watch(Opener::new(self.port).open()?);
+        self.wires[index] = wire.map_err(|error| Failure::system("watching a connection", &error))?;
+        self.meter.reopened();
+        Ok(())
+    }
+
+    /// Runs a load to its end.
+    pub fn run(
+        &mut self,
+        load: &mut impl Load,
+        schedule: Schedule,
+        server: Option<ProcessTree>,
+    ) -> Result<Window, Failure> {
+        self.start = Instant::now();
+        self.now = 0;
+        self.meter.stage = Stage::WarmUp;
+        load.start(self)?;
+        self.turn(load, nanoseconds(schedule.warm_up))?;
+
+        let before = Reckoning::now(server);
+        let begin = self.clock();
+        self.meter.stage = Stage::Measuring;
+        self.turn(load, begin + nanoseconds(schedule.measured))?;
+
+        self.meter.stage = Stage::Draining;
+        let end = self.clock();
+        let after = Reckoning::now(server);
+        let memory = server.map(ProcessTree::memory);
+        self.drain(load)?;
+        Ok(Window {
+            length: end - begin,
+            server_cpu: after.server.zip(before.server).map(|(after, before)| after.saturating_sub(before)),
+            load_cpu: after.load - before.load,
+            memory,
+        })
+    }
+
+    /// Lets it run until `end` (ns).
+    fn turn(&mut self, load: &mut impl Load, end: u64) -> Result<(), Failure> {
+        let mut room = Room::new();
+        self.now = self.clock();
+        while self.now < end {
+            self.step(load, &mut room, end)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the answers that are still to come.
+    fn drain(&mut self, load: &mut impl Load) -> Result<(), Failure> {
+        let mut room = Room::new();
+        self.now = self.clock();
+        let end = self.now + nanoseconds(DRAIN);
+        while load.outstanding() > 0 {
+            if self.now >= end {
+                let outstanding = load.outstanding();
+                return Err(Failure::Broken(format!("{outstanding} answers did not come within {DRAIN:?}")));
+            }
+            self.step(load, &mut room, end)?;
+        }
+        Ok(())
+    }
+
+    /// Does what is to be done, waits for events, and handles them.
+    fn step(&mut self, load: &mut impl Load, room: &mut Room, end: u64) -> Result<(), Failure> {
+        let wake = load.tick(self)?.map_or(end, |wake| wake.min(end));
+        // Rounded down: the last millisecond is spent asking again and again, so that nothing is sent late.
+        let milliseconds = wake.saturating_sub(self.clock()) / 1_000_000;
+        let waited = self.epoll.wait(&mut room.events, milliseconds.min(1000) as i32);
+        waited.map_err(|error| Failure::system("waiting for sockets", &error))?;
+        self.now = self.clock();
+        for event in room.events.iter() {
+            if event.writable {
+                let flushed = self.wires[event.index].flush();
+                flushed.map_err(|error| Failure::system(&format!("sending on connection {}", event.index), &error))?;
+            }
+            if event.readable {
+                self.read(load, event.index, &mut room.buffer)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, load: &mut impl Load, index: usize, buffer: &mut [u8]) -> Result<(), Failure> {
+        loop {
+            let reading = self.wires[index].read(buffer);
+            match reading.map_err(|error| Failure::system(&format!("reading from connection {index}"), &error))? {
+                Reading::Nothing => return Ok(()),
+                Reading::End => return Err(Failure::Broken(format!("the server closed connection {index}"))),
+                Reading::Bytes(count, more) => {
+                    self.now = self.clock();
+                    let used = load.receive(index, &buffer[..count], self)?;
+                    self.wires[index].keep(&buffer[used..count]);
+                    if !more {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn clock(&self) -> u64 {
+        nanoseconds(self.start.elapsed())
+    }
+}
+
+/// What a turn of the loop needs room for.
+struct Room {
+    events: Events,
+    buffer: Vec<u8>,
+}
+
+impl Room {
+    fn new() -> Self {
+        Room { events: Events::new(), buffer: vec![0; BUFFER] }
+    }
+}
+
+/// CPU time at one moment, in ns.
+struct Reckoning {
+    server: Option<u64>,
+    load: u64,
+}
+
+impl Reckoning {
+    fn now(server: Option<ProcessTree>) -> Self {
+        Reckoning { server: server.map(ProcessTree::cpu), load: process::own_cpu() }
+    }
+}
+
+/// A duration in ns.
+pub fn nanoseconds(duration: Duration) -> u64 {
+    duration.as_nanos() as u64
+}

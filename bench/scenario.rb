@@ -1,0 +1,40 @@
+# frozen_string_literal: true
+
+require "shellwords"
+require_relative "figure"
+
+module Bench
+  # One thing that is measured: what the generator does to a server.
+  class Scenario
+    # Of a load that goes as fast as it can.
+    AT_FULL_SPEED = %i[rate p50_us p99_us max_us server_cpu_us_per_operation load_cpu_percent].freeze
+
+    # @return [String]
+    attr_reader :name, :title
+    # @return [Integer] Ruby threads of the server
+    attr_reader :threads
+    # @return [Array<Symbol>] keys of FIGURES: the rows of the table
+    attr_reader :figures
+    # @return [Array<Symbol>] two of them: the bars of the chart
+    attr_reader :chart
+
+    # @param name [String] as on the command line
+    # @param title [String] what it is, in a line
+    # @param load [String] the generator's arguments; bench/load's --help lists them
+    # @param seconds [Numeric, nil] how long a round has to be, whatever the user says
+    def initialize(name, title, load:, threads: 1, seconds: nil, figures: AT_FULL_SPEED,
+                   chart: %i[rate server_cpu_us_per_operation])
+      @name = name
+      @title = title
+      @load = load.shellsplit
+      @threads = threads
+      @seconds = seconds
+      @figures = figures
+      @chart = chart
+    end
+
+    # @param seconds [Numeric] how long a round is unless the scenario has a need of its own
+    # @return [Array<String>] the generator's arguments, but for those that say which server
+    def arguments(seconds) = [*@load, "--seconds", (@seconds || seconds).to_s]
+  end
+end

@@ -1,0 +1,39 @@
+# frozen_string_literal: true
+
+require_relative "scenario"
+
+module Bench
+  # All that can be measured, in this order. A new one is an entry here, and a path in apps/app.ru if it needs one.
+  SCENARIOS = [
+    Scenario.new("hello", "GET, hello world, 64 keep-alive connections",
+                 load: "http --path /hello --connections 64"),
+    Scenario.new("post", "POST of 1 KB, which comes back, 64 keep-alive connections",
+                 load: "http --path /post --size 1024 --connections 64"),
+    Scenario.new("echo", "WebSocket echo of 64 bytes, 100 connections, 1 message in flight on each",
+                 load: "echo --path /echo --size 64 --connections 100"),
+    Scenario.new("pipelined", "WebSocket echo of 64 bytes, 50 connections, 16 messages in flight on each",
+                 load: "echo --path /echo --size 64 --connections 50 --in-flight 16"),
+    Scenario.new("broadcast_ws", "200 bytes to 1000 WebSockets by a loop of client.write, 2 rounds in flight",
+                 load: "broadcast --path /broadcast --size 200 --connections 1000 --in-flight 2"),
+    Scenario.new("broadcast_sse", "200 bytes to 1000 event streams by a loop of client.write, 2 rounds in flight",
+                 load: "broadcast --path /broadcast --stream sse --size 200 --connections 1000 --in-flight 2"),
+    # 25 s is push_server's interval of pings: each connection is pinged just once, whenever the window begins.
+    Scenario.new("idle", "5000 WebSockets that say nothing, for 25 s, heartbeats on",
+                 load: "idle --path /echo --connections 5000 --warm-up 2", seconds: 25,
+                 figures: %i[memory_per_connection_bytes server_cpu_percent_per_10000],
+                 chart: %i[memory_per_connection_bytes server_cpu_percent_per_10000]),
+    Scenario.new("hello_5_threads", "hello, on a server with 5 threads",
+                 load: "http --path /hello --connections 64", threads: 5),
+    Scenario.new("echo_5_threads", "echo, on a server with 5 threads",
+                 load: "echo --path /echo --size 64 --connections 100", threads: 5),
+    # At a fixed rate, far below what any server can do. If every answer were followed by the next request, slow ones
+    # would soon have all threads, and the test would show how long 10 ms are. So there are 50 in a second, which occupy
+    # half a thread of five, and the question is whether quick requests notice.
+    Scenario.new("quick", "GET, 450 a second, 5 threads: what \"mixed\" is to be compared with",
+                 load: "paced --path /hello --connections 32 --rate 450", threads: 5,
+                 figures: %i[p50_us p99_us max_us server_cpu_percent], chart: %i[p99_us server_cpu_percent]),
+    Scenario.new("mixed", "the same, and 50 a second that sleep for 10 ms: latency of the quick ones",
+                 load: "paced --path /hello --connections 32 --rate 500 --slow-every 10 --slow-path /slow", threads: 5,
+                 figures: %i[p50_us p99_us max_us server_cpu_percent], chart: %i[p99_us server_cpu_percent])
+  ].freeze
+end

@@ -1,0 +1,50 @@
+# frozen_string_literal: true
+
+require "shellwords"
+require_relative "error"
+
+module Bench
+  # A server that can be started: a name, and a command line with places for what differs.
+  class Server
+    PLACES = %w[app port threads].freeze
+    SHAPE = "--against wants 'name=command with %{port}', and perhaps %{app} and %{threads}"
+    private_constant :PLACES, :SHAPE
+
+    # @return [String]
+    attr_reader :name
+    # @return [Array<String>] the words of the command line, with places such as %{port}
+    attr_reader :command
+    # @return [Hash{String => String}] what it needs beside this process' environment
+    attr_reader :environment
+    # @return [String, nil] as far as known
+    attr_reader :version
+
+    # @param text [String] "name=command with %{port}"
+    # @return [Server]
+    # @raise [Error]
+    def self.parse(text)
+      name, command = text.split("=", 2).map(&:strip)
+      raise Error, "'#{text}' is no server: #{SHAPE}" if command.nil? || name.empty?
+
+      unknown = command.scan(/%\{(.*?)\}/).flatten - PLACES
+      raise Error, "the command of #{name} has %{#{unknown.first}}, which means nothing: #{SHAPE}" if unknown.any?
+      raise Error, "the command of #{name} has no %{port}: #{SHAPE}" unless command.include?("%{port}")
+
+      new(name, command.shellsplit)
+    rescue ArgumentError => e
+      raise Error, "the command of #{name} cannot be read: #{e.message}"
+    end
+
+    def initialize(name, command, environment: {}, version: nil)
+      @name = name
+      @command = command
+      @environment = environment
+      @version = version
+    end
+
+    # @return [Array<String>] the words of a command line that starts it
+    def command_line(**values)
+      command.map { |word| word.gsub(/%\{(\w+)\}/) { values.fetch(Regexp.last_match(1).to_sym).to_s } }
+    end
+  end
+end

@@ -1,0 +1,48 @@
+# frozen_string_literal: true
+
+require "open3"
+require_relative "error"
+require_relative "server"
+
+module Bench
+  # The servers that are there without being named.
+  module Servers
+    PUSH_SERVER = %w[-b tcp://127.0.0.1:%{port} -t %{threads} -e production --quiet %{app}].freeze
+    # -C -: no configuration file that happens to lie in the current folder.
+    PUMA = %w[puma -C - -b tcp://127.0.0.1:%{port} -t %{threads}:%{threads} -w 0 -e production --quiet %{app}].freeze
+    private_constant :PUSH_SERVER, :PUMA
+
+    module_function
+
+    # push_server of a checkout, which is set up if need be: once, so that nothing is compiled between two rounds.
+    # @param root [String] the checkout's folder
+    # @return [Server]
+    # @raise [Error]
+    def push_server(root, name: "push_server")
+      run = File.join(root, "bin/run")
+      raise Error, "#{root} is no checkout of push_server: there is no bin/run in it" unless File.executable?(run)
+
+      output, status = Open3.capture2(run, "env", "-0")
+      raise Error, "#{root} could not be set up: #{run} says why" unless status.success?
+
+      environment = output.split("\0").to_h { |line| line.split("=", 2) }
+      command = ["ruby", File.join(root, "exe/push_server")]
+      Server.new(name, [*command, *PUSH_SERVER], environment: environment, version: version(command, environment))
+    end
+
+    # Puma, where its command is found: a gem's, or Debian's.
+    # @return [Server, nil]
+    def puma
+      version = version(%w[puma])
+      version && Server.new("puma", PUMA, version: version)
+    end
+
+    # @return [String, nil] what a command says of itself
+    def version(command, environment = {})
+      output, status = Open3.capture2e(environment, *command, "--version")
+      output.lines.first&.strip if status.success?
+    rescue SystemCallError
+      nil
+    end
+  end
+end

@@ -1,0 +1,84 @@
+//! The reactor, and the one call by which a worker asks it for work.
+//!
+//! The reactor is a current-thread runtime that owns all connections: no work stealing, no locks
+//! between tasks. Who drives it is nobody's business outside of this folder: workers call
+//! [`Reactor::next`].
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`job`] | what a worker is given to do |
+//! | [`wheel`] | who drives, and the queue between the reactor and the workers |
+//! | [`pace`] | whether the app is quick |
+//! | [`worker`] | a worker, and how it is called while it waits |
+
+pub mod job;
+mod pace;
+mod wheel;
+pub mod worker;
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+pub use self::job::{Job, Next};
+pub use self::wheel::Wheel;
+pub use self::worker::{Seat, Worker};
+use crate::shutdown::{Phase, Switch};
+
+/// A process's reactor.
+#[derive(Debug)]
+pub struct Reactor {
+    wheel: Arc<Wheel>,
+    phase: Arc<Switch>,
+    stand_in: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Reactor {
+    /// A reactor that does not run yet.
+    pub fn new(wheel: Arc<Wheel>, phase: Arc<Switch>) -> Self {
+        Reactor { wheel, phase, stand_in: Mutex::new(None) }
+    }
+
+    /// Starts to run; `setup` spawns the first tasks, inside the runtime.
+    pub fn start(&self, setup: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        {
+            let _inside = runtime.enter();
+            setup()?;
+        }
+        let wheel = Arc::clone(&self.wheel);
+        let thread = std::thread::Builder::new().name("push_stand_in".to_owned()).spawn(move || wheel.stand_in())?;
+        *self.stand_in.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        self.wheel.begin(runtime);
+        Ok(())
+    }
+
+    /// The current thread as a worker.
+    pub fn worker(&self) -> Worker {
+        self.wheel.worker()
+    }
+
+    /// A job, if one waits. The worker's last one is done. Never blocks.
+    pub fn try_next(&self, worker: &mut Worker) -> Option<Job> {
+        self.wheel.try_next(worker)
+    }
+
+    /// Blocks until there is a job, the server has stopped, or [`Seat::interrupt`] was called. The worker's
+    /// last job is done. Meanwhile the thread may drive the reactor, so it must hold nothing that others
+    /// wait for.
+    pub fn next(&self, worker: &mut Worker) -> Next {
+        self.wheel.next(worker)
+    }
+
+    /// Stops: all connections are cut. Every worker's `next` returns [`Next::Stopped`] once the
+    /// callbacks of their clients have been handed out. Blocks until nobody drives any more.
+    pub fn stop(&self) {
+        self.phase.advance(Phase::Stopped);
+        self.wheel.stop();
+        let thread = self.stand_in.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // A panic of the thread has been reported by then; there is nothing to add.
+            let _ = thread.join();
+        }
+    }
+}

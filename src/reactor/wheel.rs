@@ -1,0 +1,441 @@
+//! Who drives the reactor, and the queue between it and the workers.
+//!
+//! A worker that finds nothing to do takes the wheel: it drives until there are jobs, leaves, and runs
+//! them. So a quick app never pays a switch of threads; one at a time drives, the others wait. But a push
+//! server must never stop: when nobody has driven for a moment, because the app takes its time, the
+//! stand-in, a thread that does nothing else, takes the wheel, and gives it back when a worker wants it.
+//! When the app is slow again and again ([`super::pace`]) the stand-in keeps it, and the workers only work.
+//!
+//! The wheel is the runtime itself: a value that is either here or with the one who drives.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use tokio::time::Sleep;
+
+use super::job::{Job, Next};
+use super::pace::{self, Pace};
+use super::worker::{Seat, Worker};
+use crate::http::{Dispatch, Request};
+use crate::push::{Callbacks, Client};
+use crate::stats::Stats;
+use crate::tally::Tally;
+use crate::wakeups::Wakeups;
+
+/// How often the stand-in looks whether somebody drives, while there is something to look at.
+const TICK: Duration = pace::QUICK;
+
+/// Ticks without a change until the stand-in stops looking, and is called when the wheel is left.
+const QUIET_TICKS: u32 = 40;
+
+/// The wheel, the queue, and everybody around them.
+///
+/// Requests in the queue are bounded; mailboxes need no bound, as each client is queued at most once.
+#[derive(Debug)]
+pub struct Wheel {
+    state: Mutex<State>,
+    /// Heard by the stand-in.
+    left: Condvar,
+    /// Heard by who stops the reactor.
+    returned: Condvar,
+    /// Wakes the runtime, whoever drives it; known from the first turn on.
+    driver: Arc<OnceLock<Waker>>,
+    wakeups: Arc<Wakeups>,
+    stats: Arc<Stats>,
+    tally: Arc<Tally>,
+    max_requests: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    /// `None` before the start, while somebody drives, and after the end.
+    runtime: Option<Box<Driven>>,
+    driver: Driver,
+    jobs: VecDeque<Queued>,
+    /// Requests among the jobs.
+    requests: usize,
+    /// Workers that wait to be called; the last first, whose caches are warm.
+    followers: Vec<Arc<Seat>>,
+    pace: Pace,
+    /// The driver knows that there are jobs.
+    told: bool,
+    /// A worker wants the wheel from the stand-in.
+    wanted: bool,
+    /// Jobs wait although workers had time to take them: those at work are held up.
+    stuck: bool,
+    /// The stand-in looks by itself, and need not be called.
+    watching: bool,
+    /// How often a worker has left the wheel.
+    turns: u64,
+    /// How many jobs were taken.
+    taken: u64,
+    stopping: bool,
+    stopped: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Driver {
+    Nobody,
+    Worker,
+    StandIn,
+}
+
+/// The runtime, and what its driver needs.
+#[derive(Debug)]
+struct Driven {
+    runtime: Runtime,
+    /// For [`Wakeups::attend`].
+    spare: Vec<Waker>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    job: Job,
+    since: Instant,
+}
+
+impl Wheel {
+    /// A queue for `max_requests` requests; each counts in `tally` until it is answered.
+    pub fn new(max_requests: usize, tally: Arc<Tally>, wakeups: Arc<Wakeups>, stats: Arc<Stats>) -> Self {
+        let state = State {
+            runtime: None,
+            driver: Driver::Nobody,
+            jobs: VecDeque::new(),
+            requests: 0,
+            followers: Vec::new(),
+            pace: Pace::default(),
+            told: false,
+            wanted: false,
+            stuck: false,
+            watching: true,
+            turns: 0,
+            taken: 0,
+            stopping: false,
+            stopped: false,
+        };
+        Wheel {
+            state: Mutex::new(state),
+            left: Condvar::new(),
+            returned: Condvar::new(),
+            driver: Arc::default(),
+            wakeups,
+            stats,
+            tally,
+            max_requests,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on somebody drives `runtime`.
+    pub(super) fn begin(&self, runtime: Runtime) {
+        self.lock().runtime = Some(Box::new(Driven { runtime, spare: Vec::new() }));
+    }
+
+    /// The current thread as a worker.
+    pub(super) fn worker(&self) -> Worker {
+        Worker::new(Arc::clone(&self.driver))
+    }
+
+    // ---- workers ---------------------------------------------------------------------------
+
+    /// See [`super::Reactor::try_next`].
+    pub(super) fn try_next(&self, worker: &mut Worker) -> Option<Job> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.finish(worker, now);
+        state.take(worker, now, &self.stats)
+    }
+
+    /// See [`super::Reactor::next`].
+    pub(super) fn next(&self, worker: &mut Worker) -> Next {
+        let mut state = self.lock();
+        state.finish(worker, Instant::now());
+        self.stats.largest_batch.at_least(worker.batch);
+        worker.batch = 0;
+        loop {
+            if !state.stopped && worker.take_interrupt() {
+                return Next::Interrupted;
+            }
+            if let Some(job) = state.take(worker, Instant::now(), &self.stats) {
+                self.stats.batches.add();
+                return Next::Job(job);
+            }
+            if state.stopped {
+                return Next::Stopped;
+            }
+            let at_rest = if state.stopping || state.pace.is_slow() { None } else { state.runtime.take() };
+            state = match at_rest {
+                Some(driven) => self.drive_for_jobs(state, driven, worker),
+                None => self.follow(state, worker),
+            };
+        }
+    }
+
+    fn drive_for_jobs<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        mut driven: Box<Driven>,
+        worker: &Worker,
+    ) -> MutexGuard<'a, State> {
+        state.begin_turn(Driver::Worker);
+        drop(state);
+        self.drive(&mut driven, |_, state| {
+            // What it was told of another worker may have taken since.
+            state.told = false;
+            state.stopping || !state.jobs.is_empty() || worker.interrupted()
+        });
+        let mut state = self.put_back(driven);
+        state.turns += 1;
+        // Somebody else may have to look at the sockets: at once if the app is slow, or else after a while.
+        if !state.watching || state.pace.is_slow() {
+            self.left.notify_one();
+        }
+        state
+    }
+
+    /// Waits to be called: for a job, or the wheel.
+    fn follow<'a>(&'a self, mut state: MutexGuard<'a, State>, worker: &Worker) -> MutexGuard<'a, State> {
+        if state.driver == Driver::StandIn && !state.pace.is_slow() && !state.wanted {
+            state.wanted = true;
+            self.wake_driver();
+        }
+        state.followers.push(Arc::clone(worker.seat()));
+        drop(state);
+        std::thread::park();
+        let mut state = self.lock();
+        // Woken by something else: then it is still there.
+        state.followers.retain(|seat| !Arc::ptr_eq(seat, worker.seat()));
+        state
+    }
+
+    // ---- driving ---------------------------------------------------------------------------
+
+    /// Drives until `done`, which is asked whenever something may have changed.
+    fn drive(&self, driven: &mut Driven, mut done: impl FnMut(&mut Context<'_>, &mut State) -> bool) {
+        let Driven { runtime, spare } = driven;
+        runtime.block_on(poll_fn(|cx| {
+            self.driver.get_or_init(|| cx.waker().clone());
+            if done(cx, &mut self.lock()) {
+                return Poll::Ready(());
+            }
+            self.wakeups.attend(cx.waker(), spare);
+            Poll::Pending
+        }));
+        self.wakeups.leave();
+    }
+
+    fn put_back(&self, driven: Box<Driven>) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        state.runtime = Some(driven);
+        state.driver = Driver::Nobody;
+        if state.stopping {
+            self.returned.notify_all();
+        }
+        state
+    }
+
+    fn wake_driver(&self) {
+        if let Some(driver) = self.driver.get() {
+            driver.wake_by_ref();
+        }
+    }
+
+    // ---- the stand-in ----------------------------------------------------------------------
+
+    /// Watches over the wheel until the reactor stops; a thread of its own.
+    pub(super) fn stand_in(&self) {
+        let mut state = self.lock();
+        let (mut unattended, mut quiet) = (false, 0);
+        while !state.stopping {
+            let nobody = state.driver == Driver::Nobody;
+            if nobody
+                && (unattended || state.pace.is_slow())
+                && let Some(driven) = state.runtime.take()
+            {
+                state = self.substitute(state, driven);
+                (unattended, quiet) = (false, 0);
+            } else if !nobody && quiet >= QUIET_TICKS {
+                state.watching = false;
+                state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.watching = true;
+                quiet = 0;
+            } else {
+                let (turns, taken) = (state.turns, state.taken);
+                let (changed, waited) = self.left.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner);
+                state = changed;
+                let same = waited.timed_out() && state.turns == turns;
+                unattended = same && state.driver == Driver::Nobody;
+                quiet = if same && state.driver == Driver::Worker { quiet + 1 } else { 0 };
+                if waited.timed_out() && state.taken == taken {
+                    state.call_for_waiting_jobs();
+                }
+            }
+        }
+    }
+
+    /// Drives in the workers' place until one of them wants the wheel.
+    fn substitute<'a>(&'a self, mut state: MutexGuard<'a, State>, mut driven: Box<Driven>) -> MutexGuard<'a, State> {
+        state.begin_turn(Driver::StandIn);
+        drop(state);
+        self.stats.stand_ins.add();
+        let mut tick = Tick::default();
+        self.drive(&mut driven, |cx, state| {
+            if !state.stopping && !state.wanted {
+                tick.look(cx, state);
+            }
+            state.stopping || state.wanted
+        });
+        let mut state = self.put_back(driven);
+        state.call_follower();
+        state
+    }
+
+    // ---- the queue -------------------------------------------------------------------------
+
+    fn push(&self, job: Job) {
+        let since = Instant::now();
+        let mut state = self.lock();
+        state.requests += usize::from(matches!(job, Job::Request(..)));
+        state.jobs.push_back(Queued { job, since });
+        let follower = match state.driver {
+            // Whoever has left it looks at the queue before waiting; the stand-in watches.
+            Driver::Nobody => return,
+            Driver::StandIn if state.pace.is_slow() || state.stuck => state.followers.pop(),
+            Driver::Worker | Driver::StandIn => None,
+        };
+        let tell = follower.is_none() && !std::mem::replace(&mut state.told, true);
+        drop(state);
+        if let Some(follower) = follower {
+            follower.call();
+        } else if tell {
+            self.wake_driver();
+        }
+    }
+
+    // ---- the end ---------------------------------------------------------------------------
+
+    /// Cuts all connections; returns when nobody drives any more.
+    pub(super) fn stop(&self) {
+        let mut state = self.lock();
+        state.stopping = true;
+        self.left.notify_all();
+        self.wake_driver();
+        while state.driver != Driver::Nobody {
+            state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let driven = state.runtime.take();
+        drop(state);
+        if let Some(driven) = driven {
+            // The streams post their last events as they are dropped. A file being read must not hold up the end.
+            driven.runtime.shutdown_background();
+        }
+        let mut state = self.lock();
+        state.stopped = true;
+        // Nobody can be answered any more; but clients that were cut still get their last callbacks.
+        let late: VecDeque<_> = std::mem::take(&mut state.jobs);
+        let (requests, callbacks) = late.into_iter().partition(|queued| matches!(queued.job, Job::Request(..)));
+        state.jobs = callbacks;
+        state.requests = 0;
+        let followers = std::mem::take(&mut state.followers);
+        drop(state);
+        let _: VecDeque<Queued> = requests;
+        followers.iter().for_each(|follower| follower.call());
+    }
+}
+
+/// Looks, while the stand-in drives, whether jobs are taken.
+#[derive(Default)]
+struct Tick {
+    sleep: Option<Pin<Box<Sleep>>>,
+    taken: u64,
+}
+
+impl Tick {
+    fn look(&mut self, cx: &mut Context<'_>, state: &mut State) {
+        if let Some(sleep) = &mut self.sleep {
+            if sleep.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.sleep = None;
+            state.stuck = self.taken == state.taken;
+            if state.stuck {
+                state.call_for_waiting_jobs();
+            }
+        }
+        state.told = !state.jobs.is_empty();
+        if state.told {
+            self.taken = state.taken;
+            let mut sleep = Box::pin(tokio::time::sleep(TICK));
+            // Never ready at once.
+            let _ = sleep.as_mut().poll(cx);
+            self.sleep = Some(sleep);
+        }
+    }
+}
+
+impl State {
+    fn begin_turn(&mut self, driver: Driver) {
+        self.driver = driver;
+        self.told = !self.jobs.is_empty();
+        self.wanted = false;
+        self.stuck = false;
+    }
+
+    fn take(&mut self, worker: &mut Worker, now: Instant, stats: &Stats) -> Option<Job> {
+        let Queued { job, since } = self.jobs.pop_front()?;
+        self.requests -= usize::from(matches!(job, Job::Request(..)));
+        self.taken += 1;
+        self.stuck = false;
+        worker.busy_since = Some(now);
+        worker.batch += 1;
+        let waited = now.saturating_duration_since(since).as_micros() as u64;
+        stats.jobs.add();
+        stats.queue_microseconds.add_many(waited);
+        stats.longest_queue_microseconds.at_least(waited);
+        Some(job)
+    }
+
+    /// The worker's last job is done.
+    fn finish(&mut self, worker: &mut Worker, now: Instant) {
+        if let Some(since) = worker.busy_since.take() {
+            self.pace.record(now.saturating_duration_since(since));
+        }
+    }
+
+    fn call_follower(&mut self) {
+        if let Some(follower) = self.followers.pop() {
+            follower.call();
+        }
+    }
+
+    fn call_for_waiting_jobs(&mut self) {
+        if !self.jobs.is_empty() {
+            self.call_follower();
+        }
+    }
+}
+
+impl Dispatch for Wheel {
+    fn dispatch(&self, request: Box<Request>) -> Result<(), Box<Request>> {
+        // Only the driver adds requests, so the count cannot grow before the request is pushed.
+        if self.lock().requests >= self.max_requests {
+            return Err(request);
+        }
+        self.push(Job::Request(request, self.tally.mark()));
+        Ok(())
+    }
+}
+
+impl Callbacks for Wheel {
+    fn ready(&self, client: Arc<Client>) {
+        self.push(Job::Callbacks(client));
+    }
+}

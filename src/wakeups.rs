@@ -1,0 +1,96 @@
+//! One wake-up of the reactor for many tasks.
+//!
+//! Waking a task from a thread that does not drive the reactor costs a system call and a lock. A
+//! worker answers dozens of requests in a row, a broadcast writes to thousands of clients: so what is
+//! to be woken is only put on a list. Whoever drives wakes all of it, locally. While nobody drives, not
+//! even a system call is needed: the next driver begins with the list.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+/// The list of tasks that have something new to look at.
+#[derive(Debug, Default)]
+pub struct Wakeups {
+    list: Mutex<List>,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    tasks: Vec<Waker>,
+    /// Wakes the driver; `None` while nobody drives, or when it has been woken already.
+    driver: Option<Waker>,
+}
+
+impl Wakeups {
+    /// Wakes `task` soon. Any thread; must not be called in a forked child.
+    pub fn add(&self, task: Waker) {
+        let mut list = self.lock();
+        list.tasks.push(task);
+        let driver = list.driver.take();
+        drop(list);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// Wakes what is on the list, on the driver's thread; `driver` is woken when there is more.
+    /// `spare` is the list's other half: kept by the driver, so that neither is allocated each time.
+    pub(crate) fn attend(&self, driver: &Waker, spare: &mut Vec<Waker>) {
+        let mut list = self.lock();
+        list.driver = Some(driver.clone());
+        std::mem::swap(&mut list.tasks, spare);
+        drop(list);
+        for task in spare.drain(..) {
+            task.wake();
+        }
+    }
+
+    /// Nobody drives from now on.
+    pub(crate) fn leave(&self) {
+        self.lock().driver = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn counted() -> (Arc<Count>, Waker) {
+        let count = Arc::new(Count::default());
+        (Arc::clone(&count), Waker::from(count))
+    }
+
+    #[test]
+    fn a_driver_is_woken_once_and_nobody_in_vain() {
+        let (wakeups, mut spare) = (Wakeups::default(), Vec::new());
+        let ((task, task_waker), (driver, driver_waker)) = (counted(), counted());
+        wakeups.add(task_waker.clone());
+        assert_eq!(driver.0.load(Ordering::SeqCst), 0, "nobody drives");
+        wakeups.attend(&driver_waker, &mut spare);
+        assert_eq!(task.0.load(Ordering::SeqCst), 1, "the list was waiting");
+        wakeups.add(task_waker.clone());
+        wakeups.add(task_waker.clone());
+        assert_eq!((task.0.load(Ordering::SeqCst), driver.0.load(Ordering::SeqCst)), (1, 1));
+        wakeups.attend(&driver_waker, &mut spare);
+        assert_eq!(task.0.load(Ordering::SeqCst), 3);
+        wakeups.leave();
+        wakeups.add(task_waker);
+        assert_eq!(driver.0.load(Ordering::SeqCst), 1);
+    }
+}
