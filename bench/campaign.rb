@@ -10,6 +10,10 @@ module Bench
   # Measures servers in turn: a round of each, and then the next round, so that what changes on the machine meanwhile
   # changes for all. Every round has a server of its own, freshly started.
   class Campaign
+    # What a server that has crashed may take to be gone.
+    CRASH = 0.5
+    private_constant :CRASH
+
     # @param servers [Array<Server>]
     # @param rounds [Integer]
     # @param seconds [Numeric] the measured time of a round
@@ -56,7 +60,7 @@ module Bench
     def figures(scenario, process)
       Generator.run(scenario.arguments(@seconds), process, cpu: @load_cpu)
     rescue Error => e
-      raise unless process.ended?
+      raise unless process.ended_within?(CRASH)
 
       raise Error, "the server has ended, see #{process.log} (#{e.message})"
     end

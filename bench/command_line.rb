@@ -63,7 +63,7 @@ module Bench
       report = Report.new(@output, servers: servers, command_line: ["bin/bench", *@argv], **conditions)
       campaign = Campaign.new(servers, logs: File.join(@output, "logs"), **conditions)
       failed = scenarios.map { |scenario| show(campaign.measure(scenario) { |what| progress(what) }, report) }.any?
-      puts("\nMedians of #{@rounds} rounds; ratios are found round by round. #{report.json}, #{report.chart}")
+      puts("\nMedians of the rounds (#{@rounds}); ratios are found round by round. #{report.json}, #{report.chart}")
       failed ? FAILURE : 0
     end
 
@@ -97,12 +97,18 @@ module Bench
       servers
     end
 
+    # One for the server and one for the generator, so that neither takes what the other needs.
+    # @return [Array<String>] empty if nothing is to be pinned
     def find_cpus
-      cpus = @cpus || Machine.cpus
-      raise Error, "--cpus needs taskset, of util-linux" if @cpus&.any? && !Machine.taskset?
+      return @cpus if @cpus == []
 
-      warn("bench: server and generator share all CPUs: pinning them needs two, and taskset") if !@cpus && cpus.empty?
-      cpus
+      allowed = Machine.cpus
+      missing = (@cpus || []) - allowed
+      raise Misunderstood, "there is no CPU #{missing.first} to use, only #{allowed.join(", ")}" if missing.any?
+      return @cpus || allowed.first(2) if allowed.size > 1 && Machine.taskset?
+
+      warn("bench: server and generator share all CPUs, since pinning them takes two CPUs and taskset")
+      []
     end
 
     def tell
@@ -143,9 +149,12 @@ module Bench
     end
 
     def add_conditions(parser)
-      parser.on("--rounds N", Integer, "Rounds of each server in each scenario [#{@rounds}]") { |n| @rounds = positive(n) }
-      parser.on("--seconds N", Float, "Length of a round [#{@seconds}]") { |n| @seconds = positive(n) }
-      parser.on("--cpus SERVER,LOAD", "The CPUs for the server and for the generator, or", "none [the first two]") do |text|
+      parser.on("--rounds N", Integer, "Rounds of each server in each scenario [#{@rounds}]") do |number|
+        @rounds = positive(number)
+      end
+      parser.on("--seconds N", Float, "Length of a round [#{@seconds}]") { |number| @seconds = positive(number) }
+      parser.on("--cpus SERVER,LOAD", "The CPUs for the server and for the generator, or",
+                "none [the first two]") do |text|
         @cpus = cpus(text)
       end
       parser.on("--output DIR", "Where results.json, chart.svg and the servers' logs", "go [tmp/bench]") do |folder|

@@ -3,7 +3,7 @@
 module Bench
   # A figure that the load generator measures, and how it is shown.
   # @!attribute label [String] with its unit
-  # @!attribute better [:more, :less]
+  # @!attribute better [:more, :less, nil] nil where servers are not to be compared by it
   Figure = Struct.new(:label, :better) do
     # @param value [Numeric, nil]
     # @return [String] three digits or more, or "-" for nothing
@@ -26,6 +26,6 @@ module Bench
     server_cpu_percent: Figure.new("server's CPU, %", :less),
     server_cpu_percent_per_10000: Figure.new("server's CPU per 10,000 connections, %", :less),
     memory_per_connection_bytes: Figure.new("memory per connection, bytes", :less),
-    load_cpu_percent: Figure.new("generator's CPU, %", :less)
+    load_cpu_percent: Figure.new("generator's CPU, %", nil)
   }.freeze
 end

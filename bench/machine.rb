@@ -14,14 +14,12 @@ module Bench
         kernel: Etc.uname[:release], ruby: RUBY_DESCRIPTION }
     end
 
-    # The CPUs for the server and for the generator, so that neither takes what the other needs.
-    # @return [Array<String>] two numbers, or none if nothing can be pinned
+    # @return [Array<String>] the numbers of the CPUs that this process may use
     def cpus
-      allowed = File.read("/proc/self/status")[/^Cpus_allowed_list:\s*(.*)/, 1].split(",").flat_map do |range|
+      File.read("/proc/self/status")[/^Cpus_allowed_list:\s*(.*)/, 1].split(",").flat_map do |range|
         first, last = range.split("-").map(&:to_i)
-        (first..(last || first)).to_a
+        (first..(last || first)).map(&:to_s)
       end
-      allowed.size < 2 || !taskset? ? [] : allowed.first(2).map(&:to_s)
     end
 
     # @param cpu [String, nil] nil for any

@@ -7,16 +7,16 @@ require_relative "chart"
 require_relative "machine"
 
 module Bench
-  # The files that a campaign leaves: all rounds as JSON, and a chart. Written anew after each scenario, so that there is
-  # something even if the next one is never finished.
+  # The files that a campaign leaves: all rounds as JSON, and a chart. Written anew after each scenario, so that there
+  # is something even if the next one is never finished.
   class Report
     # @param folder [String]
     # @param servers [Array<Server>]
     # @param conditions [Hash] how it was measured, for the JSON
     def initialize(folder, servers:, **conditions)
       @folder = folder
-      @head = { date: Time.now.iso8601, machine: Machine.facts, **conditions,
-                servers: servers.map { |server| { name: server.name, version: server.version, command: server.command } } }
+      known = servers.map { |server| { name: server.name, version: server.version, command: server.command } }
+      @head = { date: Time.now.iso8601, machine: Machine.facts, **conditions, servers: known }
       @results = []
       FileUtils.mkdir_p(folder)
     end

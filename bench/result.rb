@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "figure"
+
 module Bench
   # What a scenario has shown: rounds of several servers, the first of which is what the others are compared with.
   class Result
@@ -38,8 +40,10 @@ module Bench
 
     # How the first server compares with another, found round by round, since what disturbs a round disturbs its
     # neighbour too.
-    # @return [Float, nil]
+    # @return [Float, nil] nil where there is nothing to compare
     def ratio(server, figure)
+      return unless FIGURES.fetch(figure).better
+
       pairs = values(servers.first, figure).zip(values(server, figure))
       middle(pairs.filter_map { |one, other| one.fdiv(other) if one && other&.nonzero? })
     end

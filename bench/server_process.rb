@@ -55,20 +55,26 @@ module Bench
       end
     end
 
-    # @return [Boolean]
-    def ended? = @ended ||= !Process.wait(pid, Process::WNOHANG).nil?
+    # Waits for its end, up to some seconds.
+    # @return [Boolean] whether it has come
+    def ended_within?(seconds)
+      deadline = now + seconds
+      sleep(0.02) until ended? || now > deadline
+      ended?
+    end
 
     # Asks it to end, and makes it, at once if this is interrupted.
     def stop
       signal(:TERM)
-      deadline = now + STOP
-      sleep(0.02) until ended? || now > deadline
+      ended_within?(STOP)
     ensure
       signal(:KILL)
       Process.wait(pid) unless @ended
     end
 
     private
+
+    def ended? = @ended ||= !Process.wait(pid, Process::WNOHANG).nil?
 
     def free_port = TCPServer.open("127.0.0.1", 0) { |server| server.addr[1] }
 

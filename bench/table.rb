@@ -18,14 +18,15 @@ module Bench
       scenario = @result.scenario
       rows = [head, *scenario.figures.map { |figure| row(figure) }]
       widths = rows.transpose.map { |column| column.map(&:size).max }
-      widths[0] = LABEL
-      lines = rows.map do |label, *cells|
-        ["  ", label.ljust(LABEL), *cells.zip(widths.drop(1)).map { |cell, width| "  #{cell.rjust(width)}" }].join.rstrip
-      end
+      lines = rows.map { |label, *cells| line(label, cells.zip(widths.drop(1))) }
       ["#{scenario.name}: #{scenario.title}", *lines, *absences].join("\n")
     end
 
     private
+
+    def line(label, cells)
+      ["", label.ljust(LABEL), *cells.map { |cell, width| cell.rjust(width) }].join("  ").rstrip
+    end
 
     def others = @result.servers.drop(1)
 
@@ -40,6 +41,6 @@ module Bench
       [FIGURES.fetch(figure).label, *[*medians, *ratios].map { |value| Figure.show(value) }]
     end
 
-    def absences = @result.absences.map { |server, why| "  #{server}: #{why}" }
+    def absences = @result.absences.map { |server, why| "  #{server}: #{why.gsub("\n", "\n    ")}" }
   end
 end

@@ -1,7 +1,8 @@
 # frozen_string_literal: true
 
-# What every server of a benchmark serves: plain Rack, and the upgrade of Iodine, Agoo and push_server, which an app asks
-# for by setting env["rack.upgrade"]. A server that knows nothing of it answers 426, and is left out of such scenarios.
+# What every server of a benchmark serves: plain Rack, and the upgrade of Iodine, Agoo and push_server, which an app
+# asks for by setting env["rack.upgrade"]. On a server that knows nothing of it the answer is 426, and the server is left
+# out of such scenarios.
 
 # Says back what it hears.
 module Echo

@@ -2,6 +2,7 @@
 
 require "uri" # Rack::Lint of Rack 2.2 judges hosts with it, and takes any for wrong if nobody has loaded it
 require_relative "version"
+require_relative "empty_input"
 
 module PushServer
   # The part of a Rack env that does not depend on the request. Each request's env starts as a copy of its listener's
@@ -29,7 +30,8 @@ module PushServer
         "rack.multithread" => threads > 1,
         "rack.multiprocess" => false,
         "rack.run_once" => false,
-        "rack.hijack?" => true
+        "rack.hijack?" => true,
+        "rack.input" => EmptyInput::INSTANCE
       }.freeze
     end
   end

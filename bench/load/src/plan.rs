@@ -132,8 +132,8 @@ impl Plan {
     }
 }
 
-/// The plan that the arguments, without the program's name, describe, or nothing if they ask for the [`HELP`]; or what is
-/// wrong with them.
+/// The plan that the arguments, without the program's name, describe, or nothing if they ask for the [`HELP`]; or what
+/// is wrong with them.
 pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Option<Plan>, String> {
     let mut arguments = arguments.into_iter();
     let kind = match arguments.next().as_deref() {

@@ -22,8 +22,8 @@ pub trait Load {
     /// Sends what sets it going.
     fn start(&mut self, session: &mut Session) -> Result<(), Failure>;
 
-    /// Looks at what has come on connection `index`. Returns the length of all whole messages; the rest comes again, with
-    /// more behind it.
+    /// Looks at what has come on connection `index`. Returns the length of all whole messages; the rest comes again,
+    /// with more behind it.
     fn receive(&mut self, index: usize, bytes: &[u8], session: &mut Session) -> Result<usize, Failure>;
 
     /// What is to be done now, and when (ns) there is more to do. For loads that depend on time; called all the time.

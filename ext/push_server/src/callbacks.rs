@@ -2,7 +2,7 @@
 
 use magnus::encoding::EncodingCapable;
 use magnus::typed_data::Obj;
-use magnus::value::ReprValue;
+use magnus::value::{IntoId, OpaqueId, ReprValue};
 use magnus::{Error, Module, Object, RModule, RString, Ruby, Value, function};
 use push_core::push::close::{CloseStatus, code};
 use push_core::push::{Event, Message, Turn};
@@ -11,6 +11,7 @@ use crate::cell::GvlCell;
 use crate::client::Client;
 use crate::handler::{Handler, OnClose};
 use crate::registry;
+use crate::words::words;
 
 /// Events of one client in a row; then others get their turn.
 const EVENTS_PER_TURN: usize = 32;
@@ -47,18 +48,18 @@ pub fn run(ruby: &Ruby, turn: &Turn) -> Result<(), Error> {
 }
 
 fn dispatch(ruby: &Ruby, turn: &Turn, client: Obj<Client>, event: Event) -> Result<(), Error> {
-    let handler = client.handler(ruby);
+    let (handler, words) = (client.handler(ruby), words(ruby));
     match event {
         Event::Open => on_open(ruby, client, &handler),
         Event::Message(message) if handler.on_message => {
             let data = string_of(ruby, &message)?;
-            call(ruby, client, &handler, "on_message", &[client.as_value(), data.as_value()])
+            call(ruby, client, &handler, words.on_message, &[client.as_value(), data.as_value()])
         }
-        Event::Drained if handler.on_drained => call(ruby, client, &handler, "on_drained", &[client.as_value()]),
+        Event::Drained if handler.on_drained => call(ruby, client, &handler, words.on_drained, &[client.as_value()]),
         Event::Message(_) | Event::Drained => Ok(()),
         Event::Shutdown => {
             let called = if handler.on_shutdown {
-                call(ruby, client, &handler, "on_shutdown", &[client.as_value()])
+                call(ruby, client, &handler, words.on_shutdown, &[client.as_value()])
             } else {
                 Ok(())
             };
@@ -80,14 +81,14 @@ fn dispatch(ruby: &Ruby, turn: &Turn, client: Obj<Client>, event: Event) -> Resu
 }
 
 fn on_open(ruby: &Ruby, client: Obj<Client>, handler: &Handler) -> Result<(), Error> {
-    if handler.on_open { call(ruby, client, handler, "on_open", &[client.as_value()]) } else { Ok(()) }
+    if handler.on_open { call(ruby, client, handler, words(ruby).on_open, &[client.as_value()]) } else { Ok(()) }
 }
 
 fn on_close(ruby: &Ruby, client: Obj<Client>, handler: &Handler, status: Option<CloseStatus>) -> Result<(), Error> {
     let client_alone = [client.as_value()];
     match handler.on_close {
         OnClose::Absent => Ok(()),
-        OnClose::Client => call(ruby, client, handler, "on_close", &client_alone),
+        OnClose::Client => call(ruby, client, handler, words(ruby).on_close, &client_alone),
         OnClose::ClientCodeReason => {
             let nil = ruby.qnil().as_value();
             let (code, reason) = match status {
@@ -96,7 +97,7 @@ fn on_close(ruby: &Ruby, client: Obj<Client>, handler: &Handler, status: Option<
                 }
                 None => (nil, nil),
             };
-            call(ruby, client, handler, "on_close", &[client.as_value(), code, reason])
+            call(ruby, client, handler, words(ruby).on_close, &[client.as_value(), code, reason])
         }
     }
 }
@@ -130,31 +131,35 @@ fn string_of(ruby: &Ruby, message: &Message) -> Result<RString, Error> {
 
 /// Calls one callback. What it raises goes to `on_error`, or into the log; only what must end the
 /// thread comes back.
-fn call(ruby: &Ruby, client: Obj<Client>, handler: &Handler, event: &str, args: &[Value]) -> Result<(), Error> {
+fn call(ruby: &Ruby, client: Obj<Client>, handler: &Handler, event: OpaqueId, args: &[Value]) -> Result<(), Error> {
     let Err(error) = invoke(ruby, client, handler, event, args) else { return Ok(()) };
     // A child that the callback forked off without a block ends as it likes.
     let Some(exception) = error.value().filter(|_| !client.forked()) else { return Err(error) };
     if handler.on_error {
-        let Err(error) = invoke(ruby, client, handler, "on_error", &[client.as_value(), exception]) else {
+        let Err(error) = invoke(ruby, client, handler, words(ruby).on_error, &[client.as_value(), exception]) else {
             return Ok(());
         };
         let Some(exception) = error.value() else { return Err(error) };
         crate::log_exception(ruby, "on_error", exception);
     } else {
-        crate::log_exception(ruby, event, exception);
+        crate::log_exception(ruby, &name_of(ruby, event), exception);
     }
     Ok(())
 }
 
-fn invoke(ruby: &Ruby, client: Obj<Client>, handler: &Handler, event: &str, args: &[Value]) -> Result<(), Error> {
+fn invoke(ruby: &Ruby, client: Obj<Client>, handler: &Handler, event: OpaqueId, args: &[Value]) -> Result<(), Error> {
     client.enter(ruby);
     let result = match AROUND.get(ruby) {
         None => handler.object.funcall_public::<_, _, Value>(event, args),
         Some(around) => {
-            let call = (client, ruby.to_symbol(event), handler.object, ruby.ary_new_from_values(args));
+            let call = (client, ruby.to_symbol(name_of(ruby, event)), handler.object, ruby.ary_new_from_values(args));
             around.funcall::<_, _, Value>("call", call)
         }
     };
     client.leave(ruby);
     result.map(|_| ())
+}
+
+fn name_of(ruby: &Ruby, event: OpaqueId) -> String {
+    event.into_id_with(ruby).name().map(str::to_owned).unwrap_or_default()
 }

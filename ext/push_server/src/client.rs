@@ -22,6 +22,7 @@ use push_core::push::{self, Interest, Protocol};
 use crate::cell::GvlCell;
 use crate::handler::Handler;
 use crate::settings::Own;
+use crate::words::words;
 
 /// The Ruby object. It may outlive its connection, in whatever the app keeps it.
 #[derive(TypedData)]
@@ -191,7 +192,7 @@ impl Client {
     }
 
     fn last_event_id(ruby: &Ruby, this: Obj<Self>) -> Option<Value> {
-        Self::env(ruby, this)?.get(ruby.str_new("HTTP_LAST_EVENT_ID"))
+        Self::env(ruby, this)?.get(ruby.get_inner(words(ruby).http_last_event_id))
     }
 
     fn close_code(&self) -> Option<u16> {
@@ -203,7 +204,7 @@ impl Client {
     }
 
     fn protocol(ruby: &Ruby, this: Obj<Self>) -> Symbol {
-        ruby.to_symbol(protocol_name(this.core.protocol()))
+        words(ruby).protocol(ruby, this.core.protocol()).into()
     }
 
     fn handler_object(ruby: &Ruby, this: Obj<Self>) -> Value {

@@ -1,52 +1,21 @@
 //! The Rack env: a copy of the listener's template, filled with what the request says.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderName};
 use http::request::Parts;
-use http::{Uri, Version};
-use magnus::encoding::EncodingCapable;
+use http::{Method, Version};
 use magnus::r_hash::ForEach;
 use magnus::value::{Opaque, ReprValue};
 use magnus::{Error, RArray, RHash, RString, Ruby, TryConvert, Value};
 use push_core::push::Protocol;
 
-/// Frozen, interned strings for keys and values that recur: Ruby need not make them anew.
-struct Words {
-    words: HashMap<&'static str, Opaque<RString>>,
-    headers: HashMap<HeaderName, Opaque<RString>>,
-}
+use crate::raw::{Guarded, guarded_hash};
+use crate::template::Templates;
+use crate::words::{Words, interned, words};
 
-static WORDS: OnceLock<Words> = OnceLock::new();
-
-const KEYS: [&str; 19] = [
-    "REQUEST_METHOD",
-    "PATH_INFO",
-    "QUERY_STRING",
-    "SERVER_NAME",
-    "SERVER_PORT",
-    "SERVER_PROTOCOL",
-    "REMOTE_ADDR",
-    "CONTENT_TYPE",
-    "CONTENT_LENGTH",
-    "rack.input",
-    "rack.hijack",
-    "rack.early_hints",
-    "rack.protocol",
-    "rack.response_finished",
-    "rack.upgrade",
-    "rack.upgrade?",
-    "rack.url_scheme",
-    "rack.session",
-    "",
-];
-
-const VALUES: [&str; 12] =
-    ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "HTTP/1.0", "HTTP/1.1", "80", "/", "127.0.0.1"];
-
-/// Headers that most requests have.
+/// Headers that many requests have; their keys are interned.
 const HEADERS: [HeaderName; 22] = [
     header::ACCEPT,
     header::ACCEPT_ENCODING,
@@ -58,7 +27,6 @@ const HEADERS: [HeaderName; 22] = [
     header::DNT,
     header::EXPECT,
     header::FORWARDED,
-    header::HOST,
     header::IF_MODIFIED_SINCE,
     header::IF_NONE_MATCH,
     header::ORIGIN,
@@ -67,92 +35,131 @@ const HEADERS: [HeaderName; 22] = [
     header::REFERER,
     header::SEC_WEBSOCKET_KEY,
     header::SEC_WEBSOCKET_VERSION,
+    header::SEC_WEBSOCKET_PROTOCOL,
     header::UPGRADE,
     header::UPGRADE_INSECURE_REQUESTS,
     header::USER_AGENT,
 ];
 
-pub fn init(ruby: &Ruby) -> Result<(), Error> {
-    let intern = |text: &str| {
-        let word = ruby.str_new(text).to_interned_str();
-        ruby.gc_register_mark_object(word);
-        Opaque::from(word)
-    };
-    let words = KEYS.into_iter().chain(VALUES).map(|word| (word, intern(word))).collect();
-    let headers = HEADERS.into_iter().map(|name| (name.clone(), intern(&cgi_name(&name)))).collect();
-    // Set already if the extension is loaded twice; the words are the same.
-    let _ = WORDS.set(Words { words, headers });
-    Ok(())
-}
+/// Longest name among them, in bytes.
+const LONGEST: usize = 32;
 
-/// A frozen string for `text`, shared if it is a common one.
-pub fn word(ruby: &Ruby, text: &str) -> RString {
-    match WORDS.get().and_then(|words| words.words.get(text)) {
-        Some(word) => ruby.get_inner(*word),
-        None => ruby.str_new(text),
+/// The keys of [`HEADERS`], by the length of the name: that leaves few to compare with.
+struct Keys([Vec<(HeaderName, Opaque<RString>)>; LONGEST]);
+
+static KEYS: OnceLock<Keys> = OnceLock::new();
+
+pub fn init(ruby: &Ruby) {
+    let mut keys = Keys([const { Vec::new() }; LONGEST]);
+    for name in HEADERS {
+        if let Some(row) = keys.0.get_mut(name.as_str().len()) {
+            let key = interned(ruby, &cgi_name(&name));
+            row.push((name, key));
+        }
     }
+    // Set already if the extension is loaded twice; the keys are the same.
+    let _ = KEYS.set(keys);
 }
 
 fn cgi_name(name: &HeaderName) -> String {
     format!("HTTP_{}", name.as_str().to_ascii_uppercase().replace('-', "_"))
 }
 
-fn header_key(ruby: &Ruby, name: &HeaderName) -> RString {
-    match WORDS.get().and_then(|words| words.headers.get(name)) {
-        Some(key) => ruby.get_inner(*key),
-        None => ruby.str_new(&cgi_name(name)),
+fn header_key(ruby: &Ruby, raw: &Guarded, name: &HeaderName) -> Value {
+    let row = KEYS.get().and_then(|keys| keys.0.get(name.as_str().len()));
+    if let Some((_, key)) = row.and_then(|row| row.iter().find(|(known, _)| known == name)) {
+        return ruby.get_inner(*key).as_value();
     }
+    // No String: under the guard, nothing may have to be dropped.
+    let mut key = [0; 256];
+    key[..5].copy_from_slice(b"HTTP_");
+    let bytes = name.as_str().as_bytes();
+    let length = bytes.len().min(key.len() - 5);
+    for (to, from) in key[5..].iter_mut().zip(bytes) {
+        *to = if *from == b'-' { b'_' } else { from.to_ascii_uppercase() };
+    }
+    let start = raw.interned(&key[..5 + length]);
+    if length == bytes.len() {
+        return start;
+    }
+    let whole = raw.binary(&key[..5 + length]);
+    for byte in &bytes[length..] {
+        raw.append(whole, &[if *byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }]);
+    }
+    whole
 }
 
-/// Rack asks for request values in ASCII-8BIT: the server cannot know their encoding.
-fn binary(ruby: &Ruby, bytes: &[u8]) -> Result<RString, Error> {
-    let string = ruby.str_from_slice(bytes);
-    string.enc_associate(ruby.ascii8bit_encindex())?;
-    Ok(string)
+/// A request, as far as its env is concerned.
+pub struct Subject<'a> {
+    pub head: &'a Parts,
+    pub listener: usize,
+    pub remote: SocketAddr,
+    pub upgrade: Option<Protocol>,
+    /// Length of the body in bytes.
+    pub body_length: u64,
+    /// The body, if there is one.
+    pub input: Option<Value>,
+    /// What `rack.hijack` and `rack.early_hints` are.
+    pub answer: Value,
 }
 
-/// Builds the env of a request; `template` is the frozen Hash of its listener.
-pub fn build(
-    ruby: &Ruby,
-    template: RHash,
-    head: &Parts,
-    remote: SocketAddr,
-    upgrade: Option<Protocol>,
-    body_length: u64,
-    input: Value,
-) -> Result<RHash, Error> {
-    let env: RHash = template.funcall("dup", ())?;
-    let set = |key: &str, value: Value| env.aset(word(ruby, key), value);
-
-    set("REQUEST_METHOD", word(ruby, head.method.as_str()).as_value())?;
-    set("SERVER_PROTOCOL", word(ruby, protocol(head.version)).as_value())?;
-    let (path, query) = target(&head.uri);
-    set("PATH_INFO", binary(ruby, path.as_bytes())?.as_value())?;
-    set(
-        "QUERY_STRING",
-        if query.is_empty() { word(ruby, "").as_value() } else { binary(ruby, query.as_bytes())?.as_value() },
-    )?;
-    set("REMOTE_ADDR", word(ruby, &remote.ip().to_canonical().to_string()).as_value())?;
-    set("rack.input", input)?;
-    set("rack.response_finished", ruby.ary_new().as_value())?;
-    let upgradeable = match upgrade {
-        None => ruby.qnil().as_value(),
-        Some(Protocol::WebSocket) => ruby.to_symbol("websocket").as_value(),
-        Some(Protocol::Sse) => ruby.to_symbol("sse").as_value(),
-    };
-    set("rack.upgrade?", upgradeable)?;
-    if let Some(protocols) = protocols(ruby, head)? {
-        set("rack.protocol", protocols.as_value())?;
-    }
-    headers(ruby, env, &head.headers, body_length)?;
+/// Builds the env of a request.
+pub fn build(ruby: &Ruby, templates: &Templates, subject: &Subject<'_>) -> Result<RHash, Error> {
+    let head = subject.head;
     // In absolute form the target's host wins over Host (RFC 9112 section 3.2.2).
-    if let Some(authority) = head.uri.authority() {
-        env.aset(header_key(ruby, &header::HOST), binary(ruby, authority.as_str().as_bytes())?)?;
-        server_name(ruby, env, authority.as_str())?;
-    } else if let Some(host) = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()) {
-        server_name(ruby, env, host)?;
-    }
-    Ok(env)
+    let host = match head.uri.authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => head.headers.get(header::HOST).and_then(|host| host.to_str().ok()),
+    };
+    let template = templates.get(ruby, subject.listener, host)?;
+    let address = templates.address(ruby, subject.listener, subject.remote.ip())?;
+    let protocols = protocols(ruby, head)?;
+    let words = words(ruby);
+    let word = |word: Opaque<RString>| ruby.get_inner(word);
+    guarded_hash(ruby, |raw| {
+        let env = raw.dup(template);
+        if head.method != Method::GET {
+            raw.set(env, word(words.request_method), method(ruby, words, raw, &head.method));
+        }
+        // RFC 8297 section 2: clients of HTTP/1.0 know no informational responses.
+        if head.version == Version::HTTP_10 {
+            raw.set(env, word(words.server_protocol), word(words.http_10));
+        } else {
+            raw.set(env, word(words.rack_early_hints), subject.answer);
+        }
+        raw.set(env, word(words.path_info), raw.binary(head.uri.path().as_bytes()));
+        if let Some(query) = head.uri.query().filter(|query| !query.is_empty()) {
+            raw.set(env, word(words.query_string), raw.binary(query.as_bytes()));
+        }
+        raw.set(env, word(words.remote_addr), address);
+        if let Some(input) = subject.input {
+            raw.set(env, word(words.rack_input), input);
+        }
+        raw.set(env, word(words.rack_response_finished), raw.array());
+        raw.set(env, word(words.rack_hijack), subject.answer);
+        if let Some(protocol) = subject.upgrade {
+            raw.set(env, word(words.rack_is_upgradeable), words.protocol(ruby, protocol));
+        }
+        if let Some(protocols) = protocols {
+            raw.set(env, word(words.rack_protocol), protocols);
+        }
+        headers(ruby, raw, env, head, subject.body_length);
+        env
+    })
+}
+
+fn method(ruby: &Ruby, words: &Words, raw: &Guarded, method: &Method) -> Value {
+    let word = match *method {
+        Method::GET => words.get,
+        Method::POST => words.post,
+        Method::PUT => words.put,
+        Method::PATCH => words.patch,
+        Method::DELETE => words.delete,
+        Method::HEAD => words.head,
+        Method::OPTIONS => words.options,
+        _ => return raw.interned(method.as_str().as_bytes()),
+    };
+    ruby.get_inner(word).as_value()
 }
 
 /// The protocols a client asks to switch to (Rack 3.1).
@@ -169,58 +176,60 @@ fn protocols(ruby: &Ruby, head: &Parts) -> Result<Option<RArray>, Error> {
     Ok(Some(names))
 }
 
-fn protocol(version: Version) -> &'static str {
-    if version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" }
-}
-
-fn target(uri: &Uri) -> (&str, &str) {
-    (uri.path(), uri.query().unwrap_or_default())
-}
-
-fn server_name(ruby: &Ruby, env: RHash, host: &str) -> Result<(), Error> {
-    // The colon of an IPv6 address stands inside brackets.
-    let colon = host.rfind(':').filter(|colon| !host[*colon..].contains(']'));
-    let (name, port) = colon.map_or((host, ""), |colon| (&host[..colon], &host[colon + 1..]));
-    env.aset(word(ruby, "SERVER_NAME"), binary(ruby, name.as_bytes())?)?;
-    env.aset(word(ruby, "SERVER_PORT"), word(ruby, if port.is_empty() { "80" } else { port }))
-}
-
-fn headers(ruby: &Ruby, env: RHash, headers: &HeaderMap, body_length: u64) -> Result<(), Error> {
-    for name in headers.keys() {
-        let key = match name.as_str() {
-            // Its CGI name would be that of the one with dashes, which a proxy vouches for.
-            text if text.contains('_') => continue,
-            // httpoxy: libraries take HTTP_PROXY for a setting.
-            "proxy" => continue,
+/// Rack asks for values in ASCII-8BIT: the server cannot know their encoding.
+fn headers(ruby: &Ruby, raw: &Guarded, env: Value, head: &Parts, body_length: u64) {
+    let words = words(ruby);
+    let mut framed = false;
+    let mut last: Option<(&HeaderName, Value)> = None;
+    for (name, value) in &head.headers {
+        if let Some((same, joined)) = last
+            && same == name
+        {
+            raw.append(joined, if name == header::COOKIE { b"; " } else { b", " });
+            raw.append(joined, value.as_bytes());
+            continue;
+        }
+        last = None;
+        let key = match *name {
+            // The template has it.
+            header::HOST => continue,
             // The body is decoded; CONTENT_LENGTH says how long it is.
-            "transfer-encoding" | "content-length" => continue,
-            "content-type" => word(ruby, "CONTENT_TYPE"),
-            _ => header_key(ruby, name),
+            header::TRANSFER_ENCODING | header::CONTENT_LENGTH => {
+                framed = true;
+                continue;
+            }
+            header::CONTENT_TYPE => ruby.get_inner(words.content_type).as_value(),
+            // httpoxy: libraries take HTTP_PROXY for a setting. With an underscore, its CGI name would be that
+            // of the one with dashes, which a proxy vouches for.
+            _ if name == "proxy" || name.as_str().contains('_') => continue,
+            _ => header_key(ruby, raw, name),
         };
-        let mut values = headers.get_all(name).iter();
-        let first = values.next().map_or(&[][..], |value| value.as_bytes());
-        let mut value = binary(ruby, first)?;
-        let separator = if name == header::COOKIE { "; " } else { ", " };
-        let mut joined: Option<Vec<u8>> = None;
-        for more in values {
-            let all = joined.get_or_insert_with(|| first.to_vec());
-            all.extend_from_slice(separator.as_bytes());
-            all.extend_from_slice(more.as_bytes());
-        }
-        if let Some(all) = joined {
-            value = binary(ruby, &all)?;
-        }
-        env.aset(key, value)?;
+        let string = raw.binary(value.as_bytes());
+        raw.set(env, key, string);
+        last = Some((name, string));
     }
-    if headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING) {
-        env.aset(word(ruby, "CONTENT_LENGTH"), ruby.str_new(&body_length.to_string()))?;
+    if framed {
+        let mut digits = [0; 20];
+        raw.set(env, ruby.get_inner(words.content_length), raw.text(decimal(body_length, &mut digits)));
     }
-    Ok(())
+}
+
+/// `number` in digits, without a String.
+fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[at..];
+        }
+    }
 }
 
 /// What the app set as its handler.
 pub fn handler(ruby: &Ruby, env: RHash) -> Option<Value> {
-    env.get(word(ruby, "rack.upgrade")).filter(|handler| handler.to_bool())
+    env.get(ruby.get_inner(words(ruby).rack_upgrade)).filter(|handler| handler.to_bool())
 }
 
 /// Namespaces of what belongs to one pass through the app, and would keep much alive.

@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use http::header::{HeaderValue, RETRY_AFTER};
-use http::request::Parts;
 use magnus::block::Proc;
+use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{Error, RArray, RHash, Ruby, Value};
 use push_core::http::{Responder, Response};
@@ -15,8 +15,9 @@ use crate::body_stream::BodyStream;
 use crate::client::Client;
 use crate::handler::Handler;
 use crate::hijack::{Answer, take_socket};
-use crate::request::Context;
+use crate::request::{Context, Line};
 use crate::response::{self, AppResponse, BodyKind};
+use crate::words::words;
 use crate::workers::Streaming;
 use crate::{classes, env, input, registry};
 
@@ -26,11 +27,11 @@ pub struct Exchange<'a> {
     pub ruby: &'a Ruby,
     pub context: &'a Context<'a>,
     pub env: RHash,
-    /// For the log: method and path.
-    pub line: &'a str,
-    pub request: &'a Parts,
+    pub line: Line<'a>,
+    /// Its body is in a file.
+    spooled: bool,
     /// Holds the responder until something was sent.
-    pub answer: &'a Answer,
+    pub answer: Obj<Answer>,
     returned: Cell<Returned>,
     concluded: Cell<bool>,
     /// A stream that may outlive the call reads from the request's body.
@@ -46,23 +47,17 @@ struct Returned {
     body: Option<Value>,
 }
 
-/// What an upgrade needs of its request.
-pub struct UpgradeRequest {
-    pub protocol: Protocol,
-    pub remote: String,
-}
-
 impl<'a> Exchange<'a> {
     pub fn new(
         ruby: &'a Ruby,
         context: &'a Context<'a>,
         env: RHash,
-        line: &'a str,
-        request: &'a Parts,
-        answer: &'a Answer,
+        line: Line<'a>,
+        spooled: bool,
+        answer: Obj<Answer>,
     ) -> Self {
         let (returned, concluded, keeps_input) = (Cell::default(), Cell::default(), Cell::default());
-        Exchange { ruby, context, env, line, request, answer, returned, concluded, keeps_input }
+        Exchange { ruby, context, env, line, spooled, answer, returned, concluded, keeps_input }
     }
 
     /// The app has returned `value`. Whatever is wrong with it, its body must be closed.
@@ -85,7 +80,8 @@ impl<'a> Exchange<'a> {
             return Ok(());
         }
         let finished = self.finish(error);
-        if finished.as_ref().is_err_and(|error| error.value().is_none()) || self.keeps_input.get() {
+        let unwinding = finished.as_ref().is_err_and(|error| error.value().is_none());
+        if unwinding || !self.spooled || self.keeps_input.get() {
             return finished;
         }
         finished.and(input::close(self.ruby, self.env))
@@ -94,24 +90,24 @@ impl<'a> Exchange<'a> {
     fn finish(&self, error: Option<Value>) -> Result<(), Error> {
         let (ruby, returned) = (self.ruby, self.returned.get());
         let closes = match returned.body {
-            Some(body) => body.respond_to("close", false)?,
+            Some(body) => !response::is_plain_array(ruby, body) && body.respond_to("close", false)?,
             None => false,
         };
-        let callables = self.env.get(env::word(ruby, "rack.response_finished")).and_then(RArray::from_value);
+        let callables = self.env.get(ruby.get_inner(words(ruby).rack_response_finished)).and_then(RArray::from_value);
         // Most responses have nothing to end.
         if !closes && callables.is_none_or(|callables| callables.is_empty()) {
             return Ok(());
         }
         let Returned { status, headers, body } = returned;
         classes::bodies(ruby)?
-            .funcall::<_, _, Value>("finish", (body, self.line, self.env, status, headers, error))
+            .funcall::<_, _, Value>("finish", (body, self.line.to_string(), self.env, status, headers, error))
             .map(|_| ())
     }
 
     /// Runs a body's own code, or what takes its place: `each` with `block`, or `call` with `argument`.
     fn run(&self, target: Value, method: &str, argument: Value, block: Option<Proc>) -> Result<(), Error> {
         let (ruby, Returned { status, headers, body }) = (self.ruby, self.returned.get());
-        let arguments = (target, ruby.to_symbol(method), argument, block, body, self.line, self.env, status, headers);
+        let arguments = (target, ruby.to_symbol(method), argument, block, body, self.line.to_string(), self.env, status, headers);
         let result: Result<Value, Error> = classes::bodies(self.ruby)?.funcall("run", arguments);
         // Unwinding: `run` has ended the response, and nothing of Ruby may be called here.
         if result.as_ref().is_err_and(|error| error.value().is_none()) {
@@ -148,7 +144,7 @@ impl<'a> Exchange<'a> {
                 self.line
             );
         }
-        let Some(responder) = self.answer.take() else { return Ok(()) };
+        let Some(responder) = self.answer.take(ruby) else { return Ok(()) };
         let sends_body = response.sends_body(responder.method());
         match kind {
             // How long it would be is the app's to say.
@@ -169,7 +165,7 @@ impl<'a> Exchange<'a> {
                 let each = |block| self.run(body, "each", ruby.qnil().as_value(), Some(block));
                 response::send_each(ruby, each, responder, response).map_err(|(error, responder)| {
                     if let Some(responder) = responder {
-                        self.answer.put(responder);
+                        self.answer.put(ruby, responder);
                     }
                     error
                 })?;
@@ -179,7 +175,7 @@ impl<'a> Exchange<'a> {
                 let (writer, response) = response.with_stream();
                 responder.respond(response);
                 self.keeps_input.set(true);
-                let input = self.env.get(env::word(ruby, "rack.input")).unwrap_or_else(|| ruby.qnil().as_value());
+                let input = self.env.get(ruby.get_inner(words(ruby).rack_input)).unwrap_or_else(|| ruby.qnil().as_value());
                 let stream = BodyStream::wrap(ruby, input, writer);
                 self.run(body, "call", stream.as_value(), None).inspect_err(|_| stream.abandon(ruby))?;
             }
@@ -201,35 +197,30 @@ impl<'a> Exchange<'a> {
 
     /// The name of a protocol that the app chose (Rack 3.1's `rack.protocol`), if it was asked for.
     fn requested(&self, chosen: &str) -> Option<HeaderValue> {
-        let asked = self.request.headers.get_all(http::header::UPGRADE).iter().filter_map(|line| line.to_str().ok());
+        let asked = self.line.0.headers.get_all(http::header::UPGRADE).iter().filter_map(|line| line.to_str().ok());
         let asked = asked.flat_map(|line| line.split(',')).any(|name| name.trim().eq_ignore_ascii_case(chosen));
         HeaderValue::from_str(chosen).ok().filter(|_| asked)
     }
 
     /// Sends a head, and calls `callable` with the socket behind it.
     fn take_over(&self, response: Response, callable: Value) -> Result<(), Error> {
-        let Some(responder) = self.answer.take() else { return Ok(()) };
+        let Some(responder) = self.answer.take(self.ruby) else { return Ok(()) };
         let Some(_streaming) = self.streaming() else { return self.refuse(responder) };
         let socket = take_socket(self.ruby, responder, Some(response))?;
         self.run(callable, "call", socket, None)
     }
 
     /// Accepts an upgrade: everything that belongs to the request is finished before `on_open`.
-    pub fn accept(&self, upgrade: &UpgradeRequest, handler: Value, app: AppResponse) -> Result<(), Error> {
+    pub fn accept(&self, protocol: Protocol, remote: String, handler: Value, app: AppResponse) -> Result<(), Error> {
         let ruby = self.ruby;
         let handler = Handler::attach(ruby, handler)?;
         let kept = env::trimmed(ruby, self.env)?;
-        let wire_status = if upgrade.protocol == Protocol::WebSocket { 101 } else { 200 };
+        let wire_status = if protocol == Protocol::WebSocket { 101 } else { 200 };
         self.update(|returned| returned.status = Some(wire_status));
         self.conclude(None)?;
-        let Some(responder) = self.answer.take() else { return Ok(()) };
-        let acceptance = responder.accept(
-            upgrade.protocol,
-            upgrade.remote.clone(),
-            &self.request.headers,
-            &app.headers,
-            handler.interest(),
-        );
+        let Some(responder) = self.answer.take(ruby) else { return Ok(()) };
+        let acceptance =
+            responder.accept(protocol, remote, &self.line.0.headers, &app.headers, handler.interest());
         let core = acceptance.client();
         let id = core.id();
         let client = Client::wrap(ruby, Arc::clone(core), self.context.own, kept, handler);

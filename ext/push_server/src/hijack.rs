@@ -1,11 +1,8 @@
 //! `rack.hijack` and `rack.early_hints`: what an app can call while its request is open.
 
 use std::os::fd::{IntoRawFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use crossbeam_channel::{Receiver, bounded, select};
-use http::HeaderMap;
 use magnus::gc::Marker;
 use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
@@ -18,109 +15,95 @@ use crate::cell::GvlCell;
 use crate::classes;
 use crate::gvl::{check_interrupts, without_gvl};
 use crate::response;
+use crate::words::words;
 
-/// The way back from an app, as long as nobody has taken it.
-#[derive(Clone)]
-pub struct Answer(Arc<Mutex<Option<Responder>>>);
-
-impl Answer {
-    pub fn new(responder: Responder) -> Self {
-        Answer(Arc::new(Mutex::new(Some(responder))))
-    }
-
-    /// Takes it; `None` if the request is answered, or its connection hijacked.
-    pub fn take(&self) -> Option<Responder> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Whether it was taken.
-    pub fn is_taken(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
-    }
-
-    /// Gives it back, for another try.
-    pub fn put(&self, responder: Responder) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(responder);
-    }
-
-    fn inform(&self, head: Bytes) {
-        if let Some(responder) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            responder.inform(head);
-        }
-    }
-}
-
-/// What `env["rack.hijack"]` is.
+/// The way back from an app, as long as nobody has taken it. It is both `env["rack.hijack"]`, which is called
+/// without arguments, and `env["rack.early_hints"]`, which is called with headers: a request makes few objects.
 #[derive(TypedData)]
-#[magnus(class = "PushServer::Hijack", mark, free_immediately)]
-struct Hijack {
-    answer: Answer,
-    env: RHash,
+#[magnus(class = "PushServer::Answer", mark, free_immediately)]
+pub struct Answer {
+    responder: GvlCell<Option<Responder>>,
+    env: GvlCell<Option<RHash>>,
     io: GvlCell<Option<Value>>,
 }
 
 // SAFETY: the VALUEs in here are only used with the lock held, by methods that Ruby calls.
-unsafe impl Send for Hijack {}
+unsafe impl Send for Answer {}
 
-impl DataTypeFunctions for Hijack {
+impl DataTypeFunctions for Answer {
     fn mark(&self, marker: &Marker) {
-        marker.mark(self.env);
-        self.io.while_marking(|io| {
-            if let Some(io) = io {
-                marker.mark(*io);
-            }
-        });
+        self.env.while_marking(|env| env.iter().for_each(|env| marker.mark(*env)));
+        self.io.while_marking(|io| io.iter().for_each(|io| marker.mark(*io)));
     }
 }
 
-/// What `env["rack.early_hints"]` is.
-#[derive(TypedData)]
-#[magnus(class = "PushServer::EarlyHints", free_immediately)]
-struct EarlyHints {
-    answer: Answer,
-}
-
-impl DataTypeFunctions for EarlyHints {}
-
 pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
-    let hijack = module.define_class("Hijack", ruby.class_object())?;
-    hijack.undef_default_alloc_func();
-    hijack.define_method("call", method!(Hijack::call, 0))?;
-    let hints = module.define_class("EarlyHints", ruby.class_object())?;
-    hints.undef_default_alloc_func();
-    hints.define_method("call", method!(EarlyHints::call, 1))?;
-    let _: Value = module.funcall("private_constant", ("Hijack", "EarlyHints"))?;
+    let class = module.define_class("Answer", ruby.class_object())?;
+    class.undef_default_alloc_func();
+    class.define_method("call", method!(Answer::call, -1))?;
+    let _: Value = module.funcall("private_constant", ("Answer",))?;
     Ok(())
 }
 
-/// Makes the value of `env["rack.hijack"]`.
-pub fn hijack(ruby: &Ruby, answer: &Answer, env: RHash) -> Value {
-    ruby.obj_wrap(Hijack { answer: answer.clone(), env, io: GvlCell::default() }).as_value()
-}
+impl Answer {
+    pub fn wrap(ruby: &Ruby, responder: Responder) -> Obj<Self> {
+        let (env, io) = (GvlCell::default(), GvlCell::default());
+        ruby.obj_wrap(Answer { responder: GvlCell::new(Some(responder)), env, io })
+    }
 
-/// Makes the value of `env["rack.early_hints"]`.
-pub fn hints(ruby: &Ruby, answer: &Answer) -> Value {
-    ruby.obj_wrap(EarlyHints { answer: answer.clone() }).as_value()
-}
+    /// The env that a hijacked socket is put into.
+    pub fn belongs_to(&self, ruby: &Ruby, env: RHash) {
+        self.env.set(ruby, Some(env));
+    }
 
-impl Hijack {
+    /// Takes it; `None` if the request is answered, or its connection hijacked.
+    pub fn take(&self, ruby: &Ruby) -> Option<Responder> {
+        self.responder.with(ruby, Option::take)
+    }
+
+    /// Whether it was taken.
+    pub fn is_taken(&self, ruby: &Ruby) -> bool {
+        self.responder.with(ruby, |responder| responder.is_none())
+    }
+
+    /// Gives it back, for another try.
+    pub fn put(&self, ruby: &Ruby, responder: Responder) {
+        self.responder.with(ruby, |place| *place = Some(responder));
+    }
+
+    fn call(ruby: &Ruby, this: Obj<Self>, args: &[Value]) -> Result<Value, Error> {
+        match args {
+            [] => this.hijack(ruby),
+            [headers] => this.inform(ruby, *headers).map(|()| ruby.qnil().as_value()),
+            _ => {
+                let message = format!("wrong number of arguments (given {}, expected 0..1)", args.len());
+                Err(Error::new(ruby.exception_arg_error(), message))
+            }
+        }
+    }
+
     /// Gives the app its connection; called again, the same.
-    fn call(ruby: &Ruby, this: Obj<Self>) -> Result<Value, Error> {
-        if let Some(io) = this.io.get(ruby) {
+    fn hijack(&self, ruby: &Ruby) -> Result<Value, Error> {
+        if let Some(io) = self.io.get(ruby) {
             return Ok(io);
         }
-        let responder = this.answer.take().ok_or_else(|| gone(ruby, "the request has been answered"))?;
+        let responder = self.take(ruby).ok_or_else(|| gone(ruby, "the request has been answered"))?;
         let io = take_socket(ruby, responder, None)?;
-        this.io.set(ruby, Some(io));
-        this.env.aset(ruby.str_new("rack.hijack_io"), io)?;
+        self.io.set(ruby, Some(io));
+        if let Some(env) = self.env.get(ruby) {
+            env.aset(ruby.get_inner(words(ruby).rack_hijack_io), io)?;
+        }
         Ok(io)
     }
-}
 
-impl EarlyHints {
-    fn call(ruby: &Ruby, this: Obj<Self>, headers: Value) -> Result<(), Error> {
-        let headers: HeaderMap = response::headers(ruby, headers)?;
-        this.answer.inform(early_hints(&headers));
+    /// Sends 103 Early Hints, if there is still time.
+    fn inform(&self, ruby: &Ruby, headers: Value) -> Result<(), Error> {
+        let head = early_hints(&response::headers(ruby, headers)?);
+        self.responder.with(ruby, |responder| {
+            if let Some(responder) = responder {
+                responder.inform(head);
+            }
+        });
         Ok(())
     }
 }

@@ -10,10 +10,13 @@
 //! | [`request`] | one call of the app |
 //! | [`exchange`] | what the app returned, on its way to the client |
 //! | [`env`] | the Rack env |
+//! | [`template`] | what the envs of a listener have in common |
+//! | [`words`] | strings, symbols and method names that recur |
+//! | [`raw`] | functions of Ruby's C interface, called without a guard around each |
 //! | [`input`] | `rack.input` |
 //! | [`response`] | `[status, headers, body]` |
 //! | [`body_stream`] | the stream of a Rack 3 streaming body |
-//! | [`hijack`] | `rack.hijack`, `rack.early_hints` |
+//! | [`hijack`] | the way back from the app: `rack.hijack`, `rack.early_hints` |
 //! | [`workers`] | how many workers there are, and how many sit in a body |
 //! | [`callbacks`] | a client's events, as calls of its handler |
 //! | [`handler`] | which callbacks a handler has |
@@ -38,11 +41,14 @@ mod handler;
 mod hijack;
 mod input;
 mod logger;
+mod raw;
 mod reactor;
 mod registry;
 mod request;
 mod response;
 mod settings;
+mod template;
+mod words;
 mod workers;
 
 use magnus::{Error, Module, RModule, Ruby, Value};
@@ -52,7 +58,8 @@ use magnus::{Error, Module, RModule, Ruby, Value};
 fn init(ruby: &Ruby) -> Result<(), Error> {
     let module = ruby.define_module("PushServer")?;
     logger::init();
-    env::init(ruby)?;
+    words::init(ruby);
+    env::init(ruby);
     client::init(ruby, module)?;
     registry::init(ruby, module)?;
     reactor::init(ruby, module)?;

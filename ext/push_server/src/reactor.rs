@@ -17,9 +17,9 @@ use push_core::push::Turn;
 use push_core::tally::Waited;
 use push_core::{Job, Next, Server};
 
-use crate::cell::GvlCell;
 use crate::gvl::{check_interrupts, without_gvl};
 use crate::settings::{self, Own};
+use crate::template::Templates;
 use crate::workers::{Shortage, Workers};
 use crate::{callbacks, classes, request};
 
@@ -31,7 +31,7 @@ struct Reactor {
     server: ManuallyDrop<Server>,
     own: Own,
     app: Value,
-    templates: GvlCell<Vec<RHash>>,
+    templates: Templates,
     workers: Arc<Workers>,
 }
 
@@ -52,11 +52,7 @@ impl Drop for Reactor {
 impl DataTypeFunctions for Reactor {
     fn mark(&self, marker: &Marker) {
         marker.mark(self.app);
-        self.templates.while_marking(|templates| {
-            for template in templates {
-                marker.mark(*template);
-            }
-        });
+        self.templates.mark(marker);
     }
 }
 
@@ -115,7 +111,7 @@ impl Reactor {
             server: ManuallyDrop::new(server),
             own,
             app,
-            templates: GvlCell::default(),
+            templates: Templates::default(),
             workers,
         }))
     }
@@ -129,8 +125,7 @@ impl Reactor {
         let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
         let socket = socket.try_clone_to_owned().map_err(io_error)?;
         this.server.listen(socket).map_err(io_error)?;
-        this.templates.with(ruby, |templates| templates.push(template));
-        Ok(())
+        this.templates.push(ruby, template)
     }
 
     fn start(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
@@ -146,10 +141,9 @@ impl Reactor {
     fn work(ruby: &Ruby, this: Obj<Self>) -> Result<bool, Error> {
         let mut worker = this.server.worker();
         let seat = Arc::clone(worker.seat());
-        let templates = this.templates.with(ruby, |templates| templates.clone());
         let context = request::Context {
             app: this.app,
-            templates: &templates,
+            templates: &this.templates,
             own: &this.own,
             workers: &this.workers,
             server: &this.server,

@@ -1,22 +1,37 @@
 //! One call of the app.
 
+use std::fmt::{Display, Formatter};
 use std::sync::Arc;
 
+use http::request::Parts;
 use magnus::value::ReprValue;
-use magnus::{Error, RClass, RHash, Ruby, Value};
+use magnus::{Error, RClass, Ruby, Value};
 use push_core::Server;
+use push_core::http::request::RequestBody;
 use push_core::http::{Request, Responder, Response};
 
-use crate::exchange::{Exchange, UpgradeRequest};
-use crate::hijack::{self, Answer};
+use crate::exchange::Exchange;
+use crate::hijack::Answer;
 use crate::settings::Own;
+use crate::template::Templates;
+use crate::words::words;
 use crate::workers::Workers;
 use crate::{env, input, response};
+
+/// A request, for the log: method and path.
+#[derive(Clone, Copy)]
+pub struct Line<'a>(pub &'a Parts);
+
+impl Display for Line<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.0.method, self.0.uri.path())
+    }
+}
 
 /// What the requests of a server need.
 pub struct Context<'a> {
     pub app: Value,
-    pub templates: &'a [RHash],
+    pub templates: &'a Templates,
     pub own: &'a Own,
     pub workers: &'a Arc<Workers>,
     pub server: &'a Server,
@@ -26,44 +41,41 @@ pub struct Context<'a> {
 /// the app raises is answered here.
 pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(), Error> {
     let Request { head, body, remote, listener, upgrade, responder } = request;
-    let line = format!("{} {}", head.method, head.uri.path());
+    let line = Line(&head);
+    let spooled = matches!(body, RequestBody::Spooled { .. });
     let body_length = body.len();
-    let answer = Answer::new(responder);
+    let answer = Answer::wrap(ruby, responder);
     let env = input::new(ruby, body).and_then(|input| {
-        let template = context.templates.get(listener).copied().unwrap_or_else(|| ruby.hash_new());
-        let env = env::build(ruby, template, &head, remote, upgrade, body_length, input)?;
-        env.aset(env::word(ruby, "rack.hijack"), hijack::hijack(ruby, &answer, env))?;
-        // RFC 8297 section 2: clients of HTTP/1.0 know no informational responses.
-        if head.version == http::Version::HTTP_11 {
-            env.aset(env::word(ruby, "rack.early_hints"), hijack::hints(ruby, &answer))?;
-        }
-        Ok(env)
+        let answer = answer.as_value();
+        let subject = env::Subject { head: &head, listener, remote, upgrade, body_length, input, answer };
+        env::build(ruby, context.templates, &subject)
     });
     let env = match env {
         Ok(env) => env,
         Err(error) => {
-            fail(ruby, &line, answer.take(), &error);
+            fail(ruby, line, answer.take(ruby), &error);
             return Err(error).or_else(only_jumps);
         }
     };
-    let exchange = Exchange::new(ruby, context, env, &line, &head, &answer);
-    let called = context.app.funcall::<_, _, Value>("call", (env,));
+    answer.belongs_to(ruby, env);
+    let exchange = Exchange::new(ruby, context, env, line, spooled, answer);
+    let called = context.app.funcall::<_, _, Value>(words(ruby).call, (env,));
     let result = called.and_then(|value| {
         exchange.returned(value);
-        if answer.is_taken() {
+        if answer.is_taken(ruby) {
             // Hijacked: whatever was returned (Rack suggests [-1, {}, []]) means nothing.
             return exchange.conclude(None);
         }
         let app = response::parse(ruby, value)?;
-        let upgrade = upgrade.map(|protocol| UpgradeRequest { protocol, remote: remote.to_string() });
-        match (upgrade, env::handler(ruby, env)) {
-            (Some(upgrade), Some(handler)) if app.status < 300 => exchange.accept(&upgrade, handler, app),
-            (upgrade, handler) => {
-                if upgrade.is_none() && handler.is_some() {
-                    log::debug!("{line}: env['rack.upgrade'] is set, but the request cannot be upgraded: ignored");
-                }
-                exchange.respond(app, upgrade.is_some())
+        let Some(protocol) = upgrade else {
+            if log::log_enabled!(log::Level::Debug) && env::handler(ruby, env).is_some() {
+                log::debug!("{line}: env['rack.upgrade'] is set, but the request cannot be upgraded: ignored");
             }
+            return exchange.respond(app, false);
+        };
+        match env::handler(ruby, env) {
+            Some(handler) if app.status < 300 => exchange.accept(protocol, remote.to_string(), handler, app),
+            _ => exchange.respond(app, true),
         }
     });
     let Err(error) = result else { return Ok(()) };
@@ -72,13 +84,13 @@ pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(),
         return Err(error);
     }
     if !response::disconnected(ruby, &error) {
-        fail(ruby, &line, answer.take(), &error);
+        fail(ruby, line, answer.take(ruby), &error);
     }
     // While the thread unwinds, nothing of Ruby may be called.
     let Some(value) = error.value() else { return Err(error) };
     let concluded = exchange.conclude(Some(exception_of(&error, value)));
     concluded.or_else(|error| {
-        fail(ruby, &line, None, &error);
+        fail(ruby, line, None, &error);
         only_jumps(error)
     })
 }
@@ -89,9 +101,9 @@ fn only_jumps(error: Error) -> Result<(), Error> {
 }
 
 /// Logs what went wrong, and answers 500 if nothing was sent yet.
-fn fail(ruby: &Ruby, line: &str, responder: Option<Responder>, error: &Error) {
+fn fail(ruby: &Ruby, line: Line<'_>, responder: Option<Responder>, error: &Error) {
     match error.value() {
-        Some(value) => crate::log_exception(ruby, line, exception_of(error, value)),
+        Some(value) => crate::log_exception(ruby, &line.to_string(), exception_of(error, value)),
         None => log::error!("{line}: the thread was ended in the middle of the request"),
     }
     if let Some(responder) = responder {

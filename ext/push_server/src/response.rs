@@ -11,10 +11,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use magnus::block::Proc;
 use magnus::r_hash::ForEach;
+use magnus::rb_sys::AsRawValue;
 use magnus::value::ReprValue;
 use magnus::{Error, Integer, RArray, RHash, RString, Ruby, Symbol, TryConvert, Value};
 use push_core::http::response::add_header;
 use push_core::http::{BodyWriter, Responder, Response};
+use rb_sys::RBasic;
 
 use crate::{body_stream, classes};
 
@@ -47,12 +49,19 @@ pub fn parse(ruby: &Ruby, value: Value) -> Result<AppResponse, Error> {
             .and_then(|text| text.to_string().ok()?.parse().ok())
             .ok_or_else(|| app_error(ruby, format_args!("the status must be an Integer, not {}", excerpt(status))))?,
     };
-    let raw: Value = parts.entry(1)?;
-    let headers = headers(ruby, raw)?;
-    let special = |name: &str| RHash::from_value(raw).and_then(|hash| hash.get(ruby.str_new(name)));
-    let hijack = special("rack.hijack").filter(|callable| !callable.is_nil());
-    let protocol = special("rack.protocol").and_then(RString::from_value).and_then(|name| name.to_string().ok());
-    Ok(AppResponse { status, headers, body: parts.entry(2)?, hijack, protocol })
+    let mut response = AppResponse { status, headers: HeaderMap::new(), body: parts.entry(2)?, hijack: None, protocol: None };
+    each_header(ruby, parts.entry(1)?, |key, value| match key {
+        b"rack.hijack" => {
+            response.hijack = Some(value).filter(|callable| !callable.is_nil());
+            Ok(())
+        }
+        b"rack.protocol" => {
+            response.protocol = RString::from_value(value).and_then(|name| name.to_string().ok());
+            Ok(())
+        }
+        _ => add_field(ruby, &mut response.headers, key, value),
+    })?;
+    Ok(response)
 }
 
 fn excerpt(value: Value) -> String {
@@ -64,31 +73,46 @@ fn excerpt(value: Value) -> String {
 /// Understands headers in any form Rack allows.
 pub fn headers(ruby: &Ruby, value: Value) -> Result<HeaderMap, Error> {
     let mut map = HeaderMap::new();
-    // Rack 2 asks only for `each`; Rack::Headers and Rack::Utils::HeaderHash are Hashes.
-    let hash = match RHash::from_value(value) {
-        Some(hash) => hash,
-        None if !value.is_nil() && value.respond_to("to_h", false)? => value.funcall("to_h", ())?,
-        None => return Err(app_error(ruby, format_args!("the headers must be a Hash, not {}", excerpt(value)))),
-    };
-    hash.foreach(|key: Value, value: Value| {
-        add_field(ruby, &mut map, key, value)?;
-        Ok(ForEach::Continue)
-    })?;
+    each_header(ruby, value, |key, value| add_field(ruby, &mut map, key, value))?;
     Ok(map)
 }
 
-fn add_field(ruby: &Ruby, map: &mut HeaderMap, key: Value, value: Value) -> Result<(), Error> {
-    let name = match Symbol::from_value(key) {
-        Some(symbol) => symbol.name()?.as_bytes().to_vec(),
-        None => bytes_of(ruby, key, "a header name")?.to_vec(),
+/// Goes through headers; `take` gets a name, and must not call into Ruby as long as it looks at it.
+fn each_header(
+    ruby: &Ruby,
+    headers: Value,
+    mut take: impl FnMut(&[u8], Value) -> Result<(), Error>,
+) -> Result<(), Error> {
+    // Rack 2 asks only for `each`; Rack::Headers and Rack::Utils::HeaderHash are Hashes.
+    let hash = match RHash::from_value(headers) {
+        Some(hash) => hash,
+        None if !headers.is_nil() && headers.respond_to("to_h", false)? => headers.funcall("to_h", ())?,
+        None => {
+            return Err(app_error(ruby, format_args!("the headers must be a Hash, not {}", excerpt(headers))));
+        }
     };
+    hash.foreach(|key: Value, value: Value| {
+        match Symbol::from_value(key) {
+            Some(symbol) => take(symbol.name()?.as_bytes(), value)?,
+            None => {
+                let key = string_of(ruby, key, || "a header name".to_owned())?;
+                // SAFETY: see above.
+                take(unsafe { key.as_slice() }, value)?;
+            }
+        }
+        Ok(ForEach::Continue)
+    })
+}
+
+fn add_field(ruby: &Ruby, map: &mut HeaderMap, name: &[u8], value: Value) -> Result<(), Error> {
     // Objects behind rack.* are for the server, and need not be Strings.
     if name.starts_with(b"rack.") {
         return Ok(());
     }
     let mut add = |value: Value| {
-        let text = bytes_of(ruby, value, &format!("the value of header {}", String::from_utf8_lossy(&name)))?;
-        add_header(map, &name, &text).map_err(|error| app_error(ruby, error))
+        let text = string_of(ruby, value, || format!("the value of header {}", String::from_utf8_lossy(name)))?;
+        // SAFETY: nothing calls into Ruby while the slice is read.
+        add_header(map, name, unsafe { text.as_slice() }).map_err(|error| app_error(ruby, error))
     };
     match RArray::from_value(value) {
         Some(values) => (0..values.len()).try_for_each(|index| add(values.entry(index as isize)?)),
@@ -96,10 +120,14 @@ fn add_field(ruby: &Ruby, map: &mut HeaderMap, key: Value, value: Value) -> Resu
     }
 }
 
+fn string_of(ruby: &Ruby, value: Value, what: impl FnOnce() -> String) -> Result<RString, Error> {
+    RString::from_value(value)
+        .ok_or_else(|| app_error(ruby, format_args!("{} must be a String, not {}", what(), excerpt(value))))
+}
+
 /// A copy of a String's bytes.
 fn bytes_of(ruby: &Ruby, value: Value, what: &str) -> Result<Bytes, Error> {
-    let string = RString::from_value(value)
-        .ok_or_else(|| app_error(ruby, format_args!("{what} must be a String, not {}", excerpt(value))))?;
+    let string = string_of(ruby, value, || what.to_owned())?;
     // SAFETY: copied before anything else runs.
     Ok(Bytes::copy_from_slice(unsafe { string.as_slice() }))
 }
@@ -121,6 +149,13 @@ impl BodyKind {
     pub fn is_empty(&self) -> bool {
         matches!(self, BodyKind::Whole(chunks) if chunks.iter().all(Bytes::is_empty))
     }
+}
+
+/// Whether `body` is an Array without methods of its own: it has nothing to close.
+pub fn is_plain_array(ruby: &Ruby, body: Value) -> bool {
+    let array = RArray::from_value(body).map(|array| array.as_raw() as *const RBasic);
+    // SAFETY: an Array is on the heap, and begins with what all objects begin with.
+    array.is_some_and(|array| unsafe { (*array).klass } == ruby.class_array().as_raw())
 }
 
 /// Looks at a body. An Array, or what turns into one, is taken whole; `to_ary` closes the body

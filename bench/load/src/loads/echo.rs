@@ -8,8 +8,8 @@ use crate::protocol::websocket::{TEXT, masked};
 use crate::ring::{Ring, text};
 use crate::session::{Load, Session};
 
-/// As many messages on their way on each connection as the plan says: for every one that comes back another is sent, all
-/// that one read brought together in one write.
+/// As many messages on their way on each connection as the plan says: for every one that comes back another is sent. All
+/// that one read brought are followed by one write.
 #[derive(Debug)]
 pub struct Echo {
     lanes: Vec<Lane>,

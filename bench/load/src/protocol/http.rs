@@ -9,7 +9,8 @@ pub fn get(path: &str) -> Vec<u8> {
 pub fn post(path: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let mut request = format!(
-        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/octet-stream\r\ncontent-length: {length}\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/octet-stream\r\n\
+         content-length: {length}\r\n\r\n"
     )
     .into_bytes();
     request.extend_from_slice(body);

@@ -12,7 +12,8 @@ pub fn accepts(head: &Head) -> bool {
     head.status == 200 && head.field("content-type").is_some_and(|value| value.starts_with(b"text/event-stream"))
 }
 
-/// The data of the event that `bytes` have first, and the number of bytes up to its end; nothing if that is not yet there.
+/// The data of the event that `bytes` have first, and the number of bytes up to its end; nothing if that is not yet
+/// there.
 ///
 /// What is not data is passed over: other fields, comments, and, on a server that sends streams in chunks, the lines
 /// around a chunk. So a chunk's end may not be in the middle of a line. Data of several lines counts as its last.

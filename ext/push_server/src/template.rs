@@ -1,0 +1,117 @@
+//! Where the envs of a listener's requests come from.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use magnus::gc::Marker;
+use magnus::value::{Opaque, ReprValue};
+use magnus::{Error, RHash, RString, Ruby, TryConvert};
+
+use crate::cell::GvlCell;
+use crate::raw::{guarded, guarded_hash};
+use crate::words::words;
+
+/// The templates of all listeners of a server, by number.
+#[derive(Default)]
+pub struct Templates(GvlCell<Vec<Template>>);
+
+/// Most requests of a server name the same host, and behind a proxy all have the same peer: what follows
+/// from these is made once, and made anew when another comes.
+struct Template {
+    /// What does not depend on the request.
+    base: RHash,
+    /// `base`, and what follows from `host`.
+    with_host: RHash,
+    host: Vec<u8>,
+    peer: IpAddr,
+    address: Opaque<RString>,
+}
+
+impl Templates {
+    /// Adds a listener; `base` is what does not depend on the request.
+    pub fn push(&self, ruby: &Ruby, base: RHash) -> Result<(), Error> {
+        let words = words(ruby);
+        // Set here already, the values of most requests need not be set in each copy.
+        let base = guarded_hash(ruby, |raw| {
+            let env = raw.dup(base);
+            raw.set(env, ruby.get_inner(words.request_method), ruby.get_inner(words.get));
+            raw.set(env, ruby.get_inner(words.query_string), ruby.get_inner(words.empty));
+            raw.set(env, ruby.get_inner(words.server_protocol), ruby.get_inner(words.http_11));
+            raw.set(env, ruby.get_inner(words.rack_is_upgradeable), ruby.qnil());
+            env
+        })?;
+        base.freeze();
+        let address = words.empty;
+        let peer = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let template = Template { base, with_host: base, host: Vec::new(), peer, address };
+        self.0.with(ruby, |templates| templates.push(template));
+        Ok(())
+    }
+
+    /// The template for requests to `host`, a name and maybe a port, if the request says one.
+    pub fn get(&self, ruby: &Ruby, listener: usize, host: Option<&str>) -> Result<RHash, Error> {
+        let known = self.0.with(ruby, |templates| {
+            let template = templates.get(listener)?;
+            match host {
+                None => Some((template.base, true)),
+                Some(host) if host.as_bytes() == template.host => Some((template.with_host, true)),
+                Some(_) => Some((template.base, false)),
+            }
+        });
+        let unknown = || Error::new(ruby.exception_runtime_error(), format!("no listener {listener}"));
+        let (base, ready) = known.ok_or_else(unknown)?;
+        let Some(host) = host.filter(|_| !ready) else { return Ok(base) };
+        let (name, port) = name_and_port(host);
+        let words = words(ruby);
+        let with_host = guarded_hash(ruby, |raw| {
+            let env = raw.dup(base);
+            raw.set(env, ruby.get_inner(words.http_host), raw.interned(host.as_bytes()));
+            raw.set(env, ruby.get_inner(words.server_name), raw.interned(name.as_bytes()));
+            raw.set(env, ruby.get_inner(words.server_port), raw.interned(port.as_bytes()));
+            env
+        })?;
+        with_host.freeze();
+        self.0.with(ruby, |templates| {
+            if let Some(template) = templates.get_mut(listener) {
+                template.host = host.as_bytes().to_vec();
+                template.with_host = with_host;
+            }
+        });
+        Ok(with_host)
+    }
+
+    /// A peer's address, for people: a frozen string.
+    pub fn address(&self, ruby: &Ruby, listener: usize, peer: IpAddr) -> Result<RString, Error> {
+        let known = self.0.with(ruby, |templates| {
+            templates.get(listener).filter(|template| template.peer == peer).map(|template| template.address)
+        });
+        if let Some(address) = known {
+            return Ok(ruby.get_inner(address));
+        }
+        let text = peer.to_canonical().to_string();
+        let address = RString::try_convert(guarded(ruby, |raw| raw.interned(text.as_bytes()))?)?;
+        self.0.with(ruby, |templates| {
+            if let Some(template) = templates.get_mut(listener) {
+                (template.peer, template.address) = (peer, address.into());
+            }
+        });
+        Ok(address)
+    }
+
+    /// Called by the garbage collector.
+    pub fn mark(&self, marker: &Marker) {
+        self.0.while_marking(|templates| {
+            for template in templates {
+                marker.mark(template.base);
+                marker.mark(template.with_host);
+                marker.mark(template.address);
+            }
+        });
+    }
+}
+
+fn name_and_port(host: &str) -> (&str, &str) {
+    // The colon of an IPv6 address stands inside brackets.
+    let colon = host.rfind(':').filter(|colon| !host[*colon..].contains(']'));
+    let (name, port) = colon.map_or((host, ""), |colon| (&host[..colon], &host[colon + 1..]));
+    (name, if port.is_empty() { "80" } else { port })
+}
