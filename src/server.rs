@@ -23,6 +23,7 @@ use crate::reactor::{Job, Next, Reactor, Wheel, Worker};
 use crate::shutdown::{Phase, Switch};
 use crate::stats::Stats;
 use crate::tally::{Tally, Waited};
+use crate::timers::Timers;
 use crate::wakeups::Wakeups;
 
 /// How long clients that are cut at the end of a drain have for their Close frame to leave.
@@ -88,13 +89,19 @@ impl Server {
         let phase: Arc<Switch> = Arc::default();
         let tally: Arc<Tally> = Arc::default();
         let wakeups: Arc<Wakeups> = Arc::default();
-        let max_queue = settings.limits.max_queue;
-        let wheel = Arc::new(Wheel::new(max_queue, Arc::clone(&tally), Arc::clone(&wakeups), Arc::clone(&stats)));
+        let timers: Arc<Timers> = Arc::default();
+        let wheel = Arc::new(Wheel::new(
+            settings.limits.max_queue,
+            Arc::clone(&tally),
+            Arc::clone(&wakeups),
+            Arc::clone(&timers),
+            Arc::clone(&stats),
+        ));
         let push = Arc::new(push::Context {
             limits: settings.limits,
             slow_policy: settings.slow_policy,
             callbacks: Arc::clone(&wheel) as Arc<dyn push::Callbacks>,
-            timers: Arc::default(),
+            timers,
             wakeups,
             phase: Arc::clone(&phase),
             tally: Arc::clone(&tally),
@@ -133,7 +140,7 @@ impl Server {
         }
         let places = Arc::new(Semaphore::new(connections));
         let (http, phase) = (Arc::clone(&self.http), Arc::clone(&self.phase));
-        self.reactor.start(move || {
+        self.reactor.start(Arc::clone(&self.http.push.timers), move || {
             tokio::spawn(Arc::clone(&http.push.timers).run());
             for (number, listener) in listeners.into_iter().enumerate() {
                 let listener = tokio::net::TcpListener::from_std(listener)?;

@@ -1,5 +1,7 @@
 //! The server's way from serving to stopped, as every task sees it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::sync::watch;
 
 /// Where the server stands.
@@ -15,7 +17,11 @@ pub enum Phase {
 
 /// The switch: moves the phase forward, never back.
 #[derive(Debug)]
-pub struct Switch(watch::Sender<Phase>);
+pub struct Switch {
+    sender: watch::Sender<Phase>,
+    /// The same, for those who look at every turn.
+    serving: AtomicBool,
+}
 
 /// A task's view of the phase.
 #[derive(Debug, Clone)]
@@ -23,14 +29,16 @@ pub struct Signal(watch::Receiver<Phase>);
 
 impl Default for Switch {
     fn default() -> Self {
-        Switch(watch::Sender::new(Phase::Serving))
+        Switch { sender: watch::Sender::new(Phase::Serving), serving: AtomicBool::new(true) }
     }
 }
 
 impl Switch {
     /// Moves on to `phase`, unless it is already reached. Returns whether it moved.
     pub fn advance(&self, phase: Phase) -> bool {
-        self.0.send_if_modified(|now| {
+        // Before anybody is woken to look.
+        self.serving.fetch_and(phase == Phase::Serving, Ordering::SeqCst);
+        self.sender.send_if_modified(|now| {
             let moves = *now < phase;
             if moves {
                 *now = phase;
@@ -39,14 +47,14 @@ impl Switch {
         })
     }
 
-    /// The phase now.
-    pub fn phase(&self) -> Phase {
-        *self.0.borrow()
+    /// Whether the server still serves as usual. Costs one atomic load.
+    pub fn serving(&self) -> bool {
+        self.serving.load(Ordering::SeqCst)
     }
 
     /// A view for one task.
     pub fn signal(&self) -> Signal {
-        Signal(self.0.subscribe())
+        Signal(self.sender.subscribe())
     }
 }
 

@@ -13,7 +13,7 @@ use http_body::{Frame, SizeHint};
 use thiserror::Error;
 
 use super::files::FileBody;
-use super::socket::ResponseInProgress;
+use super::watch::ResponseInProgress;
 use crate::fork::Birth;
 
 /// Bytes of a streamed body that may wait for the socket before its writer has to.
@@ -25,7 +25,9 @@ pub enum Body {
     /// No bytes.
     #[default]
     Empty,
-    /// Bytes of a length that is known.
+    /// One piece.
+    Whole(Bytes),
+    /// Pieces, all there.
     Chunks(VecDeque<Bytes>),
     /// Bytes that a [`BodyWriter`] still makes.
     Stream(BodyReader),
@@ -55,7 +57,7 @@ impl From<Infallible> for BodyError {
 impl Body {
     /// A body of one piece.
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
-        Body::Chunks(VecDeque::from([bytes.into()]))
+        Body::Whole(bytes.into())
     }
 }
 
@@ -99,8 +101,10 @@ impl http_body::Body for Body {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let was_empty = self.is_end_stream();
         let chunk = match &mut *self {
             Body::Empty | Body::Unsent => None,
+            Body::Whole(bytes) => Some(Ok(std::mem::take(bytes))).filter(|_| !was_empty),
             Body::Chunks(chunks) => chunks.pop_front().map(Ok),
             Body::Stream(reader) => ready!(reader.poll_chunk(cx)),
             Body::File(file) => ready!(file.poll_chunk(cx)).map(|chunk| chunk.map_err(BodyError::File)),
@@ -111,6 +115,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Body::Empty => true,
+            Body::Whole(bytes) => bytes.is_empty(),
             Body::Chunks(chunks) => chunks.is_empty(),
             Body::File(file) => file.remaining() == 0,
             Body::Stream(_) | Body::Unsent => false,
@@ -120,6 +125,7 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Body::Empty => SizeHint::with_exact(0),
+            Body::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Body::Chunks(chunks) => SizeHint::with_exact(chunks.iter().map(|chunk| chunk.len() as u64).sum()),
             Body::File(file) => SizeHint::with_exact(file.remaining()),
             Body::Stream(_) | Body::Unsent => SizeHint::new(),

@@ -3,9 +3,9 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::StatusCode;
 use hyper::server::conn::http1;
@@ -16,13 +16,18 @@ use tokio::net::TcpStream;
 use super::Context;
 use super::hijack;
 use super::request::Takeover;
-use super::service::{Service, TakeoverSlot};
-use super::socket::{Ending, Socket, Waiting, Watch};
+use super::service::Service;
+use super::socket::Socket;
+use super::watch::{Ending, Look, Waiting, Watch};
 use crate::access_log;
 use crate::limits::Limits;
 use crate::push::stream::Stream;
 use crate::shutdown::{Phase, Signal};
 use crate::stats::Stats;
+
+/// That of hyper, too. Told a number, it fills a table of as many places for each request, with any number: told
+/// none, it leaves them as they are.
+const DEFAULT_MAX_HEADERS: usize = 100;
 
 /// How hyper's part of a connection ended.
 enum Outcome {
@@ -44,23 +49,24 @@ pub async fn serve(
     guard: Box<dyn Send + Sync>,
 ) {
     let limits = &context.push.limits;
-    let takeover: TakeoverSlot = Arc::new(Mutex::new(None));
-    let watch = Watch::new(limits);
+    let watch = Watch::new(Arc::clone(&context.push));
     let _ending = Ending(Arc::clone(&watch));
     let socket = Socket::new(stream, Arc::clone(&watch));
     let service = Service {
         context: Arc::clone(&context),
         remote,
         listener,
-        takeover: Arc::clone(&takeover),
         watch: Arc::clone(&watch),
     };
-    let mut connection = http1::Builder::new()
+    let mut builder = http1::Builder::new();
+    if limits.max_headers != DEFAULT_MAX_HEADERS {
+        builder.max_headers(limits.max_headers);
+    }
+    let mut connection = builder
         // The watch decides what hyper learns of a half-closed peer.
         .half_close(false)
         // Deadlines are the watch's: no timer per connection.
         .header_read_timeout(None)
-        .max_headers(limits.max_headers)
         .max_header_size(limits.max_head_size)
         .max_buf_size(limits.max_head_size.max(64 * 1024))
         .serve_connection(TokioIo::new(socket), service);
@@ -68,10 +74,17 @@ pub async fn serve(
     let outcome = {
         let mut alarm = context.push.timers.alarm();
         let mut draining = pin!(signal.reached(Phase::Draining));
-        let mut told = false;
+        let (mut begun, mut told) = (false, false);
         poll_fn(|cx| {
-            watch.register(cx.waker());
-            if !told && draining.as_mut().poll(cx).is_ready() {
+            // A task's waker is always the same: what was told of it once need not be told again.
+            let first = !std::mem::replace(&mut begun, true);
+            if first {
+                watch.register(cx.waker());
+            }
+            if !told
+                && (first || !context.push.phase.serving())
+                && draining.as_mut().poll(cx).is_ready()
+            {
                 told = true;
                 Pin::new(&mut connection).graceful_shutdown();
             }
@@ -80,14 +93,13 @@ pub async fn serve(
                 if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
                     return Poll::Ready(Outcome::Closed(result));
                 }
-                if watch.flushed()
-                    && let Some(takeover) = takeover.lock().unwrap_or_else(PoisonError::into_inner).take()
-                {
-                    return Poll::Ready(Outcome::TakenOver(takeover));
-                }
-                let Some((waiting, since)) = watch.waiting() else { return Poll::Pending };
+                let (waiting, since) = match watch.look() {
+                    Look::TakeOver(takeover) => return Poll::Ready(Outcome::TakenOver(takeover)),
+                    Look::Waiting(waiting, since) => (waiting, since),
+                    Look::Busy => return Poll::Pending,
+                };
                 let deadline = since + patience(waiting, limits);
-                if Instant::now() < deadline {
+                if context.push.timers.now() < deadline {
                     alarm.set(deadline, cx.waker());
                     return Poll::Pending;
                 }

@@ -34,6 +34,12 @@ pub fn refusal(head: &Parts) -> Option<Response> {
 
 /// A host and maybe a port, RFC 9110 section 7.2: no user, and a port that is a number.
 fn valid_host(text: &str) -> bool {
+    // Nearly all are plain names or IPv4 addresses, which need no parser.
+    let (name, port) = text.split_once(':').unwrap_or((text, ""));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    if !name.is_empty() && name.bytes().all(plain) && port.len() <= 4 && port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return true;
+    }
     let Ok(authority) = text.parse::<Authority>() else { return false };
     let port = text.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.contains(']'));
     let valid_port = port.is_none_or(|port| port.is_empty() || authority.port_u16().is_some());

@@ -3,7 +3,8 @@
 //! | module | subject |
 //! |---|---|
 //! | [`connection`] | one connection: hyper, until an upgrade takes the socket over |
-//! | [`socket`] | the socket as hyper sees it: through the framing, with deadlines |
+//! | [`socket`] | the socket as hyper sees it: through the framing |
+//! | [`watch`] | what a connection's parts know of each other: deadlines, takeovers, answers |
 //! | [`service`] | what happens to a request, step by step |
 //! | [`entries`] | what the access log is told of a connection's responses |
 //! | [`framing`] | the raw bytes in front of hyper: what it would be lenient about |
@@ -31,6 +32,7 @@ pub mod response;
 pub mod service;
 pub mod socket;
 pub mod upgrade;
+pub mod watch;
 
 use std::sync::Arc;
 

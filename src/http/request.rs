@@ -64,7 +64,7 @@ pub struct Request {
 /// What an app decided.
 #[derive(Debug)]
 pub(super) enum Reply {
-    Response(Response),
+    Response(Box<Response>),
     Takeover(Takeover),
 }
 
@@ -107,7 +107,7 @@ pub struct Responder {
 impl Responder {
     /// Sends an ordinary response. False if the connection is known to be gone.
     pub fn respond(self, response: Response) -> bool {
-        self.reply.send(Reply::Response(response))
+        self.reply.send(Reply::Response(Box::new(response)))
     }
 
     /// The request's method, which decides whether a response has a body.
@@ -130,9 +130,7 @@ impl Responder {
     /// Sends an informational response (103 Early Hints, RFC 8297) ahead of the final one, if that can be done
     /// at once: hints are only worth it early.
     pub fn inform(&self, head: Bytes) {
-        if let Some(watch) = self.reply.watch() {
-            watch.inform(head, &self.reply.context().wakeups);
-        }
+        self.reply.watch().inform(head);
     }
 
     /// Accepts the upgrade: makes the client, which lives once [`Acceptance::send`] was called.

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::body::{self, Body, BodyWriter, Sending};
 use super::files::FileBody;
-use super::socket::ResponseInProgress;
+use super::watch::ResponseInProgress;
 
 /// What is wrong with a status or a header of the app.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -149,6 +149,13 @@ impl Response {
     pub fn with_chunks(mut self, chunks: VecDeque<Bytes>) -> Self {
         self.headers.remove(CONTENT_LENGTH);
         self.body = Body::Chunks(chunks);
+        self
+    }
+
+    /// Sets a body of one piece. Its length is counted, not believed.
+    pub fn with_bytes(mut self, bytes: Bytes) -> Self {
+        self.headers.remove(CONTENT_LENGTH);
+        self.body = Body::Whole(bytes);
         self
     }
 

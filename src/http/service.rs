@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io::{self, Seek, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Once};
 use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -18,16 +18,13 @@ use hyper::body::Incoming;
 
 use super::answer::{Answer, ReplySender};
 use super::body::{Body, Sending};
-use super::request::{Reply, Request, RequestBody, Responder, Takeover};
+use super::request::{Reply, Request, RequestBody, Responder};
 use super::response::Response;
-use super::socket::Watch;
 use super::upgrade::Detected;
+use super::watch::Watch;
 use super::{Context, guard, upgrade};
 use crate::limits::Limits;
 use crate::push::{Protocol, sse};
-
-/// Where the service leaves a takeover for its connection.
-pub(super) type TakeoverSlot = Arc<Mutex<Option<Takeover>>>;
 
 /// The service of one connection.
 #[derive(Clone)]
@@ -35,7 +32,6 @@ pub(super) struct Service {
     pub(super) context: Arc<Context>,
     pub(super) remote: SocketAddr,
     pub(super) listener: usize,
-    pub(super) takeover: TakeoverSlot,
     pub(super) watch: Arc<Watch>,
 }
 
@@ -52,10 +48,10 @@ impl hyper::service::Service<http::Request<Incoming>> for Service {
             self.watch.log(log.begin(self.remote, refused.is_none().then_some(&head)));
         }
         let stage = match refused {
-            Some(status) => Stage::Answered(self.refuse(status)),
+            Some(status) => Stage::Answered(Box::new(self.refuse(status))),
             None => self.begin(head, body),
         };
-        Exchange { method, version, service: self.clone(), stage }
+        Exchange { method, version, watch: Arc::clone(&self.watch), stage }
     }
 }
 
@@ -64,14 +60,14 @@ impl hyper::service::Service<http::Request<Incoming>> for Service {
 pub(super) struct Exchange {
     method: Method,
     version: Version,
-    service: Service,
+    watch: Arc<Watch>,
     stage: Stage,
 }
 
 /// How far an exchange has come.
 enum Stage {
     /// There is a response.
-    Answered(Response),
+    Answered(Box<Response>),
     /// The app has the request.
     Asked(Answer),
     /// A file is looked for, or the body is read.
@@ -91,15 +87,15 @@ impl Future for Exchange {
                 Stage::Asked(answer) => match ready!(Pin::new(answer).poll(cx)) {
                     Some(Reply::Response(response)) => Stage::Answered(response),
                     Some(Reply::Takeover(takeover)) => {
-                        *this.service.takeover.lock().unwrap_or_else(PoisonError::into_inner) = Some(takeover);
+                        this.watch.take_over(takeover);
                         Stage::Over
                     }
                     // The worker was killed, or the server is being stopped.
-                    None => Stage::Answered(Response::plain(StatusCode::INTERNAL_SERVER_ERROR).and_close()),
+                    None => Stage::Answered(Box::new(Response::plain(StatusCode::INTERNAL_SERVER_ERROR).and_close())),
                 },
                 Stage::Answered(_) => {
                     let Stage::Answered(response) = std::mem::replace(&mut this.stage, Stage::Over) else { continue };
-                    let in_progress = this.service.watch.answered(response.status, response.is_streaming());
+                    let in_progress = this.watch.answered(response.status, response.is_streaming());
                     return Poll::Ready(Ok(response.into_hyper(&this.method, this.version, in_progress)));
                 }
                 // The connection drops this future when it takes the socket.
@@ -133,10 +129,9 @@ impl Service {
         stats.requests.add();
         if let Some(response) = guard::refusal(&head) {
             stats.refused_heads.add();
-            return Stage::Answered(response);
+            return Stage::Answered(Box::new(response));
         }
-        let detected = upgrade::detect(&head, &self.context.origins);
-        let upgrade = match detected {
+        let upgrade = match upgrade::detect(&head, &self.context.origins) {
             Detected::Nothing => None,
             Detected::Sse => Some((Protocol::Sse, String::new())),
             Detected::WebSocket(accept) => Some((Protocol::WebSocket, accept)),
@@ -144,7 +139,7 @@ impl Service {
                 if response.status == StatusCode::FORBIDDEN {
                     stats.foreign_origins.add();
                 }
-                return Stage::Answered(*response);
+                return Stage::Answered(response);
             }
         };
         let may_be_file = upgrade.is_none() && self.context.files.is_some();
@@ -159,18 +154,18 @@ impl Service {
             && let Some(files) = &self.context.files
             && let Some(response) = files.respond(&head).await
         {
-            return Stage::Answered(response);
+            return Stage::Answered(Box::new(response));
         }
         let body = match read_body(body, &self.context.push.limits).await {
             Ok(body) => body,
             Err(_) if self.watch.body_timed_out() => {
-                return Stage::Answered(Response::plain(StatusCode::REQUEST_TIMEOUT).and_close());
+                return Stage::Answered(Box::new(Response::plain(StatusCode::REQUEST_TIMEOUT).and_close()));
             }
             Err(response) => {
                 if response.status == StatusCode::PAYLOAD_TOO_LARGE {
                     self.context.push.stats.body_too_large.add();
                 }
-                return Stage::Answered(*response);
+                return Stage::Answered(response);
             }
         };
         self.ask(head, body, upgrade)
@@ -180,14 +175,13 @@ impl Service {
     fn ask(&self, head: Parts, body: RequestBody, upgrade: Option<(Protocol, String)>) -> Stage {
         let (upgrade, accept) = upgrade.map_or((None, String::new()), |(protocol, accept)| (Some(protocol), accept));
         let answer = Answer::new(Arc::clone(&self.watch));
-        let reply = ReplySender::new(Arc::clone(&self.watch), Arc::clone(&self.context.push));
-        let responder = Responder { reply, method: head.method.clone(), accept };
+        let responder = Responder { reply: ReplySender::new(Arc::clone(&self.watch)), method: head.method.clone(), accept };
         let request = Request { head, body, remote: self.remote, listener: self.listener, upgrade, responder };
         if let Err(request) = self.context.dispatch.dispatch(Box::new(request)) {
             let limits = &self.context.push.limits;
             self.context.push.stats.queue_full.add();
             log::debug!("503: {} requests wait for a worker (max_queue)", limits.max_queue);
-            return Stage::Answered(overloaded(request.upgrade, limits));
+            return Stage::Answered(Box::new(overloaded(request.upgrade, limits)));
         }
         Stage::Asked(answer)
     }

@@ -73,6 +73,7 @@ impl Client {
             Protocol::Sse => context.limits.sse_heartbeat,
         };
         let mark = context.tally.mark();
+        let now = context.timers.now();
         Arc::new(Client {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             protocol,
@@ -82,7 +83,7 @@ impl Client {
                 phase: Phase::Open,
                 frames: Vec::new(),
                 queued: Sent::default(),
-                progress: Instant::now(),
+                progress: now,
                 interval,
                 close_status: None,
                 stream: None,
@@ -143,8 +144,8 @@ impl Client {
         let limits = &self.context.limits;
         if outbox.queued.bytes == 0 {
             // One message is always accepted when nothing waits.
-            outbox.progress = Instant::now();
-        } else if outbox.queued.bytes + bytes > limits.max_queued_bytes || outbox.stalled(&self.context, Instant::now())
+            outbox.progress = self.context.timers.now();
+        } else if outbox.queued.bytes + bytes > limits.max_queued_bytes || outbox.stalled(&self.context, self.context.timers.now())
         {
             if self.context.slow_policy == SlowPolicy::Close {
                 outbox.phase = Phase::Slow;
@@ -302,7 +303,7 @@ impl Client {
         self.post(Event::Open);
         self.context.clients.insert(self);
         // After the insertion: whoever announces a shutdown either finds the client or was seen here.
-        if self.context.phase.phase() != crate::shutdown::Phase::Serving {
+        if !self.context.phase.serving() {
             self.post(Event::Shutdown);
         }
     }

@@ -119,7 +119,7 @@ impl Stream {
                 None
             }
         };
-        let now = Instant::now();
+        let now = client.context().timers.now();
         let alarm = client.context().timers.alarm();
         Stream {
             client,
@@ -144,7 +144,7 @@ impl Stream {
     }
 
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        let now = Instant::now();
+        let now = self.client.context().timers.now();
         self.take_orders(cx, now);
         if let Err(ended) = self.work(cx, now) {
             return Poll::Ready(ended);

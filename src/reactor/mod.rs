@@ -24,6 +24,7 @@ pub use self::job::{Job, Next};
 pub use self::wheel::Wheel;
 pub use self::worker::{Seat, Worker};
 use crate::shutdown::{Phase, Switch};
+use crate::timers::Timers;
 
 /// A process's reactor.
 #[derive(Debug)]
@@ -40,8 +41,12 @@ impl Reactor {
     }
 
     /// Starts to run; `setup` spawns the first tasks, inside the runtime.
-    pub fn start(&self, setup: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    pub fn start(&self, timers: Arc<Timers>, setup: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .on_thread_unpark(move || timers.begin_turn())
+            .build()?;
         {
             let _inside = runtime.enter();
             setup()?;

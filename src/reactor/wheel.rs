@@ -25,6 +25,7 @@ use crate::http::{Dispatch, Request};
 use crate::push::{Callbacks, Client};
 use crate::stats::Stats;
 use crate::tally::Tally;
+use crate::timers::Timers;
 use crate::wakeups::Wakeups;
 
 /// How often the stand-in looks whether somebody drives, while there is something to look at.
@@ -46,6 +47,7 @@ pub struct Wheel {
     /// Wakes the runtime, whoever drives it; known from the first turn on.
     driver: Arc<OnceLock<Waker>>,
     wakeups: Arc<Wakeups>,
+    timers: Arc<Timers>,
     stats: Arc<Stats>,
     tally: Arc<Tally>,
     max_requests: usize,
@@ -101,7 +103,13 @@ struct Queued {
 
 impl Wheel {
     /// A queue for `max_requests` requests; each counts in `tally` until it is answered.
-    pub fn new(max_requests: usize, tally: Arc<Tally>, wakeups: Arc<Wakeups>, stats: Arc<Stats>) -> Self {
+    pub fn new(
+        max_requests: usize,
+        tally: Arc<Tally>,
+        wakeups: Arc<Wakeups>,
+        timers: Arc<Timers>,
+        stats: Arc<Stats>,
+    ) -> Self {
         let state = State {
             runtime: None,
             driver: Driver::Nobody,
@@ -124,6 +132,7 @@ impl Wheel {
             returned: Condvar::new(),
             driver: Arc::default(),
             wakeups,
+            timers,
             stats,
             tally,
             max_requests,
@@ -226,6 +235,7 @@ impl Wheel {
             if done(cx, &mut self.lock()) {
                 return Poll::Ready(());
             }
+            self.timers.begin_turn();
             self.wakeups.attend(cx.waker(), spare);
             Poll::Pending
         }));
@@ -300,10 +310,8 @@ impl Wheel {
 
     // ---- the queue -------------------------------------------------------------------------
 
-    fn push(&self, job: Job) {
+    fn push(&self, mut state: MutexGuard<'_, State>, job: Job) {
         let since = Instant::now();
-        let mut state = self.lock();
-        state.requests += usize::from(matches!(job, Job::Request(..)));
         state.jobs.push_back(Queued { job, since });
         let follower = match state.driver {
             // Whoever has left it looks at the queue before waiting; the stand-in watches.
@@ -425,17 +433,18 @@ impl State {
 
 impl Dispatch for Wheel {
     fn dispatch(&self, request: Box<Request>) -> Result<(), Box<Request>> {
-        // Only the driver adds requests, so the count cannot grow before the request is pushed.
-        if self.lock().requests >= self.max_requests {
+        let mut state = self.lock();
+        if state.requests >= self.max_requests {
             return Err(request);
         }
-        self.push(Job::Request(request, self.tally.mark()));
+        state.requests += 1;
+        self.push(state, Job::Request(request, self.tally.mark()));
         Ok(())
     }
 }
 
 impl Callbacks for Wheel {
     fn ready(&self, client: Arc<Client>) {
-        self.push(Job::Callbacks(client));
+        self.push(self.lock(), Job::Callbacks(client));
     }
 }

@@ -151,11 +151,14 @@ impl<'a> Exchange<'a> {
             BodyKind::Each | BodyKind::Call if !sends_body => {
                 responder.respond(response.without_body());
             }
-            BodyKind::Whole(_) | BodyKind::File { .. } if !sends_body && response.has_length() => {
+            BodyKind::Whole(_) | BodyKind::Parts(_) | BodyKind::File { .. } if !sends_body && response.has_length() => {
                 responder.respond(response.without_body());
             }
-            BodyKind::Whole(chunks) => {
-                responder.respond(response.with_chunks(chunks));
+            BodyKind::Whole(bytes) => {
+                responder.respond(response.with_bytes(bytes));
+            }
+            BodyKind::Parts(parts) => {
+                responder.respond(response.with_chunks(parts));
             }
             BodyKind::File { file, length } => {
                 responder.respond(response.with_file(file, length));

@@ -134,8 +134,10 @@ fn bytes_of(ruby: &Ruby, value: Value, what: &str) -> Result<Bytes, Error> {
 
 /// How a body is to be sent.
 pub enum BodyKind {
+    /// All at once, in one piece.
+    Whole(Bytes),
     /// All at once.
-    Whole(VecDeque<Bytes>),
+    Parts(VecDeque<Bytes>),
     /// From a file, without Ruby.
     File { file: File, length: u64 },
     /// By calling `each`.
@@ -147,7 +149,11 @@ pub enum BodyKind {
 impl BodyKind {
     /// Whether it is known to have no bytes.
     pub fn is_empty(&self) -> bool {
-        matches!(self, BodyKind::Whole(chunks) if chunks.iter().all(Bytes::is_empty))
+        match self {
+            BodyKind::Whole(bytes) => bytes.is_empty(),
+            BodyKind::Parts(parts) => parts.iter().all(Bytes::is_empty),
+            _ => false,
+        }
     }
 }
 
@@ -162,7 +168,7 @@ pub fn is_plain_array(ruby: &Ruby, body: Value) -> bool {
 /// then, as Rack has it: the second value says so.
 pub fn body_kind(ruby: &Ruby, body: Value, response: &Response) -> Result<(BodyKind, bool), Error> {
     if let Some(array) = RArray::from_value(body) {
-        return Ok((BodyKind::Whole(parts(ruby, array)?), false));
+        return Ok((parts(ruby, array)?, false));
     }
     if let Some(file) = file_of(body, response)? {
         return Ok((file, false));
@@ -171,7 +177,7 @@ pub fn body_kind(ruby: &Ruby, body: Value, response: &Response) -> Result<(BodyK
         let array: Value = body.funcall("to_ary", ())?;
         let array =
             RArray::from_value(array).ok_or_else(|| app_error(ruby, "the body's to_ary must return an Array"))?;
-        return Ok((BodyKind::Whole(parts(ruby, array)?), classes::to_ary_closes(ruby)?));
+        return Ok((parts(ruby, array)?, classes::to_ary_closes(ruby)?));
     }
     // Rack 3 SPEC: what responds to both is enumerable.
     if body.respond_to("each", false)? {
@@ -183,8 +189,13 @@ pub fn body_kind(ruby: &Ruby, body: Value, response: &Response) -> Result<(BodyK
     Err(app_error(ruby, format_args!("the body must respond to each or call, not {}", excerpt(body))))
 }
 
-fn parts(ruby: &Ruby, array: RArray) -> Result<VecDeque<Bytes>, Error> {
-    (0..array.len()).map(|index| bytes_of(ruby, array.entry(index as isize)?, "a part of the body")).collect()
+fn parts(ruby: &Ruby, array: RArray) -> Result<BodyKind, Error> {
+    let part = |index: usize| bytes_of(ruby, array.entry(index as isize)?, "a part of the body");
+    match array.len() {
+        0 => Ok(BodyKind::Whole(Bytes::new())),
+        1 => part(0).map(BodyKind::Whole),
+        count => (0..count).map(part).collect::<Result<_, _>>().map(BodyKind::Parts),
+    }
 }
 
 /// The file behind a body's `to_path`, if it is what the response says that it sends.
