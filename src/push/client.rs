@@ -3,13 +3,13 @@
 //! Everything here may be called from any thread and never waits for the socket: writes are put
 //! on a list that the client's [`super::stream`] takes from.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::close::CloseStatus;
-use super::mailbox::{Event, Interest, Mailbox};
+use super::mailbox::{Event, Interest, Mailbox, Message};
 use super::outgoing::{Frame, Queue, Sent};
 use super::websocket::{self, Opcode};
 use super::{Context, Protocol, SlowPolicy, sse};
@@ -25,6 +25,8 @@ pub struct Client {
     context: Arc<Context>,
     outbox: Mutex<Outbox>,
     mailbox: Mutex<Mailbox>,
+    /// A handler wants to hear when all is sent: what most do not, and what would be asked after each write.
+    wants_drained: AtomicBool,
     /// Keeps a drain waiting until the last callback has run.
     mark: Mutex<Option<Mark>>,
 }
@@ -52,6 +54,15 @@ enum Phase {
     Closing(CloseStatus),
     Slow,
     Closed,
+}
+
+/// What a stream's deadlines depend on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Bounds {
+    /// Of pings or heartbeats; `None` is off.
+    pub(super) interval: Option<Duration>,
+    /// When the client becomes slow unless its socket takes something; `None` if little waits.
+    pub(super) slow_at: Option<Instant>,
 }
 
 /// What the stream has to do, as found on its client.
@@ -89,6 +100,7 @@ impl Client {
                 stream: None,
             }),
             mailbox: Mutex::new(Mailbox::new(interest)),
+            wants_drained: AtomicBool::new(interest.drained),
             mark: Mutex::new(Some(mark)),
         })
     }
@@ -227,7 +239,7 @@ impl Client {
         if mailbox.is_over(at_once) {
             return false;
         }
-        mailbox.interest = mailbox.interest.union(interest);
+        self.want(&mut mailbox, interest, Interest::union);
         let ask = if at_once { mailbox.push_first(Event::Swap) } else { mailbox.push(Event::Swap) };
         drop(mailbox);
         if ask {
@@ -239,8 +251,7 @@ impl Client {
     /// Adds to what the core should report, for a handler that waits already.
     pub fn widen_interest(&self, interest: Interest) {
         if !self.forked() {
-            let mut mailbox = self.mailbox();
-            mailbox.interest = mailbox.interest.union(interest);
+            self.want(&mut self.mailbox(), interest, Interest::union);
         }
     }
 
@@ -252,7 +263,12 @@ impl Client {
 
     /// Sets what the handler in charge wants to hear about.
     pub fn set_interest(&self, interest: Interest) {
-        self.mailbox().interest = interest;
+        self.want(&mut self.mailbox(), interest, |_, new| new);
+    }
+
+    fn want(&self, mailbox: &mut Mailbox, interest: Interest, combine: impl FnOnce(Interest, Interest) -> Interest) {
+        mailbox.interest = combine(mailbox.interest, interest);
+        self.wants_drained.store(mailbox.interest.drained, Ordering::Relaxed);
     }
 
     /// Adds an event to the mailbox, unless nobody wants it.
@@ -315,7 +331,7 @@ impl Client {
     }
 
     /// Takes what was written since the last call; `stream` is woken when there is more.
-    pub(super) fn collect(&self, queue: &mut Queue, stream: &Waker) -> Order {
+    pub(super) fn collect(&self, queue: &mut Queue, stream: &Waker) -> (Order, Bounds) {
         let mut outbox = self.outbox();
         outbox.stream.get_or_insert_with(|| stream.clone());
         for frame in outbox.frames.drain(..) {
@@ -324,32 +340,46 @@ impl Client {
         if outbox.frames.capacity() > 64 {
             outbox.frames = Vec::new();
         }
-        match &outbox.phase {
+        let order = match &outbox.phase {
             Phase::Closing(status) => Order::Close(status.clone()),
             Phase::Slow => Order::CutSlow,
             Phase::Open | Phase::Closed => Order::Serve,
-        }
+        };
+        (order, outbox.bounds(&self.context))
     }
 
     /// The socket took something.
-    pub(super) fn sent(self: &Arc<Self>, sent: &Sent, now: Instant) {
+    pub(super) fn sent(self: &Arc<Self>, sent: &Sent, now: Instant) -> Bounds {
         let mut outbox = self.outbox();
         outbox.progress = now;
         outbox.queued.bytes = outbox.queued.bytes.saturating_sub(sent.bytes);
         outbox.queued.writes = outbox.queued.writes.saturating_sub(sent.writes);
         let drained = sent.writes > 0 && outbox.queued.writes == 0;
+        let bounds = outbox.bounds(&self.context);
         drop(outbox);
-        if drained {
+        if drained && self.wants_drained.load(Ordering::Relaxed) {
             self.post(Event::Drained);
         }
+        bounds
     }
 
-    /// When the client becomes slow unless its socket takes something; `None` if little waits.
-    pub(super) fn slow_at(&self) -> Option<Instant> {
-        let outbox = self.outbox();
+    /// Adds a message to the mailbox; whether it is full now, so that nothing more may be read.
+    pub(super) fn post_message(self: &Arc<Self>, message: Message) -> bool {
         let limits = &self.context.limits;
-        let waits = outbox.queued.bytes > limits.slow_bytes && self.context.slow_policy == SlowPolicy::Close;
-        waits.then(|| outbox.progress + limits.slow_timeout)
+        let mut mailbox = self.mailbox();
+        let ask = mailbox.push(Event::Message(message));
+        let full = mailbox.pause_if_full(limits.mailbox_messages, limits.mailbox_bytes);
+        drop(mailbox);
+        if ask {
+            self.context.callbacks.ready(Arc::clone(self));
+        }
+        full
+    }
+
+    /// Whether the mailbox is still full.
+    pub(super) fn is_full(&self) -> bool {
+        let limits = &self.context.limits;
+        self.mailbox().pause_if_full(limits.mailbox_messages, limits.mailbox_bytes)
     }
 
     /// The connection has ended. Only the first call counts; `on_close` follows.
@@ -367,6 +397,12 @@ impl Client {
 }
 
 impl Outbox {
+    fn bounds(&self, context: &Context) -> Bounds {
+        let limits = &context.limits;
+        let waits = self.queued.bytes > limits.slow_bytes && context.slow_policy == SlowPolicy::Close;
+        Bounds { interval: self.interval, slow_at: waits.then(|| self.progress + limits.slow_timeout) }
+    }
+
     /// Whether much waits and the socket has taken nothing for too long.
     fn stalled(&self, context: &Context, now: Instant) -> bool {
         self.queued.bytes > context.limits.slow_bytes

@@ -4,6 +4,7 @@
 //! the order they happened, while those of many clients run in parallel. It is bounded: a full
 //! one stops the reading of that client's socket, so that it never grows.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -170,12 +171,14 @@ impl Mailbox {
 #[derive(Debug)]
 pub struct Turn {
     client: Arc<Client>,
+    /// Nothing was left: the client is given back already.
+    over: Cell<bool>,
 }
 
 impl Turn {
     /// Takes the turn that [`super::Callbacks::ready`] announced.
     pub fn begin(client: Arc<Client>) -> Self {
-        Turn { client }
+        Turn { client, over: Cell::new(false) }
     }
 
     /// The client whose turn it is.
@@ -183,15 +186,19 @@ impl Turn {
         &self.client
     }
 
-    /// The next event to run, if any.
+    /// The next event to run. `None` ends the turn.
     pub fn next_event(&self) -> Option<Event> {
         // In a forked child a callback has returned: its client is not the child's.
-        if self.client.forked() {
+        if self.over.get() || self.client.forked() {
             return None;
         }
         let limits = &self.client.context().limits;
         let mut mailbox = self.client.mailbox();
         let event = mailbox.pop();
+        if event.is_none() {
+            mailbox.scheduled = false;
+            self.over.set(true);
+        }
         let resume = mailbox.paused && !mailbox.full(limits.mailbox_messages, limits.mailbox_bytes);
         if resume {
             mailbox.paused = false;
@@ -206,7 +213,7 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if self.client.forked() {
+        if self.over.get() || self.client.forked() {
             return;
         }
         let mut mailbox = self.client.mailbox();

@@ -6,7 +6,6 @@
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::io::IoSlice;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,12 +15,11 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use http::StatusCode;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::client::Order;
+use super::client::{Bounds, Order};
 use super::close::{CloseStatus, code};
-use super::mailbox::Event;
 use super::outgoing::{Frame, Outgoing, Queue};
 use super::websocket::{self, Decoder, Incoming, Opcode};
 use super::{Client, Protocol, sse};
@@ -31,9 +29,6 @@ use crate::timers::Alarm;
 /// How long a closed WebSocket is read on, so that a reset does not eat the Close frame
 /// (RFC 6455 section 7.1.1).
 const LINGER: Duration = Duration::from_secs(2);
-
-/// Frames handed to the socket in one call.
-const SLICES: usize = 64;
 
 /// Reads before other tasks get their turn.
 const READS_PER_TURN: usize = 8;
@@ -56,7 +51,9 @@ pub struct Stream {
     unread: Bytes,
     /// There is more to decode, in `unread` or in the decoder's own buffer.
     backlog: bool,
+    /// The mailbox is full: nothing is read until there is room.
     paused: bool,
+    bounds: Bounds,
     state: State,
     /// When the last byte came in.
     heard: Instant,
@@ -129,6 +126,7 @@ impl Stream {
             backlog: !unread.is_empty(),
             unread,
             paused: false,
+            bounds: Bounds::default(),
             state: State::Handshake,
             heard: now,
             spoke: now,
@@ -163,7 +161,9 @@ impl Stream {
     }
 
     fn take_orders(&mut self, cx: &Context<'_>, now: Instant) {
-        match self.client.collect(&mut self.queue, cx.waker()) {
+        let (order, bounds) = self.client.collect(&mut self.queue, cx.waker());
+        self.bounds = bounds;
+        match order {
             Order::Close(status) if matches!(self.state, State::Open) => {
                 if self.is_websocket() {
                     self.queue.push(Frame::own(websocket::close(&status)));
@@ -212,7 +212,7 @@ impl Stream {
             return Ok(());
         }
         for _ in 0..READS_PER_TURN {
-            if self.must_pause(now) {
+            if self.stays_paused(now) {
                 return Ok(());
             }
             // What was read before must be gone before more is: a worker may make room at any time.
@@ -277,8 +277,8 @@ impl Stream {
                     self.traffic.messages_in += 1;
                     // After close() the app wants to hear nothing more.
                     if matches!(self.state, State::Open) {
-                        self.client.post(Event::Message(message));
-                        if self.must_pause(now) {
+                        self.paused = self.client.post_message(message);
+                        if self.paused {
                             self.backlog = true;
                             return;
                         }
@@ -308,38 +308,31 @@ impl Stream {
         }
     }
 
-    /// Whether the mailbox is full, so that nothing more may be read.
-    fn must_pause(&mut self, now: Instant) -> bool {
-        let limits = &self.client.context().limits;
-        let open = matches!(self.state, State::Open);
-        let pause = open && self.client.mailbox().pause_if_full(limits.mailbox_messages, limits.mailbox_bytes);
-        if self.paused && !pause {
+    /// Whether the mailbox was full and still is.
+    fn stays_paused(&mut self, now: Instant) -> bool {
+        if self.paused && !(matches!(self.state, State::Open) && self.client.is_full()) {
+            self.paused = false;
             // A pong may have waited in the socket while nobody read it: ask again.
             self.heard = now;
             self.pinged = None;
         }
-        self.paused = pause;
-        pause
+        self.paused
     }
 
     // ---- writing -------------------------------------------------------------------------
 
     fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
         while !self.queue.is_empty() {
-            let written = {
-                let mut slices = [IoSlice::new(&[]); SLICES];
-                let filled = self.queue.gather(&mut slices);
-                match Pin::new(&mut self.socket).poll_write_vectored(cx, &slices[..filled]) {
-                    Poll::Ready(Ok(written)) if written > 0 => written,
-                    Poll::Ready(_) => return Err(Ended),
-                    Poll::Pending => return self.blocked(now),
-                }
+            let written = match self.queue.write(&mut self.socket, cx) {
+                Poll::Ready(Ok(written)) if written > 0 => written,
+                Poll::Ready(_) => return Err(Ended),
+                Poll::Pending => return self.blocked(now),
             };
             self.handed += written as u64;
             let sent = self.queue.advance(written);
             self.spoke = now;
             self.count_sent(written, sent.writes);
-            self.client.sent(&sent, now);
+            self.bounds = self.client.sent(&sent, now);
         }
         match &mut self.state {
             State::Handshake => {
@@ -394,13 +387,13 @@ impl Stream {
         match &self.state {
             State::Handshake | State::Closing(_) => Some(self.spoke + limits.close_timeout),
             State::Lingering { until, .. } => Some(*until),
-            State::Open => [self.idle_deadline(), self.client.slow_at()].into_iter().flatten().min(),
+            State::Open => [self.idle_deadline(), self.bounds.slow_at].into_iter().flatten().min(),
         }
     }
 
     /// When to ping, to give up waiting for a pong, or to send a heartbeat.
     fn idle_deadline(&self) -> Option<Instant> {
-        let interval = self.client.interval()?;
+        let interval = self.bounds.interval?;
         match self.pinged {
             _ if !self.is_websocket() => Some(self.spoke + interval),
             // Nobody reads: a pong could not be seen.
@@ -415,7 +408,7 @@ impl Stream {
         let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         match self.state {
             State::Open => {
-                if passed(self.client.slow_at()) {
+                if passed(self.bounds.slow_at) {
                     self.cut_slow(now);
                 } else if passed(self.idle_deadline()) {
                     self.break_silence(now)?;

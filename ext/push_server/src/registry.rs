@@ -2,6 +2,7 @@
 //! them by number; this is where a number becomes a Ruby object again.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use magnus::gc::Marker;
 use magnus::typed_data::Obj;
@@ -11,7 +12,28 @@ use magnus::{Class, DataTypeFunctions, Error, Module, RModule, Ruby, TypedData, 
 use crate::cell::GvlCell;
 use crate::client::Client;
 
-static CLIENTS: GvlCell<Option<HashMap<u64, Obj<Client>>>> = GvlCell::new(None);
+static CLIENTS: GvlCell<Option<Clients>> = GvlCell::new(None);
+
+type Clients = HashMap<u64, Obj<Client>, BuildHasherDefault<Numbers>>;
+
+/// Numbers that count up are spread well enough by themselves. A product reaches the high bits, by which the map
+/// tells entries apart.
+#[derive(Default)]
+struct Numbers(u64);
+
+impl Hasher for Numbers {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(self.0 ^ u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// Exists once, for its `mark`.
 #[derive(TypedData)]
@@ -31,7 +53,7 @@ impl DataTypeFunctions for Root {
 pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     module.define_class("Registry", ruby.class_object())?.undef_default_alloc_func();
     let _: Value = module.funcall("private_constant", ("Registry",))?;
-    CLIENTS.with(ruby, |clients| *clients = Some(HashMap::new()));
+    CLIENTS.with(ruby, |clients| *clients = Some(Clients::default()));
     ruby.gc_register_mark_object(ruby.obj_wrap(Root));
     Ok(())
 }
