@@ -52,12 +52,7 @@ pub async fn serve(
     let watch = Watch::new(Arc::clone(&context.push));
     let _ending = Ending(Arc::clone(&watch));
     let socket = Socket::new(stream, Arc::clone(&watch));
-    let service = Service {
-        context: Arc::clone(&context),
-        remote,
-        listener,
-        watch: Arc::clone(&watch),
-    };
+    let service = Service { context: Arc::clone(&context), remote, listener, watch: Arc::clone(&watch) };
     let mut builder = http1::Builder::new();
     if limits.max_headers != DEFAULT_MAX_HEADERS {
         builder.max_headers(limits.max_headers);
@@ -81,10 +76,7 @@ pub async fn serve(
             if first {
                 watch.register(cx.waker());
             }
-            if !told
-                && (first || !context.push.phase.serving())
-                && draining.as_mut().poll(cx).is_ready()
-            {
+            if !told && (first || !context.push.phase.serving()) && draining.as_mut().poll(cx).is_ready() {
                 told = true;
                 Pin::new(&mut connection).graceful_shutdown();
             }

@@ -37,7 +37,8 @@ fn valid_host(text: &str) -> bool {
     // Nearly all are plain names or IPv4 addresses, which need no parser.
     let (name, port) = text.split_once(':').unwrap_or((text, ""));
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
-    if !name.is_empty() && name.bytes().all(plain) && port.len() <= 4 && port.bytes().all(|byte| byte.is_ascii_digit()) {
+    if !name.is_empty() && name.bytes().all(plain) && port.len() <= 4 && port.bytes().all(|byte| byte.is_ascii_digit())
+    {
         return true;
     }
     let Ok(authority) = text.parse::<Authority>() else { return false };

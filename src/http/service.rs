@@ -175,7 +175,8 @@ impl Service {
     fn ask(&self, head: Parts, body: RequestBody, upgrade: Option<(Protocol, String)>) -> Stage {
         let (upgrade, accept) = upgrade.map_or((None, String::new()), |(protocol, accept)| (Some(protocol), accept));
         let answer = Answer::new(Arc::clone(&self.watch));
-        let responder = Responder { reply: ReplySender::new(Arc::clone(&self.watch)), method: head.method.clone(), accept };
+        let responder =
+            Responder { reply: ReplySender::new(Arc::clone(&self.watch)), method: head.method.clone(), accept };
         let request = Request { head, body, remote: self.remote, listener: self.listener, upgrade, responder };
         if let Err(request) = self.context.dispatch.dispatch(Box::new(request)) {
             let limits = &self.context.push.limits;

@@ -157,7 +157,8 @@ impl Client {
         if outbox.queued.bytes == 0 {
             // One message is always accepted when nothing waits.
             outbox.progress = self.context.timers.now();
-        } else if outbox.queued.bytes + bytes > limits.max_queued_bytes || outbox.stalled(&self.context, self.context.timers.now())
+        } else if outbox.queued.bytes + bytes > limits.max_queued_bytes
+            || outbox.stalled(&self.context, self.context.timers.now())
         {
             if self.context.slow_policy == SlowPolicy::Close {
                 outbox.phase = Phase::Slow;

@@ -152,6 +152,9 @@ impl Decoder {
     /// The error is the status to close with; the decoder must not be used after it, nor after
     /// [`Incoming::Close`].
     pub fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, CloseStatus> {
+        if let Some(message) = self.take_short_message(input)? {
+            return Ok(Some(Incoming::Message(message)));
+        }
         loop {
             let mut frame = match self.frame.take() {
                 Some(frame) => frame,
@@ -168,6 +171,28 @@ impl Decoder {
             if let Some(incoming) = self.finish(&frame)? {
                 return Ok(Some(incoming));
             }
+        }
+    }
+
+    /// Takes a message that is one short frame and has come whole: nearly all are. Everything else, and whatever
+    /// is not as it must be, is for the long way.
+    fn take_short_message(&mut self, input: &mut &[u8]) -> Result<Option<Message>, CloseStatus> {
+        let [first @ (0x81 | 0x82), length @ 0x80..0xFE, a, b, c, d, rest @ ..] = *input else { return Ok(None) };
+        let length = usize::from(length & 0x7F);
+        let between = self.head.is_empty() && self.frame.is_none() && self.message.is_none();
+        if !between || rest.len() < length || length > self.max_message_size {
+            return Ok(None);
+        }
+        let (masked, rest) = rest.split_at(length);
+        let mut payload = masked.to_vec();
+        apply_mask(&mut payload, [*a, *b, *c, *d]);
+        *input = rest;
+        if *first == 0x82 {
+            return Ok(Some(Message::Binary(payload.into())));
+        }
+        match std::str::from_utf8(&payload) {
+            Ok(_) => Ok(Some(Message::Text(payload.into()))),
+            Err(_) => Err(not_utf8()),
         }
     }
 
@@ -283,7 +308,7 @@ impl MessageInProgress {
             Ok(_) => self.valid = self.payload.len(),
             // The rest of the last character may still come.
             Err(error) if error.error_len().is_none() && !whole => self.valid += error.valid_up_to(),
-            Err(_) => return Err(CloseStatus::new(code::INVALID_DATA, "text is not UTF-8")),
+            Err(_) => return Err(not_utf8()),
         }
         Ok(())
     }
@@ -291,6 +316,10 @@ impl MessageInProgress {
 
 /// Section 5.5: a control frame's payload.
 const MAX_CONTROL: u64 = 125;
+
+fn not_utf8() -> CloseStatus {
+    CloseStatus::new(code::INVALID_DATA, "text is not UTF-8")
+}
 
 fn broken(reason: &str) -> CloseStatus {
     CloseStatus::new(code::PROTOCOL, reason)
@@ -307,21 +336,24 @@ fn parse_header(bytes: &[u8]) -> Result<Option<(FrameHeader, u64, usize)>, Close
 fn unmask(masked: &[u8], frame: &FrameInProgress, mut take: impl FnMut(&[u8])) {
     let mut mask = frame.mask;
     mask.rotate_left(frame.seen % 4);
-    let [a, b, c, d] = mask;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     let mut buffer = [0; 1024];
     for part in masked.chunks(buffer.len()) {
         let plain = &mut buffer[..part.len()];
         plain.copy_from_slice(part);
-        // Eight bytes at a time, then the rest.
-        let (eights, rest) = plain.as_chunks_mut::<8>();
-        for eight in eights {
-            *eight = (u64::from_ne_bytes(*eight) ^ wide).to_ne_bytes();
-        }
-        for (byte, key) in rest.iter_mut().zip(mask.iter().cycle()) {
-            *byte ^= key;
-        }
+        apply_mask(plain, mask);
         take(plain);
+    }
+}
+
+fn apply_mask(bytes: &mut [u8], mask: [u8; 4]) {
+    let [a, b, c, d] = mask;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (eights, rest) = bytes.as_chunks_mut::<8>();
+    for eight in eights {
+        *eight = (u64::from_ne_bytes(*eight) ^ wide).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= key;
     }
 }
 

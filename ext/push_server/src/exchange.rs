@@ -107,7 +107,8 @@ impl<'a> Exchange<'a> {
     /// Runs a body's own code, or what takes its place: `each` with `block`, or `call` with `argument`.
     fn run(&self, target: Value, method: &str, argument: Value, block: Option<Proc>) -> Result<(), Error> {
         let (ruby, Returned { status, headers, body }) = (self.ruby, self.returned.get());
-        let arguments = (target, ruby.to_symbol(method), argument, block, body, self.line.to_string(), self.env, status, headers);
+        let arguments =
+            (target, ruby.to_symbol(method), argument, block, body, self.line.to_string(), self.env, status, headers);
         let result: Result<Value, Error> = classes::bodies(self.ruby)?.funcall("run", arguments);
         // Unwinding: `run` has ended the response, and nothing of Ruby may be called here.
         if result.as_ref().is_err_and(|error| error.value().is_none()) {
@@ -178,7 +179,8 @@ impl<'a> Exchange<'a> {
                 let (writer, response) = response.with_stream();
                 responder.respond(response);
                 self.keeps_input.set(true);
-                let input = self.env.get(ruby.get_inner(words(ruby).rack_input)).unwrap_or_else(|| ruby.qnil().as_value());
+                let input =
+                    self.env.get(ruby.get_inner(words(ruby).rack_input)).unwrap_or_else(|| ruby.qnil().as_value());
                 let stream = BodyStream::wrap(ruby, input, writer);
                 self.run(body, "call", stream.as_value(), None).inspect_err(|_| stream.abandon(ruby))?;
             }
@@ -222,8 +224,7 @@ impl<'a> Exchange<'a> {
         self.update(|returned| returned.status = Some(wire_status));
         self.conclude(None)?;
         let Some(responder) = self.answer.take(ruby) else { return Ok(()) };
-        let acceptance =
-            responder.accept(protocol, remote, &self.line.0.headers, &app.headers, handler.interest());
+        let acceptance = responder.accept(protocol, remote, &self.line.0.headers, &app.headers, handler.interest());
         let core = acceptance.client();
         let id = core.id();
         let client = Client::wrap(ruby, Arc::clone(core), self.context.own, kept, handler);

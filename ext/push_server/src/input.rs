@@ -15,9 +15,7 @@ pub fn new(ruby: &Ruby, body: RequestBody) -> Result<Option<Value>, Error> {
     match body {
         RequestBody::Memory(bytes) if bytes.is_empty() => Ok(None),
         // A string from bytes is ASCII-8BIT.
-        RequestBody::Memory(bytes) => {
-            classes::string_io(ruby)?.new_instance((ruby.str_from_slice(&bytes),)).map(Some)
-        }
+        RequestBody::Memory(bytes) => classes::string_io(ruby)?.new_instance((ruby.str_from_slice(&bytes),)).map(Some),
         RequestBody::Spooled { file, length } => {
             // Ruby closes the descriptor from here on.
             let descriptor = file.into_raw_fd();

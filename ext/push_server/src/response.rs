@@ -49,7 +49,8 @@ pub fn parse(ruby: &Ruby, value: Value) -> Result<AppResponse, Error> {
             .and_then(|text| text.to_string().ok()?.parse().ok())
             .ok_or_else(|| app_error(ruby, format_args!("the status must be an Integer, not {}", excerpt(status))))?,
     };
-    let mut response = AppResponse { status, headers: HeaderMap::new(), body: parts.entry(2)?, hijack: None, protocol: None };
+    let mut response =
+        AppResponse { status, headers: HeaderMap::new(), body: parts.entry(2)?, hijack: None, protocol: None };
     each_header(ruby, parts.entry(1)?, |key, value| match key {
         b"rack.hijack" => {
             response.hijack = Some(value).filter(|callable| !callable.is_nil());
