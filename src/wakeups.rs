@@ -35,7 +35,7 @@ impl Wakeups {
 
     /// Wakes what is on the list, on the driver's thread; `driver` is woken when there is more.
     /// `spare` is the list's other half: kept by the driver, so that neither is allocated each time.
-    pub(crate) fn attend(&self, driver: &Waker, spare: &mut Vec<Waker>) {
+    pub fn attend(&self, driver: &Waker, spare: &mut Vec<Waker>) {
         let mut list = self.lock();
         list.driver = Some(driver.clone());
         std::mem::swap(&mut list.tasks, spare);
@@ -46,7 +46,7 @@ impl Wakeups {
     }
 
     /// Nobody drives from now on.
-    pub(crate) fn leave(&self) {
+    pub fn leave(&self) {
         self.lock().driver = None;
     }
 

@@ -1,0 +1,332 @@
+//! The core's hot paths, for counting instructions: `rake instructions` runs this under valgrind.
+//!
+//! `instructions PATH TIMES` goes TIMES along the path; without arguments it lists the paths with how many operations
+//! one time is. The difference of two runs is what the path costs, without what is set up for it. All of it runs on
+//! one thread, without the clock having a say, so that the figures are the same each time.
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::hint::black_box;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use push_core::Limits;
+use push_core::fork::Birth;
+use push_core::http::framing::Scanner;
+use push_core::http::origin::Allowed;
+use push_core::http::{self as core_http, Dispatch, Request, Response, connection};
+use push_core::push::stream::Stream;
+use push_core::push::websocket::{self, Decoder, Incoming, Opcode};
+use push_core::push::{self, Callbacks, Client, Event, Interest, Message, Protocol, SlowPolicy, Turn, sse};
+use push_core::wakeups::Wakeups;
+use tokio::runtime::Runtime;
+
+type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+/// A way through the core.
+struct Path {
+    name: &'static str,
+    /// How many operations it does at a time.
+    operations: u32,
+    run: fn(times: u32) -> Result,
+}
+
+const PATHS: &[Path] = &[
+    Path { name: "scan a request's head", operations: 100, run: scan },
+    Path { name: "answer a request", operations: 100, run: answer },
+    Path { name: "decode a message", operations: 1000, run: decode },
+    Path { name: "frame a message", operations: 1000, run: frame },
+    Path { name: "make an event", operations: 1000, run: event },
+    Path { name: "deliver a message to one of 1000 clients", operations: CLIENTS as u32, run: deliver_messages },
+    Path { name: "deliver an event to one of 1000 clients", operations: CLIENTS as u32, run: deliver_events },
+    Path { name: "echo a message", operations: ECHOES as u32, run: echo },
+];
+
+const CLIENTS: usize = 1000;
+const ECHOES: usize = 100;
+
+/// What the messages say.
+const TEXT: &[u8] = br#"{"channel":"prices","symbol":"PUSH","price":101.25,"seq":123456}"#;
+
+const REQUEST: &[u8] = b"GET /articles/42?page=2 HTTP/1.1\r\n\
+    host: www.example.com\r\n\
+    user-agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
+    accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
+    accept-language: en-US,en;q=0.5\r\n\
+    accept-encoding: gzip, deflate, br, zstd\r\n\
+    referer: https://www.example.com/articles\r\n\
+    connection: keep-alive\r\n\
+    cookie: session=BAh7B0kiD3Nlc3Npb25faWQGOgZFVEkiJWE4MmM\r\n\
+    \r\n";
+
+fn main() -> Result {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.as_slice() {
+        [name, times] => {
+            let path = PATHS.iter().find(|path| path.name == name).ok_or("there is no such path")?;
+            (path.run)(times.parse()?)
+        }
+        _ => {
+            PATHS.iter().for_each(|path| println!("{} {}", path.operations, path.name));
+            Ok(())
+        }
+    }
+}
+
+// ---- without a socket ----------------------------------------------------------------------
+
+fn scan(times: u32) -> Result {
+    let mut scanner = Scanner::new(&Limits::default());
+    for _ in 0..times * 100 {
+        black_box(scanner.scan(black_box(REQUEST)).map_err(|_| "a whole request is refused")?);
+    }
+    Ok(())
+}
+
+fn decode(times: u32) -> Result {
+    let mut decoder = Decoder::new(Limits::default().max_message_size);
+    let wire = masked(TEXT).repeat(1000);
+    for _ in 0..times {
+        let mut input = black_box(&wire[..]);
+        while let Some(incoming) = decoder.decode(&mut input).map_err(|status| status.reason.clone())? {
+            let Incoming::Message(Message::Text(text)) = &incoming else { return Err("not what was sent".into()) };
+            black_box(text);
+        }
+    }
+    Ok(())
+}
+
+fn frame(times: u32) -> Result {
+    for _ in 0..times * 1000 {
+        websocket::message(Opcode::Text, black_box(TEXT)).for_each(|frame| drop(black_box(frame)));
+    }
+    Ok(())
+}
+
+fn event(times: u32) -> Result {
+    let fields = sse::Fields { event: Some("price"), id: Some("123456"), retry: None };
+    for _ in 0..times * 1000 {
+        black_box(sse::event(black_box(fields), black_box(TEXT)));
+    }
+    Ok(())
+}
+
+fn masked(payload: &[u8]) -> Vec<u8> {
+    let mask = [0x12, 0x34, 0x56, 0x78];
+    let mut wire = vec![0x81, 0x80 | payload.len() as u8];
+    wire.extend(mask);
+    wire.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    wire
+}
+
+// ---- with sockets --------------------------------------------------------------------------
+
+fn answer(times: u32) -> Result {
+    let mut core = Core::new()?;
+    let mut peer = core.serve_http()?;
+    let mut answer = [0; 1024];
+    for _ in 0..times * 100 {
+        peer.write_all(REQUEST)?;
+        let inbox = Arc::clone(&core.inbox);
+        let request = core.drive_until(|| Ok(inbox.requests.lock().unwrap_or_else(PoisonError::into_inner).pop()))?;
+        let response = Response::new(200, HeaderMap::new())?.with_bytes(Bytes::from_static(b"Hello"));
+        request.responder.respond(response);
+        let length = core.drive_until(|| match peer.read(&mut answer) {
+            Ok(length) => Ok(Some(length)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error.into()),
+        })?;
+        if !(answer[..length].starts_with(b"HTTP/1.1 200 OK\r\n") && answer[..length].ends_with(b"\r\n\r\nHello")) {
+            return Err("another answer".into());
+        }
+    }
+    Ok(())
+}
+
+fn deliver_messages(times: u32) -> Result {
+    deliver(times, Protocol::WebSocket, |client| client.write_message(true, black_box(TEXT)))
+}
+
+fn deliver_events(times: u32) -> Result {
+    let fields = sse::Fields { event: Some("price"), id: Some("123456"), retry: None };
+    deliver(times, Protocol::Sse, |client| client.write_event(fields, black_box(TEXT)))
+}
+
+fn deliver(times: u32, protocol: Protocol, write: impl Fn(&Client) -> bool) -> Result {
+    let mut core = Core::new()?;
+    let room = core.open(protocol, CLIENTS)?;
+    for _ in 0..times {
+        if !room.clients.iter().all(|client| write(client)) {
+            return Err("a client is closed".into());
+        }
+        core.drive_until(|| Ok(room.is_delivered()))?;
+    }
+    Ok(())
+}
+
+fn echo(times: u32) -> Result {
+    let mut core = Core::new()?;
+    let mut room = core.open(Protocol::WebSocket, ECHOES)?;
+    let message = masked(TEXT);
+    for _ in 0..times {
+        for peer in &mut room.peers {
+            peer.write_all(&message)?;
+        }
+        let mut echoed = 0;
+        while echoed < ECHOES {
+            let inbox = Arc::clone(&core.inbox);
+            let client = core.drive_until(|| Ok(inbox.take_client()))?;
+            let turn = Turn::begin(client);
+            while let Some(event) = turn.next_event() {
+                if let Event::Message(Message::Text(text)) = event {
+                    echoed += usize::from(turn.client().write_message(true, &text));
+                }
+            }
+        }
+        core.drive_until(|| Ok(room.is_delivered()))?;
+    }
+    Ok(())
+}
+
+/// What the core reports, to be done later: a worker's part.
+#[derive(Default)]
+struct Inbox {
+    requests: Mutex<Vec<Request>>,
+    clients: Mutex<Vec<Arc<Client>>>,
+}
+
+impl Inbox {
+    fn take_client(&self) -> Option<Arc<Client>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+}
+
+impl Dispatch for Inbox {
+    fn dispatch(&self, request: Box<Request>) -> std::result::Result<(), Box<Request>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(*request);
+        Ok(())
+    }
+}
+
+impl Callbacks for Inbox {
+    fn ready(&self, client: Arc<Client>) {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).push(client);
+    }
+}
+
+/// Clients, and who they talk to.
+struct Room {
+    clients: Vec<Arc<Client>>,
+    peers: Vec<TcpStream>,
+}
+
+impl Room {
+    /// Whether the sockets have taken all. Streams run in the order of the writes: the last one is the last.
+    fn is_delivered(&self) -> Option<()> {
+        let last = [self.clients.first(), self.clients.last()];
+        last.into_iter().flatten().all(|client| client.pending() == Some(0)).then_some(())
+    }
+}
+
+/// A reactor without a thread beside it, and without listeners: whoever has the core drives it.
+struct Core {
+    runtime: Runtime,
+    inbox: Arc<Inbox>,
+    context: Arc<push::Context>,
+    listener: TcpListener,
+    spare: Vec<Waker>,
+}
+
+impl Core {
+    fn new() -> Result<Self> {
+        let inbox: Arc<Inbox> = Arc::default();
+        let context = push::Context {
+            limits: Limits::default(),
+            slow_policy: SlowPolicy::Close,
+            callbacks: Arc::clone(&inbox) as Arc<dyn Callbacks>,
+            timers: Arc::default(),
+            wakeups: Arc::<Wakeups>::default(),
+            phase: Arc::default(),
+            tally: Arc::default(),
+            stats: Arc::default(),
+            access_log: None,
+            birth: Birth::now(),
+            clients: push::Clients::default(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        Ok(Core { runtime, inbox, context: Arc::new(context), listener, spare: Vec::new() })
+    }
+
+    /// Drives until `done` has something, as a worker does that waits for jobs.
+    fn drive_until<T>(&mut self, mut done: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+        let mut done = pin!(async {
+            loop {
+                if let Some(value) = done()? {
+                    return Ok(value);
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+        let (context, spare) = (&self.context, &mut self.spare);
+        let result = self.runtime.block_on(poll_fn(|cx| {
+            context.timers.begin_turn();
+            context.wakeups.attend(cx.waker(), spare);
+            done.as_mut().poll(cx)
+        }));
+        context.wakeups.leave();
+        result
+    }
+
+    /// The two ends of a new connection.
+    fn connect(&self) -> Result<(tokio::net::TcpStream, TcpStream)> {
+        let peer = TcpStream::connect(self.listener.local_addr()?)?;
+        let (socket, _) = self.listener.accept()?;
+        for end in [&peer, &socket] {
+            end.set_nonblocking(true)?;
+            end.set_nodelay(true)?;
+        }
+        let _inside = self.runtime.enter();
+        Ok((tokio::net::TcpStream::from_std(socket)?, peer))
+    }
+
+    /// A connection that speaks HTTP; returns its other end.
+    fn serve_http(&self) -> Result<TcpStream> {
+        let (socket, peer) = self.connect()?;
+        let context = core_http::Context {
+            push: Arc::clone(&self.context),
+            dispatch: Arc::clone(&self.inbox) as Arc<dyn Dispatch>,
+            origins: Allowed::parse([])?,
+            files: None,
+        };
+        let signal = self.context.phase.signal();
+        let remote = peer.local_addr()?;
+        self.runtime.spawn(connection::serve(socket, remote, 0, Arc::new(context), signal, Box::new(())));
+        Ok(peer)
+    }
+
+    /// `count` clients whose `Open` is behind them.
+    fn open(&mut self, protocol: Protocol, count: usize) -> Result<Room> {
+        let mut room = Room { clients: Vec::new(), peers: Vec::new() };
+        for _ in 0..count {
+            let (socket, peer) = self.connect()?;
+            let interest = Interest { message: true, drained: false };
+            let client = Client::new(Arc::clone(&self.context), protocol, String::new(), interest);
+            let head = Bytes::from_static(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
+            self.runtime.spawn(Stream::new(Arc::clone(&client), socket, head, Bytes::new(), None, Box::new(())));
+            room.clients.push(client);
+            room.peers.push(peer);
+        }
+        for _ in 0..count {
+            let inbox = Arc::clone(&self.inbox);
+            let turn = Turn::begin(self.drive_until(|| Ok(inbox.take_client()))?);
+            while turn.next_event().is_some() {}
+        }
+        Ok(room)
+    }
+}
