@@ -1,0 +1,220 @@
+//! A server over loopback sockets, whose app is in Rust.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use http::HeaderMap;
+use push_core::http::Response;
+use push_core::push::{Client, Event, Interest, Message, SlowPolicy, Turn};
+use push_core::{Job, Limits, Next, Server, Settings};
+
+use crate::{PATIENCE, within};
+
+/// The server, its workers, and what its app reports.
+pub struct Serving {
+    pub server: Arc<Server>,
+    address: SocketAddr,
+    workers: Vec<JoinHandle<()>>,
+    /// Jobs that wait to be released.
+    pub held: Receiver<()>,
+    release: Sender<()>,
+    pub opened: Receiver<Arc<Client>>,
+    pub closed: Receiver<u64>,
+}
+
+/// The app: answers with the path, echoes messages. `/hold` and "hold" wait to be released.
+#[derive(Clone)]
+struct App {
+    held: Sender<()>,
+    released: Receiver<()>,
+    opened: Sender<Arc<Client>>,
+    closed: Sender<u64>,
+}
+
+impl App {
+    fn hold(&self) {
+        let _ = self.held.send(());
+        let _ = self.released.recv_timeout(PATIENCE);
+    }
+
+    fn run(&self, job: Job) {
+        match job {
+            Job::Request(request, _mark) => {
+                let head = &request.head;
+                if let Some(protocol) = request.upgrade {
+                    let interest = Interest { message: true, drained: false };
+                    let remote = request.remote.to_string();
+                    let none = HeaderMap::new();
+                    request.responder.accept(protocol, remote, &head.headers, &none, interest).send();
+                    return;
+                }
+                let path = head.uri.path();
+                if path == "/hold" {
+                    self.hold();
+                }
+                let body = Bytes::copy_from_slice(path.as_bytes());
+                request.responder.respond(Response::new(200, HeaderMap::new()).unwrap().with_bytes(body));
+            }
+            Job::Callbacks(client) => self.take_turn(&Turn::begin(client)),
+        }
+    }
+
+    fn take_turn(&self, turn: &Turn) {
+        let client = turn.client();
+        while let Some(event) = turn.next_event() {
+            match event {
+                Event::Open => drop(self.opened.send(Arc::clone(client))),
+                Event::Message(Message::Text(text)) if &text[..] == b"hold" => self.hold(),
+                Event::Message(Message::Text(text)) => drop(client.write_message(true, &text)),
+                Event::Close => {
+                    client.retire();
+                    let _ = self.closed.send(client.id());
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Serving {
+    pub fn new(workers: usize, limits: Limits) -> Self {
+        let settings = Settings {
+            limits,
+            slow_policy: SlowPolicy::Close,
+            allowed_origins: Vec::new(),
+            public_dir: None,
+            access_log: None,
+        };
+        let server = Arc::new(Server::new(settings).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        server.listen(OwnedFd::from(listener)).unwrap();
+        server.start().unwrap();
+        let ((held, holding), (release, released)) = (unbounded(), unbounded());
+        let ((open, opened), (close, closed)) = (unbounded(), unbounded());
+        let app = App { held, released, opened: open, closed: close };
+        let workers = (0..workers).map(|_| work(Arc::clone(&server), app.clone())).collect();
+        Serving { server, address, workers, held: holding, release, opened, closed }
+    }
+
+    /// Lets `count` held jobs go on.
+    pub fn release(&self, count: usize) {
+        (0..count).for_each(|_| self.release.send(()).unwrap());
+    }
+
+    pub fn peer(&self) -> Peer {
+        let socket = TcpStream::connect(self.address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_nodelay(true).unwrap();
+        Peer { socket, seen: Vec::new() }
+    }
+
+    /// An open WebSocket, and its client.
+    pub fn websocket(&self) -> (Peer, Arc<Client>) {
+        let mut peer = self.peer();
+        peer.send(
+            b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+              sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        );
+        peer.expect(b"\r\n\r\n");
+        (peer, self.opened.recv_timeout(PATIENCE).unwrap())
+    }
+
+    /// An open event stream, and its client.
+    pub fn event_stream(&self) -> (Peer, Arc<Client>) {
+        let mut peer = self.peer();
+        peer.send(b"GET / HTTP/1.1\r\nhost: a\r\naccept: text/event-stream\r\n\r\n");
+        peer.expect(b"\r\n\r\n");
+        (peer, self.opened.recv_timeout(PATIENCE).unwrap())
+    }
+
+    pub fn stop(&self) {
+        let server = Arc::clone(&self.server);
+        within("stop", move || server.stop());
+    }
+
+    /// Stops, and waits for the workers.
+    pub fn finish(self) {
+        self.stop();
+        for worker in self.workers {
+            within("a worker", move || worker.join()).unwrap();
+        }
+    }
+}
+
+fn work(server: Arc<Server>, app: App) -> JoinHandle<()> {
+    thread::spawn(move || {
+        let mut worker = server.worker();
+        loop {
+            while let Some(job) = server.try_next(&mut worker) {
+                app.run(job);
+            }
+            match server.next(&mut worker) {
+                Next::Job(job) => app.run(job),
+                Next::Interrupted => {}
+                Next::Stopped => return,
+            }
+        }
+    })
+}
+
+/// The other end of a connection.
+pub struct Peer {
+    socket: TcpStream,
+    /// Read, but not expected yet.
+    seen: Vec<u8>,
+}
+
+impl Peer {
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.socket.write_all(bytes).unwrap();
+    }
+
+    /// Reads up to and with these bytes.
+    pub fn expect(&mut self, bytes: &[u8]) {
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(at) = self.seen.windows(bytes.len()).position(|window| window == bytes) {
+                self.seen.drain(..at + bytes.len());
+                return;
+            }
+            let seen = String::from_utf8_lossy(&self.seen).into_owned();
+            match self.socket.read(&mut buffer) {
+                Ok(length) if length > 0 => self.seen.extend_from_slice(&buffer[..length]),
+                end => panic!("{end:?} instead of {:?}, after {seen:?}", String::from_utf8_lossy(bytes)),
+            }
+        }
+    }
+
+    /// Whether the server has cut the connection; what came before is dropped.
+    pub fn is_cut(&mut self) -> bool {
+        let mut rest = Vec::new();
+        match self.socket.read_to_end(&mut rest) {
+            Ok(_) => true,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    }
+
+    pub fn ask(&mut self, path: &str) {
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes());
+    }
+
+    pub fn expect_answer(&mut self, path: &str) {
+        self.expect(format!("\r\n\r\n{path}").as_bytes());
+    }
+
+    /// Sends a frame of a client.
+    pub fn frame(&mut self, first: u8, payload: &[u8]) {
+        // A mask of zeros leaves the payload as it is.
+        self.send(&[&[first, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat());
+    }
+
+    pub fn expect_frame(&mut self, first: u8, payload: &[u8]) {
+        self.expect(&[&[first, payload.len() as u8], payload].concat());
+    }
+}
