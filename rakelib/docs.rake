@@ -1,7 +1,8 @@
 # frozen_string_literal: true
 
-desc "Write docs/options.md from the table of options"
+desc "Write docs/options.md and docs/statistics.md from the tables in the code"
 task :docs do
   require_relative "options_page"
-  File.write(OptionsPage::PATH, OptionsPage.markdown)
+  require_relative "statistics_page"
+  [OptionsPage, StatisticsPage].each { |page| File.write(page::PATH, page.markdown) }
 end

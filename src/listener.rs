@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::http::{self, connection};
 use crate::shutdown::{Phase, Signal};
+use crate::stats::Stats;
 
 /// How long to wait after `accept` failed: when descriptors or memory are short, trying again at
 /// once would spin.
@@ -37,18 +38,34 @@ pub async fn accept(
                     continue;
                 }
             };
-            context.push.stats.connections.add();
             // Taken now and not before: each of several listeners would hold one for nobody.
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             // Events are small and must not wait for company. Fails only if the peer is gone.
             let _ = stream.set_nodelay(true);
-            let guard = Box::new((place, context.push.tally.mark()));
+            let guard = Box::new((place, context.push.tally.mark(), Counted::new(&context.push.stats)));
             tokio::spawn(connection::serve(stream, remote, number, Arc::clone(&context), connections.clone(), guard));
         }
     };
     tokio::select! {
         () = signal.reached(Phase::Draining) => {}
         () = accepting => {}
+    }
+}
+
+/// A connection in the statistics, until it is dropped.
+struct Counted(Arc<Stats>);
+
+impl Counted {
+    fn new(stats: &Arc<Stats>) -> Self {
+        stats.connections.add();
+        stats.open_connections.add();
+        Counted(Arc::clone(stats))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.open_connections.sub();
     }
 }
 

@@ -12,6 +12,11 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// One less, for a number that goes up and down.
+    pub fn sub(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// That many more.
     pub fn add_many(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
@@ -40,6 +45,9 @@ macro_rules! stats {
         }
 
         impl Stats {
+            /// What each counter counts: name and explanation, in the order of [`Stats::all`].
+            pub const TABLE: &'static [(&'static str, &'static str)] = &[ $( (stringify!($name), $doc), )+ ];
+
             /// All counters by name.
             pub fn all(&self) -> Vec<(&'static str, u64)> {
                 vec![ $( (stringify!($name), self.$name.get()), )+ ]
@@ -57,6 +65,20 @@ stats! {
     websockets;
     /// Event streams opened.
     event_streams;
+    /// Connections open now, of whatever kind.
+    open_connections;
+    /// Of these, WebSocket connections.
+    open_websockets;
+    /// Of these, event streams.
+    open_event_streams;
+    /// WebSocket messages received.
+    messages_in;
+    /// WebSocket messages and events handed to the system: what was written to clients.
+    messages_out;
+    /// Bytes received.
+    bytes_in;
+    /// Bytes handed to the system.
+    bytes_out;
     /// Jobs done: calls of the app, and turns of a client's events.
     jobs;
     /// Batches of jobs: each is one hold of Ruby's lock.

@@ -5,9 +5,8 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
-use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use thiserror::Error;
@@ -15,6 +14,7 @@ use thiserror::Error;
 use super::files::FileBody;
 use super::watch::ResponseInProgress;
 use crate::fork::Birth;
+use crate::wakeups::Wakeups;
 
 /// Bytes of a streamed body that may wait for the socket before its writer has to.
 const STREAM_BUFFER: usize = 256 * 1024;
@@ -133,14 +133,9 @@ impl http_body::Body for Body {
     }
 }
 
-/// Makes a body that is written by one thread while the reactor sends it.
-pub fn stream() -> (BodyWriter, BodyReader) {
-    let shared = Arc::new(Shared {
-        birth: Birth::now(),
-        state: Mutex::default(),
-        room: Condvar::new(),
-        reader: AtomicWaker::new(),
-    });
+/// Makes a body that is written by one thread while the reactor, woken by way of `wakeups`, sends it.
+pub fn stream(wakeups: Arc<Wakeups>) -> (BodyWriter, BodyReader) {
+    let shared = Arc::new(Shared { birth: Birth::now(), state: Mutex::default(), room: Condvar::new(), wakeups });
     (BodyWriter(Arc::clone(&shared)), BodyReader(shared))
 }
 
@@ -149,13 +144,15 @@ struct Shared {
     birth: Birth,
     state: Mutex<State>,
     room: Condvar,
-    reader: AtomicWaker,
+    wakeups: Arc<Wakeups>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     chunks: VecDeque<Bytes>,
     bytes: usize,
+    /// The connection's task, if it waits for more.
+    reader: Option<Waker>,
     /// hyper holds parts that it has not been asked to flush.
     unflushed: bool,
     ended: Option<Ending>,
@@ -179,8 +176,17 @@ impl Shared {
         if self.birth.forked() {
             return;
         }
-        self.lock().ended.get_or_insert(ending);
-        self.reader.wake();
+        let mut state = self.lock();
+        state.ended.get_or_insert(ending);
+        self.wake_reader(state);
+    }
+
+    fn wake_reader(&self, mut state: MutexGuard<'_, State>) {
+        let reader = state.reader.take();
+        drop(state);
+        if let Some(reader) = reader {
+            self.wakeups.add(reader);
+        }
     }
 }
 
@@ -216,8 +222,7 @@ impl BodyWriter {
             state.chunks.push_back(chunk);
         }
         let full = state.bytes >= STREAM_BUFFER;
-        drop(state);
-        self.0.reader.wake();
+        self.0.wake_reader(state);
         if full { Pushed::Full } else { Pushed::Room }
     }
 
@@ -254,7 +259,6 @@ pub struct BodyReader(Arc<Shared>);
 
 impl BodyReader {
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        self.0.reader.register(cx.waker());
         let mut state = self.0.lock();
         if let Some(chunk) = state.chunks.pop_front() {
             state.bytes -= chunk.len();
@@ -266,7 +270,10 @@ impl BodyReader {
         }
         let ended = state.ended;
         match ended {
-            None => Poll::Pending,
+            None => {
+                state.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
             Some(Ending::Finished) => Poll::Ready(None),
             // hyper drops what it holds on an error, but flushes when it has to wait: the client
             // gets what there was, and sees that it is not whole.
@@ -292,7 +299,6 @@ impl Drop for BodyReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::task::Waker;
 
     fn next(reader: &mut BodyReader) -> Poll<Option<Result<Bytes, BodyError>>> {
         reader.poll_chunk(&mut Context::from_waker(Waker::noop()))
@@ -300,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_writer_that_vanishes_is_not_a_clean_end() {
-        let (writer, mut reader) = stream();
+        let (writer, mut reader) = stream(Arc::default());
         assert_eq!(writer.push(Bytes::from_static(b"half")), Pushed::Room);
         drop(writer);
         assert!(matches!(next(&mut reader), Poll::Ready(Some(Ok(_)))));
@@ -310,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_full_writer_waits_for_the_reader_and_hears_when_it_is_gone() {
-        let (writer, mut reader) = stream();
+        let (writer, mut reader) = stream(Arc::default());
         assert_eq!(writer.push(Bytes::from(vec![0; STREAM_BUFFER])), Pushed::Full);
         let reading = std::thread::spawn(move || {
             assert!(matches!(next(&mut reader), Poll::Ready(Some(Ok(_)))));
@@ -322,7 +328,7 @@ mod tests {
 
     #[test]
     fn an_interrupt_ends_the_wait() {
-        let (writer, _reader) = stream();
+        let (writer, _reader) = stream(Arc::default());
         writer.push(Bytes::from(vec![0; STREAM_BUFFER]));
         writer.interrupt();
         writer.wait_for_room();

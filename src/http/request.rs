@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method};
 
 use super::answer::ReplySender;
+use super::body::BodyWriter;
 use super::hijack::{Hijack, Hijacked};
 use super::response::Response;
 use super::upgrade;
@@ -108,6 +109,14 @@ impl Responder {
     /// Sends an ordinary response. False if the connection is known to be gone.
     pub fn respond(self, response: Response) -> bool {
         self.reply.send(Reply::Response(Box::new(response)))
+    }
+
+    /// Sends the head of `response`, and what is written to its body as it is written.
+    pub fn stream(self, response: Response) -> BodyWriter {
+        let wakeups = Arc::clone(&self.reply.context().wakeups);
+        let (writer, response) = response.with_stream(wakeups);
+        self.respond(response);
+        writer
     }
 
     /// The request's method, which decides whether a response has a body.

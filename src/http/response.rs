@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -11,6 +12,7 @@ use thiserror::Error;
 use super::body::{self, Body, BodyWriter, Sending};
 use super::files::FileBody;
 use super::watch::ResponseInProgress;
+use crate::wakeups::Wakeups;
 
 /// What is wrong with a status or a header of the app.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -167,8 +169,8 @@ impl Response {
     }
 
     /// Sets a body that is written while it is sent.
-    pub fn with_stream(mut self) -> (BodyWriter, Self) {
-        let (writer, reader) = body::stream();
+    pub(super) fn with_stream(mut self, wakeups: Arc<Wakeups>) -> (BodyWriter, Self) {
+        let (writer, reader) = body::stream(wakeups);
         self.body = Body::Stream(reader);
         (writer, self)
     }

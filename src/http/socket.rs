@@ -53,10 +53,11 @@ impl Socket {
 
     fn written(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.watch.set_flushed(false);
-        if self.logs
-            && let Poll::Ready(Ok(bytes)) = &result
-        {
-            self.watch.lock().entries.written(*bytes);
+        if let Poll::Ready(Ok(bytes)) = &result {
+            self.watch.context().stats.bytes_out.add_many(*bytes as u64);
+            if self.logs {
+                self.watch.lock().entries.written(*bytes);
+            }
         }
         if result.is_pending() != self.blocked {
             self.blocked = result.is_pending();
@@ -112,6 +113,7 @@ impl AsyncRead for Socket {
                 state.half_closed = true;
                 continue;
             }
+            this.watch.context().stats.bytes_in.add_many(input.len() as u64);
             match state.scan(input, now)? {
                 None => return Poll::Ready(Ok(())),
                 Some(output) => {

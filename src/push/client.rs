@@ -13,6 +13,7 @@ use super::mailbox::{Event, Interest, Mailbox, Message};
 use super::outgoing::{Frame, Queue, Sent};
 use super::websocket::{self, Opcode};
 use super::{Context, Protocol, SlowPolicy, sse};
+use crate::stats::Counter;
 use crate::tally::Mark;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -317,11 +318,19 @@ impl Client {
             Protocol::WebSocket => self.context.stats.websockets.add(),
             Protocol::Sse => self.context.stats.event_streams.add(),
         }
+        self.open_streams().add();
         self.post(Event::Open);
         self.context.clients.insert(self);
         // After the insertion: whoever announces a shutdown either finds the client or was seen here.
         if !self.context.phase.serving() {
             self.post(Event::Shutdown);
+        }
+    }
+
+    fn open_streams(&self) -> &Counter {
+        match self.protocol {
+            Protocol::WebSocket => &self.context.stats.open_websockets,
+            Protocol::Sse => &self.context.stats.open_event_streams,
         }
     }
 
@@ -393,6 +402,7 @@ impl Client {
         outbox.close_status = status.filter(|_| self.protocol == Protocol::WebSocket);
         outbox.frames = Vec::new();
         drop(outbox);
+        self.open_streams().sub();
         self.post(Event::Close);
     }
 }

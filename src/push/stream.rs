@@ -252,6 +252,7 @@ impl Stream {
             self.heard = now;
             self.pinged = None;
             self.traffic.bytes_in += input.len() as u64;
+            self.client.context().stats.bytes_in.add_many(input.len() as u64);
             self.decode(&mut input, now);
             if !input.is_empty() {
                 self.unread = Bytes::copy_from_slice(input);
@@ -275,6 +276,7 @@ impl Stream {
                 }
                 Ok(Some(Incoming::Message(message))) => {
                     self.traffic.messages_in += 1;
+                    self.client.context().stats.messages_in.add();
                     // After close() the app wants to hear nothing more.
                     if matches!(self.state, State::Open) {
                         self.paused = self.client.post_message(message);
@@ -467,6 +469,9 @@ impl Stream {
         self.unsent_head -= head;
         self.traffic.bytes_out += (bytes - head) as u64;
         self.traffic.messages_out += writes as u64;
+        let stats = &self.client.context().stats;
+        stats.bytes_out.add_many(bytes as u64);
+        stats.messages_out.add_many(writes as u64);
     }
 
     /// The handshake is written.

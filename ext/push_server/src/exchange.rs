@@ -176,8 +176,7 @@ impl<'a> Exchange<'a> {
             }
             BodyKind::Call => {
                 let Some(_streaming) = self.streaming() else { return self.refuse(responder) };
-                let (writer, response) = response.with_stream();
-                responder.respond(response);
+                let writer = responder.stream(response);
                 self.keeps_input.set(true);
                 let input =
                     self.env.get(ruby.get_inner(words(ruby).rack_input)).unwrap_or_else(|| ruby.qnil().as_value());

@@ -60,6 +60,7 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     let class = module.define_class("Reactor", ruby.class_object())?;
     class.undef_default_alloc_func();
     class.const_set("LIMITS", settings::table(ruby)?)?;
+    class.const_set("STATISTICS", settings::statistics(ruby)?)?;
     class.define_singleton_method("new", function!(Reactor::new, 2))?;
     class.define_singleton_method("log_level=", function!(set_log_level, 1))?;
     class.define_method("listen", method!(Reactor::listen, 2))?;

@@ -281,9 +281,7 @@ fn send_part(ruby: &Ruby, state: &Mutex<Sending>, part: Bytes) -> Result<(), Err
         let writer = match std::mem::replace(&mut *state, Sending::Ended) {
             Sending::Waiting(waiting) => {
                 let (responder, response) = *waiting;
-                let (writer, response) = response.with_stream();
-                responder.respond(response);
-                Arc::new(writer)
+                Arc::new(responder.stream(response))
             }
             Sending::Open(writer) => writer,
             // A block that was kept and called after `each`.

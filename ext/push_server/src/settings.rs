@@ -7,6 +7,7 @@ use magnus::{Error, RArray, RHash, Ruby, Symbol, TryConvert, Value};
 use push_core::access_log::{self, Format};
 use push_core::limits::Unit;
 use push_core::push::SlowPolicy;
+use push_core::stats::Stats;
 use push_core::{Limits, Settings};
 
 /// What this crate itself must know of the settings.
@@ -89,6 +90,18 @@ pub fn table(ruby: &Ruby) -> Result<RArray, Error> {
         hash.aset(ruby.to_symbol("doc"), doc)?;
         hash.freeze();
         table.push(hash)?;
+    }
+    table.freeze();
+    Ok(table)
+}
+
+/// What `Reactor#stats` counts, for Ruby: a frozen Hash of explanations by name.
+pub fn statistics(ruby: &Ruby) -> Result<RHash, Error> {
+    let table = ruby.hash_new();
+    for (name, doc) in Stats::TABLE {
+        let doc = ruby.str_new(doc.trim());
+        doc.freeze();
+        table.aset(ruby.to_symbol(*name), doc)?;
     }
     table.freeze();
     Ok(table)
