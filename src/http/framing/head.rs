@@ -1,6 +1,7 @@
 //! What a head says of its body, and whether it is one at all.
 
 use http::StatusCode;
+use memchr::memchr;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Framing {
@@ -12,13 +13,17 @@ pub(super) enum Framing {
 /// How the body behind `head` is framed (RFC 9112 section 6.3), and whether an upgrade is asked for.
 /// What else may be wrong with a head is for hyper to say.
 pub(super) fn framing(head: &[u8]) -> Result<(Framing, bool), StatusCode> {
-    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut lines = lines(head);
     let request_line = lines.next().unwrap_or_default();
     let version = request_line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
     let mut length: Option<u64> = None;
     let mut encoding: Option<&[u8]> = None;
     let mut upgrade = false;
     for line in lines {
+        // By far the most lines are about something else.
+        if !matches!(line.first(), Some(b'c' | b'C' | b't' | b'T' | b'u' | b'U')) {
+            continue;
+        }
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"content-length") {
@@ -51,6 +56,16 @@ pub(super) fn framing(head: &[u8]) -> Result<(Framing, bool), StatusCode> {
         (Some(_), None) => Err(StatusCode::NOT_IMPLEMENTED),
     };
     Ok((body?, upgrade))
+}
+
+fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = head;
+    std::iter::from_fn(move || {
+        let end = memchr(b'\n', rest)?;
+        let line = &rest[..end];
+        rest = &rest[end + 1..];
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    })
 }
 
 /// RFC 9110 section 5.6.2.

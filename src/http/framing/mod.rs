@@ -12,6 +12,7 @@ mod head;
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
+use memchr::memchr;
 
 pub use self::chunked::BrokenBody;
 use self::chunked::{Chunk, chunked};
@@ -218,7 +219,7 @@ impl Scanner {
         }
         let from = self.searched.max(start).min(data.len());
         let mut at = from;
-        while let Some(found) = data[at..].iter().position(|byte| *byte == b'\n') {
+        while let Some(found) = memchr(b'\n', &data[at..]) {
             let lf = at + found;
             // RFC 9112 section 2.2 allows to accept a bare LF; not everybody in front of us does.
             if lf == 0 || data[lf - 1] != b'\r' {
@@ -239,7 +240,7 @@ impl Scanner {
     }
 
     fn implausible(head: &[u8]) -> Option<StatusCode> {
-        let end = head.iter().position(|byte| *byte == b'\r');
+        let end = memchr(b'\r', head);
         let line = &head[..end.unwrap_or(head.len())];
         let mut parts = line.split(|byte| *byte == b' ');
         // A TLS hello, or whatever else somebody says to the wrong port, may never send a line end.
@@ -262,7 +263,7 @@ impl Scanner {
 
     fn too_long(&self, head: &[u8], length: usize) -> Option<StatusCode> {
         // The target has no end yet, or is too long: RFC 9112 section 3.
-        let line = head.iter().position(|byte| *byte == b'\r').unwrap_or(head.len());
+        let line = memchr(b'\r', head).unwrap_or(head.len());
         let target = head[..line].split(|byte| *byte == b' ').nth(1).map_or(0, <[u8]>::len);
         if target > self.max_uri {
             return Some(StatusCode::URI_TOO_LONG);
