@@ -32,7 +32,7 @@ use crate::wakeups::Wakeups;
 const TICK: Duration = pace::QUICK;
 
 /// Ticks without a change until the stand-in stops looking, and is called when the wheel is left.
-const QUIET_TICKS: u32 = 40;
+const QUIET_TICKS: u32 = 2;
 
 /// The wheel, the queue, and everybody around them.
 ///
