@@ -95,6 +95,14 @@ stats! {
     pong_timeouts;
     /// Slow clients closed: 1013.
     slow_clients;
+    /// Channel messages handed to clients.
+    delivered;
+    /// Gaps announced: of a channel, a client that came back had missed messages that are gone.
+    gaps;
+    /// Channel messages that slow clients have skipped (slow: :drop).
+    drops;
+    /// Clients closed because the memory of channels was full before they had got what is gone now.
+    overruns;
     /// Lines of the access log that could not be written, or not fast enough.
     log_lines_lost;
 }

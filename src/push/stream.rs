@@ -20,7 +20,8 @@ use tokio::net::TcpStream;
 
 use super::client::{Bounds, Order};
 use super::close::{CloseStatus, code};
-use super::outgoing::{Frame, Outgoing, Queue};
+use super::feed::Feed;
+use super::outgoing::{Frame, Outgoing, Queue, Sent};
 use super::websocket::{self, Decoder, Incoming, Opcode};
 use super::{Client, Protocol, sse};
 use crate::access_log::{Entry, Outcome, Traffic};
@@ -45,6 +46,12 @@ pub struct Stream {
     client: Arc<Client>,
     socket: TcpStream,
     queue: Queue,
+    /// What it reads of channels, once something is subscribed.
+    feed: Option<Arc<Feed>>,
+    /// Since when the socket has taken nothing of what waits.
+    blocked: Option<Instant>,
+    /// It was blocked since channels were read last.
+    lagged: bool,
     /// Gone once nothing that comes in matters any more.
     decoder: Option<Box<Decoder>>,
     /// Read, but not decoded yet, because the mailbox is full.
@@ -122,6 +129,9 @@ impl Stream {
             client,
             socket,
             queue,
+            feed: None,
+            blocked: None,
+            lagged: false,
             decoder,
             backlog: !unread.is_empty(),
             unread,
@@ -161,10 +171,11 @@ impl Stream {
     }
 
     fn take_orders(&mut self, cx: &Context<'_>, now: Instant) {
-        let (order, bounds) = self.client.collect(&mut self.queue, cx.waker());
+        let (order, bounds) = self.client.collect(&mut self.queue, &mut self.feed, cx.waker());
         self.bounds = bounds;
         match order {
             Order::Close(status) if matches!(self.state, State::Open) => {
+                self.read_last_messages();
                 if self.is_websocket() {
                     self.queue.push(Frame::own(websocket::close(&status)));
                 }
@@ -192,6 +203,7 @@ impl Stream {
     /// Tells the app, and reads on for a while.
     fn farewell(&mut self, status: CloseStatus, now: Instant) {
         self.client.finish(Some(status));
+        self.feed = None;
         self.decoder = None;
         self.unread = Bytes::new();
         self.state = State::Lingering { until: now + LINGER, fin_sent: false };
@@ -319,20 +331,80 @@ impl Stream {
         self.paused
     }
 
+    // ---- channels ------------------------------------------------------------------------
+
+    /// Queues what channels have for the client, if nothing else waits: what the socket has not
+    /// taken stays in the log, which all share. Whether there was anything.
+    fn read_feed(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Some(feed) = self.feed.as_ref().filter(|_| matches!(self.state, State::Open)) else { return false };
+        if !feed.poll_ready(cx.waker()) {
+            return false;
+        }
+        let (queue, blocked) = (&mut self.queue, std::mem::take(&mut self.lagged));
+        let taken = feed.read(&self.client, blocked, |bytes| queue.push(Frame::own(bytes)));
+        if taken.overrun {
+            self.cut_slow(now);
+        } else if taken.more {
+            // Others first.
+            cx.waker().wake_by_ref();
+        }
+        true
+    }
+
+    /// What was published before the app closed the client goes out before the close, as far as it
+    /// is given at once.
+    fn read_last_messages(&mut self) {
+        if let Some(feed) = self.feed.take() {
+            self.client.context().pubsub.channels().deliver();
+            let queue = &mut self.queue;
+            feed.read(&self.client, self.lagged, |bytes| queue.push(Frame::own(bytes)));
+        }
+    }
+
+    /// When the client is slow in taking what channels have for it.
+    fn stall_deadline(&self) -> Option<Instant> {
+        let since = self.blocked.filter(|_| self.feed.is_some())?;
+        Some(since + self.client.context().limits.slow_timeout)
+    }
+
+    /// It has taken nothing for the stall time.
+    fn stall(&mut self, now: Instant) {
+        if self.feed.as_ref().is_some_and(|feed| !feed.stalled()) {
+            self.cut_slow(now);
+        } else {
+            // It may lag some more, or has skipped what it lagged by.
+            self.blocked = Some(now);
+        }
+    }
+
     // ---- writing -------------------------------------------------------------------------
 
     fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
+        let read = self.queue.is_empty() && self.read_feed(cx, now);
+        self.flush_queue(cx, now)?;
+        // Once a turn.
+        if !read && self.queue.is_empty() && self.read_feed(cx, now) {
+            self.flush_queue(cx, now)?;
+        }
+        Ok(())
+    }
+
+    fn flush_queue(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
         while !self.queue.is_empty() {
             let written = match self.queue.write(&mut self.socket, cx) {
                 Poll::Ready(Ok(written)) if written > 0 => written,
                 Poll::Ready(_) => return Err(Ended),
-                Poll::Pending => return self.blocked(now),
+                Poll::Pending => return self.is_blocked(now),
             };
             self.handed += written as u64;
             let sent = self.queue.advance(written);
             self.spoke = now;
+            self.blocked = None;
             self.count_sent(written, sent.writes);
-            self.bounds = self.client.sent(&sent, now);
+            // Most of a broadcast is of no concern to the client.
+            if sent != Sent::default() || self.bounds.slow_at.is_some() {
+                self.bounds = self.client.sent(&sent, now);
+            }
         }
         match &mut self.state {
             State::Handshake => {
@@ -345,7 +417,7 @@ impl Stream {
             State::Closing(status) if self.client.protocol() == Protocol::Sse => {
                 let status = status.clone();
                 self.farewell(status, now);
-                return self.flush(cx, now);
+                return self.flush_queue(cx, now);
             }
             State::Lingering { fin_sent, until } if !*fin_sent => {
                 *fin_sent = true;
@@ -366,7 +438,9 @@ impl Stream {
     }
 
     /// The socket takes nothing more for now.
-    fn blocked(&mut self, now: Instant) -> Result<(), Ended> {
+    fn is_blocked(&mut self, now: Instant) -> Result<(), Ended> {
+        self.blocked.get_or_insert(now);
+        self.lagged = true;
         match self.state {
             State::Lingering { until, .. } if until <= now => Err(self.reset()),
             _ => Ok(()),
@@ -387,7 +461,9 @@ impl Stream {
         match &self.state {
             State::Handshake | State::Closing(_) => Some(self.spoke + limits.close_timeout),
             State::Lingering { until, .. } => Some(*until),
-            State::Open => [self.idle_deadline(), self.bounds.slow_at].into_iter().flatten().min(),
+            State::Open => {
+                [self.idle_deadline(), self.bounds.slow_at, self.stall_deadline()].into_iter().flatten().min()
+            }
         }
     }
 
@@ -410,6 +486,8 @@ impl Stream {
             State::Open => {
                 if passed(self.bounds.slow_at) {
                     self.cut_slow(now);
+                } else if passed(self.stall_deadline()) {
+                    self.stall(now);
                 } else if passed(self.idle_deadline()) {
                     self.break_silence(now)?;
                 }
