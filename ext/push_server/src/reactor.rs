@@ -21,7 +21,7 @@ use crate::gvl::{check_interrupts, without_gvl};
 use crate::settings::{self, Own};
 use crate::template::Templates;
 use crate::workers::{Shortage, Workers};
-use crate::{callbacks, classes, request};
+use crate::{callbacks, classes, pubsub, request};
 
 /// The Ruby object: a server, its app, and the env templates of its listeners.
 #[derive(TypedData)]
@@ -105,8 +105,8 @@ impl Reactor {
         classes::load(ruby)?;
         let (settings, own) = settings::parse(ruby, hash)?;
         let workers = Workers::new(own.threads, settings.limits.max_streaming);
-        let server =
-            Server::new(settings).map_err(|error| Error::new(ruby.exception_arg_error(), error.to_string()))?;
+        let server = Server::new(settings, pubsub::for_server(ruby))
+            .map_err(|error| Error::new(ruby.exception_arg_error(), error.to_string()))?;
         Ok(ruby.obj_wrap(Reactor {
             server: ManuallyDrop::new(server),
             own,
@@ -212,7 +212,7 @@ impl Reactor {
     /// Counters, by name.
     fn stats(ruby: &Ruby, this: Obj<Self>) -> Result<RHash, Error> {
         let hash = ruby.hash_new();
-        for (name, count) in this.server.stats().all() {
+        for (name, count) in this.server.stats() {
             hash.aset(ruby.to_symbol(name), count)?;
         }
         Ok(hash)
