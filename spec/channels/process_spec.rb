@@ -88,7 +88,7 @@ RSpec.describe "The channels of a process" do
 
     it "leave a child in peace that forks in the middle of a storm" do
       clients = Array.new(20) { subscriber(SseClient, "a,b") }
-      app.ask("STOP = []; STORM = Array.new(4) { Thread.new { PushServer.publish(%w[a b].sample, 'x') while STOP.empty? } }; nil")
+      app.ask("STOP = []; STORM = Array.new(4) { Thread.new { (PushServer.publish(%w[a b].sample, 'x'); sleep 0.0001) while STOP.empty? } }; nil")
       answers = app.ask("Array.new(20) { IN_CHILD.call { SpecApp.clients.each { |it| it.subscribe('c'); it.write('x') }; GC.start; 1 } }", seconds: 60)
       app.ask("STOP << 1; STORM.each(&:join); PushServer.publish('a', 'end'); nil")
       expect(answers.uniq).to eq(["1"])
