@@ -22,7 +22,8 @@ module PushServer
     # @param member [String, Symbol, Integer, nil] as whom, in channels with presence
     # @param info [#to_json] what others are told of the member
     # @param match [:redis, nil] :redis: `channel` is a pattern, as for {PushServer.channel}
-    # @param as [:text, :binary, nil] how a handler gets the data; left out, as it was published
+    # @param as [:text, :binary, nil] what the data is to a handler, and on a WebSocket without push.v1; left out, what
+    #   was published
     # @param handler [#call] called with channel and data
     # @return [Boolean] false if the client is closed or closing
     # @raise [ArgumentError] for a name that cannot be
@@ -31,7 +32,11 @@ module PushServer
                   handler: nil, &block)
       callable = handler || block
       pattern = pattern?(match)
-      return subscribe_channel(channel || to, pattern, since, member, info.to_json) unless callable
+      raise ArgumentError, "as: can be :text or :binary, not #{as.inspect}" unless [nil, :text, :binary].include?(as)
+
+      unless callable
+        return subscribe_channel(channel || to, pattern, since, member, info.to_json, as && as == :binary)
+      end
       raise ArgumentError, "member: is for subscriptions without a block or handler" if member
       raise ArgumentError, "the handler has no method call: #{callable.inspect[0, 60]}" unless callable.respond_to?(:call)
 
@@ -59,7 +64,6 @@ module PushServer
       when nil then callable
       when :text then ->(channel, data) { callable.call(channel, data.dup.force_encoding(Encoding::UTF_8)) }
       when :binary then ->(channel, data) { callable.call(channel, data.b) }
-      else raise ArgumentError, "as: can be :text or :binary, not #{type.inspect}"
       end
     end
   end

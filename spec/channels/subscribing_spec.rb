@@ -69,6 +69,15 @@ RSpec.describe "Subscribing" do
     end
   end
 
+  it "sends text or binary messages, as is asked for" do
+    ask(client, "client.subscribe('#{channel}-b', as: :binary); client.subscribe('#{channel}-t', as: :text)")
+    publish("#{channel}-b", "1", "x" * 70_000)
+    app.ask("PushServer.publish('#{channel}-t', '3'.b); PushServer.publish('#{channel}-t', [255].pack('C'))")
+    messages = Array.new(4) { client.read_message }
+    expect(messages).to eq(["1", "x" * 70_000, "3", "\xFF".b])
+    expect(messages.map(&:encoding)).to eq([Encoding::BINARY, Encoding::BINARY, Encoding::UTF_8, Encoding::BINARY])
+  end
+
   it "takes patterns, and gives a message once" do
     client = subscriber(SseClient, "#{channel}.a")
     read_open(client)

@@ -257,11 +257,11 @@ impl Channels {
         subscription: Subscription<'_>,
         now: Instant,
     ) -> Result<Option<bool>, Error> {
-        let Subscription { target, since, member } = subscription;
+        let Subscription { target, since, member, frames } = subscription;
         // From before the start is fixed until it is told who is here: it misses no change.
         let mut presence = member.is_some().then(|| self.presence());
         let mut state = self.lock_current();
-        let complete = state.log.subscribe(number, target, since, now)?;
+        let complete = state.log.subscribe(number, target, since, frames, now)?;
         let announced = matches!(target, Target::Channel(name) if state.log.policy(name).presence);
         drop(state);
         if let (Some(presence), Some(member)) = (&mut presence, member)

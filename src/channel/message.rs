@@ -175,10 +175,29 @@ impl Message {
 
     /// Gives `sink` the message in the given form, whole frames or blocks. Returns their bytes.
     ///
-    /// `id` says whether it moves the client's cursor.
-    pub(super) fn emit(&self, form: Form, id: bool, wire: &Wire, sink: &mut impl FnMut(Bytes)) -> usize {
+    /// `id` says whether it moves the client's cursor; `frames` is that of [`super::Subscription`].
+    pub(super) fn emit(
+        &self,
+        form: Form,
+        id: bool,
+        frames: Option<Kind>,
+        wire: &Wire,
+        sink: &mut impl FnMut(Bytes),
+    ) -> usize {
         match form {
             Form::Raw if self.kind == Kind::Server => 0,
+            Form::Raw if frames.is_some_and(|kind| self.can_be(kind)) => {
+                // Few want it, so it is not kept.
+                let kind = frames.unwrap_or(self.kind);
+                let payload = self.payload();
+                if payload.len() > FRAGMENT {
+                    return wire::each_frame(&wire::fragments(opcode(kind), payload), sink);
+                }
+                let frame = wire::frame(true, opcode(kind), payload);
+                let length = frame.len();
+                sink(frame);
+                length
+            }
             Form::Raw if self.header == 0 => {
                 let encode = || wire::fragments(opcode(self.kind), &self.frame);
                 wire::each_frame(self.fragments.get_or_init(encode), sink)
@@ -192,6 +211,11 @@ impl Message {
                 if id { block.emit(form, sink) } else { block.emit_without_id(form, sink) }
             }
         }
+    }
+
+    /// Whether it is sent as another kind of message than it was published, if that is asked for.
+    fn can_be(&self, kind: Kind) -> bool {
+        kind != self.kind && (kind == Kind::Binary || std::str::from_utf8(self.payload()).is_ok())
     }
 
     fn encode(&self, wire: &Wire) -> Block {
@@ -220,7 +244,7 @@ mod tests {
 
     fn emitted(message: &Message, form: Form) -> Vec<Bytes> {
         let mut frames = Vec::new();
-        message.emit(form, true, &Wire::new(Epoch::from(1), None), &mut |bytes| frames.push(bytes));
+        message.emit(form, true, None, &Wire::new(Epoch::from(1), None), &mut |bytes| frames.push(bytes));
         frames
     }
 

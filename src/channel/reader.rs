@@ -17,7 +17,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::channels::Channels;
-use super::message::Message;
+use super::message::{Kind, Message};
 use super::subscription::{Item, Room};
 use super::{Cursor, Error, Form, Member, Notice, Since};
 
@@ -47,12 +47,15 @@ pub struct Subscription<'a> {
     pub since: Option<Since>,
     /// As whom, in channels with presence.
     pub member: Option<Member<'a>>,
+    /// Which frames a raw WebSocket gets, whatever was published: text or binary. `None` is as it
+    /// was published; so are bytes that are no text.
+    pub frames: Option<Kind>,
 }
 
 impl<'a> Subscription<'a> {
     /// To one channel, from the client's cursor on, as nobody.
     pub fn to(channel: &'a str) -> Self {
-        Subscription { target: Target::Channel(channel), since: None, member: None }
+        Subscription { target: Target::Channel(channel), since: None, member: None, frames: None }
     }
 }
 
@@ -148,7 +151,7 @@ impl Reader {
     pub fn read(&self, form: Form, blocked: bool, mut sink: impl FnMut(Bytes)) -> Batch {
         let mut state = self.channels.lock();
         state.log.read(self.number, self.channels.room(), blocked, |item, wire| match item {
-            Item::Message(message, id) => message.emit(form, id, wire, &mut sink),
+            Item::Message(message, id, frames) => message.emit(form, id, frames, wire, &mut sink),
             Item::Notice(notice) => notice.emit(form, wire, &mut sink),
         })
     }
@@ -157,7 +160,7 @@ impl Reader {
     pub fn read_messages(&self, mut visit: impl FnMut(&Arc<Message>)) -> Batch {
         let mut state = self.channels.lock();
         state.log.read(self.number, self.channels.room(), false, |item, _| match item {
-            Item::Message(message, _) => {
+            Item::Message(message, ..) => {
                 visit(message);
                 message.payload().len()
             }

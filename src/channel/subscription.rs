@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::block::Wire;
 use super::cursor::{Cursor, Since};
 use super::log::Log;
-use super::message::Message;
+use super::message::{Kind, Message};
 use super::notice::Notice;
 use super::policy::Slow;
 use super::reader::{Batch, Lag, Target};
@@ -26,6 +26,8 @@ struct Link {
     place: u32,
     /// What the channel had before is a replay: only what was stored.
     live: u64,
+    /// See [`super::Subscription::frames`].
+    frames: Option<Kind>,
 }
 
 /// A reader, as the log sees it.
@@ -74,8 +76,8 @@ pub(super) const SIZE: usize = size_of::<Attached>();
 
 /// What a reader gets.
 pub(super) enum Item<'a> {
-    /// A message; does it move the client's cursor?
-    Message(&'a Arc<Message>, bool),
+    /// A message; does it move the client's cursor? Which frames does a raw WebSocket get?
+    Message(&'a Arc<Message>, bool, Option<Kind>),
     /// Something from the server itself.
     Notice(&'a Notice),
 }
@@ -129,6 +131,7 @@ impl Log {
         reader: u32,
         target: Target<'_>,
         since: Option<Since>,
+        frames: Option<Kind>,
         now: Instant,
     ) -> Result<Option<bool>, Error> {
         self.limits.check_name(target.name())?;
@@ -157,7 +160,7 @@ impl Log {
         let complete = resumed.map(|seq| seq.map(|_| true)).unwrap_or(Some(false));
         let Some(own) = self.readers.get_mut(reader) else { return Ok(None) };
         if let Some(channel) = self.channels.get_mut(at) {
-            own.links.push(Link { channel: at, place: channel.places.len() as u32, live });
+            own.links.push(Link { channel: at, place: channel.places.len() as u32, live, frames });
             channel.places.push(Place { next, reader });
         }
         if own.open {
@@ -298,7 +301,7 @@ impl Log {
                 if again || (replayed && !message.stored()) || message.except() == Some(own.id) {
                     continue;
                 }
-                batch.bytes += visit(Item::Message(message, seq > own.position), wire);
+                batch.bytes += visit(Item::Message(message, seq > own.position, link.frames), wire);
                 batch.messages += 1;
                 own.previous = seq;
                 own.position = own.position.max(seq);

@@ -185,7 +185,7 @@ impl Call {
         let courier = Arc::clone(&context.courier);
         let wake = Announce { client: client.id(), number: self.number, courier };
         let reader = context.pubsub.channels().attach(client.id(), Arc::new(wake), since);
-        let subscription = channel::Subscription { target: self.target(), since: None, member: None };
+        let subscription = channel::Subscription { target: self.target(), ..channel::Subscription::to("") };
         let complete = reader.subscribe(subscription, Instant::now())?;
         reader.open();
         *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = Some(reader);

@@ -12,7 +12,7 @@ use crate::pubsub::{name, payload, refusal, since};
 pub fn init(class: RClass) -> Result<(), Error> {
     class.define_method("pubsub?", method!(Client::pubsub, 0))?;
     class.define_method("recovered?", method!(Client::recovered, 0))?;
-    class.define_private_method("subscribe_channel", method!(Client::subscribe_channel, 5))?;
+    class.define_private_method("subscribe_channel", method!(Client::subscribe_channel, 6))?;
     class.define_private_method("subscribe_callable", method!(Client::subscribe_callable, 4))?;
     class.define_private_method("unsubscribe_channel", method!(Client::unsubscribe_channel, 2))?;
     Ok(())
@@ -31,7 +31,9 @@ impl Client {
         self.core().recovered()
     }
 
-    /// `from`: false is the transport's cursor, nil is now. `info` is JSON.
+    /// `from`: false is the transport's cursor, nil is now. `info` is JSON. `binary`: which frames a raw WebSocket
+    /// gets, nil is as they were published.
+    #[allow(clippy::too_many_arguments)] // As many as Ruby gives.
     fn subscribe_channel(
         ruby: &Ruby,
         this: Obj<Self>,
@@ -40,12 +42,14 @@ impl Client {
         from: Value,
         member: Value,
         info: String,
+        binary: Option<bool>,
     ) -> Result<bool, Error> {
         let channel = name(ruby, "channel", channel)?;
         let since = if from.equal(ruby.qfalse())? { None } else { Some(since(ruby, from)?) };
         let member = if member.is_nil() { None } else { Some(name(ruby, "member", member)?) };
         let member = member.as_deref().map(|name| Member { name, info: &info });
-        let subscription = Subscription { target: target(&channel, pattern), since, member };
+        let frames = binary.map(|binary| if binary { Kind::Binary } else { Kind::Text });
+        let subscription = Subscription { target: target(&channel, pattern), since, member, frames };
         this.core().subscribe(subscription).map_err(|error| refusal(ruby, &error))
     }
 
