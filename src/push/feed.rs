@@ -101,7 +101,8 @@ impl Feed {
         }
         stats.delivered.add_many(batch.messages as u64);
         for notice in &batch.notices {
-            report(client, notice);
+            // A raw WebSocket cannot be told of what it has skipped: its handler may want to.
+            report(client, notice, client.form() == Form::Raw);
         }
         Taken { more: batch.more, overrun: batch.overrun }
     }
@@ -113,16 +114,15 @@ impl Feed {
     }
 }
 
-/// Lets the app know what the client is told.
-fn report(client: &Arc<Client>, notice: &Notice) {
+/// Lets the app know of gaps; of what was skipped, too, if nobody else is told.
+fn report(client: &Arc<Client>, notice: &Notice, untold: bool) {
     let stats = &client.context().stats;
     match notice {
         Notice::Open { gap, .. } => gap.iter().for_each(|channel| tell_gap(client, channel)),
         Notice::Gap(channel) => tell_gap(client, channel),
         Notice::Drop { channel, count } => {
             stats.drops.add_many(*count);
-            // A raw WebSocket is told nothing: its handler may want to.
-            if client.form() == Form::Raw {
+            if untold {
                 client.post(Event::Gap(Arc::clone(channel)));
             }
         }
@@ -201,7 +201,7 @@ impl Call {
         published.more = batch.more;
         drop(guard);
         for notice in &batch.notices {
-            report(client, notice);
+            report(client, notice, true);
         }
         if batch.overrun {
             // It goes on with what is published from now on.

@@ -4,9 +4,11 @@
 //! hand-written future, because an idle stream should cost nothing but this struct: it borrows
 //! the read buffer of its thread while it reads, and its deadlines lie in the common queue.
 
+mod channels;
+mod deadlines;
+
 use std::cell::RefCell;
 use std::future::Future;
-use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -331,52 +333,6 @@ impl Stream {
         self.paused
     }
 
-    // ---- channels ------------------------------------------------------------------------
-
-    /// Queues what channels have for the client, if nothing else waits: what the socket has not
-    /// taken stays in the log, which all share. Whether there was anything.
-    fn read_feed(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let Some(feed) = self.feed.as_ref().filter(|_| matches!(self.state, State::Open)) else { return false };
-        if !feed.poll_ready(cx.waker()) {
-            return false;
-        }
-        let (queue, blocked) = (&mut self.queue, std::mem::take(&mut self.lagged));
-        let taken = feed.read(&self.client, blocked, |bytes| queue.push(Frame::own(bytes)));
-        if taken.overrun {
-            self.cut_slow(now);
-        } else if taken.more {
-            // Others first.
-            cx.waker().wake_by_ref();
-        }
-        true
-    }
-
-    /// What was published before the app closed the client goes out before the close, as far as it
-    /// is given at once.
-    fn read_last_messages(&mut self) {
-        if let Some(feed) = self.feed.take() {
-            self.client.context().pubsub.channels().deliver();
-            let queue = &mut self.queue;
-            feed.read(&self.client, self.lagged, |bytes| queue.push(Frame::own(bytes)));
-        }
-    }
-
-    /// When the client is slow in taking what channels have for it.
-    fn stall_deadline(&self) -> Option<Instant> {
-        let since = self.blocked.filter(|_| self.feed.is_some())?;
-        Some(since + self.client.context().limits.slow_timeout)
-    }
-
-    /// It has taken nothing for the stall time.
-    fn stall(&mut self, now: Instant) {
-        if self.feed.as_ref().is_some_and(|feed| !feed.stalled()) {
-            self.cut_slow(now);
-        } else {
-            // It may lag some more, or has skipped what it lagged by.
-            self.blocked = Some(now);
-        }
-    }
-
     // ---- writing -------------------------------------------------------------------------
 
     fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
@@ -454,82 +410,6 @@ impl Stream {
         Ended
     }
 
-    // ---- deadlines -----------------------------------------------------------------------
-
-    fn next_deadline(&self) -> Option<Instant> {
-        let limits = &self.client.context().limits;
-        match &self.state {
-            State::Handshake | State::Closing(_) => Some(self.spoke + limits.close_timeout),
-            State::Lingering { until, .. } => Some(*until),
-            State::Open => {
-                [self.idle_deadline(), self.bounds.slow_at, self.stall_deadline()].into_iter().flatten().min()
-            }
-        }
-    }
-
-    /// When to ping, to give up waiting for a pong, or to send a heartbeat.
-    fn idle_deadline(&self) -> Option<Instant> {
-        let interval = self.bounds.interval?;
-        match self.pinged {
-            _ if !self.is_websocket() => Some(self.spoke + interval),
-            // Nobody reads: a pong could not be seen.
-            _ if self.paused => None,
-            // The ping may still stand behind what the socket has not taken.
-            Some(pinged) => Some(pinged.max(self.spoke) + self.client.context().limits.pong_timeout),
-            None => Some(self.heard + interval),
-        }
-    }
-
-    fn keep_deadlines(&mut self, now: Instant) -> Result<(), Ended> {
-        let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        match self.state {
-            State::Open => {
-                if passed(self.bounds.slow_at) {
-                    self.cut_slow(now);
-                } else if passed(self.stall_deadline()) {
-                    self.stall(now);
-                } else if passed(self.idle_deadline()) {
-                    self.break_silence(now)?;
-                }
-            }
-            State::Handshake | State::Closing(_) if passed(self.next_deadline()) => return Err(self.reset()),
-            State::Lingering { fin_sent: true, .. } if passed(self.next_deadline()) => return Err(Ended),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn break_silence(&mut self, now: Instant) -> Result<(), Ended> {
-        if !self.is_websocket() {
-            // A socket that takes nothing needs no more to take.
-            if self.queue.is_empty() {
-                self.queue.push(Frame::own(sse::heartbeat()));
-            }
-            self.spoke = now;
-        } else if self.pinged.is_some() && self.makes_progress() {
-            // A slow link: the ping has not got through what the kernel holds.
-            self.pinged = Some(now);
-        } else if self.pinged.is_some() {
-            log::debug!("{:?}: no pong in time", self.client);
-            self.client.context().stats.pong_timeouts.add();
-            return Err(self.reset());
-        } else {
-            self.queue.push_control(websocket::control(Opcode::Ping, &[]));
-            self.pinged = Some(now);
-            self.acknowledged = self.handed - unacknowledged(&self.socket).min(self.handed);
-        }
-        Ok(())
-    }
-
-    /// Whether the peer has acknowledged more than when it was looked last, but not all: then a
-    /// ping may not have got through to it.
-    fn makes_progress(&mut self) -> bool {
-        let waiting = unacknowledged(&self.socket).min(self.handed);
-        let acknowledged = self.handed - waiting;
-        let before = std::mem::replace(&mut self.acknowledged, acknowledged);
-        acknowledged > before && (waiting > 0 || !self.queue.is_empty())
-    }
-
     fn end(&mut self) {
         match &self.state {
             State::Handshake => self.client.abandon(),
@@ -576,14 +456,6 @@ impl Stream {
         }
         entry.log(&outcome);
     }
-}
-
-/// Bytes that the kernel holds and the peer has not acknowledged (tcp(7), SIOCOUTQ).
-fn unacknowledged(socket: &TcpStream) -> u64 {
-    let mut bytes: libc::c_int = 0;
-    // SAFETY: the descriptor is open, and the request writes one int.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-    if result == 0 { bytes.max(0) as u64 } else { 0 }
 }
 
 impl Future for Stream {
