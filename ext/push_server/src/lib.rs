@@ -24,6 +24,7 @@
 //! | [`client`] | `PushServer::Client` |
 //! | [`pubsub`] | `PushServer::Channels`: publish and the rest that needs no client |
 //! | [`subscriptions`] | a client's channels |
+//! | [`fields`] | Strings and fields that an app gives |
 //! | [`registry`] | the clients that the garbage collector must keep |
 //! | [`settings`] | a Hash of settings |
 //! | [`logger`] | the core's log lines, on stderr |
@@ -38,6 +39,7 @@ mod classes;
 mod client;
 mod env;
 mod exchange;
+mod fields;
 mod gvl;
 mod handler;
 mod hijack;

@@ -18,7 +18,8 @@ use push_core::channel::{self, Channels, Draft, EventName, Kind, Message, Policy
 use push_core::push::PubSub;
 
 use crate::cell::GvlCell;
-use crate::client::{Client, field, is_text};
+use crate::client::Client;
+use crate::fields::{field, is_text};
 use crate::gvl::{check_interrupts, without_gvl};
 use crate::registry;
 
