@@ -1,8 +1,8 @@
 //! The Ruby-free core of push_server: reactor, HTTP, WebSocket, Server-Sent Events.
 //!
-//! Imports run one way: [`server`] → [`reactor`] → [`http`] → [`push`]; nothing lower names
-//! anything higher. [`access_log`], [`limits`], [`timers`], [`wakeups`], [`shutdown`], [`tally`] and
-//! [`fork`] are the ground everything stands on.
+//! Imports run one way: [`server`] → [`reactor`] → [`http`] → [`push`] → [`channel`]; nothing lower
+//! names anything higher. [`access_log`], [`limits`], [`timers`], [`wakeups`], [`shutdown`],
+//! [`tally`], [`fork`] and `wire` are the ground everything stands on.
 //!
 //! | module | what lives there |
 //! |---|---|
@@ -10,10 +10,12 @@
 //! | [`reactor`] | the runtime that owns the sockets, who drives it, and the queue of [`Job`]s it feeds |
 //! | [`http`] | HTTP/1.1 through hyper: guard, detection of upgrades, static files, responses |
 //! | [`push`] | clients, their mailboxes and outgoing queues, WebSocket and SSE on the wire |
+//! | [`channel`] | channels: one log, many readers |
 //! | [`limits`] | every bound and timeout, in one table |
 //! | [`access_log`] | a line for each response, written by a thread of its own |
 
 pub mod access_log;
+pub mod channel;
 pub mod descriptors;
 pub mod fork;
 pub mod http;
@@ -27,6 +29,7 @@ pub mod stats;
 pub mod tally;
 pub mod timers;
 pub mod wakeups;
+mod wire;
 
 pub use limits::Limits;
 pub use reactor::{Job, Next, Worker};

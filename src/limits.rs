@@ -188,12 +188,26 @@ limits! {
     mailbox_messages: usize = 64, Count, 1.0;
     /// Bytes of received messages of one client waiting for their callback; beyond it its socket is not read
     mailbox_bytes: usize = MIB, Bytes, 1.0;
-    /// Bytes queued for one client at which it is slow if its socket takes nothing for slow_timeout
+    /// Bytes queued for one client, or of channel messages it has not got, at which it is slow if its socket takes nothing for slow_timeout
     slow_bytes: usize = MIB, Bytes, 0.0;
     /// Time without the socket taking a byte after which a client with slow_bytes queued is slow
     slow_timeout: Duration = Duration::from_secs(10), Seconds, 0.01;
     /// Bytes queued for one client at which it is slow at once; one message is always accepted
     max_queued_bytes: usize = 16 * MIB, Bytes, 1.0;
+    /// Memory for the messages of all channels of a process, with what encoding them adds; beyond it the oldest go
+    channel_memory: usize = 64 * MIB, Bytes, 65536.0;
+    /// Channels of a process that have messages or subscribers; beyond it subscribing and publishing raise
+    max_channels: usize = 1_000_000, Count, 1.0;
+    /// Channels and patterns one client subscribes to; beyond it subscribing raises
+    max_subscriptions: usize = 128, Count, 1.0;
+    /// A channel's name; beyond it an ArgumentError
+    max_channel_name: usize = 255, Bytes, 1.0;
+    /// Channel messages a client is given at once; then others get their turn
+    batch_messages: usize = 300, Count, 1.0;
+    /// Bytes of channel messages a client is given at once; then others get their turn
+    batch_bytes: usize = 256 * KIB, Bytes, 1.0;
+    /// Time for which a member whose last client has gone is still present; then the others are told
+    presence_linger: Duration = Duration::from_secs(15), Seconds, 0.0;
     /// Silence of a WebSocket client after which it is pinged (RFC 6455 section 5.5.2)
     ping_interval: Option<Duration> = Some(Duration::from_secs(25)), Seconds, 0.01;
     /// Time a pinged client has to answer; beyond it the connection is dropped, on_close sees 1006

@@ -12,13 +12,15 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 
 use crate::access_log::{self, AccessLog};
+use crate::channel;
 use crate::descriptors;
 use crate::fork::Birth;
 use crate::http::origin::{Allowed, BadOrigin};
 use crate::http::{self, files::PublicDir};
 use crate::limits::Limits;
 use crate::listener;
-use crate::push::{self, SlowPolicy};
+use crate::push::delivery::{Courier, Delivery};
+use crate::push::{self, PubSub, SlowPolicy};
 use crate::reactor::{Job, Next, Reactor, Wheel, Worker};
 use crate::shutdown::{Phase, Switch};
 use crate::stats::Stats;
@@ -40,6 +42,8 @@ pub struct Settings {
     pub allowed_origins: Vec<String>,
     /// A directory whose files are served before the app is asked.
     pub public_dir: Option<PathBuf>,
+    /// The name of events that were given none, free of CR, LF and NUL; `None` is nameless.
+    pub default_event: Option<String>,
     /// How requests are logged, if they are.
     pub access_log: Option<access_log::Settings>,
 }
@@ -78,8 +82,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that does not run yet.
-    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+    /// A server that does not run yet, for the channels of its process.
+    pub fn new(settings: Settings, pubsub: PubSub) -> Result<Self, SettingsError> {
         let allowed = settings.allowed_origins.iter().map(String::as_str);
         let origins = Allowed::parse(allowed)?;
         let open = |path: PathBuf| PublicDir::open(&path).map_err(|error| SettingsError::PublicDir { path, error });
@@ -97,7 +101,10 @@ impl Server {
             Arc::clone(&timers),
             Arc::clone(&stats),
         ));
+        pubsub.channels().configure(channel::Limits::from(&settings.limits), settings.default_event.as_deref());
         let push = Arc::new(push::Context {
+            courier: Courier::new(Arc::clone(&wakeups)),
+            pubsub,
             limits: settings.limits,
             slow_policy: settings.slow_policy,
             callbacks: Arc::clone(&wheel) as Arc<dyn push::Callbacks>,
@@ -142,6 +149,7 @@ impl Server {
         let (http, phase) = (Arc::clone(&self.http), Arc::clone(&self.phase));
         self.reactor.start(Arc::clone(&self.http.push.timers), move || {
             tokio::spawn(Arc::clone(&http.push.timers).run());
+            tokio::spawn(Delivery::new(Arc::clone(&http.push)));
             for (number, listener) in listeners.into_iter().enumerate() {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 let (http, places) = (Arc::clone(&http), Arc::clone(&places));
@@ -185,9 +193,18 @@ impl Server {
         }
     }
 
-    /// What was counted so far.
+    /// What was counted so far, and how much the channels hold.
     pub fn stats(&self) -> &Stats {
-        &self.http.push.stats
+        let stats = &self.http.push.stats;
+        // In a forked child the channels' lock may be held by nobody who is there.
+        if !self.forked() {
+            let figures = self.http.push.pubsub.channels().figures();
+            stats.published.set(figures.published);
+            stats.channel_bytes.set(figures.bytes);
+            stats.channels.set(figures.channels);
+            stats.readers.set(figures.readers);
+        }
+        stats
     }
 
     /// Stops at once, see [`Reactor::stop`], and writes what waits for the access log.

@@ -17,6 +17,11 @@ impl Counter {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Exactly that, for a number that somebody else keeps.
+    pub fn set(&self, number: u64) {
+        self.0.store(number, Ordering::Relaxed);
+    }
+
     /// That many more.
     pub fn add_many(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
@@ -91,6 +96,14 @@ stats! {
     longest_queue_microseconds;
     /// How often the stand-in had to drive the reactor, because no worker had time to.
     stand_ins;
+    /// Messages published in channels.
+    published;
+    /// Bytes that the channels' messages take.
+    channel_bytes;
+    /// Channels that have messages or readers.
+    channels;
+    /// Readers of channels: clients with subscriptions.
+    readers;
     /// Requests with bad framing or a bad head, answered 400, 501 or 505.
     refused_heads;
     /// Targets over max_uri_size: 414.
@@ -117,6 +130,14 @@ stats! {
     pong_timeouts;
     /// Slow clients closed: 1013.
     slow_clients;
+    /// Channel messages handed to clients.
+    delivered;
+    /// Gaps announced: of a channel, a client that came back had missed messages that are gone.
+    gaps;
+    /// Channel messages that slow clients have skipped (slow: :drop).
+    drops;
+    /// Clients closed because the memory of channels was full before they had got what is gone now.
+    overruns;
     /// Lines of the access log that could not be written, or not fast enough.
     log_lines_lost;
 }

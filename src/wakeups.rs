@@ -5,8 +5,14 @@
 //! to be woken is only put on a list. Whoever drives wakes all of it, locally. While nobody drives, not
 //! even a system call is needed: the next driver begins with the list.
 
+use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+
+thread_local! {
+    /// This thread drives a reactor: waking its tasks costs it nothing.
+    static DRIVING: Cell<bool> = const { Cell::new(false) };
+}
 
 /// The list of tasks that have something new to look at.
 #[derive(Debug, Default)]
@@ -33,9 +39,15 @@ impl Wakeups {
         }
     }
 
+    /// Wakes `task`: at once, if this is a task of the driver that calls, or else as [`Wakeups::add`].
+    pub fn wake(&self, task: Waker) {
+        if DRIVING.get() { task.wake() } else { self.add(task) }
+    }
+
     /// Wakes what is on the list, on the driver's thread; `driver` is woken when there is more.
     /// `spare` is the list's other half: kept by the driver, so that neither is allocated each time.
     pub fn attend(&self, driver: &Waker, spare: &mut Vec<Waker>) {
+        DRIVING.set(true);
         let mut list = self.lock();
         list.driver = Some(driver.clone());
         std::mem::swap(&mut list.tasks, spare);
@@ -47,6 +59,7 @@ impl Wakeups {
 
     /// Nobody drives from now on.
     pub fn leave(&self) {
+        DRIVING.set(false);
         self.lock().driver = None;
     }
 

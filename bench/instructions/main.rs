@@ -16,13 +16,17 @@ use std::task::Waker;
 use bytes::Bytes;
 use http::HeaderMap;
 use push_core::Limits;
+use push_core::channel::{Form, Since};
 use push_core::fork::Birth;
 use push_core::http::framing::Scanner;
 use push_core::http::origin::Allowed;
 use push_core::http::{self as core_http, Dispatch, Request, Response, connection};
+use push_core::push::delivery::Courier;
 use push_core::push::stream::Stream;
 use push_core::push::websocket::{self, Decoder, Incoming, Opcode};
-use push_core::push::{self, Callbacks, Client, Event, Interest, Message, Protocol, SlowPolicy, Turn, sse};
+use push_core::push::{
+    self, Callbacks, Client, Event, Interest, Message, Protocol, PubSub, SlowPolicy, Speech, Turn, sse,
+};
 use push_core::wakeups::Wakeups;
 use tokio::runtime::Runtime;
 
@@ -245,18 +249,22 @@ struct Core {
 impl Core {
     fn new() -> Result<Self> {
         let inbox: Arc<Inbox> = Arc::default();
+        let wakeups: Arc<Wakeups> = Arc::default();
+        let courier = Courier::new(Arc::clone(&wakeups));
         let context = push::Context {
             limits: Limits::default(),
             slow_policy: SlowPolicy::Close,
             callbacks: Arc::clone(&inbox) as Arc<dyn Callbacks>,
             timers: Arc::default(),
-            wakeups: Arc::<Wakeups>::default(),
+            wakeups,
             phase: Arc::default(),
             tally: Arc::default(),
             stats: Arc::default(),
             access_log: None,
             birth: Birth::now(),
             clients: push::Clients::default(),
+            pubsub: PubSub::default(),
+            courier,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -315,8 +323,8 @@ impl Core {
         let mut room = Room { clients: Vec::new(), peers: Vec::new() };
         for _ in 0..count {
             let (socket, peer) = self.connect()?;
-            let interest = Interest { message: true, drained: false };
-            let client = Client::new(Arc::clone(&self.context), protocol, String::new(), interest);
+            let interest = Interest { message: true, drained: false, gap: false };
+            let client = Client::new(Arc::clone(&self.context), speech(protocol), String::new(), interest);
             let head = Bytes::from_static(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
             self.runtime.spawn(Stream::new(Arc::clone(&client), socket, head, Bytes::new(), None, Box::new(())));
             room.clients.push(client);
@@ -329,4 +337,9 @@ impl Core {
         }
         Ok(room)
     }
+}
+
+fn speech(protocol: Protocol) -> Speech {
+    let form = if protocol == Protocol::WebSocket { Form::Raw } else { Form::Sse };
+    Speech { protocol, form, since: Since::Now }
 }

@@ -36,7 +36,8 @@ module PushServer
   # @example
   #   PushServer.around_callback { |client, event, run| Rails.application.executor.wrap { run.call } }
   # @yieldparam client [Client]
-  # @yieldparam event [Symbol] :on_open, :on_message, :on_drained, :on_shutdown, :on_close or :on_error
+  # @yieldparam event [Symbol] :on_open, :on_message, :on_drained, :on_gap, :on_shutdown, :on_close or :on_error; :call
+  #   for the block of a subscription
   # @yieldparam run [Proc] the callback
   def self.around_callback(&block)
     raise ArgumentError, "around_callback needs a block" unless block

@@ -1,7 +1,8 @@
 # frozen_string_literal: true
 
 module PushServer
-  # Anything that keeps the server from starting. The message is one line: what is wrong, where, what to do.
+  # Anything that keeps the server from starting, or a channel from being used. The message is one line: what is wrong,
+  # where, what to do.
   class Error < StandardError; end
 
   # An option has a value it cannot have, or a name no option has.

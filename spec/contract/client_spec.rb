@@ -260,8 +260,8 @@ RSpec.describe "The client" do
       expect(ask(opened(websocket), "client.last_event_id")).to be_nil
     end
 
-    it "is on no channels yet" do
-      expect(ask(opened(websocket), "client.pubsub?")).to be(false)
+    it "is pub/sub" do
+      expect(ask(opened(websocket), "client.pubsub?")).to be(true)
     end
 
     it "keeps the env of its request until on_close has returned" do

@@ -54,7 +54,7 @@ RSpec.describe "In a forked child" do
   CONFIG
 
   calm = { "open" => false, "pending" => -1, "write" => false, "code" => nil, "reason" => nil, "close" => nil,
-           "pubsub" => false, "timeout" => true, "storage" => "", "handler" => true, "interval" => true }
+           "pubsub" => true, "timeout" => true, "storage" => "", "handler" => true, "interval" => true }
 
   describe "a client" do
     serve config, "--threads", "2", "--ping-interval", "3600"

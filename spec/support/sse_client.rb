@@ -9,6 +9,23 @@ class SseClient
   # then); comments: the texts after leading colons; lines: the block as it was sent.
   Block = Struct.new(:event, :data, :id, :retry, :comments, :lines, keyword_init: true)
 
+  # A block of lines as the HTML standard reads it.
+  def self.parse(lines)
+    block = Block.new(comments: [], lines: lines)
+    lines.each do |line|
+      field, value = line.split(":", 2)
+      value = value.to_s.delete_prefix(" ")
+      case field
+      when "" then block.comments << value
+      when "event" then block.event = value
+      when "data" then block.data = block.data ? "#{block.data}\n#{value}" : value
+      when "id" then block.id = value
+      when "retry" then block.retry = Integer(value, 10)
+      end
+    end
+    block
+  end
+
   attr_reader :response, :id
 
   def initialize(port, target = "/", id: nil, headers: {}, version: "1.1", **options)
@@ -31,7 +48,7 @@ class SseClient
     lines = []
     loop do
       line = connection.read_until("\n", **deadline).chomp.force_encoding(Encoding::UTF_8)
-      return parse(lines) if line.empty?
+      return SseClient.parse(lines) if line.empty?
 
       lines << line
     end
@@ -57,22 +74,4 @@ class SseClient
   def close = connection.close
   def closed? = connection.closed?
   def reset = connection.reset
-
-  private
-
-  def parse(lines)
-    block = Block.new(comments: [], lines: lines)
-    lines.each do |line|
-      field, value = line.split(":", 2)
-      value = value.to_s.delete_prefix(" ")
-      case field
-      when "" then block.comments << value
-      when "event" then block.event = value
-      when "data" then block.data = block.data ? "#{block.data}\n#{value}" : value
-      when "id" then block.id = value
-      when "retry" then block.retry = Integer(value, 10)
-      end
-    end
-    block
-  end
 end

@@ -14,7 +14,8 @@ use super::body::BodyWriter;
 use super::hijack::{Hijack, Hijacked};
 use super::response::Response;
 use super::upgrade;
-use crate::push::{Client, Interest, Protocol};
+use crate::channel::{Form, Since};
+use crate::push::{Client, Interest, Protocol, SUBPROTOCOL, Speech};
 
 /// A request body, whole.
 #[derive(Debug)]
@@ -144,17 +145,25 @@ impl Responder {
 
     /// Accepts the upgrade: makes the client, which lives once [`Acceptance::send`] was called.
     ///
-    /// `request` and `app` are the headers of the request and of the app's response.
+    /// `request` is the head of the request, `app` the headers of the app's response.
     pub fn accept(
         self,
         protocol: Protocol,
         remote: String,
-        request: &HeaderMap,
+        request: &Parts,
         app: &HeaderMap,
         interest: Interest,
     ) -> Acceptance {
-        let head = upgrade::head(protocol, &self.accept, request, app);
-        let client = Client::new(Arc::clone(self.reply.context()), protocol, remote, interest);
+        let subprotocol = upgrade::subprotocol(protocol, &request.headers, app);
+        let head = upgrade::head(protocol, &self.accept, subprotocol, app);
+        let form = match (protocol, subprotocol) {
+            (Protocol::Sse, _) => Form::Sse,
+            (Protocol::WebSocket, Some(SUBPROTOCOL)) => Form::Push,
+            (Protocol::WebSocket, _) => Form::Raw,
+        };
+        let since = Since::parse(upgrade::last_event_id(request).as_deref());
+        let speech = Speech { protocol, form, since };
+        let client = Client::new(Arc::clone(self.reply.context()), speech, remote, interest);
         Acceptance { reply: self.reply, upgrade: Upgrade(Some((Arc::clone(&client), head))), client }
     }
 }

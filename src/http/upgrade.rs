@@ -10,7 +10,7 @@ use tungstenite::handshake::derive_accept_key;
 
 use super::origin::Allowed;
 use super::response::Response;
-use crate::push::Protocol;
+use crate::push::{Protocol, SUBPROTOCOL};
 
 /// What a request can be upgraded to.
 #[derive(Debug)]
@@ -117,9 +117,36 @@ const NOT_PASSED_ON: [&str; 13] = [
     "last-modified",
 ];
 
+/// What the client of a push connection says that it has got, `Last-Event-ID` first: a browser's
+/// EventSource repeats the URL of its first request, with a parameter that is old by then.
+pub fn last_event_id(head: &Parts) -> Option<String> {
+    let header = head.headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let header = header.filter(|value| !value.is_empty()).map(str::to_owned);
+    header.or_else(|| last_event_id_of(head.uri.query()?))
+}
+
+/// The parameter `last_event_id` of a query.
+pub fn last_event_id_of(query: &str) -> Option<String> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix("last_event_id="))?;
+    Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
+}
+
+/// The subprotocol of a WebSocket: what the app chose, if the client offered it (RFC 6455 section
+/// 4.2.2); push.v1 if it chose none.
+pub fn subprotocol<'a>(protocol: Protocol, request: &HeaderMap, app: &'a HeaderMap) -> Option<&'a str> {
+    if protocol != Protocol::WebSocket {
+        return None;
+    }
+    let chosen = match app.get(header::SEC_WEBSOCKET_PROTOCOL) {
+        Some(value) => value.to_str().unwrap_or_default(),
+        None => SUBPROTOCOL,
+    };
+    list(request, header::SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == chosen).then_some(chosen)
+}
+
 /// Builds the head that accepts an upgrade: 101 or 200, whatever status the app returned, with
 /// the app's headers as far as they fit.
-pub fn head(protocol: Protocol, accept: &str, request: &HeaderMap, app: &HeaderMap) -> Bytes {
+pub fn head(protocol: Protocol, accept: &str, subprotocol: Option<&str>, app: &HeaderMap) -> Bytes {
     let mut wire = BytesMut::with_capacity(512);
     match protocol {
         Protocol::WebSocket => {
@@ -127,6 +154,9 @@ pub fn head(protocol: Protocol, accept: &str, request: &HeaderMap, app: &HeaderM
             line(&mut wire, b"connection", b"Upgrade");
             line(&mut wire, b"upgrade", b"websocket");
             line(&mut wire, b"sec-websocket-accept", accept.as_bytes());
+            if let Some(subprotocol) = subprotocol {
+                line(&mut wire, b"sec-websocket-protocol", subprotocol.as_bytes());
+            }
         }
         Protocol::Sse => {
             wire.put_slice(b"HTTP/1.1 200 OK\r\n");
@@ -147,7 +177,7 @@ pub fn head(protocol: Protocol, accept: &str, request: &HeaderMap, app: &HeaderM
         line(&mut wire, b"date", date.as_bytes());
     }
     for (name, value) in app {
-        if passed_on(protocol, request, name, value) {
+        if passed_on(protocol, name) {
             line(&mut wire, name.as_str().as_bytes(), value.as_bytes());
         }
     }
@@ -162,14 +192,10 @@ fn line(wire: &mut BytesMut, name: &[u8], value: &[u8]) {
     wire.put_slice(b"\r\n");
 }
 
-fn passed_on(protocol: Protocol, request: &HeaderMap, name: &HeaderName, value: &HeaderValue) -> bool {
+fn passed_on(protocol: Protocol, name: &HeaderName) -> bool {
     match name.as_str() {
-        "sec-websocket-protocol" => {
-            // RFC 6455 section 4.2.2: only what the client offered.
-            let chosen = value.to_str().unwrap_or_default();
-            protocol == Protocol::WebSocket
-                && list(request, header::SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == chosen)
-        }
+        // Written already, if at all.
+        "sec-websocket-protocol" => false,
         "content-type" => protocol == Protocol::WebSocket,
         name => !NOT_PASSED_ON.contains(&name),
     }
@@ -257,16 +283,55 @@ mod tests {
         app.insert("content-type", HeaderValue::from_static("text/html"));
         app.insert("cache-control", HeaderValue::from_static("private"));
         app.insert("sec-websocket-protocol", HeaderValue::from_static("chat"));
-        let sse = String::from_utf8(head(Protocol::Sse, "", &HeaderMap::new(), &app).to_vec()).unwrap();
+        let sse = String::from_utf8(head(Protocol::Sse, "", None, &app).to_vec()).unwrap();
         assert!(sse.starts_with("HTTP/1.1 200 OK\r\n") && sse.ends_with("\r\n\r\n"));
         assert!(sse.contains("set-cookie: a=1\r\nset-cookie: b=2\r\n"));
         assert!(!sse.contains("gzip") && !sse.contains("text/html") && !sse.contains("no-store"));
         let mut request = HeaderMap::new();
-        let websocket = String::from_utf8(head(Protocol::WebSocket, "x", &request, &app).to_vec()).unwrap();
+        let chosen = |request: &HeaderMap| subprotocol(Protocol::WebSocket, request, &app).map(str::to_owned);
+        let websocket = String::from_utf8(head(Protocol::WebSocket, "x", None, &app).to_vec()).unwrap();
         assert!(websocket.contains("sec-websocket-accept: x\r\n") && !websocket.contains("chat"));
         request.insert("sec-websocket-protocol", HeaderValue::from_static("soap, chat"));
-        let websocket = head(Protocol::WebSocket, "x", &request, &app);
+        assert_eq!(chosen(&request).as_deref(), Some("chat"));
+        let websocket = head(Protocol::WebSocket, "x", Some("chat"), &app);
         assert!(String::from_utf8_lossy(&websocket).contains("sec-websocket-protocol: chat\r\n"));
+    }
+
+    #[test]
+    fn subprotocols() {
+        let headers = |value: Option<&'static str>| {
+            let value = value.map(|value| (header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(value)));
+            value.into_iter().collect::<HeaderMap>()
+        };
+        let rows = [
+            (None, None, None),
+            (Some("push.v1"), None, Some("push.v1")),
+            (Some("chat, push.v1"), None, Some("push.v1")),
+            (Some("chat, push.v1"), Some("chat"), Some("chat")),
+            (Some("push.v1"), Some("chat"), None),
+            (Some("chat"), None, None),
+            (None, Some("push.v1"), None),
+        ];
+        for (offered, app, chosen) in rows {
+            let app = headers(app);
+            assert_eq!(subprotocol(Protocol::WebSocket, &headers(offered), &app), chosen, "{offered:?}");
+            assert_eq!(subprotocol(Protocol::Sse, &headers(offered), &app), None);
+        }
+    }
+
+    #[test]
+    fn what_a_client_has_got() {
+        let said = |header: Option<&'static str>, uri: &'static str| {
+            let mut request = http::Request::builder().uri(uri);
+            if let Some(header) = header {
+                request = request.header("last-event-id", header);
+            }
+            last_event_id(&request.body(()).unwrap().into_parts().0)
+        };
+        assert_eq!(said(None, "/"), None);
+        assert_eq!(said(None, "/?a=1&last_event_id=ab-7"), Some("ab-7".to_owned()));
+        assert_eq!(said(Some("ab-8"), "/?last_event_id=ab-7"), Some("ab-8".to_owned()));
+        assert_eq!(said(Some(""), "/?last_event_id=ab%2D7"), Some("ab-7".to_owned()));
     }
 
     proptest! {

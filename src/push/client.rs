@@ -8,11 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::close::CloseStatus;
+use super::feed::Feed;
 use super::mailbox::{Event, Interest, Mailbox, Message};
-use super::outgoing::{Frame, Queue, Sent};
+use super::outgoing::{Frame, Origin, Queue, Sent};
 use super::websocket::{self, Opcode};
-use super::{Context, Protocol, SlowPolicy, sse};
+use super::{Context, Protocol, SlowPolicy, Speech, sse};
+use crate::channel::{Form, Since};
 use crate::stats::Counter;
 use crate::tally::Mark;
 
@@ -21,7 +25,7 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 /// A push connection, from the app's acceptance until its `on_close` has run.
 pub struct Client {
     id: u64,
-    protocol: Protocol,
+    speech: Speech,
     remote: String,
     context: Arc<Context>,
     outbox: Mutex<Outbox>,
@@ -47,6 +51,10 @@ struct Outbox {
     close_status: Option<CloseStatus>,
     /// The stream's task, while it is not going to look here by itself.
     stream: Option<Waker>,
+    /// What it reads of channels; `None` until it subscribes, and again at the end.
+    feed: Option<Arc<Feed>>,
+    /// The first subscriptions are complete.
+    opened: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,8 +87,8 @@ pub(super) enum Order {
 
 impl Client {
     /// A client whose handshake has not been written yet.
-    pub fn new(context: Arc<Context>, protocol: Protocol, remote: String, interest: Interest) -> Arc<Self> {
-        let interval = match protocol {
+    pub fn new(context: Arc<Context>, speech: Speech, remote: String, interest: Interest) -> Arc<Self> {
+        let interval = match speech.protocol {
             Protocol::WebSocket => context.limits.ping_interval,
             Protocol::Sse => context.limits.sse_heartbeat,
         };
@@ -88,7 +96,7 @@ impl Client {
         let now = context.timers.now();
         Arc::new(Client {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            protocol,
+            speech,
             remote,
             context,
             outbox: Mutex::new(Outbox {
@@ -99,6 +107,8 @@ impl Client {
                 interval,
                 close_status: None,
                 stream: None,
+                feed: None,
+                opened: false,
             }),
             mailbox: Mutex::new(Mailbox::new(interest)),
             wants_drained: AtomicBool::new(interest.drained),
@@ -113,7 +123,17 @@ impl Client {
 
     /// What it speaks.
     pub fn protocol(&self) -> Protocol {
-        self.protocol
+        self.speech.protocol
+    }
+
+    /// How it gets the messages of channels.
+    pub fn form(&self) -> Form {
+        self.speech.form
+    }
+
+    /// What it has got before, by its own word.
+    pub(super) fn since(&self) -> Since {
+        self.speech.since
     }
 
     /// The peer's address, for people.
@@ -134,11 +154,23 @@ impl Client {
         self.enqueue(websocket::message(opcode, payload))
     }
 
-    /// Queues an SSE event; `data` must be valid UTF-8 and `fields` checked.
+    /// Queues an SSE event, in push.v1 as a message; `data` must be valid UTF-8 and `fields` checked.
     ///
     /// False if the client is closed, closing, or too slow.
     pub fn write_event(&self, fields: sse::Fields<'_>, data: &[u8]) -> bool {
-        self.enqueue([Frame { bytes: sse::event(fields, data), origin: super::outgoing::Origin::Write }])
+        self.enqueue_event(sse::event(fields, data))
+    }
+
+    /// As [`Client::write_event`], of any bytes: they become base64.
+    pub fn write_binary_event(&self, fields: sse::Fields<'_>, data: &[u8]) -> bool {
+        self.enqueue_event(sse::binary_event(fields, data))
+    }
+
+    fn enqueue_event(&self, event: Bytes) -> bool {
+        match self.form() {
+            Form::Push => self.enqueue(websocket::message(Opcode::Text, &event)),
+            Form::Sse | Form::Raw => self.enqueue([Frame { bytes: event, origin: Origin::Write }]),
+        }
     }
 
     fn enqueue(&self, frames: impl IntoIterator<Item = Frame>) -> bool {
@@ -281,6 +313,44 @@ impl Client {
         }
     }
 
+    /// What it reads of channels, if it has subscribed and is not closed.
+    pub(super) fn feed(&self) -> Option<Arc<Feed>> {
+        if self.forked() { None } else { self.outbox().feed.clone() }
+    }
+
+    /// The same, made if need be; `None` if it is closed or closing.
+    pub(super) fn make_feed(&self) -> Option<Arc<Feed>> {
+        if self.forked() {
+            return None;
+        }
+        let mut outbox = self.outbox();
+        if outbox.phase != Phase::Open {
+            return None;
+        }
+        if let Some(feed) = &outbox.feed {
+            return Some(Arc::clone(feed));
+        }
+        // The log's lock is taken within ours; never the other way round.
+        let feed = Feed::new(self, self.speech.since);
+        outbox.feed = Some(Arc::clone(&feed));
+        // The stream has to know.
+        self.wake(outbox);
+        Some(feed)
+    }
+
+    pub(super) fn is_opened(&self) -> bool {
+        self.outbox().opened
+    }
+
+    pub(super) fn set_opened(&self) -> Option<Arc<Feed>> {
+        if self.forked() {
+            return None;
+        }
+        let mut outbox = self.outbox();
+        outbox.opened = true;
+        outbox.feed.clone()
+    }
+
     /// Forgets the client; called by the worker that ran its last event.
     pub fn retire(&self) {
         self.context.clients.remove(self.id);
@@ -314,7 +384,7 @@ impl Client {
 impl Client {
     /// The handshake is written: the app hears of the client.
     pub(super) fn start(self: &Arc<Self>) {
-        match self.protocol {
+        match self.speech.protocol {
             Protocol::WebSocket => self.context.stats.websockets.add(),
             Protocol::Sse => self.context.stats.event_streams.add(),
         }
@@ -328,7 +398,7 @@ impl Client {
     }
 
     fn open_streams(&self) -> &Counter {
-        match self.protocol {
+        match self.speech.protocol {
             Protocol::WebSocket => &self.context.stats.open_websockets,
             Protocol::Sse => &self.context.stats.open_event_streams,
         }
@@ -336,13 +406,20 @@ impl Client {
 
     /// The handshake failed: the app never hears of the client.
     pub(crate) fn abandon(self: &Arc<Self>) {
-        self.outbox().phase = Phase::Closed;
+        let mut outbox = self.outbox();
+        outbox.phase = Phase::Closed;
+        let feed = outbox.feed.take();
+        drop(outbox);
+        drop(feed);
         self.post(Event::Abandoned);
     }
 
     /// Takes what was written since the last call; `stream` is woken when there is more.
-    pub(super) fn collect(&self, queue: &mut Queue, stream: &Waker) -> (Order, Bounds) {
+    pub(super) fn collect(&self, queue: &mut Queue, feed: &mut Option<Arc<Feed>>, stream: &Waker) -> (Order, Bounds) {
         let mut outbox = self.outbox();
+        if feed.is_none() {
+            feed.clone_from(&outbox.feed);
+        }
         outbox.stream.get_or_insert_with(|| stream.clone());
         for frame in outbox.frames.drain(..) {
             queue.push(frame);
@@ -399,10 +476,13 @@ impl Client {
             return;
         }
         outbox.phase = Phase::Closed;
-        outbox.close_status = status.filter(|_| self.protocol == Protocol::WebSocket);
+        outbox.close_status = status.filter(|_| self.speech.protocol == Protocol::WebSocket);
         outbox.frames = Vec::new();
+        let feed = outbox.feed.take();
         drop(outbox);
         self.open_streams().sub();
+        // Its subscriptions end here, unless somebody is just using it.
+        drop(feed);
         self.post(Event::Close);
     }
 }
@@ -423,6 +503,6 @@ impl Outbox {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("id", &self.id).field("protocol", &self.protocol).finish_non_exhaustive()
+        f.debug_struct("Client").field("id", &self.id).field("protocol", &self.speech.protocol).finish_non_exhaustive()
     }
 }

@@ -25,6 +25,8 @@ pub mod code {
     pub const ABNORMAL: u16 = 1006;
     /// A text message was not UTF-8.
     pub const INVALID_DATA: u16 = 1007;
+    /// The client may not be here.
+    pub const POLICY: u16 = 1008;
     /// A message was too big.
     pub const TOO_BIG: u16 = 1009;
     /// The client took too long to take what was sent: try again later (IANA registry).

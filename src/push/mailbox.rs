@@ -21,6 +21,10 @@ pub enum Event {
     Message(Message),
     /// All that was written has been handed to the socket: `on_drained`.
     Drained,
+    /// Of this channel the client has missed messages: `on_gap`.
+    Gap(Arc<str>),
+    /// There are messages for the subscription of this number, whose callable is to get them.
+    Published(u64),
     /// The server is stopping: `on_shutdown`; afterwards the client is closed.
     Shutdown,
     /// The handler is replaced: the old one's `on_close`, the new one's `on_open`.
@@ -55,12 +59,18 @@ pub struct Interest {
     pub message: bool,
     /// `on_drained`.
     pub drained: bool,
+    /// `on_gap`.
+    pub gap: bool,
 }
 
 impl Interest {
     /// What either wants.
     pub fn union(self, other: Interest) -> Interest {
-        Interest { message: self.message || other.message, drained: self.drained || other.drained }
+        Interest {
+            message: self.message || other.message,
+            drained: self.drained || other.drained,
+            gap: self.gap || other.gap,
+        }
     }
 }
 
@@ -114,6 +124,7 @@ impl Mailbox {
                 self.messages += 1;
                 self.bytes += message.len();
             }
+            Event::Gap(_) if !self.interest.gap => return false,
             // The handler has not even heard of the last time: that one will do.
             Event::Drained if !self.interest.drained || self.events.back() == Some(&Event::Drained) => return false,
             Event::Shutdown if std::mem::replace(&mut self.shutdown_announced, true) => return false,
@@ -231,7 +242,7 @@ mod tests {
     use super::*;
 
     fn mailbox() -> Mailbox {
-        Mailbox::new(Interest { message: true, drained: true })
+        Mailbox::new(Interest { message: true, drained: true, gap: true })
     }
 
     fn text(text: &'static str) -> Event {
@@ -273,7 +284,7 @@ mod tests {
 
     #[test]
     fn nobody_is_told_what_nobody_wants() {
-        let mut mailbox = Mailbox::new(Interest { message: false, drained: false });
+        let mut mailbox = Mailbox::new(Interest { message: false, drained: false, gap: false });
         assert!(!mailbox.push(text("a")));
         assert!(!mailbox.push(Event::Drained));
         assert_eq!(mailbox.pop(), None);

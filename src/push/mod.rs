@@ -3,6 +3,9 @@
 //! | module | subject |
 //! |---|---|
 //! | [`client`] | one connection as the app sees it: `write`, `pending`, `close`; any thread |
+//! | [`delivery`] | channel messages on their way from the log to those who wait for them |
+//! | [`feed`] | a client's reader of channels, and how it becomes bytes |
+//! | [`subscriptions`] | a client's channels: `subscribe`, `unsubscribe`, `recovered?` |
 //! | [`mailbox`] | a client's events, in order, on their way to the app |
 //! | [`outgoing`] | a client's frames, in order, on their way to the socket |
 //! | [`stream`] | the socket side of a client: a task of the reactor |
@@ -12,10 +15,13 @@
 
 pub mod client;
 pub mod close;
+pub mod delivery;
+pub mod feed;
 pub mod mailbox;
 pub mod outgoing;
 pub mod sse;
 pub mod stream;
+pub mod subscriptions;
 pub mod websocket;
 
 use std::collections::HashMap;
@@ -23,9 +29,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use client::Client;
 pub use close::CloseStatus;
+pub use delivery::PubSub;
 pub use mailbox::{Event, Interest, Message, Turn};
 
 use crate::access_log::AccessLog;
+use crate::channel::{Form, Since};
 use crate::fork::Birth;
 use crate::limits::Limits;
 use crate::shutdown::Switch;
@@ -42,6 +50,20 @@ pub enum Protocol {
     /// Server-Sent Events, WHATWG HTML section 9.2.
     Sse,
 }
+
+/// What a client speaks, and what its app knows of that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Speech {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// How it gets channel messages: of a WebSocket, whether the subprotocol is push.v1.
+    pub form: Form,
+    /// What it has got before, by its own word.
+    pub since: Since,
+}
+
+/// The WebSocket subprotocol in which text messages hold the blocks of an event stream.
+pub const SUBPROTOCOL: &str = "push.v1";
 
 /// What happens to a client that is slow (see [`Limits::slow_bytes`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +96,10 @@ pub struct Context {
     pub phase: Arc<Switch>,
     /// What a drain waits for.
     pub tally: Arc<Tally>,
+    /// The channels of the process.
+    pub pubsub: PubSub,
+    /// Who delivers their messages to this server's clients.
+    pub courier: Arc<delivery::Courier>,
     /// Counters.
     pub stats: Arc<Stats>,
     /// Where requests are logged; `None` is nowhere.
@@ -95,6 +121,11 @@ impl Clients {
 
     fn remove(&self, id: u64) {
         self.lock().remove(&id);
+    }
+
+    /// The client of this number.
+    pub fn get(&self, id: u64) -> Option<Arc<Client>> {
+        self.lock().get(&id).cloned()
     }
 
     fn all(&self) -> Vec<Arc<Client>> {

@@ -41,7 +41,7 @@ pub enum Origin {
     Write,
     /// A frame of a fragmented write that is not its last.
     Fragment,
-    /// The server's own: counts neither for `pending` nor for `on_drained`.
+    /// A message of a channel, or the server's own: counts neither for `pending` nor for `on_drained`.
     Server,
 }
 

@@ -1,7 +1,9 @@
 //! `text/event-stream`, WHATWG HTML section 9.2: events that cannot be broken.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use thiserror::Error;
+
+use crate::wire;
 
 /// The fields of an event beside its data. Check them with [`Fields::check`] when they come
 /// from an app.
@@ -40,27 +42,29 @@ impl Fields<'_> {
 /// Each line of `data` becomes a `data:` line; CRLF, CR and LF all end a line, and every line
 /// end starts a new one, so `"a\n"` has two and `""` has one.
 pub fn event(fields: Fields<'_>, data: &[u8]) -> Bytes {
-    let mut wire = BytesMut::with_capacity(data.len() + 64);
-    let mut line = |name: &[u8], value: &[u8]| {
-        wire.put_slice(name);
-        wire.put_slice(b": ");
-        wire.put_slice(value);
-        wire.put_u8(b'\n');
-    };
+    encode(fields, data.len(), |out| wire::put_data(out, data))
+}
+
+/// Encodes bytes as an event, where there is no other way for them: base64, under a name of its own.
+pub fn binary_event(fields: Fields<'_>, data: &[u8]) -> Bytes {
+    let fields = Fields { event: Some(wire::BINARY_EVENT), ..fields };
+    encode(fields, data.len() / 3 * 4, |out| wire::put_binary_data(out, data))
+}
+
+fn encode(fields: Fields<'_>, length: usize, put_data: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut out = Vec::with_capacity(length + 64);
     if let Some(id) = fields.id {
-        line(b"id", id.as_bytes());
+        wire::put_line(&mut out, "id", id.as_bytes());
     }
     if let Some(event) = fields.event {
-        line(b"event", event.as_bytes());
+        wire::put_line(&mut out, "event", event.as_bytes());
     }
     if let Some(retry) = fields.retry {
-        line(b"retry", retry.to_string().as_bytes());
+        wire::put_line(&mut out, "retry", retry.to_string().as_bytes());
     }
-    for value in lines(data) {
-        line(b"data", value);
-    }
-    wire.put_u8(b'\n');
-    wire.freeze()
+    put_data(&mut out);
+    out.push(b'\n');
+    Bytes::from(out)
 }
 
 /// The `retry:` that opens a stream.
@@ -71,19 +75,6 @@ pub fn retry(milliseconds: u64) -> Bytes {
 /// A comment: keeps proxies and load balancers from closing a quiet stream.
 pub fn heartbeat() -> Bytes {
     Bytes::from_static(b":\n\n")
-}
-
-fn lines(data: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(data);
-    std::iter::from_fn(move || {
-        let data = rest?;
-        let Some(end) = data.iter().position(|byte| matches!(byte, b'\r' | b'\n')) else {
-            return rest.take();
-        };
-        let width = if data[end..].starts_with(b"\r\n") { 2 } else { 1 };
-        rest = Some(&data[end + width..]);
-        Some(&data[..end])
-    })
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@
 //! hand-written future, because an idle stream should cost nothing but this struct: it borrows
 //! the read buffer of its thread while it reads, and its deadlines lie in the common queue.
 
+mod channels;
+mod deadlines;
+
 use std::cell::RefCell;
 use std::future::Future;
-use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -20,7 +22,8 @@ use tokio::net::TcpStream;
 
 use super::client::{Bounds, Order};
 use super::close::{CloseStatus, code};
-use super::outgoing::{Frame, Outgoing, Queue};
+use super::feed::Feed;
+use super::outgoing::{Frame, Outgoing, Queue, Sent};
 use super::websocket::{self, Decoder, Incoming, Opcode};
 use super::{Client, Protocol, sse};
 use crate::access_log::{Entry, Outcome, Traffic};
@@ -45,6 +48,12 @@ pub struct Stream {
     client: Arc<Client>,
     socket: TcpStream,
     queue: Queue,
+    /// What it reads of channels, once something is subscribed.
+    feed: Option<Arc<Feed>>,
+    /// Since when the socket has taken nothing of what waits.
+    blocked: Option<Instant>,
+    /// It was blocked since channels were read last.
+    lagged: bool,
     /// Gone once nothing that comes in matters any more.
     decoder: Option<Box<Decoder>>,
     /// Read, but not decoded yet, because the mailbox is full.
@@ -122,6 +131,9 @@ impl Stream {
             client,
             socket,
             queue,
+            feed: None,
+            blocked: None,
+            lagged: false,
             decoder,
             backlog: !unread.is_empty(),
             unread,
@@ -161,10 +173,11 @@ impl Stream {
     }
 
     fn take_orders(&mut self, cx: &Context<'_>, now: Instant) {
-        let (order, bounds) = self.client.collect(&mut self.queue, cx.waker());
+        let (order, bounds) = self.client.collect(&mut self.queue, &mut self.feed, cx.waker());
         self.bounds = bounds;
         match order {
             Order::Close(status) if matches!(self.state, State::Open) => {
+                self.read_last_messages();
                 if self.is_websocket() {
                     self.queue.push(Frame::own(websocket::close(&status)));
                 }
@@ -192,6 +205,7 @@ impl Stream {
     /// Tells the app, and reads on for a while.
     fn farewell(&mut self, status: CloseStatus, now: Instant) {
         self.client.finish(Some(status));
+        self.feed = None;
         self.decoder = None;
         self.unread = Bytes::new();
         self.state = State::Lingering { until: now + LINGER, fin_sent: false };
@@ -324,17 +338,31 @@ impl Stream {
     // ---- writing -------------------------------------------------------------------------
 
     fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
+        let read = self.queue.is_empty() && self.read_feed(cx, now);
+        self.flush_queue(cx, now)?;
+        // Once a turn.
+        if !read && self.queue.is_empty() && self.read_feed(cx, now) {
+            self.flush_queue(cx, now)?;
+        }
+        Ok(())
+    }
+
+    fn flush_queue(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
         while !self.queue.is_empty() {
             let written = match self.queue.write(&mut self.socket, cx) {
                 Poll::Ready(Ok(written)) if written > 0 => written,
                 Poll::Ready(_) => return Err(Ended),
-                Poll::Pending => return self.blocked(now),
+                Poll::Pending => return self.is_blocked(now),
             };
             self.handed += written as u64;
             let sent = self.queue.advance(written);
             self.spoke = now;
+            self.blocked = None;
             self.count_sent(written, sent.writes);
-            self.bounds = self.client.sent(&sent, now);
+            // Most of a broadcast is of no concern to the client.
+            if sent != Sent::default() || self.bounds.slow_at.is_some() {
+                self.bounds = self.client.sent(&sent, now);
+            }
         }
         match &mut self.state {
             State::Handshake => {
@@ -347,7 +375,7 @@ impl Stream {
             State::Closing(status) if self.client.protocol() == Protocol::Sse => {
                 let status = status.clone();
                 self.farewell(status, now);
-                return self.flush(cx, now);
+                return self.flush_queue(cx, now);
             }
             State::Lingering { fin_sent, until } if !*fin_sent => {
                 *fin_sent = true;
@@ -368,7 +396,9 @@ impl Stream {
     }
 
     /// The socket takes nothing more for now.
-    fn blocked(&mut self, now: Instant) -> Result<(), Ended> {
+    fn is_blocked(&mut self, now: Instant) -> Result<(), Ended> {
+        self.blocked.get_or_insert(now);
+        self.lagged = true;
         match self.state {
             State::Lingering { until, .. } if until <= now => Err(self.reset()),
             _ => Ok(()),
@@ -380,78 +410,6 @@ impl Stream {
     fn reset(&self) -> Ended {
         let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
         Ended
-    }
-
-    // ---- deadlines -----------------------------------------------------------------------
-
-    fn next_deadline(&self) -> Option<Instant> {
-        let limits = &self.client.context().limits;
-        match &self.state {
-            State::Handshake | State::Closing(_) => Some(self.spoke + limits.close_timeout),
-            State::Lingering { until, .. } => Some(*until),
-            State::Open => [self.idle_deadline(), self.bounds.slow_at].into_iter().flatten().min(),
-        }
-    }
-
-    /// When to ping, to give up waiting for a pong, or to send a heartbeat.
-    fn idle_deadline(&self) -> Option<Instant> {
-        let interval = self.bounds.interval?;
-        match self.pinged {
-            _ if !self.is_websocket() => Some(self.spoke + interval),
-            // Nobody reads: a pong could not be seen.
-            _ if self.paused => None,
-            // The ping may still stand behind what the socket has not taken.
-            Some(pinged) => Some(pinged.max(self.spoke) + self.client.context().limits.pong_timeout),
-            None => Some(self.heard + interval),
-        }
-    }
-
-    fn keep_deadlines(&mut self, now: Instant) -> Result<(), Ended> {
-        let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        match self.state {
-            State::Open => {
-                if passed(self.bounds.slow_at) {
-                    self.cut_slow(now);
-                } else if passed(self.idle_deadline()) {
-                    self.break_silence(now)?;
-                }
-            }
-            State::Handshake | State::Closing(_) if passed(self.next_deadline()) => return Err(self.reset()),
-            State::Lingering { fin_sent: true, .. } if passed(self.next_deadline()) => return Err(Ended),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn break_silence(&mut self, now: Instant) -> Result<(), Ended> {
-        if !self.is_websocket() {
-            // A socket that takes nothing needs no more to take.
-            if self.queue.is_empty() {
-                self.queue.push(Frame::own(sse::heartbeat()));
-            }
-            self.spoke = now;
-        } else if self.pinged.is_some() && self.makes_progress() {
-            // A slow link: the ping has not got through what the kernel holds.
-            self.pinged = Some(now);
-        } else if self.pinged.is_some() {
-            log::debug!("{:?}: no pong in time", self.client);
-            self.client.context().stats.pong_timeouts.add();
-            return Err(self.reset());
-        } else {
-            self.queue.push_control(websocket::control(Opcode::Ping, &[]));
-            self.pinged = Some(now);
-            self.acknowledged = self.handed - unacknowledged(&self.socket).min(self.handed);
-        }
-        Ok(())
-    }
-
-    /// Whether the peer has acknowledged more than when it was looked last, but not all: then a
-    /// ping may not have got through to it.
-    fn makes_progress(&mut self) -> bool {
-        let waiting = unacknowledged(&self.socket).min(self.handed);
-        let acknowledged = self.handed - waiting;
-        let before = std::mem::replace(&mut self.acknowledged, acknowledged);
-        acknowledged > before && (waiting > 0 || !self.queue.is_empty())
     }
 
     fn end(&mut self) {
@@ -503,14 +461,6 @@ impl Stream {
         }
         entry.log(&outcome);
     }
-}
-
-/// Bytes that the kernel holds and the peer has not acknowledged (tcp(7), SIOCOUTQ).
-fn unacknowledged(socket: &TcpStream) -> u64 {
-    let mut bytes: libc::c_int = 0;
-    // SAFETY: the descriptor is open, and the request writes one int.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-    if result == 0 { bytes.max(0) as u64 } else { 0 }
 }
 
 impl Future for Stream {

@@ -15,10 +15,7 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use super::close::{CloseStatus, MAX_REASON, code};
 use super::mailbox::Message;
 use super::outgoing::{Frame, Origin};
-
-/// Longer messages are sent in frames of this size, so that a ping or pong need not wait for
-/// the end of a big one (RFC 6455 section 5.4).
-const FRAGMENT: usize = 64 * 1024;
+use crate::wire::{self, FRAGMENT};
 
 /// Opcodes, RFC 6455 section 11.8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,33 +34,8 @@ pub enum Opcode {
     Pong = 0xA,
 }
 
-fn put_frame(wire: &mut BytesMut, fin: bool, opcode: Opcode, payload: &[u8]) {
-    wire.put_u8(if fin { 0x80 } else { 0 } | opcode as u8);
-    // RFC 6455 section 5.2: the shortest form of the length must be used; a server never masks.
-    match payload.len() {
-        length @ 0..=125 => wire.put_u8(length as u8),
-        length @ 126..=0xFFFF => {
-            wire.put_u8(126);
-            wire.put_u16(length as u16);
-        }
-        length => {
-            wire.put_u8(127);
-            wire.put_u64(length as u64);
-        }
-    }
-    wire.put_slice(payload);
-}
-
 fn frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Bytes {
-    let header = match payload.len() {
-        0..=125 => 2,
-        126..=0xFFFF => 4,
-        _ => 10,
-    };
-    // Exactly what is needed: then `Bytes` takes it over as it is.
-    let mut wire = BytesMut::with_capacity(header + payload.len());
-    put_frame(&mut wire, fin, opcode, payload);
-    wire.freeze()
+    wire::frame(fin, opcode as u8, payload)
 }
 
 /// Encodes a control frame; `payload` has at most 125 bytes.

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 
+use push_core::channel::{Form, Since};
 use push_core::fork::Birth;
-use push_core::push::{self, Callbacks, Client, Interest, Protocol, SlowPolicy};
+use push_core::push::delivery::Courier;
+use push_core::push::{self, Callbacks, Client, Interest, Protocol, PubSub, SlowPolicy, Speech};
 use push_core::reactor::{Reactor, Seat, Wheel};
 use push_core::{Job, Limits, Next, Worker};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -35,6 +37,7 @@ impl Puppet {
         let (tally, wakeups, timers, stats): (Arc<_>, Arc<_>, Arc<_>, Arc<_>) = Default::default();
         let wheel = Wheel::new(16, Arc::clone(&tally), Arc::clone(&wakeups), Arc::clone(&timers), Arc::clone(&stats));
         let (wheel, phase) = (Arc::new(wheel), Arc::default());
+        let courier = Courier::new(Arc::clone(&wakeups));
         let context = push::Context {
             limits: Limits::default(),
             slow_policy: SlowPolicy::Close,
@@ -47,6 +50,8 @@ impl Puppet {
             access_log: None,
             birth: Birth::now(),
             clients: push::Clients::default(),
+            pubsub: PubSub::default(),
+            courier,
         };
         let (orders, obedient) = unbounded_channel();
         let reactor = Arc::new(Reactor::new(Arc::clone(&wheel), phase));
@@ -89,8 +94,9 @@ impl Puppet {
 
     /// A client to make jobs with.
     pub fn client(&self) -> Arc<Client> {
-        let interest = Interest { message: true, drained: false };
-        Client::new(Arc::clone(&self.context), Protocol::WebSocket, String::new(), interest)
+        let interest = Interest { message: true, drained: false, gap: false };
+        let speech = Speech { protocol: Protocol::WebSocket, form: Form::Raw, since: Since::Now };
+        Client::new(Arc::clone(&self.context), speech, String::new(), interest)
     }
 
     /// Queues a job for each of these on the driver's thread, between two looks at the queue.

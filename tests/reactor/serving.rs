@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use http::HeaderMap;
 use push_core::http::Response;
-use push_core::push::{Client, Event, Interest, Message, SlowPolicy, Turn};
+use push_core::push::{Client, Event, Interest, Message, PubSub, SlowPolicy, Turn};
 use push_core::{Job, Limits, Next, Server, Settings};
 
 use crate::{PATIENCE, within};
@@ -47,10 +47,10 @@ impl App {
             Job::Request(request, _mark) => {
                 let head = &request.head;
                 if let Some(protocol) = request.upgrade {
-                    let interest = Interest { message: true, drained: false };
+                    let interest = Interest { message: true, drained: false, gap: false };
                     let remote = request.remote.to_string();
                     let none = HeaderMap::new();
-                    request.responder.accept(protocol, remote, &head.headers, &none, interest).send();
+                    request.responder.accept(protocol, remote, head, &none, interest).send();
                     return;
                 }
                 let path = head.uri.path();
@@ -89,8 +89,9 @@ impl Serving {
             allowed_origins: Vec::new(),
             public_dir: None,
             access_log: None,
+            default_event: None,
         };
-        let server = Arc::new(Server::new(settings).unwrap());
+        let server = Arc::new(Server::new(settings, PubSub::default()).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         server.listen(OwnedFd::from(listener)).unwrap();

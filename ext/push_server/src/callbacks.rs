@@ -10,8 +10,8 @@ use push_core::push::{Event, Message, Turn};
 use crate::cell::GvlCell;
 use crate::client::Client;
 use crate::handler::{Handler, OnClose};
-use crate::registry;
 use crate::words::words;
+use crate::{registry, subscriptions};
 
 /// Events of one client in a row; then others get their turn.
 const EVENTS_PER_TURN: usize = 32;
@@ -50,13 +50,28 @@ pub fn run(ruby: &Ruby, turn: &Turn) -> Result<(), Error> {
 fn dispatch(ruby: &Ruby, turn: &Turn, client: Obj<Client>, event: Event) -> Result<(), Error> {
     let (handler, words) = (client.handler(ruby), words(ruby));
     match event {
-        Event::Open => on_open(ruby, client, &handler),
+        Event::Open => {
+            let called = on_open(ruby, client, &handler);
+            // However it ended: what was subscribed is replayed now, all together.
+            turn.client().open_feed();
+            called
+        }
         Event::Message(message) if handler.on_message => {
             let data = string_of(ruby, &message)?;
             call(ruby, client, &handler, words.on_message, &[client.as_value(), data.as_value()])
         }
         Event::Drained if handler.on_drained => call(ruby, client, &handler, words.on_drained, &[client.as_value()]),
-        Event::Message(_) | Event::Drained => Ok(()),
+        Event::Gap(channel) if handler.on_gap => {
+            let channel = ruby.str_new(&channel).as_value();
+            call(ruby, client, &handler, words.on_gap, &[client.as_value(), channel])
+        }
+        Event::Message(_) | Event::Drained | Event::Gap(_) => Ok(()),
+        Event::Published(number) => {
+            subscriptions::each_published(ruby, turn, client, number, |callable, channel, data| {
+                let called = invoke(ruby, client, callable, words.call, &[channel.as_value(), data.as_value()]);
+                rescue(ruby, client, &handler, words.call, called)
+            })
+        }
         Event::Shutdown => {
             let called = if handler.on_shutdown {
                 call(ruby, client, &handler, words.on_shutdown, &[client.as_value()])
@@ -132,13 +147,23 @@ fn string_of(ruby: &Ruby, message: &Message) -> Result<RString, Error> {
 /// Calls one callback. What it raises goes to `on_error`, or into the log; only what must end the
 /// thread comes back.
 fn call(ruby: &Ruby, client: Obj<Client>, handler: &Handler, event: OpaqueId, args: &[Value]) -> Result<(), Error> {
-    let Err(error) = invoke(ruby, client, handler, event, args) else { return Ok(()) };
+    let called = invoke(ruby, client, handler.object, event, args);
+    rescue(ruby, client, handler, event, called)
+}
+
+fn rescue(
+    ruby: &Ruby,
+    client: Obj<Client>,
+    handler: &Handler,
+    event: OpaqueId,
+    called: Result<(), Error>,
+) -> Result<(), Error> {
+    let Err(error) = called else { return Ok(()) };
     // A child that the callback forked off without a block ends as it likes.
     let Some(exception) = error.value().filter(|_| !client.forked()) else { return Err(error) };
     if handler.on_error {
-        let Err(error) = invoke(ruby, client, handler, words(ruby).on_error, &[client.as_value(), exception]) else {
-            return Ok(());
-        };
+        let args = [client.as_value(), exception];
+        let Err(error) = invoke(ruby, client, handler.object, words(ruby).on_error, &args) else { return Ok(()) };
         let Some(exception) = error.value() else { return Err(error) };
         crate::log_exception(ruby, "on_error", exception);
     } else {
@@ -147,12 +172,12 @@ fn call(ruby: &Ruby, client: Obj<Client>, handler: &Handler, event: OpaqueId, ar
     Ok(())
 }
 
-fn invoke(ruby: &Ruby, client: Obj<Client>, handler: &Handler, event: OpaqueId, args: &[Value]) -> Result<(), Error> {
+fn invoke(ruby: &Ruby, client: Obj<Client>, object: Value, event: OpaqueId, args: &[Value]) -> Result<(), Error> {
     client.enter(ruby);
     let result = match AROUND.get(ruby) {
-        None => handler.object.funcall_public::<_, _, Value>(event, args),
+        None => object.funcall_public::<_, _, Value>(event, args),
         Some(around) => {
-            let call = (client, ruby.to_symbol(name_of(ruby, event)), handler.object, ruby.ary_new_from_values(args));
+            let call = (client, ruby.to_symbol(name_of(ruby, event)), object, ruby.ary_new_from_values(args));
             around.funcall::<_, _, Value>("call", call)
         }
     };

@@ -1,27 +1,29 @@
 //! `PushServer::Client`: one push connection, as handlers see it.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use magnus::encoding::{Coderange, EncodingCapable};
 use magnus::gc::Marker;
 use magnus::rb_sys::AsRawValue;
-use magnus::scan_args::{get_kwargs, scan_args};
+use magnus::scan_args::scan_args;
 use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{
     Class, DataTypeFunctions, Error, Float, Integer, Module, RHash, RModule, RString, Ruby, Symbol, TypedData, Value,
     method,
 };
+use push_core::channel::Form;
+use push_core::http::upgrade::last_event_id_of;
 use push_core::push::close::CloseStatus;
 use push_core::push::sse::Fields;
 use push_core::push::{self, Interest, Protocol};
 
 use crate::cell::GvlCell;
+use crate::fields::{EventOptions, is_text, text_of};
 use crate::handler::Handler;
 use crate::settings::Own;
+use crate::subscriptions;
 use crate::words::words;
 
 /// The Ruby object. It may outlive its connection, in whatever the app keeps it.
@@ -44,6 +46,8 @@ struct Values {
     runner: Option<Value>,
     /// That callback has swapped the handler: the first of `next`.
     swapped: bool,
+    /// What subscriptions call, by their number; the few that do.
+    callables: Vec<(u64, Value)>,
 }
 
 impl Values {
@@ -84,6 +88,9 @@ impl DataTypeFunctions for Client {
             for handler in &values.next {
                 marker.mark(handler.object);
             }
+            for (_, callable) in &values.callables {
+                marker.mark(*callable);
+            }
         });
     }
 }
@@ -106,10 +113,9 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     class.define_method("timeout=", method!(Client::set_timeout, 1))?;
     class.define_method("[]", method!(Client::fetch, 1))?;
     class.define_method("[]=", method!(Client::store, 2))?;
-    class.define_method("pubsub?", method!(Client::pubsub, 0))?;
     class.define_method("inspect", method!(Client::inspect, 0))?;
     class.define_method("to_s", method!(Client::inspect, 0))?;
-    Ok(())
+    subscriptions::init(class)
 }
 
 /// What Ruby calls. The comments say what is special; `sig/push_server.rbs` and the
@@ -131,19 +137,17 @@ impl Client {
             let message = format!("client.write takes a String, not {}: use to_s or to_json", data.class());
             Error::new(ruby.exception_type_error(), message)
         })?;
-        match this.core.protocol() {
-            Protocol::WebSocket => {
-                let text = is_text(ruby, data)?;
-                // SAFETY: nothing calls into Ruby while the slice is read.
-                Ok(this.core.write_message(text, unsafe { data.as_slice() }))
-            }
-            Protocol::Sse => this.write_event(ruby, data, options),
+        if this.core.form() == Form::Raw {
+            let text = is_text(ruby, "client.write", data)?;
+            // SAFETY: nothing calls into Ruby while the slice is read.
+            return Ok(this.core.write_message(text, unsafe { data.as_slice() }));
         }
+        this.write_event(ruby, data, options)
     }
 
     fn write_event(&self, ruby: &Ruby, data: RString, options: Option<RHash>) -> Result<bool, Error> {
         let argument_error = |message: String| Error::new(ruby.exception_arg_error(), message);
-        let binary = !is_text(ruby, data)?;
+        let binary = !is_text(ruby, "client.write", data)?;
         let given = match options {
             None => EventOptions::default(),
             Some(options) => EventOptions::parse(ruby, options)?,
@@ -154,8 +158,15 @@ impl Client {
         };
         let fields = Fields { event, id: given.id.as_deref(), retry: given.retry };
         fields.check().map_err(|error| argument_error(error.to_string()))?;
+        if fields.id.is_some() && self.core.is_subscribed() {
+            let message = "id: a client with subscriptions has their cursor for its last event id";
+            return Err(argument_error(message.to_owned()));
+        }
         // SAFETY: nothing calls into Ruby while the slice is read.
         let bytes = unsafe { data.as_slice() };
+        if binary && self.core.form() == Form::Push {
+            return Ok(self.core.write_binary_event(fields, bytes));
+        }
         if binary && std::str::from_utf8(bytes).is_err() {
             return Err(argument_error("an event stream is text: the bytes are not valid UTF-8".to_owned()));
         }
@@ -192,7 +203,12 @@ impl Client {
     }
 
     fn last_event_id(ruby: &Ruby, this: Obj<Self>) -> Option<Value> {
-        Self::env(ruby, this)?.get(ruby.get_inner(words(ruby).http_last_event_id))
+        let (env, words) = (Self::env(ruby, this)?, words(ruby));
+        let header = env.get(ruby.get_inner(words.http_last_event_id));
+        header.or_else(|| {
+            let query = env.get(ruby.get_inner(words.query_string)).and_then(RString::from_value)?;
+            Some(ruby.str_new(&last_event_id_of(&text_of(query)?)?).as_value())
+        })
     }
 
     fn close_code(&self) -> Option<u16> {
@@ -272,10 +288,6 @@ impl Client {
         Ok(value)
     }
 
-    fn pubsub(&self) -> bool {
-        false
-    }
-
     fn inspect(&self) -> String {
         let state = match (self.core.is_open(), self.core.pending()) {
             (true, _) => "open",
@@ -296,7 +308,15 @@ fn protocol_name(protocol: Protocol) -> &'static str {
 /// What the callbacks need.
 impl Client {
     pub fn wrap(ruby: &Ruby, core: Arc<push::Client>, own: &Own, env: RHash, handler: Handler) -> Obj<Self> {
-        let values = Values { env: None, handler, next: VecDeque::new(), storage: None, runner: None, swapped: false };
+        let values = Values {
+            env: None,
+            handler,
+            next: VecDeque::new(),
+            storage: None,
+            runner: None,
+            swapped: false,
+            callables: Vec::new(),
+        };
         let client = ruby.obj_wrap(Client { core, sse_event: own.sse_event.clone(), values: GvlCell::new(values) });
         // After the object was allocated, so that until then the stack has held what it refers to.
         client.values.with(ruby, |values| {
@@ -304,6 +324,29 @@ impl Client {
             values.handler = handler;
         });
         client
+    }
+
+    pub fn core(&self) -> &Arc<push::Client> {
+        &self.core
+    }
+
+    pub fn id(&self) -> u64 {
+        self.core.id()
+    }
+
+    /// What a subscription calls.
+    pub fn callable(&self, ruby: &Ruby, number: u64) -> Option<Value> {
+        self.values.with(ruby, |values| {
+            values.callables.iter().find(|(other, _)| *other == number).map(|(_, callable)| *callable)
+        })
+    }
+
+    pub fn keep_callable(&self, ruby: &Ruby, number: u64, callable: Value) {
+        self.values.with(ruby, |values| values.callables.push((number, callable)));
+    }
+
+    pub fn drop_callable(&self, ruby: &Ruby, number: u64) {
+        self.values.with(ruby, |values| values.callables.retain(|(other, _)| *other != number));
     }
 
     /// Whether this process was forked off the one the client belongs to.
@@ -347,82 +390,9 @@ impl Client {
 
     /// The last callback has run: an app that keeps the object need not keep the request.
     pub fn release(&self, ruby: &Ruby) {
-        self.values.with(ruby, |values| values.env = None);
+        self.values.with(ruby, |values| {
+            values.env = None;
+            values.callables = Vec::new();
+        });
     }
-}
-
-/// The text of a String that is UTF-8 in name or in fact.
-fn text_of(string: RString) -> Option<String> {
-    let ruby = Ruby::get_with(string);
-    let encoding = string.enc_get();
-    let utf8 = [ruby.utf8_encindex(), ruby.usascii_encindex(), ruby.ascii8bit_encindex()].contains(&encoding);
-    // SAFETY: copied before anything else runs.
-    let bytes = unsafe { string.as_slice() };
-    String::from_utf8(bytes.to_vec()).ok().filter(|_| utf8)
-}
-
-/// Whether `data` goes out as text; an error if it can neither be text nor bytes.
-fn is_text(ruby: &Ruby, data: RString) -> Result<bool, Error> {
-    let encoding = data.enc_get();
-    if encoding == ruby.ascii8bit_encindex() {
-        return Ok(false);
-    }
-    let name = || magnus::encoding::RbEncoding::from(encoding).name().to_string();
-    if encoding != ruby.utf8_encindex() && encoding != ruby.usascii_encindex() {
-        let message = format!("client.write takes UTF-8 text or ASCII-8BIT bytes, not {}: use encode or b", name());
-        return Err(Error::new(ruby.exception_arg_error(), message));
-    }
-    if data.enc_coderange_scan() == Coderange::Broken {
-        let message = format!("the String is not valid {}: use scrub, or b to send bytes", name());
-        return Err(Error::new(ruby.exception_arg_error(), message));
-    }
-    Ok(true)
-}
-
-/// `event:`, `id:` and `retry:` of a write.
-#[derive(Default)]
-struct EventOptions {
-    /// `None`: not given. `Some(None)`: nameless.
-    event: Option<Option<String>>,
-    id: Option<String>,
-    retry: Option<u64>,
-}
-
-impl EventOptions {
-    fn parse(ruby: &Ruby, options: RHash) -> Result<Self, Error> {
-        type Given = (Option<Value>, Option<Value>, Option<Value>);
-        let (event, id, retry) = get_kwargs::<_, (), Given, ()>(options, &[], &["event", "id", "retry"])?.optional;
-        Ok(EventOptions {
-            event: event.map(|event| field(ruby, "event", event)).transpose()?,
-            id: id.map(|id| field(ruby, "id", id)).transpose()?.flatten(),
-            retry: retry.filter(|retry| !retry.is_nil()).map(|retry| milliseconds(ruby, retry)).transpose()?,
-        })
-    }
-}
-
-/// A field of an event: nil, or text.
-fn field(ruby: &Ruby, name: &str, value: Value) -> Result<Option<String>, Error> {
-    if value.is_nil() {
-        return Ok(None);
-    }
-    let text: Cow<'_, str> = if let Some(symbol) = Symbol::from_value(value) {
-        symbol.name()?.into_owned().into()
-    } else if let Some(integer) = Integer::from_value(value) {
-        integer.to_string().into()
-    } else if let Some(string) = RString::from_value(value) {
-        let invalid = || Error::new(ruby.exception_arg_error(), format!("{name}: must be valid UTF-8"));
-        text_of(string).ok_or_else(invalid)?.into()
-    } else {
-        let message = format!("{name}: must be a String or nil, not {}", value.class());
-        return Err(Error::new(ruby.exception_type_error(), message));
-    };
-    Ok(Some(text.into_owned()))
-}
-
-fn milliseconds(ruby: &Ruby, value: Value) -> Result<u64, Error> {
-    let number = Integer::from_value(value).and_then(|integer| integer.to_u64().ok());
-    number.ok_or_else(|| {
-        let message = format!("retry: must be Integer milliseconds, 0 or more, not {}", value.inspect());
-        Error::new(ruby.exception_arg_error(), message)
-    })
 }

@@ -223,7 +223,7 @@ impl<'a> Exchange<'a> {
         self.update(|returned| returned.status = Some(wire_status));
         self.conclude(None)?;
         let Some(responder) = self.answer.take(ruby) else { return Ok(()) };
-        let acceptance = responder.accept(protocol, remote, &self.line.0.headers, &app.headers, handler.interest());
+        let acceptance = responder.accept(protocol, remote, self.line.0, &app.headers, handler.interest());
         let core = acceptance.client();
         let id = core.id();
         let client = Client::wrap(ruby, Arc::clone(core), self.context.own, kept, handler);

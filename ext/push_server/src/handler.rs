@@ -14,6 +14,7 @@ pub struct Handler {
     pub on_shutdown: bool,
     pub on_close: OnClose,
     pub on_error: bool,
+    pub on_gap: bool,
 }
 
 /// How `on_close` is to be called.
@@ -43,12 +44,13 @@ impl Handler {
             on_shutdown: responds("on_shutdown")?,
             on_close,
             on_error: responds("on_error")?,
+            on_gap: responds("on_gap")?,
         })
     }
 
     /// What the core should report.
     pub fn interest(&self) -> Interest {
-        Interest { message: self.on_message, drained: self.on_drained }
+        Interest { message: self.on_message, drained: self.on_drained, gap: self.on_gap }
     }
 }
 

@@ -22,6 +22,9 @@
 //! | [`handler`] | which callbacks a handler has |
 //! | [`classes`] | classes of Ruby's and of the library's |
 //! | [`client`] | `PushServer::Client` |
+//! | [`pubsub`] | `PushServer::Channels`: publish and the rest that needs no client |
+//! | [`subscriptions`] | a client's channels |
+//! | [`fields`] | Strings and fields that an app gives |
 //! | [`registry`] | the clients that the garbage collector must keep |
 //! | [`settings`] | a Hash of settings |
 //! | [`logger`] | the core's log lines, on stderr |
@@ -36,17 +39,20 @@ mod classes;
 mod client;
 mod env;
 mod exchange;
+mod fields;
 mod gvl;
 mod handler;
 mod hijack;
 mod input;
 mod logger;
+mod pubsub;
 mod raw;
 mod reactor;
 mod registry;
 mod request;
 mod response;
 mod settings;
+mod subscriptions;
 mod template;
 mod words;
 mod workers;
@@ -62,6 +68,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     env::init(ruby);
     client::init(ruby, module)?;
     registry::init(ruby, module)?;
+    pubsub::init(ruby, module)?;
     reactor::init(ruby, module)?;
     hijack::init(ruby, module)?;
     body_stream::init(ruby, module)?;

@@ -21,7 +21,7 @@ use crate::gvl::{check_interrupts, without_gvl};
 use crate::settings::{self, Own};
 use crate::template::Templates;
 use crate::workers::{Shortage, Workers};
-use crate::{callbacks, classes, request};
+use crate::{callbacks, classes, pubsub, request};
 
 /// The Ruby object: a server, its app, and the env templates of its listeners.
 #[derive(TypedData)]
@@ -106,8 +106,8 @@ impl Reactor {
         classes::load(ruby)?;
         let (settings, own) = settings::parse(ruby, hash)?;
         let workers = Workers::new(own.threads, settings.limits.max_streaming);
-        let server =
-            Server::new(settings).map_err(|error| Error::new(ruby.exception_arg_error(), error.to_string()))?;
+        let server = Server::new(settings, pubsub::for_server(ruby))
+            .map_err(|error| Error::new(ruby.exception_arg_error(), error.to_string()))?;
         Ok(ruby.obj_wrap(Reactor {
             server: ManuallyDrop::new(server),
             own,

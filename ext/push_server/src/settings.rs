@@ -7,6 +7,7 @@ use magnus::{Error, RArray, RHash, Ruby, Symbol, TryConvert, Value};
 use push_core::access_log::{self, Format};
 use push_core::limits::Unit;
 use push_core::push::SlowPolicy;
+use push_core::push::sse::Fields;
 use push_core::stats::Stats;
 use push_core::{Limits, Settings};
 
@@ -60,7 +61,11 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
         threads: fetch::<usize>(ruby, hash, "threads")?.unwrap_or(1),
         sse_event: fetch::<String>(ruby, hash, "sse_event")?.filter(|name| !name.is_empty()),
     };
-    Ok((Settings { limits, slow_policy, allowed_origins, public_dir, access_log }, own))
+    let default_event = own.sse_event.clone();
+    Fields { event: default_event.as_deref(), ..Fields::default() }
+        .check()
+        .map_err(|_| bad(ruby, "sse_event must not contain CR, LF or NUL"))?;
+    Ok((Settings { limits, slow_policy, allowed_origins, public_dir, default_event, access_log }, own))
 }
 
 fn access_log(ruby: &Ruby, hash: RHash) -> Result<Option<access_log::Settings>, Error> {

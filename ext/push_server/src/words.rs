@@ -77,6 +77,7 @@ words! {
         on_shutdown = "on_shutdown";
         on_close = "on_close";
         on_error = "on_error";
+        on_gap = "on_gap";
     }
 }
 

@@ -1,0 +1,247 @@
+//! `PushServer::Channels`: the channels of this process. `lib/push_server/channels.rb` is what
+//! people call.
+//!
+//! **Locks and the GVL.** Numbering a message happens under a lock that is held for a push; the log
+//! has another, held by the reactor for a batch of messages, for a wake of each reader, or for a
+//! few thousand channels of a sweep. Nobody who holds either waits for the GVL or runs Ruby, so to
+//! wait for them with the GVL held cannot deadlock, and is short. Publishing takes the second only
+//! when the reactor is far behind: then this thread lets others run.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use magnus::encoding::EncodingCapable;
+use magnus::typed_data::Obj;
+use magnus::value::ReprValue;
+use magnus::{Error, ExceptionClass, Module, Object, RArray, RHash, RModule, RString, Ruby, Symbol, Value, function};
+use push_core::channel::{self, Channels, Draft, EventName, Kind, Message, Policy, Since, Slow};
+use push_core::push::PubSub;
+
+use crate::cell::GvlCell;
+use crate::client::Client;
+use crate::fields::{field, is_text};
+use crate::gvl::{check_interrupts, without_gvl};
+use crate::registry;
+
+static PROCESS: GvlCell<Option<Process>> = GvlCell::new(None);
+
+/// The channels of the process, from their first use on.
+struct Process {
+    pubsub: PubSub,
+    /// A server was made for them: a child that is forked now is not the one that serves.
+    serves: bool,
+    /// What `PushServer.channel` was told: a child that begins anew knows it, too.
+    rules: Vec<(String, Policy)>,
+}
+
+impl Process {
+    fn new(rules: Vec<(String, Policy)>) -> Self {
+        let pubsub = PubSub::default();
+        let now = Instant::now();
+        rules.iter().for_each(|(glob, policy)| pubsub.channels().define(glob, policy.clone(), now));
+        Process { pubsub, serves: false, rules }
+    }
+}
+
+pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
+    let channels = module.define_module("Channels")?;
+    channels.define_singleton_method("define", function!(define, 5))?;
+    channels.define_singleton_method("publish", function!(publish, 5))?;
+    channels.define_singleton_method("cursor", function!(cursor, 0))?;
+    channels.define_singleton_method("history", function!(history, 3))?;
+    channels.define_singleton_method("present", function!(present, 1))?;
+    channels.define_singleton_method("names", function!(names, 0))?;
+    channels.define_singleton_method("disconnect", function!(disconnect, 1))?;
+    let _ = ruby;
+    Ok(())
+}
+
+/// Works on the channels of this process; an error in a child of one that serves. `work` must not
+/// call Ruby.
+fn with_process<R>(ruby: &Ruby, work: impl FnOnce(&mut Process) -> R) -> Result<R, Error> {
+    let result = PROCESS.with(ruby, |slot| {
+        renew(slot, false);
+        let process = slot.get_or_insert_with(|| Process::new(Vec::new()));
+        (!process.pubsub.channels().forked()).then(|| work(process))
+    });
+    result.ok_or_else(|| server_error(ruby, "this process was forked off the one that serves: publish there"))
+}
+
+/// In a forked child, replaces what belongs to the parent, if it does not serve there or (`always`)
+/// anyway. It is not dropped: threads that are not here may hold its locks.
+fn renew(slot: &mut Option<Process>, always: bool) {
+    if let Some(process) = slot
+        && process.pubsub.channels().forked()
+        && (always || !process.serves)
+    {
+        let fresh = Process::new(std::mem::take(&mut process.rules));
+        std::mem::forget(std::mem::replace(process, fresh));
+    }
+}
+
+/// The channels for a server of this process.
+pub fn for_server(ruby: &Ruby) -> PubSub {
+    PROCESS.with(ruby, |slot| {
+        renew(slot, true);
+        let process = slot.get_or_insert_with(|| Process::new(Vec::new()));
+        process.serves = true;
+        process.pubsub.clone()
+    })
+}
+
+fn channels(ruby: &Ruby) -> Result<Arc<Channels>, Error> {
+    with_process(ruby, |process| Arc::clone(process.pubsub.channels()))
+}
+
+fn server_error(ruby: &Ruby, message: &str) -> Error {
+    let class = crate::module(ruby).and_then(|module| module.const_get::<_, ExceptionClass>("Error"));
+    Error::new(class.unwrap_or_else(|_| ruby.exception_runtime_error()), message.to_owned())
+}
+
+/// What the core refuses, as Ruby's.
+pub fn refusal(ruby: &Ruby, error: &channel::Error) -> Error {
+    use channel::Error::{BrokenEvent, EmptyName, Engine, LongName, TooLarge, TooManyChannels, TooManySubscriptions};
+    match error {
+        EmptyName | LongName { .. } | BrokenEvent | TooLarge { .. } => {
+            Error::new(ruby.exception_arg_error(), error.to_string())
+        }
+        TooManyChannels(_) | TooManySubscriptions(_) | Engine(_) => server_error(ruby, &error.to_string()),
+    }
+}
+
+/// A channel's name, a glob, a member: text.
+pub fn name(ruby: &Ruby, what: &str, value: Value) -> Result<String, Error> {
+    match field(ruby, what, value)? {
+        Some(name) => Ok(name),
+        None => Err(Error::new(ruby.exception_type_error(), format!("{what}: must be a String, not nil"))),
+    }
+}
+
+/// A cursor as the app has it: nil is now.
+pub fn since(ruby: &Ruby, value: Value) -> Result<Since, Error> {
+    Ok(Since::parse(field(ruby, "since", value)?.as_deref()))
+}
+
+fn define(
+    ruby: &Ruby,
+    glob: Value,
+    history: usize,
+    ttl: Option<f64>,
+    slow: Symbol,
+    presence: bool,
+) -> Result<(), Error> {
+    let glob = name(ruby, "channel", glob)?;
+    let slow = match &*slow.name()? {
+        "resume" => Slow::Resume,
+        "drop" => Slow::Drop,
+        "latest" => Slow::Latest,
+        other => {
+            let message = format!("slow: can be :resume, :drop or :latest, not :{other}");
+            return Err(Error::new(ruby.exception_arg_error(), message));
+        }
+    };
+    let ttl = ttl.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.0, 1e9)));
+    let policy = Policy { history, ttl, slow, presence };
+    with_process(ruby, |process| {
+        process.rules.retain(|(other, _)| *other != glob);
+        process.pubsub.channels().define(&glob, policy.clone(), Instant::now());
+        process.rules.push((glob, policy));
+    })
+}
+
+/// `event`: false is the default, nil is none. Returns the cursor behind the message.
+fn publish(
+    ruby: &Ruby,
+    channel: Value,
+    data: RString,
+    event: Value,
+    store: bool,
+    except: Option<Obj<Client>>,
+) -> Result<RString, Error> {
+    let channel = name(ruby, "channel", channel)?;
+    let event = if event.equal(ruby.qfalse())? { None } else { Some(field(ruby, "event", event)?) };
+    let event = match &event {
+        None => EventName::Default,
+        Some(None) => EventName::Nameless,
+        Some(Some(event)) => EventName::Given(event.as_str()),
+    };
+    let kind = if is_text(ruby, "publish", data)? { Kind::Text } else { Kind::Binary };
+    let except = except.map(|client| client.id());
+    let posted = with_process(ruby, |process| {
+        // SAFETY: nothing calls into Ruby while the slice is read.
+        let payload = unsafe { data.as_slice() };
+        let draft = Draft { channel: &channel, payload, kind, event, store, except };
+        process.pubsub.channels().post(&draft, Instant::now())
+    })?;
+    let posted = posted.map_err(|error| refusal(ruby, &error))?;
+    if posted.behind {
+        let channels = channels(ruby)?;
+        // Something may be pending that keeps it from being begun: the bound holds all the same.
+        if without_gvl(ruby, || channels.take_over(), || {}).is_none() {
+            channels.take_over();
+        }
+        check_interrupts(ruby)?;
+    }
+    Ok(ruby.str_new(&posted.cursor.to_string()))
+}
+
+fn cursor(ruby: &Ruby) -> Result<RString, Error> {
+    let cursor = with_process(ruby, |process| process.pubsub.channels().cursor())?;
+    Ok(ruby.str_new(&cursor.to_string()))
+}
+
+/// An Array for each message: cursor, event (false is the default), data.
+fn history(ruby: &Ruby, channel: Value, since_value: Value, limit: usize) -> Result<RArray, Error> {
+    let (channel, since) = (name(ruby, "channel", channel)?, since(ruby, since_value)?);
+    let channels = channels(ruby)?;
+    let past = channels.history(&channel, since, limit, Instant::now());
+    let epoch = channels.cursor().epoch;
+    let all = ruby.ary_new_capa(past.messages.len());
+    for message in &past.messages {
+        let id = ruby.str_new(&channel::Cursor { epoch, seq: message.seq() }.to_string());
+        let event = match message.event() {
+            EventName::Default => ruby.qfalse().as_value(),
+            EventName::Nameless => ruby.qnil().as_value(),
+            EventName::Given(event) => ruby.str_new(event).as_value(),
+        };
+        all.push(ruby.ary_new_from_values(&[id.as_value(), event, payload(ruby, message)?.as_value()]))?;
+    }
+    Ok(all)
+}
+
+/// A message's payload, as it was published.
+pub fn payload(ruby: &Ruby, message: &Message) -> Result<RString, Error> {
+    if message.kind() == Kind::Binary {
+        let string = ruby.str_from_slice(message.payload());
+        string.enc_associate(ruby.ascii8bit_encindex())?;
+        Ok(string)
+    } else {
+        Ok(ruby.enc_str_new(message.payload(), ruby.utf8_encoding()))
+    }
+}
+
+/// Members, each with its information as JSON.
+fn present(ruby: &Ruby, channel: Value) -> Result<RHash, Error> {
+    let channel = name(ruby, "channel", channel)?;
+    let hash = ruby.hash_new();
+    for (member, info) in channels(ruby)?.present(&channel) {
+        hash.aset(ruby.str_new(&member), ruby.str_new(&info))?;
+    }
+    Ok(hash)
+}
+
+fn names(ruby: &Ruby) -> Result<RArray, Error> {
+    let all = channels(ruby)?.names();
+    let array = ruby.ary_new_capa(all.len());
+    for name in all {
+        array.push(ruby.str_new(&name))?;
+    }
+    Ok(array)
+}
+
+/// Closes a member's clients; returns how many.
+fn disconnect(ruby: &Ruby, member: Value) -> Result<usize, Error> {
+    let member = name(ruby, "member", member)?;
+    let clients = channels(ruby)?.readers_of(&member);
+    Ok(clients.into_iter().filter_map(|id| registry::get(ruby, id)).filter(|client| client.dismiss()).count())
+}

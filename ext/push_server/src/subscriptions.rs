@@ -1,0 +1,106 @@
+//! `PushServer::Client`: its channels. `lib/push_server/client.rb` is what people call.
+
+use magnus::typed_data::Obj;
+use magnus::value::ReprValue;
+use magnus::{Error, Module, RClass, RString, Ruby, Value, method};
+use push_core::channel::{Kind, Member, Subscription, Target};
+use push_core::push::Turn;
+
+use crate::client::Client;
+use crate::pubsub::{name, payload, refusal, since};
+
+pub fn init(class: RClass) -> Result<(), Error> {
+    class.define_method("pubsub?", method!(Client::pubsub, 0))?;
+    class.define_method("recovered?", method!(Client::recovered, 0))?;
+    class.define_private_method("subscribe_channel", method!(Client::subscribe_channel, 6))?;
+    class.define_private_method("subscribe_callable", method!(Client::subscribe_callable, 4))?;
+    class.define_private_method("unsubscribe_channel", method!(Client::unsubscribe_channel, 2))?;
+    Ok(())
+}
+
+fn target(name: &str, pattern: bool) -> Target<'_> {
+    if pattern { Target::Pattern(name) } else { Target::Channel(name) }
+}
+
+impl Client {
+    fn pubsub(&self) -> bool {
+        true
+    }
+
+    fn recovered(&self) -> Option<bool> {
+        self.core().recovered()
+    }
+
+    /// `from`: false is the transport's cursor, nil is now. `info` is JSON. `binary`: which frames a raw WebSocket
+    /// gets, nil is as they were published.
+    #[allow(clippy::too_many_arguments)] // As many as Ruby gives.
+    fn subscribe_channel(
+        ruby: &Ruby,
+        this: Obj<Self>,
+        channel: Value,
+        pattern: bool,
+        from: Value,
+        member: Value,
+        info: String,
+        binary: Option<bool>,
+    ) -> Result<bool, Error> {
+        let channel = name(ruby, "channel", channel)?;
+        let since = if from.equal(ruby.qfalse())? { None } else { Some(since(ruby, from)?) };
+        let member = if member.is_nil() { None } else { Some(name(ruby, "member", member)?) };
+        let member = member.as_deref().map(|name| Member { name, info: &info });
+        let frames = binary.map(|binary| if binary { Kind::Binary } else { Kind::Text });
+        let subscription = Subscription { target: target(&channel, pattern), since, member, frames };
+        this.core().subscribe(subscription).map_err(|error| refusal(ruby, &error))
+    }
+
+    fn subscribe_callable(
+        ruby: &Ruby,
+        this: Obj<Self>,
+        channel: Value,
+        pattern: bool,
+        from: Value,
+        callable: Value,
+    ) -> Result<bool, Error> {
+        let channel = name(ruby, "channel", channel)?;
+        let since = if from.equal(ruby.qfalse())? { None } else { Some(since(ruby, from)?) };
+        let number = this.core().subscribe_call(target(&channel, pattern), since);
+        // Its first event cannot run before: that takes the GVL.
+        match number.map_err(|error| refusal(ruby, &error))? {
+            Some(number) => this.keep_callable(ruby, number, callable),
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn unsubscribe_channel(ruby: &Ruby, this: Obj<Self>, channel: Value, pattern: bool) -> Result<bool, Error> {
+        let channel = name(ruby, "channel", channel)?;
+        let (found, calls) = this.core().unsubscribe(target(&channel, pattern));
+        calls.iter().for_each(|number| this.drop_callable(ruby, *number));
+        Ok(found || !calls.is_empty())
+    }
+
+    /// Tells the connection to end and not to come back. False if it is about to end anyway.
+    pub fn dismiss(&self) -> bool {
+        let open = self.core().is_open();
+        self.core().dismiss();
+        open
+    }
+}
+
+/// Gives a subscription's messages to `call`, as channel and data.
+pub fn each_published(
+    ruby: &Ruby,
+    turn: &Turn,
+    client: Obj<Client>,
+    number: u64,
+    mut call: impl FnMut(Value, RString, RString) -> Result<(), Error>,
+) -> Result<(), Error> {
+    for message in turn.client().take_published(number).messages {
+        // Looked up each time: the call before may have ended the subscription.
+        let Some(callable) = client.callable(ruby, number) else { return Ok(()) };
+        if message.kind() != Kind::Server {
+            call(callable, ruby.str_new(message.channel()), payload(ruby, &message)?)?;
+        }
+    }
+    Ok(())
+}

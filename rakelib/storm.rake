@@ -1,0 +1,9 @@
+# frozen_string_literal: true
+
+desc "Clients that come and go in a storm of messages, with random chances ($STORM_ROUNDS, 20)"
+task storm: :compile do
+  seed = ENV.fetch("STORM_SEED") { Random.rand(1 << 30).to_s }
+  puts "STORM_SEED=#{seed}"
+  sh({ "STORM_SEED" => seed, "STORM_ROUNDS" => ENV.fetch("STORM_ROUNDS", "20") },
+     "rspec", "spec/channels/storm_spec.rb")
+end

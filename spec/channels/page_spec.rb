@@ -1,0 +1,30 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# The chat that docs/channels.md begins with.
+RSpec.describe "docs/channels.md" do
+  include ChannelClients
+
+  page = File.read(File.expand_path("../../docs/channels.md", __dir__))
+  code = page[/^```ruby\n(.*?)^```/m, 1]
+
+  before(:context) { @app = AppProcess.start(code, files: { "chat.html" => "<title>Chat</title>" }) }
+  after(:context) { expect(@app.stop).to be_success }
+  attr_reader :app
+
+  it "is a chat, in 20 lines" do
+    expect(code.lines.size).to be <= 20
+    expect(get("/").body).to include("Chat")
+    people = ["Ana", "Bj%C3%B6rn"].map do |name|
+      client = closing(PushV1Client.new(app.port, "/?#{name}"))
+      expect(Array.new(2) { client.read_event.event }).to eq(%w[push.open push.here])
+      client
+    end
+    expect(JSON.parse(people.first.read_event.data)).to include("member" => "Björn")
+    people.last.text("hi")
+    said = people.map { |client| client.read_event }
+    expect(said.map(&:event)).to eq(%w[msg msg])
+    expect(said.map { |block| JSON.parse(block.data) }).to eq([{ "from" => "Björn", "text" => "hi" }] * 2)
+  end
+end

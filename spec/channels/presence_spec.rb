@@ -1,0 +1,95 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# Who is there. A member with several clients is there once, and stays for the linger.
+RSpec.describe "Presence" do
+  include ChannelClients
+
+  config = <<~'CONFIG'
+    require "spec_app"
+
+    PushServer.channel "room*", presence: true
+
+    class Member < SpecApp::Recorder
+      def on_open(client)
+        room, name = client.env["PATH_INFO"].split("/").last(2)
+        client.subscribe(room, member: name, info: { name: name.capitalize })
+        super
+      end
+    end
+
+    run(lambda do |env|
+      env["rack.upgrade"] = Member.new if env["rack.upgrade?"]
+      [200, {}, []]
+    end)
+  CONFIG
+
+  let(:room) { "room-#{Serving.next_name}" }
+
+  def join(name, kind = SseClient)
+    client = subscriber(kind, "#{room}/#{name}")
+    read_open(client)
+    client
+  end
+
+  def read_notice(client)
+    block = client.read_event
+    [block.event, JSON.parse(block.data, symbolize_names: true).except(:channel)]
+  end
+
+  def present = app.ask("PushServer.present(#{room.inspect})")
+
+  context "with a linger that ends" do
+    serve config, "--presence-linger", "0"
+
+    it "tells who is here, who joins, and who has left: three tabs are one" do
+      watcher = join("watcher", PushV1Client)
+      expect(read_notice(watcher)).to eq(["push.here", { members: { watcher: { name: "Watcher" } } }])
+      tabs = Array.new(3) { join("ana") }
+      expect(read_notice(watcher)).to eq(["push.join", { member: "ana", info: { name: "Ana" } }])
+      expect(read_notice(tabs.last)).to eq(["push.here", { members: { ana: { name: "Ana" }, watcher: { name: "Watcher" } } }])
+      expect(present).to eq(ana: { name: "Ana" }, watcher: { name: "Watcher" })
+      tabs.first(2).each do |tab|
+        tab.close
+        event(:close, tab)
+      end
+      publish(room, "still here")
+      expect(watcher.read_event.data).to eq("still here")
+      tabs.last.close
+      expect(read_notice(watcher)).to eq(["push.leave", { member: "ana" }])
+      expect(present).to eq(watcher: { name: "Watcher" })
+    end
+  end
+
+  context "with a linger that lasts" do
+    serve config, "--presence-linger", "3600"
+
+    it "is not ended by a client that comes back, nor begun anew" do
+      watcher = join("watcher")
+      read_notice(watcher)
+      ana = join("ana")
+      expect(read_notice(watcher).first).to eq("push.join")
+      ana.close
+      event(:close, ana)
+      expect(present.keys).to eq(%i[ana watcher])
+      join("ana")
+      publish(room, "no news")
+      expect(watcher.read_event.data).to eq("no news")
+    end
+
+    it "ends for a member who is disconnected, who is told not to come back" do
+      other = join("other")
+      read_notice(other)
+      streams = [join("ana"), join("ana", PushV1Client)]
+      streams.each { |client| read_notice(client) }
+      expect(app.ask("PushServer.disconnect(member: 'ana')")).to eq(2)
+      expect(streams.map { |client| client.read_event.event }).to eq(%w[push.bye push.bye])
+      expect(streams.first.ending).to eq(:fin)
+      expect(streams.last.read_close).to eq([1008, "disconnected"])
+      expect(read_notice(other).first).to eq("push.join")
+      publish(room, "alone")
+      expect(other.read_event.data).to eq("alone")
+    end
+  end
+end

@@ -1,0 +1,98 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# Channels belong to a process, with or without a server.
+RSpec.describe "The channels of a process" do
+  include Command
+  include ChannelClients
+
+  def ruby(code) = run_command(RbConfig.ruby, "-rpush_server", "-rjson", "-e", code)
+
+  # The value of the block of a forked child.
+  CHILD = <<~'RUBY'
+    IN_CHILD = lambda do |&work|
+      reader, writer = IO.pipe
+      pid = fork do
+        value = begin
+          work.call
+        rescue StandardError => e
+          [e.class.name, e.message]
+        end
+        writer.write(JSON.generate(value))
+        writer.close
+        exit!
+      end
+      writer.close
+      answer = reader.wait_readable(10) ? reader.read : "blocked"
+      Process.kill("KILL", pid) if answer == "blocked"
+      Process.wait(pid)
+      answer
+    end
+  RUBY
+
+  it "work without a server" do
+    result = ruby(<<~'RUBY')
+      PushServer.channel "a", history: 2
+      before = PushServer.cursor
+      PushServer.publish("a", "early")
+      threads = Array.new(8) { Thread.new { 1000.times { PushServer.publish("a", "x") } } }
+      threads.each(&:join)
+      PushServer.publish("a", "late")
+      p PushServer.history("a").map(&:data), PushServer.channels, PushServer.present("a"), PushServer.cursor == before,
+        PushServer.cursor[/\d+\z/], PushServer.stats
+    RUBY
+    expect(result.out.lines.map(&:chomp)).to eq(['["x", "late"]', '["a"]', "{}", "false", '"8002"', "{}"]), result.err
+  end
+
+  it "keep what was published before the server has started" do
+    app = AppProcess.start("require 'push_server'\nPushServer.channel 'a', history: 9\nCURSOR = PushServer.publish('a', '1')\n" \
+                           "PushServer.publish('a', '2')\n" + ChannelClients::APP)
+    client = closing(SseClient.new(app.port, "/a?x", id: "x", headers: { "last-event-id" => app.ask("CURSOR") }))
+    expect(read_open(client)).to eq(recovered: true, gap: [])
+    expect(client.read_event.to_h).to include(event: "msg", data: "2")
+    client.close
+  ensure
+    app&.stop
+  end
+
+  it "begin anew in a child that was forked off before there was a server, with their rules" do
+    result = ruby("#{CHILD}
+      PushServer.channel 'a', history: 2
+      PushServer.publish('a', 'in the parent')
+      puts IN_CHILD.call { PushServer.publish('a', 'in the child'); PushServer.history('a').map(&:data) }
+      p PushServer.history('a').map(&:data)")
+    expect(result.out.lines.map(&:chomp)).to eq(['["in the child"]', '["in the parent"]']), result.err
+  end
+
+  context "whose child was forked while it served" do
+    serve CHILD + ChannelClients::APP, "--threads", "2"
+
+    it "are not the child's" do
+      client = subscriber(SseClient, "a")
+      read_open(client)
+      {
+        "PushServer.publish('a', 'x')" => /forked off the one that serves/, "PushServer.cursor" => /forked/,
+        "PushServer.channel('a', history: 1)" => /forked/, "PushServer.history('a')" => /forked/,
+        "PushServer.disconnect(member: 'a')" => /forked/, "client.publish('a', 'x')" => /forked/
+      }.each do |code, message|
+        type, text = JSON.parse(ask(client, "IN_CHILD.call { #{code} }"))
+        expect([type, text]).to match(["PushServer::Error", message]), code
+      end
+      quiet = "[client.subscribe('b'), client.unsubscribe('a'), client.recovered?, client.pubsub?]"
+      expect(JSON.parse(ask(client, "IN_CHILD.call { #{quiet} }"))).to eq([false, false, nil, true])
+      expect(JSON.parse(ask(client, "IN_CHILD.call { 3.times { GC.start }; 1 }"))).to eq(1)
+      publish("a", "1")
+      expect(client.read_event.data).to eq("1")
+    end
+
+    it "leave a child in peace that forks in the middle of a storm" do
+      clients = Array.new(20) { subscriber(SseClient, "a,b") }
+      app.ask("STOP = []; STORM = Array.new(4) { Thread.new { (PushServer.publish(%w[a b].sample, 'x'); sleep 0.0001) while STOP.empty? } }; nil")
+      answers = app.ask("Array.new(20) { IN_CHILD.call { SpecApp.clients.each { |it| it.subscribe('c'); it.write('x') }; GC.start; 1 } }", seconds: 60)
+      app.ask("STOP << 1; STORM.each(&:join); PushServer.publish('a', 'end'); nil")
+      expect(answers.uniq).to eq(["1"])
+      clients.each { |client| client.connection.read_until("data: end\n\n", seconds: 60) }
+    end
+  end
+end

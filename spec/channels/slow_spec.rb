@@ -1,0 +1,125 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# Clients that do not read what channels have for them.
+RSpec.describe "A client that does not read its channels" do
+  include ChannelClients
+
+  config = <<~CONFIG + ChannelClients::APP
+    require "push_server"
+    PushServer.channel "resume*", history: 1
+    PushServer.channel "drop*", slow: :drop
+    PushServer.channel "latest*", slow: :latest
+  CONFIG
+
+  # 16 MiB are more than a socket's buffers and slow_bytes.
+  def flood(channel, mebibytes: 16)
+    app.ask("#{mebibytes * 16}.times { |number| PushServer.publish(#{channel.inspect}, \"\#{number} \" + 'x' * 65_536) }; nil", seconds: 60)
+  end
+
+  def stalled(kind, channel)
+    client = subscriber(kind, channel, receive_buffer: 4096)
+    read_open(client) unless kind == WebSocketClient
+    client
+  end
+
+  def stat(name) = app.ask("PushServer.stats[#{name.inspect}]")
+
+  # What is published is read by everybody else meanwhile.
+  def expect_served(channel)
+    other = subscriber(SseClient, channel)
+    read_open(other)
+    publish(channel, "hello")
+    expect(other.read_event.data).to eq("hello")
+  end
+
+  context "for slow_timeout" do
+    serve config, "--threads", "2", "--slow-timeout", "0.3", "--ping-interval", "3600"
+
+    it "is closed, and may resume (slow: :resume)" do
+      client = stalled(SseClient, "resume-1")
+      before = stat(:slow_clients)
+      flood("resume-1")
+      event(:close, client)
+      expect(stat(:slow_clients)).to eq(before + 1)
+      expect_served("resume-1")
+    end
+
+    it "is closed with 1013 on a WebSocket" do
+      client = stalled(WebSocketClient, "resume-2")
+      flood("resume-2")
+      event(:close, client, code: 1013)
+    end
+
+    it "jumps forward, and is told how much it has missed (slow: :drop)" do
+      client = stalled(PushV1Client, "drop-1")
+      flood("drop-1")
+      eventually("the skipping") do
+        publish("drop-1", "end")
+        client.connection.anything? && stat(:readers).positive? && app.ask("PushServer.stats[:channel_bytes]") < 1 << 20
+      end
+      seen, dropped = [], 0
+      loop do
+        block = client.read_event
+        break if block.data == "end"
+
+        block.event == "push.drop" ? dropped += JSON.parse(block.data)["count"] : seen << block.data.to_i
+      end
+      expect(seen).to eq([*0...seen.size])
+      expect(dropped).to be_positive
+      expect(stat(:drops)).to eq(dropped)
+      publish("drop-1", "live")
+      nil until client.read_event.data == "live"
+    end
+
+    it "jumps to the newest, and is told nothing (slow: :latest)" do
+      client = stalled(SseClient, "latest-1")
+      flood("latest-1")
+      publish("latest-1", "newest")
+      blocks = [client.read_event]
+      blocks << client.read_event until blocks.last.data == "newest"
+      expect(blocks.size).to be < 200
+      expect(blocks.map(&:event).uniq).to eq(["msg"])
+      numbers = blocks[..-2].map { |block| block.data.to_i }
+      expect(numbers).to eq(numbers.sort)
+    end
+
+    it "is left alone as long as it lags by little" do
+      client = stalled(SseClient, "resume-3")
+      before = stat(:slow_clients)
+      app.ask("8.times { PushServer.publish('resume-3', 'x' * 65_536) }; sleep 1; PushServer.publish('resume-3', 'end'); nil")
+      expect(stat(:slow_clients)).to eq(before)
+      8.times { client.read_event }
+      expect(client.read_event.data).to eq("end")
+    end
+  end
+
+  context "while the memory of channels is full" do
+    serve config, "--threads", "2", "--slow-timeout", "3600", "--ping-interval", "3600", "--channel-memory", "4MiB"
+
+    it "is closed at once, and memory stays bounded" do
+      client = stalled(WebSocketClient, "resume-1")
+      sizes = Array.new(6) do
+        flood("resume-1", mebibytes: 16)
+        stat(:channel_bytes)
+      end
+      expect(sizes.max).to be <= 4 << 20
+      # It is looked at when its socket takes something again.
+      nil until client.read_frame.opcode == :close
+      event(:close, client, code: 1013)
+      expect(stat(:overruns)).to eq(1)
+      expect_served("resume-1")
+    end
+
+    it "keeps nobody else from what is new (slow: :drop)" do
+      client = stalled(SseClient, "drop-1")
+      flood("drop-1", mebibytes: 16)
+      nil until client.read_event.event == "push.drop"
+      # It skips what there is when it is looked at.
+      publish("drop-1", "new")
+      expect(client.read_event.data).to eq("new")
+      expect_served("drop-1")
+    end
+  end
+end

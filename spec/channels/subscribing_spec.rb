@@ -1,0 +1,138 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# Everything about client.subscribe that is no resuming.
+RSpec.describe "Subscribing" do
+  include ChannelClients
+
+  serve "require 'push_server'\nPushServer.channel 'kept*', history: true\n" + ChannelClients::APP, "--threads", "3",
+        "--max-subscriptions", "4"
+
+  let(:channel) { Serving.next_name }
+  let(:client) { subscriber(WebSocketClient, "") }
+
+  def raising(type, message) = raise_error(RemoteControl::Raised) { |error| expect([error.type, error.message]).to match([type, message]) }
+
+  # What the app's code got, in order.
+  def calls(code, client = self.client)
+    ask(client, "#{code.sub("REPORT", "->(channel, data) { SpecApp.report(:call, client, channel: channel, data: data, encoding: data.encoding.name) }")}")
+  end
+
+  def take_call(client = self.client) = event(:call, client).slice(:channel, :data, :encoding).values
+
+  describe "with a block or handler" do
+    it "calls it with channel and data, and sends nothing" do
+      calls("client.subscribe(#{channel.inspect}, &REPORT)")
+      publish(channel, "ä")
+      expect(take_call).to eq([channel, "ä", "UTF-8"])
+      app.ask("PushServer.publish(#{channel.inspect}, 'b'.b)")
+      expect(take_call).to eq([channel, "b", "ASCII-8BIT"])
+      ask(client, "client.write('written')")
+      expect(client.read_message).to eq("written")
+    end
+
+    it "has Iodine's keywords" do
+      calls("client.subscribe(to: '#{channel}.*', match: :redis, as: :binary, handler: REPORT)")
+      publish("#{channel}.a", "1")
+      expect(take_call).to eq(["#{channel}.a", "1", "ASCII-8BIT"])
+      expect(calls("client.unsubscribe(to: '#{channel}.*', match: :redis)")).to be(true)
+      publish("#{channel}.a", "2")
+      calls("client.subscribe(#{channel.inspect}, &REPORT)")
+      publish(channel, "3")
+      expect(take_call).to eq([channel, "3", "UTF-8"])
+    end
+
+    it "calls it in turn with the client's other callbacks" do
+      ask(client, "client.subscribe(#{channel.inspect}) { |_, data| SpecApp.report(:call, client, data: data); client.close if data == '300' }")
+      publish(channel, *"1".."300")
+      expect(Array.new(300) { event(:call, client)[:data] }).to eq([*"1".."300"])
+      client.read_close
+      event(:close, client)
+    end
+
+    it "survives what it raises, and can end itself" do
+      ask(client, "client.subscribe(#{channel.inspect}) { |_, data| client.unsubscribe(#{channel.inspect}) if data == '3'; SpecApp.report(:call, client, data: data); raise 'oops' if data == '1' }")
+      publish(channel, "1", "2", "3", "4", "5")
+      expect(Array.new(3) { event(:call, client)[:data] }).to eq(%w[1 2 3])
+      app.wait_for_line(/oops/)
+      ask(client, "client.write('end')")
+      expect(client.read_message).to eq("end")
+      expect(app.events.all(event: "call", id: client.id).size).to eq(3)
+    end
+
+    it "replays to it, too" do
+      cursor = publish("kept-#{channel}", "1")
+      publish("kept-#{channel}", "2")
+      calls("client.subscribe('kept-#{channel}', since: #{cursor.inspect}, &REPORT)")
+      expect(take_call).to eq(["kept-#{channel}", "2", "UTF-8"])
+    end
+  end
+
+  it "sends text or binary messages, as is asked for" do
+    ask(client, "client.subscribe('#{channel}-b', as: :binary); client.subscribe('#{channel}-t', as: :text)")
+    publish("#{channel}-b", "1", "x" * 70_000)
+    app.ask("PushServer.publish('#{channel}-t', '3'.b); PushServer.publish('#{channel}-t', [255].pack('C'))")
+    messages = Array.new(4) { client.read_message }
+    expect(messages).to eq(["1", "x" * 70_000, "3", "\xFF".b])
+    expect(messages.map(&:encoding)).to eq([Encoding::BINARY, Encoding::BINARY, Encoding::UTF_8, Encoding::BINARY])
+  end
+
+  it "takes patterns, and gives a message once" do
+    client = subscriber(SseClient, "#{channel}.a")
+    read_open(client)
+    expect(ask(client, "client.subscribe('#{channel}.[ab]', match: :redis)")).to be(true)
+    publish("#{channel}.c", "c")
+    publish("#{channel}.a", "a")
+    publish("#{channel}.b", "b")
+    publish("#{channel}.a", "a2")
+    expect(read_data(client, 3)).to eq(%w[a b a2])
+  end
+
+  it "is later than on_open, if the app likes, with one opening" do
+    client = subscriber(SseClient, "")
+    ask(client, "client.subscribe('kept-#{channel}'); client.subscribe(#{channel.inspect})")
+    expect(read_open(client)).to eq(recovered: nil, gap: [])
+    publish(channel, "1")
+    publish("kept-#{channel}", "2")
+    expect(read_data(client, 2)).to eq(%w[1 2])
+  end
+
+  it "is not twice" do
+    client = subscriber(SseClient, channel)
+    read_open(client)
+    expect(ask(client, "client.subscribe(#{channel.inspect})")).to be(true)
+    publish(channel, "1", "2")
+    expect(read_data(client, 2)).to eq(%w[1 2])
+  end
+
+  it "is pub/sub, and no recovery on a first visit" do
+    client = subscriber(SseClient, channel)
+    expect(ask(client, "[client.pubsub?, client.recovered?]")).to eq([true, nil])
+  end
+
+  it "is refused with a line that says why" do
+    expect { ask(client, "client.subscribe('')") }.to raising("ArgumentError", /must not be empty/)
+    expect { ask(client, "client.subscribe(nil)") }.to raising("TypeError", /channel: must be a String/)
+    expect { ask(client, "client.subscribe('x' * 256)") }.to raising("ArgumentError", /at most 255 bytes, not 256/)
+    expect { ask(client, "client.subscribe('a', match: :regexp)") }.to raising("ArgumentError", /match: can be :redis/)
+    expect { ask(client, "client.subscribe('a', handler: 5)") }.to raising("ArgumentError", /no method call/)
+    expect { ask(client, "5.times { |number| client.subscribe(number.to_s) }") }.to raising("PushServer::Error", /at most 4 channels/)
+    expect { app.ask("PushServer.publish('a', \"\\xff\")") }.to raising("ArgumentError", /not valid UTF-8/)
+    expect { app.ask("PushServer.publish('a', 'b', event: \"x\\ny\")") }.to raising("ArgumentError", /event: must not contain/)
+    expect { app.ask("PushServer.publish('a', 'b', except: 5)") }.to raising("TypeError", /Client/)
+    expect { app.ask("PushServer.channel('a', slow: :never)") }.to raising("ArgumentError", /slow: can be/)
+    expect { app.ask("PushServer.channel('a', ttl: 0)") }.to raising("ArgumentError", /ttl: must be more than 0/)
+  end
+
+  it "keeps the browser's last event id for itself" do
+    client = subscriber(SseClient, channel)
+    expect { ask(client, "client.write('a', id: '5')") }.to raising("ArgumentError", /id:/)
+  end
+
+  it "is false for a client that has gone" do
+    client.close
+    event(:close, client)
+    expect(ask(client, "[client.subscribe('a'), client.unsubscribe('a'), client.recovered?]")).to eq([false, false, nil])
+  end
+end

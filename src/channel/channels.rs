@@ -1,0 +1,330 @@
+//! The channels of a process: the front door.
+//!
+//! Publishers number their messages under the engine's lock, which is held for a push. Everything
+//! else is under the lock of the log; whoever takes that takes over what is published first.
+//! Locks are taken in the order presence, log, engine.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
+
+use super::log::Log;
+use super::notice::Notice;
+use super::presence::{Member, Presence, announcement};
+use super::subscription::Room;
+use super::{
+    Cursor, Draft, Engine, Error, EventName, Kind, Limits, Message, Policy, Reader, Since, Subscription, Target, Wake,
+};
+use crate::fork::Birth;
+use crate::stats::Counter;
+
+/// Bytes that wait in the engine at which a publisher takes them over itself: then the reactor is
+/// behind, and the log's bound must hold all the same.
+const WAITING: usize = 1 << 20;
+
+/// Channels that messages waiting in the engine may open. Near the limit publishers look closely.
+const CLOSE: usize = 4096;
+
+/// Part of a channel's past.
+#[derive(Debug)]
+pub struct History {
+    /// In order; messages that are not stored are not among them.
+    pub messages: Vec<Arc<Message>>,
+    /// False if between the cursor and the first message some are missing.
+    pub complete: bool,
+}
+
+/// What is to be known of all channels together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figures {
+    /// Messages published, those of the server itself among them.
+    pub published: u64,
+    /// Bytes of the messages in the log.
+    pub bytes: u64,
+    /// Channels and patterns that have messages or readers.
+    pub channels: u64,
+    /// Readers that are attached.
+    pub readers: u64,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Posted {
+    /// The cursor behind it.
+    pub cursor: Cursor,
+    /// Whoever takes messages over is behind: call [`Channels::take_over`], or memory is not bounded.
+    pub behind: bool,
+}
+
+/// All channels of a process. All methods may be called from any thread; in a forked child none may.
+pub struct Channels {
+    engine: Arc<dyn Engine>,
+    limits: RwLock<Limits>,
+    published: Counter,
+    birth: Birth,
+    state: Mutex<State>,
+    presence: Mutex<Presence>,
+    /// How many there were when it was looked last.
+    open: AtomicUsize,
+}
+
+/// What is under the log's lock.
+pub(super) struct State {
+    pub(super) log: Log,
+    /// On its way from the engine into the log; kept for its memory.
+    taken: Vec<Arc<Message>>,
+}
+
+impl Channels {
+    /// Channels over an engine. `default_event` is the name of events that were given none, free
+    /// of CR, LF and NUL.
+    pub fn new(limits: Limits, engine: Arc<dyn Engine>, default_event: Option<&str>) -> Arc<Self> {
+        let log = Log::new(engine.epoch(), engine.last(), limits, default_event);
+        Arc::new(Channels {
+            engine,
+            limits: RwLock::new(limits),
+            published: Counter::default(),
+            birth: Birth::now(),
+            state: Mutex::new(State { log, taken: Vec::new() }),
+            presence: Mutex::default(),
+            open: AtomicUsize::new(0),
+        })
+    }
+
+    /// Takes over the bounds and the default event's name of a server. Messages and readers stay.
+    pub fn configure(&self, limits: Limits, default_event: Option<&str>) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+        self.lock_current().log.configure(limits, default_event);
+    }
+
+    /// The bounds.
+    pub fn limits(&self) -> Limits {
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this process was forked off the one that the channels belong to: then locks may be held by threads
+    /// that are not here.
+    pub fn forked(&self) -> bool {
+        self.birth.forked()
+    }
+
+    /// Sets the rules of all channels that match `glob` and no later rule: the last that matches
+    /// counts. Also for channels that are there already.
+    pub fn define(&self, glob: &str, policy: Policy, now: Instant) {
+        self.lock_current().log.define(glob, policy, now);
+    }
+
+    /// Publishes a message; `now` is when its ttl begins. Returns the cursor behind it.
+    ///
+    /// Waits for other publishers' pushes, and for the log only if much waits to be taken over.
+    pub fn publish(&self, draft: &Draft<'_>, now: Instant) -> Result<Cursor, Error> {
+        let posted = self.post(draft, now)?;
+        if posted.behind {
+            self.take_over();
+        }
+        Ok(posted.cursor)
+    }
+
+    /// As [`Channels::publish`], but leaves it to the caller to wait for the log. This waits for it only when the
+    /// limit of channels is near.
+    pub fn post(&self, draft: &Draft<'_>, now: Instant) -> Result<Posted, Error> {
+        let limits = self.limits();
+        let message = Message::new(draft, &limits, now)?;
+        if self.open.load(Ordering::Relaxed) + CLOSE >= limits.max_channels
+            && !self.lock_current().log.accepts(draft.channel)
+        {
+            return Err(Error::TooManyChannels(limits.max_channels));
+        }
+        let published = self.engine.publish(message)?;
+        self.published.add();
+        let cursor = Cursor { epoch: self.engine.epoch(), seq: published.seq };
+        Ok(Posted { cursor, behind: published.waiting > WAITING })
+    }
+
+    /// Takes over what was published.
+    pub fn take_over(&self) {
+        drop(self.lock_current());
+    }
+
+    /// Where the log ends: everything published before has been seen.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { epoch: self.engine.epoch(), seq: self.engine.last() }
+    }
+
+    /// Stored messages of a channel: the first `limit` after a cursor, or the newest `limit` if
+    /// there is none or it is too old.
+    pub fn history(&self, channel: &str, since: Since, limit: usize, now: Instant) -> History {
+        let (messages, complete) = self.lock_current().log.history(channel, since, limit, now);
+        History { messages, complete }
+    }
+
+    /// The names of all channels that have messages or readers, in no order.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        self.lock_current().log.names().cloned().collect()
+    }
+
+    /// Bytes of the messages in the log.
+    pub fn bytes(&self) -> usize {
+        self.lock_current().log.bytes()
+    }
+
+    /// Numbers for people who watch.
+    pub fn figures(&self) -> Figures {
+        let state = self.lock_current();
+        let log = &state.log;
+        Figures {
+            published: self.published.get(),
+            bytes: log.bytes() as u64,
+            channels: log.channels.len() as u64,
+            readers: log.readers.len() as u64,
+        }
+    }
+
+    /// Whether [`Channels::sweep`] has anything to look at.
+    pub fn is_idle(&self) -> bool {
+        let forgotten = self.lock().log.channels.len() == 0;
+        forgotten && self.presence().is_empty()
+    }
+
+    /// Attaches a reader that came with the cursor `since`. `id` is what [`Draft::except`] knows it
+    /// by; `wake` is woken once there is something to read.
+    pub fn attach(self: &Arc<Self>, id: u64, wake: Arc<dyn Wake>, since: Since) -> Reader {
+        let number = self.lock_current().log.attach(id, wake, since);
+        Reader::new(Arc::clone(self), number, id)
+    }
+
+    /// Takes over what was published, and wakes the readers whose channels have something new,
+    /// each once until it has read all. Returns how many. For the reactor, when the engine woke it.
+    pub fn deliver(&self) -> usize {
+        self.lock_current().log.deliver()
+    }
+
+    /// Frees what is too old or was read by all, and lets members leave that have been away for
+    /// long enough. Call it every second or so.
+    pub fn sweep(&self, now: Instant) {
+        self.lock_current().log.sweep(now);
+        // Announced under the lock, so that nobody joins between.
+        let mut presence = self.presence();
+        for (channel, member) in presence.expire(self.limits().linger, now) {
+            self.announce("push.leave", &channel, &member, None, None, now);
+        }
+    }
+
+    // ---- presence ------------------------------------------------------------------------
+
+    /// Names and information (JSON) of the members that are there, by name.
+    pub fn present(&self, channel: &str) -> Vec<(Arc<str>, Arc<str>)> {
+        self.presence().members(channel).map(|(name, info)| (Arc::clone(name), Arc::clone(info))).collect()
+    }
+
+    /// The ids of all readers that are there as `member`.
+    pub fn readers_of(&self, member: &str) -> Vec<u64> {
+        self.presence().readers(member)
+    }
+
+    fn announce(
+        &self,
+        event: &str,
+        channel: &str,
+        member: &str,
+        info: Option<&str>,
+        except: Option<u64>,
+        now: Instant,
+    ) {
+        let payload = announcement(channel, member, info);
+        let event = EventName::Given(event);
+        let draft =
+            Draft { kind: Kind::Server, event, store: false, except, ..Draft::text(channel, payload.as_bytes()) };
+        if let Err(error) = self.publish(&draft, now) {
+            log::warn!("{channel}: {member} could not be announced: {error}");
+        }
+    }
+
+    fn join(&self, number: u32, id: u64, channel: &str, member: Member<'_>, presence: &mut Presence, now: Instant) {
+        if presence.join(channel, member, id) {
+            self.announce("push.join", channel, member.name, Some(member.info), Some(id), now);
+        }
+        let here = Notice::Here { channel: channel.into(), members: presence.here(channel).into() };
+        self.lock().log.notify(number, here);
+    }
+
+    // ---- for readers ---------------------------------------------------------------------
+
+    pub(super) fn subscribe(
+        &self,
+        number: u32,
+        id: u64,
+        subscription: Subscription<'_>,
+        now: Instant,
+    ) -> Result<Option<bool>, Error> {
+        let Subscription { target, since, member, frames } = subscription;
+        // From before the start is fixed until it is told who is here: it misses no change.
+        let mut presence = member.is_some().then(|| self.presence());
+        let mut state = self.lock_current();
+        let complete = state.log.subscribe(number, target, since, frames, now)?;
+        let announced = matches!(target, Target::Channel(name) if state.log.policy(name).presence);
+        drop(state);
+        if let (Some(presence), Some(member)) = (&mut presence, member)
+            && announced
+        {
+            self.join(number, id, target.name(), member, presence, now);
+        }
+        Ok(complete)
+    }
+
+    pub(super) fn unsubscribe(&self, number: u32, member: Option<u64>, target: Target<'_>, now: Instant) -> bool {
+        let found = self.lock_current().log.unsubscribe(number, target);
+        if let (true, Some(id), Target::Channel(name)) = (found, member, target) {
+            self.presence().leave(name, id, now);
+        }
+        found
+    }
+
+    pub(super) fn detach(&self, number: u32, member: Option<u64>, now: Instant) {
+        // A child must not: somebody who is not there may hold the lock.
+        if self.forked() {
+            return;
+        }
+        self.lock().log.detach(number);
+        if let Some(id) = member {
+            self.presence().gone(id, now);
+        }
+    }
+
+    pub(super) fn room(&self) -> Room {
+        let limits = self.limits();
+        Room { messages: limits.batch_messages, bytes: limits.batch_bytes }
+    }
+
+    // ---- locks ---------------------------------------------------------------------------
+
+    /// The log, as the reactor has last seen it.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The log with all that is published.
+    fn lock_current(&self) -> MutexGuard<'_, State> {
+        let mut guard = self.lock();
+        let State { log, taken } = &mut *guard;
+        self.engine.tail(log.last, taken);
+        if !taken.is_empty() {
+            for message in taken.drain(..) {
+                log.append(message);
+            }
+            self.engine.trim(log.last);
+            self.open.store(log.channels.len(), Ordering::Relaxed);
+        }
+        guard
+    }
+
+    fn presence(&self) -> MutexGuard<'_, Presence> {
+        self.presence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Channels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Channels").field("cursor", &self.cursor()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,126 @@
+//! What the server itself tells a reader.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::block::{Content, Form, Wire, put_json};
+use super::cursor::Cursor;
+use super::message::EventName;
+
+/// Something that concerns one reader only: not part of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// `push.open`: the reader's first; its cursor, and how its return went.
+    Open {
+        /// Where it stands: the client resumes from here, if nothing else comes.
+        cursor: Cursor,
+        /// Whether it gets all that it missed; `None` on a first visit.
+        recovered: Option<bool>,
+        /// Channels in which messages are missing.
+        gap: Vec<Arc<str>>,
+    },
+    /// `push.gap`: of this channel messages are missing.
+    Gap(Arc<str>),
+    /// `push.drop`: a slow reader has skipped messages.
+    Drop {
+        /// The channel's name.
+        channel: Arc<str>,
+        /// How many messages.
+        count: u64,
+    },
+    /// `push.here`: who is present.
+    Here {
+        /// The channel's name.
+        channel: Arc<str>,
+        /// A JSON object: each member's information by its name.
+        members: Arc<str>,
+    },
+}
+
+impl Notice {
+    /// Gives `sink` the notice in the given form. Returns its bytes. Raw WebSockets get nothing.
+    pub(super) fn emit(&self, form: Form, wire: &Wire, sink: &mut impl FnMut(Bytes)) -> usize {
+        if form == Form::Raw {
+            return 0;
+        }
+        let (event, seq) = match self {
+            Notice::Open { cursor, .. } => ("push.open", Some(cursor.seq)),
+            Notice::Gap(_) => ("push.gap", None),
+            Notice::Drop { .. } => ("push.drop", None),
+            Notice::Here { .. } => ("push.here", None),
+        };
+        wire.block(seq, EventName::Given(event), &Content::Text(self.json().as_bytes())).emit(form, sink)
+    }
+
+    fn json(&self) -> String {
+        let mut json = String::from("{");
+        match self {
+            Notice::Open { recovered, gap, .. } => {
+                json.push_str("\"recovered\":");
+                json.push_str(recovered.map_or("null", |recovered| if recovered { "true" } else { "false" }));
+                json.push_str(",\"gap\":[");
+                for (index, channel) in gap.iter().enumerate() {
+                    if index > 0 {
+                        json.push(',');
+                    }
+                    put_json(&mut json, channel);
+                }
+                json.push(']');
+            }
+            Notice::Gap(channel) => put_channel(&mut json, channel),
+            Notice::Drop { channel, count } => {
+                put_channel(&mut json, channel);
+                json.push_str(",\"count\":");
+                json.push_str(&count.to_string());
+            }
+            Notice::Here { channel, members } => {
+                put_channel(&mut json, channel);
+                json.push_str(",\"members\":");
+                json.push_str(members);
+            }
+        }
+        json.push('}');
+        json
+    }
+}
+
+fn put_channel(json: &mut String, channel: &str) {
+    json.push_str("\"channel\":");
+    put_json(json, channel);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cursor::Epoch;
+    use super::*;
+
+    #[test]
+    fn what_clients_read() {
+        let cursor = Cursor { epoch: Epoch::from(1), seq: 9 };
+        let open = |recovered, gap| Notice::Open { cursor, recovered, gap };
+        let rows = [
+            (open(None, vec![]), "id: 1-9\nevent: push.open\ndata: {\"recovered\":null,\"gap\":[]}\n\n"),
+            (
+                open(Some(false), vec!["a".into(), "b\"".into()]),
+                "id: 1-9\nevent: push.open\ndata: {\"recovered\":false,\"gap\":[\"a\",\"b\\\"\"]}\n\n",
+            ),
+            (Notice::Gap("a".into()), "event: push.gap\ndata: {\"channel\":\"a\"}\n\n"),
+            (
+                Notice::Drop { channel: "a".into(), count: 3 },
+                "event: push.drop\ndata: {\"channel\":\"a\",\"count\":3}\n\n",
+            ),
+            (
+                Notice::Here { channel: "a".into(), members: "{}".into() },
+                "event: push.here\ndata: {\"channel\":\"a\",\"members\":{}}\n\n",
+            ),
+        ];
+        let wire = Wire::new(Epoch::from(1), Some("default"));
+        for (notice, expected) in rows {
+            let mut out = Vec::new();
+            notice.emit(Form::Sse, &wire, &mut |bytes| out.extend_from_slice(&bytes));
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+            assert_eq!(notice.emit(Form::Raw, &wire, &mut |_| panic!()), 0);
+        }
+    }
+}

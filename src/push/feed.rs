@@ -1,0 +1,215 @@
+//! A client's reader of channels, and how it becomes bytes.
+//!
+//! Nothing here knows where the bytes go: a stream sends them down its socket, a response that
+//! ends may collect them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Instant;
+
+use atomic_waker::AtomicWaker;
+use bytes::Bytes;
+
+use super::delivery::Courier;
+use super::{Client, Event};
+use crate::channel::{self, Form, Notice, Reader, Since, Target, Wake};
+use crate::wakeups::Wakeups;
+
+/// What a client reads of channels. Made with its first subscription.
+#[derive(Debug)]
+pub struct Feed {
+    reader: Reader,
+    alert: Arc<Alert>,
+    pub(super) state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// The first subscriptions are complete, and the replay has begun.
+    pub(super) opened: bool,
+    /// Something was subscribed for the socket.
+    pub(super) subscribed: bool,
+    /// How the client's return goes.
+    pub(super) recovered: Option<bool>,
+    /// Subscriptions whose messages go to Ruby.
+    pub(super) calls: Vec<Arc<Call>>,
+    pub(super) last_call: u64,
+}
+
+/// How the log calls who reads.
+#[derive(Debug)]
+struct Alert {
+    ready: AtomicBool,
+    task: AtomicWaker,
+    wakeups: Arc<Wakeups>,
+}
+
+impl Wake for Alert {
+    fn wake(&self) {
+        self.ready.store(true, Ordering::Release);
+        if let Some(task) = self.task.take() {
+            self.wakeups.wake(task);
+        }
+    }
+}
+
+/// What one read came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// There was no room for all: read again, after others had their turn.
+    pub more: bool,
+    /// Messages are gone that the client should have got: close it.
+    pub overrun: bool,
+}
+
+impl Feed {
+    pub(super) fn new(client: &Client, since: Since) -> Arc<Self> {
+        let context = client.context();
+        let wakeups = Arc::clone(&context.wakeups);
+        let alert = Arc::new(Alert { ready: AtomicBool::new(false), task: AtomicWaker::new(), wakeups });
+        let reader = context.pubsub.channels().attach(client.id(), Arc::clone(&alert) as Arc<dyn Wake>, since);
+        Arc::new(Feed { reader, alert, state: Mutex::default() })
+    }
+
+    pub(super) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there may be something to read; if not, `task` is woken when there is.
+    pub fn poll_ready(&self, task: &Waker) -> bool {
+        self.alert.task.register(task);
+        self.alert.ready.load(Ordering::Acquire)
+    }
+
+    /// Gives `sink` what the client has not got yet, whole frames or blocks, as much as is given
+    /// at once. `blocked`: it has not taken all of what was read before.
+    pub fn read(&self, client: &Arc<Client>, blocked: bool, sink: impl FnMut(Bytes)) -> Taken {
+        // Before it looks: what comes from now on sets it again.
+        self.alert.ready.store(false, Ordering::Release);
+        let batch = self.reader.read(client.form(), blocked, sink);
+        let stats = &client.context().stats;
+        if batch.overrun {
+            stats.overruns.add();
+        }
+        if batch.more {
+            self.alert.ready.store(true, Ordering::Release);
+        }
+        stats.delivered.add_many(batch.messages as u64);
+        for notice in &batch.notices {
+            // A raw WebSocket cannot be told of what it has skipped: its handler may want to.
+            report(client, notice, client.form() == Form::Raw);
+        }
+        Taken { more: batch.more, overrun: batch.overrun }
+    }
+
+    /// The client has taken nothing for the stall time. False if its channels' rules say that it
+    /// must be closed.
+    pub fn stalled(&self) -> bool {
+        self.reader.stalled()
+    }
+}
+
+/// Lets the app know of gaps; of what was skipped, too, if nobody else is told.
+fn report(client: &Arc<Client>, notice: &Notice, untold: bool) {
+    let stats = &client.context().stats;
+    match notice {
+        Notice::Open { gap, .. } => gap.iter().for_each(|channel| tell_gap(client, channel)),
+        Notice::Gap(channel) => tell_gap(client, channel),
+        Notice::Drop { channel, count } => {
+            stats.drops.add_many(*count);
+            if untold {
+                client.post(Event::Gap(Arc::clone(channel)));
+            }
+        }
+        Notice::Here { .. } => {}
+    }
+}
+
+fn tell_gap(client: &Arc<Client>, channel: &Arc<str>) {
+    client.context().stats.gaps.add();
+    client.post(Event::Gap(Arc::clone(channel)));
+}
+
+/// A subscription whose messages go to Ruby, through the client's mailbox.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) number: u64,
+    pub(super) name: String,
+    pub(super) pattern: bool,
+    reader: Mutex<Option<Reader>>,
+}
+
+/// Messages for Ruby.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// In the log's order.
+    pub messages: Vec<Arc<channel::Message>>,
+    /// There are more: another event will come.
+    pub more: bool,
+}
+
+/// How the log calls for Ruby. It must not keep the client or the reader: it is dropped with the log's lock held.
+struct Announce {
+    client: u64,
+    number: u64,
+    courier: Arc<Courier>,
+}
+
+impl Wake for Announce {
+    fn wake(&self) {
+        self.courier.announce(self.client, self.number);
+    }
+}
+
+impl Call {
+    pub(super) fn new(number: u64, target: Target<'_>) -> Self {
+        let (name, pattern) = match target {
+            Target::Channel(name) => (name, false),
+            Target::Pattern(name) => (name, true),
+        };
+        Call { number, name: name.to_owned(), pattern, reader: Mutex::new(None) }
+    }
+
+    pub(super) fn target(&self) -> Target<'_> {
+        if self.pattern { Target::Pattern(&self.name) } else { Target::Channel(&self.name) }
+    }
+
+    /// Subscribes. Returns what [`Reader::subscribe`] does.
+    pub(super) fn begin(&self, client: &Client, since: Since) -> Result<Option<bool>, channel::Error> {
+        let context = client.context();
+        let courier = Arc::clone(&context.courier);
+        let wake = Announce { client: client.id(), number: self.number, courier };
+        let reader = context.pubsub.channels().attach(client.id(), Arc::new(wake), since);
+        let subscription = channel::Subscription { target: self.target(), ..channel::Subscription::to("") };
+        let complete = reader.subscribe(subscription, Instant::now())?;
+        reader.open();
+        *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = Some(reader);
+        Ok(complete)
+    }
+
+    /// Reads what has come.
+    pub(super) fn read(&self, client: &Arc<Client>) -> Published {
+        let mut published = Published::default();
+        let guard = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(reader) = &*guard else { return published };
+        let batch = reader.read_messages(|message| published.messages.push(Arc::clone(message)));
+        published.more = batch.more;
+        drop(guard);
+        for notice in &batch.notices {
+            report(client, notice, true);
+        }
+        if batch.overrun {
+            // It goes on with what is published from now on.
+            tell_gap(client, &self.name.as_str().into());
+            if let Err(error) = self.begin(client, Since::Now) {
+                log::warn!("{client:?}: {}: {error}", self.name);
+            }
+        }
+        published
+    }
+}

@@ -1,0 +1,111 @@
+//! A stream's deadlines: pings and pongs, heartbeats, clients that do not take what is sent, and farewells.
+
+use std::os::fd::AsRawFd;
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+
+use super::{Ended, State, Stream};
+use crate::push::outgoing::{Frame, Outgoing};
+use crate::push::sse;
+use crate::push::websocket::{self, Opcode};
+
+impl Stream {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let limits = &self.client.context().limits;
+        match &self.state {
+            State::Handshake | State::Closing(_) => Some(self.spoke + limits.close_timeout),
+            State::Lingering { until, .. } => Some(*until),
+            State::Open => {
+                [self.idle_deadline(), self.bounds.slow_at, self.stall_deadline()].into_iter().flatten().min()
+            }
+        }
+    }
+
+    /// When to ping, to give up waiting for a pong, or to send a heartbeat.
+    pub(super) fn idle_deadline(&self) -> Option<Instant> {
+        let interval = self.bounds.interval?;
+        match self.pinged {
+            _ if !self.is_websocket() => Some(self.spoke + interval),
+            // Nobody reads: a pong could not be seen.
+            _ if self.paused => None,
+            // The ping may still stand behind what the socket has not taken.
+            Some(pinged) => Some(pinged.max(self.spoke) + self.client.context().limits.pong_timeout),
+            None => Some(self.heard + interval),
+        }
+    }
+
+    pub(super) fn keep_deadlines(&mut self, now: Instant) -> Result<(), Ended> {
+        let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        match self.state {
+            State::Open => {
+                if passed(self.bounds.slow_at) {
+                    self.cut_slow(now);
+                } else if passed(self.stall_deadline()) {
+                    self.stall(now);
+                } else if passed(self.idle_deadline()) {
+                    self.break_silence(now)?;
+                }
+            }
+            State::Handshake | State::Closing(_) if passed(self.next_deadline()) => return Err(self.reset()),
+            State::Lingering { fin_sent: true, .. } if passed(self.next_deadline()) => return Err(Ended),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn break_silence(&mut self, now: Instant) -> Result<(), Ended> {
+        if !self.is_websocket() {
+            // A socket that takes nothing needs no more to take.
+            if self.queue.is_empty() {
+                self.queue.push(Frame::own(sse::heartbeat()));
+            }
+            self.spoke = now;
+        } else if self.pinged.is_some() && self.makes_progress() {
+            // A slow link: the ping has not got through what the kernel holds.
+            self.pinged = Some(now);
+        } else if self.pinged.is_some() {
+            log::debug!("{:?}: no pong in time", self.client);
+            self.client.context().stats.pong_timeouts.add();
+            return Err(self.reset());
+        } else {
+            self.queue.push_control(websocket::control(Opcode::Ping, &[]));
+            self.pinged = Some(now);
+            self.acknowledged = self.handed - unacknowledged(&self.socket).min(self.handed);
+        }
+        Ok(())
+    }
+
+    /// Whether the peer has acknowledged more than when it was looked last, but not all: then a
+    /// ping may not have got through to it.
+    pub(super) fn makes_progress(&mut self) -> bool {
+        let waiting = unacknowledged(&self.socket).min(self.handed);
+        let acknowledged = self.handed - waiting;
+        let before = std::mem::replace(&mut self.acknowledged, acknowledged);
+        acknowledged > before && (waiting > 0 || !self.queue.is_empty())
+    }
+
+    /// When the client is slow in taking what channels have for it.
+    pub(super) fn stall_deadline(&self) -> Option<Instant> {
+        let since = self.blocked.filter(|_| self.feed.is_some())?;
+        Some(since + self.client.context().limits.slow_timeout)
+    }
+
+    /// It has taken nothing for the stall time.
+    pub(super) fn stall(&mut self, now: Instant) {
+        if self.feed.as_ref().is_some_and(|feed| !feed.stalled()) {
+            self.cut_slow(now);
+        } else {
+            // It may lag some more, or has skipped what it lagged by.
+            self.blocked = Some(now);
+        }
+    }
+}
+
+/// Bytes that the kernel holds and the peer has not acknowledged (tcp(7), SIOCOUTQ).
+fn unacknowledged(socket: &TcpStream) -> u64 {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open, and the request writes one int.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 { bytes.max(0) as u64 } else { 0 }
+}

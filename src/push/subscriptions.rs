@@ -1,0 +1,105 @@
+//! A client's channels. Any thread.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::client::Client;
+use super::close::{CloseStatus, code};
+use super::feed::{Call, Feed, Published};
+use super::{Event, sse};
+use crate::channel::{Error, Form, Since, Subscription, Target};
+
+/// The event that tells a client not to come back.
+const BYE: &str = "push.bye";
+
+impl Client {
+    /// Subscribes; messages go to the socket. Until [`Client::open_feed`] subscriptions are
+    /// collected for one replay. `Ok(false)` if the client is closed or closing.
+    pub fn subscribe(&self, subscription: Subscription<'_>) -> Result<bool, Error> {
+        let Some(feed) = self.make_feed() else { return Ok(false) };
+        let complete = feed.reader().subscribe(subscription, Instant::now())?;
+        let mut state = feed.lock();
+        state.subscribed = true;
+        if !state.opened {
+            state.recovered = state.recovered.into_iter().chain(complete).reduce(|all, this| all && this);
+        }
+        drop(state);
+        // Whoever says that the first subscriptions are complete looks after us, or is seen here.
+        if self.is_opened() {
+            begin_replay(&feed);
+        }
+        Ok(true)
+    }
+
+    /// Subscribes; messages go to Ruby, each time as [`Event::Published`] with the number that is
+    /// returned. `None` if the client is closed or closing.
+    pub fn subscribe_call(&self, target: Target<'_>, since: Option<Since>) -> Result<Option<u64>, Error> {
+        let Some(feed) = self.make_feed() else { return Ok(None) };
+        let mut state = feed.lock();
+        state.last_call += 1;
+        let call = Arc::new(Call::new(state.last_call, target));
+        if state.calls.len() >= self.context().limits.max_subscriptions {
+            return Err(Error::TooManySubscriptions(state.calls.len()));
+        }
+        state.calls.push(Arc::clone(&call));
+        drop(state);
+        let begun = call.begin(self, since.unwrap_or(self.since()));
+        if begun.is_err() {
+            feed.lock().calls.retain(|other| other.number != call.number);
+        }
+        begun.map(|_| Some(call.number))
+    }
+
+    /// Ends the subscriptions to `target`. Returns whether there was one for the socket, and the
+    /// numbers of those for Ruby.
+    pub fn unsubscribe(&self, target: Target<'_>) -> (bool, Vec<u64>) {
+        let Some(feed) = self.feed() else { return (false, Vec::new()) };
+        let found = feed.reader().unsubscribe(target, Instant::now());
+        let ended: Vec<_> = feed.lock().calls.extract_if(.., |call| call.target() == target).collect();
+        (found, ended.iter().map(|call| call.number).collect())
+    }
+
+    /// The app's first callback has returned: what it has subscribed is replayed at once, in order.
+    pub fn open_feed(&self) {
+        if let Some(feed) = self.set_opened()
+            && feed.lock().subscribed
+        {
+            begin_replay(&feed);
+        }
+    }
+
+    /// Whether the client has got all that it missed: `None` if it missed nothing, on a first visit.
+    pub fn recovered(&self) -> Option<bool> {
+        self.feed()?.lock().recovered
+    }
+
+    /// Whether it has subscribed anything that goes to its socket.
+    pub fn is_subscribed(&self) -> bool {
+        self.feed().is_some_and(|feed| feed.lock().subscribed)
+    }
+
+    /// The messages that [`Event::Published`] has announced.
+    pub fn take_published(self: &Arc<Self>, subscription: u64) -> Published {
+        let Some(feed) = self.feed() else { return Published::default() };
+        let call = feed.lock().calls.iter().find(|call| call.number == subscription).cloned();
+        let published = call.map(|call| call.read(self)).unwrap_or_default();
+        if published.more {
+            self.post(Event::Published(subscription));
+        }
+        published
+    }
+
+    /// Tells the client not to come back, as far as its protocol can, and closes it.
+    pub fn dismiss(&self) {
+        if self.form() != Form::Raw {
+            self.write_event(sse::Fields { event: Some(BYE), ..sse::Fields::default() }, b"{}");
+        }
+        self.close(CloseStatus::new(code::POLICY, "disconnected"));
+    }
+}
+
+fn begin_replay(feed: &Feed) {
+    if !std::mem::replace(&mut feed.lock().opened, true) {
+        feed.reader().open();
+    }
+}
