@@ -70,38 +70,43 @@ RSpec.describe "The examples" do
   context "chat/config.ru, behind Rack::Lint and from another folder" do
     serve "use Rack::Lint\nrun Array(Rack::Builder.parse_file(#{File.join(AppProcess::ROOT, "examples/chat/config.ru").dump})).first"
 
+    # A member of the room, and what it has been told so far.
     def join(name)
-      client = websocket
-      client.text(name)
-      expect(news(client)).to include(event: "joined", name: name.strip)
+      client = sse("/room?member=#{name.downcase}&name=#{name}&")
+      hear(client, "push.here")
       client
     end
 
-    def news(client) = JSON.parse(client.read_message, symbolize_names: true)
+    def hear(client, event)
+      loop do
+        heard = client.read_event
+        return JSON.parse(heard.data, symbolize_names: true) if heard.event == event
+      end
+    end
 
-    it "serves its page" do
-      expect_page("/", "<!DOCTYPE html>", "WebSocket(")
+    def say(**words) = http.request("POST", "/say", body: JSON.generate(words)).status
+
+    it "serves its page and push.js" do
+      expect_page("/", "<!DOCTYPE html>", "push.js")
+      expect(get("/push.js").body).to eq(File.read(File.join(AppProcess::ROOT, "lib/push_server/push.js")))
       expect(get("/nothing").status).to eq(404)
+      expect(get("/room").status).to eq(404)
     end
 
-    it "tells everybody who comes, what is said, and who goes" do
-      ann = join(" Ann ")
-      ann.binary("\xff")
-      ann.text(" ")
+    it "tells everybody who comes, and what is said" do
+      ann = join("Ann")
       bob = join("Bob")
-      expect(news(ann)).to eq(event: "joined", name: "Bob", people: %w[Ann Bob])
-      bob.text("grüße")
-      expect([ann, bob].map { |client| news(client) })
-        .to all(eq(event: "said", name: "Bob", people: %w[Ann Bob], text: "grüße"))
-      ann.finish
-      expect(news(bob)).to eq(event: "left", name: "Ann", people: %w[Bob])
+      expect(hear(ann, "push.join")).to include(member: "bob", info: { name: "Bob" })
+      expect(say(member: "bob", text: " grüße ")).to eq(204)
+      expect([ann, bob].map { |client| hear(client, "said") }).to all(include(member: "bob", name: "Bob", text: "grüße"))
+      expect(get("/").body).to include("grüße".b)
     end
 
-    it "lets nobody in without a name" do
-      guest = join("Guest")
-      websocket.finish
-      guest.text("alone?")
-      expect(news(guest)).to include(event: "said", people: %w[Guest])
+    it "lets only who is there speak, and only words" do
+      join("Cleo")
+      expect(say(member: "nobody", text: "hello")).to eq(403)
+      expect([say(member: "cleo", text: " "), say(member: "cleo", text: "x" * 2001), say(member: "cleo", text: 7)]).to all(eq(422))
+      expect(http.request("POST", "/say", body: "{").status).to eq(400)
     end
   end
 end

@@ -6,54 +6,56 @@
 require "json"
 require "push_server"
 
-# One room. The first thing a client says is its name; from then on it hears what everybody says.
-class Room
-  LONGEST_NAME = 30
-  LONGEST_TEXT = 2000
+ROOM = "chat:room"
 
-  def initialize
-    @guests = []
-    # Callbacks of different clients run on several threads at once.
-    @mutex = Mutex.new
+# Who comes late reads what was said, and who was away for a moment gets what was said meanwhile.
+PushServer.channel ROOM, history: 50, ttl: 3600, presence: true
+
+# One room. Whoever opens the stream is in it; several tabs of one member are one person.
+module Chat
+  NAME = 1..30
+  TEXT = 1..2000
+
+  # A stranger, without a name, only listens.
+  def self.on_open(client)
+    member, name = Rack::Utils.parse_query(client.env["QUERY_STRING"]).values_at("member", "name")
+    info = { name: name } if member && NAME.cover?(name.to_s.strip.size)
+    client.subscribe(ROOM, member: info && member, info: info)
   end
 
-  def on_message(client, data)
-    # Bytes are no words.
-    text = data.encoding == Encoding::UTF_8 ? data.strip : ""
-    return if text.empty?
+  # What is said comes by POST: that works over every transport, and goes through the app's own authentication. Only
+  # who is in the room may speak, and under no other name.
+  def self.say(env)
+    words = JSON.parse(env["rack.input"].read)
+    member, text = words.values_at("member", "text")
+    speaker = PushServer.present(ROOM)[member]
+    return 403 unless speaker
+    return 422 unless text.is_a?(String) && TEXT.cover?(text.strip.size)
 
-    @mutex.synchronize { client[:name] ? tell("said", client, text: text[0, LONGEST_TEXT]) : welcome(client, text) }
+    PushServer.publish(ROOM, { member: member, name: speaker["name"], text: text.strip, at: Time.now.to_i }, event: "said")
+    204
+  rescue JSON::ParserError
+    400
   end
 
-  def on_close(client)
-    @mutex.synchronize { tell("left", client) if @guests.delete(client) }
-  end
-
-  private
-
-  def welcome(client, name)
-    client[:name] = name[0, LONGEST_NAME]
-    @guests << client
-    tell("joined", client)
-  end
-
-  # A write never blocks and never raises because a client has gone, so it may be made under the lock: then everybody
-  # hears everything in the same order.
-  def tell(event, client, **more)
-    news = JSON.generate(event: event, name: client[:name], people: @guests.map { |guest| guest[:name] }, **more)
-    @guests.each { |guest| guest.write(news) }
+  # The cursor first: what is said between these two lines is then in both, and the page knows it by its id.
+  def self.page
+    cursor = PushServer.cursor
+    said = PushServer.history(ROOM, limit: 50).map { |message| { id: message.id, data: message.data } }
+    state = JSON.generate(cursor: cursor, said: said).gsub("<", '\u003c')
+    File.read(File.join(__dir__, "index.html")).sub("{{state}}") { state }
   end
 end
 
-room = Room.new
+map("/push.js") { run PushServer::Javascript }
 
 run(lambda do |env|
-  if env["rack.upgrade?"] == :websocket
-    env["rack.upgrade"] = room
-    [200, {}, []]
-  elsif env["PATH_INFO"] == "/"
-    [200, { "content-type" => "text/html; charset=utf-8" }, [File.read(File.join(__dir__, "index.html"))]]
-  else
-    [404, {}, []]
+  case "#{env["REQUEST_METHOD"]} #{env["PATH_INFO"]}"
+  when "GET /" then [200, { "content-type" => "text/html; charset=utf-8", "cache-control" => "no-store" }, [Chat.page]]
+  when "POST /say" then [Chat.say(env), {}, []]
+  when "GET /room"
+    env["rack.upgrade"] = Chat
+    [env["rack.upgrade?"] ? 200 : 404, {}, []]
+  else [404, {}, []]
   end
 end)

@@ -18,7 +18,7 @@ run(lambda do |env|
   elsif %w[/websocket.html /sse.html].include?(path)
     [200, { "content-type" => "text/html; charset=utf-8" }, [File.read(File.join(__dir__, path))]]
   elsif path == "/"
-    [302, { "location" => "/websocket.html" }, []]
+    [302, { "location" => "#{env["SCRIPT_NAME"]}/websocket.html" }, []]
   else
     [404, {}, []]
   end

@@ -7,12 +7,13 @@ RSpec.describe "The chat example in two browsers" do
 
   serve "config.ru", dir: File.join(AppProcess::ROOT, "examples/chat")
 
-  it "shows who comes, who goes, and what is said" do
+  it "shows who is there, what is said, and what was said before and meanwhile" do
     pages = Script.run("chat.js", app.url)
     expect(pages[:errors]).to be_empty
-    expect(pages[:ann]).to eq(["joined: Ann joined", "joined: Bob joined", "said mine: Annhello <b>Bob</b>", "said: Bobgrüße 😀"])
+    expect(pages[:ann])
+      .to eq(["note: Bob joined", "said mine: Annhello <b>Bob</b>", "said: Bobgrüße 😀", "said: Bobare you there?"])
     expect(pages[:bob])
-      .to eq(["joined: Bob joined", "said: Annhello <b>Bob</b>", "said mine: Bobgrüße 😀", "left: Ann left"])
-    expect(pages[:people]).to eq(["Ann, Bob", "Bob"])
+      .to eq(["said: Annhello <b>Bob</b>", "said mine: Bobgrüße 😀", "said mine: Bobare you there?", "note: Ann left"])
+    expect(pages[:history]).to eq(["said mine: Annhello <b>Bob</b>", "said: Bobgrüße 😀"])
   end
 end

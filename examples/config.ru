@@ -1,0 +1,21 @@
+# frozen_string_literal: true
+
+# All examples in one server, under one page. Start it with `bin/examples` and open http://localhost:9292/.
+
+require "push_server"
+
+EXAMPLES = %w[chat clock dashboard echo job_progress notifications ticker].freeze
+
+EXAMPLES.each do |name|
+  example = Array(Rack::Builder.parse_file(File.join(__dir__, name, "config.ru"))).first
+  map("/#{name}") do
+    # Pages name what is beside them: so they want to be in their folder.
+    run ->(env) { env["PATH_INFO"].empty? ? [301, { "location" => "#{env["SCRIPT_NAME"]}/" }, []] : example.call(env) }
+  end
+end
+
+run(lambda do |env|
+  next [404, {}, []] unless env["PATH_INFO"] == "/"
+
+  [200, { "content-type" => "text/html; charset=utf-8" }, [File.read(File.join(__dir__, "index.html"))]]
+end)

@@ -1,0 +1,46 @@
+# frozen_string_literal: true
+
+# Start it with `bin/push_server examples/notifications/config.ru`, or with `rackup` in this folder, and open
+# http://localhost:9292/.
+#
+# The same handler, the same messages and the same cursor over WebSocket, event stream and long poll.
+
+require "json"
+require "push_server"
+
+PushServer.channel "notifications", history: 100, ttl: 600
+
+module Inbox
+  NEWS = [["Parcel", "Your parcel is on its way"], ["Calendar", "Standup begins in ten minutes"], ["Build", "All tests have passed"],
+          ["Mail", "Ana has answered you"], ["Bank", "Your salary has come in"], ["Weather", "It will rain this afternoon"]].freeze
+  @count = 0
+  @mutex = Mutex.new
+
+  def self.on_open(client) = client.subscribe("notifications")
+
+  def self.notify(times)
+    @mutex.synchronize do
+      times.times do
+        from, text = NEWS[@count % NEWS.size]
+        PushServer.publish("notifications", { n: @count += 1, from: from, text: text }, event: "notification")
+      end
+    end
+  end
+end
+
+map("/push.js") { run PushServer::Javascript }
+
+run(lambda do |env|
+  case "#{env["REQUEST_METHOD"]} #{env["PATH_INFO"]}"
+  when "GET /"
+    html = File.read(File.join(__dir__, "index.html")).sub("{{cursor}}", PushServer.cursor)
+    [200, { "content-type" => "text/html; charset=utf-8", "cache-control" => "no-store" }, [html]]
+  when "POST /notify"
+    Inbox.notify(env["QUERY_STRING"] == "burst" ? 10 : 1)
+    [204, {}, []]
+  when "GET /events"
+    env["rack.upgrade"] = Inbox
+    [env["rack.upgrade?"] ? 200 : 404, {}, []]
+  else [404, {}, []]
+  end
+end)

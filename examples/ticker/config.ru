@@ -1,0 +1,58 @@
+# frozen_string_literal: true
+
+# Start it with `bin/push_server examples/ticker/config.ru`, or with `rackup` in this folder, and open
+# http://localhost:9292/.
+#
+# Prices come quicker than a slow reader reads. What it wants then is not all of them, later and later, but the newest.
+
+require "json"
+require "push_server"
+
+# One channel a share: a reader that lags skips to the newest message of each.
+PushServer.channel "ticker:*", slow: :latest
+
+# Shares of companies that are not there, with their order books.
+class Exchange
+  SHARES = { "ACME" => 182.4, "GLOBEX" => 64.1, "HOOLI" => 311.7, "INITECH" => 28.9, "STARK" => 540.2, "WAYNE" => 97.5 }.freeze
+  EVERY = 0.02
+  DEPTH = 500
+
+  def initialize
+    @prices = SHARES.dup
+    @counts = SHARES.transform_values { 0 }
+  end
+
+  def run
+    loop do
+      SHARES.each_key { |name| trade(name) }
+      sleep EVERY
+    end
+  end
+
+  private
+
+  def trade(name)
+    price = @prices[name] = (@prices[name] * (1 + rand(-0.0012..0.0012))).clamp(1, 9999).round(2)
+    book = Array.new(DEPTH) { |depth| [(price - 2.5 + (depth * 0.01)).round(2), rand(1..900)] }
+    PushServer.publish("ticker:#{name}", { name: name, price: price, n: @counts[name] += 1, at: (Time.now.to_f * 1000).round, book: book },
+                       event: "price")
+  end
+end
+
+module Trader
+  def self.on_open(client) = Exchange::SHARES.each_key { |name| client.subscribe("ticker:#{name}") }
+end
+
+Thread.new { Exchange.new.run }
+
+map("/push.js") { run PushServer::Javascript }
+
+run(lambda do |env|
+  case env["PATH_INFO"]
+  when "/" then [200, { "content-type" => "text/html; charset=utf-8" }, [File.read(File.join(__dir__, "index.html"))]]
+  when "/prices"
+    env["rack.upgrade"] = Trader
+    [env["rack.upgrade?"] ? 200 : 404, {}, []]
+  else [404, {}, []]
+  end
+end)

@@ -1,0 +1,36 @@
+# frozen_string_literal: true
+
+require "digest"
+
+module PushServer
+  # The browser's side, `push.js`, as a Rack app: an ES module, to be mounted wherever its pages want it. A browser keeps
+  # it, and asks each time whether it is still the one. Frozen; any thread.
+  #
+  # @example
+  #   map("/push.js") { run PushServer::Javascript }
+  module Javascript
+    SOURCE = File.read(File.join(__dir__, "push.js"), encoding: Encoding::UTF_8).freeze
+    ETAG = %("#{Digest::SHA256.hexdigest(SOURCE)[0, 32]}").freeze
+
+    VALIDATORS = { "etag" => ETAG, "cache-control" => "public, no-cache" }.freeze
+    CONTENT = { "content-type" => "text/javascript; charset=utf-8", "content-length" => SOURCE.bytesize.to_s }.freeze
+    private_constant :VALIDATORS, :CONTENT
+
+    # Called by the server for each request, whatever its path.
+    def self.call(env)
+      return [405, { "allow" => "GET, HEAD" }, []] unless %w[GET HEAD].include?(env["REQUEST_METHOD"])
+      return [304, VALIDATORS.dup, []] if fresh?(env["HTTP_IF_NONE_MATCH"])
+
+      [200, VALIDATORS.merge(CONTENT), env["REQUEST_METHOD"] == "HEAD" ? [] : [SOURCE]]
+    end
+
+    # RFC 9110 section 13.1.2: a list of tags, compared weakly, or *.
+    def self.fresh?(tags) = tags.to_s.split(",").any? { |tag| ["*", ETAG].include?(tag.strip.delete_prefix("W/")) }
+    private_class_method :fresh?
+  end
+
+  # The source of push.js, an ES module, for those who serve or bundle it in their own way.
+  #
+  # @return [String]
+  def self.javascript = Javascript::SOURCE
+end

@@ -1,0 +1,150 @@
+// The browser's side of push_server: docs/javascript.md. No dependencies. MIT licence.
+const connectors = { websocket, sse, poll: (link) => sse(link, link.wait) }
+
+// Makes a function that takes the text of an event stream in any pieces, and calls `onblock` for each whole block.
+export function parser(onblock) {
+  let rest = "", cr = false, block = {}
+  function line(text) {
+    if (text === "") [, block] = [onblock(block), {}]
+    const [, name, value = ""] = /^([^:]*)(?:: ?(.*))?$/s.exec(text)
+    if (name === "data") block.data = block.data === undefined ? value : `${block.data}\n${value}`
+    else if (name === "event" || (name === "id" && !value.includes("\0"))) block[name] = value
+    else if (name === "retry" && /^\d+$/.test(value)) block.retry = Number(value)
+  }
+  return (text) => {
+    const lines = (rest + (cr && text[0] === "\n" ? text.slice(1) : text)).split(/\r\n|\r|\n/)
+    if (text !== "") cr = text.endsWith("\r")
+    rest = lines.pop()
+    lines.forEach(line)
+  }
+}
+
+function websocket({ world, address, cursor, opened, heard, ended }) {
+  const url = new URL(address.replace(/^http/, "ws"))
+  if (cursor) url.searchParams.set("last_event_id", cursor)
+  const socket = new world.WebSocket(url.href, "push.v1")
+  socket.onopen = opened
+  socket.onmessage = ({ data }) => heard(`${data}\n\n`) // A frame holds whole blocks.
+  socket.onclose = ({ code, reason }) => ended({ code, reason })
+  return { cut: () => socket.close(), send: (data) => socket.send(data) }
+}
+
+// A response that streams, or, with `wait`, one that ends once there is something.
+function sse({ world, address, cursor, request, opened, heard, ended }, wait) {
+  const url = new URL(address), control = new AbortController(), decoder = new TextDecoder()
+  if (wait) url.searchParams.set("push_wait", wait)
+  const resume = cursor && { "last-event-id": String.fromCharCode(...new TextEncoder().encode(cursor)) }
+  const headers = { ...request.headers, ...resume, accept: "text/event-stream" }
+  async function read() {
+    const response = await world.fetch(url.href, { cache: "no-store", ...request, headers, signal: control.signal })
+    const { status, body } = response, type = response.headers.get("content-type") ?? ""
+    if (status !== 200 || !type.startsWith("text/event-stream")) return ended({ status })
+    for (let reader = body.getReader(), part; !(part = await reader.read()).done;) {
+      opened() // Not before: a proxy that buffers passes on the head at most.
+      await heard(decoder.decode(part.value, { stream: true }))
+    }
+    ended({ status, whole: true })
+  }
+  read().catch((error) => ended({ error }))
+  return { cut: () => control.abort() }
+}
+
+export function push(url, options = {}) {
+  const { transports = Object.keys(connectors), request = {}, wait = 25, world = globalThis } = options
+  const { timeout = 10000, silence = 40000, longest = 30000 } = options, closing = new AbortController()
+  const address = new URL(url, world.location?.href).href.replace(/^ws/, "http")
+  const now = () => world.Date.now(), usual = options.retry ?? 1000 + world.Math.random() * 2000
+  const key = `push ${transports} ${address.split(/[?#]/)[0]}`
+  // Where storage is forbidden, naming it raises.
+  const storage = (action) => { try { return action(world.sessionStorage) } catch { return null } }
+  // home: the transport to return to; proven: it has opened on this page; misses: how often it has not since.
+  let home = Math.max(0, transports.indexOf(storage((it) => it.getItem(key)))), index = home, proven = false, misses = 0
+  let { cursor } = options, up = null, link = null, timer, retry = usual, losses = 0, since = 0, last = 0
+
+  const rest = (delay, action) => { world.clearTimeout(timer); timer = action && world.setTimeout(action, delay) }
+  const drop = () => { rest(); link?.cut?.(); link = null }
+  const watch = (delay) => rest(delay, () => lost({ error: new Error(`nothing heard for ${delay} ms`) }))
+  const say = world.reportError ?? console.error
+  const guarded = (action, detail) => { try { return action?.(detail) } catch (error) { say(error) } }
+  const tell = (name, detail) => guarded(options[name], detail)
+
+  function connect() {
+    const name = transports[index], mine = link = {}
+    const ours = (action) => (detail) => link === mine ? action(detail) : undefined // An abandoned link is not heard.
+    const blocks = [], parse = parser((block) => blocks.push(block)), streams = name !== "websocket"
+    last = now()
+    async function heard(text) {
+      last = now()
+      parse(text)
+      if (streams) rest()
+      for (const block of blocks.splice(0)) {
+        const kept = link === mine && guarded(take, block)
+        if (kept && streams) await kept.catch?.(say) // A stream is read no faster: the server sees who is slow.
+      }
+      if (streams) ours(watch)(silence)
+    }
+    function opened() {
+      if (up === name) return
+      [up, since, retry] = [name, now(), usual]
+      rest()
+      if (!proven) [home, proven] = [index, true]
+      if (index === home) [misses] = [0, storage((it) => it.setItem(key, name))]
+      tell("onopen", { transport: name })
+    }
+    watch(name === "poll" ? wait * 1000 + timeout : timeout)
+    try {
+      const events = { opened: ours(opened), heard: ours(heard), ended: ours(lost) }
+      Object.assign(mine, connectors[name]({ world, address, cursor, request, wait, ...events }))
+    } catch (error) { ours(lost)({ error }) }
+  }
+
+  function lost(why, awake = false) {
+    const transport = transports[index], opened = up === transport
+    drop()
+    if (opened && why.whole && transport === "poll") { // That is how a poll ends. Now and then, see what home does.
+      if (index !== home && now() - since > 60000) [index, since] = [home, now()]
+      return rest(retry, connect)
+    }
+    if (opened && now() - since > longest) losses = 0
+    if (!opened && index === home) misses += 1
+    // What worked on this page gets three tries: perhaps there is no network, and then others fare no better.
+    const stay = opened || awake || (index === home && proven && misses < 3)
+    index = stay ? home : (index + 1) % transports.length
+    if (!stay && index !== home) return connect()
+    const most = Math.max(retry, Math.min(longest, retry * 2 ** losses++))
+    const delay = awake ? 0 : retry + world.Math.random() * (most - retry), final = why.status === 204
+    up = null
+    if (final) close()
+    tell("onclose", { transport, ...why, delay, final })
+    if (!closing.signal.aborted) rest(delay, connect)
+  }
+
+  function take({ event = "message", data, id, retry: pause = retry }) {
+    [retry, cursor] = [pause, id ?? cursor]
+    if ((id ?? data) !== undefined) losses = 0
+    if (data === undefined) return
+    if (event === "push.binary") data = Uint8Array.from(atob(data), (byte) => byte.charCodeAt(0))
+    else if (event.startsWith("push.")) {
+      const news = JSON.parse(data), { channel, gap = [channel], count } = news
+      if (/\.(open|gap|drop)$/.test(event) && gap.length) tell("ongap", { channels: gap, dropped: count })
+      return tell("onnotice", { event, data: news, id })
+    }
+    return tell("onmessage", { event, data, id, json: () => JSON.parse(data) })
+  }
+
+  // Pings are invisible here. So when the page wakes, what may have died unseen is replaced, and a pause ends.
+  function wake({ type }) {
+    const doubtful = now() - last > silence || !(link || up)
+    if (type === "online" || (doubtful && !world.document.hidden)) lost({ reason: type }, true)
+  }
+  function close() {
+    up = null
+    closing.abort()
+    drop()
+  }
+  world.addEventListener?.("online", wake, closing)
+  world.document?.addEventListener("visibilitychange", wake, closing)
+  connect()
+  const send = (data) => up === "websocket" && (link.send(data), true)
+  return { close, send, get transport() { return up }, get cursor() { return cursor } }
+}

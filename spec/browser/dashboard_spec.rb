@@ -1,0 +1,17 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+RSpec.describe "The dashboard example in a browser" do
+  before(:context) { skip Script.missing(:chromium) if Script.missing(:chromium) }
+
+  serve "config.ru", dir: File.join(AppProcess::ROOT, "examples/dashboard")
+
+  it "misses nothing between its rendering and its connecting, and draws" do
+    pages = Script.run("dashboard.js", app.url)
+    expect(pages[:errors]).to be_empty
+    expect(pages[:prompt]).to include(missing: 0, twice: 0, drawn: true)
+    # Four a second for two seconds, of which a busy machine may measure a few less.
+    expect(pages[:late]).to include(missing: 0, twice: 0, drawn: true, replayed: be_between(3, 40))
+  end
+end
