@@ -57,6 +57,8 @@ stats! {
     websockets;
     /// Event streams opened.
     event_streams;
+    /// Sessions of long polls begun.
+    poll_sessions;
     /// Jobs done: calls of the app, and turns of a client's events.
     jobs;
     /// Batches of jobs: each is one hold of Ruby's lock.
