@@ -36,7 +36,8 @@ class PollClient
   # The answer to what was asked.
   def answer
     response = @http.read_response
-    answer = Answer.new(response, response.status == 200 ? blocks_of(response.body) : [])
+    streams = response["content-type"].to_s.start_with?("text/event-stream")
+    answer = Answer.new(response, streams ? blocks_of(response.body) : [])
     @cursor = answer.ids.last || @cursor
     answer
   end
