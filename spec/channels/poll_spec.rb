@@ -15,6 +15,7 @@ RSpec.describe "The long poll" do
     PushServer.channel "room*", presence: true
     $refusal = nil
     $cookie = 0
+    $gate = nil
 
     class Polled < SpecApp::Recorder
       def on_open(client)
@@ -29,6 +30,7 @@ RSpec.describe "The long poll" do
 
     run(lambda do |env|
       SpecApp.report(:call, id: env["QUERY_STRING"], upgrade: env["rack.upgrade?"])
+      $gate&.pop
       next $refusal if $refusal
 
       env["rack.upgrade"] = Polled.new if env["rack.upgrade?"]
@@ -311,14 +313,13 @@ RSpec.describe "The long poll" do
     end
   end
 
-  context "with a short linger, and few connections" do
-    serve config, "--threads", "1", "--poll-linger", "0.3", "--max-poll-wait", "0.05", "--max-connections", "8",
-          "--poll-parameter", "wait_for"
+  context "with a short linger" do
+    serve config, "--threads", "2", "--poll-linger", "1", "--poll-parameter", "wait_for"
 
     let(:channel) { "kept-#{Serving.next_name}" }
 
     it "is closed when no poll comes, and resumes as another" do
-      client = polling(channel, query: "wait_for=1")
+      client = polling(channel, query: "wait_for=25")
       expect(event(:close, client)).to include(code: nil, reason: nil)
       publish(channel, "1")
       events = client.poll.events
@@ -327,20 +328,41 @@ RSpec.describe "The long poll" do
       expect(callbacks(client)).to eq(%i[open close open])
     end
 
-    it "is closed when the poll that waits is lost" do
-      client = polling(channel, query: "wait_for=1")
-      let_in(client).lose
-      event(:close, client)
+    it "is closed when the poll that waits is lost, however" do
+      ends = [:lose.to_proc, :close.to_proc, ->(client) { client.connection.finish_writing }]
+      clients = [{}, { "upgrade" => "h2c" }].product(ends).map do |headers, loss|
+        client = polling(channel, query: "wait_for=25", headers: headers)
+        loss.call(let_in(client))
+        client
+      end
+      clients.each { |client| event(:close, client) }
     end
 
-    it "waits no longer than it may" do
-      client = polling(channel, query: "wait_for=1")
-      expect(client.poll(target: "/#{channel}?wait_for=3600&#{client.id[/c\d+\z/]}").events).to eq([])
+    it "stays while a poll waits, and while the app is asked" do
+      client = polling(channel, query: "wait_for=25")
+      other = polling(channel, query: "wait_for=25")
+      app.ask("$gate = Thread::Queue.new; nil")
+      client.ask
+      # Both would end by now: the one that nobody asks for shows it.
+      event(:close, other)
+      app.ask("$gate << true; $gate = nil")
+      publish(channel, "1")
+      expect(client.answer.data).to eq(["1"])
+      expect(callbacks(client)).to eq([:open])
+      expect(client.poll(wait: nil, target: "/#{channel}?wait_for=1.5&#{client.id[/c\d+\z/]}").events).to eq([])
+      publish(channel, "2")
+      expect(client.poll.data).to eq(["2"])
     end
   end
 
-  context "with few connections" do
-    serve config, "--threads", "1", "--max-connections", "4"
+  context "with low limits" do
+    serve config, "--threads", "1", "--max-connections", "4", "--max-poll-wait", "0.05", "--slow-bytes", "1000",
+          "--slow-timeout", "0.1", "--max-queued-bytes", "5000"
+
+    it "waits no longer than it may" do
+      client = polling("kept-wait")
+      expect(client.poll(wait: 3600).events).to eq([])
+    end
 
     it "ends the session that was left first when there are too many" do
       clients = Array.new(5) do |number|
@@ -350,6 +372,16 @@ RSpec.describe "The long poll" do
       end
       event(:close, clients.first)
       expect(clients.drop(1).map { |client| callbacks(client) }).to all(eq([:open]))
+    end
+
+    it "closes who is left with too much, written or published" do
+      client = polling("kept-slow")
+      expect(ask(client, "Array.new(3) { client.write('x' * 3000) }")).to eq([true, false, false])
+      event(:close, client)
+      client = polling("kept-slow")
+      publish("kept-slow", "x" * 3000)
+      event(:close, client)
+      expect(client.poll.events.map { |it| [it.event, it.data.size] }.last).to eq(["msg", 3000])
     end
   end
 

@@ -163,10 +163,11 @@ impl Watch {
     }
 
     /// The response to the request handed over last waits for something to say. That may be long: the
-    /// end of the peer is worth knowing.
+    /// end of the peer is worth knowing. It will be an ordinary one, whatever else was asked for.
     pub(super) fn polls(&self) {
         let mut state = self.lock();
         state.streaming = true;
+        state.scanner.decline_upgrade();
         state.wake_reader();
     }
 
