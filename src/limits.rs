@@ -208,6 +208,10 @@ limits! {
     batch_bytes: usize = 256 * KIB, Bytes, 1.0;
     /// Time for which a member whose last client has gone is still present; then the others are told
     presence_linger: Duration = Duration::from_secs(15), Seconds, 0.0;
+    /// Most time a long poll waits for something to say, whatever it asks for; then it is answered without
+    max_poll_wait: Duration = Duration::from_secs(60), Seconds, 0.0;
+    /// Time without a long poll after which its session ends: on_close. There are as many sessions as max_connections; beyond it those that were left first end
+    poll_linger: Duration = Duration::from_secs(15), Seconds, 0.01;
     /// Silence of a WebSocket client after which it is pinged (RFC 6455 section 5.5.2)
     ping_interval: Option<Duration> = Some(Duration::from_secs(25)), Seconds, 0.01;
     /// Time a pinged client has to answer; beyond it the connection is dropped, on_close sees 1006

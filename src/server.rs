@@ -44,6 +44,8 @@ pub struct Settings {
     pub public_dir: Option<PathBuf>,
     /// The name of events that were given none, free of CR, LF and NUL; `None` is nameless.
     pub default_event: Option<String>,
+    /// The parameter of a query that makes an event stream a long poll; `None`: there are none.
+    pub poll_parameter: Option<String>,
     /// How requests are logged, if they are.
     pub access_log: Option<access_log::Settings>,
 }
@@ -116,11 +118,12 @@ impl Server {
             access_log,
             birth: Birth::now(),
             clients: push::Clients::default(),
+            sessions: push::poll::Sessions::default(),
         });
         let dispatch = Arc::clone(&wheel) as Arc<dyn http::Dispatch>;
         Ok(Server {
             reactor: Reactor::new(wheel, Arc::clone(&phase)),
-            http: Arc::new(http::Context { push, dispatch, origins, files }),
+            http: Arc::new(http::Context { push, dispatch, origins, files, poll_parameter: settings.poll_parameter }),
             phase,
             tally,
             listeners: Mutex::default(),

@@ -70,12 +70,16 @@ stats! {
     websockets;
     /// Event streams opened.
     event_streams;
+    /// Sessions of long polls begun.
+    poll_sessions;
     /// Connections open now, of whatever kind.
     open_connections;
     /// Of these, WebSocket connections.
     open_websockets;
     /// Of these, event streams.
     open_event_streams;
+    /// Sessions of long polls open now, with a connection or without.
+    open_poll_sessions;
     /// WebSocket messages received.
     messages_in;
     /// WebSocket messages and events handed to the system: what was written to clients.

@@ -264,6 +264,7 @@ impl Core {
             birth: Birth::now(),
             clients: push::Clients::default(),
             pubsub: PubSub::default(),
+            sessions: Default::default(),
             courier,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -311,6 +312,7 @@ impl Core {
             dispatch: Arc::clone(&self.inbox) as Arc<dyn Dispatch>,
             origins: Allowed::parse([])?,
             files: None,
+            poll_parameter: None,
         };
         let signal = self.context.phase.signal();
         let remote = peer.local_addr()?;
@@ -341,5 +343,5 @@ impl Core {
 
 fn speech(protocol: Protocol) -> Speech {
     let form = if protocol == Protocol::WebSocket { Form::Raw } else { Form::Sse };
-    Speech { protocol, form, since: Since::Now }
+    Speech { protocol, form, since: Since::Now, polls: false }
 }

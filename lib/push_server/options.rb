@@ -39,6 +39,9 @@ module PushServer
       Option.new(:sse_event, :text, "The event name of a plain client.write over SSE. '' sends nameless events, which " \
                                     "EventSource#onmessage hears",
                  group: "Push", default: "msg", off: true),
+      Option.new(:poll_parameter, :text, "The parameter of a query, in seconds, that makes an event stream a long poll; " \
+                                         "'' for none",
+                 group: "Push", default: "push_wait", off: true),
       Option.new(:allowed_origins, :list, "An origin whose pages may open a WebSocket, such as https://example.com, or * " \
                                           "for any; may be repeated. Pages of the request's own host always may",
                  group: "Push", switches: %w[--allow-origin], default: [], metavar: "URL"),
@@ -101,8 +104,8 @@ module PushServer
     # What `Reactor.new` is given.
     # @return [Hash{Symbol => Object}]
     def settings
-      @values.slice(*LIMITS.map(&:name), :sse_event, :allowed_origins, :slow_client, :public_dir, :threads, :access_log,
-                    :access_log_file)
+      @values.slice(*LIMITS.map(&:name), :sse_event, :poll_parameter, :allowed_origins, :slow_client, :public_dir, :threads,
+                    :access_log, :access_log_file)
     end
 
     private

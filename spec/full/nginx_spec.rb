@@ -1,78 +1,20 @@
 # frozen_string_literal: true
 
 require "spec_helper"
-require "socket"
 
 # Behind nginx, configured as docs/proxies.md says.
 RSpec.describe "Behind nginx", :full do
-  # nginx as a child with a folder and a port of its own.
-  class Nginx
-    attr_reader :port
-
-    # Its version, if there is one.
-    def self.version
-      IO.popen(%w[nginx -v], err: %i[child out], &:read)
-    rescue Errno::ENOENT
-      nil
-    end
-
-    # The configuration of docs/proxies.md, for this app.
-    def initialize(app_port)
-      @port = Addrinfo.tcp("127.0.0.1", 0).bind { |socket| socket.local_address.ip_port }
-      @dir = Dir.mktmpdir("push_server-nginx")
-      File.write(File.join(@dir, "nginx.conf"), <<~CONFIG)
-        daemon off;
-        worker_processes 1;
-        pid #{@dir}/pid;
-        error_log stderr;
-        #{"user root;" if Process.uid.zero?}
-        events { }
-        http {
-          access_log off;
-          #{%w[client_body proxy fastcgi uwsgi scgi].map { |name| "#{name}_temp_path #{@dir}/#{name};" }.join}
-          #{documented(app_port)}
-        }
-      CONFIG
-      @pid = spawn("nginx", "-p", @dir, "-c", "nginx.conf", "-e", "stderr", pgroup: true)
-    end
-
-    # TERM ends its master, which ends its worker; a master that was killed would leave it.
-    def stop
-      Process.kill("TERM", @pid)
-      Process.wait(@pid)
-      FileUtils.remove_entry(@dir)
-      $?
-    end
-
-    private
-
-    def documented(app_port)
-      config = File.read(File.join(AppProcess::ROOT, "docs/proxies.md"))[/^```nginx\n(.*?)^```$/m, 1]
-      { "listen 80;" => "listen 127.0.0.1:#{port};", "127.0.0.1:9292;" => "127.0.0.1:#{app_port};" }.each do |old, new|
-        config.sub!(old, new) or raise "docs/proxies.md does not say #{old.inspect}"
-      end
-      config
-    end
-  end
-
   if Nginx.version
     serve File.join(AppProcess::ROOT, "spec/apps/proxied/config.ru"), dir: Dir.tmpdir
 
     before(:context) do
       @nginx = Nginx.new(@app.port)
-      eventually("nginx to listen") { listening?(@nginx.port) }
+      eventually("nginx to listen") { @nginx.listening? }
     end
 
     after(:context) { @nginx&.stop }
   else
     before(:context) { skip "There is no nginx here" }
-  end
-
-  def listening?(port)
-    TCPSocket.new("127.0.0.1", port).close
-    true
-  rescue Errno::ECONNREFUSED
-    false
   end
 
   # As Serving's, but through nginx.

@@ -21,7 +21,8 @@ RSpec.describe PushServer::Options do
   it "gives the reactor every limit, and what else it asks for" do
     names = PushServer::Reactor::LIMITS.map { |row| row[:name] }
     expect(options.settings.keys)
-      .to match_array(names + %i[sse_event allowed_origins slow_client public_dir threads access_log access_log_file])
+      .to match_array(names + %i[sse_event poll_parameter allowed_origins slow_client public_dir threads access_log
+                                 access_log_file])
   end
 
   it "converts strings" do

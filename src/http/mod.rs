@@ -10,6 +10,7 @@
 //! | [`framing`] | the raw bytes in front of hyper: what it would be lenient about |
 //! | [`guard`] | what hyper lets through and a server must not |
 //! | [`upgrade`] | which requests can become push connections, and the head that says yes |
+//! | [`polling`] | which requests are long polls, and what answers them |
 //! | [`hijack`] | handing the socket to the app |
 //! | [`origin`] | which web pages may open a WebSocket |
 //! | [`files`] | static files |
@@ -27,6 +28,7 @@ pub mod framing;
 pub mod guard;
 pub mod hijack;
 pub mod origin;
+pub mod polling;
 pub mod request;
 pub mod response;
 pub mod service;
@@ -58,4 +60,6 @@ pub struct Context {
     pub origins: origin::Allowed,
     /// Files served before the app is asked.
     pub files: Option<files::PublicDir>,
+    /// The parameter of a query that makes an event stream a long poll; `None`: there are none.
+    pub poll_parameter: Option<String>,
 }

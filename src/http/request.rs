@@ -12,9 +12,11 @@ use http::{HeaderMap, Method};
 use super::answer::ReplySender;
 use super::body::BodyWriter;
 use super::hijack::{Hijack, Hijacked};
+use super::polling::{Polled, poll_headers};
 use super::response::Response;
 use super::upgrade;
-use crate::channel::{Form, Since};
+use crate::channel::Form;
+use crate::push::poll::{self, Poll};
 use crate::push::{Client, Interest, Protocol, SUBPROTOCOL, Speech};
 
 /// A request body, whole.
@@ -68,6 +70,7 @@ pub struct Request {
 pub(super) enum Reply {
     Response(Box<Response>),
     Takeover(Takeover),
+    Poll(Box<Polled>),
 }
 
 /// What becomes of the socket when HTTP is over.
@@ -104,11 +107,16 @@ pub struct Responder {
     pub(super) reply: ReplySender,
     pub(super) method: Method,
     pub(super) accept: String,
+    /// It asks to wait.
+    pub(super) poll: Option<Box<Poll>>,
 }
 
 impl Responder {
     /// Sends an ordinary response. False if the connection is known to be gone.
     pub fn respond(self, response: Response) -> bool {
+        if let Some(poll) = self.poll {
+            poll.refuse();
+        }
         self.reply.send(Reply::Response(Box::new(response)))
     }
 
@@ -129,6 +137,9 @@ impl Responder {
     /// of `response`, if there is one, after them. The receiver is disconnected if the connection
     /// breaks first.
     pub fn hijack(self, response: Option<Response>) -> Receiver<Hijacked> {
+        if let Some(poll) = self.poll {
+            poll.refuse();
+        }
         let (sender, receiver) = crossbeam_channel::bounded(1);
         let status = response.as_ref().map(|response| response.status);
         let head = response.map(Response::into_raw_head).unwrap_or_default();
@@ -143,6 +154,18 @@ impl Responder {
         self.reply.watch().inform(head);
     }
 
+    /// Accepts a long poll that goes on with its session, with the headers of the app's response:
+    /// then there is a client already. If there is no such session, the responder is handed back.
+    pub fn resume(mut self, app: &HeaderMap) -> Result<(), Self> {
+        match self.poll.as_mut().and_then(|poll| poll.resume()) {
+            Some(answer) => {
+                self.reply.send(Reply::Poll(Box::new(Polled::new(poll_headers(app), answer, None))));
+                Ok(())
+            }
+            None => Err(self),
+        }
+    }
+
     /// Accepts the upgrade: makes the client, which lives once [`Acceptance::send`] was called.
     ///
     /// `request` is the head of the request, `app` the headers of the app's response.
@@ -155,16 +178,25 @@ impl Responder {
         interest: Interest,
     ) -> Acceptance {
         let subprotocol = upgrade::subprotocol(protocol, &request.headers, app);
-        let head = upgrade::head(protocol, &self.accept, subprotocol, app);
         let form = match (protocol, subprotocol) {
             (Protocol::Sse, _) => Form::Sse,
             (Protocol::WebSocket, Some(SUBPROTOCOL)) => Form::Push,
             (Protocol::WebSocket, _) => Form::Raw,
         };
-        let since = Since::parse(upgrade::last_event_id(request).as_deref());
-        let speech = Speech { protocol, form, since };
+        let since = poll::since(upgrade::last_event_id(request).as_deref());
+        let speech = Speech { protocol, form, since, polls: self.poll.is_some() };
         let client = Client::new(Arc::clone(self.reply.context()), speech, remote, interest);
-        Acceptance { reply: self.reply, upgrade: Upgrade(Some((Arc::clone(&client), head))), client }
+        let answer = match self.poll {
+            Some(poll) => {
+                let (start, answer) = poll.begin(Arc::clone(&client));
+                Reply::Poll(Box::new(Polled::new(poll_headers(app), answer, Some(start))))
+            }
+            None => {
+                let head = upgrade::head(protocol, &self.accept, subprotocol, app);
+                Reply::Takeover(Takeover::Stream(Upgrade(Some((Arc::clone(&client), head)))))
+            }
+        };
+        Acceptance { reply: self.reply, answer, client }
     }
 }
 
@@ -177,7 +209,7 @@ impl std::fmt::Debug for Responder {
 /// An accepted upgrade that has not been sent.
 pub struct Acceptance {
     reply: ReplySender,
-    upgrade: Upgrade,
+    answer: Reply,
     client: Arc<Client>,
 }
 
@@ -191,7 +223,7 @@ impl Acceptance {
     ///
     /// If the connection is gone, [`crate::push::Event::Abandoned`] is posted instead, now or later.
     pub fn send(self) {
-        // A failure drops the upgrade, which tells its client.
-        self.reply.send(Reply::Takeover(Takeover::Stream(self.upgrade)));
+        // A failure drops what was made, which tells its client.
+        self.reply.send(self.answer);
     }
 }

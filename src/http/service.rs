@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 
 use super::answer::{Answer, ReplySender};
 use super::body::{Body, Sending};
+use super::polling::{self, Polled};
 use super::request::{Reply, Request, RequestBody, Responder};
 use super::response::Response;
 use super::upgrade::Detected;
@@ -70,6 +71,8 @@ enum Stage {
     Answered(Box<Response>),
     /// The app has the request.
     Asked(Answer),
+    /// A long poll waits for something to say.
+    Polling(Box<Polled>),
     /// A file is looked for, or the body is read.
     Preparing(Pin<Box<dyn Future<Output = Stage> + Send>>),
     /// The response is sent, or the connection is about to be something else.
@@ -90,9 +93,15 @@ impl Future for Exchange {
                         this.watch.take_over(takeover);
                         Stage::Over
                     }
+                    Some(Reply::Poll(mut polled)) => {
+                        this.watch.polls();
+                        polled.begin();
+                        Stage::Polling(polled)
+                    }
                     // The worker was killed, or the server is being stopped.
                     None => Stage::Answered(Box::new(Response::plain(StatusCode::INTERNAL_SERVER_ERROR).and_close())),
                 },
+                Stage::Polling(polled) => Stage::Answered(Box::new(ready!(Pin::new(polled.as_mut()).poll(cx)))),
                 Stage::Answered(_) => {
                     let Stage::Answered(response) = std::mem::replace(&mut this.stage, Stage::Over) else { continue };
                     let in_progress = this.watch.answered(response.status, response.is_streaming());
@@ -175,8 +184,9 @@ impl Service {
     fn ask(&self, head: Parts, body: RequestBody, upgrade: Option<(Protocol, String)>) -> Stage {
         let (upgrade, accept) = upgrade.map_or((None, String::new()), |(protocol, accept)| (Some(protocol), accept));
         let answer = Answer::new(Arc::clone(&self.watch));
-        let responder =
-            Responder { reply: ReplySender::new(Arc::clone(&self.watch)), method: head.method.clone(), accept };
+        let poll = upgrade.and_then(|protocol| polling::detect(protocol, &head, &self.context)).map(Box::new);
+        let reply = ReplySender::new(Arc::clone(&self.watch));
+        let responder = Responder { reply, method: head.method.clone(), accept, poll };
         let request = Request { head, body, remote: self.remote, listener: self.listener, upgrade, responder };
         if let Err(request) = self.context.dispatch.dispatch(Box::new(request)) {
             let limits = &self.context.push.limits;

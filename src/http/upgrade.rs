@@ -82,7 +82,7 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
 }
 
 /// The items of a comma-separated header, over all its lines (RFC 9110 section 5.6.1).
-fn list(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+pub(super) fn list(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim).filter(|item| !item.is_empty())
 }
@@ -192,7 +192,7 @@ fn line(wire: &mut BytesMut, name: &[u8], value: &[u8]) {
     wire.put_slice(b"\r\n");
 }
 
-fn passed_on(protocol: Protocol, name: &HeaderName) -> bool {
+pub(super) fn passed_on(protocol: Protocol, name: &HeaderName) -> bool {
     match name.as_str() {
         // Written already, if at all.
         "sec-websocket-protocol" => false,

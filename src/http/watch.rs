@@ -162,6 +162,15 @@ impl Watch {
         ResponseInProgress { watch: Arc::clone(self), taken: 0, whole: false }
     }
 
+    /// The response to the request handed over last waits for something to say. That may be long: the
+    /// end of the peer is worth knowing. It will be an ordinary one, whatever else was asked for.
+    pub(super) fn polls(&self) {
+        let mut state = self.lock();
+        state.streaming = true;
+        state.scanner.decline_upgrade();
+        state.wake_reader();
+    }
+
     /// The request handed over last is to be logged.
     pub(super) fn log(&self, entry: Entry) {
         self.lock().entries.begin(entry);

@@ -155,10 +155,12 @@ impl Client {
     }
 
     /// Queues an SSE event, in push.v1 as a message; `data` must be valid UTF-8 and `fields` checked.
+    /// In a poll the id is left out: there, the last one is the session's.
     ///
     /// False if the client is closed, closing, or too slow.
     pub fn write_event(&self, fields: sse::Fields<'_>, data: &[u8]) -> bool {
-        self.enqueue_event(sse::event(fields, data))
+        let id = fields.id.filter(|_| !self.speech.polls);
+        self.enqueue_event(sse::event(sse::Fields { id, ..fields }, data))
     }
 
     /// As [`Client::write_event`], of any bytes: they become base64.
@@ -348,7 +350,12 @@ impl Client {
         }
         let mut outbox = self.outbox();
         outbox.opened = true;
-        outbox.feed.clone()
+        let feed = outbox.feed.clone();
+        if self.speech.polls {
+            // The first answer waits for it.
+            self.wake(outbox);
+        }
+        feed
     }
 
     /// Forgets the client; called by the worker that ran its last event.
@@ -386,6 +393,7 @@ impl Client {
     pub(super) fn start(self: &Arc<Self>) {
         match self.speech.protocol {
             Protocol::WebSocket => self.context.stats.websockets.add(),
+            Protocol::Sse if self.speech.polls => self.context.stats.poll_sessions.add(),
             Protocol::Sse => self.context.stats.event_streams.add(),
         }
         self.open_streams().add();
@@ -398,9 +406,11 @@ impl Client {
     }
 
     fn open_streams(&self) -> &Counter {
+        let stats = &self.context.stats;
         match self.speech.protocol {
-            Protocol::WebSocket => &self.context.stats.open_websockets,
-            Protocol::Sse => &self.context.stats.open_event_streams,
+            _ if self.speech.polls => &stats.open_poll_sessions,
+            Protocol::WebSocket => &stats.open_websockets,
+            Protocol::Sse => &stats.open_event_streams,
         }
     }
 

@@ -7,6 +7,7 @@
 //! | [`feed`] | a client's reader of channels, and how it becomes bytes |
 //! | [`subscriptions`] | a client's channels: `subscribe`, `unsubscribe`, `recovered?` |
 //! | [`mailbox`] | a client's events, in order, on their way to the app |
+//! | [`poll`] | long polls: clients without a stream |
 //! | [`outgoing`] | a client's frames, in order, on their way to the socket |
 //! | [`stream`] | the socket side of a client: a task of the reactor |
 //! | [`websocket`] | RFC 6455: frames out, messages in |
@@ -19,6 +20,7 @@ pub mod delivery;
 pub mod feed;
 pub mod mailbox;
 pub mod outgoing;
+pub mod poll;
 pub mod sse;
 pub mod stream;
 pub mod subscriptions;
@@ -60,6 +62,8 @@ pub struct Speech {
     pub form: Form,
     /// What it has got before, by its own word.
     pub since: Since,
+    /// It polls: its event stream comes in pieces.
+    pub polls: bool,
 }
 
 /// The WebSocket subprotocol in which text messages hold the blocks of an event stream.
@@ -108,6 +112,8 @@ pub struct Context {
     pub birth: Birth,
     /// Clients from the start of their stream until their `on_close` has run.
     pub clients: Clients,
+    /// The sessions of those that poll.
+    pub sessions: poll::Sessions,
 }
 
 /// The clients of a server, by number.

@@ -84,6 +84,11 @@ impl Queue {
         self.frames.push_back(frame);
     }
 
+    /// Takes the next frame out, for who hands it over in another way than [`Queue::write`].
+    pub fn pop(&mut self) -> Option<Frame> {
+        self.frames.pop_front()
+    }
+
     /// Sends a control frame at the next frame boundary, in place of one of its kind that waits.
     pub fn push_control(&mut self, frame: Bytes) {
         // The first byte holds the opcode.

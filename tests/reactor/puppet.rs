@@ -51,6 +51,7 @@ impl Puppet {
             birth: Birth::now(),
             clients: push::Clients::default(),
             pubsub: PubSub::default(),
+            sessions: Default::default(),
             courier,
         };
         let (orders, obedient) = unbounded_channel();
@@ -95,7 +96,7 @@ impl Puppet {
     /// A client to make jobs with.
     pub fn client(&self) -> Arc<Client> {
         let interest = Interest { message: true, drained: false, gap: false };
-        let speech = Speech { protocol: Protocol::WebSocket, form: Form::Raw, since: Since::Now };
+        let speech = Speech { protocol: Protocol::WebSocket, form: Form::Raw, since: Since::Now, polls: false };
         Client::new(Arc::clone(&self.context), speech, String::new(), interest)
     }
 

@@ -90,6 +90,7 @@ impl Serving {
             public_dir: None,
             access_log: None,
             default_event: None,
+            poll_parameter: None,
         };
         let server = Arc::new(Server::new(settings, PubSub::default()).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -16,6 +16,7 @@ use magnus::{
 use push_core::channel::Form;
 use push_core::http::upgrade::last_event_id_of;
 use push_core::push::close::CloseStatus;
+use push_core::push::poll::without_session;
 use push_core::push::sse::Fields;
 use push_core::push::{self, Interest, Protocol};
 
@@ -204,11 +205,14 @@ impl Client {
 
     fn last_event_id(ruby: &Ruby, this: Obj<Self>) -> Option<Value> {
         let (env, words) = (Self::env(ruby, this)?, words(ruby));
-        let header = env.get(ruby.get_inner(words.http_last_event_id));
-        header.or_else(|| {
-            let query = env.get(ruby.get_inner(words.query_string)).and_then(RString::from_value)?;
-            Some(ruby.str_new(&last_event_id_of(&text_of(query)?)?).as_value())
-        })
+        if let Some(header) = env.get(ruby.get_inner(words.http_last_event_id)) {
+            let id = RString::from_value(header).and_then(text_of);
+            // What is in it of a long poll's session is the server's.
+            let shorter = id.as_deref().map(without_session).filter(|cursor| Some(*cursor) != id.as_deref());
+            return Some(shorter.map_or(header, |cursor| ruby.str_new(cursor).as_value()));
+        }
+        let query = env.get(ruby.get_inner(words.query_string)).and_then(RString::from_value)?;
+        Some(ruby.str_new(without_session(&last_event_id_of(&text_of(query)?)?)).as_value())
     }
 
     fn close_code(&self) -> Option<u16> {

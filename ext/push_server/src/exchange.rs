@@ -223,6 +223,8 @@ impl<'a> Exchange<'a> {
         self.update(|returned| returned.status = Some(wire_status));
         self.conclude(None)?;
         let Some(responder) = self.answer.take(ruby) else { return Ok(()) };
+        // Of a poll that goes on with its session, the handler has said no more than yes.
+        let Err(responder) = responder.resume(&app.headers) else { return Ok(()) };
         let acceptance = responder.accept(protocol, remote, self.line.0, &app.headers, handler.interest());
         let core = acceptance.client();
         let id = core.id();

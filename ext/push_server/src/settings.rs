@@ -65,7 +65,10 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
     Fields { event: default_event.as_deref(), ..Fields::default() }
         .check()
         .map_err(|_| bad(ruby, "sse_event must not contain CR, LF or NUL"))?;
-    Ok((Settings { limits, slow_policy, allowed_origins, public_dir, default_event, access_log }, own))
+    let poll_parameter = fetch::<String>(ruby, hash, "poll_parameter")?.filter(|name| !name.is_empty());
+    let settings =
+        Settings { limits, slow_policy, allowed_origins, public_dir, default_event, poll_parameter, access_log };
+    Ok((settings, own))
 }
 
 fn access_log(ruby: &Ruby, hash: RHash) -> Result<Option<access_log::Settings>, Error> {

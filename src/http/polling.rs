@@ -1,0 +1,169 @@
+//! Which requests for an event stream are long polls, and what answers them.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+
+use super::body::Body;
+use super::response::Response;
+use super::{Context, upgrade};
+use crate::push::poll::{self, Answer, Start};
+use crate::push::{Protocol, sse};
+
+/// How long a poll waits that does not say it in a way that can be understood.
+const USUAL_WAIT: Duration = Duration::from_secs(25);
+
+/// RFC 7240 section 4.3.
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+/// The long poll in a request that can be upgraded to `protocol`, if it is one.
+pub(super) fn detect(protocol: Protocol, head: &Parts, context: &Context) -> Option<poll::Poll> {
+    if protocol != Protocol::Sse {
+        return None;
+    }
+    let parameter = context.poll_parameter.as_deref()?;
+    let wait = wait(head, parameter)?;
+    let id = upgrade::last_event_id(head);
+    Some(poll::Poll::new(&context.push, wait, id.as_deref(), place(head, parameter)))
+}
+
+/// How long a request asks to wait: by the parameter in its query, or by `Prefer: wait=25`.
+fn wait(head: &Parts, parameter: &str) -> Option<Duration> {
+    let query = head.uri.query().unwrap_or_default();
+    let asked = query.split('&').find_map(|pair| value_of(pair, parameter)).or_else(|| {
+        let preferences = upgrade::list(&head.headers, PREFER).flat_map(|item| item.split(';'));
+        preferences.map(str::trim).find_map(|preference| value_of(preference, "wait"))
+    })?;
+    let seconds = asked.trim_matches('"').parse().ok().filter(|seconds: &f64| *seconds >= 0.0);
+    Some(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(USUAL_WAIT))
+}
+
+fn value_of<'a>(pair: &'a str, name: &str) -> Option<&'a str> {
+    pair.split_once('=').filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
+/// What a poll asks for, but for what differs from poll to poll: the app may let somebody in here
+/// and not there, so a session stays where it began.
+fn place(head: &Parts, parameter: &str) -> String {
+    let host = head.uri.authority().map(|authority| authority.as_str());
+    let host = host.or_else(|| head.headers.get(HOST)?.to_str().ok()).unwrap_or_default();
+    let mut place = format!("{host}{}?", head.uri.path());
+    let own = |pair: &&str| value_of(pair, parameter).is_none() && value_of(pair, "last_event_id").is_none();
+    for pair in head.uri.query().unwrap_or_default().split('&').filter(own) {
+        place.push('&');
+        place.push_str(pair);
+    }
+    place
+}
+
+/// The headers of an answer: the server's, and the app's as far as they fit.
+pub(super) fn poll_headers(app: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(app.len() + 2);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    if !app.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"));
+    }
+    for (name, value) in app {
+        if upgrade::passed_on(Protocol::Sse, name) {
+            headers.append(name, value.clone());
+        }
+    }
+    headers
+}
+
+/// A long poll that was let in, until it has its answer.
+#[derive(Debug)]
+pub(super) struct Polled {
+    headers: HeaderMap,
+    answer: Answer,
+    /// It is the first of its session.
+    start: Option<Start>,
+}
+
+impl Polled {
+    pub(super) fn new(headers: HeaderMap, answer: Answer, start: Option<Start>) -> Self {
+        Polled { headers, answer, start }
+    }
+
+    /// The connection is there: the session may begin.
+    pub(super) fn begin(&mut self) {
+        if let Some(start) = self.start.take() {
+            start.spawn();
+        }
+    }
+}
+
+impl Future for Polled {
+    type Output = Response;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Response> {
+        let answer = ready!(Pin::new(&mut self.answer).poll(cx));
+        let headers = std::mem::take(&mut self.headers);
+        // A host that is gone without a word: the client may try again.
+        let body = answer.unwrap_or_else(|_| sse::retry(1000));
+        Poll::Ready(Response { status: StatusCode::OK, headers, body: Body::from_bytes(body) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(uri: &str, prefer: Option<&'static str>) -> Parts {
+        let request = http::Request::builder().uri(uri).header("host", "example.com");
+        let request = prefer.into_iter().fold(request, |request, value| request.header("prefer", value));
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn how_long_it_waits() {
+        let rows = [
+            ("/", None, None),
+            ("/?push_wait=25", None, Some(25_000)),
+            ("/?a=b&push_wait=0.5", None, Some(500)),
+            ("/?push_wait=0", None, Some(0)),
+            ("/?push_wait=-1", None, Some(25_000)),
+            ("/?push_wait=", None, Some(25_000)),
+            ("/?push_wait=NaN", None, Some(25_000)),
+            ("/?push_wait=1e300", None, Some(25_000)),
+            ("/?xpush_wait=1", None, None),
+            ("/", Some("wait=10"), Some(10_000)),
+            ("/", Some("respond-async, Wait=10; foo"), Some(10_000)),
+            ("/", Some("return=minimal"), None),
+            ("/?push_wait=1", Some("wait=10"), Some(1000)),
+        ];
+        for (uri, prefer, expected) in rows {
+            let waited = wait(&head(uri, prefer), "push_wait").map(|wait| wait.as_millis());
+            assert_eq!(waited, expected, "{uri} {prefer:?}");
+        }
+    }
+
+    #[test]
+    fn where_a_session_stays() {
+        let place = |uri| place(&head(uri, None), "push_wait");
+        assert_eq!(place("/a?push_wait=1&room=2"), place("/a?room=2&push_wait=9&last_event_id=x"));
+        assert_ne!(place("/a?room=2"), place("/a?room=3"));
+        assert_ne!(place("/a?push_wait=1"), place("/b?push_wait=1"));
+        assert_ne!(place("/a"), place("http://other/a"));
+        assert_ne!(place("/a?b"), place("/a&b"), "a path may have an ampersand");
+    }
+
+    #[test]
+    fn the_answer_keeps_cookies_and_drops_what_describes_another_body() {
+        let mut app = HeaderMap::new();
+        app.append("set-cookie", HeaderValue::from_static("a=1"));
+        app.append("set-cookie", HeaderValue::from_static("b=2"));
+        app.insert("content-length", HeaderValue::from_static("0"));
+        app.insert("content-encoding", HeaderValue::from_static("gzip"));
+        app.insert("content-type", HeaderValue::from_static("text/html"));
+        let headers = poll_headers(&app);
+        assert_eq!(headers.get_all("set-cookie").iter().count(), 2);
+        assert_eq!(headers["content-type"], "text/event-stream; charset=utf-8");
+        assert_eq!(headers.len(), 4);
+    }
+}

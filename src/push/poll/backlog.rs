@@ -1,0 +1,72 @@
+//! What a session's client was given, until it has shown that it got it.
+//!
+//! That a response was written does not say that it arrived: the connection may have been dead for a
+//! minute. The next poll does, by the number of the answer that it got last. Until then everything is
+//! kept, and goes out again in front of what is new. So also what no log keeps, such as an app's own
+//! writes, comes exactly once.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    /// Each with the number of the first answer that it was in, or will be.
+    parts: VecDeque<(u64, Bytes)>,
+    bytes: usize,
+}
+
+impl Backlog {
+    /// Adds what the answer `number` will be the first to have.
+    pub(super) fn push(&mut self, number: u64, part: Bytes) {
+        self.bytes += part.len();
+        self.parts.push_back((number, part));
+    }
+
+    /// The client has got the answer `number`.
+    pub(super) fn confirm(&mut self, number: u64) {
+        while self.parts.front().is_some_and(|(first, _)| *first <= number) {
+            self.bytes -= self.parts.pop_front().map_or(0, |(_, part)| part.len());
+        }
+        // A session that idles must not hold the memory of its busiest time.
+        if self.parts.is_empty() {
+            self.parts = VecDeque::new();
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// All of it, in order.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Bytes> {
+        self.parts.iter().map(|(_, part)| part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(backlog: &Backlog) -> String {
+        backlog.parts().map(|part| String::from_utf8(part.to_vec()).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_was_got_is_gone_and_the_rest_is_repeated() {
+        let mut backlog = Backlog::default();
+        for (number, part) in [(1, "a"), (1, "b"), (2, "c"), (3, "d")] {
+            backlog.push(number, Bytes::from_static(part.as_bytes()));
+        }
+        backlog.confirm(0);
+        assert_eq!((text(&backlog).as_str(), backlog.bytes()), ("abcd", 4));
+        backlog.confirm(2);
+        assert_eq!((text(&backlog).as_str(), backlog.bytes()), ("d", 1));
+        backlog.confirm(3);
+        assert!(backlog.is_empty());
+    }
+}

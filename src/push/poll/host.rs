@@ -1,0 +1,324 @@
+//! The task that answers a session's polls: what [`crate::push::stream`] is to a socket.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::backlog::Backlog;
+use super::session::{Arrival, Session};
+use super::ticket::Ticket;
+use crate::channel::{Cursor, Since};
+use crate::push::client::{Bounds, Order};
+use crate::push::feed::Feed;
+use crate::push::outgoing::{Origin, Outgoing, Queue, Sent};
+use crate::push::{Client, CloseStatus, sse};
+use crate::timers::Alarm;
+
+/// Bytes of an answer, but for its last message; then there is another poll.
+const ANSWER: usize = 1 << 20;
+
+/// Milliseconds until the next poll: enough that many clients do not come together, and that one
+/// message a poll does not become a storm of requests.
+const PAUSE: std::ops::RangeInclusive<u64> = 200..=500;
+
+/// Spawn it on the reactor; it ends with the session.
+pub(super) struct Host {
+    client: Arc<Client>,
+    session: Arc<Session>,
+    /// Written, and not yet part of an answer.
+    queue: Queue,
+    feed: Option<Arc<Feed>>,
+    backlog: Backlog,
+    waiting: Option<Waiting>,
+    /// The number of the last answer.
+    answered: u64,
+    /// The app's first callback has returned.
+    opened: bool,
+    /// The last answer could not hold all there was.
+    lagged: bool,
+    left: Option<Left>,
+    /// Since when the app wants it closed.
+    closing: Option<Instant>,
+    alarm: Alarm,
+}
+
+/// The poll that is to be answered next.
+struct Waiting {
+    poll: Arrival,
+    until: Instant,
+}
+
+/// Nobody waits.
+struct Left {
+    since: Instant,
+    /// When the client's channels do something about how far it is behind.
+    stall_at: Instant,
+    /// Its number among the sessions that were left.
+    number: u64,
+}
+
+/// The session is over. What it means for the app is the same, whatever the reason.
+struct Ended;
+
+impl Host {
+    /// The app hears of the client at once: there is no handshake that could fail.
+    pub(super) fn new(client: Arc<Client>, session: Arc<Session>) -> Self {
+        let context = client.context();
+        context.sessions.insert(&session, context.limits.max_connections);
+        let alarm = context.timers.alarm();
+        client.start();
+        Host {
+            client,
+            session,
+            queue: Queue::default(),
+            feed: None,
+            backlog: Backlog::default(),
+            waiting: None,
+            answered: 0,
+            opened: false,
+            lagged: false,
+            left: None,
+            closing: None,
+            alarm,
+        }
+    }
+
+    fn step(&mut self, cx: &mut Context<'_>) -> Result<(), Ended> {
+        let now = self.client.context().timers.now();
+        let news = self.session.news(cx.waker());
+        if news.dismissed {
+            return Err(Ended);
+        }
+        self.backlog.confirm(news.confirmed);
+        for arrival in news.arrivals {
+            self.admit(arrival, now);
+        }
+        if self.waiting.as_mut().is_some_and(|waiting| waiting.poll.answer.poll_closed(cx).is_ready()) {
+            self.waiting = None;
+        }
+        self.keep_watch(news.visited, now)?;
+        let (order, bounds) = self.client.collect(&mut self.queue, &mut self.feed, cx.waker());
+        match order {
+            Order::Serve => {}
+            Order::CutSlow => return Err(self.cut_slow()),
+            Order::Close(_) => _ = self.closing.get_or_insert(now),
+        }
+        if bounds.slow_at.is_some_and(|at| at <= now) {
+            return Err(self.cut_slow());
+        }
+        if let Some(since) = self.closing {
+            return self.close(since, news.visited, cx, now);
+        }
+        self.serve(cx, now)?;
+        self.set_alarm(&bounds, cx);
+        Ok(())
+    }
+
+    /// Of two polls the newer counts: the older one's client is not there any more, as a rule.
+    fn admit(&mut self, poll: Arrival, now: Instant) {
+        let until = now + poll.wait;
+        if let Some(older) = self.waiting.replace(Waiting { poll, until }) {
+            let ticket = older.poll.ticket;
+            dismiss(older.poll, ticket, fastrand::u64(PAUSE));
+        }
+    }
+
+    /// Ends what was left for too long, or lags by too much.
+    fn keep_watch(&mut self, visited: bool, now: Instant) -> Result<(), Ended> {
+        let context = self.client.context();
+        if self.waiting.is_some() || visited {
+            if let Some(left) = self.left.take() {
+                context.sessions.return_to(left.number);
+            }
+            return Ok(());
+        }
+        let stall_at = now + context.limits.slow_timeout;
+        let left = self.left.get_or_insert_with(|| {
+            let number = context.sessions.leave(&self.session);
+            Left { since: now, stall_at, number }
+        });
+        if left.since + context.limits.poll_linger <= now {
+            return Err(Ended);
+        }
+        if left.stall_at <= now {
+            left.stall_at = stall_at;
+            if self.feed.as_ref().is_some_and(|feed| !feed.stalled()) {
+                return Err(self.cut_slow());
+            }
+        }
+        Ok(())
+    }
+
+    fn cut_slow(&self) -> Ended {
+        log::debug!("{:?} is slow: closing it", self.client);
+        self.client.context().stats.slow_clients.add();
+        Ended
+    }
+
+    // ---- answers -------------------------------------------------------------------------
+
+    /// Answers the poll that waits, if there is something to say or its time is over.
+    fn serve(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
+        let Some(until) = self.waiting.as_ref().map(|waiting| waiting.until) else { return Ok(()) };
+        // What on_open writes and subscribes belongs together.
+        self.opened = self.opened || self.client.is_opened();
+        let more = if self.opened { self.fill(cx, now)? } else { false };
+        if more {
+            // Others first.
+            cx.waker().wake_by_ref();
+        } else if !self.backlog.is_empty() || until <= now {
+            let ticket =
+                self.session.token.map(|token| Ticket { cursor: self.cursor(), token, number: self.answered + 1 });
+            match ticket {
+                Some(ticket) => self.answer(ticket, fastrand::u64(PAUSE)),
+                None => self.answer(self.cursor(), fastrand::u64(PAUSE)),
+            }
+            // It has been left.
+            self.keep_watch(false, now)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what there is for the client, up to what fits into an answer. Whether there is more that
+    /// does fit.
+    fn fill(&mut self, cx: &Context<'_>, now: Instant) -> Result<bool, Ended> {
+        let number = self.answered + 1;
+        let mut sent = Sent::default();
+        while self.backlog.bytes() < ANSWER
+            && let Some(frame) = self.queue.pop()
+        {
+            sent.writes += usize::from(frame.origin == Origin::Write);
+            sent.bytes += frame.bytes.len();
+            self.backlog.push(number, frame.bytes);
+        }
+        if sent != Sent::default() {
+            self.client.sent(&sent, now);
+        }
+        let Some(feed) = &self.feed else { return Ok(false) };
+        if !feed.poll_ready(cx.waker()) {
+            self.lagged = false;
+            return Ok(false);
+        }
+        if self.backlog.bytes() >= ANSWER {
+            self.lagged = true;
+            return Ok(false);
+        }
+        let backlog = &mut self.backlog;
+        let taken = feed.read(&self.client, self.lagged, |bytes| backlog.push(number, bytes));
+        if taken.overrun {
+            return Err(self.cut_slow());
+        }
+        self.lagged &= taken.more;
+        Ok(taken.more)
+    }
+
+    /// Gives the poll that waits all that its client has not shown to have got, and `id`.
+    fn answer(&mut self, id: impl Display, pause: u64) {
+        let Some(waiting) = self.waiting.take() else { return };
+        let mut body = Vec::with_capacity(self.backlog.bytes() + 128);
+        body.extend_from_slice(&sse::retry(pause));
+        if self.backlog.is_empty() {
+            body.extend_from_slice(&sse::heartbeat());
+        }
+        self.backlog.parts().for_each(|part| body.extend_from_slice(part));
+        body.extend_from_slice(format!("id: {id}\n\n").as_bytes());
+        self.answered += 1;
+        self.session.set_answered(self.answered);
+        // An error: the connection is gone. Then the next poll gets it.
+        let _ = waiting.poll.answer.send(Bytes::from(body));
+    }
+
+    /// Where the client is, once it has got the backlog.
+    fn cursor(&self) -> Cursor {
+        match (&self.feed, self.client.since()) {
+            (Some(feed), _) => feed.reader().cursor(),
+            // It may still subscribe.
+            (None, Since::After(cursor)) => cursor,
+            (None, Since::Now | Since::Unreadable) => self.client.context().pubsub.channels().cursor(),
+        }
+    }
+
+    // ---- the end -------------------------------------------------------------------------
+
+    /// The app wants it closed: what was written and published before goes out, to the poll that
+    /// waits, or to one that comes in time.
+    fn close(&mut self, since: Instant, visited: bool, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
+        let context = Arc::clone(self.client.context());
+        context.pubsub.channels().deliver();
+        if self.waiting.is_some() {
+            while self.fill(cx, now)? {}
+            let cursor = self.cursor();
+            self.answer(cursor, context.limits.jittered_retry());
+            return Err(Ended);
+        }
+        let nothing = self.queue.is_empty() && self.feed.as_ref().is_none_or(|feed| !feed.poll_ready(cx.waker()));
+        let deadline = since + context.limits.close_timeout;
+        // A server that stops lets no new poll in.
+        if (nothing && !visited) || !context.phase.serving() || deadline <= now {
+            return Err(Ended);
+        }
+        self.alarm.set(deadline, cx.waker());
+        Ok(())
+    }
+
+    fn set_alarm(&mut self, bounds: &Bounds, cx: &Context<'_>) {
+        let linger: Duration = self.client.context().limits.poll_linger;
+        let left = self.left.as_ref();
+        let deadlines = [
+            self.waiting.as_ref().map(|waiting| waiting.until),
+            left.map(|left| left.since + linger),
+            left.filter(|_| self.feed.is_some()).map(|left| left.stall_at),
+            bounds.slow_at,
+        ];
+        if let Some(deadline) = deadlines.into_iter().flatten().min() {
+            self.alarm.set(deadline, cx.waker());
+        }
+    }
+}
+
+/// Answers a poll with nothing: its client may ask again, as what it was.
+fn dismiss(poll: Arrival, id: Option<impl Display>, pause: u64) {
+    let id = id.map(|id| format!("id: {id}\n\n")).unwrap_or_default();
+    let mut body = sse::retry(pause).to_vec();
+    body.extend_from_slice(&sse::heartbeat());
+    body.extend_from_slice(id.as_bytes());
+    let _ = poll.answer.send(Bytes::from(body));
+}
+
+impl Future for Host {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.step(cx) {
+            Ok(()) => Poll::Pending,
+            Err(Ended) => Poll::Ready(()),
+        }
+    }
+}
+
+impl Drop for Host {
+    /// However a session ends, also with a panic or with the runtime, its client hears of it, and
+    /// nobody waits for ever.
+    fn drop(&mut self) {
+        if self.client.forked() {
+            return;
+        }
+        let context = Arc::clone(self.client.context());
+        context.sessions.remove(&self.session);
+        if let Some(left) = self.left.take() {
+            context.sessions.return_to(left.number);
+        }
+        let waiting = self.waiting.take().map(|waiting| waiting.poll);
+        for poll in waiting.into_iter().chain(self.session.close()) {
+            // Of what it has not got by now it gets nothing: its cursor is the one that it came with.
+            let cursor = poll.ticket.map(|ticket| ticket.cursor);
+            dismiss(poll, cursor, context.limits.jittered_retry());
+        }
+        self.client.finish(Some(CloseStatus::abnormal()));
+    }
+}

@@ -1,0 +1,186 @@
+//! A session as those see it who bring polls to it: workers, and connections that are asking the app.
+//! Any thread.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use atomic_waker::AtomicWaker;
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::ticket::{Ticket, Token};
+use crate::fork::Birth;
+use crate::push::Context;
+use crate::wakeups::Wakeups;
+
+/// What is known of a session beside its client.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// `None`: no poll will ever find it.
+    pub(super) token: Option<Token>,
+    /// What was asked for. Nobody goes on with it by asking for something else, for which the app
+    /// may have other rules.
+    place: String,
+    birth: Birth,
+    host: AtomicWaker,
+    wakeups: Arc<Wakeups>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Polls that are with the app, which has not decided.
+    visits: usize,
+    /// Polls that were let in, on their way to the host.
+    arrivals: Vec<Arrival>,
+    /// Of its answers, the last one that the client has shown to have got.
+    confirmed: u64,
+    /// The last one that was given.
+    answered: u64,
+    /// Nobody may go on with it.
+    dismissed: bool,
+}
+
+/// A poll that was let in.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) answer: oneshot::Sender<Bytes>,
+    pub(super) wait: Duration,
+    /// What it came with; `None` for the first of its session.
+    pub(super) ticket: Option<Ticket>,
+}
+
+impl Arrival {
+    pub(super) fn new(wait: Duration, ticket: Option<Ticket>) -> (Self, oneshot::Receiver<Bytes>) {
+        let (answer, receiver) = oneshot::channel();
+        (Arrival { answer, wait, ticket }, receiver)
+    }
+}
+
+/// What a host finds when it looks at its session.
+#[derive(Debug)]
+pub(super) struct News {
+    pub(super) arrivals: Vec<Arrival>,
+    pub(super) visited: bool,
+    pub(super) confirmed: u64,
+    pub(super) dismissed: bool,
+}
+
+impl Session {
+    /// A session that begins with a poll.
+    pub(super) fn new(context: &Context, token: Option<Token>, place: String, first: Arrival) -> Arc<Self> {
+        let state = State { arrivals: vec![first], ..State::default() };
+        Arc::new(Session {
+            token,
+            place,
+            birth: context.birth,
+            host: AtomicWaker::new(),
+            wakeups: Arc::clone(&context.wakeups),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// A poll with `ticket` that asks for `place`, if it can go on with the session.
+    pub(super) fn visit(self: &Arc<Self>, ticket: Ticket, place: &str) -> Option<Visit> {
+        let mut state = self.lock();
+        if place != self.place || !state.knows(ticket.number) {
+            return None;
+        }
+        state.visits += 1;
+        drop(state);
+        self.wake();
+        Some(Visit { session: Arc::clone(self), ticket })
+    }
+
+    /// What has happened; `host` is woken when there is more.
+    pub(super) fn news(&self, host: &Waker) -> News {
+        // Before it looks: what comes from now on wakes it.
+        self.host.register(host);
+        let mut state = self.lock();
+        News {
+            arrivals: std::mem::take(&mut state.arrivals),
+            visited: state.visits > 0,
+            confirmed: state.confirmed,
+            dismissed: state.dismissed,
+        }
+    }
+
+    /// The answer of this number is given.
+    pub(super) fn set_answered(&self, number: u64) {
+        self.lock().answered = number;
+    }
+
+    /// Ends it: the host goes, and no poll goes on with it.
+    pub(super) fn dismiss(&self) {
+        self.lock().dismissed = true;
+        self.wake();
+    }
+
+    /// The same, from the host itself: polls that were let in meanwhile are returned.
+    pub(super) fn close(&self) -> Vec<Arrival> {
+        let mut state = self.lock();
+        state.dismissed = true;
+        std::mem::take(&mut state.arrivals)
+    }
+
+    fn wake(&self) {
+        if let Some(host) = self.host.take() {
+            self.wakeups.wake(host);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether a client that got this answer last has missed nothing but what is still there.
+    fn knows(&self, number: u64) -> bool {
+        !self.dismissed && (self.confirmed..=self.answered).contains(&number)
+    }
+}
+
+/// A poll that wants to go on with a session, while the app is asked. As long as it is there, the
+/// session does not count as left.
+#[derive(Debug)]
+pub(super) struct Visit {
+    session: Arc<Session>,
+    ticket: Ticket,
+}
+
+impl Visit {
+    /// The app has let it in. `None` if there is no session any more to go on with.
+    pub(super) fn enter(self, wait: Duration) -> Option<oneshot::Receiver<Bytes>> {
+        let mut state = self.session.lock();
+        if !state.knows(self.ticket.number) {
+            return None;
+        }
+        state.confirmed = self.ticket.number;
+        let (arrival, answer) = Arrival::new(wait, Some(self.ticket));
+        state.arrivals.push(arrival);
+        drop(state);
+        Some(answer)
+    }
+
+    /// The app has not let it in: the session ends.
+    pub(super) fn refuse(self) {
+        if !self.session.birth.forked() {
+            self.session.dismiss();
+        }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if self.session.birth.forked() {
+            // Its lock may be held by a thread that is not here; and whatever it may hold last must
+            // not be dropped here.
+            std::mem::forget(Arc::clone(&self.session));
+            return;
+        }
+        self.session.lock().visits -= 1;
+        self.session.wake();
+    }
+}

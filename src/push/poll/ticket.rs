@@ -1,0 +1,138 @@
+//! What a client shows to go on with its session: the id at the end of each answer.
+
+use std::fmt;
+
+use crate::channel::{Cursor, Since};
+
+/// Names a session. Whoever has it can go on with the session, if the app lets them in: so it is as
+/// hard to guess as a session cookie.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Token(u128);
+
+/// Hexadecimal digits of a token.
+const DIGITS: usize = 32;
+
+impl Token {
+    /// A token that nobody can guess; `None` if the system has no random numbers.
+    pub(super) fn draw() -> Option<Self> {
+        let mut bytes = [0; size_of::<u128>()];
+        match getrandom::fill(&mut bytes) {
+            Ok(()) => Some(Token(u128::from_ne_bytes(bytes))),
+            Err(error) => {
+                log::error!("a long poll gets no session: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Token {
+    /// Not what it is: logs are read by many.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+/// `<cursor>.<token>.<number>`: where the client is, which session it has, and which of its answers
+/// it got last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    pub(super) cursor: Cursor,
+    pub(super) token: Token,
+    pub(super) number: u64,
+}
+
+impl Ticket {
+    /// Reads what a client sends as its last event's id.
+    pub fn parse(id: &str) -> Option<Self> {
+        let (cursor, rest) = id.split_once('.')?;
+        let (token, number) = rest.split_once('.')?;
+        let hexadecimal = token.len() == DIGITS && token.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let decimal = number.bytes().all(|byte| byte.is_ascii_digit());
+        if !hexadecimal || !decimal {
+            return None;
+        }
+        Some(Ticket {
+            cursor: cursor.parse().ok()?,
+            token: Token(u128::from_str_radix(token, 16).ok()?),
+            number: number.parse().ok()?,
+        })
+    }
+}
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:032x}.{}", self.cursor, self.token.0, self.number)
+    }
+}
+
+/// An id without what belongs to a session: what the rest of the world takes for a cursor. Clients
+/// carry it from a poll to other transports, too.
+pub fn without_session(id: &str) -> &str {
+    match id.split_once('.') {
+        Some((cursor, _)) if Ticket::parse(id).is_some() => cursor,
+        _ => id,
+    }
+}
+
+/// Where the client of a last event's id wants to start.
+pub fn since(id: Option<&str>) -> Since {
+    Since::parse(id.map(without_session))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn what_is_none() {
+        let short = &TOKEN[1..];
+        for id in [
+            "ab-7".to_owned(),
+            format!("ab-7.{TOKEN}"),
+            format!("ab-7.{TOKEN}."),
+            format!("ab-7.{TOKEN}.+1"),
+            format!("ab-7.{TOKEN}.1.2"),
+            format!("ab-7.{TOKEN}.99999999999999999999"),
+            format!("ab-7.{short}.1"),
+            format!("ab-7.+{short}.1"),
+            format!("ab7.{TOKEN}.1"),
+            format!("ab-7\n.{TOKEN}.1"),
+        ] {
+            assert_eq!(Ticket::parse(&id), None, "{id}");
+            assert_eq!(without_session(&id), id);
+        }
+    }
+
+    #[test]
+    fn it_holds_a_cursor() {
+        let id = format!("ab-7.{TOKEN}.1");
+        assert_eq!(Ticket::parse(&id).unwrap().to_string(), id);
+        assert_eq!(without_session(&id), "ab-7");
+        assert_eq!(since(Some(&id)), Since::parse(Some("ab-7")));
+        assert_eq!(since(Some("1.2")), Since::Unreadable);
+        assert_eq!(since(None), Since::Now);
+    }
+
+    #[test]
+    fn tokens_differ_and_do_not_show() {
+        assert_ne!(Token::draw().unwrap(), Token::draw().unwrap());
+        assert_eq!(format!("{:?}", Token::draw().unwrap()), "Token");
+    }
+
+    proptest! {
+        #[test]
+        fn survives_text(epoch: u64, seq: u64, token: u128, number: u64) {
+            let ticket = Ticket { cursor: Cursor { epoch: epoch.into(), seq }, token: Token(token), number };
+            prop_assert_eq!(Ticket::parse(&ticket.to_string()), Some(ticket));
+        }
+
+        #[test]
+        fn whatever_a_client_sends(text in ".{0,80}") {
+            Ticket::parse(&text);
+        }
+    }
+}
