@@ -25,7 +25,10 @@ RSpec.describe "While every thread of the app is busy" do
     # Serves as handler and as app of plain requests.
     busy = lambda do |how|
       SpecApp.report(:busy, how: how)
-      how == "compute" ? LongCall.call : GATE.pop
+      LongCall.call if how == "compute"
+      # In Ruby, which gives others their turns, if it likes.
+      nil while how == "spin" && GATE.empty?
+      GATE.pop unless how == "compute"
       SpecApp.report(:free, how: how)
     end
     handler = SpecApp::Recorder.new(message: ->(client, data) { busy.call(data) if data != "plain" })
@@ -80,6 +83,19 @@ RSpec.describe "While every thread of the app is busy" do
     expect(app.events.all(event: "free", how: "sleep")).to be_empty
     2.times { app.ask("GATE << true; nil") }
     event(:message, socket, data: include(bytes: "plain".dump))
+  end
+
+  it "because all handlers compute in Ruby: the same, and a background thread reaches all clients" do
+    stream = opened(sse)
+    socket = opened(websocket)
+    blocking("spin")
+    2.times { app.events.take(event: "busy", how: "spin") }
+    expect_streams_to_live(stream, socket)
+    expect(app.ask("SpecApp.clients.count { |client| client.write('to all') }")).to be >= 4
+    expect([stream.read_event.data, socket.read_message]).to eq(["to all", "to all"])
+    expect(app.events.all(event: "free", how: "spin")).to be_empty
+    2.times { app.ask("GATE << true; nil") }
+    2.times { app.events.take(event: "free", how: "spin") }
   end
 
   it "because they hold the GVL in one long call: heartbeats, pings, pongs, accepts and queued writes go on" do

@@ -1,0 +1,68 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# What PushServer.stats says of the work between reactor and app.
+RSpec.describe "The server's counters" do
+  config = <<~'CONFIG'
+    require "spec_app"
+
+    GATE = Queue.new
+
+    run(lambda do |env|
+      if env["PATH_INFO"] == "/hold"
+        SpecApp.report(:held)
+        GATE.pop
+      end
+      env["rack.upgrade"] = SpecApp::Recorder.new if env["rack.upgrade?"]
+      [200, { "content-type" => "text/plain" }, []]
+    end)
+  CONFIG
+
+  serve config, "--threads", "1"
+
+  def stats = app.ask("PushServer.stats")
+
+  # Until the counters hold what the block says; returns them.
+  def stats_when(what)
+    eventually(what) do
+      now = stats
+      now if yield now
+    end
+  end
+
+  it "count jobs and batches, how long jobs waited, and how often the stand-in drove" do
+    before = stats
+    held = http.send_request("GET", "/hold")
+    app.events.take(event: "held")
+    busy = stats_when("the stand-in drives") { |now| now[:stand_ins] > before[:stand_ins] }
+    expect(busy).to include(requests: before[:requests] + 1, jobs: before[:jobs] + 1, batches: before[:batches] + 1)
+
+    waiting = Array.new(5) { http.send_request("GET", "/") }
+    stats_when("all are there") { |now| now[:requests] == before[:requests] + 6 }
+    expect(stats).to include(jobs: before[:jobs] + 1)
+    app.ask("GATE << true; nil")
+    expect([held, *waiting].map { |request| request.read_response.status }).to all(eq(200))
+
+    # The worker has taken the five without waiting, and in its turn counts them when it waits again.
+    after = stats_when("the batch is counted") { |now| now[:largest_batch] >= 6 }
+    expect(after).to include(jobs: before[:jobs] + 6, batches: before[:batches] + 1)
+    expect(after[:longest_queue_microseconds]).to be > before[:longest_queue_microseconds]
+    expect(after[:queue_microseconds] - before[:queue_microseconds]).to be > after[:longest_queue_microseconds]
+  end
+
+  it "count the turns of a client's events as jobs" do
+    before = stats
+    socket = websocket
+    event(:open, socket)
+    socket.text("a")
+    event(:message, socket)
+
+    expect(stats).to include(websockets: before[:websockets] + 1, jobs: before[:jobs] + 3)
+  end
+
+  it "are numbers, each with a name" do
+    expect(stats).to include(:connections, :stand_ins, :log_lines_lost)
+    expect(stats.values).to all(be_an(Integer).and(be >= 0))
+  end
+end
