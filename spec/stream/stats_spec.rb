@@ -36,7 +36,7 @@ RSpec.describe "The server's counters" do
     held = http.send_request("GET", "/hold")
     app.events.take(event: "held")
     busy = stats_when("the stand-in drives") { |now| now[:stand_ins] > before[:stand_ins] }
-    expect(busy).to include(requests: before[:requests] + 1, jobs: before[:jobs] + 1, batches: before[:batches] + 1)
+    expect(busy).to include(requests: before[:requests] + 1, jobs: before[:jobs] + 1)
 
     waiting = Array.new(5) { http.send_request("GET", "/") }
     stats_when("all are there") { |now| now[:requests] == before[:requests] + 6 }
@@ -46,7 +46,8 @@ RSpec.describe "The server's counters" do
 
     # The worker has taken the five without waiting, and in its turn counts them when it waits again.
     after = stats_when("the batch is counted") { |now| now[:largest_batch] >= 6 }
-    expect(after).to include(jobs: before[:jobs] + 6, batches: before[:batches] + 1)
+    expect(after).to include(jobs: before[:jobs] + 6)
+    expect(after[:batches] - before[:batches]).to be <= 1
     expect(after[:longest_queue_microseconds]).to be > before[:longest_queue_microseconds]
     expect(after[:queue_microseconds] - before[:queue_microseconds]).to be > after[:longest_queue_microseconds]
   end
@@ -57,8 +58,10 @@ RSpec.describe "The server's counters" do
     event(:open, socket)
     socket.text("a")
     event(:message, socket)
-
-    expect(stats).to include(websockets: before[:websockets] + 1, jobs: before[:jobs] + 3)
+    # The second event may have come in time for the turn of the first.
+    expect(stats).to include(websockets: before[:websockets] + 1, jobs: be_between(before[:jobs] + 2, before[:jobs] + 3))
+    socket.finish
+    event(:close, socket)
   end
 
   it "are numbers, each with a name" do
