@@ -116,9 +116,9 @@ RSpec.describe "A client that does not read its channels" do
       client = stalled(SseClient, "drop-1")
       flood("drop-1", mebibytes: 16)
       nil until client.read_event.event == "push.drop"
-      # It skips what there is when it is looked at.
+      # It skips what there is when it is looked at, which may be in the middle of the flood.
       publish("drop-1", "new")
-      expect(client.read_event.data).to eq("new")
+      nil until client.read_event.data == "new"
       expect_served("drop-1")
     end
   end
