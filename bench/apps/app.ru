@@ -32,6 +32,24 @@ module Broadcaster
   end
 end
 
+# Publishes what it hears in a channel, which the server itself delivers. Iodine has channels, too.
+module Publisher
+  PUBSUB = [:PushServer, :Iodine].filter_map { |name| Object.const_get(name) if Object.const_defined?(name) }.first
+
+  def self.on_message(_client, data) = PUBSUB.publish("bench", data)
+end
+
+module Subscriber
+  def self.on_open(client)
+    client.subscribe("bench")
+    client.write("ready")
+  end
+end
+
+module QuietSubscriber
+  def self.on_open(client) = client.subscribe("bench")
+end
+
 text = ->(body) { [200, { "content-type" => "text/plain" }, [body]] }
 
 upgrade = lambda do |env, handler|
@@ -51,6 +69,9 @@ run(lambda do |env|
   when "/echo" then upgrade[env, Echo]
   when "/listen" then upgrade[env, Listeners]
   when "/broadcast" then upgrade[env, Broadcaster]
+  when "/subscribe" then upgrade[env, Subscriber]
+  when "/subscribe_quietly" then upgrade[env, QuietSubscriber]
+  when "/publish" then upgrade[env, Publisher]
   else [404, { "content-type" => "text/plain" }, ["There is nothing here"]]
   end
 end)
