@@ -106,8 +106,11 @@ RSpec.describe "A slow consumer" do
       lazy = slow(:websocket)
       results = write(lazy, 400)
       expect(results.keys).to contain_exactly("true", "false")
-      expect(ask(lazy, "[client.open?, client.write('x' * 65_536)]")).to eq([true, false])
-      results["true"].times { expect(lazy.read_message.bytesize).to eq(65_536) }
+      # The system may take some more.
+      accepted = results["true"]
+      accepted += 1 while ask(lazy, "client.write('x' * 65_536)")
+      expect(ask(lazy, "client.open?")).to be(true)
+      accepted.times { expect(lazy.read_message.bytesize).to eq(65_536) }
       event(:drained, lazy)
       expect(ask(lazy, 'client.write("again")')).to be(true)
       expect(lazy.read_message).to eq("again")
