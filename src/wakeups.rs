@@ -28,8 +28,12 @@ struct List {
 }
 
 impl Wakeups {
-    /// Wakes `task` soon. Any thread; must not be called in a forked child.
-    pub fn add(&self, task: Waker) {
+    /// Wakes `task` soon: at once, if this is a task of the driver that calls. Any thread; must not be called in a
+    /// forked child.
+    pub fn wake(&self, task: Waker) {
+        if DRIVING.get() {
+            return task.wake();
+        }
         let mut list = self.lock();
         list.tasks.push(task);
         let driver = list.driver.take();
@@ -37,11 +41,6 @@ impl Wakeups {
         if let Some(driver) = driver {
             driver.wake();
         }
-    }
-
-    /// Wakes `task`: at once, if this is a task of the driver that calls, or else as [`Wakeups::add`].
-    pub fn wake(&self, task: Waker) {
-        if DRIVING.get() { task.wake() } else { self.add(task) }
     }
 
     /// Wakes what is on the list, on the driver's thread; `driver` is woken when there is more.
@@ -89,21 +88,28 @@ mod tests {
         (Arc::clone(&count), Waker::from(count))
     }
 
+    /// As a worker that does not drive.
+    fn wake(wakeups: &Wakeups, task: &Waker) {
+        std::thread::scope(|scope| {
+            scope.spawn(|| wakeups.wake(task.clone()));
+        });
+    }
+
     #[test]
     fn a_driver_is_woken_once_and_nobody_in_vain() {
         let (wakeups, mut spare) = (Wakeups::default(), Vec::new());
         let ((task, task_waker), (driver, driver_waker)) = (counted(), counted());
-        wakeups.add(task_waker.clone());
+        wake(&wakeups, &task_waker);
         assert_eq!(driver.0.load(Ordering::SeqCst), 0, "nobody drives");
         wakeups.attend(&driver_waker, &mut spare);
         assert_eq!(task.0.load(Ordering::SeqCst), 1, "the list was waiting");
-        wakeups.add(task_waker.clone());
-        wakeups.add(task_waker.clone());
+        wake(&wakeups, &task_waker);
+        wake(&wakeups, &task_waker);
         assert_eq!((task.0.load(Ordering::SeqCst), driver.0.load(Ordering::SeqCst)), (1, 1));
         wakeups.attend(&driver_waker, &mut spare);
         assert_eq!(task.0.load(Ordering::SeqCst), 3);
         wakeups.leave();
-        wakeups.add(task_waker);
+        wake(&wakeups, &task_waker);
         assert_eq!(driver.0.load(Ordering::SeqCst), 1);
     }
 }

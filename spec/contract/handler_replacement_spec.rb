@@ -49,24 +49,13 @@ RSpec.describe "Replacing the handler" do
     end)
   CONFIG
 
-  # All that was reported of a client, as "handler event [data]".
-  def told(client)
-    app.events.all(id: client.id).map do |event|
-      [event[:handler], event[:event], event.dig(:data, :bytes)&.undump].compact.join(" ")
-    end
-  end
-
-  def send_at_once(client, *messages)
-    client.write(messages.map { |message| WebSocketFrame.encode(:text, message) }.join)
-  end
-
   describe "several times in one callback" do
     it "lets only the last take over: on_message" do
       client = websocket
-      send_at_once(client, "twice", "hello")
+      client.texts("twice", "hello")
       client.finish
       event(:close, client, handler: "third", code: 1000)
-      expect(told(client)).to eq(["first open", "first message twice", "first close", "third open", "third message hello", "third close"])
+      expect(labelled_story(client)).to eq(["first open", "first message twice", "first close", "third open", "third message hello", "third close"])
     end
 
     it "lets only the last take over: on_open" do
@@ -74,7 +63,7 @@ RSpec.describe "Replacing the handler" do
       client.text("hello")
       client.finish
       event(:close, client, handler: "third", code: 1000)
-      expect(told(client)).to eq(["first open", "first close", "third open", "third message hello", "third close"])
+      expect(labelled_story(client)).to eq(["first open", "first close", "third open", "third message hello", "third close"])
     end
 
     it "lets only the last take over: Server-Sent Events" do
@@ -82,30 +71,30 @@ RSpec.describe "Replacing the handler" do
       event(:open, client, handler: "third")
       client.close
       event(:close, client, handler: "third")
-      expect(told(client)).to eq(["first open", "first close", "third open", "third close"])
+      expect(labelled_story(client)).to eq(["first open", "first close", "third open", "third close"])
     end
 
     it "lets only the last take over: one that was set before" do
       client = websocket
-      send_at_once(client, "thrice", "hello")
+      client.texts("thrice", "hello")
       client.finish
       event(:close, client, handler: "second", code: 1000)
-      expect(told(client)).to eq(["first open", "first message thrice", "first close", "second open", "second message hello",
+      expect(labelled_story(client)).to eq(["first open", "first message thrice", "first close", "second open", "second message hello",
                                   "second close"])
     end
 
     it "keeps messages that only the last wants" do
       client = websocket
-      send_at_once(client, "deaf, then third", "hello")
+      client.texts("deaf, then third", "hello")
       event(:message, client, handler: "third")
-      expect(told(client)).to eq(["first open", "first message deaf, then third", "first close", "third open", "third message hello"])
+      expect(labelled_story(client)).to eq(["first open", "first message deaf, then third", "first close", "third open", "third message hello"])
     end
 
     it "lets only the last take over: with an exception in between" do
       client = websocket
-      send_at_once(client, "raise between", "hello")
+      client.texts("raise between", "hello")
       event(:message, client, handler: "third")
-      expect(told(client).grep(/second/)).to eq([])
+      expect(labelled_story(client).grep(/second/)).to eq([])
     end
 
     it "counts for that callback alone: another callback's swap is one of its own" do
@@ -115,7 +104,7 @@ RSpec.describe "Replacing the handler" do
       event(:open, client, handler: "first")
       # This on_open has swapped twice again.
       event(:open, client, handler: "third")
-      expect(told(client)).to eq(["first open", "first close", "third open", "third close", "first open", "first close", "third open"])
+      expect(labelled_story(client)).to eq(["first open", "first close", "third open", "third close", "first open", "first close", "third open"])
     end
   end
 
@@ -125,7 +114,7 @@ RSpec.describe "Replacing the handler" do
       event(:open, client)
       ask(client, "client.handler = Second; client.handler = Third; nil")
       event(:open, client, handler: "third")
-      expect(told(client)).to eq(["first open", "first close", "second open", "second close", "third open"])
+      expect(labelled_story(client)).to eq(["first open", "first close", "second open", "second close", "third open"])
     end
   end
 
@@ -146,7 +135,7 @@ RSpec.describe "Replacing the handler" do
       event(:open, other = websocket)
       other.finish
       event(:close, other)
-      expect(told(client)).to eq(["first open", "first close"])
+      expect(labelled_story(client)).to eq(["first open", "first close"])
     end
 
     it "does nothing within on_close" do
@@ -155,7 +144,7 @@ RSpec.describe "Replacing the handler" do
       other.finish
       event(:close, other)
       expect(ask(client, "client.handler.equal?(First)")).to be(true)
-      expect(told(client)).to eq(["first open", "first close"])
+      expect(labelled_story(client)).to eq(["first open", "first close"])
     end
 
     it "keeps none of them" do

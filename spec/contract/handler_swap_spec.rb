@@ -31,29 +31,18 @@ RSpec.describe "Swapping the handler" do
     end)
   CONFIG
 
-  # All that was reported of a client, as "handler event [data]".
-  def told(client)
-    app.events.all(id: client.id).map do |event|
-      [event[:handler], event[:event], event.dig(:data, :bytes)&.undump].compact.join(" ")
-    end
-  end
-
-  def send_at_once(client, *messages)
-    client.write(messages.map { |message| WebSocketFrame.encode(:text, message) }.join)
-  end
-
   it "happens right after the callback that asked for it, before messages that wait already" do
     client = websocket
-    send_at_once(client, "one", "swap", "two", "three")
+    client.texts("one", "swap", "two", "three")
     client.send_close(1000)
     event(:close, client, handler: "second")
-    expect(told(client)).to eq(["first open", "first message one", "first message swap", "first close", "second open",
+    expect(labelled_story(client)).to eq(["first open", "first message one", "first message swap", "first close", "second open",
                                 "second message two", "second message three", "second close"])
   end
 
   it "happens after events that wait already when it is asked for from elsewhere" do
     client = websocket
-    send_at_once(client, "wait", "one", "two")
+    client.texts("wait", "one", "two")
     # The pong tells that the messages before the ping are in the mailbox.
     client.ping
     client.read_until_frame(:pong)
@@ -62,7 +51,7 @@ RSpec.describe "Swapping the handler" do
     event(:open, client, handler: "second")
     client.text("three")
     event(:message, client, handler: "second")
-    expect(told(client)).to eq(["first open", "first message wait", "first message one", "first message two", "first close",
+    expect(labelled_story(client)).to eq(["first open", "first message wait", "first message one", "first message two", "first close",
                                 "second open", "second message three"])
   end
 
@@ -70,14 +59,14 @@ RSpec.describe "Swapping the handler" do
     client = websocket("/at-once")
     client.text("one")
     event(:message, client, handler: "second")
-    expect(told(client)).to eq(["first open", "first close", "second open", "second message one"])
+    expect(labelled_story(client)).to eq(["first open", "first close", "second open", "second message one"])
   end
 
   it "happens even if the callback raises after it asked for it" do
     client = websocket
-    send_at_once(client, "swap and raise", "one")
+    client.texts("swap and raise", "one")
     event(:message, client, handler: "second")
-    expect(told(client)).to eq(["first open", "first message swap and raise", "first close", "second open",
+    expect(labelled_story(client)).to eq(["first open", "first message swap and raise", "first close", "second open",
                                 "second message one"])
   end
 
@@ -89,7 +78,7 @@ RSpec.describe "Swapping the handler" do
     expect(ask(client, "client.open?")).to be(true)
     client.finish(4002, "later")
     event(:close, client, handler: "second", code: 4002, reason: "later")
-    expect(told(client).count("first close")).to eq(1)
+    expect(labelled_story(client).count("first close")).to eq(1)
   end
 
   it "shows in client.handler" do
@@ -108,6 +97,6 @@ RSpec.describe "Swapping the handler" do
     event(:open, client, handler: "second")
     client.close
     event(:close, client, handler: "second")
-    expect(told(client)).to eq(["first open", "first close", "second open", "second close"])
+    expect(labelled_story(client)).to eq(["first open", "first close", "second open", "second close"])
   end
 end

@@ -51,6 +51,13 @@ module Serving
   # What was reported of a client so far: names of the events, in order.
   def story(client) = app.events.all(id: client.id).map { |event| event[:event].to_sym }
 
+  # The same with each handler's label before its event, and the data behind: "first message hello".
+  def labelled_story(client)
+    app.events.all(id: client.id).map do |event|
+      [event[:handler], event[:event], event.dig(:data, :bytes)&.undump].compact.join(" ")
+    end
+  end
+
   def close_clients
     @clients&.each { |client| client.close unless client.closed? }
     @clients = nil

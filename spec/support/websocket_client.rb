@@ -43,6 +43,10 @@ class WebSocketClient
   def connection = @http.connection
 
   def text(string) = send_frame(:text, string)
+
+  # Several messages in one write, so that the server has them all at once.
+  def texts(*strings) = write(strings.map { |string| WebSocketFrame.encode(:text, string) }.join)
+
   def binary(string) = send_frame(:binary, string)
   def ping(payload = "") = send_frame(:ping, payload)
   def pong(payload = "") = send_frame(:pong, payload)

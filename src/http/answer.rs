@@ -103,7 +103,7 @@ fn put(watch: &Watch, answer: Awaited) -> bool {
     let before = std::mem::replace(&mut state.awaited, answer);
     drop(state);
     if let Awaited::Waiting(task) = before {
-        watch.context().wakeups.add(task);
+        watch.context().wakeups.wake(task);
     }
     true
 }

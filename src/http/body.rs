@@ -185,7 +185,7 @@ impl Shared {
         let reader = state.reader.take();
         drop(state);
         if let Some(reader) = reader {
-            self.wakeups.add(reader);
+            self.wakeups.wake(reader);
         }
     }
 }

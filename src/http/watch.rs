@@ -206,7 +206,7 @@ impl Watch {
             let task = state.task.clone();
             drop(state);
             if let Some(task) = task {
-                self.context.wakeups.add(task);
+                self.context.wakeups.wake(task);
             }
         }
     }

@@ -13,9 +13,10 @@ use bytes::Bytes;
 use super::close::CloseStatus;
 use super::feed::Feed;
 use super::mailbox::{Event, Interest, Mailbox, Message};
+use super::outbox::{Bounds, Order, Outbox, Phase, Written};
 use super::outgoing::{Frame, Origin, Queue, Sent};
 use super::websocket::{self, Opcode};
-use super::{Context, Protocol, SlowPolicy, Speech, sse};
+use super::{Context, Protocol, Speech, sse};
 use crate::channel::{Form, Since};
 use crate::stats::Counter;
 use crate::tally::Mark;
@@ -36,55 +37,6 @@ pub struct Client {
     mark: Mutex<Option<Mark>>,
 }
 
-/// What was written and what was asked for; under one lock, so that a close is after the writes
-/// before it.
-#[derive(Debug)]
-struct Outbox {
-    phase: Phase,
-    /// Written by the app, not yet taken by the stream.
-    frames: Vec<Frame>,
-    /// Of writes that are not yet handed to the socket, whoever holds them.
-    queued: Sent,
-    /// When the socket last took a byte, or when the first byte began to wait.
-    progress: Instant,
-    interval: Option<Duration>,
-    close_status: Option<CloseStatus>,
-    /// The stream's task, while it is not going to look here by itself.
-    stream: Option<Waker>,
-    /// What it reads of channels; `None` until it subscribes, and again at the end.
-    feed: Option<Arc<Feed>>,
-    /// The first subscriptions are complete.
-    opened: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Phase {
-    Open,
-    Closing(CloseStatus),
-    Slow,
-    Closed,
-}
-
-/// What a stream's deadlines depend on.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Bounds {
-    /// Of pings or heartbeats; `None` is off.
-    pub(super) interval: Option<Duration>,
-    /// When the client becomes slow unless its socket takes something; `None` if little waits.
-    pub(super) slow_at: Option<Instant>,
-}
-
-/// What the stream has to do, as found on its client.
-#[derive(Debug)]
-pub(super) enum Order {
-    /// Go on.
-    Serve,
-    /// Send what is queued, then close.
-    Close(CloseStatus),
-    /// Drop what is queued and close with 1013.
-    CutSlow,
-}
-
 impl Client {
     /// A client whose handshake has not been written yet.
     pub fn new(context: Arc<Context>, speech: Speech, remote: String, interest: Interest) -> Arc<Self> {
@@ -99,17 +51,7 @@ impl Client {
             speech,
             remote,
             context,
-            outbox: Mutex::new(Outbox {
-                phase: Phase::Open,
-                frames: Vec::new(),
-                queued: Sent::default(),
-                progress: now,
-                interval,
-                close_status: None,
-                stream: None,
-                feed: None,
-                opened: false,
-            }),
+            outbox: Mutex::new(Outbox::new(interval, now)),
             mailbox: Mutex::new(Mailbox::new(interest)),
             wants_drained: AtomicBool::new(interest.drained),
             mark: Mutex::new(Some(mark)),
@@ -185,28 +127,11 @@ impl Client {
         let more: Vec<Frame> = frames.collect();
         let bytes: usize = first.iter().chain(&more).map(|frame| frame.bytes.len()).sum();
         let mut outbox = self.outbox();
-        if outbox.phase != Phase::Open {
-            return false;
+        let written = outbox.write(first.into_iter().chain(more), bytes, &self.context);
+        if written != Written::Refused {
+            self.wake(outbox);
         }
-        let limits = &self.context.limits;
-        if outbox.queued.bytes == 0 {
-            // One message is always accepted when nothing waits.
-            outbox.progress = self.context.timers.now();
-        } else if outbox.queued.bytes + bytes > limits.max_queued_bytes
-            || outbox.stalled(&self.context, self.context.timers.now())
-        {
-            if self.context.slow_policy == SlowPolicy::Close {
-                outbox.phase = Phase::Slow;
-                self.wake(outbox);
-            }
-            return false;
-        }
-        outbox.queued.writes += 1;
-        outbox.queued.bytes += bytes;
-        outbox.frames.extend(first);
-        outbox.frames.extend(more);
-        self.wake(outbox);
-        true
+        written == Written::Accepted
     }
 
     /// Writes not yet handed to the socket; `None` once the connection is closed.
@@ -277,10 +202,7 @@ impl Client {
         }
         self.want(&mut mailbox, interest, Interest::union);
         let ask = if at_once { mailbox.push_first(Event::Swap) } else { mailbox.push(Event::Swap) };
-        drop(mailbox);
-        if ask {
-            self.context.callbacks.ready(Arc::clone(self));
-        }
+        self.ask_if(ask, mailbox);
         true
     }
 
@@ -309,7 +231,14 @@ impl Client {
 
     /// Adds an event to the mailbox, unless nobody wants it.
     pub(super) fn post(self: &Arc<Self>, event: Event) {
-        let ask = self.mailbox().push(event);
+        let mut mailbox = self.mailbox();
+        let ask = mailbox.push(event);
+        self.ask_if(ask, mailbox);
+    }
+
+    /// Asks a worker to run the mailbox, if there must be one.
+    fn ask_if(self: &Arc<Self>, ask: bool, mailbox: MutexGuard<'_, Mailbox>) {
+        drop(mailbox);
         if ask {
             self.context.callbacks.ready(Arc::clone(self));
         }
@@ -369,7 +298,7 @@ impl Client {
         let stream = outbox.stream.take();
         drop(outbox);
         if let Some(stream) = stream {
-            self.context.wakeups.add(stream);
+            self.context.wakeups.wake(stream);
         }
     }
 
@@ -416,10 +345,7 @@ impl Client {
 
     /// The handshake failed: the app never hears of the client.
     pub(crate) fn abandon(self: &Arc<Self>) {
-        let mut outbox = self.outbox();
-        outbox.phase = Phase::Closed;
-        let feed = outbox.feed.take();
-        drop(outbox);
+        let feed = self.outbox().shut();
         drop(feed);
         self.post(Event::Abandoned);
     }
@@ -431,27 +357,14 @@ impl Client {
             feed.clone_from(&outbox.feed);
         }
         outbox.stream.get_or_insert_with(|| stream.clone());
-        for frame in outbox.frames.drain(..) {
-            queue.push(frame);
-        }
-        if outbox.frames.capacity() > 64 {
-            outbox.frames = Vec::new();
-        }
-        let order = match &outbox.phase {
-            Phase::Closing(status) => Order::Close(status.clone()),
-            Phase::Slow => Order::CutSlow,
-            Phase::Open | Phase::Closed => Order::Serve,
-        };
-        (order, outbox.bounds(&self.context))
+        outbox.empty_into(queue);
+        (outbox.order(), outbox.bounds(&self.context))
     }
 
     /// The socket took something.
     pub(super) fn sent(self: &Arc<Self>, sent: &Sent, now: Instant) -> Bounds {
         let mut outbox = self.outbox();
-        outbox.progress = now;
-        outbox.queued.bytes = outbox.queued.bytes.saturating_sub(sent.bytes);
-        outbox.queued.writes = outbox.queued.writes.saturating_sub(sent.writes);
-        let drained = sent.writes > 0 && outbox.queued.writes == 0;
+        let drained = outbox.sent(sent, now);
         let bounds = outbox.bounds(&self.context);
         drop(outbox);
         if drained && self.wants_drained.load(Ordering::Relaxed) {
@@ -466,10 +379,7 @@ impl Client {
         let mut mailbox = self.mailbox();
         let ask = mailbox.push(Event::Message(message));
         let full = mailbox.pause_if_full(limits.mailbox_messages, limits.mailbox_bytes);
-        drop(mailbox);
-        if ask {
-            self.context.callbacks.ready(Arc::clone(self));
-        }
+        self.ask_if(ask, mailbox);
         full
     }
 
@@ -485,29 +395,13 @@ impl Client {
         if outbox.phase == Phase::Closed {
             return;
         }
-        outbox.phase = Phase::Closed;
         outbox.close_status = status.filter(|_| self.speech.protocol == Protocol::WebSocket);
-        outbox.frames = Vec::new();
-        let feed = outbox.feed.take();
+        let feed = outbox.shut();
         drop(outbox);
         self.open_streams().sub();
         // Its subscriptions end here, unless somebody is just using it.
         drop(feed);
         self.post(Event::Close);
-    }
-}
-
-impl Outbox {
-    fn bounds(&self, context: &Context) -> Bounds {
-        let limits = &context.limits;
-        let waits = self.queued.bytes > limits.slow_bytes && context.slow_policy == SlowPolicy::Close;
-        Bounds { interval: self.interval, slow_at: waits.then(|| self.progress + limits.slow_timeout) }
-    }
-
-    /// Whether much waits and the socket has taken nothing for too long.
-    fn stalled(&self, context: &Context, now: Instant) -> bool {
-        self.queued.bytes > context.limits.slow_bytes
-            && now.saturating_duration_since(self.progress) >= context.limits.slow_timeout
     }
 }
 

@@ -6,6 +6,7 @@
 //! | [`delivery`] | channel messages on their way from the log to those who wait for them |
 //! | [`feed`] | a client's reader of channels, and how it becomes bytes |
 //! | [`subscriptions`] | a client's channels: `subscribe`, `unsubscribe`, `recovered?` |
+//! | `outbox` | what an app wrote and asked for, on its way to the stream |
 //! | [`mailbox`] | a client's events, in order, on their way to the app |
 //! | [`poll`] | long polls: clients without a stream |
 //! | [`outgoing`] | a client's frames, in order, on their way to the socket |
@@ -19,6 +20,7 @@ pub mod close;
 pub mod delivery;
 pub mod feed;
 pub mod mailbox;
+mod outbox;
 pub mod outgoing;
 pub mod poll;
 pub mod sse;

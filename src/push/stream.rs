@@ -6,25 +6,24 @@
 
 mod channels;
 mod deadlines;
+mod reading;
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::StatusCode;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::client::{Bounds, Order};
 use super::close::{CloseStatus, code};
 use super::feed::Feed;
+use super::outbox::{Bounds, Order};
 use super::outgoing::{Frame, Outgoing, Queue, Sent};
-use super::websocket::{self, Decoder, Incoming, Opcode};
+use super::websocket::{self, Decoder};
 use super::{Client, Protocol, sse};
 use crate::access_log::{Entry, Outcome, Traffic};
 use crate::timers::Alarm;
@@ -32,16 +31,6 @@ use crate::timers::Alarm;
 /// How long a closed WebSocket is read on, so that a reset does not eat the Close frame
 /// (RFC 6455 section 7.1.1).
 const LINGER: Duration = Duration::from_secs(2);
-
-/// Reads before other tasks get their turn.
-const READS_PER_TURN: usize = 8;
-
-const SCRATCH: usize = 64 * 1024;
-
-thread_local! {
-    /// All streams of a reactor read through one buffer: an idle one holds none.
-    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
-}
 
 /// A client's socket. Spawn it on the reactor; it ends with the connection.
 pub struct Stream {
@@ -217,122 +206,6 @@ impl Stream {
         self.part(CloseStatus::new(code::TRY_AGAIN, "too slow"), now);
         // What the socket does not take at once would wait for the very client that does not read.
         self.state = State::Lingering { until: now, fin_sent: false };
-    }
-
-    // ---- reading -------------------------------------------------------------------------
-
-    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
-        if matches!(self.state, State::Handshake) {
-            return Ok(());
-        }
-        for _ in 0..READS_PER_TURN {
-            if self.stays_paused(now) {
-                return Ok(());
-            }
-            // What was read before must be gone before more is: a worker may make room at any time.
-            if self.backlog {
-                self.decode_unread(now);
-                continue;
-            }
-            match self.read_once(cx, now) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(ended)) => return Err(ended),
-                Poll::Pending => return Ok(()),
-            }
-        }
-        cx.waker().wake_by_ref();
-        Ok(())
-    }
-
-    fn decode_unread(&mut self, now: Instant) {
-        let mut unread = std::mem::take(&mut self.unread);
-        let mut input = &unread[..];
-        self.decode(&mut input, now);
-        let left = input.len();
-        unread.advance(unread.len() - left);
-        self.unread = unread;
-    }
-
-    fn read_once(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Result<(), Ended>> {
-        READ_BUFFER.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
-            if ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer)).is_err() {
-                return Poll::Ready(Err(Ended));
-            }
-            let mut input = buffer.filled();
-            if input.is_empty() {
-                return Poll::Ready(Err(Ended));
-            }
-            self.heard = now;
-            self.pinged = None;
-            self.traffic.bytes_in += input.len() as u64;
-            self.client.context().stats.bytes_in.add_many(input.len() as u64);
-            self.decode(&mut input, now);
-            if !input.is_empty() {
-                self.unread = Bytes::copy_from_slice(input);
-            }
-            Poll::Ready(Ok(()))
-        })
-    }
-
-    /// Handles what is whole in `input`; leaves the rest there only if the mailbox is full.
-    fn decode(&mut self, input: &mut &[u8], now: Instant) {
-        loop {
-            let Some(decoder) = &mut self.decoder else {
-                *input = &[];
-                self.backlog = false;
-                return;
-            };
-            match decoder.decode(input) {
-                Ok(None) => {
-                    self.backlog = false;
-                    return;
-                }
-                Ok(Some(Incoming::Message(message))) => {
-                    self.traffic.messages_in += 1;
-                    self.client.context().stats.messages_in.add();
-                    // After close() the app wants to hear nothing more.
-                    if matches!(self.state, State::Open) {
-                        self.paused = self.client.post_message(message);
-                        if self.paused {
-                            self.backlog = true;
-                            return;
-                        }
-                    }
-                }
-                Ok(Some(Incoming::Ping(payload))) => {
-                    if matches!(self.state, State::Open) {
-                        self.queue.push_control(websocket::control(Opcode::Pong, &payload));
-                    }
-                }
-                Ok(Some(Incoming::Pong)) => {}
-                Ok(Some(Incoming::Close(status))) => match &self.state {
-                    State::Closing(ours) => {
-                        let ours = ours.clone();
-                        self.farewell(ours, now);
-                    }
-                    _ => self.part(status, now),
-                },
-                Err(status) => {
-                    log::debug!("{:?}: {} {}", self.client, status.code, status.reason);
-                    if status.code == code::TOO_BIG {
-                        self.client.context().stats.message_too_big.add();
-                    }
-                    self.part(status, now);
-                }
-            }
-        }
-    }
-
-    /// Whether the mailbox was full and still is.
-    fn stays_paused(&mut self, now: Instant) -> bool {
-        if self.paused && !(matches!(self.state, State::Open) && self.client.is_full()) {
-            self.paused = false;
-            // A pong may have waited in the socket while nobody read it: ask again.
-            self.heard = now;
-            self.pinged = None;
-        }
-        self.paused
     }
 
     // ---- writing -------------------------------------------------------------------------

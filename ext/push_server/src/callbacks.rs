@@ -1,14 +1,14 @@
 //! A client's events, as calls of its handler.
 
-use magnus::encoding::EncodingCapable;
 use magnus::typed_data::Obj;
 use magnus::value::{IntoId, OpaqueId, ReprValue};
-use magnus::{Error, Module, Object, RModule, RString, Ruby, Value, function};
+use magnus::{Error, Module, Object, RModule, Ruby, Value, function};
 use push_core::push::close::{CloseStatus, code};
 use push_core::push::{Event, Message, Turn};
 
 use crate::cell::GvlCell;
 use crate::client::Client;
+use crate::fields::string_of;
 use crate::handler::{Handler, OnClose};
 use crate::words::words;
 use crate::{registry, subscriptions};
@@ -57,7 +57,10 @@ fn dispatch(ruby: &Ruby, turn: &Turn, client: Obj<Client>, event: Event) -> Resu
             called
         }
         Event::Message(message) if handler.on_message => {
-            let data = string_of(ruby, &message)?;
+            let data = match &message {
+                Message::Text(bytes) => string_of(ruby, true, bytes),
+                Message::Binary(bytes) => string_of(ruby, false, bytes),
+            };
             call(ruby, client, &handler, words.on_message, &[client.as_value(), data.as_value()])
         }
         Event::Drained if handler.on_drained => call(ruby, client, &handler, words.on_drained, &[client.as_value()]),
@@ -131,17 +134,6 @@ fn forget(ruby: &Ruby, turn: &Turn, client: Obj<Client>) {
     client.release(ruby);
     registry::remove(ruby, turn.client().id());
     turn.client().retire();
-}
-
-fn string_of(ruby: &Ruby, message: &Message) -> Result<RString, Error> {
-    match message {
-        Message::Text(bytes) => Ok(ruby.enc_str_new(bytes, ruby.utf8_encoding())),
-        Message::Binary(bytes) => {
-            let string = ruby.str_from_slice(bytes);
-            string.enc_associate(ruby.ascii8bit_encindex())?;
-            Ok(string)
-        }
-    }
 }
 
 /// Calls one callback. What it raises goes to `on_error`, or into the log; only what must end the

@@ -7,6 +7,16 @@ use magnus::scan_args::get_kwargs;
 use magnus::value::ReprValue;
 use magnus::{Error, Integer, RHash, RString, Ruby, Symbol, Value};
 
+/// A String of what was sent as text (UTF-8) or as bytes (ASCII-8BIT).
+pub fn string_of(ruby: &Ruby, text: bool, bytes: &[u8]) -> RString {
+    if text { ruby.enc_str_new(bytes, ruby.utf8_encoding()) } else { ruby.str_from_slice(bytes) }
+}
+
+/// An argument that `false` says is not there; nil is a value of it.
+pub fn given(value: Value) -> Option<Value> {
+    Some(value).filter(|value| value.is_nil() || value.to_bool())
+}
+
 /// The text of a String that is UTF-8 in name or in fact.
 pub fn text_of(string: RString) -> Option<String> {
     let ruby = Ruby::get_with(string);

@@ -10,7 +10,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use magnus::encoding::EncodingCapable;
 use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{Error, ExceptionClass, Module, Object, RArray, RHash, RModule, RString, Ruby, Symbol, Value, function};
@@ -19,7 +18,7 @@ use push_core::push::PubSub;
 
 use crate::cell::GvlCell;
 use crate::client::Client;
-use crate::fields::{field, is_text};
+use crate::fields::{field, given, is_text, string_of};
 use crate::gvl::{check_interrupts, without_gvl};
 use crate::registry;
 
@@ -159,7 +158,7 @@ fn publish(
     except: Option<Obj<Client>>,
 ) -> Result<RString, Error> {
     let channel = name(ruby, "channel", channel)?;
-    let event = if event.equal(ruby.qfalse())? { None } else { Some(field(ruby, "event", event)?) };
+    let event = given(event).map(|event| field(ruby, "event", event)).transpose()?;
     let event = match &event {
         None => EventName::Default,
         Some(None) => EventName::Nameless,
@@ -204,20 +203,14 @@ fn history(ruby: &Ruby, channel: Value, since_value: Value, limit: usize) -> Res
             EventName::Nameless => ruby.qnil().as_value(),
             EventName::Given(event) => ruby.str_new(event).as_value(),
         };
-        all.push(ruby.ary_new_from_values(&[id.as_value(), event, payload(ruby, message)?.as_value()]))?;
+        all.push(ruby.ary_new_from_values(&[id.as_value(), event, payload(ruby, message).as_value()]))?;
     }
     Ok(all)
 }
 
 /// A message's payload, as it was published.
-pub fn payload(ruby: &Ruby, message: &Message) -> Result<RString, Error> {
-    if message.kind() == Kind::Binary {
-        let string = ruby.str_from_slice(message.payload());
-        string.enc_associate(ruby.ascii8bit_encindex())?;
-        Ok(string)
-    } else {
-        Ok(ruby.enc_str_new(message.payload(), ruby.utf8_encoding()))
-    }
+pub fn payload(ruby: &Ruby, message: &Message) -> RString {
+    string_of(ruby, message.kind() != Kind::Binary, message.payload())
 }
 
 /// Members, each with its information as JSON.

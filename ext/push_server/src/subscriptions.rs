@@ -7,6 +7,7 @@ use push_core::channel::{Kind, Member, Subscription, Target};
 use push_core::push::Turn;
 
 use crate::client::Client;
+use crate::fields::given;
 use crate::pubsub::{name, payload, refusal, since};
 
 pub fn init(class: RClass) -> Result<(), Error> {
@@ -45,7 +46,7 @@ impl Client {
         binary: Option<bool>,
     ) -> Result<bool, Error> {
         let channel = name(ruby, "channel", channel)?;
-        let since = if from.equal(ruby.qfalse())? { None } else { Some(since(ruby, from)?) };
+        let since = given(from).map(|from| since(ruby, from)).transpose()?;
         let member = if member.is_nil() { None } else { Some(name(ruby, "member", member)?) };
         let member = member.as_deref().map(|name| Member { name, info: &info });
         let frames = binary.map(|binary| if binary { Kind::Binary } else { Kind::Text });
@@ -62,7 +63,7 @@ impl Client {
         callable: Value,
     ) -> Result<bool, Error> {
         let channel = name(ruby, "channel", channel)?;
-        let since = if from.equal(ruby.qfalse())? { None } else { Some(since(ruby, from)?) };
+        let since = given(from).map(|from| since(ruby, from)).transpose()?;
         let number = this.core().subscribe_call(target(&channel, pattern), since);
         // Its first event cannot run before: that takes the GVL.
         match number.map_err(|error| refusal(ruby, &error))? {
@@ -99,7 +100,7 @@ pub fn each_published(
         // Looked up each time: the call before may have ended the subscription.
         let Some(callable) = client.callable(ruby, number) else { return Ok(()) };
         if message.kind() != Kind::Server {
-            call(callable, ruby.str_new(message.channel()), payload(ruby, &message)?)?;
+            call(callable, ruby.str_new(message.channel()), payload(ruby, &message))?;
         }
     }
     Ok(())

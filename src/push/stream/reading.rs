@@ -1,0 +1,139 @@
+//! What a stream reads: messages for the mailbox, pings, and the end.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::{Ended, State, Stream};
+use crate::push::close::code;
+use crate::push::websocket::{self, Incoming, Opcode};
+
+/// Reads before other tasks get their turn.
+const READS_PER_TURN: usize = 8;
+
+const SCRATCH: usize = 64 * 1024;
+
+thread_local! {
+    /// All streams of a reactor read through one buffer: an idle one holds none.
+    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
+}
+
+impl Stream {
+    pub(super) fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
+        if matches!(self.state, State::Handshake) {
+            return Ok(());
+        }
+        for _ in 0..READS_PER_TURN {
+            if self.stays_paused(now) {
+                return Ok(());
+            }
+            // What was read before must be gone before more is: a worker may make room at any time.
+            if self.backlog {
+                self.decode_unread(now);
+                continue;
+            }
+            match self.read_once(cx, now) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(ended)) => return Err(ended),
+                Poll::Pending => return Ok(()),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    fn decode_unread(&mut self, now: Instant) {
+        let mut unread = std::mem::take(&mut self.unread);
+        let mut input = &unread[..];
+        self.decode(&mut input, now);
+        let left = input.len();
+        unread.advance(unread.len() - left);
+        self.unread = unread;
+    }
+
+    fn read_once(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Result<(), Ended>> {
+        READ_BUFFER.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            if ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer)).is_err() {
+                return Poll::Ready(Err(Ended));
+            }
+            let mut input = buffer.filled();
+            if input.is_empty() {
+                return Poll::Ready(Err(Ended));
+            }
+            self.heard = now;
+            self.pinged = None;
+            self.traffic.bytes_in += input.len() as u64;
+            self.client.context().stats.bytes_in.add_many(input.len() as u64);
+            self.decode(&mut input, now);
+            if !input.is_empty() {
+                self.unread = Bytes::copy_from_slice(input);
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// Handles what is whole in `input`; leaves the rest there only if the mailbox is full.
+    fn decode(&mut self, input: &mut &[u8], now: Instant) {
+        loop {
+            let Some(decoder) = &mut self.decoder else {
+                *input = &[];
+                self.backlog = false;
+                return;
+            };
+            match decoder.decode(input) {
+                Ok(None) => {
+                    self.backlog = false;
+                    return;
+                }
+                Ok(Some(Incoming::Message(message))) => {
+                    self.traffic.messages_in += 1;
+                    self.client.context().stats.messages_in.add();
+                    // After close() the app wants to hear nothing more.
+                    if matches!(self.state, State::Open) {
+                        self.paused = self.client.post_message(message);
+                        if self.paused {
+                            self.backlog = true;
+                            return;
+                        }
+                    }
+                }
+                Ok(Some(Incoming::Ping(payload))) => {
+                    if matches!(self.state, State::Open) {
+                        self.queue.push_control(websocket::control(Opcode::Pong, &payload));
+                    }
+                }
+                Ok(Some(Incoming::Pong)) => {}
+                Ok(Some(Incoming::Close(status))) => match &self.state {
+                    State::Closing(ours) => {
+                        let ours = ours.clone();
+                        self.farewell(ours, now);
+                    }
+                    _ => self.part(status, now),
+                },
+                Err(status) => {
+                    log::debug!("{:?}: {} {}", self.client, status.code, status.reason);
+                    if status.code == code::TOO_BIG {
+                        self.client.context().stats.message_too_big.add();
+                    }
+                    self.part(status, now);
+                }
+            }
+        }
+    }
+
+    /// Whether the mailbox was full and still is.
+    fn stays_paused(&mut self, now: Instant) -> bool {
+        if self.paused && !(matches!(self.state, State::Open) && self.client.is_full()) {
+            self.paused = false;
+            // A pong may have waited in the socket while nobody read it: ask again.
+            self.heard = now;
+            self.pinged = None;
+        }
+        self.paused
+    }
+}

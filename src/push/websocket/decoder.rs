@@ -1,0 +1,421 @@
+//! RFC 6455: messages in.
+
+use std::io::Cursor;
+
+use bytes::{Bytes, BytesMut};
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+use crate::push::close::{CloseStatus, code};
+use crate::push::mailbox::Message;
+
+/// Something that came in.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// A whole message.
+    Message(Message),
+    /// A ping; the pong must carry its payload.
+    Ping(Bytes),
+    /// A pong.
+    Pong,
+    /// The peer closes; 1005 if it gave no code. To be echoed.
+    Close(CloseStatus),
+}
+
+/// Makes messages of bytes, however they are cut. An idle one holds no buffer.
+#[derive(Debug)]
+pub struct Decoder {
+    max_message_size: usize,
+    /// The beginning of a frame's header.
+    head: Vec<u8>,
+    /// The frame whose payload is coming.
+    frame: Option<FrameInProgress>,
+    /// The payload of a control frame.
+    control: Vec<u8>,
+    /// The message whose frames are coming.
+    message: Option<MessageInProgress>,
+}
+
+#[derive(Debug)]
+struct FrameInProgress {
+    opcode: OpCode,
+    fin: bool,
+    mask: [u8; 4],
+    /// Bytes of the payload that have come.
+    seen: usize,
+    length: usize,
+}
+
+#[derive(Debug)]
+struct MessageInProgress {
+    text: bool,
+    payload: BytesMut,
+    /// How much of a text is known to be UTF-8.
+    valid: usize,
+}
+
+impl Decoder {
+    /// A decoder that refuses messages (and frames) over `max_message_size` bytes.
+    pub fn new(max_message_size: usize) -> Self {
+        Decoder { max_message_size, head: Vec::new(), frame: None, control: Vec::new(), message: None }
+    }
+
+    /// Takes from `input` until something has come in whole, or nothing is left (`None`).
+    ///
+    /// The error is the status to close with; the decoder must not be used after it, nor after
+    /// [`Incoming::Close`].
+    pub fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, CloseStatus> {
+        if let Some(message) = self.take_short_message(input)? {
+            return Ok(Some(Incoming::Message(message)));
+        }
+        loop {
+            let mut frame = match self.frame.take() {
+                Some(frame) => frame,
+                None => match self.take_header(input)? {
+                    Some(frame) => frame,
+                    None => return Ok(None),
+                },
+            };
+            self.take_payload(&mut frame, input)?;
+            if frame.seen < frame.length {
+                self.frame = Some(frame);
+                return Ok(None);
+            }
+            if let Some(incoming) = self.finish(&frame)? {
+                return Ok(Some(incoming));
+            }
+        }
+    }
+
+    /// Takes a message that is one short frame and has come whole: nearly all are. Everything else, and whatever
+    /// is not as it must be, is for the long way.
+    fn take_short_message(&mut self, input: &mut &[u8]) -> Result<Option<Message>, CloseStatus> {
+        let [first @ (0x81 | 0x82), length @ 0x80..0xFE, a, b, c, d, rest @ ..] = *input else { return Ok(None) };
+        let length = usize::from(length & 0x7F);
+        let between = self.head.is_empty() && self.frame.is_none() && self.message.is_none();
+        if !between || rest.len() < length || length > self.max_message_size {
+            return Ok(None);
+        }
+        let (masked, rest) = rest.split_at(length);
+        let mut payload = masked.to_vec();
+        apply_mask(&mut payload, [*a, *b, *c, *d]);
+        *input = rest;
+        if *first == 0x82 {
+            return Ok(Some(Message::Binary(payload.into())));
+        }
+        match std::str::from_utf8(&payload) {
+            Ok(_) => Ok(Some(Message::Text(payload.into()))),
+            Err(_) => Err(not_utf8()),
+        }
+    }
+
+    fn take_header(&mut self, input: &mut &[u8]) -> Result<Option<FrameInProgress>, CloseStatus> {
+        let parsed = if self.head.is_empty() {
+            parse_header(input)?.inspect(|(_, _, consumed)| *input = &input[*consumed..])
+        } else {
+            self.take_split_header(input)?
+        };
+        if let Some((header, length, _)) = parsed {
+            self.head = Vec::new();
+            return self.begin(&header, length).map(Some);
+        }
+        self.head.extend_from_slice(input);
+        *input = &[];
+        Ok(None)
+    }
+
+    /// A header that came in pieces; it has at most 14 bytes.
+    fn take_split_header(&mut self, input: &mut &[u8]) -> Result<Option<(FrameHeader, u64, usize)>, CloseStatus> {
+        loop {
+            if let Some(parsed) = parse_header(&self.head)? {
+                return Ok(Some(parsed));
+            }
+            let Some((byte, rest)) = input.split_first() else { return Ok(None) };
+            self.head.push(*byte);
+            *input = rest;
+        }
+    }
+
+    /// RFC 6455 section 5.2: what a header may say, and when.
+    fn begin(&mut self, header: &FrameHeader, length: u64) -> Result<FrameInProgress, CloseStatus> {
+        if header.rsv1 || header.rsv2 || header.rsv3 {
+            return Err(broken("reserved bits are set"));
+        }
+        // Section 5.1.
+        let mask = header.mask.ok_or_else(|| broken("frame is not masked"))?;
+        if length > i64::MAX as u64 {
+            return Err(broken("invalid frame length"));
+        }
+        match header.opcode {
+            // Section 5.5.
+            OpCode::Control(_) if !header.is_final => return Err(broken("control frame is fragmented")),
+            OpCode::Control(_) if length > MAX_CONTROL => return Err(broken("control frame exceeds 125 bytes")),
+            OpCode::Control(_) => {}
+            OpCode::Data(kind) => self.begin_data(kind, length)?,
+        }
+        Ok(FrameInProgress { opcode: header.opcode, fin: header.is_final, mask, seen: 0, length: length as usize })
+    }
+
+    /// Section 5.4.
+    fn begin_data(&mut self, kind: Data, length: u64) -> Result<(), CloseStatus> {
+        match (kind, &self.message) {
+            (Data::Continue, None) => return Err(broken("continuation without a message")),
+            (Data::Text | Data::Binary, Some(_)) => return Err(broken("message inside a message")),
+            (Data::Reserved(_), _) => return Err(broken("reserved opcode")),
+            _ => {}
+        }
+        let so_far = self.message.as_ref().map_or(0, |message| message.payload.len()) as u64;
+        if so_far + length > self.max_message_size as u64 {
+            let reason = format!("message exceeds {} bytes", self.max_message_size);
+            return Err(CloseStatus::new(code::TOO_BIG, &reason));
+        }
+        let text = kind == Data::Text;
+        self.message.get_or_insert_with(|| MessageInProgress { text, payload: BytesMut::new(), valid: 0 });
+        Ok(())
+    }
+
+    fn take_payload(&mut self, frame: &mut FrameInProgress, input: &mut &[u8]) -> Result<(), CloseStatus> {
+        let (taken, rest) = input.split_at(input.len().min(frame.length - frame.seen));
+        *input = rest;
+        match (frame.opcode, &mut self.message) {
+            (OpCode::Data(_), Some(message)) => {
+                // What has come, and not what is announced: announcing is free.
+                message.payload.reserve(taken.len());
+                unmask(taken, frame, |bytes| message.payload.extend_from_slice(bytes));
+                frame.seen += taken.len();
+                message.check(frame.fin && frame.seen == frame.length)?;
+            }
+            _ => {
+                unmask(taken, frame, |bytes| self.control.extend_from_slice(bytes));
+                frame.seen += taken.len();
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, frame: &FrameInProgress) -> Result<Option<Incoming>, CloseStatus> {
+        let OpCode::Control(kind) = frame.opcode else {
+            let whole = self.message.take_if(|_| frame.fin);
+            return Ok(whole.map(|message| {
+                let payload = message.payload.freeze();
+                Incoming::Message(if message.text { Message::Text(payload) } else { Message::Binary(payload) })
+            }));
+        };
+        let payload = std::mem::take(&mut self.control);
+        match kind {
+            Control::Close => close_status(&payload).map(Incoming::Close).map(Some),
+            Control::Ping => Ok(Some(Incoming::Ping(payload.into()))),
+            Control::Pong => Ok(Some(Incoming::Pong)),
+            Control::Reserved(_) => Err(broken("reserved opcode")),
+        }
+    }
+}
+
+impl MessageInProgress {
+    /// Checks what has come of a text, and, if that is all, that no character is cut.
+    fn check(&mut self, whole: bool) -> Result<(), CloseStatus> {
+        if !self.text {
+            return Ok(());
+        }
+        match std::str::from_utf8(&self.payload[self.valid..]) {
+            Ok(_) => self.valid = self.payload.len(),
+            // The rest of the last character may still come.
+            Err(error) if error.error_len().is_none() && !whole => self.valid += error.valid_up_to(),
+            Err(_) => return Err(not_utf8()),
+        }
+        Ok(())
+    }
+}
+
+/// Section 5.5: a control frame's payload.
+const MAX_CONTROL: u64 = 125;
+
+fn not_utf8() -> CloseStatus {
+    CloseStatus::new(code::INVALID_DATA, "text is not UTF-8")
+}
+
+fn broken(reason: &str) -> CloseStatus {
+    CloseStatus::new(code::PROTOCOL, reason)
+}
+
+/// The header at the start of `bytes` with the payload's length and its own; `None` if it is not whole.
+fn parse_header(bytes: &[u8]) -> Result<Option<(FrameHeader, u64, usize)>, CloseStatus> {
+    let mut cursor = Cursor::new(bytes);
+    let parsed = FrameHeader::parse(&mut cursor).map_err(|_| broken("reserved opcode"))?;
+    Ok(parsed.map(|(header, length)| (header, length, cursor.position() as usize)))
+}
+
+/// Section 5.3. Goes through a small buffer, so that the payload is written only once.
+fn unmask(masked: &[u8], frame: &FrameInProgress, mut take: impl FnMut(&[u8])) {
+    let mut mask = frame.mask;
+    mask.rotate_left(frame.seen % 4);
+    let mut buffer = [0; 1024];
+    for part in masked.chunks(buffer.len()) {
+        let plain = &mut buffer[..part.len()];
+        plain.copy_from_slice(part);
+        apply_mask(plain, mask);
+        take(plain);
+    }
+}
+
+fn apply_mask(bytes: &mut [u8], mask: [u8; 4]) {
+    let [a, b, c, d] = mask;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (eights, rest) = bytes.as_chunks_mut::<8>();
+    for eight in eights {
+        *eight = (u64::from_ne_bytes(*eight) ^ wide).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
+/// The status in a Close frame, section 5.5.1.
+fn close_status(payload: &[u8]) -> Result<CloseStatus, CloseStatus> {
+    let Some((code, reason)) = payload.split_first_chunk() else {
+        return if payload.is_empty() {
+            Ok(CloseStatus::new(code::NO_STATUS, ""))
+        } else {
+            Err(broken("close frame with one byte"))
+        };
+    };
+    let code = u16::from_be_bytes(*code);
+    // Section 7.4 and the registry it founds.
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+        return Err(broken("invalid close code"));
+    }
+    match std::str::from_utf8(reason) {
+        Ok(reason) => Ok(CloseStatus::new(code, reason)),
+        Err(_) => Err(CloseStatus::new(code::INVALID_DATA, "close reason is not UTF-8")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mask = [0x12, 0x34, 0x56, 0x78];
+        let mut wire = vec![first];
+        match payload.len() {
+            length @ 0..=125 => wire.push(0x80 | length as u8),
+            length => {
+                wire.push(0x80 | 126);
+                wire.extend((length as u16).to_be_bytes());
+            }
+        }
+        wire.extend(mask);
+        wire.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        wire
+    }
+
+    fn all(wire: &[u8]) -> Result<Vec<Incoming>, CloseStatus> {
+        pieces(&[wire])
+    }
+
+    fn pieces(pieces: &[&[u8]]) -> Result<Vec<Incoming>, CloseStatus> {
+        let mut decoder = Decoder::new(1000);
+        let mut seen = Vec::new();
+        for piece in pieces {
+            let mut input = *piece;
+            while let Some(incoming) = decoder.decode(&mut input)? {
+                let closed = matches!(incoming, Incoming::Close(_));
+                seen.push(incoming);
+                if closed {
+                    return Ok(seen);
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    fn text(text: &str) -> Incoming {
+        Incoming::Message(Message::Text(Bytes::copy_from_slice(text.as_bytes())))
+    }
+
+    #[test]
+    fn messages_fragments_and_control_frames_between_them() {
+        let wire = [masked(0x01, b"He"), masked(0x89, b"?"), masked(0x80, b"llo"), masked(0x82, &[0, 255])].concat();
+        let binary = Incoming::Message(Message::Binary(Bytes::from_static(&[0, 255])));
+        assert_eq!(all(&wire).unwrap(), [Incoming::Ping(Bytes::from_static(b"?")), text("Hello"), binary]);
+    }
+
+    #[test]
+    fn close_with_and_without_a_code() {
+        assert_eq!(all(&masked(0x88, b"")).unwrap(), [Incoming::Close(CloseStatus::new(1005, ""))]);
+        let wire = masked(0x88, b"\x0f\xa1bye");
+        assert_eq!(all(&wire).unwrap(), [Incoming::Close(CloseStatus::new(4001, "bye"))]);
+    }
+
+    /// RFC 6455: the section that refuses each.
+    #[test]
+    fn refusals() {
+        let long = "x".repeat(1001);
+        let rows: &[(&str, Vec<u8>, u16)] = &[
+            ("5.1 unmasked", vec![0x81, 1, b'a'], 1002),
+            ("5.2 RSV1", masked(0xC1, b"a"), 1002),
+            ("5.2 reserved data opcode", masked(0x83, b"a"), 1002),
+            ("5.2 reserved control opcode", masked(0x8B, b"a"), 1002),
+            ("5.5 fragmented control frame", masked(0x09, b"a"), 1002),
+            ("5.5 control frame of 126 bytes", masked(0x89, &[b'a'; 126]), 1002),
+            ("5.4 continuation without a start", masked(0x80, b"a"), 1002),
+            ("5.4 a new message inside another", [masked(0x01, b"a"), masked(0x81, b"b")].concat(), 1002),
+            ("5.5.1 close payload of one byte", masked(0x88, b"a"), 1002),
+            ("7.4.1 close code 1005", masked(0x88, &1005u16.to_be_bytes()), 1002),
+            ("7.4.1 close code 1004", masked(0x88, &1004u16.to_be_bytes()), 1002),
+            ("7.4.2 close code 2999", masked(0x88, &2999u16.to_be_bytes()), 1002),
+            ("7.4.2 close code 0", masked(0x88, &0u16.to_be_bytes()), 1002),
+            ("8.1 text is not UTF-8", masked(0x81, &[0xff]), 1007),
+            ("8.1 UTF-8 cut at the end", masked(0x81, "ä".as_bytes().split_at(1).0), 1007),
+            ("8.1 bad UTF-8 over two frames", [masked(0x01, &[0xe2]), masked(0x00, &[0x28])].concat(), 1007),
+            ("8.1 close reason is not UTF-8", masked(0x88, &[0x03, 0xe8, 0xff]), 1007),
+            ("10.4 message too big", masked(0x81, long.as_bytes()), 1009),
+            (
+                "10.4 fragments too big together",
+                [masked(0x01, &long.as_bytes()[..600]), masked(0x80, &long.as_bytes()[..600])].concat(),
+                1009,
+            ),
+            ("5.2 length of 2^63", [&[0x82, 0xff, 0x80][..], &[0; 11]].concat(), 1002),
+            ("10.4 length of 2^63 - 1", [&[0x82, 0xff, 0x7f][..], &[0xff; 11]].concat(), 1009),
+        ];
+        for (name, wire, code) in rows {
+            assert_eq!(all(wire).map_err(|status| status.code), Err(*code), "{name}");
+        }
+    }
+
+    #[test]
+    fn bad_utf8_is_seen_before_the_frame_ends() {
+        let mut wire = masked(0x81, &[b"ok\xff".to_vec(), vec![b'x'; 120]].concat());
+        wire.truncate(20);
+        assert_eq!(all(&wire).map_err(|status| status.code), Err(1007));
+    }
+
+    #[test]
+    fn an_idle_decoder_holds_no_buffer() {
+        let mut decoder = Decoder::new(100_000);
+        let wire = [masked(0x82, &[7; 60_000]), masked(0x89, &[7; 100])].concat();
+        let mut input = &wire[..];
+        assert!(matches!(decoder.decode(&mut input), Ok(Some(Incoming::Message(_)))));
+        assert!(matches!(decoder.decode(&mut input), Ok(Some(Incoming::Ping(_)))));
+        assert_eq!(decoder.decode(&mut input), Ok(None));
+        assert!(decoder.message.is_none() && decoder.head.capacity() == 0 && decoder.control.capacity() == 0);
+    }
+
+    proptest! {
+        /// Whatever comes in, and however it is cut: no panic, and the same result.
+        #[test]
+        fn the_cut_makes_no_difference(wire in proptest::collection::vec(any::<u8>(), 0..200), cut in 0usize..200) {
+            let (left, right) = wire.split_at(cut.min(wire.len()));
+            prop_assert_eq!(all(&wire), pieces(&[left, right]));
+        }
+
+        #[test]
+        fn valid_messages_survive_any_cut(messages in proptest::collection::vec(".{0,40}", 1..8), cut in 1usize..30) {
+            let wire: Vec<u8> = messages.iter().flat_map(|message| masked(0x81, message.as_bytes())).collect();
+            let cuts: Vec<&[u8]> = wire.chunks(cut).collect();
+            let expected: Vec<Incoming> = messages.iter().map(|message| text(message)).collect();
+            prop_assert_eq!(pieces(&cuts).unwrap(), expected);
+        }
+    }
+}
