@@ -226,16 +226,6 @@ limits! {
     retry_max: Duration = Duration::from_millis(3000), Milliseconds, 0.0;
 }
 
-impl Limits {
-    /// A random reconnection delay for an EventSource, in whole milliseconds, so that clients
-    /// cut off together do not come back together.
-    pub fn jittered_retry(&self) -> u64 {
-        let least = self.retry_min.as_millis() as u64;
-        let most = self.retry_max.as_millis() as u64;
-        fastrand::u64(least..=most.max(least))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,13 +259,5 @@ mod tests {
         assert!(matches!(limits.set("max_qeue", Some(1.0)), Err(LimitError::Unknown(_))));
         limits.set("ping_interval", None).unwrap();
         assert_eq!(limits.ping_interval, None);
-    }
-
-    #[test]
-    fn retry_lies_between_its_bounds() {
-        let limits = Limits::default();
-        for _ in 0..100 {
-            assert!((1000..=3000).contains(&limits.jittered_retry()));
-        }
     }
 }

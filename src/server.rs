@@ -107,6 +107,7 @@ impl Server {
         let push = Arc::new(push::Context {
             courier: Courier::new(Arc::clone(&wakeups)),
             pubsub,
+            returns: push::Returns::new(&settings.limits),
             limits: settings.limits,
             slow_policy: settings.slow_policy,
             callbacks: Arc::clone(&wheel) as Arc<dyn push::Callbacks>,
@@ -182,7 +183,7 @@ impl Server {
     /// left has been told to go, or something arrives on `interrupt`: then it may be called again.
     pub fn drain(&self, deadline: Instant, interrupt: &Receiver<()>) -> Waited {
         if self.phase.advance(Phase::Draining) {
-            self.http.push.announce_shutdown();
+            self.http.push.announce_shutdown(deadline.saturating_duration_since(Instant::now()));
         }
         match self.tally.wait(deadline, interrupt) {
             Waited::TimedOut => {

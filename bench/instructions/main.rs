@@ -252,6 +252,7 @@ impl Core {
         let wakeups: Arc<Wakeups> = Arc::default();
         let courier = Courier::new(Arc::clone(&wakeups));
         let context = push::Context {
+            returns: push::Returns::new(&Limits::default()),
             limits: Limits::default(),
             slow_policy: SlowPolicy::Close,
             callbacks: Arc::clone(&inbox) as Arc<dyn Callbacks>,

@@ -46,6 +46,18 @@ module PushServer
   end
   private_constant :Channels
 
+  # A part of a channel's past: an Array of {Message}s, the oldest first. Any thread, as far as Array is.
+  class History < Array
+    def initialize(messages, complete)
+      super(messages)
+      @complete = complete
+    end
+
+    # Whether what was published after `since:` begins here; false if some of it is gone, or if nobody can say: then
+    # these are the newest.
+    def complete? = @complete
+  end
+
   # A message of a channel's {PushServer.history}. `id` is the cursor behind it; `event` its name, nil for the default.
   Message = Struct.new(:id, :event, :data)
 
@@ -91,13 +103,13 @@ module PushServer
     def cursor = Channels.cursor
 
     # What a channel keeps: the first messages after a cursor, or the newest if there is none, or if messages after it
-    # are gone.
+    # are gone ({History#complete?}).
     # @param since [String, nil] a cursor
-    # @return [Array<Message>] the oldest first
+    # @param limit [Integer] how many at most
+    # @return [History] the oldest first
     def history(channel, since: nil, limit: 100)
-      Channels.history(channel, since, limit).map do |id, event, data|
-        Message.new(id, event || nil, data)
-      end
+      messages, complete = Channels.history(channel, since, limit)
+      History.new(messages.map { |id, event, data| Message.new(id, event || nil, data) }, complete)
     end
 
     # Who is there.

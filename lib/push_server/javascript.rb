@@ -4,7 +4,8 @@ require "digest"
 
 module PushServer
   # The browser's side, `push.js`, as a Rack app: an ES module, to be mounted wherever its pages want it. A browser keeps
-  # it, and asks each time whether it is still the one. Frozen; any thread.
+  # it, and asks each time whether it is still the one. Frozen; any thread. The option `javascript` mounts it in
+  # front of an app.
   #
   # @example
   #   map("/push.js") { run PushServer::Javascript }
@@ -23,6 +24,10 @@ module PushServer
 
       [200, VALIDATORS.merge(CONTENT), env["REQUEST_METHOD"] == "HEAD" ? [] : [SOURCE]]
     end
+
+    # An app that answers at this path itself, and passes all other requests on.
+    # @param path [String] as it is in the request (percent-encoded)
+    def self.at(path, app) = ->(env) { env["PATH_INFO"] == path ? call(env) : app.call(env) }
 
     # RFC 9110 section 13.1.2: a list of tags, compared weakly, or *.
     def self.fresh?(tags) = tags.to_s.split(",").any? { |tag| ["*", ETAG].include?(tag.strip.delete_prefix("W/")) }

@@ -4,6 +4,7 @@ require "rack/version"
 require_relative "options"
 require_relative "binder"
 require_relative "env_template"
+require_relative "javascript"
 require_relative "self_pipe"
 require_relative "signals"
 require_relative "worker_pool"
@@ -145,7 +146,7 @@ module PushServer
     def here? = Process.pid == @pid
 
     def open
-      @reactor = Reactor.new(@app, @options.settings)
+      @reactor = Reactor.new(app, @options.settings)
       @binder.bind
       @binder.listeners.each do |listener|
         @reactor.listen(listener.fileno, EnvTemplate.for(listener, threads: @options[:threads]))
@@ -158,6 +159,11 @@ module PushServer
       # The reactor has its own duplicates, and closes them when it drains: with ours open as well, the system would go
       # on accepting into the backlog.
       @binder.close
+    end
+
+    def app
+      path = @options[:javascript]
+      path ? Javascript.at(path, @app) : @app
     end
 
     # Reads the notes until the server has ended.

@@ -15,6 +15,7 @@ module PushServer
       directory: ["DIR", "a folder"],
       file: ["PATH", "the path of a file"],
       list: ["VALUE", "a list"],
+      location: ["PATH", "a path of the site, such as /push.js"],
       milliseconds: ["MS", "a number of milliseconds"],
       port: ["PORT", "a number from 0 to 65535"],
       seconds: ["SECONDS", "a number of seconds, 0 or more"],
@@ -118,6 +119,8 @@ module PushServer
     def list(value)
       Array(value).flat_map { |item| item.to_s.split(",") }.map { |item| item.strip.freeze }.reject(&:empty?).freeze
     end
+
+    def location(value) = value.to_s.then { |path| path.dup.freeze if path.match?(%r{\A/[^?#\s]+\z}) }
 
     def milliseconds(value) = count(value)
 

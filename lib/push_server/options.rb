@@ -42,6 +42,8 @@ module PushServer
       Option.new(:poll_parameter, :text, "The parameter of a query, in seconds, that makes an event stream a long poll; " \
                                          "'' for none",
                  group: "Push", default: "push_wait", off: true),
+      Option.new(:javascript, :location, "The path at which the server has push.js, the browser's side",
+                 group: "Push", off: true),
       Option.new(:allowed_origins, :list, "An origin whose pages may open a WebSocket, such as https://example.com, or * " \
                                           "for any; may be repeated. Pages of the request's own host always may",
                  group: "Push", switches: %w[--allow-origin], default: [], metavar: "URL"),

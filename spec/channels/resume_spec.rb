@@ -144,4 +144,18 @@ RSpec.describe "Resuming a channel" do
     expect(data["PushServer.history(#{channel.inspect}, since: #{first.inspect}, limit: 1)"]).to eq([%w[said 1]])
     expect(app.ask("PushServer.history(#{channel.inspect}).last.id")).to match(/\A\h+-\d+\z/)
   end
+
+  it "tells a page when some of what came before is gone" do
+    channel = "short-#{Serving.next_name}"
+    first, second = Array.new(2) { |number| publish(channel, number.to_s) }
+    publish(channel, "2", "3", "4")
+    history = lambda do |since|
+      app.ask("history = PushServer.history(#{channel.inspect}, since: #{since.inspect}); [history.complete?, history.map(&:data)]")
+    end
+    expect(history[nil]).to eq([true, %w[2 3 4]])
+    expect(history[second]).to eq([true, %w[2 3 4]])
+    [first, "nonsense", second.sub(/\d+\z/) { |seq| (seq.to_i + 1000).to_s }].each do |since|
+      expect(history[since]).to eq([false, %w[2 3 4]])
+    end
+  end
 end

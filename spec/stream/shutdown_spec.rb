@@ -111,16 +111,38 @@ RSpec.describe "Shutdown" do
       expect(client.read_close.first).to eq(1001)
       leave(client)
     end
-    streams.each do |client|
+    pauses = streams.map do |client|
       expect(client.read_event.data).to eq("goodbye")
+      pause = client.read_block.retry
       expect(client.ending).to eq(:fin)
       client.close
+      pause
     end
+    # A hundred a second: not all of them within the usual three seconds.
+    expect(pauses.minmax).to match([be_between(1000, 3000), be_between(8000, 13_000)])
     expect(app.wait).to be_success
     %w[shutdown close].each do |name|
       told = app.events.all(event: name).map { |event| event[:id] }
       expect(told).to match_array((sockets + streams).map(&:id))
     end
+  end
+
+  it "tells clients when to come back, last of all" do
+    stream = opened(sse)
+    plain = opened(websocket)
+    framed = opened(websocket(headers: { "Sec-WebSocket-Protocol" => "push.v1" }))
+    app.signal("TERM")
+    expect(stream.read_event.data).to eq("goodbye")
+    expect(stream.read_block.retry).to be_between(1000, 3030)
+    expect(framed.read_message).to eq("event: msg\ndata: goodbye\n\n")
+    expect(framed.read_message).to match(/\Aretry: [123]\d{3}\n\n\z/)
+    expect(plain.read_message).to eq("goodbye")
+    [framed, plain].each do |client|
+      expect(client.read_close.first).to eq(1001)
+      leave(client)
+    end
+    expect(stream.ending).to eq(:fin)
+    expect(app.wait).to be_success
   end
 
   it "gives up on what does not end within the drain time", options: %w[--drain-timeout 0.5] do

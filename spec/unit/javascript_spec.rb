@@ -45,3 +45,12 @@ RSpec.describe PushServer::Javascript do
     expect(app.post("/")).to have_attributes(status: 405, headers: include("allow" => "GET, HEAD"))
   end
 end
+
+RSpec.describe "--javascript" do
+  serve "run ->(env) { [200, {}, [env['PATH_INFO']]] }", "--javascript", "/assets/push.js"
+
+  it "puts push.js in front of the app, at one path" do
+    expect(get("/assets/push.js?v=1")).to have_attributes(status: 200, body: PushServer.javascript)
+    expect(get("/push.js").body).to eq("/push.js")
+  end
+end

@@ -189,10 +189,10 @@ impl Service {
         let responder = Responder { reply, method: head.method.clone(), accept, poll };
         let request = Request { head, body, remote: self.remote, listener: self.listener, upgrade, responder };
         if let Err(request) = self.context.dispatch.dispatch(Box::new(request)) {
-            let limits = &self.context.push.limits;
-            self.context.push.stats.queue_full.add();
-            log::debug!("503: {} requests wait for a worker (max_queue)", limits.max_queue);
-            return Stage::Answered(Box::new(overloaded(request.upgrade, limits)));
+            let push = &self.context.push;
+            push.stats.queue_full.add();
+            log::debug!("503: {} requests wait for a worker (max_queue)", push.limits.max_queue);
+            return Stage::Answered(Box::new(overloaded(request.upgrade, push.returns.pause())));
         }
         Stage::Asked(answer)
     }
@@ -200,17 +200,13 @@ impl Service {
 
 /// A browser's EventSource never comes back after any status but 200: it gets a stream that
 /// tells it when to, and ends.
-fn overloaded(upgrade: Option<Protocol>, limits: &Limits) -> Response {
+fn overloaded(upgrade: Option<Protocol>, pause: u64) -> Response {
     if upgrade != Some(Protocol::Sse) {
         return Response::plain(StatusCode::SERVICE_UNAVAILABLE).with(RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    Response {
-        status: StatusCode::OK,
-        headers: http::HeaderMap::new(),
-        body: Body::from_bytes(sse::retry(limits.jittered_retry())),
-    }
-    .with(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"))
-    .with(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"))
+    Response { status: StatusCode::OK, headers: http::HeaderMap::new(), body: Body::from_bytes(sse::retry(pause)) }
+        .with(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"))
+        .with(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"))
 }
 
 fn too_large(limits: &Limits) -> Box<Response> {

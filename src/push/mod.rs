@@ -12,6 +12,7 @@
 //! | [`outgoing`] | a client's frames, in order, on their way to the socket |
 //! | [`stream`] | the socket side of a client: a task of the reactor |
 //! | [`websocket`] | RFC 6455: frames out, messages in |
+//! | [`returns`] | when clients that are cut off come back |
 //! | [`sse`] | `text/event-stream`: events that cannot be broken |
 //! | [`close`] | close codes and reasons |
 
@@ -23,6 +24,7 @@ pub mod mailbox;
 mod outbox;
 pub mod outgoing;
 pub mod poll;
+pub mod returns;
 pub mod sse;
 pub mod stream;
 pub mod subscriptions;
@@ -30,11 +32,13 @@ pub mod websocket;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub use client::Client;
 pub use close::CloseStatus;
 pub use delivery::PubSub;
 pub use mailbox::{Event, Interest, Message, Turn};
+pub use returns::Returns;
 
 use crate::access_log::AccessLog;
 use crate::channel::{Form, Since};
@@ -112,6 +116,8 @@ pub struct Context {
     pub access_log: Option<AccessLog>,
     /// The process the server runs in.
     pub birth: Birth,
+    /// When clients that are cut off come back.
+    pub returns: Returns,
     /// Clients from the start of their stream until their `on_close` has run.
     pub clients: Clients,
     /// The sessions of those that poll.
@@ -146,9 +152,11 @@ impl Clients {
 }
 
 impl Context {
-    /// Tells every client that the server is stopping. Any thread.
-    pub fn announce_shutdown(&self) {
-        for client in self.clients.all() {
+    /// Tells every client that the server is stopping, in at most `time`. Any thread.
+    pub fn announce_shutdown(&self, time: Duration) {
+        let clients = self.clients.all();
+        self.returns.spread(clients.len(), time);
+        for client in clients {
             client.post(Event::Shutdown);
         }
     }

@@ -23,9 +23,10 @@ use super::close::{CloseStatus, code};
 use super::feed::Feed;
 use super::outbox::{Bounds, Order};
 use super::outgoing::{Frame, Outgoing, Queue, Sent};
-use super::websocket::{self, Decoder};
+use super::websocket::{self, Decoder, Opcode};
 use super::{Client, Protocol, sse};
 use crate::access_log::{Entry, Outcome, Traffic};
+use crate::channel::Form;
 use crate::timers::Alarm;
 
 /// How long a closed WebSocket is read on, so that a reset does not eat the Close frame
@@ -110,7 +111,7 @@ impl Stream {
         let decoder = match client.protocol() {
             Protocol::WebSocket => Some(Box::new(Decoder::new(limits.max_message_size))),
             Protocol::Sse => {
-                queue.push(Frame::own(sse::retry(limits.jittered_retry())));
+                queue.push(Frame::own(sse::retry(client.context().returns.pause())));
                 None
             }
         };
@@ -167,6 +168,9 @@ impl Stream {
         match order {
             Order::Close(status) if matches!(self.state, State::Open) => {
                 self.read_last_messages();
+                if !self.client.context().phase.serving() {
+                    self.put_off();
+                }
                 if self.is_websocket() {
                     self.queue.push(Frame::own(websocket::close(&status)));
                 }
@@ -180,6 +184,18 @@ impl Stream {
 
     fn is_websocket(&self) -> bool {
         self.client.protocol() == Protocol::WebSocket
+    }
+
+    /// Tells the client when to come back to the server that takes over: all have to go at once.
+    fn put_off(&mut self) {
+        let retry = sse::retry(self.client.context().returns.pause());
+        match self.client.form() {
+            Form::Sse => self.queue.push(Frame::own(retry)),
+            Form::Push => {
+                websocket::message(Opcode::Text, &retry).for_each(|frame| self.queue.push(Frame::own(frame.bytes)))
+            }
+            Form::Raw => {}
+        }
     }
 
     /// Drops what is queued and parts with `status`; `on_close` sees it.

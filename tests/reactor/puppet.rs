@@ -39,6 +39,7 @@ impl Puppet {
         let (wheel, phase) = (Arc::new(wheel), Arc::default());
         let courier = Courier::new(Arc::clone(&wakeups));
         let context = push::Context {
+            returns: push::Returns::new(&Limits::default()),
             limits: Limits::default(),
             slow_policy: SlowPolicy::Close,
             callbacks: Arc::clone(&wheel) as Arc<dyn Callbacks>,

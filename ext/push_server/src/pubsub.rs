@@ -189,8 +189,8 @@ fn cursor(ruby: &Ruby) -> Result<RString, Error> {
     Ok(ruby.str_new(&cursor.to_string()))
 }
 
-/// An Array for each message: cursor, event (false is the default), data.
-fn history(ruby: &Ruby, channel: Value, since_value: Value, limit: usize) -> Result<RArray, Error> {
+/// An Array for each message: cursor, event (false is the default), data; and whether none is missing between.
+fn history(ruby: &Ruby, channel: Value, since_value: Value, limit: usize) -> Result<(RArray, bool), Error> {
     let (channel, since) = (name(ruby, "channel", channel)?, since(ruby, since_value)?);
     let channels = channels(ruby)?;
     let past = channels.history(&channel, since, limit, Instant::now());
@@ -205,7 +205,7 @@ fn history(ruby: &Ruby, channel: Value, since_value: Value, limit: usize) -> Res
         };
         all.push(ruby.ary_new_from_values(&[id.as_value(), event, payload(ruby, message).as_value()]))?;
     }
-    Ok(all)
+    Ok((all, past.complete))
 }
 
 /// A message's payload, as it was published.

@@ -253,7 +253,7 @@ impl Host {
         if self.waiting.is_some() {
             while self.fill(cx, now)? {}
             let cursor = self.cursor();
-            self.answer(cursor, context.limits.jittered_retry());
+            self.answer(cursor, context.returns.pause());
             return Err(Ended);
         }
         let nothing = self.queue.is_empty() && self.feed.as_ref().is_none_or(|feed| !feed.poll_ready(cx.waker()));
@@ -317,7 +317,7 @@ impl Drop for Host {
         for poll in waiting.into_iter().chain(self.session.close()) {
             // Of what it has not got by now it gets nothing: its cursor is the one that it came with.
             let cursor = poll.ticket.map(|ticket| ticket.cursor);
-            dismiss(poll, cursor, context.limits.jittered_retry());
+            dismiss(poll, cursor, context.returns.pause());
         }
         self.client.finish(Some(CloseStatus::abnormal()));
     }

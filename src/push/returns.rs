@@ -1,0 +1,76 @@
+//! When clients that are cut off come back: the `retry:` of event streams, WHATWG HTML section 9.2.6.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::limits::Limits;
+
+/// How many of a stopped server's clients its successor takes in a second, if there is time.
+const RETURNING_A_SECOND: u32 = 100;
+
+/// Draws the pause of each client, so that those who are cut off together do not come back together.
+#[derive(Debug)]
+pub struct Returns {
+    /// Milliseconds.
+    least: u64,
+    most: u64,
+    /// What is added to `most`, once the server stops.
+    spread: AtomicU64,
+}
+
+impl Returns {
+    /// Pauses between `retry_min` and `retry_max`.
+    pub fn new(limits: &Limits) -> Self {
+        let [least, most] = [limits.retry_min, limits.retry_max].map(milliseconds);
+        Returns { least, most: most.max(least), spread: AtomicU64::new(0) }
+    }
+
+    /// The server stops, with so many clients: their pauses are spread over as much of `time` as
+    /// it takes to let them in one by one. Few come back as soon as ever. Any thread.
+    pub fn spread(&self, clients: usize, time: Duration) {
+        let clients = u32::try_from(clients).unwrap_or(u32::MAX);
+        let wanted = Duration::from_secs(1) * clients / RETURNING_A_SECOND;
+        self.spread.store(milliseconds(wanted.min(time)), Ordering::Relaxed);
+    }
+
+    /// A client's pause, in whole milliseconds. Any thread.
+    pub fn pause(&self) -> u64 {
+        fastrand::u64(self.least..=self.most.saturating_add(self.spread.load(Ordering::Relaxed)))
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(returns: &Returns) -> (u64, u64) {
+        let mut pauses: Vec<u64> = (0..1000).map(|_| returns.pause()).collect();
+        pauses.sort_unstable();
+        (pauses[0], pauses[999])
+    }
+
+    #[test]
+    fn a_pause_lies_between_its_bounds() {
+        let mut limits = Limits::default();
+        let (least, most) = drawn(&Returns::new(&limits));
+        assert!(least >= 1000 && most <= 3000);
+        limits.set("retry_min", Some(5000.0)).unwrap();
+        assert_eq!(drawn(&Returns::new(&limits)), (5000, 5000));
+    }
+
+    #[test]
+    fn many_clients_of_a_server_that_stops_take_the_time_there_is() {
+        let returns = Returns::new(&Limits::default());
+        returns.spread(1, Duration::from_secs(25));
+        assert!(drawn(&returns).1 <= 3010);
+        returns.spread(10_000, Duration::from_secs(25));
+        let (least, most) = drawn(&returns);
+        assert!(least < 3000 && (20_000..=28_000).contains(&most), "{least} to {most}");
+        returns.spread(usize::MAX, Duration::MAX);
+        returns.pause();
+    }
+}
