@@ -5,6 +5,9 @@ require "rack"
 
 Dir[File.join(__dir__, "support", "*.rb")].each { |file| require file }
 
+# A server in a program leaves alone what was ignored before it, as nohup does; the programs of the specs start afresh.
+Signal.trap("HUP", "DEFAULT") if Signal.trap("HUP", "DEFAULT") == "IGNORE"
+
 RSpec.configure do |config|
   config.disable_monkey_patching!
   config.expect_with(:rspec) { |expectations| expectations.syntax = :expect }

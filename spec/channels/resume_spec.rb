@@ -109,6 +109,17 @@ RSpec.describe "Resuming a channel" do
         expect(old.map(&:id)).to eq([nil, nil])
         expect(publish(channel, "4")).to eq(client.read_event.id)
       end
+
+      it "brings a later subscription all that it asks for, also what a pattern has just brought" do
+        client = subscriber(kind, short)
+        read_open(client)
+        expect(ask(client, "client.subscribe(to: '#{channel[..-2]}?', match: :redis)")).to be(true)
+        cursor = publish(channel, "1")
+        expect(client.read_event.id).to eq(cursor)
+        before = cursor.sub(/\d+\z/) { |seq| (Integer(seq) - 1).to_s }
+        expect(ask(client, "client.subscribe(#{channel.inspect}, since: #{before.inspect})")).to be(true)
+        expect(client.read_event).to have_attributes(data: "1", id: nil)
+      end
     end
   end
 

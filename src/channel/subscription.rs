@@ -46,8 +46,6 @@ pub(super) struct Attached {
     /// Ids up to here are behind it: a message that comes later with a lower seq has none, or the
     /// client's cursor would run backwards.
     position: u64,
-    /// The message it got last; a pattern may bring it once more.
-    previous: u64,
     notices: Vec<Notice>,
     /// Until it is open: how its return goes.
     recovered: Option<bool>,
@@ -107,7 +105,6 @@ impl Log {
             open: false,
             woken: false,
             position,
-            previous: 0,
             notices: Vec::new(),
             recovered: None,
             gap: Vec::new(),
@@ -279,8 +276,10 @@ impl Log {
         for notice in &batch.notices {
             batch.bytes += visit(Item::Notice(notice), wire);
         }
+        // A pattern may bring the same message once more, and then does so right away.
+        let mut previous = 0;
         while let Some(Reverse((seq, index))) = heads.pop() {
-            if batch.is_full(room) && seq != own.previous {
+            if batch.is_full(room) && seq != previous {
                 batch.more = true;
                 break;
             }
@@ -292,7 +291,7 @@ impl Log {
             let mut unread = channel.unread(place.next);
             while let Some((number, message)) = unread.peek() {
                 let seq = message.seq();
-                let again = seq == own.previous;
+                let again = seq == previous;
                 if seq > limit || (batch.is_full(room) && !again) {
                     break;
                 }
@@ -303,7 +302,7 @@ impl Log {
                 }
                 batch.bytes += visit(Item::Message(message, seq > own.position, link.frames), wire);
                 batch.messages += 1;
-                own.previous = seq;
+                previous = seq;
                 own.position = own.position.max(seq);
             }
             let next = unread.next();

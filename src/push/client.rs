@@ -127,7 +127,7 @@ impl Client {
         let more: Vec<Frame> = frames.collect();
         let bytes: usize = first.iter().chain(&more).map(|frame| frame.bytes.len()).sum();
         let mut outbox = self.outbox();
-        let written = outbox.write(first.into_iter().chain(more), bytes, &self.context);
+        let written = outbox.write(first, more, bytes, &self.context);
         if written != Written::Refused {
             self.wake(outbox);
         }

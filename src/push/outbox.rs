@@ -82,8 +82,8 @@ impl Outbox {
         }
     }
 
-    /// Adds one write, of `bytes` in all.
-    pub(super) fn write(&mut self, frames: impl Iterator<Item = Frame>, bytes: usize, context: &Context) -> Written {
+    /// Adds one write, `more` of which there mostly is none, of `bytes` in all.
+    pub(super) fn write(&mut self, first: Option<Frame>, more: Vec<Frame>, bytes: usize, context: &Context) -> Written {
         if self.phase != Phase::Open {
             return Written::Refused;
         }
@@ -100,7 +100,8 @@ impl Outbox {
         }
         self.queued.writes += 1;
         self.queued.bytes += bytes;
-        self.frames.extend(frames);
+        self.frames.extend(first);
+        self.frames.extend(more);
         Written::Accepted
     }
 
