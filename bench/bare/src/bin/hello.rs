@@ -1,6 +1,6 @@
-//! `bare PORT`: hello world by hyper alone, on one thread.
+//! `hello PORT`: hello world by hyper alone, on one thread.
 //!
-//!     bin/bench hello --against 'hyper=bench/bare/target/release/bare %{port}'
+//!     bin/bench hello --against 'hyper=bench/bare/target/release/hello %{port}'
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -22,7 +22,7 @@ async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let port: u16 = std::env::args().nth(1).ok_or("usage: bare PORT")?.parse()?;
+    let port: u16 = std::env::args().nth(1).ok_or("usage: hello PORT")?.parse()?;
     tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(async move {
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         loop {
