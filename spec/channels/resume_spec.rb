@@ -59,7 +59,7 @@ RSpec.describe "Resuming a channel" do
       it "is a gap for a cursor of another log, one that is ahead, and one that is none" do
         current = publish(channel, "1")
         epoch, seq = current.split("-")
-        ["123-#{seq}", "#{epoch}-#{Integer(seq) + 1_000_000}", "nonsense", "#{epoch}-", "-1"].each do |cursor|
+        ["123-#{seq}", "#{epoch}-#{Integer(seq) + 1_000_000}", "nonsense", "\u00e4-1", "#{epoch}-", "-1"].each do |cursor|
           client = subscriber(kind, channel, since: cursor)
           expect(read_open(client)).to eq({ recovered: false, gap: [channel] }), cursor
           event(:gap, client, channel: channel)
