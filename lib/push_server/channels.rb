@@ -77,7 +77,7 @@ module PushServer
     # @param data [String, #to_json] UTF-8 is text, ASCII-8BIT is bytes; anything else becomes JSON
     # @param event [String, nil] the event's name on SSE and push.v1; nil is none; left out, the option sse_event
     # @param store [Boolean] whether it belongs to the channel's history
-    # @param except [Client, nil] a client that does not get it
+    # @param except [Client, nil] a client that does not get it, but counts as having got it
     # @return [String] the cursor behind it: who starts from there gets what comes after
     # @raise [ArgumentError] for a name or text that cannot be
     # @raise [Error] in a forked process, or when there are too many channels

@@ -67,6 +67,22 @@ RSpec.describe "Resuming a channel" do
         end
       end
 
+      it "does not bring back what was published to all but the client, nor takes it for missed" do
+        client = subscriber(kind, "#{channel},#{short}")
+        read_open(client)
+        ask(client, "[*1..5].each { |number| client.publish(#{short.inspect}, number, except: client) }")
+        cursor = ask(client, "client.publish(#{channel.inspect}, 'own', except: client)")
+        blocks = Array.new(6) { kind == SseClient ? client.read_block : client.read_event }
+        expect(blocks.map(&:data).compact).to eq([])
+        expect(blocks.last.id).to eq(cursor)
+        client.reset
+        event(:close, client)
+        client = subscriber(kind, "#{channel},#{short}", since: cursor)
+        expect(read_open(client)).to eq(recovered: true, gap: [])
+        publish(channel, "next")
+        expect(client.read_event.data).to eq("next")
+      end
+
       it "merges what was missed in several channels, in the order in which it was published" do
         other, cursor = "kept-#{Serving.next_name}", publish(channel, "0")
         (1..6).each { |number| publish(number.even? ? channel : other, number.to_s) }

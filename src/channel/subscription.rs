@@ -78,6 +78,9 @@ pub(super) const SIZE: usize = size_of::<Attached>();
 pub(super) enum Item<'a> {
     /// A message; does it move the client's cursor? Which frames does a raw WebSocket get?
     Message(&'a Arc<Message>, bool, Option<Kind>),
+    /// A message is for all but this reader, whose cursor it moves: or it would come when the client does again, as
+    /// another reader.
+    Passed(u64),
     /// Something from the server itself.
     Notice(&'a Notice),
 }
@@ -298,7 +301,14 @@ impl Log {
                 }
                 unread.advance();
                 let replayed = number < link.live;
-                if again || (replayed && !message.stored()) || message.except() == Some(own.id) {
+                if again || (replayed && !message.stored()) {
+                    continue;
+                }
+                if message.except() == Some(own.id) {
+                    if message.stored() && seq > own.position {
+                        batch.bytes += visit(Item::Passed(seq), wire);
+                        own.position = seq;
+                    }
                     continue;
                 }
                 batch.bytes += visit(Item::Message(message, seq > own.position, link.frames), wire);
