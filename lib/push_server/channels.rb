@@ -107,8 +107,8 @@ module PushServer
     # @return [Array<String>] the channels that have messages or subscribers
     def channels = Channels.names
 
-    # Closes all clients that have subscribed as this member (WebSocket 1008); on SSE and push.v1 `push.bye` tells them
-    # not to come back.
+    # Closes all clients that have subscribed as this member, with or without presence (WebSocket 1008); on SSE and
+    # push.v1 `push.bye` tells them not to come back.
     # @return [Integer] how many
     def disconnect(member:) = Channels.disconnect(member)
   end
