@@ -11,6 +11,7 @@ RSpec.describe "A client that does not read its channels" do
     PushServer.channel "resume*", history: 1
     PushServer.channel "drop*", slow: :drop
     PushServer.channel "latest*", slow: :latest
+    PushServer.channel "latest-room*", slow: :latest, presence: true
   CONFIG
 
   # 16 MiB are more than a socket's buffers and slow_bytes.
@@ -83,6 +84,17 @@ RSpec.describe "A client that does not read its channels" do
       expect(blocks.map(&:event).uniq).to eq(["msg"])
       numbers = blocks[..-2].map { |block| block.data.to_i }
       expect(numbers).to eq(numbers.sort)
+    end
+
+    it "jumps to the newest message, not to who came after it (slow: :latest)" do
+      client = stalled(SseClient, "latest-room")
+      flood("latest-room")
+      publish("latest-room", "newest")
+      ask(subscriber(SseClient, ""), "client.subscribe('latest-room', member: 'ana')")
+      blocks = [client.read_event]
+      blocks << client.read_event until blocks.last.event == "push.join"
+      expect(blocks.size).to be < 200
+      expect(blocks[-2].data).to eq("newest")
     end
 
     it "is left alone as long as it lags by little" do
