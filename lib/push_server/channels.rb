@@ -51,8 +51,8 @@ module PushServer
 
   class << self
     # Sets the rules of all channels whose names match a pattern, and of the one it names. Of several rules that match
-    # the last one set counts, so the general come first. Channels that no rule matches keep nothing and drop slow
-    # clients.
+    # the last one set counts, so the general come first. Channels that no rule matches keep nothing, and clients that
+    # are slow are closed.
     #
     # @example
     #   PushServer.channel "chat:*", history: 100, ttl: 300, presence: true

@@ -35,6 +35,8 @@ module PushServer
       pattern = pattern?(match)
       raise ArgumentError, "as: can be :text or :binary, not #{as.inspect}" unless [nil, :text, :binary].include?(as)
 
+      raise ArgumentError, "member: is for a channel, not for a pattern" if member && pattern
+
       unless callable
         return subscribe_channel(channel || to, pattern, since, member, info.to_json, as && as == :binary)
       end

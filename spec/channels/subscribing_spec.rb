@@ -116,6 +116,8 @@ RSpec.describe "Subscribing" do
     expect { ask(client, "client.subscribe(nil)") }.to raising("TypeError", /channel: must be a String/)
     expect { ask(client, "client.subscribe('x' * 256)") }.to raising("ArgumentError", /at most 255 bytes, not 256/)
     expect { ask(client, "client.subscribe('a', match: :regexp)") }.to raising("ArgumentError", /match: can be :redis/)
+    expect { ask(client, "client.subscribe('a*', match: :redis, member: 'ana')") }.to raising("ArgumentError", /member: is for a channel/)
+    expect { ask(client, "client.subscribe(['a'])") }.to raising("TypeError", /channel: must be a String, not Array/)
     expect { ask(client, "client.subscribe('a', handler: 5)") }.to raising("ArgumentError", /no method call/)
     expect { ask(client, "5.times { |number| client.subscribe(number.to_s) }") }.to raising("PushServer::Error", /at most 4 channels/)
     expect { app.ask("PushServer.publish('a', \"\\xff\")") }.to raising("ArgumentError", /not valid UTF-8/)
