@@ -10,8 +10,8 @@ use bytes::Bytes;
 use super::cursor::Epoch;
 use super::message::EventName;
 use crate::wire::{
-    FRAGMENT, HEADER, TEXT, each_frame, fragments, frame, header_length, put_binary_data, put_data, put_header,
-    put_line,
+    FRAGMENT, HEADER, TEXT, binary_data_length, data_length, each_frame, fragments, frame, header_length,
+    put_binary_data, put_data, put_header, put_line,
 };
 
 /// How a reader's connection wants its messages.
@@ -31,6 +31,16 @@ pub(super) enum Content<'a> {
     Text(&'a [u8]),
     /// One line of base64.
     Binary(&'a [u8]),
+}
+
+impl Content<'_> {
+    /// Bytes that it takes in a block, or some more.
+    pub(super) fn length(&self) -> usize {
+        match self {
+            Content::Text(data) => data_length(data),
+            Content::Binary(data) => binary_data_length(data.len()),
+        }
+    }
 }
 
 /// An encoded SSE block.
@@ -114,8 +124,7 @@ impl Wire {
 
     /// Encodes a block; with an `id:` if it has a seq.
     pub(super) fn block(&self, seq: Option<u64>, event: EventName<&str>, content: &Content<'_>) -> Block {
-        let (Content::Text(data) | Content::Binary(data)) = content;
-        let mut out = Vec::with_capacity(HEADER + self.id.len() + 64 + data.len() + data.len() / 16);
+        let mut out = Vec::with_capacity(HEADER + self.id.len() + 64 + content.length());
         out.resize(HEADER, 0);
         if let Some(seq) = seq {
             self.put_id(&mut out, seq);
