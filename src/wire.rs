@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use memchr::memchr2;
+use memchr::{memchr2, memchr2_iter};
 
 /// Longer WebSocket messages are sent in frames of this size, so that a ping or pong need not
 /// wait for the end of a big one (RFC 6455 section 5.4).
@@ -85,6 +85,17 @@ pub(crate) fn put_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 /// Appends an event's data: a field for each line of a text.
 pub(crate) fn put_data(out: &mut Vec<u8>, text: &[u8]) {
     lines(text).for_each(|line| put_line(out, "data", line));
+}
+
+/// Bytes that [`put_data`] appends; more if CRLF ends lines.
+pub(crate) fn data_length(text: &[u8]) -> usize {
+    let ends = memchr2_iter(b'\r', b'\n', text).count();
+    text.len() + ends * "data: ".len() + "data: \n".len()
+}
+
+/// Bytes that [`put_binary_data`] appends.
+pub(crate) fn binary_data_length(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4 + "data: \n".len()
 }
 
 /// Appends an event's data: bytes, as one line of base64.

@@ -63,8 +63,8 @@ module PushServer
 
   class << self
     # Sets the rules of all channels whose names match a pattern, and of the one it names. Of several rules that match
-    # the last one set counts, so the general come first. Channels that no rule matches keep nothing and drop slow
-    # clients.
+    # the last one set counts, so the general come first. Channels that no rule matches keep nothing, and clients that
+    # are slow are closed.
     #
     # @example
     #   PushServer.channel "chat:*", history: 100, ttl: 300, presence: true
@@ -89,7 +89,7 @@ module PushServer
     # @param data [String, #to_json] UTF-8 is text, ASCII-8BIT is bytes; anything else becomes JSON
     # @param event [String, nil] the event's name on SSE and push.v1; nil is none; left out, the option sse_event
     # @param store [Boolean] whether it belongs to the channel's history
-    # @param except [Client, nil] a client that does not get it
+    # @param except [Client, nil] a client that does not get it, but counts as having got it
     # @return [String] the cursor behind it: who starts from there gets what comes after
     # @raise [ArgumentError] for a name or text that cannot be
     # @raise [Error] in a forked process, or when there are too many channels
@@ -119,8 +119,8 @@ module PushServer
     # @return [Array<String>] the channels that have messages or subscribers
     def channels = Channels.names
 
-    # Closes all clients that have subscribed as this member (WebSocket 1008); on SSE and push.v1 `push.bye` tells them
-    # not to come back.
+    # Closes all clients that have subscribed as this member, with or without presence (WebSocket 1008); on SSE and
+    # push.v1 `push.bye` tells them not to come back.
     # @return [Integer] how many
     def disconnect(member:) = Channels.disconnect(member)
   end

@@ -19,7 +19,8 @@ module PushServer
     # @param to [String, Symbol] the same, as Iodine has it
     # @param since [String, nil] the cursor to replay from; nil is no replay. Left out, it is the one the client came
     #   with: its `Last-Event-ID`, or `last_event_id` in its query
-    # @param member [String, Symbol, Integer, nil] as whom, in channels with presence
+    # @param member [String, Symbol, Integer, nil] as whom: for {PushServer.disconnect}, and for others in channels with
+    #   presence
     # @param info [#to_json] what others are told of the member
     # @param match [:redis, nil] :redis: `channel` is a pattern, as for {PushServer.channel}
     # @param as [:text, :binary, nil] what the data is to a handler, and on a WebSocket without push.v1; left out, what
@@ -33,6 +34,8 @@ module PushServer
       callable = handler || block
       pattern = pattern?(match)
       raise ArgumentError, "as: can be :text or :binary, not #{as.inspect}" unless [nil, :text, :binary].include?(as)
+
+      raise ArgumentError, "member: is for a channel, not for a pattern" if member && pattern
 
       unless callable
         return subscribe_channel(channel || to, pattern, since, member, info.to_json, as && as == :binary)

@@ -91,5 +91,16 @@ RSpec.describe "Presence" do
       publish(room, "alone")
       expect(other.read_event.data).to eq("alone")
     end
+
+    it "is not needed for a member to be disconnected, from a channel that tells nobody who is there" do
+      clients = [SseClient, PushV1Client].map { |kind| subscriber(kind, "private-#{room}/ana").tap { |client| read_open(client) } }
+      left = subscriber(WebSocketClient, "private-#{room}/ana")
+      expect(app.ask("PushServer.present('private-#{room}')")).to eq({})
+      expect(ask(left, "client.unsubscribe('private-#{room}')")).to be(true)
+      expect(app.ask("PushServer.disconnect(member: 'ana')")).to eq(2)
+      expect(clients.map { |client| client.read_event.event }).to eq(%w[push.bye push.bye])
+      clients.each { |client| event(:close, client) }
+      expect(app.ask("PushServer.disconnect(member: 'ana')")).to eq(0)
+    end
   end
 end

@@ -59,12 +59,28 @@ RSpec.describe "Resuming a channel" do
       it "is a gap for a cursor of another log, one that is ahead, and one that is none" do
         current = publish(channel, "1")
         epoch, seq = current.split("-")
-        ["123-#{seq}", "#{epoch}-#{Integer(seq) + 1_000_000}", "nonsense", "#{epoch}-", "-1"].each do |cursor|
+        ["123-#{seq}", "#{epoch}-#{Integer(seq) + 1_000_000}", "nonsense", "\u00e4-1", "#{epoch}-", "-1"].each do |cursor|
           client = subscriber(kind, channel, since: cursor)
           expect(read_open(client)).to eq({ recovered: false, gap: [channel] }), cursor
           event(:gap, client, channel: channel)
           client.close
         end
+      end
+
+      it "does not bring back what was published to all but the client, nor takes it for missed" do
+        client = subscriber(kind, "#{channel},#{short}")
+        read_open(client)
+        ask(client, "[*1..5].each { |number| client.publish(#{short.inspect}, number, except: client) }")
+        cursor = ask(client, "client.publish(#{channel.inspect}, 'own', except: client)")
+        blocks = Array.new(6) { kind == SseClient ? client.read_block : client.read_event }
+        expect(blocks.map(&:data).compact).to eq([])
+        expect(blocks.last.id).to eq(cursor)
+        client.reset
+        event(:close, client)
+        client = subscriber(kind, "#{channel},#{short}", since: cursor)
+        expect(read_open(client)).to eq(recovered: true, gap: [])
+        publish(channel, "next")
+        expect(client.read_event.data).to eq("next")
       end
 
       it "merges what was missed in several channels, in the order in which it was published" do

@@ -51,6 +51,15 @@ RSpec.describe "Subscribing" do
       event(:close, client)
     end
 
+    it "calls it no more once it has closed the client" do
+      cursor = publish("kept-#{channel}", "0")
+      publish("kept-#{channel}", *"1".."50")
+      ask(client, "client.subscribe('kept-#{channel}', since: #{cursor.inspect}) { |_, data| SpecApp.report(:call, client, data: data); client.close if data == '3' }")
+      client.read_close
+      event(:close, client)
+      expect(app.events.all(event: "call", id: client.id).map { |call| call[:data] }).to eq(%w[1 2 3])
+    end
+
     it "survives what it raises, and can end itself" do
       ask(client, "client.subscribe(#{channel.inspect}) { |_, data| client.unsubscribe(#{channel.inspect}) if data == '3'; SpecApp.report(:call, client, data: data); raise 'oops' if data == '1' }")
       publish(channel, "1", "2", "3", "4", "5")
@@ -116,6 +125,8 @@ RSpec.describe "Subscribing" do
     expect { ask(client, "client.subscribe(nil)") }.to raising("TypeError", /channel: must be a String/)
     expect { ask(client, "client.subscribe('x' * 256)") }.to raising("ArgumentError", /at most 255 bytes, not 256/)
     expect { ask(client, "client.subscribe('a', match: :regexp)") }.to raising("ArgumentError", /match: can be :redis/)
+    expect { ask(client, "client.subscribe('a*', match: :redis, member: 'ana')") }.to raising("ArgumentError", /member: is for a channel/)
+    expect { ask(client, "client.subscribe(['a'])") }.to raising("TypeError", /channel: must be a String, not Array/)
     expect { ask(client, "client.subscribe('a', handler: 5)") }.to raising("ArgumentError", /no method call/)
     expect { ask(client, "5.times { |number| client.subscribe(number.to_s) }") }.to raising("PushServer::Error", /at most 4 channels/)
     expect { app.ask("PushServer.publish('a', \"\\xff\")") }.to raising("ArgumentError", /not valid UTF-8/)

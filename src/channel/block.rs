@@ -10,8 +10,8 @@ use bytes::Bytes;
 use super::cursor::Epoch;
 use super::message::EventName;
 use crate::wire::{
-    FRAGMENT, HEADER, TEXT, each_frame, fragments, frame, header_length, put_binary_data, put_data, put_header,
-    put_line,
+    FRAGMENT, HEADER, TEXT, binary_data_length, data_length, each_frame, fragments, frame, header_length,
+    put_binary_data, put_data, put_header, put_line,
 };
 
 /// How a reader's connection wants its messages.
@@ -31,6 +31,16 @@ pub(super) enum Content<'a> {
     Text(&'a [u8]),
     /// One line of base64.
     Binary(&'a [u8]),
+}
+
+impl Content<'_> {
+    /// Bytes that it takes in a block, or some more.
+    pub(super) fn length(&self) -> usize {
+        match self {
+            Content::Text(data) => data_length(data),
+            Content::Binary(data) => binary_data_length(data.len()),
+        }
+    }
 }
 
 /// An encoded SSE block.
@@ -90,15 +100,34 @@ impl Wire {
         Wire { id: format!("id: {epoch}-").into_bytes().into(), default_event: default_event.into_bytes().into() }
     }
 
+    /// Gives `sink` an `id:` alone, which moves a client's cursor and dispatches no event. Returns its bytes; a raw
+    /// WebSocket has no cursor.
+    pub(super) fn emit_id(&self, seq: u64, form: Form, sink: &mut impl FnMut(Bytes)) -> usize {
+        let mut block = Vec::with_capacity(self.id.len() + 24);
+        self.put_id(&mut block, seq);
+        block.push(b'\n');
+        let bytes = match form {
+            Form::Sse => Bytes::from(block),
+            Form::Push => frame(true, TEXT, &block),
+            Form::Raw => return 0,
+        };
+        let length = bytes.len();
+        sink(bytes);
+        length
+    }
+
+    fn put_id(&self, out: &mut Vec<u8>, seq: u64) {
+        out.extend_from_slice(&self.id);
+        put_decimal(out, seq);
+        out.push(b'\n');
+    }
+
     /// Encodes a block; with an `id:` if it has a seq.
     pub(super) fn block(&self, seq: Option<u64>, event: EventName<&str>, content: &Content<'_>) -> Block {
-        let (Content::Text(data) | Content::Binary(data)) = content;
-        let mut out = Vec::with_capacity(HEADER + self.id.len() + 64 + data.len() + data.len() / 16);
+        let mut out = Vec::with_capacity(HEADER + self.id.len() + 64 + content.length());
         out.resize(HEADER, 0);
         if let Some(seq) = seq {
-            out.extend_from_slice(&self.id);
-            put_decimal(&mut out, seq);
-            out.push(b'\n');
+            self.put_id(&mut out, seq);
         }
         let id = out.len() - HEADER;
         match event {

@@ -264,10 +264,12 @@ impl Channels {
         let complete = state.log.subscribe(number, target, since, frames, now)?;
         let announced = matches!(target, Target::Channel(name) if state.log.policy(name).presence);
         drop(state);
-        if let (Some(presence), Some(member)) = (&mut presence, member)
-            && announced
-        {
-            self.join(number, id, target.name(), member, presence, now);
+        if let (Some(presence), Some(member)) = (&mut presence, member) {
+            if announced {
+                self.join(number, id, target.name(), member, presence, now);
+            } else {
+                presence.join_unseen(target.name(), member, id);
+            }
         }
         Ok(complete)
     }

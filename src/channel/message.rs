@@ -74,6 +74,7 @@ pub struct Message {
     stored: bool,
     except: Option<u64>,
     published: Instant,
+    cost: usize,
     /// The payload, with the header of its WebSocket frame before it if one frame can hold it:
     /// the payload is copied anyway, and so a raw WebSocket costs no second copy.
     frame: Bytes,
@@ -107,6 +108,7 @@ impl Message {
             stored: draft.store,
             except: draft.except,
             published: now,
+            cost: cost(draft),
             frame: Bytes::from(frame),
             header,
             block: OnceLock::new(),
@@ -167,10 +169,10 @@ impl Message {
         &self.frame[usize::from(self.header)..]
     }
 
-    /// What it takes in the log's memory, in bytes: with its SSE block, whether it is encoded yet
-    /// or not, so that the sum does not change behind the log's back.
+    /// What it takes in the log's memory, in bytes, once it is encoded in every form: whether it is
+    /// yet or not, so that the sum does not change behind the log's back.
     pub(super) fn cost(&self) -> usize {
-        size_of::<Message>() + 2 * self.frame.len() + self.channel.len() + 128
+        self.cost
     }
 
     /// Gives `sink` the message in the given form, whole frames or blocks. Returns their bytes.
@@ -219,12 +221,22 @@ impl Message {
     }
 
     fn encode(&self, wire: &Wire) -> Block {
-        let (event, content) = match self.kind {
-            Kind::Binary => (EventName::Given(wire::BINARY_EVENT), Content::Binary(self.payload())),
-            Kind::Text | Kind::Server => (self.event(), Content::Text(self.payload())),
-        };
-        wire.block(Some(self.seq()), event, &content)
+        let event = if self.kind == Kind::Binary { EventName::Given(wire::BINARY_EVENT) } else { self.event() };
+        wire.block(Some(self.seq()), event, &content(self.kind, self.payload()))
     }
+}
+
+fn content(kind: Kind, payload: &[u8]) -> Content<'_> {
+    if kind == Kind::Binary { Content::Binary(payload) } else { Content::Text(payload) }
+}
+
+/// See [`Message::cost`]. Each line of a text grows by a field's name.
+fn cost(draft: &Draft<'_>) -> usize {
+    // A long one is kept whole and in fragments.
+    let kept = |length: usize| if length > FRAGMENT { 2 * length } else { length };
+    let event = if let EventName::Given(name) = draft.event { name.len() } else { 0 };
+    let block = 128 + event + content(draft.kind, draft.payload).length();
+    size_of::<Message>() + draft.channel.len() + event + kept(draft.payload.len()) + kept(block)
 }
 
 fn opcode(kind: Kind) -> u8 {
@@ -273,6 +285,25 @@ mod tests {
                 assert_eq!(one.len(), if payload.len() > FRAGMENT && form != Form::Sse { 2 } else { 1 });
                 assert!(one.iter().zip(&other).all(|(one, other)| one.as_ptr() == other.as_ptr()));
             }
+        }
+    }
+
+    #[test]
+    fn costs_no_less_than_it_takes() {
+        let lines = "\n".repeat(30_000);
+        let long = "x".repeat(200_000);
+        let named = Draft { event: EventName::Given(&long), ..Draft::text("c", b"hi") };
+        let drafts = [&b""[..], b"hi", &[b'x'; FRAGMENT], lines.as_bytes(), long.as_bytes()];
+        let drafts = drafts.into_iter().flat_map(|payload| [Draft::text("c", payload), Draft::binary("c", payload)]);
+        for draft in drafts.chain([named]) {
+            let message = message(&draft);
+            let sizes = |form| emitted(&message, form).iter().map(Bytes::len).collect::<Vec<_>>();
+            let (raw, block, push) = (sizes(Form::Raw), sizes(Form::Sse), sizes(Form::Push));
+            let fragments = [raw, push].into_iter().filter(|frames| frames.len() > 1).flatten();
+            let name = if let EventName::Given(name) = draft.event { name.len() } else { 0 };
+            let taken = name + message.frame.len() + block[0] + fragments.sum::<usize>();
+            assert!(message.cost() >= taken, "{taken} of {}", message.cost());
+            assert!(message.cost() <= taken + taken / 16 + size_of::<Message>() + 128, "{taken} of {}", message.cost());
         }
     }
 

@@ -134,7 +134,7 @@ pub enum Error {
     #[error("event: must not contain CR, LF or NUL")]
     BrokenEvent,
     /// The message is larger than the whole log may be.
-    #[error("a message of {size} bytes does not fit into a log of {max}")]
+    #[error("the message takes {size} bytes with all that encoding it may add, and channel_memory is {max}")]
     TooLarge {
         /// What the log may hold, in bytes.
         max: usize,

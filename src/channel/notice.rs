@@ -39,6 +39,28 @@ pub enum Notice {
 }
 
 impl Notice {
+    /// The channel that it is about; the opening is about all.
+    pub(super) fn channel(&self) -> Option<&Arc<str>> {
+        match self {
+            Notice::Open { .. } => None,
+            Notice::Gap(channel) | Notice::Drop { channel, .. } | Notice::Here { channel, .. } => Some(channel),
+        }
+    }
+
+    /// Adds it to those that a reader has not got yet. Of a kind there is one for each channel, or they would grow
+    /// without a bound while a reader reads nothing.
+    pub(super) fn join(mut self, waiting: &mut Vec<Notice>) {
+        let same = |other: &Notice| {
+            std::mem::discriminant(other) == std::mem::discriminant(&self) && other.channel() == self.channel()
+        };
+        if let Some(older) = waiting.iter().position(same)
+            && let (Notice::Drop { count: before, .. }, Notice::Drop { count, .. }) = (waiting.remove(older), &mut self)
+        {
+            *count += before;
+        }
+        waiting.push(self);
+    }
+
     /// Gives `sink` the notice in the given form. Returns its bytes. Raw WebSockets get nothing.
     pub(super) fn emit(&self, form: Form, wire: &Wire, sink: &mut impl FnMut(Bytes)) -> usize {
         if form == Form::Raw {
@@ -94,6 +116,19 @@ fn put_channel(json: &mut String, channel: &str) {
 mod tests {
     use super::super::cursor::Epoch;
     use super::*;
+
+    #[test]
+    fn of_a_kind_and_channel_one_waits() {
+        let dropped = |channel: &str, count| Notice::Drop { channel: channel.into(), count };
+        let here = |members: &str| Notice::Here { channel: "a".into(), members: members.into() };
+        let mut waiting = Vec::new();
+        for notice in
+            [dropped("a", 1), here("{1}"), Notice::Gap("a".into()), dropped("b", 2), dropped("a", 3), here("{2}")]
+        {
+            notice.join(&mut waiting);
+        }
+        assert_eq!(waiting, [Notice::Gap("a".into()), dropped("b", 2), dropped("a", 4), here("{2}")]);
+    }
 
     #[test]
     fn what_clients_read() {

@@ -53,9 +53,22 @@ impl Presence {
         present.left = None;
         if !present.readers.contains(&reader) {
             present.readers.push(reader);
-            self.readers.entry(reader).or_default().push((channel, name));
         }
+        self.seat(channel, name, reader);
         new
+    }
+
+    /// A reader is `member`, of which others are not told.
+    pub(super) fn join_unseen(&mut self, channel: &str, member: Member<'_>, reader: u64) {
+        self.seat(channel.into(), member.name.into(), reader);
+    }
+
+    fn seat(&mut self, channel: Arc<str>, member: Arc<str>, reader: u64) {
+        let seats = self.readers.entry(reader).or_default();
+        let seat = (channel, member);
+        if !seats.contains(&seat) {
+            seats.push(seat);
+        }
     }
 
     /// A reader has unsubscribed.

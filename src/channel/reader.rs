@@ -152,6 +152,7 @@ impl Reader {
         let mut state = self.channels.lock();
         state.log.read(self.number, self.channels.room(), blocked, |item, wire| match item {
             Item::Message(message, id, frames) => message.emit(form, id, frames, wire, &mut sink),
+            Item::Passed(seq) => wire.emit_id(seq, form, &mut sink),
             Item::Notice(notice) => notice.emit(form, wire, &mut sink),
         })
     }
@@ -164,7 +165,7 @@ impl Reader {
                 visit(message);
                 message.payload().len()
             }
-            Item::Notice(_) => 0,
+            Item::Passed(_) | Item::Notice(_) => 0,
         })
     }
 

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::message::Message;
+use super::message::{Kind, Message};
 use super::pattern::Pattern;
 use super::policy::{Policy, Slow};
 
@@ -214,12 +214,15 @@ impl Channel {
     /// Moves a place of a reader that is too slow forward, as the channel's rules say. Returns how
     /// many messages it skipped, or `None` if the rule is that it must go.
     pub(super) fn leap(&mut self, place: u32) -> Option<u64> {
-        let newest = self.entries.back().map_or(self.count, |entry| entry.number);
         let place = self.places.get_mut(place as usize)?;
         let next = match self.policy.slow {
             Slow::Resume => return None,
             Slow::Drop => self.count,
-            Slow::Latest => newest,
+            // The app's: it stays the newest, whoever comes and goes after it.
+            Slow::Latest => {
+                let newest = self.entries.iter().rev().find(|entry| entry.message.kind() != Kind::Server);
+                newest.map_or(self.lost, |entry| entry.number)
+            }
         };
         let skipped = next.saturating_sub(place.next);
         place.next += skipped;

@@ -64,7 +64,7 @@ impl Attached {
     }
 
     fn notify(&mut self, notice: Notice) {
-        self.notices.push(notice);
+        notice.join(&mut self.notices);
         self.nudge();
     }
 }
@@ -76,6 +76,9 @@ pub(super) const SIZE: usize = size_of::<Attached>();
 pub(super) enum Item<'a> {
     /// A message; does it move the client's cursor? Which frames does a raw WebSocket get?
     Message(&'a Arc<Message>, bool, Option<Kind>),
+    /// A message is for all but this reader, whose cursor it moves: or it would come when the client does again, as
+    /// another reader.
+    Passed(u64),
     /// Something from the server itself.
     Notice(&'a Notice),
 }
@@ -183,20 +186,19 @@ impl Log {
         let own = self.readers.get_mut(reader).filter(|own| !own.open)?;
         own.open = true;
         own.position = own.position.min(last);
-        if !own.links.is_empty() {
-            let cursor = Cursor { epoch: self.epoch, seq: own.position };
-            let gap = std::mem::take(&mut own.gap);
-            own.notices.insert(0, Notice::Open { cursor, recovered: own.recovered, gap });
-            own.nudge();
-        }
+        let cursor = Cursor { epoch: self.epoch, seq: own.position };
+        let gap = std::mem::take(&mut own.gap);
+        own.notices.insert(0, Notice::Open { cursor, recovered: own.recovered, gap });
+        own.nudge();
         own.recovered
     }
 
-    /// Ends a subscription. False if there is none.
+    /// Ends a subscription; of its channel the reader is told nothing more. False if there is none.
     pub(super) fn unsubscribe(&mut self, reader: u32, target: Target<'_>) -> bool {
         let Some(index) = self.link(reader, target) else { return false };
         let Some(own) = self.readers.get_mut(reader) else { return false };
         let link = own.links.swap_remove(index);
+        own.notices.retain(|notice| notice.channel().is_none_or(|channel| **channel != *target.name()));
         self.leave(link);
         true
     }
@@ -297,7 +299,14 @@ impl Log {
                 }
                 unread.advance();
                 let replayed = number < link.live;
-                if again || (replayed && !message.stored()) || message.except() == Some(own.id) {
+                if again || (replayed && !message.stored()) {
+                    continue;
+                }
+                if message.except() == Some(own.id) {
+                    if message.stored() && seq > own.position {
+                        batch.bytes += visit(Item::Passed(seq), wire);
+                        own.position = seq;
+                    }
                     continue;
                 }
                 batch.bytes += visit(Item::Message(message, seq > own.position, link.frames), wire);
@@ -369,7 +378,7 @@ fn head(channel: &Channel, place: u32) -> Option<u64> {
 fn leap(channel: &mut Channel, place: u32, notices: &mut Vec<Notice>) -> bool {
     let Some(skipped) = channel.leap(place) else { return false };
     if channel.policy.slow == Slow::Drop && skipped > 0 {
-        notices.push(Notice::Drop { channel: Arc::clone(&channel.name), count: skipped });
+        Notice::Drop { channel: Arc::clone(&channel.name), count: skipped }.join(notices);
     }
     true
 }

@@ -120,8 +120,9 @@ const NOT_PASSED_ON: [&str; 13] = [
 /// What the client of a push connection says that it has got, `Last-Event-ID` first: a browser's
 /// EventSource repeats the URL of its first request, with a parameter that is old by then.
 pub fn last_event_id(head: &Parts) -> Option<String> {
-    let header = head.headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let header = header.filter(|value| !value.is_empty()).map(str::to_owned);
+    // Whatever it is, it is more than nothing: who comes with what nobody can read has been here.
+    let header = head.headers.get("last-event-id").filter(|value| !value.is_empty());
+    let header = header.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     header.or_else(|| last_event_id_of(head.uri.query()?))
 }
 
@@ -332,6 +333,7 @@ mod tests {
         assert_eq!(said(None, "/?a=1&last_event_id=ab-7"), Some("ab-7".to_owned()));
         assert_eq!(said(Some("ab-8"), "/?last_event_id=ab-7"), Some("ab-8".to_owned()));
         assert_eq!(said(Some(""), "/?last_event_id=ab%2D7"), Some("ab-7".to_owned()));
+        assert_eq!(said(Some("\u{e4}"), "/?last_event_id=ab-7"), Some("\u{e4}".to_owned()));
     }
 
     proptest! {

@@ -52,8 +52,7 @@ fn dispatch(ruby: &Ruby, turn: &Turn, client: Obj<Client>, event: Event) -> Resu
     match event {
         Event::Open => {
             let called = on_open(ruby, client, &handler);
-            // However it ended: what was subscribed is replayed now, all together.
-            turn.client().open_feed();
+            open_feed(ruby, turn, client);
             called
         }
         Event::Message(message) if handler.on_message => {
@@ -125,8 +124,17 @@ fn swap(ruby: &Ruby, turn: &Turn, client: Obj<Client>, old: &Handler) -> Result<
     let closed = on_close(ruby, client, old, None);
     client.set_current_handler(ruby, new);
     turn.client().set_interest(client.wanted(ruby));
-    closed?;
-    on_open(ruby, client, &new)
+    let called = closed.and_then(|()| on_open(ruby, client, &new));
+    open_feed(ruby, turn, client);
+    called
+}
+
+/// However on_open ended: what was subscribed is replayed now, all together. If it has left the client to another
+/// handler, that one's on_open belongs to it.
+fn open_feed(ruby: &Ruby, turn: &Turn, client: Obj<Client>) {
+    if !client.is_swapped(ruby) {
+        turn.client().open_feed();
+    }
 }
 
 /// The last callback has run.

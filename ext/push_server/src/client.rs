@@ -363,7 +363,15 @@ impl Client {
     }
 
     pub fn take_next_handler(&self, ruby: &Ruby) -> Option<Handler> {
-        self.values.with(ruby, |values| values.next.pop_front())
+        self.values.with(ruby, |values| {
+            values.swapped = false;
+            values.next.pop_front()
+        })
+    }
+
+    /// Whether the callback that ran last has set another handler, which is not in charge yet.
+    pub fn is_swapped(&self, ruby: &Ruby) -> bool {
+        self.values.with(ruby, |values| values.swapped)
     }
 
     pub fn set_current_handler(&self, ruby: &Ruby, handler: Handler) {

@@ -68,9 +68,11 @@ impl EventOptions {
 
 /// A field of an event: nil, or text.
 pub fn field(ruby: &Ruby, name: &str, value: Value) -> Result<Option<String>, Error> {
-    if value.is_nil() {
-        return Ok(None);
-    }
+    if value.is_nil() { Ok(None) } else { text(ruby, name, "a String or nil", value).map(Some) }
+}
+
+/// The text of a String, Symbol or Integer; `wanted` says what else is refused.
+pub fn text(ruby: &Ruby, name: &str, wanted: &str, value: Value) -> Result<String, Error> {
     let text: Cow<'_, str> = if let Some(symbol) = Symbol::from_value(value) {
         symbol.name()?.into_owned().into()
     } else if let Some(integer) = Integer::from_value(value) {
@@ -79,10 +81,10 @@ pub fn field(ruby: &Ruby, name: &str, value: Value) -> Result<Option<String>, Er
         let invalid = || Error::new(ruby.exception_arg_error(), format!("{name}: must be valid UTF-8"));
         text_of(string).ok_or_else(invalid)?.into()
     } else {
-        let message = format!("{name}: must be a String or nil, not {}", value.class());
+        let message = format!("{name}: must be {wanted}, not {}", value.class());
         return Err(Error::new(ruby.exception_type_error(), message));
     };
-    Ok(Some(text.into_owned()))
+    Ok(text.into_owned())
 }
 
 fn milliseconds(ruby: &Ruby, value: Value) -> Result<u64, Error> {

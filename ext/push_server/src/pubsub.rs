@@ -18,7 +18,7 @@ use push_core::push::PubSub;
 
 use crate::cell::GvlCell;
 use crate::client::Client;
-use crate::fields::{field, given, is_text, string_of};
+use crate::fields::{field, given, is_text, string_of, text};
 use crate::gvl::{check_interrupts, without_gvl};
 use crate::registry;
 
@@ -110,10 +110,7 @@ pub fn refusal(ruby: &Ruby, error: &channel::Error) -> Error {
 
 /// A channel's name, a glob, a member: text.
 pub fn name(ruby: &Ruby, what: &str, value: Value) -> Result<String, Error> {
-    match field(ruby, what, value)? {
-        Some(name) => Ok(name),
-        None => Err(Error::new(ruby.exception_type_error(), format!("{what}: must be a String, not nil"))),
-    }
+    text(ruby, what, "a String", value)
 }
 
 /// A cursor as the app has it: nil is now.

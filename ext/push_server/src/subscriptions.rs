@@ -97,8 +97,8 @@ pub fn each_published(
     mut call: impl FnMut(Value, RString, RString) -> Result<(), Error>,
 ) -> Result<(), Error> {
     for message in turn.client().take_published(number).messages {
-        // Looked up each time: the call before may have ended the subscription.
-        let Some(callable) = client.callable(ruby, number) else { return Ok(()) };
+        // Looked up each time: the call before may have ended the subscription, or closed the client.
+        let Some(callable) = client.callable(ruby, number).filter(|_| turn.client().is_open()) else { return Ok(()) };
         if message.kind() != Kind::Server {
             call(callable, ruby.str_new(message.channel()), payload(ruby, &message))?;
         }
