@@ -105,7 +105,7 @@ impl Timers {
     }
 
     fn fire(&self) {
-        let now = (self.start.elapsed().as_nanos() / TICK.as_nanos()) as u64;
+        let now = ticks(self.start.elapsed());
         let due = {
             let mut queue = self.lock();
             let later = queue.entries.split_off(&(now + 1, 0));
@@ -123,11 +123,15 @@ impl Timers {
     }
 }
 
+/// Whole ticks of a time since the start; 64 bits of nanoseconds are 584 years.
+fn ticks(time: Duration) -> u64 {
+    time.as_nanos() as u64 / TICK.as_nanos() as u64
+}
+
 impl Alarm {
     /// Makes sure that `waker` is woken at `deadline` or before.
     pub fn set(&mut self, deadline: Instant, waker: &Waker) {
-        let ticks = deadline.saturating_duration_since(self.timers.start).as_nanos() / TICK.as_nanos();
-        let tick = ticks as u64 + 1;
+        let tick = ticks(deadline.saturating_duration_since(self.timers.start)) + 1;
         // Still queued, and no later: that entry will do. Alarms are set on the thread that wakes them.
         if self.tick.is_some_and(|old| old <= tick && old > self.timers.fired.load(Ordering::Relaxed)) {
             return;

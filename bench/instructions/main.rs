@@ -16,12 +16,12 @@ use std::task::Waker;
 use bytes::Bytes;
 use http::HeaderMap;
 use push_core::Limits;
-use push_core::channel::{Form, Since};
+use push_core::channel::{Draft, Form, Since, Subscription};
 use push_core::fork::Birth;
 use push_core::http::framing::Scanner;
 use push_core::http::origin::Allowed;
 use push_core::http::{self as core_http, Dispatch, Request, Response, connection};
-use push_core::push::delivery::Courier;
+use push_core::push::delivery::{Courier, Delivery};
 use push_core::push::stream::Stream;
 use push_core::push::websocket::{self, Decoder, Incoming, Opcode};
 use push_core::push::{
@@ -48,6 +48,7 @@ const PATHS: &[Path] = &[
     Path { name: "make an event", operations: 1000, run: event },
     Path { name: "deliver a message to one of 1000 clients", operations: CLIENTS as u32, run: deliver_messages },
     Path { name: "deliver an event to one of 1000 clients", operations: CLIENTS as u32, run: deliver_events },
+    Path { name: "publish a message to one of 1000 subscribers", operations: CLIENTS as u32, run: publish },
     Path { name: "echo a message", operations: ECHOES as u32, run: echo },
 ];
 
@@ -169,6 +170,26 @@ fn deliver(times: u32, protocol: Protocol, write: impl Fn(&Client) -> bool) -> R
             return Err("a client is closed".into());
         }
         core.drive_until(|| Ok(room.is_delivered()))?;
+    }
+    Ok(())
+}
+
+fn publish(times: u32) -> Result {
+    let mut core = Core::new()?;
+    let room = core.open(Protocol::WebSocket, CLIENTS)?;
+    for client in &room.clients {
+        client.subscribe(Subscription::to("prices"))?;
+        client.open_feed();
+    }
+    {
+        let _inside = core.runtime.enter();
+        core.runtime.spawn(Delivery::new(Arc::clone(&core.context)));
+    }
+    let delivered = Arc::clone(&core.context.stats);
+    for round in 1..=u64::from(times) {
+        let channels = core.context.pubsub.channels();
+        channels.post(&Draft::text("prices", black_box(TEXT)), core.context.timers.now())?;
+        core.drive_until(|| Ok((delivered.delivered.get() == round * CLIENTS as u64).then_some(())))?;
     }
     Ok(())
 }

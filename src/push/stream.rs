@@ -48,6 +48,8 @@ pub struct Stream {
     decoder: Option<Box<Decoder>>,
     /// Read, but not decoded yet, because the mailbox is full.
     unread: Bytes,
+    /// It will be woken when the socket has something: there was nothing when it was read last.
+    listening: bool,
     /// There is more to decode, in `unread` or in the decoder's own buffer.
     backlog: bool,
     /// The mailbox is full: nothing is read until there is room.
@@ -127,6 +129,7 @@ impl Stream {
             decoder,
             backlog: !unread.is_empty(),
             unread,
+            listening: false,
             paused: false,
             bounds: Bounds::default(),
             state: State::Handshake,

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, Interest, ReadBuf};
 
 use super::{Ended, State, Stream};
 use crate::push::close::code;
@@ -36,7 +36,12 @@ impl Stream {
                 self.decode_unread(now);
                 continue;
             }
-            match self.read_once(cx, now) {
+            if self.listening && !self.is_readable() {
+                return Ok(());
+            }
+            let read = self.read_once(cx, now);
+            self.listening = read.is_pending();
+            match read {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(ended)) => return Err(ended),
                 Poll::Pending => return Ok(()),
@@ -44,6 +49,12 @@ impl Stream {
         }
         cx.waker().wake_by_ref();
         Ok(())
+    }
+
+    /// Whether the socket has something, as far as the reactor knows: asking it that is much cheaper than another
+    /// registration of a task that is registered.
+    fn is_readable(&self) -> bool {
+        self.socket.try_io(Interest::READABLE, || Ok(())).is_ok()
     }
 
     fn decode_unread(&mut self, now: Instant) {
