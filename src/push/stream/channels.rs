@@ -4,34 +4,44 @@ use std::task::Context;
 use std::time::Instant;
 
 use super::{State, Stream};
+use crate::channel::Cursor;
 use crate::push::outgoing::Frame;
 
 impl Stream {
     /// Queues what channels have for the client, if nothing else waits: what the socket has not
-    /// taken stays in the log, which all share. Whether there was anything.
+    /// taken stays in the log, which all share. Whether anything was queued.
     pub(super) fn read_feed(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let Some(feed) = self.feed.as_ref().filter(|_| matches!(self.state, State::Open)) else { return false };
-        if !feed.poll_ready(cx.waker()) {
+        let ending = match &self.state {
+            State::Open => None,
+            State::Ending { status, until } => Some((status.clone(), *until)),
+            State::Handshake | State::Closing(_) | State::Lingering { .. } => return false,
+        };
+        let Some(feed) = &self.feed else { return false };
+        let ready = feed.poll_ready(cx.waker());
+        if !ready && ending.is_none() {
             return false;
         }
         let (queue, blocked) = (&mut self.queue, std::mem::take(&mut self.lagged));
         let taken = feed.read(&self.client, blocked, |bytes| queue.push(Frame::own(bytes)));
-        if taken.overrun {
-            self.cut_slow(now);
-        } else if taken.more {
+        match ending {
+            // What is gone by now the client learns when it returns.
+            Some((status, until)) if !taken.more || !feed.reader().is_behind(until) => self.say_close(status),
+            None if taken.overrun => self.cut_slow(now),
             // Others first.
-            cx.waker().wake_by_ref();
+            _ if taken.more => cx.waker().wake_by_ref(),
+            _ => {}
         }
         true
     }
 
-    /// What was published before the app closed the client goes out before the close, as far as it
-    /// is given at once.
-    pub(super) fn read_last_messages(&mut self) {
-        if let Some(feed) = self.feed.take() {
-            self.client.context().pubsub.channels().deliver();
-            let queue = &mut self.queue;
-            feed.read(&self.client, self.lagged, |bytes| queue.push(Frame::own(bytes)));
-        }
+    /// Where that ends which was published before the app closed the client: it goes out before the
+    /// close. `None` if the client reads no channels.
+    pub(super) fn last_message(&self) -> Option<Cursor> {
+        let feed = self.feed.as_ref()?;
+        // A closed client subscribes no more, although its first callback may still run.
+        feed.begin_replay();
+        let channels = self.client.context().pubsub.channels();
+        channels.deliver();
+        Some(channels.cursor())
     }
 }
