@@ -23,7 +23,7 @@ RSpec.describe "A million channel names, each used once", :full do
 
   names = Integer(ENV.fetch("SOAK_NAMES", 1_000_000))
   rounds = 10
-  # KiB: what allocators keep varies by a few MiB, and 10 bytes left by each name would be more.
+  # KiB: what allocators keep varies by a few MiB, and 10 bytes left by each of a million names would be more.
   tolerance = 8 * 1024
 
   # What is done with each `name`, in Ruby. Old messages go by and by, some thousand channels a second: so there are fewer.
