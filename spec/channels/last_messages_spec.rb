@@ -106,6 +106,43 @@ RSpec.describe "Publishing, and closing right after" do
     end
   end
 
+  # 16 MiB are more than the buffers of a socket, and less than the memory of channels.
+  context "for a client that does not read" do
+    serve config, "--threads", "2", "--close-timeout", "0.3"
+
+    [SseClient, WebSocketClient].each do |kind|
+      it "ends all the same (#{kind})" do
+        client = unopened(kind, channel = Serving.next_name, receive_buffer: 4096)
+        event(:open, client)
+        publish("end-#{channel}", (16 * 1024).to_s)
+        event(:close, client)
+        eventually("its place in the log to be given up") { app.ask("PushServer.stats.values_at(:readers, :channels)") == [0, 0] }
+      end
+    end
+  end
+
+  context "for a client that begins to read late" do
+    serve config, "--threads", "2", "--channel-memory", "50MiB"
+
+    it "brings all that waits in the log" do
+      client = unopened(WebSocketClient, channel = Serving.next_name, receive_buffer: 4096)
+      event(:open, client)
+      publish("end-#{channel}", (16 * 1024).to_s)
+      eventually("the client to be closing") { !ask(client, "client.open?") }
+      expect(numbers_until_end(client)).to eq([*1..16 * 1024])
+      event(:close, client, code: 1000)
+    end
+
+    it "does not pretend that it has got all when the memory was full" do
+      client = unopened(WebSocketClient, channel = Serving.next_name, receive_buffer: 4096)
+      event(:open, client)
+      publish("end-#{channel}", (64 * 1024).to_s)
+      eventually("the client to be closing") { !ask(client, "client.open?") }
+      expect(numbers_until_end(client).size).to be < 64 * 1024
+      event(:close, client, code: 1013)
+    end
+  end
+
   context "by stopping the server" do
     attr_reader :app
 

@@ -24,9 +24,8 @@ impl Stream {
         let (queue, blocked) = (&mut self.queue, std::mem::take(&mut self.lagged));
         let taken = feed.read(&self.client, blocked, |bytes| queue.push(Frame::own(bytes)));
         match ending {
-            // What is gone by now the client learns when it returns.
+            _ if taken.overrun => self.cut_slow(now),
             Some((status, until)) if !taken.more || !feed.reader().is_behind(until) => self.say_close(status),
-            None if taken.overrun => self.cut_slow(now),
             // Others first.
             _ if taken.more => cx.waker().wake_by_ref(),
             _ => {}
