@@ -11,24 +11,23 @@ impl Stream {
     /// Queues what channels have for the client, if nothing else waits: what the socket has not
     /// taken stays in the log, which all share. Whether anything was queued.
     pub(super) fn read_feed(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let ending = match &self.state {
-            State::Open => None,
-            State::Ending { status, until } => Some((status.clone(), *until)),
-            State::Handshake | State::Closing(_) | State::Lingering { .. } => return false,
-        };
-        let Some(feed) = &self.feed else { return false };
-        let ready = feed.poll_ready(cx.waker());
-        if !ready && ending.is_none() {
+        let reads = matches!(self.state, State::Open | State::Ending { .. });
+        let Some(feed) = self.feed.as_ref().filter(|_| reads) else { return false };
+        if !feed.poll_ready(cx.waker()) && matches!(self.state, State::Open) {
             return false;
         }
         let (queue, blocked) = (&mut self.queue, std::mem::take(&mut self.lagged));
         let taken = feed.read(&self.client, blocked, |bytes| queue.push(Frame::own(bytes)));
-        match ending {
-            _ if taken.overrun => self.cut_slow(now),
-            Some((status, until)) if !taken.more || !feed.reader().is_behind(until) => self.say_close(status),
+        if taken.overrun {
+            self.cut_slow(now);
+        } else if let State::Ending { status, until } = &self.state
+            && !(taken.more && feed.reader().is_behind(*until))
+        {
+            let status = status.clone();
+            self.say_close(status);
+        } else if taken.more {
             // Others first.
-            _ if taken.more => cx.waker().wake_by_ref(),
-            _ => {}
+            cx.waker().wake_by_ref();
         }
         true
     }
