@@ -30,6 +30,17 @@ module Bench
                  load: "idle --path /subscribe_quietly --connections 10000 --warm-up 2", seconds: 25,
                  figures: %i[memory_per_connection_bytes server_cpu_percent_per_10000],
                  chart: %i[memory_per_connection_bytes server_cpu_percent_per_10000]),
+    *[["tide", "10 KB published 1000 times a second to 10 WebSockets that read", "", 0],
+      ["stuck_resume", "the same, and one that never reads: it is closed", "", 1],
+      ["stuck_drop", "the same, in a channel with slow: :drop", "-drop", 1],
+      ["stuck_latest", "the same, in a channel with slow: :latest", "-latest", 1]].map do |name, title, channel, stuck|
+      # 15 s: more than slow_timeout, and twice what fills push_server's memory for channels.
+      Scenario.new(name, title, seconds: 15,
+                   load: "tide --path /publish#{channel} --listen-path /subscribe#{channel} --size 10000 --rate 1000 " \
+                         "--connections 10 --stuck #{stuck} --warm-up 2",
+                   figures: %i[p50_us p99_us max_us skipped server_cpu_percent server_memory_bytes load_cpu_percent],
+                   chart: %i[p99_us server_memory_bytes])
+    end,
     Scenario.new("hello_5_threads", "hello, on a server with 5 threads",
                  load: "http --path /hello --connections 64", threads: 5),
     Scenario.new("echo_5_threads", "echo, on a server with 5 threads",

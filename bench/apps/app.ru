@@ -33,18 +33,24 @@ module Broadcaster
 end
 
 # Publishes what it hears in a channel, which the server itself delivers. Iodine has channels, too.
-module Publisher
+class Publisher
   PUBSUB = [:PushServer, :Iodine].filter_map { |name| Object.const_get(name) if Object.const_defined?(name) }.first
 
-  def self.on_message(_client, data) = PUBSUB.publish("bench", data)
+  def initialize(channel) = @channel = channel
+  def on_message(_client, data) = PUBSUB.publish(@channel, data)
 end
 
-module Subscriber
-  def self.on_open(client)
-    client.subscribe("bench")
+class Subscriber
+  def initialize(channel) = @channel = channel
+
+  def on_open(client)
+    client.subscribe(@channel)
     client.write("ready")
   end
 end
+
+# What becomes of a slow reader of these is push_server's to say; it resumes in all others.
+%i[drop latest].each { |slow| PushServer.channel("bench-#{slow}", slow: slow) } if defined?(PushServer)
 
 module QuietSubscriber
   def self.on_open(client) = client.subscribe("bench")
@@ -69,9 +75,9 @@ run(lambda do |env|
   when "/echo" then upgrade[env, Echo]
   when "/listen" then upgrade[env, Listeners]
   when "/broadcast" then upgrade[env, Broadcaster]
-  when "/subscribe" then upgrade[env, Subscriber]
+  when %r{\A/subscribe(-\w+)?\z} then upgrade[env, Subscriber.new("bench#{$1}")]
   when "/subscribe_quietly" then upgrade[env, QuietSubscriber]
-  when "/publish" then upgrade[env, Publisher]
+  when %r{\A/publish(-\w+)?\z} then upgrade[env, Publisher.new("bench#{$1}")]
   else [404, { "content-type" => "text/plain" }, ["There is nothing here"]]
   end
 end)

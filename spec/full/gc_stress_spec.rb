@@ -47,10 +47,29 @@ RSpec.describe "The extension under GC.stress", :full do
       def on_open(client) = client.write("swapped")
     end
 
+    PushServer.channel "kept-*", history: 20, presence: true
+    PushServer.channel "short-*", history: 2, ttl: nil, slow: :drop
+
+    # Everything about channels. The handlers of a subscription are known to nobody but the extension.
+    class Subscriber
+      def on_open(client)
+        SpecApp.remember(client)
+        name = client.env["PATH_INFO"].delete_prefix("/channels/")
+        client.subscribe("kept-#{name}", member: "ana é", info: { name: "Ana", at: [1, nil] })
+        client.subscribe("short-#{name}")
+        client.subscribe("call-#{name}") { |channel, data| client.write("#{channel} #{data} #{data.encoding}", event: "called") }
+        client.subscribe(to: "call-#{name}*", match: :redis, as: :binary, handler: ->(*all) { SpecApp.report("pattern", client, all: all) })
+        SpecApp.report("open", client, recovered: client.recovered?.inspect)
+      end
+
+      def on_gap(client, channel) = SpecApp.report("gap", client, channel: channel)
+      def on_close(client) = SpecApp.report("close", client)
+    end
+
     plain = { "content-type" => "text/plain" }
     run(lambda do |env|
       if env["rack.upgrade?"]
-        env["rack.upgrade"] = Everything.new
+        env["rack.upgrade"] = env["PATH_INFO"].start_with?("/channels") ? Subscriber.new : Everything.new
         next [200, { "x-upgraded" => "yes", "set-cookie" => %w[a=1 b=2] }, []]
       end
 
@@ -149,6 +168,82 @@ RSpec.describe "The extension under GC.stress", :full do
         expect(client.read_close).to eq([4001, "bye é"])
         client.send_close(4001)
         expect(event(:close, client, code: 4001)).to include(reason: "bye é", kept: "at #{client.id}")
+      end
+
+      describe "channels" do
+        include ChannelClients
+
+        let(:name) { Serving.next_name }
+
+        # Of what sort there is, to its channel; returns the cursor of the last.
+        def publish_all
+          app.ask(<<~RUBY, seconds: 60)
+            PushServer.publish("kept-#{name}", "text é")
+            PushServer.publish("kept-#{name}", "two\nlines", event: nil)
+            PushServer.publish("kept-#{name}", { "a" => [1, nil, "é"], b: { c: 1.5 } }, event: "said")
+            PushServer.publish("kept-#{name}", [0, 255].pack("C*"), store: false)
+            PushServer.publish("kept-#{name}", 5)
+          RUBY
+        end
+
+        def subscribed(kind, **options)
+          client = unopened(kind, "channels/#{name}", **options)
+          event(:open, client, seconds: 60)
+          client
+        end
+
+        # Its next messages but those of presence.
+        def read_messages(client, count)
+          messages = []
+          while messages.size < count
+            block = client.read_event(seconds: 60)
+            messages << [block.event, block.data] unless block.event&.match?(/\Apush\.(open|here|join|leave)/)
+          end
+          messages
+        end
+
+        published = [["msg", "text é"], [nil, "two\nlines"], ["said", '{"a":[1,null,"é"],"b":{"c":1.5}}'], ["push.binary", "AP8="], %w[msg 5]]
+
+        it "bring all sorts of messages" do
+          streams = [SseClient, PushV1Client].map { |kind| subscribed(kind) }
+          socket = subscribed(WebSocketClient)
+          publish_all
+          expect(streams.map { |client| read_messages(client, 5) }).to eq([published, published])
+          expect(Array.new(5) { socket.read_message(seconds: 60) })
+            .to eq(["text é", "two\nlines", '{"a":[1,null,"é"],"b":{"c":1.5}}', "\x00\xFF".b, "5"])
+          ask(streams.first, "client.publish('kept-#{name}', 'from a client'); PushServer.publish('kept-#{name}', 'others', except: client)", seconds: 60)
+          expect(streams.map { |client| read_messages(client, 1) }.flatten).to eq(["msg", "from a client"] * 2)
+          expect(read_messages(streams.last, 1)).to eq([%w[msg others]])
+        end
+
+        it "call blocks and handlers" do
+          client = subscribed(SseClient)
+          app.ask("GC.start; ['1', 'é', 'b'.b].each { |data| PushServer.publish('call-#{name}', data) }; nil", seconds: 60)
+          expect(read_messages(client, 3).map(&:last)).to eq(["call-#{name} 1 UTF-8", "call-#{name} é UTF-8", "call-#{name} b ASCII-8BIT"])
+          expect(Array.new(2) { event(:pattern, client, seconds: 60)[:all] }).to eq([["call-#{name}", "1"], ["call-#{name}", "é"]])
+          expect(ask(client, "[client.unsubscribe('call-#{name}'), client.unsubscribe(to: 'call-#{name}*', match: :redis)]", seconds: 60)).to eq([true, true])
+        end
+
+        it "replay, keep a history, and tell of gaps" do
+          cursor = publish_all
+          app.ask("4.times { |number| PushServer.publish('short-#{name}', number.to_s) }; PushServer.publish('kept-#{name}', 'missed'); nil", seconds: 60)
+          client = subscribed(PushV1Client, since: cursor)
+          expect(JSON.parse(client.read_event(seconds: 60).data)).to eq("recovered" => false, "gap" => ["short-#{name}"])
+          event(:gap, client, channel: "short-#{name}", seconds: 60)
+          expect(read_messages(client, 1)).to eq([%w[msg missed]])
+          kept = app.ask("PushServer.history('kept-#{name}', limit: 4).map { |it| [it.event, it.data, it.id.class.name] }", seconds: 60)
+          # The default's name is nil there.
+          expect(kept).to eq([[nil, "two\nlines"], published[2], [nil, "5"], [nil, "missed"]].map { |message| [*message, "String"] })
+        end
+
+        it "know who is there, and disconnect them" do
+          client = subscribed(SseClient)
+          expect(app.ask("[PushServer.present('kept-#{name}'), PushServer.channels.grep(/kept-#{name}/)]", seconds: 60))
+            .to eq([{ "ana é": { name: "Ana", at: [1, nil] } }, ["kept-#{name}"]])
+          expect(app.ask("PushServer.disconnect(member: 'ana é')", seconds: 60)).to be >= 1
+          nil until client.read_event(seconds: 60).event == "push.bye"
+          event(:close, client, seconds: 60)
+        end
       end
 
       it "serves event streams" do

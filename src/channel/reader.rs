@@ -180,6 +180,11 @@ impl Reader {
         self.channels.lock().log.lag(self.number)
     }
 
+    /// Whether it has not read all that was published up to `cursor`.
+    pub fn is_behind(&self, cursor: Cursor) -> bool {
+        self.channels.lock().log.is_behind(self.number, cursor.seq)
+    }
+
     /// Its socket has taken nothing for the stall time: does what the channels' rules say of a
     /// reader that lags by more than [`super::Limits::slow_bytes`]. False if it must be closed.
     pub fn stalled(&self) -> bool {

@@ -348,6 +348,14 @@ impl Log {
         lag
     }
 
+    /// Whether anything is left for a reader of what was published up to `seq`, or of what it is to
+    /// be told.
+    pub(super) fn is_behind(&self, reader: u32, seq: u64) -> bool {
+        let Some(own) = self.readers.get(reader).filter(|own| own.open) else { return false };
+        let next = |link: &Link| head(self.channels.get(link.channel)?, link.place);
+        !own.notices.is_empty() || own.links.iter().filter_map(next).any(|next| next <= seq)
+    }
+
     /// The reader's socket has taken nothing for too long: what its channels' rules say is done.
     /// False if it must be closed.
     pub(super) fn stalled(&mut self, reader: u32) -> bool {

@@ -80,6 +80,17 @@ impl Feed {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The first subscriptions are complete: what was missed in them is replayed. Only the first
+    /// call with something subscribed counts.
+    pub(super) fn begin_replay(&self) {
+        let mut state = self.lock();
+        let begins = state.subscribed && !std::mem::replace(&mut state.opened, true);
+        drop(state);
+        if begins {
+            self.reader.open();
+        }
+    }
+
     /// Whether there may be something to read; if not, `task` is woken when there is.
     pub fn poll_ready(&self, task: &Waker) -> bool {
         self.alert.task.register(task);

@@ -26,7 +26,7 @@ use super::outgoing::{Frame, Outgoing, Queue, Sent};
 use super::websocket::{self, Decoder, Opcode};
 use super::{Client, Protocol, sse};
 use crate::access_log::{Entry, Outcome, Traffic};
-use crate::channel::Form;
+use crate::channel::{Cursor, Form};
 use crate::timers::Alarm;
 
 /// How long a closed WebSocket is read on, so that a reset does not eat the Close frame
@@ -81,7 +81,12 @@ enum State {
     /// The head of the response is being written.
     Handshake,
     Open,
-    /// Our Close frame is queued behind the writes before it.
+    /// The app wants it closed; what was published before, up to `until`, is not all read yet.
+    Ending {
+        status: CloseStatus,
+        until: Cursor,
+    },
+    /// Our Close frame is queued behind all that goes before it.
     Closing(CloseStatus),
     /// `on_close` has been told; what is left is to part politely.
     Lingering {
@@ -170,15 +175,11 @@ impl Stream {
         self.bounds = bounds;
         match order {
             Order::Close(status) if matches!(self.state, State::Open) => {
-                self.read_last_messages();
-                if !self.client.context().phase.serving() {
-                    self.put_off();
-                }
-                if self.is_websocket() {
-                    self.queue.push(Frame::own(websocket::close(&status)));
-                }
                 self.spoke = now;
-                self.state = State::Closing(status);
+                match self.last_message() {
+                    Some(until) => self.state = State::Ending { status, until },
+                    None => self.say_close(status),
+                }
             }
             Order::CutSlow if matches!(self.state, State::Open) => self.cut_slow(now),
             _ => {}
@@ -199,6 +200,17 @@ impl Stream {
             }
             Form::Raw => {}
         }
+    }
+
+    /// Closes with `status`, behind what is queued.
+    fn say_close(&mut self, status: CloseStatus) {
+        if !self.client.context().phase.serving() {
+            self.put_off();
+        }
+        if self.is_websocket() {
+            self.queue.push(Frame::own(websocket::close(&status)));
+        }
+        self.state = State::Closing(status);
     }
 
     /// Drops what is queued and parts with `status`; `on_close` sees it.
@@ -307,7 +319,7 @@ impl Stream {
     fn end(&mut self) {
         match &self.state {
             State::Handshake => self.client.abandon(),
-            State::Closing(status) => self.client.finish(Some(status.clone())),
+            State::Ending { status, .. } | State::Closing(status) => self.client.finish(Some(status.clone())),
             State::Open | State::Lingering { .. } => self.client.finish(Some(CloseStatus::abnormal())),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::client::Client;
 use super::close::{CloseStatus, code};
-use super::feed::{Call, Feed, Published};
+use super::feed::{Call, Published};
 use super::{Event, sse};
 use crate::channel::{Error, Form, Since, Subscription, Target};
 
@@ -26,7 +26,7 @@ impl Client {
         drop(state);
         // Whoever says that the first subscriptions are complete looks after us, or is seen here.
         if self.is_opened() {
-            begin_replay(&feed);
+            feed.begin_replay();
         }
         Ok(true)
     }
@@ -61,10 +61,8 @@ impl Client {
 
     /// The app's first callback has returned: what it has subscribed is replayed at once, in order.
     pub fn open_feed(&self) {
-        if let Some(feed) = self.set_opened()
-            && feed.lock().subscribed
-        {
-            begin_replay(&feed);
+        if let Some(feed) = self.set_opened() {
+            feed.begin_replay();
         }
     }
 
@@ -95,11 +93,5 @@ impl Client {
             self.write_event(sse::Fields { event: Some(BYE), ..sse::Fields::default() }, b"{}");
         }
         self.close(CloseStatus::new(code::POLICY, "disconnected"));
-    }
-}
-
-fn begin_replay(feed: &Feed) {
-    if !std::mem::replace(&mut feed.lock().opened, true) {
-        feed.reader().open();
     }
 }

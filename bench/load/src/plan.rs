@@ -21,18 +21,21 @@ Kinds:
   echo       messages on WebSockets, which must come back
   broadcast  messages on one WebSocket (--path), which must come to all --connections listeners (--listen-path), each of
              which must first be told \"ready\"
+  tide       messages at a fixed rate on one WebSocket (--path), which must come to all --connections listeners
+             (--listen-path); --stuck more never read
   idle       WebSockets that say nothing, but answer pings
 
 Options:
   --port PORT          where the server listens
   --path PATH          what is asked for [/]
-  --listen-path PATH   broadcast: what listeners ask for [/listen]
-  --stream KIND        broadcast: what listeners are: websocket or sse [websocket]
+  --listen-path PATH   broadcast, tide: what listeners ask for [/listen]
+  --stream KIND        broadcast, tide: what listeners are: websocket or sse [websocket]
   --expect TEXT        http, paced: the body of answers to GET [hello world]
   --connections N      [1]
   --size BYTES         of a message, or a request's body: 12 to 60000 [64]
   --in-flight N        echo: messages on their way on each connection; broadcast: together [1]
-  --rate N             paced: requests a second [100]
+  --rate N             paced: requests a second; tide: messages a second [100]
+  --stuck N            tide: listeners that never read [0]
   --slow-every N       paced: each Nth request asks for --slow-path instead [none]
   --slow-path PATH     [/slow]
   --slow-expect TEXT   the body of answers to that [slow]
@@ -61,6 +64,8 @@ pub enum Kind {
     Broadcast,
     /// See `loads::idle`.
     Idle,
+    /// See `loads::tide`.
+    Tide,
 }
 
 /// A load, as [`HELP`] describes its parts.
@@ -76,6 +81,7 @@ pub struct Plan {
     pub size: Option<usize>,
     pub in_flight: usize,
     pub rate: u64,
+    pub stuck: usize,
     pub slow_every: Option<u64>,
     pub slow_path: String,
     pub slow_expect: String,
@@ -96,6 +102,7 @@ impl Plan {
             size: None,
             in_flight: 1,
             rate: 100,
+            stuck: 0,
             slow_every: None,
             slow_path: "/slow".into(),
             slow_expect: "slow".into(),
@@ -120,6 +127,7 @@ impl Plan {
             "--size" => self.size = Some(number(option, &value, LEAST_TEXT, 60_000)?),
             "--in-flight" => self.in_flight = number(option, &value, 1, 1024)?,
             "--rate" => self.rate = number(option, &value, 1, 1_000_000)?,
+            "--stuck" => self.stuck = number(option, &value, 0, 1000)?,
             "--slow-every" => self.slow_every = Some(number(option, &value, 2, u64::MAX)?),
             "--slow-path" => self.slow_path = path(option, value)?,
             "--slow-expect" => self.slow_expect = value,
@@ -142,6 +150,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Option<Plan>
         Some("echo") => Kind::Echo,
         Some("broadcast") => Kind::Broadcast,
         Some("idle") => Kind::Idle,
+        Some("tide") => Kind::Tide,
         Some("--help" | "-h") => return Ok(None),
         Some(other) => return Err(format!("there is no kind of load called {other}")),
         None => return Err("which kind of load?".into()),

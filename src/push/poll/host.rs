@@ -42,8 +42,7 @@ pub(super) struct Host {
     /// The last answer could not hold all there was.
     lagged: bool,
     left: Option<Left>,
-    /// Since when the app wants it closed.
-    closing: Option<Instant>,
+    closing: Option<Closing>,
     alarm: Alarm,
 }
 
@@ -60,6 +59,14 @@ struct Left {
     stall_at: Instant,
     /// Its number among the sessions that were left.
     number: u64,
+}
+
+/// The app wants it closed.
+struct Closing {
+    /// Where that ends which was published before it.
+    until: Cursor,
+    /// When the client has waited for long enough with fetching it.
+    deadline: Instant,
 }
 
 /// The session is over. What it means for the app is the same, whatever the reason.
@@ -106,13 +113,14 @@ impl Host {
         match order {
             Order::Serve => {}
             Order::CutSlow => return Err(self.cut_slow()),
-            Order::Close(_) => _ = self.closing.get_or_insert(now),
+            Order::Close(_) if self.closing.is_none() => self.closing = Some(self.last_message(now)),
+            Order::Close(_) => {}
         }
         if bounds.slow_at.is_some_and(|at| at <= now) {
             return Err(self.cut_slow());
         }
-        if let Some(since) = self.closing {
-            return self.close(since, news.visited, cx, now);
+        if self.closing.is_some() {
+            return self.close(news.visited, cx, now);
         }
         self.serve(cx, now)?;
         self.set_alarm(&bounds, cx);
@@ -172,12 +180,7 @@ impl Host {
             // Others first.
             cx.waker().wake_by_ref();
         } else if !self.backlog.is_empty() || until <= now {
-            let ticket =
-                self.session.token.map(|token| Ticket { cursor: self.cursor(), token, number: self.answered + 1 });
-            match ticket {
-                Some(ticket) => self.answer(ticket, fastrand::u64(PAUSE)),
-                None => self.answer(self.cursor(), fastrand::u64(PAUSE)),
-            }
+            self.answer_so_far();
             // It has been left.
             self.keep_watch(false, now)?;
         }
@@ -217,6 +220,15 @@ impl Host {
         Ok(taken.more)
     }
 
+    /// Answers with what there is; another poll is to follow.
+    fn answer_so_far(&mut self) {
+        let ticket = self.session.token.map(|token| Ticket { cursor: self.cursor(), token, number: self.answered + 1 });
+        match ticket {
+            Some(ticket) => self.answer(ticket, fastrand::u64(PAUSE)),
+            None => self.answer(self.cursor(), fastrand::u64(PAUSE)),
+        }
+    }
+
     /// Gives the poll that waits all that its client has not shown to have got, and `id`.
     fn answer(&mut self, id: impl Display, pause: u64) {
         let Some(waiting) = self.waiting.take() else { return };
@@ -245,25 +257,46 @@ impl Host {
 
     // ---- the end -------------------------------------------------------------------------
 
-    /// The app wants it closed: what was written and published before goes out, to the poll that
-    /// waits, or to one that comes in time.
-    fn close(&mut self, since: Instant, visited: bool, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
-        let context = Arc::clone(self.client.context());
+    fn last_message(&self, now: Instant) -> Closing {
+        if let Some(feed) = &self.feed {
+            // A closed client subscribes no more, although its first callback may still run.
+            feed.begin_replay();
+        }
+        let context = self.client.context();
         context.pubsub.channels().deliver();
+        Closing { until: context.pubsub.channels().cursor(), deadline: now + context.limits.close_timeout }
+    }
+
+    /// The app wants it closed: what was written and published before goes out, to the poll that
+    /// waits, or to those that come in time.
+    fn close(&mut self, visited: bool, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
+        let context = Arc::clone(self.client.context());
         if self.waiting.is_some() {
             while self.fill(cx, now)? {}
-            let cursor = self.cursor();
-            self.answer(cursor, context.returns.pause());
-            return Err(Ended);
+            if !self.has_more() || !context.phase.serving() {
+                let cursor = self.cursor();
+                self.answer(cursor, context.returns.pause());
+                return Err(Ended);
+            }
+            // More than an answer holds.
+            self.answer_so_far();
+            if let Some(closing) = &mut self.closing {
+                closing.deadline = now + context.limits.close_timeout;
+            }
         }
-        let nothing = self.queue.is_empty() && self.feed.as_ref().is_none_or(|feed| !feed.poll_ready(cx.waker()));
-        let deadline = since + context.limits.close_timeout;
+        let deadline = self.closing.as_ref().map_or(now, |closing| closing.deadline);
         // A server that stops lets no new poll in.
-        if (nothing && !visited) || !context.phase.serving() || deadline <= now {
+        if (!self.has_more() && !visited) || !context.phase.serving() || deadline <= now {
             return Err(Ended);
         }
         self.alarm.set(deadline, cx.waker());
         Ok(())
+    }
+
+    /// Whether something is left that was written or published before the app wanted it closed.
+    fn has_more(&self) -> bool {
+        let Some(closing) = &self.closing else { return false };
+        !self.queue.is_empty() || self.feed.as_ref().is_some_and(|feed| feed.reader().is_behind(closing.until))
     }
 
     fn set_alarm(&mut self, bounds: &Bounds, cx: &Context<'_>) {

@@ -4,20 +4,27 @@ use std::task::Context;
 use std::time::Instant;
 
 use super::{State, Stream};
+use crate::channel::Cursor;
 use crate::push::outgoing::Frame;
 
 impl Stream {
     /// Queues what channels have for the client, if nothing else waits: what the socket has not
-    /// taken stays in the log, which all share. Whether there was anything.
+    /// taken stays in the log, which all share. Whether anything was queued.
     pub(super) fn read_feed(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let Some(feed) = self.feed.as_ref().filter(|_| matches!(self.state, State::Open)) else { return false };
-        if !feed.poll_ready(cx.waker()) {
+        let reads = matches!(self.state, State::Open | State::Ending { .. });
+        let Some(feed) = self.feed.as_ref().filter(|_| reads) else { return false };
+        if !feed.poll_ready(cx.waker()) && matches!(self.state, State::Open) {
             return false;
         }
         let (queue, blocked) = (&mut self.queue, std::mem::take(&mut self.lagged));
         let taken = feed.read(&self.client, blocked, |bytes| queue.push(Frame::own(bytes)));
         if taken.overrun {
             self.cut_slow(now);
+        } else if let State::Ending { status, until } = &self.state
+            && !(taken.more && feed.reader().is_behind(*until))
+        {
+            let status = status.clone();
+            self.say_close(status);
         } else if taken.more {
             // Others first.
             cx.waker().wake_by_ref();
@@ -25,13 +32,14 @@ impl Stream {
         true
     }
 
-    /// What was published before the app closed the client goes out before the close, as far as it
-    /// is given at once.
-    pub(super) fn read_last_messages(&mut self) {
-        if let Some(feed) = self.feed.take() {
-            self.client.context().pubsub.channels().deliver();
-            let queue = &mut self.queue;
-            feed.read(&self.client, self.lagged, |bytes| queue.push(Frame::own(bytes)));
-        }
+    /// Where that ends which was published before the app closed the client: it goes out before the
+    /// close. `None` if the client reads no channels.
+    pub(super) fn last_message(&self) -> Option<Cursor> {
+        let feed = self.feed.as_ref()?;
+        // A closed client subscribes no more, although its first callback may still run.
+        feed.begin_replay();
+        let channels = self.client.context().pubsub.channels();
+        channels.deliver();
+        Some(channels.cursor())
     }
 }

@@ -14,7 +14,7 @@ impl Stream {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let limits = &self.client.context().limits;
         match &self.state {
-            State::Handshake | State::Closing(_) => Some(self.spoke + limits.close_timeout),
+            State::Handshake | State::Ending { .. } | State::Closing(_) => Some(self.spoke + limits.close_timeout),
             State::Lingering { until, .. } => Some(*until),
             State::Open => {
                 [self.idle_deadline(), self.bounds.slow_at, self.stall_deadline()].into_iter().flatten().min()
@@ -47,7 +47,9 @@ impl Stream {
                     self.break_silence(now)?;
                 }
             }
-            State::Handshake | State::Closing(_) if passed(self.next_deadline()) => return Err(self.reset()),
+            State::Handshake | State::Ending { .. } | State::Closing(_) if passed(self.next_deadline()) => {
+                return Err(self.reset());
+            }
             State::Lingering { fin_sent: true, .. } if passed(self.next_deadline()) => return Err(Ended),
             _ => {}
         }

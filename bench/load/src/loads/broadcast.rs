@@ -36,7 +36,7 @@ struct Round {
 }
 
 /// The index of the control connection; those behind it are listeners.
-const CONTROL: usize = 0;
+pub(super) const CONTROL: usize = 0;
 
 /// Opens the control connection and the listeners, and waits until they are told that they are heard of.
 pub fn connect(plan: &Plan) -> Result<Vec<Connection>, Failure> {
@@ -50,7 +50,8 @@ pub fn connect(plan: &Plan) -> Result<Vec<Connection>, Failure> {
     Ok(connections)
 }
 
-fn await_ready(listener: &mut Connection, stream: Stream, index: usize) -> Result<(), Failure> {
+/// Waits until a listener is told that it is heard of.
+pub(super) fn await_ready(listener: &mut Connection, stream: Stream, index: usize) -> Result<(), Failure> {
     loop {
         match stream.next(&listener.rest).map_err(|why| broken(index, why))? {
             None => listener.read()?,

@@ -5,6 +5,7 @@ mod echo;
 mod http;
 mod idle;
 mod paced;
+mod tide;
 
 use crate::failure::Failure;
 use crate::net::connect::{Connection, Opener};
@@ -23,6 +24,7 @@ pub fn run(plan: &Plan) -> Result<Report, Failure> {
         Kind::Echo => drive(plan, web_sockets(plan)?, echo::Echo::new(plan)),
         Kind::Broadcast => drive(plan, broadcast::connect(plan)?, broadcast::Broadcast::new(plan)),
         Kind::Idle => idle::run(plan),
+        Kind::Tide => tide::run(plan),
     }
 }
 

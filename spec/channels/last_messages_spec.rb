@@ -1,0 +1,174 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# What was published before a client is closed comes before the end, whoever closes it.
+RSpec.describe "Publishing, and closing right after" do
+  include ChannelClients
+
+  # A message on `end-…` is a callback of the client on every transport: it publishes so many, and closes.
+  config = <<~'CONFIG'
+    require "spec_app"
+
+    class Brief < SpecApp::Recorder
+      def on_open(client)
+        channel = client.env["PATH_INFO"].delete_prefix("/")
+        client.subscribe(channel)
+        client.subscribe("end-#{channel}") { |_, count| close_after(client, channel, count) }
+        super
+        close_after(client, channel, 5) if channel.start_with?("brief")
+      end
+
+      # A poll is answered as soon as there is something, and a server that stops lets in no other.
+      def on_shutdown(client)
+        polls = client.env["QUERY_STRING"].start_with?("push_wait")
+        say(client.env["PATH_INFO"].delete_prefix("/"), 1..(polls ? 1 : 5))
+      end
+
+      private
+
+      def close_after(client, channel, count)
+        say(channel, 1..count.to_i)
+        client.close
+      end
+
+      # 1 KiB each: some hundreds are more than one read takes out of the log, and than an answer to a poll holds.
+      def say(channel, numbers) = numbers.each { |number| PushServer.publish(channel, "#{number} ".ljust(1024, "x")) }
+    end
+
+    run(lambda do |env|
+      SpecApp.report(:call, id: env["QUERY_STRING"])
+      env["rack.upgrade"] = Brief.new if env["rack.upgrade?"]
+      [200, {}, []]
+    end)
+  CONFIG
+
+  def self.kinds = { "SSE" => SseClient, "push.v1" => PushV1Client, "a raw WebSocket" => WebSocketClient, "polls" => PollClient }
+
+  def opened(kind, channel)
+    client = kind == PollClient ? poller(channel) : unopened(kind, channel)
+    event(:open, client)
+    client
+  end
+
+  # One whose poll waits.
+  def poller(channel)
+    id = "push_wait=25&#{Serving.next_name}"
+    closing(PollClient.new(app.port, "/#{channel}?#{id}", id: id)).ask
+  end
+
+  # The numbers that a client gets before its end.
+  def numbers_until_end(client)
+    case client
+    when SseClient then client.read_to_end.scan(/^data: (\d+)/).flatten
+    when PollClient then data_until_end(client).grep(/\A\d/)
+    else messages_until_close(client).filter_map { |message| message[/^(?:data: )?(\d+) x/, 1] }
+    end.map(&:to_i)
+  end
+
+  # The last answer of a session names it no more.
+  def data_until_end(client)
+    answers = [client.answer]
+    while client.cursor.include?(".")
+      answers << client.poll
+      raise "it ended without a last answer" if answers.last.events.first&.event == "push.open"
+    end
+    answers.flat_map(&:data)
+  end
+
+  def messages_until_close(client)
+    messages = []
+    while (frame = client.read_frame).opcode != :close
+      messages << frame.payload
+    end
+    client.send_close(frame.close_code)
+    messages
+  end
+
+  context "from a callback" do
+    serve config, "--threads", "2"
+
+    kinds.each do |name, kind|
+      [1, 5, 3000].each do |count|
+        it "brings #{count} over #{name}" do
+          client = opened(kind, channel = Serving.next_name)
+          publish("end-#{channel}", count.to_s)
+          expect(numbers_until_end(client)).to eq([*1..count])
+          event(:close, client)
+        end
+      end
+
+      it "brings what on_open publishes over #{name}" do
+        client = kind == PollClient ? poller("brief-poll") : unopened(kind, "brief-#{name}".tr(" ", "-"))
+        expect(numbers_until_end(client)).to eq([*1..5])
+        event(:close, client)
+      end
+    end
+  end
+
+  # 16 MiB are more than the buffers of a socket, and less than the memory of channels.
+  context "for a client that does not read" do
+    serve config, "--threads", "2", "--close-timeout", "0.3"
+
+    [SseClient, WebSocketClient].each do |kind|
+      it "ends all the same (#{kind})" do
+        client = unopened(kind, channel = Serving.next_name, receive_buffer: 4096)
+        event(:open, client)
+        publish("end-#{channel}", (16 * 1024).to_s)
+        event(:close, client)
+        eventually("its place in the log to be given up") { app.ask("PushServer.stats.values_at(:readers, :channels)") == [0, 0] }
+      end
+    end
+  end
+
+  context "for a client that begins to read late" do
+    serve config, "--threads", "2", "--channel-memory", "50MiB"
+
+    it "brings all that waits in the log" do
+      client = unopened(WebSocketClient, channel = Serving.next_name, receive_buffer: 4096)
+      event(:open, client)
+      publish("end-#{channel}", (16 * 1024).to_s)
+      eventually("the client to be closing") { !ask(client, "client.open?") }
+      expect(numbers_until_end(client)).to eq([*1..16 * 1024])
+      event(:close, client, code: 1000)
+    end
+
+    it "does not pretend that it has got all when the memory was full" do
+      client = unopened(WebSocketClient, channel = Serving.next_name, receive_buffer: 4096)
+      event(:open, client)
+      publish("end-#{channel}", (64 * 1024).to_s)
+      eventually("the client to be closing") { !ask(client, "client.open?") }
+      expect(numbers_until_end(client).size).to be < 64 * 1024
+      event(:close, client, code: 1013)
+    end
+  end
+
+  context "by stopping the server" do
+    attr_reader :app
+
+    # One worker: what it was called for is over before on_shutdown.
+    before { @app = AppProcess.start(config, "--threads", "1") }
+    after { app.kill if app.running? }
+
+    (kinds.keys - ["polls"]).each do |name|
+      it "brings what on_shutdown publishes over #{name}" do
+        client = opened(self.class.kinds[name], Serving.next_name)
+        app.signal("TERM")
+        expect(numbers_until_end(client)).to eq([*1..5])
+        client.close
+        expect(app.wait).to be_success
+      end
+    end
+
+    it "brings what on_shutdown publishes over a poll that waits" do
+      client = opened(PollClient, Serving.next_name)
+      expect(client.answer.events.map(&:event)).to eq(["push.open"])
+      client.ask
+      2.times { app.events.take(event: "call", id: client.id) }
+      app.signal("TERM")
+      expect(client.answer.data.grep(/\A1 x/).size).to eq(1)
+      client.close
+      expect(app.wait).to be_success
+    end
+  end
+end

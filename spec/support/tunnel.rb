@@ -1,0 +1,77 @@
+# frozen_string_literal: true
+
+require "socket"
+
+# The way to a server that a phone has: through a tunnel now and then. In it all connections are lost, at both ends at
+# once, and new ones wait for its end.
+class Tunnel
+  attr_reader :port
+
+  def initialize(to)
+    @to = to
+    @listener = TCPServer.new("127.0.0.1", 0)
+    @port = @listener.addr[1]
+    @mutex = Mutex.new
+    @left = ConditionVariable.new
+    @inside = false
+    @sockets = []
+    @threads = [Thread.new { accept }]
+  end
+
+  def url = "http://127.0.0.1:#{port}"
+
+  def enter
+    @mutex.synchronize do
+      @inside = true
+      @sockets.each { |socket| reset(socket) }
+      @sockets.clear
+    end
+  end
+
+  def leave
+    @mutex.synchronize do
+      @inside = false
+      @left.broadcast
+    end
+  end
+
+  def close
+    enter
+    @threads.each(&:kill).each(&:join)
+    @listener.close
+  end
+
+  private
+
+  def accept
+    loop do
+      near = @listener.accept
+      @threads << Thread.new { connect(near) }
+    end
+  end
+
+  def connect(near)
+    far = @mutex.synchronize do
+      @left.wait(@mutex) while @inside
+      TCPSocket.new("127.0.0.1", @to).tap { |socket| @sockets.push(near, socket) }
+    end
+    @threads << Thread.new { carry(far, near) }
+    carry(near, far)
+  end
+
+  # In one direction, with its end.
+  def carry(from, to)
+    loop { to.write(from.readpartial(16_384)) }
+  rescue EOFError
+    to.close_write
+  rescue IOError, SystemCallError
+    nil # Somebody has gone, or it was lost.
+  end
+
+  def reset(socket)
+    socket.setsockopt(Socket::Option.linger(true, 0)) unless socket.closed?
+    socket.close
+  rescue SystemCallError
+    socket.close
+  end
+end
