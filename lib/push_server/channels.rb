@@ -107,7 +107,11 @@ module PushServer
     # @param since [String, nil] a cursor
     # @param limit [Integer] how many at most
     # @return [History] the oldest first
+    # @raise [ArgumentError] for a name or limit that cannot be
     def history(channel, since: nil, limit: 100)
+      raise TypeError, "limit: must be a number of messages, not #{limit.class}" unless limit.is_a?(Integer)
+      raise ArgumentError, "limit: must be 0 or more messages, not #{limit}" if limit.negative?
+
       messages, complete = Channels.history(channel, since, limit)
       History.new(messages.map { |id, event, data| Message.new(id, event || nil, data) }, complete)
     end

@@ -48,6 +48,18 @@ RSpec.describe "Resuming a channel" do
         expect(app.events.all(event: "gap", id: client.id).size).to eq(1)
       end
 
+      it "announces a gap once, also to a client that is gone again before anything new came" do
+        cursor = publish(short, "0")
+        publish(short, *"1".."5")
+        client = subscriber(kind, short, since: cursor)
+        opening = client.read_event
+        expect(JSON.parse(opening.data)).to eq("recovered" => false, "gap" => [short])
+        client = subscriber(kind, short, since: opening.id)
+        expect(read_open(client)).to eq(recovered: true, gap: [])
+        publish(short, "6")
+        expect(client.read_event.data).to eq("6")
+      end
+
       it "is complete if just what is kept was missed" do
         cursor = publish(short, "0")
         publish(short, *"1".."3")

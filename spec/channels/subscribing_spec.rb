@@ -133,6 +133,9 @@ RSpec.describe "Subscribing" do
     expect { app.ask("PushServer.publish('a', 'b', event: \"x\\ny\")") }.to raising("ArgumentError", /event: must not contain/)
     expect { app.ask("PushServer.publish('a', 'b', except: 5)") }.to raising("TypeError", /Client/)
     expect { app.ask("PushServer.channel('a', slow: :never)") }.to raising("ArgumentError", /slow: can be/)
+    expect { app.ask("PushServer.channel('', history: 5)") }.to raising("ArgumentError", /must not be empty/)
+    expect { app.ask("PushServer.history('a', limit: -1)") }.to raising("ArgumentError", /limit: must be 0 or more/)
+    expect { app.ask("PushServer.history('a', limit: nil)") }.to raising("TypeError", /limit: must be a number/)
     expect { app.ask("PushServer.channel('a', ttl: 0)") }.to raising("ArgumentError", /ttl: must be more than 0/)
   end
 

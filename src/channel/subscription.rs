@@ -182,10 +182,17 @@ impl Log {
     /// All is subscribed that belongs to the first replay: it starts. Returns whether the reader
     /// gets all that it missed, as [`Log::subscribe`] does.
     pub(super) fn open(&mut self, reader: u32) -> Option<bool> {
-        let last = self.last;
-        let own = self.readers.get_mut(reader).filter(|own| !own.open)?;
+        let Log { readers, channels, last, .. } = self;
+        let own = readers.get_mut(reader).filter(|own| !own.open)?;
         own.open = true;
-        own.position = own.position.min(last);
+        let replays = own.links.iter().any(|link| {
+            let channel = channels.get(link.channel);
+            channel.is_some_and(|channel| {
+                channel.places.get(link.place as usize).is_some_and(|it| it.next < channel.end())
+            })
+        });
+        // With nothing to replay it stands at the end: a gap that has been announced is none again.
+        own.position = if replays { own.position.min(*last) } else { *last };
         let cursor = Cursor { epoch: self.epoch, seq: own.position };
         let gap = std::mem::take(&mut own.gap);
         own.notices.insert(0, Notice::Open { cursor, recovered: own.recovered, gap });

@@ -127,6 +127,9 @@ fn define(
     presence: bool,
 ) -> Result<(), Error> {
     let glob = name(ruby, "channel", glob)?;
+    if glob.is_empty() {
+        return Err(refusal(ruby, &channel::Error::EmptyName));
+    }
     let slow = match &*slow.name()? {
         "resume" => Slow::Resume,
         "drop" => Slow::Drop,
