@@ -45,7 +45,8 @@ struct Queue {
 pub struct Alarm {
     timers: Arc<Timers>,
     id: u64,
-    tick: Option<u64>,
+    /// Where its entry stands, and for which deadline.
+    entry: Option<(u64, Instant)>,
 }
 
 impl Default for Timers {
@@ -83,7 +84,7 @@ impl Timers {
     pub fn alarm(self: &Arc<Self>) -> Alarm {
         let mut queue = self.lock();
         queue.next_alarm += 1;
-        Alarm { timers: Arc::clone(self), id: queue.next_alarm, tick: None }
+        Alarm { timers: Arc::clone(self), id: queue.next_alarm, entry: None }
     }
 
     /// Wakes tasks as their deadlines pass; runs as a task of the reactor, for ever.
@@ -131,19 +132,20 @@ fn ticks(time: Duration) -> u64 {
 impl Alarm {
     /// Makes sure that `waker` is woken at `deadline` or before.
     pub fn set(&mut self, deadline: Instant, waker: &Waker) {
-        let tick = ticks(deadline.saturating_duration_since(self.timers.start)) + 1;
         // Still queued, and no later: that entry will do. Alarms are set on the thread that wakes them.
-        if self.tick.is_some_and(|old| old <= tick && old > self.timers.fired.load(Ordering::Relaxed)) {
+        let fired = self.timers.fired.load(Ordering::Relaxed);
+        if self.entry.is_some_and(|(tick, sooner)| sooner <= deadline && tick > fired) {
             return;
         }
+        let tick = ticks(deadline.saturating_duration_since(self.timers.start)) + 1;
         let mut queue = self.timers.lock();
-        if let Some(old) = self.tick {
+        if let Some((old, _)) = self.entry {
             queue.entries.remove(&(old, self.id));
         }
         let first = queue.entries.keys().next().is_none_or(|(earliest, _)| tick < *earliest);
         queue.entries.insert((tick, self.id), waker.clone());
         drop(queue);
-        self.tick = Some(tick);
+        self.entry = Some((tick, deadline));
         if first {
             self.timers.earlier.notify_one();
         }
@@ -152,7 +154,7 @@ impl Alarm {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        if let Some(tick) = self.tick {
+        if let Some((tick, _)) = self.entry {
             self.timers.lock().entries.remove(&(tick, self.id));
         }
     }

@@ -321,11 +321,11 @@ impl Log {
                 previous = seq;
                 own.position = own.position.max(seq);
             }
-            let next = unread.next();
+            let (next, head) = (unread.next(), unread.peek().map(|(_, message)| message.seq()));
             if let Some(place) = channel.places.get_mut(link.place as usize) {
                 place.next = next;
             }
-            heads.extend(head(channel, link.place).map(|seq| Reverse((seq, index))));
+            heads.extend(head.map(|seq| Reverse((seq, index))));
         }
         own.woken = batch.more;
         batch
