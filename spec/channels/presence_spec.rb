@@ -43,6 +43,17 @@ RSpec.describe "Presence" do
   context "with a linger that ends" do
     serve config, "--presence-linger", "0"
 
+    it "has a client as one member: as whom it has subscribed last" do
+      watcher = join("watcher")
+      read_notice(watcher)
+      guest = join("guest")
+      expect(read_notice(watcher)).to eq(["push.join", { member: "guest", info: { name: "Guest" } }])
+      ask(guest, "client.subscribe(#{room.inspect}, member: 'ana')")
+      expect(read_notice(watcher)).to eq(["push.join", { member: "ana", info: nil }])
+      expect(read_notice(watcher)).to eq(["push.leave", { member: "guest" }])
+      expect(present.keys).to contain_exactly(:ana, :watcher)
+    end
+
     it "tells who is here, who joins, and who has left: three tabs are one" do
       watcher = join("watcher", PushV1Client)
       expect(read_notice(watcher)).to eq(["push.here", { members: { watcher: { name: "Watcher" } } }])

@@ -241,7 +241,7 @@ impl Channels {
     }
 
     fn join(&self, number: u32, id: u64, channel: &str, member: Member<'_>, presence: &mut Presence, now: Instant) {
-        if presence.join(channel, member, id) {
+        if presence.join(channel, member, id, now) {
             self.announce("push.join", channel, member.name, Some(member.info), Some(id), now);
         }
         let here = Notice::Here { channel: channel.into(), members: presence.here(channel).into() };
@@ -268,7 +268,7 @@ impl Channels {
             if announced {
                 self.join(number, id, target.name(), member, presence, now);
             } else {
-                presence.join_unseen(target.name(), member, id);
+                presence.join_unseen(target.name(), member, id, now);
             }
         }
         Ok(complete)

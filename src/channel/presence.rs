@@ -41,8 +41,8 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    /// A reader is there as `member`. True if the member was not: others are to be told.
-    pub(super) fn join(&mut self, channel: &str, member: Member<'_>, reader: u64) -> bool {
+    /// A reader is there as `member`, and no longer as whom it was. True if the member was not: others are to be told.
+    pub(super) fn join(&mut self, channel: &str, member: Member<'_>, reader: u64, now: Instant) -> bool {
         let (channel, name): Seat = (channel.into(), member.name.into());
         let members = self.channels.entry(Arc::clone(&channel)).or_default();
         let new = !members.contains_key(&name);
@@ -54,20 +54,22 @@ impl Presence {
         if !present.readers.contains(&reader) {
             present.readers.push(reader);
         }
-        self.seat(channel, name, reader);
+        self.seat(channel, name, reader, now);
         new
     }
 
     /// A reader is `member`, of which others are not told.
-    pub(super) fn join_unseen(&mut self, channel: &str, member: Member<'_>, reader: u64) {
-        self.seat(channel.into(), member.name.into(), reader);
+    pub(super) fn join_unseen(&mut self, channel: &str, member: Member<'_>, reader: u64, now: Instant) {
+        self.seat(channel.into(), member.name.into(), reader, now);
     }
 
-    fn seat(&mut self, channel: Arc<str>, member: Arc<str>, reader: u64) {
+    /// A reader has one seat in a channel.
+    fn seat(&mut self, channel: Arc<str>, member: Arc<str>, reader: u64, now: Instant) {
         let seats = self.readers.entry(reader).or_default();
-        let seat = (channel, member);
-        if !seats.contains(&seat) {
-            seats.push(seat);
+        let former = seats.iter().position(|(name, _)| *name == channel).map(|at| seats.swap_remove(at));
+        seats.push((Arc::clone(&channel), Arc::clone(&member)));
+        if let Some((channel, former)) = former.filter(|(_, former)| *former != member) {
+            self.part(channel, former, reader, now);
         }
     }
 
@@ -179,8 +181,8 @@ mod tests {
     #[test]
     fn three_tabs_are_one_member() {
         let (mut presence, start) = (Presence::default(), Instant::now());
-        assert!(presence.join("c", ANA, 1));
-        assert!(!presence.join("c", ANA, 2) && !presence.join("c", ANA, 3));
+        assert!(presence.join("c", ANA, 1, start));
+        assert!(!presence.join("c", ANA, 2, start) && !presence.join("c", ANA, 3, start));
         presence.gone(1, start);
         presence.leave("c", 2, start);
         assert!(presence.expire(LINGER, start + LINGER * 2).is_empty());
@@ -193,11 +195,23 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_is_whom_it_was_last() {
+        let (mut presence, start) = (Presence::default(), Instant::now());
+        let guest = Member { name: "guest", info: "null" };
+        assert!(presence.join("c", guest, 1, start) && presence.join("c", ANA, 1, start));
+        assert!(presence.readers("guest").is_empty());
+        assert_eq!(presence.expire(LINGER, start + LINGER), [("c".into(), "guest".into())]);
+        assert_eq!(presence.here("c"), "{\"u7\":{\"name\":\"Ana\"}}");
+        presence.leave("c", 1, start);
+        assert_eq!(presence.expire(LINGER, start + LINGER), [("c".into(), "u7".into())]);
+    }
+
+    #[test]
     fn a_flap_is_nothing() {
         let (mut presence, start) = (Presence::default(), Instant::now());
-        presence.join("c", ANA, 1);
+        presence.join("c", ANA, 1, start);
         presence.gone(1, start);
-        assert!(!presence.join("c", ANA, 2));
+        assert!(!presence.join("c", ANA, 2, start));
         assert!(presence.expire(LINGER, start + LINGER * 2).is_empty());
         presence.gone(2, start + LINGER * 2);
         // The first going has been outlived by the second.
@@ -207,11 +221,11 @@ mod tests {
 
     #[test]
     fn members_of_several_channels() {
-        let mut presence = Presence::default();
-        presence.join("a", ANA, 1);
-        presence.join("b", ANA, 1);
-        presence.join("b", Member { name: "u1", info: "null" }, 2);
-        presence.join("b", ANA, 3);
+        let (mut presence, start) = (Presence::default(), Instant::now());
+        presence.join("a", ANA, 1, start);
+        presence.join("b", ANA, 1, start);
+        presence.join("b", Member { name: "u1", info: "null" }, 2, start);
+        presence.join("b", ANA, 3, start);
         let mut readers = presence.readers("u7");
         readers.sort_unstable();
         assert_eq!(readers, [1, 3]);
