@@ -65,6 +65,30 @@ pub(super) fn await_ready(listener: &mut Connection, stream: Stream, index: usiz
     }
 }
 
+/// Takes what came on connection `index`, and gives `deliver` each message of a listener. Returns the bytes that are used.
+pub(super) fn listen(
+    stream: Stream,
+    index: usize,
+    bytes: &[u8],
+    session: &mut Session,
+    mut deliver: impl FnMut(&[u8], &mut Session) -> Result<(), Failure>,
+) -> Result<usize, Failure> {
+    let stream = if index == CONTROL { Stream::WebSocket } else { stream };
+    let mut used = 0;
+    while let Some((incoming, length)) = stream.next(&bytes[used..]).map_err(|why| broken(index, why))? {
+        used += length;
+        match incoming {
+            Incoming::Message(_) if index == CONTROL => {
+                return Err(broken(index, "a message came on the control connection".into()));
+            }
+            Incoming::Message(payload) => deliver(payload, session)?,
+            Incoming::Ping(payload) => answer_ping(session, index, payload)?,
+            Incoming::Pong => {}
+        }
+    }
+    Ok(used)
+}
+
 impl Broadcast {
     /// The load of a plan.
     pub fn new(plan: &Plan) -> Self {
@@ -115,20 +139,8 @@ impl Load for Broadcast {
     }
 
     fn receive(&mut self, index: usize, bytes: &[u8], session: &mut Session) -> Result<usize, Failure> {
-        let stream = if index == CONTROL { Stream::WebSocket } else { self.stream };
-        let mut used = 0;
-        while let Some((incoming, length)) = stream.next(&bytes[used..]).map_err(|why| broken(index, why))? {
-            used += length;
-            match incoming {
-                Incoming::Message(_) if index == CONTROL => {
-                    return Err(broken(index, "a message came on the control connection".into()));
-                }
-                Incoming::Message(payload) => self.deliver(index, payload, session)?,
-                Incoming::Ping(payload) => answer_ping(session, index, payload)?,
-                Incoming::Pong => {}
-            }
-        }
-        Ok(used)
+        let stream = self.stream;
+        listen(stream, index, bytes, session, |payload, session| self.deliver(index, payload, session))
     }
 
     fn outstanding(&self) -> usize {

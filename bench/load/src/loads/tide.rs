@@ -1,12 +1,12 @@
 //! Messages at a fixed rate on one WebSocket, which must come to all listeners but those that do not read.
 
-use super::broadcast::{CONTROL, await_ready};
-use super::{answer_ping, broken};
+use super::broadcast::{CONTROL, await_ready, listen};
+use super::broken;
 use crate::failure::{Failure, check, excerpt};
 use crate::net::connect::{Connection, Opener};
 use crate::plan::Plan;
 use crate::process::ProcessTree;
-use crate::protocol::stream::{Incoming, Stream};
+use crate::protocol::stream::Stream;
 use crate::protocol::websocket::{TEXT, masked};
 use crate::report::Report;
 use crate::ring::LEAST_TEXT;
@@ -105,20 +105,8 @@ impl Load for Tide {
     }
 
     fn receive(&mut self, index: usize, bytes: &[u8], session: &mut Session) -> Result<usize, Failure> {
-        let stream = if index == CONTROL { Stream::WebSocket } else { self.stream };
-        let mut used = 0;
-        while let Some((incoming, length)) = stream.next(&bytes[used..]).map_err(|why| broken(index, why))? {
-            used += length;
-            match incoming {
-                Incoming::Message(_) if index == CONTROL => {
-                    return Err(broken(index, "a message came on the control connection".into()));
-                }
-                Incoming::Message(payload) => self.deliver(index, payload, session)?,
-                Incoming::Ping(payload) => answer_ping(session, index, payload)?,
-                Incoming::Pong => {}
-            }
-        }
-        Ok(used)
+        let stream = self.stream;
+        listen(stream, index, bytes, session, |payload, session| self.deliver(index, payload, session))
     }
 
     fn outstanding(&self) -> usize {
