@@ -55,23 +55,24 @@ class SseClient
   end
 
   # The next block that carries data; what goes before (retry, heartbeats) is skipped.
-  def read_event(**deadline)
-    loop do
-      block = read_block(**deadline)
-      return block unless block.data.nil?
-    end
-  end
+  def read_event(**deadline) = skip_to(**deadline) { |block| !block.data.nil? }
 
-  def read_comment(**deadline)
-    loop do
-      block = read_block(**deadline)
-      return block.comments.first if block.comments.any?
-    end
-  end
+  def read_comment(**deadline) = skip_to(**deadline) { |block| block.comments.any? }.comments.first
 
   def read_to_end(**deadline) = connection.read_to_end(**deadline)
   def ending(**deadline) = connection.ending(**deadline)
   def close = connection.close
   def closed? = connection.closed?
   def reset = connection.reset
+
+  private
+
+  # The first block that is wanted. One deadline for all, or heartbeats would put it off for ever.
+  def skip_to(seconds: Deadline::PATIENCE)
+    deadline = Deadline.in(seconds)
+    loop do
+      block = read_block(seconds: deadline.remaining)
+      return block if yield(block)
+    end
+  end
 end
