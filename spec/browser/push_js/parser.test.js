@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { parser } from "../../../lib/push_server/push.js"
+import { parser } from "./subject.js"
 
 function blocks(...pieces) {
   const found = []

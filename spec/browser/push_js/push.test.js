@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { afterEach, beforeEach, test } from "node:test"
-import { push } from "../../../lib/push_server/push.js"
+import { push } from "./subject.js"
 import { MockServer } from "./mock_server.js"
 import { Story, World } from "./world.js"
 
