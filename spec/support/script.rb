@@ -7,7 +7,7 @@ require_relative "deadline"
 # of them a JSON object with its results.
 class Script
   DIR = File.expand_path("../browser", __dir__)
-  PATIENCE = 60
+  PATIENCE = 150
 
   Failed = Class.new(StandardError)
 
