@@ -6,7 +6,7 @@ require "rack"
 Dir[File.join(__dir__, "support", "*.rb")].each { |file| require file }
 
 # A server in a program leaves alone what was ignored before it, as nohup does; the programs of the specs start afresh.
-Signal.trap("HUP", "DEFAULT") if Signal.trap("HUP", "DEFAULT") == "IGNORE"
+Signal.trap("HUP", "DEFAULT")
 
 RSpec.configure do |config|
   config.disable_monkey_patching!

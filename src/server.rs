@@ -14,12 +14,11 @@ use tokio::sync::Semaphore;
 use crate::access_log::{self, AccessLog};
 use crate::channel;
 use crate::descriptors;
-use crate::fork::Birth;
 use crate::http::origin::{Allowed, BadOrigin};
 use crate::http::{self, files::PublicDir};
 use crate::limits::Limits;
 use crate::listener;
-use crate::push::delivery::{Courier, Delivery};
+use crate::push::delivery::Delivery;
 use crate::push::{self, PubSub, SlowPolicy};
 use crate::reactor::{Job, Next, Reactor, Wheel, Worker};
 use crate::shutdown::{Phase, Switch};
@@ -104,22 +103,16 @@ impl Server {
             Arc::clone(&stats),
         ));
         pubsub.channels().configure(channel::Limits::from(&settings.limits), settings.default_event.as_deref());
+        let callbacks = Arc::clone(&wheel) as Arc<dyn push::Callbacks>;
         let push = Arc::new(push::Context {
-            courier: Courier::new(Arc::clone(&wakeups)),
             pubsub,
-            returns: push::Returns::new(&settings.limits),
-            limits: settings.limits,
             slow_policy: settings.slow_policy,
-            callbacks: Arc::clone(&wheel) as Arc<dyn push::Callbacks>,
             timers,
-            wakeups,
             phase: Arc::clone(&phase),
             tally: Arc::clone(&tally),
             stats,
             access_log,
-            birth: Birth::now(),
-            clients: push::Clients::default(),
-            sessions: push::poll::Sessions::default(),
+            ..push::Context::new(settings.limits, callbacks, wakeups)
         });
         let dispatch = Arc::clone(&wheel) as Arc<dyn http::Dispatch>;
         Ok(Server {

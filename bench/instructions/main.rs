@@ -17,17 +17,13 @@ use bytes::Bytes;
 use http::HeaderMap;
 use push_core::Limits;
 use push_core::channel::{Draft, Form, Since, Subscription};
-use push_core::fork::Birth;
 use push_core::http::framing::Scanner;
 use push_core::http::origin::Allowed;
 use push_core::http::{self as core_http, Dispatch, Request, Response, connection};
-use push_core::push::delivery::{Courier, Delivery};
+use push_core::push::delivery::Delivery;
 use push_core::push::stream::Stream;
 use push_core::push::websocket::{self, Decoder, Incoming, Opcode};
-use push_core::push::{
-    self, Callbacks, Client, Event, Interest, Message, Protocol, PubSub, SlowPolicy, Speech, Turn, sse,
-};
-use push_core::wakeups::Wakeups;
+use push_core::push::{self, Callbacks, Client, Event, Interest, Message, Protocol, Speech, Turn, sse};
 use tokio::runtime::Runtime;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
@@ -270,25 +266,8 @@ struct Core {
 impl Core {
     fn new() -> Result<Self> {
         let inbox: Arc<Inbox> = Arc::default();
-        let wakeups: Arc<Wakeups> = Arc::default();
-        let courier = Courier::new(Arc::clone(&wakeups));
-        let context = push::Context {
-            returns: push::Returns::new(&Limits::default()),
-            limits: Limits::default(),
-            slow_policy: SlowPolicy::Close,
-            callbacks: Arc::clone(&inbox) as Arc<dyn Callbacks>,
-            timers: Arc::default(),
-            wakeups,
-            phase: Arc::default(),
-            tally: Arc::default(),
-            stats: Arc::default(),
-            access_log: None,
-            birth: Birth::now(),
-            clients: push::Clients::default(),
-            pubsub: PubSub::default(),
-            sessions: Default::default(),
-            courier,
-        };
+        let callbacks = Arc::clone(&inbox) as Arc<dyn Callbacks>;
+        let context = push::Context::new(Limits::default(), callbacks, Arc::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         Ok(Core { runtime, inbox, context: Arc::new(context), listener, spare: Vec::new() })

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::delivery::Courier;
 use super::{Client, Event};
-use crate::channel::{self, Form, Notice, Reader, Since, Target, Wake};
+use crate::channel::{self, Cursor, Form, Notice, Reader, Since, Target, Wake};
 use crate::wakeups::Wakeups;
 
 /// What a client reads of channels. Made with its first subscription.
@@ -89,6 +89,16 @@ impl Feed {
         if begins {
             self.reader.open();
         }
+    }
+
+    /// Where that ends which was published before the app closed the client: it goes out before the
+    /// close.
+    pub(super) fn last_message(&self, client: &Client) -> Cursor {
+        // A closed client subscribes no more, although its first callback may still run.
+        self.begin_replay();
+        let channels = client.context().pubsub.channels();
+        channels.deliver();
+        channels.cursor()
     }
 
     /// Whether there may be something to read; if not, `task` is woken when there is.

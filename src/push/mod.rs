@@ -152,6 +152,27 @@ impl Clients {
 }
 
 impl Context {
+    /// What a server's clients share, with everything but these three as it is by default: see the fields.
+    pub fn new(limits: Limits, callbacks: Arc<dyn Callbacks>, wakeups: Arc<Wakeups>) -> Self {
+        Context {
+            returns: Returns::new(&limits),
+            limits,
+            slow_policy: SlowPolicy::Close,
+            callbacks,
+            timers: Arc::default(),
+            phase: Arc::default(),
+            tally: Arc::default(),
+            pubsub: PubSub::default(),
+            courier: delivery::Courier::new(Arc::clone(&wakeups)),
+            wakeups,
+            stats: Arc::default(),
+            access_log: None,
+            birth: Birth::now(),
+            clients: Clients::default(),
+            sessions: poll::Sessions::default(),
+        }
+    }
+
     /// Tells every client that the server is stopping, in at most `time`. Any thread.
     pub fn announce_shutdown(&self, time: Duration) {
         let clients = self.clients.all();

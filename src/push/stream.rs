@@ -176,7 +176,7 @@ impl Stream {
         match order {
             Order::Close(status) if matches!(self.state, State::Open) => {
                 self.spoke = now;
-                match self.last_message() {
+                match self.feed.as_ref().map(|feed| feed.last_message(&self.client)) {
                     Some(until) => self.state = State::Ending { status, until },
                     None => self.say_close(status),
                 }

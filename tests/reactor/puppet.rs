@@ -5,9 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 
 use push_core::channel::{Form, Since};
-use push_core::fork::Birth;
-use push_core::push::delivery::Courier;
-use push_core::push::{self, Callbacks, Client, Interest, Protocol, PubSub, SlowPolicy, Speech};
+use push_core::push::{self, Callbacks, Client, Interest, Protocol, Speech};
 use push_core::reactor::{Reactor, Seat, Wheel};
 use push_core::{Job, Limits, Next, Worker};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -37,23 +35,13 @@ impl Puppet {
         let (tally, wakeups, timers, stats): (Arc<_>, Arc<_>, Arc<_>, Arc<_>) = Default::default();
         let wheel = Wheel::new(16, Arc::clone(&tally), Arc::clone(&wakeups), Arc::clone(&timers), Arc::clone(&stats));
         let (wheel, phase) = (Arc::new(wheel), Arc::default());
-        let courier = Courier::new(Arc::clone(&wakeups));
+        let callbacks = Arc::clone(&wheel) as Arc<dyn Callbacks>;
         let context = push::Context {
-            returns: push::Returns::new(&Limits::default()),
-            limits: Limits::default(),
-            slow_policy: SlowPolicy::Close,
-            callbacks: Arc::clone(&wheel) as Arc<dyn Callbacks>,
             timers,
-            wakeups,
             phase: Arc::clone(&phase),
             tally,
             stats,
-            access_log: None,
-            birth: Birth::now(),
-            clients: push::Clients::default(),
-            pubsub: PubSub::default(),
-            sessions: Default::default(),
-            courier,
+            ..push::Context::new(Limits::default(), callbacks, wakeups)
         };
         let (orders, obedient) = unbounded_channel();
         let reactor = Arc::new(Reactor::new(Arc::clone(&wheel), phase));

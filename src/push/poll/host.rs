@@ -63,8 +63,8 @@ struct Left {
 
 /// The app wants it closed.
 struct Closing {
-    /// Where that ends which was published before it.
-    until: Cursor,
+    /// Where that ends which was published before it; `None` if the client reads no channels.
+    until: Option<Cursor>,
     /// When the client has waited for long enough with fetching it.
     deadline: Instant,
 }
@@ -113,7 +113,10 @@ impl Host {
         match order {
             Order::Serve => {}
             Order::CutSlow => return Err(self.cut_slow()),
-            Order::Close(_) if self.closing.is_none() => self.closing = Some(self.last_message(now)),
+            Order::Close(_) if self.closing.is_none() => {
+                let until = self.feed.as_ref().map(|feed| feed.last_message(&self.client));
+                self.closing = Some(Closing { until, deadline: now + self.client.context().limits.close_timeout });
+            }
             Order::Close(_) => {}
         }
         if bounds.slow_at.is_some_and(|at| at <= now) {
@@ -257,16 +260,6 @@ impl Host {
 
     // ---- the end -------------------------------------------------------------------------
 
-    fn last_message(&self, now: Instant) -> Closing {
-        if let Some(feed) = &self.feed {
-            // A closed client subscribes no more, although its first callback may still run.
-            feed.begin_replay();
-        }
-        let context = self.client.context();
-        context.pubsub.channels().deliver();
-        Closing { until: context.pubsub.channels().cursor(), deadline: now + context.limits.close_timeout }
-    }
-
     /// The app wants it closed: what was written and published before goes out, to the poll that
     /// waits, or to those that come in time.
     fn close(&mut self, visited: bool, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
@@ -296,7 +289,8 @@ impl Host {
     /// Whether something is left that was written or published before the app wanted it closed.
     fn has_more(&self) -> bool {
         let Some(closing) = &self.closing else { return false };
-        !self.queue.is_empty() || self.feed.as_ref().is_some_and(|feed| feed.reader().is_behind(closing.until))
+        let published = self.feed.as_ref().zip(closing.until);
+        !self.queue.is_empty() || published.is_some_and(|(feed, until)| feed.reader().is_behind(until))
     }
 
     fn set_alarm(&mut self, bounds: &Bounds, cx: &Context<'_>) {

@@ -4,7 +4,6 @@ use std::task::Context;
 use std::time::Instant;
 
 use super::{State, Stream};
-use crate::channel::Cursor;
 use crate::push::outgoing::Frame;
 
 impl Stream {
@@ -30,16 +29,5 @@ impl Stream {
             cx.waker().wake_by_ref();
         }
         true
-    }
-
-    /// Where that ends which was published before the app closed the client: it goes out before the
-    /// close. `None` if the client reads no channels.
-    pub(super) fn last_message(&self) -> Option<Cursor> {
-        let feed = self.feed.as_ref()?;
-        // A closed client subscribes no more, although its first callback may still run.
-        feed.begin_replay();
-        let channels = self.client.context().pubsub.channels();
-        channels.deliver();
-        Some(channels.cursor())
     }
 }
