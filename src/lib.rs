@@ -1,7 +1,7 @@
 //! The Ruby-free core of push_server: reactor, HTTP, WebSocket, Server-Sent Events.
 //!
 //! Imports run one way: [`server`] → [`reactor`] → [`http`] → [`push`] → [`channel`]; nothing lower
-//! names anything higher. [`access_log`], [`limits`], [`timers`], [`wakeups`], [`shutdown`],
+//! names anything higher. [`access_log`], [`disk`], [`seldom`], [`limits`], [`timers`], [`wakeups`], [`shutdown`],
 //! [`tally`], [`fork`] and `wire` are the ground everything stands on.
 //!
 //! | module | what lives there |
@@ -12,17 +12,20 @@
 //! | [`push`] | clients, their mailboxes and outgoing queues, WebSocket and SSE on the wire |
 //! | [`channel`] | channels: one log, many readers |
 //! | [`limits`] | every bound and timeout, in one table |
+//! | [`disk`] | the thread that waits for disks, in the reactor's place |
 //! | [`access_log`] | a line for each response, written by a thread of its own |
 
 pub mod access_log;
 pub mod channel;
 pub mod descriptors;
+pub mod disk;
 pub mod fork;
 pub mod http;
 pub mod limits;
 pub mod listener;
 pub mod push;
 pub mod reactor;
+pub mod seldom;
 pub mod server;
 pub mod shutdown;
 pub mod stats;

@@ -142,6 +142,8 @@ impl Server {
         if connections < wanted {
             log::debug!("{connections} connections fit into the limit of open files (max_connections is {wanted})");
         }
+        // Now, while there are threads to be had.
+        self.http.push.disk.start();
         let places = Arc::new(Semaphore::new(connections));
         let (http, phase) = (Arc::clone(&self.http), Arc::clone(&self.phase));
         self.reactor.start(Arc::clone(&self.http.push.timers), move || {
@@ -207,6 +209,7 @@ impl Server {
     /// Stops at once, see [`Reactor::stop`], and writes what waits for the access log.
     pub fn stop(&self) {
         self.reactor.stop();
+        self.http.push.disk.stop();
         if let Some(log) = &self.http.push.access_log {
             log.close();
         }

@@ -42,6 +42,7 @@ pub use returns::Returns;
 
 use crate::access_log::AccessLog;
 use crate::channel::{Form, Since};
+use crate::disk::Disk;
 use crate::fork::Birth;
 use crate::limits::Limits;
 use crate::shutdown::Switch;
@@ -114,6 +115,8 @@ pub struct Context {
     pub stats: Arc<Stats>,
     /// Where requests are logged; `None` is nowhere.
     pub access_log: Option<AccessLog>,
+    /// Where everything is done that may wait for a disk.
+    pub disk: Arc<Disk>,
     /// The process the server runs in.
     pub birth: Birth,
     /// When clients that are cut off come back.
@@ -167,6 +170,7 @@ impl Context {
             wakeups,
             stats: Arc::default(),
             access_log: None,
+            disk: Arc::default(),
             birth: Birth::now(),
             clients: Clients::default(),
             sessions: poll::Sessions::default(),

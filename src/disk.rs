@@ -1,0 +1,353 @@
+//! The disk thread: it does what may wait for a disk, so that the reactor never does.
+//!
+//! A server has one such thread. It looks static files up and reads them, and writes request bodies that are too long
+//! for memory; other parts of the server may give it small chores.
+//!
+//! **Fairness.** Each piece of work is small: at most 64 KiB are read or a block is written at a time. Files, bodies
+//! and chores have a queue each, and the queues take turns. So a file waits for at most one write of a body and one
+//! chore per piece, however many uploads there are, and the other way round.
+//!
+//! **Bounds.** The queues need no limit of their own. A request has at most one piece of work here at a time: its file
+//! is looked up, or the next piece of it is read, or one block of its body is written. A body that is given up adds the
+//! closing of its file. So `max_connections` bounds the queues.
+//!
+//! **Without a thread.** If the system has no thread to give, the server still serves what needs no disk. What does is
+//! told so ([`Unavailable`]), and the thread is tried again, at most once a second.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use crate::fork::Birth;
+use crate::seldom::Seldom;
+
+/// How long to wait before the thread is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What a piece of work is for. Each kind has a queue of its own, and the queues take turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Files to be sent.
+    Files,
+    /// Request bodies.
+    Bodies,
+    /// Housekeeping of the server: short, and nobody waits for it.
+    Chores,
+}
+
+/// There is no disk thread: the system had none to give, or the server has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("there is no thread for the disk")]
+pub struct Unavailable;
+
+type Work = Box<dyn FnOnce() + Send>;
+type Starter = fn(Arc<Queue>) -> io::Result<()>;
+
+/// The disk thread of a server, from outside. Any thread. Dropped, or in a forked child, it takes no work.
+#[derive(Debug)]
+pub struct Disk {
+    queue: Arc<Queue>,
+    birth: Birth,
+    starter: Starter,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// By [`Lane`].
+    lanes: [VecDeque<Work>; 3],
+    /// The lane whose turn it is.
+    turn: usize,
+    thread: Thread,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Thread {
+    #[default]
+    NotStarted,
+    /// There was none to be had at this time.
+    Failed(Instant),
+    Running,
+    Stopped,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Disk::with_starter(start_thread)
+    }
+}
+
+impl Disk {
+    fn with_starter(starter: Starter) -> Self {
+        Disk { queue: Arc::default(), birth: Birth::now(), starter }
+    }
+
+    /// Starts the thread now, instead of with the first piece of work. If there is none to be had, that is logged, and
+    /// tried again when there is work.
+    pub fn start(&self) {
+        if !self.birth.forked() {
+            // The error has been logged.
+            let _ = self.ensure_running(&mut self.queue.lock());
+        }
+    }
+
+    /// Has `work` done on the disk thread. The result is a future that is ready when it is done. If the future is
+    /// dropped before the work has begun, the work is dropped too; when it has begun, its value is dropped there.
+    ///
+    /// The work may block, but should do one small thing: everything else waits for it.
+    pub fn run<T: Send + 'static>(&self, lane: Lane, work: impl FnOnce() -> T + Send + 'static) -> Running<T> {
+        let (sender, receiver) = oneshot::channel();
+        let work = move || {
+            if !sender.is_closed() {
+                // An error: the one who wanted it is gone.
+                let _ = sender.send(work());
+            }
+        };
+        // Refused, it is dropped, which the receiver hears.
+        let _ = self.submit(lane, Box::new(work));
+        Running(receiver)
+    }
+
+    /// Has `work` done on the disk thread some time, if there is one. It should be short: see [`Disk::run`].
+    pub fn chore(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Unavailable> {
+        self.submit(Lane::Chores, Box::new(work))
+    }
+
+    /// Ends the thread when it has finished what it is doing. Does not wait for that, since a disk may hang; work
+    /// that has not begun is dropped. Nothing is done afterwards.
+    pub fn stop(&self) {
+        if self.birth.forked() {
+            return;
+        }
+        let mut state = self.queue.lock();
+        // Without a thread nothing waits. With one, it drops what waits: that can close large files, which takes time.
+        state.thread = Thread::Stopped;
+        drop(state);
+        self.queue.changed.notify_all();
+    }
+
+    fn submit(&self, lane: Lane, work: Work) -> Result<(), Unavailable> {
+        // In a child the lock may be held by a thread that is not there.
+        if self.birth.forked() {
+            return Err(Unavailable);
+        }
+        let mut state = self.queue.lock();
+        let running = self.ensure_running(&mut state);
+        if running.is_ok() {
+            state.lanes[lane as usize].push_back(work);
+            drop(state);
+            self.queue.changed.notify_one();
+        }
+        running
+    }
+
+    fn ensure_running(&self, state: &mut State) -> Result<(), Unavailable> {
+        match state.thread {
+            Thread::Running => return Ok(()),
+            Thread::Stopped => return Err(Unavailable),
+            Thread::Failed(last) if last.elapsed() < RETRY => return Err(Unavailable),
+            Thread::Failed(_) | Thread::NotStarted => {}
+        }
+        match (self.starter)(Arc::clone(&self.queue)) {
+            Ok(()) => {
+                if state.thread != Thread::NotStarted {
+                    log::info!("the disk thread runs now");
+                }
+                state.thread = Thread::Running;
+                Ok(())
+            }
+            Err(error) => {
+                static SELDOM: Seldom = Seldom::once_a_minute();
+                if SELDOM.allows().is_some() {
+                    log::error!(
+                        "cannot start the disk thread ({error}): static files and request bodies over body_memory are \
+                         answered with 503 until there is a thread to be had"
+                    );
+                }
+                state.thread = Thread::Failed(Instant::now());
+                Err(Unavailable)
+            }
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn start_thread(queue: Arc<Queue>) -> io::Result<()> {
+    thread::Builder::new().name("push_disk".to_owned()).spawn(move || queue.work()).map(drop)
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread.
+    fn work(&self) {
+        let mut state = self.lock();
+        while state.thread != Thread::Stopped {
+            match state.next() {
+                Some(work) => {
+                    drop(state);
+                    // Whoever waits for it hears that it failed. The panic itself has been reported by then.
+                    let _ = catch_unwind(AssertUnwindSafe(work));
+                    state = self.lock();
+                }
+                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+        let left = std::mem::take(&mut state.lanes);
+        drop(state);
+        drop(left);
+    }
+}
+
+impl State {
+    fn next(&mut self) -> Option<Work> {
+        let lanes = self.lanes.len();
+        for _ in 0..lanes {
+            self.turn = (self.turn + 1) % lanes;
+            if let Some(work) = self.lanes[self.turn].pop_front() {
+                return Some(work);
+            }
+        }
+        None
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let waiting = self.lanes.each_ref().map(VecDeque::len);
+        f.debug_struct("State").field("waiting", &waiting).field("thread", &self.thread).finish_non_exhaustive()
+    }
+}
+
+/// Work that the disk thread does, or is about to. Dropped, nobody wants its value.
+#[derive(Debug)]
+pub struct Running<T>(oneshot::Receiver<T>);
+
+impl<T> Future for Running<T> {
+    type Output = Result<T, Unavailable>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map_err(|_| Unavailable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Occupies the thread until the sender is dropped; returns when it has begun.
+    fn hang(disk: &Disk) -> Sender<()> {
+        let (release, released) = bounded::<()>(0);
+        let (begin, begun) = bounded(1);
+        let work = move || {
+            begin.send(()).unwrap();
+            let _ = released.recv();
+        };
+        disk.chore(work).unwrap();
+        begun.recv_timeout(PATIENCE).unwrap();
+        release
+    }
+
+    fn wait<T>(running: Running<T>) -> Result<T, Unavailable> {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(running)
+    }
+
+    #[test]
+    fn work_is_done_on_one_other_thread() {
+        let disk = Disk::default();
+        let first = wait(disk.run(Lane::Files, || thread::current().id())).unwrap();
+        let second = wait(disk.run(Lane::Bodies, || thread::current().id())).unwrap();
+        assert_eq!(first, second);
+        assert_ne!(first, thread::current().id());
+    }
+
+    #[test]
+    fn lanes_take_turns() {
+        let disk = Disk::default();
+        let release = hang(&disk);
+        let (tell, told) = unbounded();
+        for (lane, name) in [(Lane::Bodies, "body"), (Lane::Files, "file")] {
+            for _ in 0..3 {
+                let tell: Sender<&str> = tell.clone();
+                std::mem::forget(disk.run(lane, move || tell.send(name)));
+            }
+        }
+        drop(release);
+        let order: Vec<_> = (0..6).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect();
+        assert_eq!(order, ["file", "body", "file", "body", "file", "body"]);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_not_begun() {
+        let disk = Disk::default();
+        let release = hang(&disk);
+        let begun = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&begun);
+        drop(disk.run(Lane::Files, move || flag.store(true, Ordering::SeqCst)));
+        drop(release);
+        wait(disk.run(Lane::Files, || ())).unwrap();
+        assert!(!begun.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn a_panic_is_one_failure_and_not_the_end() {
+        let disk = Disk::default();
+        assert_eq!(wait(disk.run(Lane::Files, || assert_eq!(1, 2))), Err(Unavailable));
+        assert_eq!(wait(disk.run(Lane::Files, || 3)), Ok(3));
+    }
+
+    #[test]
+    fn a_stop_does_not_wait_for_a_disk_that_hangs_and_ends_what_waits() {
+        let disk = Disk::default();
+        let release = hang(&disk);
+        let waiting = disk.run(Lane::Files, || ());
+        let (dropped, sentinel): (Receiver<()>, _) = {
+            let (held, dropped) = bounded(0);
+            (dropped, held)
+        };
+        disk.chore(move || drop(sentinel)).unwrap();
+        disk.stop();
+        assert_eq!(disk.chore(|| ()), Err(Unavailable));
+        drop(release);
+        assert_eq!(wait(waiting), Err(Unavailable));
+        assert!(dropped.recv_timeout(PATIENCE).unwrap_err().is_disconnected(), "what waited must be dropped");
+    }
+
+    #[test]
+    fn a_thread_that_cannot_be_had_is_tried_again_but_not_at_once() {
+        fn refuse(_: Arc<Queue>) -> io::Result<()> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        let mut disk = Disk::with_starter(refuse);
+        disk.start();
+        disk.starter = start_thread;
+        assert_eq!(wait(disk.run(Lane::Files, || 1)), Err(Unavailable));
+        disk.queue.lock().thread = Thread::Failed(Instant::now().checked_sub(RETRY).unwrap());
+        assert_eq!(wait(disk.run(Lane::Files, || 2)), Ok(2));
+    }
+}
