@@ -45,13 +45,12 @@ impl Client {
             Protocol::Sse => context.limits.sse_heartbeat,
         };
         let mark = context.tally.mark();
-        let now = context.timers.now();
         Arc::new(Client {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             speech,
             remote,
             context,
-            outbox: Mutex::new(Outbox::new(interval, now)),
+            outbox: Mutex::new(Outbox::new(interval)),
             mailbox: Mutex::new(Mailbox::new(interest)),
             wants_drained: AtomicBool::new(interest.drained),
             mark: Mutex::new(Some(mark)),
@@ -362,15 +361,25 @@ impl Client {
     }
 
     /// The socket took something.
-    pub(super) fn sent(self: &Arc<Self>, sent: &Sent, now: Instant) -> Bounds {
+    pub(super) fn sent(self: &Arc<Self>, sent: &Sent) -> Bounds {
         let mut outbox = self.outbox();
-        let drained = outbox.sent(sent, now);
+        let drained = outbox.sent(sent);
         let bounds = outbox.bounds(&self.context);
         drop(outbox);
         if drained && self.wants_drained.load(Ordering::Relaxed) {
             self.post(Event::Drained);
         }
         bounds
+    }
+
+    /// From now on the client takes nothing, or (`None`) it could again.
+    pub(super) fn set_stalled(&self, since: Option<Instant>) -> Bounds {
+        let mut outbox = self.outbox();
+        match since {
+            Some(now) => outbox.stall(now),
+            None => outbox.resume(),
+        }
+        outbox.bounds(&self.context)
     }
 
     /// Adds a message to the mailbox; whether it is full now, so that nothing more may be read.

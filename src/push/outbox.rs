@@ -18,8 +18,9 @@ pub(super) struct Outbox {
     frames: Vec<Frame>,
     /// Of writes that are not yet handed to the socket, whoever holds them.
     pub(super) queued: Sent,
-    /// When the socket last took a byte, or when the first byte began to wait.
-    progress: Instant,
+    /// Since when the client takes nothing of what waits, as the reactor has seen it; `None` while it takes something,
+    /// or has not been offered anything. A write cannot know: the clock of the reactor stands still between its turns.
+    stalled_since: Option<Instant>,
     pub(super) interval: Option<Duration>,
     pub(super) close_status: Option<CloseStatus>,
     /// The stream's task, while it is not going to look here by itself.
@@ -68,12 +69,12 @@ pub(super) enum Order {
 }
 
 impl Outbox {
-    pub(super) fn new(interval: Option<Duration>, now: Instant) -> Self {
+    pub(super) fn new(interval: Option<Duration>) -> Self {
         Outbox {
             phase: Phase::Open,
             frames: Vec::new(),
             queued: Sent::default(),
-            progress: now,
+            stalled_since: None,
             interval,
             close_status: None,
             stream: None,
@@ -87,11 +88,10 @@ impl Outbox {
         if self.phase != Phase::Open {
             return Written::Refused;
         }
-        let now = context.timers.now();
-        if self.queued.bytes == 0 {
-            // One message is always accepted when nothing waits.
-            self.progress = now;
-        } else if self.queued.bytes + bytes > context.limits.max_queued_bytes || self.stalled(context, now) {
+        // One message is always accepted when nothing waits.
+        if self.queued.bytes > 0
+            && (self.queued.bytes + bytes > context.limits.max_queued_bytes || self.rejects(context))
+        {
             if context.slow_policy == SlowPolicy::Reject {
                 return Written::Refused;
             }
@@ -126,8 +126,8 @@ impl Outbox {
     }
 
     /// The socket took something. Whether it has taken the last of what was written.
-    pub(super) fn sent(&mut self, sent: &Sent, now: Instant) -> bool {
-        self.progress = now;
+    pub(super) fn sent(&mut self, sent: &Sent) -> bool {
+        self.stalled_since = None;
         self.queued.bytes = self.queued.bytes.saturating_sub(sent.bytes);
         self.queued.writes = self.queued.writes.saturating_sub(sent.writes);
         sent.writes > 0 && self.queued.writes == 0
@@ -140,16 +140,31 @@ impl Outbox {
         self.feed.take()
     }
 
-    /// What the stream's deadlines depend on.
-    pub(super) fn bounds(&self, context: &Context) -> Bounds {
-        let limits = &context.limits;
-        let waits = self.queued.bytes > limits.slow_bytes && context.slow_policy == SlowPolicy::Close;
-        Bounds { interval: self.interval, slow_at: waits.then(|| self.progress + limits.slow_timeout) }
+    /// The client takes nothing more for now.
+    pub(super) fn stall(&mut self, now: Instant) {
+        self.stalled_since.get_or_insert(now);
     }
 
-    /// Whether much waits and the socket has taken nothing for too long.
-    fn stalled(&self, context: &Context, now: Instant) -> bool {
-        self.queued.bytes > context.limits.slow_bytes
-            && now.saturating_duration_since(self.progress) >= context.limits.slow_timeout
+    /// The client could take something again.
+    pub(super) fn resume(&mut self) {
+        self.stalled_since = None;
+    }
+
+    /// What the stream's deadlines depend on.
+    pub(super) fn bounds(&self, context: &Context) -> Bounds {
+        let slow_at = self.slow_at(context).filter(|_| context.slow_policy == SlowPolicy::Close);
+        Bounds { interval: self.interval, slow_at }
+    }
+
+    /// When the client becomes slow unless it takes something.
+    fn slow_at(&self, context: &Context) -> Option<Instant> {
+        let since = self.stalled_since.filter(|_| self.queued.bytes > context.limits.slow_bytes)?;
+        Some(since + context.limits.slow_timeout)
+    }
+
+    /// Whether a slow client gets nothing more. It is asked by any thread, so the time is the system's; closing a slow
+    /// client is up to its stream.
+    fn rejects(&self, context: &Context) -> bool {
+        context.slow_policy == SlowPolicy::Reject && self.slow_at(context).is_some_and(|at| at <= Instant::now())
     }
 }

@@ -166,7 +166,7 @@ impl Stream {
     fn work(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
         // Read before looking at the clock: a pong may lie in the socket already.
         self.read(cx, now)?;
-        self.keep_deadlines(now)?;
+        self.keep_deadlines(cx, now)?;
         self.flush(cx, now)
     }
 
@@ -261,11 +261,11 @@ impl Stream {
             self.handed += written as u64;
             let sent = self.queue.advance(written);
             self.spoke = now;
-            self.blocked = None;
+            let was_blocked = self.blocked.take().is_some();
             self.count_sent(written, sent.writes);
             // Most of a broadcast is of no concern to the client.
-            if sent != Sent::default() || self.bounds.slow_at.is_some() {
-                self.bounds = self.client.sent(&sent, now);
+            if sent != Sent::default() || was_blocked {
+                self.bounds = self.client.sent(&sent);
             }
         }
         match &mut self.state {
@@ -301,7 +301,10 @@ impl Stream {
 
     /// The socket takes nothing more for now.
     fn is_blocked(&mut self, now: Instant) -> Result<(), Ended> {
-        self.blocked.get_or_insert(now);
+        if self.blocked.is_none() {
+            self.blocked = Some(now);
+            self.bounds = self.client.set_stalled(Some(now));
+        }
         self.lagged = true;
         match self.state {
             State::Lingering { until, .. } if until <= now => Err(self.reset()),

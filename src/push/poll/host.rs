@@ -41,6 +41,8 @@ pub(super) struct Host {
     opened: bool,
     /// The last answer could not hold all there was.
     lagged: bool,
+    /// Nobody waits for what was written.
+    stalled: bool,
     left: Option<Left>,
     closing: Option<Closing>,
     alarm: Alarm,
@@ -89,6 +91,7 @@ impl Host {
             answered: 0,
             opened: false,
             lagged: false,
+            stalled: false,
             left: None,
             closing: None,
             alarm,
@@ -109,7 +112,7 @@ impl Host {
             self.waiting = None;
         }
         self.keep_watch(news.visited, now)?;
-        let (order, bounds) = self.client.collect(&mut self.queue, &mut self.feed, cx.waker());
+        let (order, mut bounds) = self.client.collect(&mut self.queue, &mut self.feed, cx.waker());
         match order {
             Order::Serve => {}
             Order::CutSlow => return Err(self.cut_slow()),
@@ -119,13 +122,18 @@ impl Host {
             }
             Order::Close(_) => {}
         }
-        if bounds.slow_at.is_some_and(|at| at <= now) {
-            return Err(self.cut_slow());
-        }
         if self.closing.is_some() {
             return self.close(news.visited, cx, now);
         }
         self.serve(cx, now)?;
+        // A poll that waits for the app takes what there will be.
+        let stalled = self.left.is_some() && !self.queue.is_empty();
+        if std::mem::replace(&mut self.stalled, stalled) || stalled {
+            bounds = self.client.set_stalled(stalled.then_some(now));
+        }
+        if bounds.slow_at.is_some_and(|at| at <= now) {
+            return Err(self.cut_slow());
+        }
         self.set_alarm(&bounds, cx);
         Ok(())
     }
@@ -178,7 +186,7 @@ impl Host {
         let Some(until) = self.waiting.as_ref().map(|waiting| waiting.until) else { return Ok(()) };
         // What on_open writes and subscribes belongs together.
         self.opened = self.opened || self.client.is_opened();
-        let more = if self.opened { self.fill(cx, now)? } else { false };
+        let more = if self.opened { self.fill(cx)? } else { false };
         if more {
             // Others first.
             cx.waker().wake_by_ref();
@@ -192,7 +200,7 @@ impl Host {
 
     /// Takes what there is for the client, up to what fits into an answer. Whether there is more that
     /// does fit.
-    fn fill(&mut self, cx: &Context<'_>, now: Instant) -> Result<bool, Ended> {
+    fn fill(&mut self, cx: &Context<'_>) -> Result<bool, Ended> {
         let number = self.answered + 1;
         let mut sent = Sent::default();
         while self.backlog.bytes() < ANSWER
@@ -203,7 +211,7 @@ impl Host {
             self.backlog.push(number, frame.bytes);
         }
         if sent != Sent::default() {
-            self.client.sent(&sent, now);
+            self.client.sent(&sent);
         }
         let Some(feed) = &self.feed else { return Ok(false) };
         if !feed.poll_ready(cx.waker()) {
@@ -265,7 +273,7 @@ impl Host {
     fn close(&mut self, visited: bool, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
         let context = Arc::clone(self.client.context());
         if self.waiting.is_some() {
-            while self.fill(cx, now)? {}
+            while self.fill(cx)? {}
             if !self.has_more() || !context.phase.serving() {
                 let cursor = self.cursor();
                 self.answer(cursor, context.returns.pause());

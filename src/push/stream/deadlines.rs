@@ -1,6 +1,7 @@
 //! A stream's deadlines: pings and pongs, heartbeats, clients that do not take what is sent, and farewells.
 
 use std::os::fd::AsRawFd;
+use std::task::Context;
 use std::time::Instant;
 
 use tokio::net::TcpStream;
@@ -35,8 +36,13 @@ impl Stream {
         }
     }
 
-    pub(super) fn keep_deadlines(&mut self, now: Instant) -> Result<(), Ended> {
+    pub(super) fn keep_deadlines(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
         let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if !passed(self.next_deadline()) {
+            return Ok(());
+        }
+        // If the whole process stood still, the socket may have been ready for long.
+        self.flush_queue(cx, now)?;
         match self.state {
             State::Open => {
                 if passed(self.bounds.slow_at) {

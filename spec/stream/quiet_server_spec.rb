@@ -1,0 +1,92 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# A server on which nothing happens does not look at the clock. The first write after such a time is not slow for that:
+# a client is slow from when its socket takes nothing.
+RSpec.describe "A write after a quiet time" do
+  config = <<~'CONFIG'
+    require "spec_app"
+
+    GATE = Queue.new
+    handler = SpecApp::Recorder.new(open: lambda do |client|
+      next unless client.env["PATH_INFO"] == "/gate"
+
+      client.write("x" * 65_536)
+      GATE.pop
+    end)
+    run(lambda do |env|
+      env["rack.upgrade"] = handler if env["rack.upgrade?"]
+      [200, {}, []]
+    end)
+  CONFIG
+
+  limits = %w[--slow-bytes 1000 --slow-timeout 0.2]
+  # Longer than the slow timeout; it is not waited for anything.
+  quiet = "sleep 0.5"
+
+  def opened(client)
+    event(:open, client)
+    client
+  end
+
+  def poller(path = "/")
+    id = "push_wait=25&#{Serving.next_name}"
+    closing(PollClient.new(app.port, "#{path}?#{id}", id: id))
+  end
+
+  context "with --slow-client close" do
+    serve config, *limits, "--threads", "2"
+
+    it "reaches a WebSocket whole" do
+      client = opened(websocket)
+      expect(ask(client, "#{quiet}; client.write('x' * 65_536)")).to be(true)
+      expect(client.read_message).to eq("x" * 65_536)
+      expect(ask(client, "client.open?")).to be(true)
+    end
+
+    it "reaches an event stream whole" do
+      client = opened(sse)
+      expect(ask(client, "#{quiet}; client.write('x' * 65_536)")).to be(true)
+      expect(client.read_event.data).to eq("x" * 65_536)
+      expect(ask(client, "client.open?")).to be(true)
+    end
+
+    it "reaches the long poll that waits" do
+      client = poller.ask
+      event(:open, client)
+      expect(ask(client, "#{quiet}; client.write('x' * 65_536)")).to be(true)
+      expect(client.answer.data).to eq(["x" * 65_536])
+      # The session goes on, with the same client.
+      ask(client, "client.write('more')")
+      expect(client.poll.data).to eq(["more"])
+      expect(story(client).count(:open)).to eq(1)
+    end
+
+    it "reaches a long poll whose on_open took its time after it had written" do
+      client = poller("/gate").ask
+      event(:open, client)
+      app.ask("#{quiet}; GATE << true; nil")
+      expect(client.answer.data).to eq(["x" * 65_536])
+      expect(ask(client, "client.open?")).to be(true)
+    end
+  end
+
+  context "with --slow-client reject" do
+    serve config, *limits, "--slow-client", "reject", "--threads", "2"
+
+    it "is accepted, and so are those that follow it" do
+      client = opened(websocket)
+      # All of it fits into what the system takes for a client that does not read yet.
+      expect(ask(client, "#{quiet}; Array.new(50) { Thread.pass; client.write('x' * 2000) }.uniq")).to eq([true])
+      50.times { expect(client.read_message.bytesize).to eq(2000) }
+    end
+
+    it "is refused once the socket has taken nothing for the slow timeout, also with nothing else going on" do
+      client = opened(websocket("/", receive_buffer: 4096))
+      ask(client, "200.times { client.write('x' * 65_536) }; nil")
+      eventually("a write to be refused") { !ask(client, "client.write('y')") }
+      expect(ask(client, "client.open?")).to be(true)
+    end
+  end
+end
