@@ -65,6 +65,19 @@ RSpec.describe "push_server, the command" do
       expect(app.output).to eq("")
     end
 
+    it "takes a value behind an equals sign, behind a space, and glued to a short switch" do
+      port = free_port
+      options = ["--bind=tcp://127.0.0.1", "-p#{port}", "-t3", "--sse-event=", "--max-uri-size=100", "-qe", "staging"]
+      @app = AppProcess.new(hello, *options, "-b", "tcp://127.0.0.1:0", "--log-level", "info")
+      app.wait_until_listening
+      expect(app.lines.map(&:chomp)).to include("* 3 threads, staging", "* Listening on http://127.0.0.1:#{port}")
+    end
+
+    it "takes what follows -- for the config file, whatever it looks like" do
+      result = push_server("--", "-w")
+      expect(result.complaint).to match([/\Apush_server: there is no -w: name one that is there/])
+    end
+
     it "passes limits on to the server" do
       start(hello, "--max-uri-size", "100")
       expect(get("/#{"x" * 200}").status).to eq(414)
@@ -116,6 +129,20 @@ RSpec.describe "push_server, the command" do
 
     it "an unknown option" do
       refuses("--prot", "1", "push_server: there is no option --prot: did you mean --port?", 2)
+    end
+
+    it "the beginning of an option's name, naming what it could be" do
+      refuses("--drain", "1", "push_server: there is no option --drain: did you mean --drain-timeout?", 2)
+    end
+
+    it "what other servers have, saying what there is instead" do
+      refuses("-w", "2", /\Apush_server: there is no option -w: push_server runs one process/, 2)
+      refuses("-d", /\Apush_server: there is no option -d: push_server stays in the foreground/, 2)
+      refuses("-C", "config/puma.rb", /\Apush_server: there is no option -C: push_server reads no configuration file/, 2)
+    end
+
+    it "a range of threads, as Puma has it" do
+      refuses("-t", "0:5", "push_server: --threads cannot be \"0:5\": give a whole number, 1 or more, not a range", 2)
     end
 
     it "an option without its value" do

@@ -2,6 +2,7 @@
 
 require "optparse"
 require "push_server"
+require_relative "command_line"
 require_relative "config_file"
 
 module PushServer
@@ -35,12 +36,11 @@ module PushServer
 
     # See {CLI.start}.
     def start(argv)
-      path = parse(argv)
-      return tell if @tell
+      line = CommandLine.new(argv)
+      return tell(line.question) if line.question
 
-      serve(path)
-    rescue OptionParser::ParseError => e
-      fail_with(e, USAGE, misunderstood(e))
+      @given = line.given
+      serve(config_file(line))
     rescue OptionError => e
       fail_with(e, USAGE)
     rescue Error => e
@@ -63,72 +63,49 @@ module PushServer
       0
     end
 
-    def tell
-      @out.puts(@tell)
+    def tell(question)
+      @out.puts(question == :version ? "push_server #{VERSION}" : help)
       0
     end
 
     # One line; the backtrace is for those who look for it.
-    def fail_with(error, status, message = error.message)
-      @err.puts("push_server: #{message.split("\n").map(&:strip).join(" ")}")
+    def fail_with(error, status)
+      @err.puts("push_server: #{error.message.split("\n").map(&:strip).join(" ")}")
       @err.puts((error.cause || error).full_message(highlight: false)) if @given[:log_level].to_s == "debug"
       status
     end
 
-    # What is wrong with a command line, in our words.
-    def misunderstood(error)
-      switch = error.args.first
-      case error
-      when OptionParser::InvalidOption
-        # OptionParser's own suggestions lack the dashes.
-        nearest = error.message[/Did you mean\?\s+(\S+)/, 1]
-        "there is no option #{switch}: #{nearest ? "did you mean --#{nearest}?" : "push_server --help lists them all"}"
-      when OptionParser::MissingArgument then "#{switch} needs a value: push_server --help says which"
-      when OptionParser::AmbiguousOption then "#{switch} could be several options: write it out"
-      else "#{switch} takes no value"
-      end
-    end
-
     # @return [String, nil] the config file
-    def parse(argv)
-      rest = parser.permute(argv)
-      raise OptionError, "one config file can be served, not #{rest.size}: #{rest.join(", ")}" if rest.size > 1
+    def config_file(line)
+      return line.files.first if line.files.size < 2
 
-      rest.first
+      raise OptionError, "one config file can be served, not #{line.files.size}: #{line.files.join(", ")}"
     end
 
-    def parser
-      OptionParser.new(nil, INDENT - 3, "  ") do |parser|
-        parser.banner = "Usage: push_server [options] [config.ru]"
-        Options::TABLE.values.group_by(&:group).each do |group, options|
-          options = options.reject { |option| option.switches.empty? }
-          next if options.empty?
-
-          parser.separator("\n#{group}:")
-          options.each { |option| add(parser, option) }
-          add_log_switches(parser) if group == "Running"
-        end
-        parser.separator("\nOther:")
-        parser.on("--version", "Print the version") { @tell = "push_server #{VERSION}" }
-        parser.on("-h", "--help", "Print this") { @tell = parser.help }
-        parser.separator("\n#{FOOTER}")
+    # OptionParser lays it out.
+    def help
+      layout = OptionParser.new(nil, INDENT - 3, "  ")
+      layout.banner = "Usage: push_server [options] [config.ru]"
+      Options::TABLE.values.reject { |option| option.switches.empty? }.group_by(&:group).each do |group, options|
+        layout.separator("\n#{group}:")
+        options.each { |option| add(layout, option) }
+        add_log_switches(layout) if group == "Running"
       end
+      layout.separator("\nOther:")
+      layout.on("--version", "Print the version")
+      layout.on("-h", "--help", "Print this")
+      layout.separator("\n#{FOOTER}")
+      layout.help
     end
 
-    def add(parser, option)
+    def add(layout, option)
       *short, long = option.switches
-      parser.on(*short, "#{long} #{option.metavar}", *describe(option)) do |value|
-        if %i[binds list].include?(option.type)
-          (@given[option.name] ||= []) << value
-        else
-          @given[option.name] = value
-        end
-      end
+      layout.on(*short, "#{long} #{option.metavar}", *describe(option))
     end
 
-    def add_log_switches(parser)
-      parser.on("-v", "--verbose", "The same as --log-level debug") { @given[:log_level] = "debug" }
-      parser.on("-q", "--quiet", "The same as --log-level warn") { @given[:log_level] = "warn" }
+    def add_log_switches(layout)
+      layout.on("-v", "--verbose", "The same as --log-level debug")
+      layout.on("-q", "--quiet", "The same as --log-level warn")
     end
 
     # The help of one option, in lines. RFC sections are for the documentation.

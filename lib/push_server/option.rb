@@ -82,7 +82,7 @@ module PushServer
     def coerce(value, source = "#{name}:")
       return nil if off? && (value.nil? || OFF.fetch(type, [""]).include?(value.to_s.downcase))
 
-      send(@type, value) || raise(OptionError, "#{source} cannot be #{value.inspect}: give #{wanted}")
+      send(@type, value) || raise(OptionError, "#{source} cannot be #{value.inspect}: give #{wanted}#{not_a_range(value)}")
     end
 
     private
@@ -140,6 +140,9 @@ module PushServer
       unit, size = { "GiB" => 1 << 30, "MiB" => 1 << 20, "KiB" => 1 << 10 }.find { |_, bytes| (default % bytes).zero? }
       unit && default.positive? ? "#{default / size} #{unit}" : default.to_s
     end
+
+    # Puma and rackup's documentation for it write the threads as 0:5.
+    def not_a_range(value) = (", not a range" if type == :count && value.to_s.match?(/\A\d+:\d+\z/))
 
     def wanted
       words = case type

@@ -1,0 +1,103 @@
+# frozen_string_literal: true
+
+require "push_server"
+require_relative "foreign_switches"
+
+module PushServer
+  # Reads a command line. Names are taken whole: OptionParser would take `-w 2` for `--write-timeout 2`, and its
+  # `require_exact` of Ruby 3.1 refuses `--port=1` and fails at `--`.
+  class CommandLine
+    # What takes no value, and what it is for.
+    FLAGS = { "-v" => :verbose, "--verbose" => :verbose, "-q" => :quiet, "--quiet" => :quiet,
+              "--version" => :version, "-h" => :help, "--help" => :help }.freeze
+    LOG_LEVELS = { verbose: "debug", quiet: "warn" }.freeze
+    # Of how many names one says that one of them was meant.
+    CHOICE = 3
+    private_constant :FLAGS, :LOG_LEVELS, :CHOICE
+
+    # @return [Hash{Symbol => String, Array<String>}] options by name, as {Options} takes them
+    attr_reader :given
+    # @return [Array<String>] what is no option
+    attr_reader :files
+    # @return [:version, :help, nil] what the user asks to be told
+    attr_reader :question
+
+    # @param argv [Array<String>]
+    # @raise [OptionError] for what cannot be understood
+    def initialize(argv)
+      @options = Options::TABLE.values.flat_map { |row| row.switches.map { |switch| [switch, row] } }.to_h
+      @given = {}
+      @files = []
+      @words = argv.dup
+      while (word = @words.shift)
+        read(word)
+      end
+    end
+
+    private
+
+    def read(word)
+      case word
+      when "--" then @files.concat(@words.slice!(0..))
+      when /\A(--[^=]+)(?:=(.*))?\z/m then take($1, $2)
+      when /\A-./m then read_short(word)
+      else @files << word
+      end
+    end
+
+    # -p 1, -p1, and flags together, as in -vp1. Iodine's switches have one dash: -port 1 is not -p with the value "ort".
+    def read_short(word)
+      name = word[/\A[^=]*/]
+      unknown(name) if name.size > 2 && (known?("-#{name}") || ForeignSwitches.include?(name))
+
+      switch, rest = word[0, 2], word[2..]
+      return take(switch, rest.empty? ? nil : rest) unless FLAGS.key?(switch)
+
+      take(switch, nil)
+      read_short("-#{rest}") unless rest.empty?
+    end
+
+    def take(switch, value)
+      if FLAGS.key?(switch)
+        raise OptionError, "#{switch} takes no value" if value
+
+        heed(FLAGS.fetch(switch))
+      elsif (option = @options[switch])
+        value ||= @words.shift or raise OptionError, "#{switch} needs a value: push_server --help says which"
+        set(option, value)
+      else
+        unknown(switch)
+      end
+    end
+
+    def heed(flag) = LOG_LEVELS.key?(flag) ? @given[:log_level] = LOG_LEVELS[flag] : @question ||= flag
+
+    def set(option, value)
+      return @given[option.name] = value unless %i[binds list].include?(option.type)
+
+      (@given[option.name] ||= []) << value
+    end
+
+    def known?(switch) = @options.key?(switch) || FLAGS.key?(switch)
+
+    def unknown(switch)
+      cure = ForeignSwitches[switch]
+      cure ||= (near = nearest(switch)) ? "did you mean #{near}?" : "push_server --help lists them all"
+      raise OptionError, "there is no option #{switch}: #{cure}"
+    end
+
+    # The switch that was meant: another spelling of it, the few that begin so, or one with few other letters.
+    def nearest(switch)
+      return if switch.size == 2 # a letter is near to everything
+
+      switches = (@options.keys + FLAGS.keys).grep(/\A--/)
+      spelled = "--#{switch.sub(/\A--?/, "").tr("_", "-").downcase}"
+      return spelled if switches.include?(spelled)
+
+      begun = switches.select { |name| name.start_with?(spelled) }
+      return begun.join(", ").sub(/, (?=[^,]*\z)/, " or ") if begun.size.between?(1, CHOICE)
+
+      DidYouMean::SpellChecker.new(dictionary: switches).correct(spelled).first if defined?(DidYouMean)
+    end
+  end
+end

@@ -1,0 +1,90 @@
+# frozen_string_literal: true
+
+require_relative "unit_helper"
+require "push_server/command_line"
+
+RSpec.describe PushServer::CommandLine do
+  def given(*words) = described_class.new(words).given
+
+  def complaint(*words)
+    described_class.new(words)
+    "none"
+  rescue PushServer::OptionError => e
+    e.message
+  end
+
+  it "takes a value behind a space or an equals sign, or glued to a short switch" do
+    expect(given("--port", "1")).to eq(port: "1")
+    expect(given("--port=1")).to eq(port: "1")
+    expect(given("-p", "1")).to eq(port: "1")
+    expect(given("-p1")).to eq(port: "1")
+    expect(given("--sse-event=", "--log-level", "")).to eq(sse_event: "", log_level: "")
+    expect(given("--sse-event", "--port=1")).to eq(sse_event: "--port=1")
+  end
+
+  it "collects what may be repeated, and takes the last of what may not" do
+    expect(given("-b", "tcp://a", "--bind=tcp://b", "-t1", "-t2")).to eq(bind: %w[tcp://a tcp://b], threads: "2")
+  end
+
+  it "takes flags together, the last with its value" do
+    expect(given("-qp1")).to eq(log_level: "warn", port: "1")
+    expect(given("-q", "-v")).to eq(log_level: "debug")
+  end
+
+  it "takes what is no option for a file, and all that follows --" do
+    line = described_class.new(["a.ru", "-p", "1", "-", "--", "-w", "--port"])
+    expect([line.files, line.given]).to eq([["a.ru", "-", "-w", "--port"], { port: "1" }])
+  end
+
+  it "hears what the user asks" do
+    expect(described_class.new(%w[--version]).question).to eq(:version)
+    expect(described_class.new(%w[-p 1 -h]).question).to eq(:help)
+  end
+
+  {
+    "the beginning of a name" => {
+      %w[--drain 1] => "did you mean --drain-timeout?", %w[--drain-t=1] => "did you mean --drain-timeout?",
+      %w[--sse x] => "did you mean --sse-event or --sse-heartbeat?", %w[--access-log-f x] => "did you mean --access-log-file?",
+      %w[--verb] => "did you mean --verbose?", %w[--m 1] => "push_server --help lists them all"
+    },
+    "another spelling" => {
+      %w[--max_queue 1] => "did you mean --max-queue?", %w[--Port=1] => "did you mean --port?",
+      %w[-port 1] => "did you mean --port?", %w[-threads=1] => "did you mean --threads?",
+      %w[--prot 1] => "did you mean --port?", %w[-verbose] => "did you mean --verbose?"
+    },
+    "what is near to nothing" => {
+      %w[-z] => "push_server --help lists them all", %w[--utter-nonsense] => "push_server --help lists them all"
+    },
+    # OptionParser took each of these for an option of ours whose name begins so.
+    "a switch of another server" => {
+      %w[-w 2] => "runs one process", %w[-w2] => "runs one process", %w[-qw2] => "runs one process",
+      %w[--workers=2] => "runs one process", %w[-d] => "stays in the foreground", %w[-D] => "stays in the foreground",
+      %w[-C puma.rb] => "reads no configuration file", %w[-o 0.0.0.0] => "--bind", %w[-a 0.0.0.0] => "--bind",
+      %w[-l log] => "--bind", %w[-S state] => "--bind", %w[-r json] => "RUBYOPT", %w[-P x.pid] => "no pid file",
+      %w[-pid x] => "no pid file", %w[-V] => "--version", %w[-E test] => "-e", %w[-R x.ru] => "config.ru",
+      %w[-www public] => "--public", %w[-ping 40] => "--ping-interval", %w[-tls] => "no TLS", %w[-k 5] => "--keep-alive-timeout",
+      %w[-maxms 250] => "--max-message-size", %w[-log] => "--access-log", %w[-bind x] => "did you mean --bind?"
+    }
+  }.each do |kind, cases|
+    cases.each do |words, cure|
+      it "refuses #{kind}: #{words.join(" ")}" do
+        expect(complaint(*words)).to match(/\Athere is no option --?[^\s=:\d]+: .*#{Regexp.escape(cure)}/)
+      end
+    end
+  end
+
+  it "refuses a flag with a value, and an option without" do
+    expect(complaint("--verbose=2")).to eq("--verbose takes no value")
+    expect(complaint("-t")).to eq("-t needs a value: push_server --help says which")
+  end
+
+  it "calls none of its own switches another server's" do
+    ours = PushServer::Options::TABLE.values.flat_map(&:switches) + %w[-v --verbose -q --quiet --version -h --help]
+    expect(PushServer::ForeignSwitches.names & ours).to be_empty
+  end
+
+  it "says of other servers' switches only what is true: what it names is there" do
+    named = PushServer::ForeignSwitches.names.flat_map { |name| PushServer::ForeignSwitches[name].scan(/(?<!\w)--[a-z-]+/) }
+    expect(named.uniq - PushServer::Options::TABLE.values.flat_map(&:switches) - %w[--version --quiet]).to be_empty
+  end
+end
