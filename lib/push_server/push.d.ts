@@ -56,4 +56,5 @@ export interface Connection {
 }
 
 export function push(url: string | URL, options?: Options): Connection
+/** `retry` comes alone, as soon as its line has ended. */
 export function parser(onblock: (block: { event?: string, data?: string, id?: string, retry?: number }) => void): (text: string) => void

@@ -1,7 +1,7 @@
 // The browser's side of push_server: docs/javascript.md. No dependencies. MIT licence.
 const connectors = { websocket, sse, poll: (link) => sse(link, link.wait) }
 
-// Makes a function that takes the text of an event stream in any pieces, and calls `onblock` for each whole block.
+// Makes a function that takes the text of an event stream in any pieces. Calls `onblock` for each block, and each line `retry:`.
 export function parser(onblock) {
   let rest = "", cr = false, block = {}
   function line(text) {
@@ -9,7 +9,7 @@ export function parser(onblock) {
     const [, name, value = ""] = /^([^:]*)(?:: ?(.*))?$/s.exec(text)
     if (name === "data") block.data = block.data === undefined ? value : `${block.data}\n${value}`
     else if (name === "event" || (name === "id" && !value.includes("\0"))) block[name] = value
-    else if (name === "retry" && /^\d+$/.test(value)) block.retry = Number(value)
+    else if (name === "retry" && /^\d+$/.test(value)) onblock({ retry: Number(value) })
   }
   return (text) => {
     const lines = (rest + (cr && text[0] === "\n" ? text.slice(1) : text)).split(/\r\n|\r|\n/)

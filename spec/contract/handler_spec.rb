@@ -230,7 +230,7 @@ RSpec.describe "The handler" do
     end
 
     it "does without any for Server-Sent Events" do
-      expect(sse("/nothing").read_block.retry).to be_an(Integer)
+      expect(sse("/nothing").read_retry).to be_an(Integer)
     end
   end
 

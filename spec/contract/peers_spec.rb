@@ -137,7 +137,7 @@ RSpec.describe "Where the peers fail" do
     end
 
     it "retry is 5 milliseconds" do
-      expect(sse.read_block.retry).to be >= 500
+      expect(sse.read_retry).to be >= 500
     end
 
     it "fragmented messages are refused" do

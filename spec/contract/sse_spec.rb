@@ -17,6 +17,7 @@ RSpec.describe "Server-Sent Events" do
   def opened(...)
     client = sse(...)
     event(:open, client)
+    client.read_retry
     client
   end
 
@@ -48,11 +49,19 @@ RSpec.describe "Server-Sent Events" do
     end
 
     it "sends retry: first, before any event, in milliseconds, and not the same for all" do
-      clients = Array.new(10) { opened }
-      retries = clients.map { |client| client.read_block }
-      expect(retries.map(&:lines)).to all(match([/\Aretry: \d+\z/]))
-      expect(retries.map(&:retry)).to all(be_between(1500, 2500))
-      expect(retries.map(&:retry).uniq.size).to be > 1
+      lines = Array.new(10) { sse.read_line }
+      expect(lines).to all(match(/\Aretry: \d+\z/))
+      retries = lines.map { |line| Integer(line[/\d+/], 10) }
+      expect(retries).to all(be_between(1500, 2500))
+      expect(retries.uniq.size).to be > 1
+    end
+
+    # Clients that dispatch an event at each empty line would show an empty one.
+    it "sends retry: without an empty line behind it, which is no event" do
+      client = sse
+      event(:open, client)
+      ask(client, 'client.write("x"); client.close; nil')
+      expect(client.read_to_end).to match(/\Aretry: \d+\nevent: msg\ndata: x\n\n\z/)
     end
 
     describe "the data" do
@@ -184,9 +193,20 @@ RSpec.describe "Server-Sent Events" do
 
     it "sends a comment again and again while nothing else is sent" do
       client = opened
-      3.times { expect(client.read_block.lines).to match([/\A:/]).or match([/\Aretry:/]) }
+      expect(Array.new(3) { client.read_line }).to eq([":"] * 3)
       expect(sent('"x"', client).data).to eq("x")
-      expect(client.read_comment).to be_a(String)
+      expect(client.read_comment).to eq("")
+    end
+
+    it "sends comments without empty lines, between two events as well" do
+      client = opened
+      client.read_comment
+      ask(client, 'client.write("one")')
+      first = client.connection.read_until("data: one\n\n")
+      client.read_comment
+      ask(client, 'client.write("two"); client.close; nil')
+      expect(first).to match(/\A(:\n)*event: msg\ndata: one\n\n\z/)
+      expect(client.read_to_end).to match(/\A(:\n)*event: msg\ndata: two\n\n\z/)
     end
   end
 

@@ -50,7 +50,7 @@ RSpec.describe "A full queue" do
       expect(response.status).to eq(200)
       expect(response["content-type"]).to start_with("text/event-stream")
       expect(response["cache-control"]).to eq("no-cache, no-store")
-      retry_after = response.body[/\Aretry: (\d+)\n\n\z/, 1]
+      retry_after = response.body[/\Aretry: (\d+)\n\z/, 1]
       expect(Integer(retry_after, 10)).to be_between(1000, 2000)
     end
   end

@@ -62,8 +62,8 @@ class PollClient
 
   def blocks_of(body)
     body = body.dup.force_encoding(Encoding::UTF_8)
-    raise "not whole blocks: #{body.inspect}" unless body.end_with?("\n\n")
+    raise "not whole lines: #{body.inspect}" unless body.end_with?("\n")
 
-    body.split("\n\n").map { |block| SseClient.parse(block.split("\n", -1)) }
+    body.split("\n\n").map { |block| SseClient.parse(block.chomp.split("\n", -1)) }
   end
 end

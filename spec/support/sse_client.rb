@@ -43,21 +43,29 @@ class SseClient
   # The body of a response that is no event stream.
   def ordinary_body = connection.read_to_end
 
-  # The next block, of whatever kind.
+  # The next line, without its end.
+  def read_line(**deadline) = connection.read_until("\n", **deadline).chomp.force_encoding(Encoding::UTF_8)
+
+  # The next block, of whatever kind. `retry:` and comments that the server sent ahead of an event belong to its block.
   def read_block(**deadline)
     lines = []
     loop do
-      line = connection.read_until("\n", **deadline).chomp.force_encoding(Encoding::UTF_8)
+      line = read_line(**deadline)
       return SseClient.parse(lines) if line.empty?
 
       lines << line
     end
   end
 
-  # The next block that carries data; what goes before (retry, heartbeats) is skipped.
-  def read_event(**deadline) = skip_to(**deadline) { |block| !block.data.nil? }
+  # The next block that carries data; others are skipped.
+  def read_event(seconds: Deadline::PATIENCE)
+    skip_to(seconds, ->(left) { read_block(seconds: left) }) { |block| !block.data.nil? }
+  end
 
-  def read_comment(**deadline) = skip_to(**deadline) { |block| block.comments.any? }.comments.first
+  # The text of the next comment, and the milliseconds of the next `retry:`. Lines ahead of it are skipped; the event that
+  # follows can still be read.
+  def read_comment(**deadline) = read_field("", **deadline)
+  def read_retry(**deadline) = Integer(read_field("retry", **deadline), 10)
 
   def read_to_end(**deadline) = connection.read_to_end(**deadline)
   def ending(**deadline) = connection.ending(**deadline)
@@ -67,12 +75,17 @@ class SseClient
 
   private
 
-  # The first block that is wanted. One deadline for all, or heartbeats would put it off for ever.
-  def skip_to(seconds: Deadline::PATIENCE)
+  def read_field(name, seconds: Deadline::PATIENCE)
+    line = skip_to(seconds, ->(left) { read_line(seconds: left) }) { |it| it.start_with?("#{name}:") }
+    line.split(":", 2).last.delete_prefix(" ")
+  end
+
+  # The first block or line that is wanted. One deadline for all, or heartbeats would put it off for ever.
+  def skip_to(seconds, read)
     deadline = Deadline.in(seconds)
     loop do
-      block = read_block(seconds: deadline.remaining)
-      return block if yield(block)
+      found = read.call(deadline.remaining)
+      return found if yield(found)
     end
   end
 end

@@ -67,14 +67,17 @@ fn encode(fields: Fields<'_>, length: usize, put_data: impl FnOnce(&mut Vec<u8>)
     Bytes::from(out)
 }
 
-/// The `retry:` that opens a stream.
+// The two that follow are lines that belong to no event. There is no empty line behind them: many clients dispatch an event
+// at each empty line, and such an event would be empty. What comes next, a whole block or nothing, may follow directly.
+
+/// The `retry:` that opens or ends a stream. It counts from the end of its line (WHATWG HTML section 9.2.6).
 pub fn retry(milliseconds: u64) -> Bytes {
-    Bytes::from(format!("retry: {milliseconds}\n\n"))
+    Bytes::from(format!("retry: {milliseconds}\n"))
 }
 
 /// A comment: keeps proxies and load balancers from closing a quiet stream.
 pub fn heartbeat() -> Bytes {
-    Bytes::from_static(b":\n\n")
+    Bytes::from_static(b":\n")
 }
 
 #[cfg(test)]
@@ -111,6 +114,12 @@ mod tests {
             let id = Fields { id: Some(bad), ..Fields::default() };
             assert_eq!(id.check(), Err(BrokenField { field: "id" }));
         }
+    }
+
+    #[test]
+    fn lines_that_belong_to_no_event_have_no_empty_line_behind_them() {
+        assert_eq!(retry(1500)[..], b"retry: 1500\n"[..]);
+        assert_eq!(heartbeat()[..], b":\n"[..]);
     }
 
     proptest! {

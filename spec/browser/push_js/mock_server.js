@@ -18,6 +18,8 @@ export class MockServer {
   buffers = false
   // Cursors older than this are answered with a gap.
   floor = 0
+  // Whether event streams end with the retry: that they begin with.
+  overloaded = false
   retry = 1
 
   static async start() {
@@ -46,6 +48,11 @@ export class MockServer {
   // What one reader alone hears.
   tell(text) {
     this.readers.forEach((reader) => reader.write(text))
+  }
+
+  // Event streams end as they should.
+  end() {
+    this.readers.forEach((reader) => reader.end())
   }
 
   // Every connection is cut, with no farewell.
@@ -108,14 +115,16 @@ export class MockServer {
   #stream(cursor, response) {
     response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8" })
     if (this.buffers) return response.flushHeaders()
-    response.write(`retry: ${this.retry}\n\n`)
+    response.write(`retry: ${this.retry}\n`)
+    if (this.overloaded) return response.end()
     const reader = this.#read(this.#greeting(cursor), (text) => response.write(text))
+    reader.end = () => response.end()
     response.on("close", () => this.readers.delete(reader))
   }
 
   // Ends as soon as there is something, with an id: of its own: the cursor and the session's token.
   #poll(cursor, response) {
-    let body = `retry: ${this.retry}\n\n`
+    let body = `retry: ${this.retry}\n`
     const finish = () => {
       if (!this.readers.delete(reader)) return
       body += `id: e-${reader.at}.token\n\n`

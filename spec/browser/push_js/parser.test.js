@@ -9,7 +9,7 @@ function blocks(...pieces) {
   return found.filter((block) => Object.keys(block).length)
 }
 
-const stream = "retry: 1500\n\n:\n\nid: e-1\nevent: said\ndata: grüße 😀\n\ndata:a\ndata: b\ndata:  c\ndata\n\nid: e-2.token\n\n"
+const stream = "retry: 1500\n:\nid: e-1\nevent: said\ndata: grüße 😀\n\ndata:a\ndata: b\ndata:  c\ndata\n\nid: e-2.token\n\n"
 const parsed = [
   { retry: 1500 }, { id: "e-1", event: "said", data: "grüße 😀" }, { data: "a\nb\n c\n" }, { id: "e-2.token" }
 ]
@@ -29,6 +29,11 @@ for (const [name, end] of [["LF", "\n"], ["CRLF", "\r\n"], ["CR", "\r"]]) {
   })
 }
 
+test("retry: counts at the end of its line", () => {
+  assert.deepEqual(blocks("retry: 15"), [])
+  assert.deepEqual(blocks("retry: 15\n"), [{ retry: 15 }])
+  assert.deepEqual(blocks("id: 1\nretry: 15\ndata: x\n\n"), [{ retry: 15 }, { id: "1", data: "x" }])
+})
 test("a block that has not ended is none", () => assert.deepEqual(blocks("id: e-9\ndata: half\n"), []))
 test("empty data is data", () => assert.deepEqual(blocks("data\n\n", "data:\n\n"), [{ data: "" }, { data: "" }]))
 test("an empty id is one", () => assert.deepEqual(blocks("id\n\n"), [{ id: "" }]))

@@ -233,6 +233,28 @@ test("honours retry:", async () => {
   assert.equal((await story.nth("close", 1)).delay, 1234)
 })
 
+test("honours a retry: that nothing follows, also of a stream that held nothing else", async () => {
+  connect({ transports: ["sse"] })
+  await story.nth("notice", 1)
+  server.tell("retry: 1234\n")
+  server.end()
+  assert.equal((await story.nth("close", 1)).delay, 1234)
+  server.overloaded = true
+  server.retry = 2345
+  await world.pass(aPause)
+  assert.equal((await story.nth("close", 2)).delay, 2345)
+})
+
+test("hears nothing of a heartbeat between two messages", async () => {
+  connect({ transports: ["sse"] })
+  await story.nth("notice", 1)
+  server.publish("A")
+  server.tell(":\n")
+  server.publish("B")
+  await until("message", 2)
+  assert.deepEqual([story.texts, story.all("notice").length], [["A", "B"], 1])
+})
+
 test("forgets a farewell's retry: once it is connected again", async () => {
   connect({ transports: ["websocket"] })
   await story.nth("notice", 1)
@@ -287,7 +309,7 @@ test("a stream without heartbeats is dead", async () => {
   await story.nth("notice", 1)
   await world.timer((delay) => delay === 40000)
   const before = world.delays.length
-  server.tell(":\n\n")
+  server.tell(":\n")
   while (world.delays.length === before) await new Promise(setImmediate)
   await world.pass((delay) => delay === 40000)
   const { error, transport } = await story.nth("close", 1)

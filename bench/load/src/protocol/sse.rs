@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn reads_data_behind_other_fields() {
-        let stream = b"retry: 1000\n\n: quiet\n\nevent: msg\ndata: one\n\ndata:two\r\n\r\n";
+        let stream = b"retry: 1000\n: quiet\nevent: msg\ndata: one\n\ndata:two\r\n\r\n";
         let (data, length) = next(stream).unwrap();
         assert_eq!(data, b"one");
         let (data, length_of_second) = next(&stream[length..]).unwrap();

@@ -1,0 +1,37 @@
+# frozen_string_literal: true
+
+require_relative "app_process"
+
+# What every EventSource has to make of lines that belong to no event. The group serves EventSourcePage::APP; `yield` opens its
+# page, or the program that stands for it.
+module EventSourcePage
+  APP = File.join(AppProcess::ROOT, "spec/apps/event_source/config.ru")
+  # The browser's own pause, after a stream without `retry:`, is 3 s or more.
+  OPTIONS = %w[--retry-min 100 --retry-max 100].freeze
+
+  # A client has no time limit of its own: it may have to start a browser first.
+  PATIENCE = 90
+
+  def expect_return_after_retry_alone
+    2.times { app.events.take(event: "open", id: "ending", seconds: PATIENCE) }
+    expect(app.events.all(event: "empty").size).to be <= 1
+  end
+
+  def expect_nothing_between_events
+    app.events.take(event: "open", id: "quiet", seconds: PATIENCE)
+    %w[one two].each do |text|
+      app.ask("client.write(#{text.inspect})", id: "quiet")
+      app.events.take(event: "drained", id: "quiet")
+      wait_for_heartbeats
+    end
+    heard = app.events.take(event: "heard", heard: ->(all) { all.last.last == "two" }, seconds: PATIENCE)
+    expect(heard[:heard]).to eq([%w[msg one], %w[msg two]])
+  end
+
+  # Nobody else makes the server send: all that is sent now are heartbeats.
+  def wait_for_heartbeats
+    sent = -> { app.ask("PushServer.stats[:bytes_out]") }
+    before = sent.call
+    eventually("heartbeats") { sent.call >= before + 4 }
+  end
+end
