@@ -10,6 +10,7 @@ use crate::cell::GvlCell;
 use crate::client::Client;
 use crate::fields::string_of;
 use crate::handler::{Handler, OnClose};
+use crate::pinned::pinned;
 use crate::words::words;
 use crate::{registry, subscriptions};
 
@@ -28,7 +29,7 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
 
 fn set_around(ruby: &Ruby, around: Value) {
     // Wrappers are set a few times in a process's life, if at all: none is ever let go.
-    ruby.gc_register_mark_object(around);
+    let around = ruby.get_inner(pinned(ruby, around));
     AROUND.set(ruby, Some(around).filter(|around| !around.is_nil()));
 }
 

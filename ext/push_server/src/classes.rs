@@ -9,9 +9,11 @@ use std::sync::OnceLock;
 use magnus::value::{Opaque, ReprValue};
 use magnus::{Error, ExceptionClass, Module, RClass, RModule, Ruby};
 
+use crate::pinned::pinned;
+
 static CLASSES: OnceLock<Classes> = OnceLock::new();
 
-/// What is looked up.
+/// What is looked up. The collector would move those of them that are defined in Ruby: all are pinned.
 #[derive(Clone, Copy)]
 pub struct Classes {
     string_io: Opaque<RClass>,
@@ -26,20 +28,24 @@ pub struct Classes {
 
 /// Looks them up; called when a server is made, with all of the library loaded.
 pub fn load(ruby: &Ruby) -> Result<(), Error> {
+    // Another server was made before: the classes are the same.
+    if CLASSES.get().is_some() {
+        return Ok(());
+    }
     ruby.require("stringio")?;
     ruby.require("socket")?;
     let (object, module) = (ruby.class_object(), crate::module(ruby)?);
     let release: String = object.const_get::<_, RModule>("Rack")?.funcall("release", ())?;
     let classes = Classes {
-        string_io: object.const_get::<_, RClass>("StringIO")?.into(),
-        spooled_input: module.const_get::<_, RClass>("SpooledInput")?.into(),
-        tcp_socket: object.const_get::<_, RClass>("TCPSocket")?.into(),
-        unix_socket: object.const_get::<_, RClass>("UNIXSocket")?.into(),
-        disconnected: module.const_get::<_, ExceptionClass>("Disconnected")?.into(),
+        string_io: pinned(ruby, object.const_get("StringIO")?),
+        spooled_input: pinned(ruby, module.const_get("SpooledInput")?),
+        tcp_socket: pinned(ruby, object.const_get("TCPSocket")?),
+        unix_socket: pinned(ruby, object.const_get("UNIXSocket")?),
+        disconnected: pinned(ruby, module.const_get("Disconnected")?),
         to_ary_closes: !release.starts_with("2."),
-        bodies: module.const_get::<_, RModule>("Bodies")?.into(),
+        bodies: pinned(ruby, module.const_get("Bodies")?),
     };
-    // Another server was made before: the classes are the same.
+    // Set already if another thread makes a server as well.
     let _ = CLASSES.set(classes);
     Ok(())
 }

@@ -25,6 +25,7 @@
 //! | [`pubsub`] | `PushServer::Channels`: publish and the rest that needs no client |
 //! | [`subscriptions`] | a client's channels |
 //! | [`fields`] | Strings and fields that an app gives |
+//! | [`pinned`] | Ruby objects in statics |
 //! | [`registry`] | the clients that the garbage collector must keep |
 //! | [`settings`] | a Hash of settings |
 //! | [`logger`] | the core's log lines, on stderr |
@@ -45,6 +46,7 @@ mod handler;
 mod hijack;
 mod input;
 mod logger;
+mod pinned;
 mod pubsub;
 mod raw;
 mod reactor;

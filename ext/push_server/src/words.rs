@@ -1,10 +1,12 @@
-//! Strings, symbols and method names that recur: made once, never collected.
+//! Strings, symbols and method names that recur: made once, never collected, never moved.
 
 use std::sync::OnceLock;
 
 use magnus::value::{Opaque, OpaqueId};
 use magnus::{RString, Ruby, StaticSymbol};
 use push_core::push::Protocol;
+
+use crate::pinned::pinned;
 
 static WORDS: OnceLock<Words> = OnceLock::new();
 
@@ -25,7 +27,8 @@ macro_rules! words {
             fn make(ruby: &Ruby) -> Self {
                 Words {
                     $( $string: interned(ruby, $text), )+
-                    $( $symbol: ruby.sym_new($symbol_text).into(), )+
+                    // A symbol that the app made of a String before is an object.
+                    $( $symbol: pinned(ruby, ruby.sym_new($symbol_text)), )+
                     $( $method: ruby.intern($method_text).into(), )+
                 }
             }
@@ -81,11 +84,9 @@ words! {
     }
 }
 
-/// A frozen string that is never collected.
+/// A frozen string that is never collected and never moved.
 pub fn interned(ruby: &Ruby, text: &str) -> Opaque<RString> {
-    let word = ruby.str_new(text).to_interned_str();
-    ruby.gc_register_mark_object(word);
-    word.into()
+    pinned(ruby, ruby.str_new(text).to_interned_str())
 }
 
 /// Makes them, when the extension is loaded.
