@@ -69,7 +69,7 @@ RSpec.describe "push_server, the command" do
       port = free_port
       options = ["--bind=tcp://127.0.0.1", "-p#{port}", "-t3", "--sse-event=", "--max-uri-size=100", "-qe", "staging"]
       @app = AppProcess.new(hello, *options, "-b", "tcp://127.0.0.1:0", "--log-level", "info")
-      app.wait_until_listening
+      app.wait_for_line(/Ctrl-C/)
       expect(app.lines.map(&:chomp)).to include("* 3 threads, staging", "* Listening on http://127.0.0.1:#{port}")
     end
 
@@ -195,19 +195,82 @@ RSpec.describe "push_server, the command" do
     end
 
     {
-      "raises" => ["\n\nraise ArgumentError, 'told you'", "push_server: config.ru:3: told you (ArgumentError)"],
-      "is no Ruby" => ["\nrun 1\n)", /\Apush_server: config.ru:3: .+\(SyntaxError\)\z/],
-      "lacks a library" => ["require 'no/such'", "push_server: config.ru:1: cannot load such file -- no/such (LoadError)"],
       "runs nothing" => ["# nothing", /\Apush_server: config.ru: missing run or map statement/],
       "runs what is no app" => ["run 3", "push_server: config.ru: what it runs has no method call: 3"]
     }.each do |case_, (source, message)|
       it("a config.ru that #{case_}") { refuses(message, 1, files: { "config.ru" => source }) }
     end
+  end
 
-    it "with the backtrace, when told to be verbose" do
-      result = push_server("-v", files: { "config.ru" => "raise 'told you'" })
-      expect(result.complaint.first).to eq("push_server: config.ru:1: told you (RuntimeError)")
-      expect(result.err).to match(/config.ru:1:in .+told you/)
+  describe "a config.ru that raises" do
+    # What the command prints, without the folder it runs in; its status must be 1.
+    def told(files, *options)
+      result = push_server(*options, files: files)
+      expect([result.out, result.exitstatus]).to eq(["", 1])
+      result.complaint
+    end
+
+    # Some lines of the backtrace are in Ruby's own library.
+    part = <<~RUBY
+      require "find"
+
+      def connect(url)
+        raise ArgumentError, "no such host: \#{url}\nis the network up?"
+      end
+
+      def boot = Find.find(__dir__) { connect("db") }
+    RUBY
+
+    it "is reported with class, message and the app's own lines" do
+      lines = told({ "part.rb" => part, "config.ru" => "require_relative 'part'\n\nboot\n" })
+      expect(lines.first).to eq("push_server: part.rb:4: no such host: db (ArgumentError)")
+      expect(lines).to include("      is the network up?", match(/\A    from part.rb:4:in .*connect/),
+                               match(/\A    from part.rb:8:in .*boot/), match(/\A    from config.ru:3:in /))
+      expect(lines.join("\n")).not_to match(%r{find\.rb|rack/builder|push_server/|exe/})
+    end
+
+    it "is reported with the whole backtrace, when it is to be verbose" do
+      lines = told({ "part.rb" => part, "config.ru" => "require_relative 'part'\n\nboot\n" }, "-v")
+      expect(lines.first).to eq("push_server: part.rb:4: no such host: db (ArgumentError)")
+      expect(lines.join("\n")).to match(/part.rb:4:in .*connect.*find\.rb.*config.ru:3:in .*rack.builder.*config_file/m)
+    end
+
+    it "is reported when it is no Ruby, or a file it requires is none" do
+      lines = told({ "config.ru" => "\nrun 1\n)" })
+      expect(lines.first).to match(/\Apush_server: config.ru:3: .+\(SyntaxError\)\z/)
+      lines = told({ "part.rb" => "def a(\n", "config.ru" => "\nrequire_relative 'part'" })
+      expect(lines.first).to match(/\Apush_server: part.rb:\d: .+\(SyntaxError\)\z/)
+      expect(lines).to include(match(/\A    from config.ru:2:in /))
+    end
+
+    it "is reported when it lacks a library, wherever it asks for it" do
+      lines = told({ "part.rb" => "require 'no/such'", "config.ru" => "require_relative 'part'" })
+      expect(lines.first).to eq("push_server: part.rb:1: cannot load such file -- no/such (LoadError)")
+      expect(lines.drop(1)).to start_with(/\A    from part.rb:1:in /, /\A    from config.ru:1:in /)
+    end
+
+    it "is reported with what caused the exception" do
+      source = "def a = raise(KeyError, 'inner')\nbegin\n  a\nrescue KeyError\n  raise 'outer'\nend"
+      lines = told({ "config.ru" => source })
+      expect(lines.first).to eq("push_server: config.ru:5: outer (RuntimeError)")
+      expect(lines).to include(match(/\A    caused by KeyError: inner/), match(/\A    from config.ru:1:in .*a/))
+    end
+
+    it "is reported whatever it raises" do
+      expect(told({ "config.ru" => "\nraise Exception, 'no StandardError'" }).first)
+        .to eq("push_server: config.ru:2: no StandardError (Exception)")
+      expect(told({ "config.ru" => "\nraise Class.new(StandardError) { def message = raise('again') }" }).first)
+        .to match(/\Apush_server: config.ru:2: \(its message raises RuntimeError\)/)
+      lines = told({ "config.ru" => "def a = a\na" })
+      expect(lines.first).to eq("push_server: config.ru:1: stack level too deep (SystemStackError)")
+      expect(lines.size).to be < 20
+      expect(lines.last).to match(/\A    … and \d+ more \(-v shows all\)\z/)
+    end
+
+    it "may exit as it likes" do
+      expect(push_server(files: { "config.ru" => "exit 3" }).exitstatus).to eq(3)
+      result = push_server(files: { "config.ru" => "abort 'not today'" })
+      expect([result.err, result.exitstatus]).to eq(["not today\n", 1])
     end
   end
 

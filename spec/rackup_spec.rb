@@ -106,6 +106,13 @@ RSpec.describe "rackup" do
     end
   end
 
+  it "shows the exception of a config.ru that raises, with its lines" do
+    result = run_command(RbConfig.ruby, AppProcess.rackup, "-s", "push_server",
+                         files: { "config.ru" => "\nraise ArgumentError, 'told you'" })
+    expect(result.err).to match(/config.ru:2:in .+told you \(ArgumentError\)/)
+    expect(result.exitstatus).to eq(1)
+  end
+
   it "says in one line that the port is in use" do
     taken = TCPServer.new("127.0.0.1", 0)
     port = taken.local_address.ip_port

@@ -68,10 +68,14 @@ module PushServer
       0
     end
 
-    # One line; the backtrace is for those who look for it.
+    # One line, and below it where in the app that was, if it was there; with --verbose the whole backtrace.
     def fail_with(error, status)
       @err.puts("push_server: #{error.message.split("\n").map(&:strip).join(" ")}")
-      @err.puts((error.cause || error).full_message(highlight: false)) if @given[:log_level].to_s == "debug"
+      if @given[:log_level].to_s == "debug"
+        @err.puts(ErrorReport.new(error.cause || error).full)
+      elsif error.is_a?(ConfigError) && error.cause
+        @err.puts(ErrorReport.new(error.cause).brief)
+      end
       status
     end
 

@@ -2,6 +2,7 @@
 
 require "rack"
 require "rack/builder"
+require_relative "error_report"
 require_relative "errors"
 
 module PushServer
@@ -23,7 +24,8 @@ module PushServer
     end
 
     # @return [#call] the app
-    # @raise [ConfigError] if the file raises: one line with the place, the message and the class
+    # @raise [ConfigError] if the file raises: one line with the place, the message and the class; the cause is what it
+    #   raised
     def load
       app = build
       # Rack 2.2 returns the options as well.
@@ -31,12 +33,15 @@ module PushServer
       raise ConfigError, "#{@path}: what it runs has no method call: #{app.inspect[0, 60]}" unless app.respond_to?(:call)
 
       app
+    rescue ConfigError, SystemExit, SignalException
+      raise
     rescue SyntaxError => e
       raise ConfigError, syntax_error(e)
-    rescue StandardError, ScriptError, SystemStackError => e
-      raise if e.is_a?(ConfigError)
-
-      raise ConfigError, "#{place(e)}: #{one_line(e.message)} (#{e.class})"
+    rescue Exception => e # rubocop:disable Lint/RescueException -- whatever it is, the user must see where it comes from
+      # Where Rack's builder itself raises, the file lacks something: no line of it is to blame.
+      by_builder = e.backtrace&.first&.match?(%r{/rack/builder\.rb:})
+      raise ConfigError, "#{by_builder ? @path : place(e)}: #{one_line(ErrorReport.message(e), e)} (#{e.class})",
+            cause: by_builder ? nil : e
     end
 
     private
@@ -51,11 +56,10 @@ module PushServer
       ::Rack::Builder.new_from_string(source, path)
     end
 
-    # Where it was raised, by the user's own lights: the first frame in the folder of the config file.
+    # Where it was raised: the first line of the app's own.
     def place(error)
-      folder = File.join(File.dirname(File.expand_path(@path)), "")
-      frame = error.backtrace&.find { |line| line.start_with?(folder) && !line.include?("/gems/") }
-      frame ? shorten(frame[/\A.*?:\d+/]) : @path
+      frame = ErrorReport.new(error).own_frames.first
+      frame ? ErrorReport.shorten(frame[/\A.*?:\d+/]) : @path
     end
 
     # "file:3: syntax error, unexpected …", whichever parser wrote it.
@@ -64,11 +68,12 @@ module PushServer
       # Prism's first line only says that there are errors; each follows under a row of carets.
       detail = rest.filter_map { |line| line[/\^~*\s+(.*)/, 1] }.first if first.match?(/errors? found\z/)
       at = first[/\A.*?:\d+/]
-      "#{at ? shorten(at) : @path}: #{one_line(detail || first.delete_prefix("#{at}:"))} (#{error.class})"
+      "#{at ? ErrorReport.shorten(at) : @path}: #{one_line(detail || first.delete_prefix("#{at}:"), error)} (#{error.class})"
     end
 
-    def shorten(path) = path.delete_prefix(File.join(Dir.pwd, ""))
-
-    def one_line(message) = message.to_s.split("\n").map(&:strip).reject(&:empty?).first.to_s
+    # Ruby 3.2 and newer put the class behind the first line.
+    def one_line(message, error)
+      message.lines.map(&:strip).reject(&:empty?).first.to_s.delete_suffix(" (#{error.class})")
+    end
   end
 end
