@@ -16,20 +16,26 @@ class Script
     case kind
     when :node then "spec/browser/node_modules is missing: run bin/setup test" unless Dir.exist?(File.join(DIR, "node_modules"))
     when :chromium then missing(:node) || ("there is no #{chromium}" unless File.executable?(chromium))
-    when :python then "$PUSH_SERVER_PYTHON names no Python with websockets" unless python?
+    when :python then "$PUSH_SERVER_PYTHON names no Python with websockets" unless python?("websockets")
+    when :httpx then "$PUSH_SERVER_PYTHON names no Python with httpx_sse" unless python?("httpx_sse")
     end
   end
 
   def self.chromium = ENV.fetch("CHROMIUM", "/usr/bin/chromium")
   def self.python = ENV.fetch("PUSH_SERVER_PYTHON", "python3")
-  def self.python? = system(python, "-c", "import websockets", out: File::NULL, err: File::NULL)
+  def self.python?(package) = system(python, "-c", "import #{package}", out: File::NULL, err: File::NULL)
 
   # Runs a program to its end and returns its results.
   def self.run(name, *arguments) = new(name, *arguments).results
 
-  def initialize(name, *arguments)
-    program = name.end_with?(".py") ? self.class.python : "node"
-    @io = IO.popen([program, File.join(DIR, "scripts", name), *arguments, { err: %i[child out], chdir: DIR }], "r+")
+  # A program whose text this is, for Node or Python. It ends only when it is stopped.
+  def self.inline(language, code)
+    new(nil, command: { js: ["node", "--input-type=module", "-e", code], python: [python, "-u", "-c", code] }.fetch(language))
+  end
+
+  def initialize(name, *arguments, command: nil)
+    command ||= [name.end_with?(".py") ? self.class.python : "node", File.join(DIR, "scripts", name), *arguments]
+    @io = IO.popen([*command, { err: %i[child out], chdir: DIR }], "r+")
     @deadline = Deadline.in(PATIENCE)
     @printed = []
   end
@@ -42,6 +48,16 @@ class Script
   def tell(line)
     @io.puts(line)
     @io.flush
+  end
+
+  # The next lines that it prints.
+  def read_lines(count) = Array.new(count) { read_line }
+
+  # Tells it something and returns the line with which it answers.
+  def order(line)
+    @deadline = Deadline.in(PATIENCE)
+    tell(line)
+    read_line
   end
 
   def results

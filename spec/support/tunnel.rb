@@ -28,6 +28,9 @@ class Tunnel
     end
   end
 
+  # Those that are connected stay; new ones wait.
+  def hold = @mutex.synchronize { @inside = true }
+
   def leave
     @mutex.synchronize do
       @inside = false
@@ -61,9 +64,11 @@ class Tunnel
 
   # In one direction, with its end.
   def carry(from, to)
-    loop { to.write(from.readpartial(16_384)) }
-  rescue EOFError
-    to.close_write
+    begin
+      loop { to.write(from.readpartial(16_384)) }
+    rescue EOFError
+      to.close_write
+    end
   rescue IOError, SystemCallError
     nil # Somebody has gone, or it was lost.
   end

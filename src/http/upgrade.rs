@@ -126,9 +126,11 @@ pub fn last_event_id(head: &Parts) -> Option<String> {
     header.or_else(|| last_event_id_of(head.uri.query()?))
 }
 
-/// The parameter `last_event_id` of a query.
+/// The parameter `last_event_id` of a query. An empty one is none, as an empty header is: a client
+/// that builds its URL from a variable sends that on its first visit.
 pub fn last_event_id_of(query: &str) -> Option<String> {
-    let value = query.split('&').find_map(|pair| pair.strip_prefix("last_event_id="))?;
+    let mut values = query.split('&').filter_map(|pair| pair.strip_prefix("last_event_id="));
+    let value = values.next().filter(|value| !value.is_empty())?;
     Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
 }
 
@@ -330,6 +332,8 @@ mod tests {
             last_event_id(&request.body(()).unwrap().into_parts().0)
         };
         assert_eq!(said(None, "/"), None);
+        assert_eq!(said(None, "/?last_event_id="), None);
+        assert_eq!(said(None, "/?last_event_id=&a=1"), None);
         assert_eq!(said(None, "/?a=1&last_event_id=ab-7"), Some("ab-7".to_owned()));
         assert_eq!(said(Some("ab-8"), "/?last_event_id=ab-7"), Some("ab-8".to_owned()));
         assert_eq!(said(Some(""), "/?last_event_id=ab%2D7"), Some("ab-7".to_owned()));

@@ -1,0 +1,88 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# The entries of docs/clients.md that are pages: the code there, with the packages from npm, in Chromium.
+RSpec.describe "Clients people already have, in a browser" do
+  include ClientPages
+
+  before(:context) do
+    skip Script.missing(:chromium) if Script.missing(:chromium)
+    @chromium = Script.new("pages.js")
+  end
+
+  after(:context) { @chromium&.stop }
+
+  # Heading => what the client does when its connection was lost, or ended by the server: it resumes, it returns without
+  # what it has missed, or it stays away.
+  clients = {
+    "EventSource" => { lost: :resumes, ended: :resumes },
+    "Turbo over SSE" => { lost: :resumes, ended: :resumes },
+    "Turbo over WebSocket" => { lost: :stays_away, ended: :stays_away },
+    "htmx 2 over SSE" => { lost: :resumes, ended: :resumes },
+    "htmx 2 over WebSocket" => { lost: :returns, ended: :stays_away, restarted: :returns },
+    "htmx 4 over SSE" => { lost: :resumes, ended: :resumes },
+    "htmx 4 over WebSocket" => { lost: :returns, ended: :returns, closed: :stays_away },
+    "Datastar" => { lost: :resumes, ended: :stays_away },
+    "fetch-event-source" => { lost: :resumes, ended: :resumes },
+    "reconnecting-websocket" => { lost: :resumes, ended: :resumes }
+  }
+
+  ClientPages.serve(self, clients.keys)
+
+  attr_reader :tunnel
+
+  before { @tunnel = Tunnel.new(app.port) }
+  after { @tunnel.close }
+
+  def order(line) = @chromium.order(line)
+
+  clients.each do |heading, behaviour|
+    describe heading do
+      before do
+        @page = Serving.next_name
+        order("open #{tunnel.url}/#{ClientPages.path_of(heading)}?#{@page}")
+        expect(opened).to be_nil
+        publish(heading, "1", "2 & <b>", "3")
+        expect(heard(3, @page)).to eq(["1", "2 & <b>", "3"])
+      end
+
+      after { expect(order("close")).to eq("[]") }
+
+      behaviour.each do |cut, what|
+        it "hears all in order, and #{what.to_s.tr("_", " ")} when the connection was #{cut}" do
+          away(cut, heading, "4", "5")
+          send(what, heading)
+        end
+      end
+
+      it "says something, once", if: !["EventSource", "Turbo over WebSocket", "fetch-event-source"].include?(heading) do
+            publish(heading, "say it")
+        app.wait_for_line(/said by #{@page}\b/)
+        # A client that did not understand the answer would say it again.
+        publish(heading, "thank you")
+        heard(5, @page)
+        order("later")
+        expect(app.lines.grep(/said by #{@page}\b/).size).to eq(1)
+      end
+    end
+  end
+
+  def resumes(heading)
+    expect(opened).to match(/\A\h+-\d+\z/)
+    publish(heading, "6")
+    expect(heard(6, @page)).to eq(["1", "2 & <b>", *"3".."6"])
+  end
+
+  def returns(heading)
+    expect(opened).to be_nil
+    publish(heading, "6")
+    expect(heard(4, @page)).to eq(["1", "2 & <b>", "3", "6"])
+  end
+
+  def stays_away(_heading)
+    before = order("attempts")
+    order("later")
+    expect(order("attempts")).to eq(before)
+  end
+end

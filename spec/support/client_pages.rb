@@ -1,0 +1,132 @@
+# frozen_string_literal: true
+
+require_relative "docs_page"
+require_relative "script"
+
+# What specs of docs/clients.md share: the app of that page, beside which it serves the page's other snippets as pages of a
+# browser, with the packages from npm that they load.
+module ClientPages
+  DOCS = DocsPage.new("clients.md")
+
+  # What a page loads, and where it is in node_modules.
+  PACKAGES = {
+    "turbo.js" => "@hotwired/turbo/dist/turbo.es2017-esm.js",
+    "htmx.js" => "htmx.org/dist/htmx.min.js",
+    "htmx-ext-sse.js" => "htmx-ext-sse/dist/sse.min.js",
+    "htmx-ext-ws.js" => "htmx-ext-ws/dist/ws.min.js",
+    "htmx4.js" => "htmx4/dist/htmx.min.js",
+    "hx-sse.js" => "htmx4/dist/ext/hx-sse.min.js",
+    "hx-ws.js" => "htmx4/dist/ext/hx-ws.min.js",
+    "datastar.js" => "@starfederation/datastar/dist/datastar.js",
+    "reconnecting-websocket.js" => "reconnecting-websocket/dist/reconnecting-websocket.mjs",
+    "eventsource-parser.js" => "eventsource-parser/dist/index.js",
+    "fetch-event-source.js" => "@microsoft/fetch-event-source/lib/esm/index.js",
+    "parse" => "@microsoft/fetch-event-source/lib/esm/parse.js",
+    "fetch" => "@microsoft/fetch-event-source/lib/esm/fetch.js"
+  }.transform_values { |path| File.join(Script::DIR, "node_modules", path) }.freeze
+
+  # Tells the app what the page shows, all of it each time, and says something when it is asked to. `attempts` counts the
+  # connections that were begun: also those that fail.
+  HARNESS = <<~HTML
+    <!DOCTYPE html>
+    <meta charset="utf-8">
+    <script>
+      let attempts = 0
+      for (const name of ["EventSource", "WebSocket"])
+        window[name] = class extends window[name] { constructor(...all) { super(...all); attempts += 1 } }
+      const request = window.fetch
+      window.fetch = (url, ...all) => {
+        if (String(url?.url ?? url).includes("/events")) attempts += 1
+        return request(url, ...all)
+      }
+
+      function show(text) {
+        const item = document.createElement("li")
+        item.textContent = text
+        document.querySelector("#messages").append(item)
+      }
+
+      addEventListener("DOMContentLoaded", () => {
+        if (!document.querySelector("#messages")) document.body.insertAdjacentHTML("beforeend", "<ul id=messages></ul>")
+        new MutationObserver(() => {
+          const heard = [...document.querySelectorAll("#messages li")].map((item) => item.textContent)
+          request("/heard" + location.search, { method: "POST", body: JSON.stringify(heard) }).catch(() => {})
+          if (heard.at(-1) !== "say it") return
+          if (window.say) return say("said by " + location.search.slice(1))
+          document.forms[0].elements.text.value = "said by " + location.search.slice(1)
+          document.forms[0].requestSubmit()
+        }).observe(document.querySelector("#messages"), { childList: true })
+      })
+    </script>
+  HTML
+
+  # The app of the page, and around it what the specs need. `$client` is the newest client.
+  CONFIG = <<~'CONFIG'
+    require "spec_app"
+
+    documented = Array(Rack::Builder.parse_file("documented.ru")).first
+    PAGES, PACKAGES = JSON.parse(File.read("pages.json")).values_at("pages", "packages")
+    HTML = { "content-type" => "text/html; charset=utf-8" }.freeze
+
+    News.singleton_class.prepend(Module.new do
+      def on_open(client)
+        super
+        $client = client
+        SpecApp.report(:open, client: client.object_id, since: client.last_event_id)
+      end
+
+      def on_close(client) = SpecApp.report(:close, client: client.object_id)
+    end)
+
+    run(lambda do |env|
+      name = env["PATH_INFO"].delete_prefix("/")
+      if PAGES.key?(name) then [200, HTML, [PAGES[name].sub("localhost:9292", env["HTTP_HOST"])]]
+      elsif PACKAGES.key?(name) then [200, { "content-type" => "text/javascript" }, [File.read(PACKAGES[name])]]
+      elsif name == "heard"
+        SpecApp.report(:heard, page: env["QUERY_STRING"], heard: JSON.parse(env["rack.input"].read))
+        [204, {}, []]
+      else documented.call(env)
+      end
+    end)
+  CONFIG
+
+  # In an example group: serves the app and a page for each of these headings, under `path_of(heading)`.
+  def self.serve(group, headings)
+    pages = headings.to_h { |heading| [path_of(heading), HARNESS + DOCS.code(heading, "html")] }
+    files = { "documented.ru" => DOCS.code("The server", "ruby"), "pages.json" => JSON.generate(pages: pages, packages: PACKAGES) }
+    group.serve CONFIG, "--sse-event", "", "--retry-min", "100", "--retry-max", "200", "--sse-heartbeat", "0.1", files: files
+  end
+
+  def self.path_of(heading) = heading.downcase.gsub(/\W+/, "-")
+
+  # Publishes texts, each in the form that the entry says.
+  def publish(heading, *texts)
+    form = DOCS.code(heading, "ruby")
+    app.ask("#{texts.inspect}.each { |text| #{form} }; nil")
+  end
+
+  # Waits until the page, which was opened with this query, shows so many texts, and returns them.
+  def heard(count, page)
+    app.events.take(event: "heard", page: page, heard: ->(heard) { heard.size >= count }, seconds: 60).fetch(:heard)
+  end
+
+  # Codes of a Close frame. An event stream just ends.
+  CODES = { ended: 1001, closed: 1000, restarted: 1012 }.freeze
+
+  # Cuts the newest client off while nobody can connect anew, publishes, and lets it return. `cut` is :lost, both ends
+  # of the connection are reset, or a key of CODES, the server closes it; with 1001 as when it stops.
+  def away(cut, heading, *texts)
+    cut == :lost ? tunnel.enter : tunnel.hold
+    app.ask("$client.close(#{CODES[cut]}); nil") if CODES.key?(cut)
+    app.events.take(event: "close", client: @client)
+    publish(heading, *texts)
+    tunnel.leave
+  end
+
+  # Waits for the next client; returns the id it came back with.
+  def opened
+    event = app.events.take(event: "open", seconds: 60)
+    @client = event.fetch(:client)
+    event.fetch(:since)
+  end
+end

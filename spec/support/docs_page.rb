@@ -1,0 +1,18 @@
+# frozen_string_literal: true
+
+# The code of a page of docs/, so that specs run what it says.
+class DocsPage
+  DIR = File.expand_path("../../docs", __dir__)
+
+  def initialize(name)
+    @sections = File.read(File.join(DIR, name)).split(/^## /).drop(1).to_h { |section| section.split("\n", 2) }
+  end
+
+  # The code in this language under a heading: all blocks of it, one after the other.
+  def code(heading, language)
+    blocks = @sections.fetch(heading).scan(/^```#{language}\n(.*?)^```$/m).flatten
+    raise KeyError, "no #{language} under #{heading.inspect}" if blocks.empty?
+
+    blocks.join("\n")
+  end
+end
