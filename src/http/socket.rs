@@ -9,8 +9,7 @@ use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::framing::Place;
-use super::watch::Watch;
+use super::watch::{Read, Watch};
 
 /// A connection's socket, while hyper speaks HTTP on it.
 ///
@@ -73,37 +72,27 @@ impl AsyncRead for Socket {
         // Held over the read, too: nobody waits for it but a worker with early hints.
         let mut state = this.watch.lock();
         loop {
-            if state.body_timed_out {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
             let now = this.watch.context().timers.now();
-            if state.scanner.has_backlog()
-                && let Some(output) = state.scan(&[], now)?
-            {
-                state.ready = output;
-            }
-            if !state.ready.is_empty() {
-                let length = state.ready.len().min(buffer.remaining());
-                buffer.put_slice(&state.ready[..length]);
-                state.ready.advance(length);
-                return Poll::Ready(Ok(()));
-            }
-            if state.half_closed {
-                if state.shows_half_close(this.watch.flushed()) {
+            match state.next_read(this.watch.flushed()) {
+                Read::Socket => {}
+                Read::Ready => {
+                    if state.scanner.has_backlog()
+                        && let Some(output) = state.scan(&[], now)?
+                    {
+                        state.ready = output;
+                        continue;
+                    }
+                    let length = state.ready.len().min(buffer.remaining());
+                    buffer.put_slice(&state.ready[..length]);
+                    state.ready.advance(length);
                     return Poll::Ready(Ok(()));
                 }
-                state.reader = Some(cx.waker().clone());
-                return Poll::Pending;
-            }
-            match state.scanner.place() {
-                // What follows may not be for hyper: `answered` wakes it if it is.
-                Place::Undecided => {
-                    state.reader = Some(cx.waker().clone());
+                Read::End => return Poll::Ready(Ok(())),
+                Read::TimedOut => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                Read::Nothing => {
+                    state.wait_to_read(cx.waker());
                     return Poll::Pending;
                 }
-                // The refusal is on its way, and closes the connection.
-                Place::Refused => return Poll::Pending,
-                Place::Between | Place::Head | Place::Body => {}
             }
             let start = buffer.filled().len();
             ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
@@ -155,7 +144,7 @@ impl AsyncWrite for Socket {
             let mut state = this.watch.lock();
             state.entries.flushed();
             if state.half_closed {
-                state.wake_reader();
+                state.wake_reader(true);
             }
         }
         Pin::new(&mut this.stream).poll_flush(cx)

@@ -47,8 +47,8 @@ pub(super) struct State {
     /// Bytes of a body since then.
     progress: usize,
     body_progress: usize,
-    /// hyper, if it wanted to read while it was undecided whether it may.
-    pub(super) reader: Option<Waker>,
+    /// The connection's task, while hyper wants to read and [`State::next_read`] says [`Read::Nothing`].
+    reader: Option<Waker>,
     /// The connection's task.
     task: Option<Waker>,
     /// An informational response that waits to be written.
@@ -77,6 +77,21 @@ pub enum Waiting {
     Body,
     /// For the socket to take something.
     Write,
+}
+
+/// What hyper gets when it reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read {
+    /// What is there for it already.
+    Ready,
+    /// What the socket has.
+    Socket,
+    /// The end of what the peer says.
+    End,
+    /// An error: the rest of a body did not come in time.
+    TimedOut,
+    /// Nothing, until something else happens than that bytes come in.
+    Nothing,
 }
 
 /// What a connection needs, beside hyper.
@@ -158,7 +173,7 @@ impl Watch {
         state.entries.answered(status);
         state.streaming = streaming;
         state.scanner.decline_upgrade();
-        state.wake_reader();
+        state.wake_reader(self.flushed());
         ResponseInProgress { watch: Arc::clone(self), taken: 0, whole: false }
     }
 
@@ -168,7 +183,7 @@ impl Watch {
         let mut state = self.lock();
         state.streaming = true;
         state.scanner.decline_upgrade();
-        state.wake_reader();
+        state.wake_reader(self.flushed());
     }
 
     /// The request handed over last is to be logged.
@@ -289,7 +304,7 @@ impl Drop for ResponseInProgress {
         state.ended += 1;
         state.streaming = false;
         state.since = self.watch.context.timers.now();
-        state.wake_reader();
+        // What else the reader may wait for comes with the flush that follows.
     }
 }
 
@@ -304,8 +319,39 @@ impl Drop for Ending {
 }
 
 impl State {
-    pub(super) fn wake_reader(&mut self) {
-        if let Some(reader) = self.reader.take() {
+    /// What hyper gets if it reads now; `flushed` if it holds no bytes for the socket.
+    pub(super) fn next_read(&self, flushed: bool) -> Read {
+        if self.body_timed_out {
+            return Read::TimedOut;
+        }
+        if self.scanner.has_backlog() || !self.ready.is_empty() {
+            return Read::Ready;
+        }
+        if self.half_closed {
+            return if self.shows_half_close(flushed) { Read::End } else { Read::Nothing };
+        }
+        match self.scanner.place() {
+            // What follows may not be for hyper.
+            Place::Undecided => Read::Nothing,
+            // The refusal is on its way, and closes the connection.
+            Place::Refused => Read::Nothing,
+            Place::Between | Place::Head | Place::Body => Read::Socket,
+        }
+    }
+
+    /// hyper wanted to read, and there was [`Read::Nothing`].
+    pub(super) fn wait_to_read(&mut self, reader: &Waker) {
+        self.reader = Some(reader.clone());
+    }
+
+    /// Wakes the reader if it would get something now. It is called where that may have changed: when the app has
+    /// decided about an upgrade, when a response begins that may last, and when hyper has flushed. It must not wake
+    /// a reader that would get nothing: hyper flushes whenever it is polled, and would be polled for ever.
+    pub(super) fn wake_reader(&mut self, flushed: bool) {
+        if self.reader.is_some()
+            && self.next_read(flushed) != Read::Nothing
+            && let Some(reader) = self.reader.take()
+        {
             reader.wake();
         }
     }
@@ -330,7 +376,7 @@ impl State {
     /// Whether hyper may learn that the peer has closed its side. It would cut a response that is
     /// on its way; but who only listens may close its side early (RFC 9112 section 9.6). A body that
     /// is still being made may last for hours: there, the end of the peer is worth knowing.
-    pub(super) fn shows_half_close(&self, flushed: bool) -> bool {
+    fn shows_half_close(&self, flushed: bool) -> bool {
         let answered = self.called >= self.scanner.heads() && self.called == self.ended && flushed;
         answered || self.streaming || self.scanner.place() == Place::Body
     }

@@ -1,0 +1,43 @@
+# frozen_string_literal: true
+
+require "etc"
+require_relative "deadline"
+
+# What a process costs the machine, as the kernel counts it. Linux only.
+module ProcessCost
+  TICKS = Etc.sysconf(Etc::SC_CLK_TCK).to_f
+
+  class << self
+    def available? = File.exist?("/proc/self/stat")
+
+    # Seconds of CPU time, of all threads, since the process began.
+    def cpu_time(pid)
+      # The name of the program, in parentheses, may have spaces in it. What follows begins with the third field.
+      fields = File.read("/proc/#{pid}/stat").rpartition(") ").last.split
+      (Integer(fields[11]) + Integer(fields[12])) / TICKS
+    end
+
+    # How much CPU time the process uses while this one is busy, as a share of what this one gets. A process that waits has
+    # next to 0, one that spins about 1, also on a machine where others are busy too. For Deadline::PATIENCE at most.
+    def cpu_share(pid, busy: 0.5)
+      deadline = Deadline.in
+      own, before = own_cpu_time, cpu_time(pid)
+      nil until own_cpu_time - own > busy || deadline.passed?
+      (cpu_time(pid) - before) / (own_cpu_time - own)
+    end
+
+    # Open descriptors: number => what it is.
+    def descriptors(pid)
+      Dir.children("/proc/#{pid}/fd").to_h do |number|
+        [Integer(number), File.readlink("/proc/#{pid}/fd/#{number}")]
+      rescue Errno::ENOENT
+        [Integer(number), "closed meanwhile"]
+      end
+    end
+
+    private
+
+    # Of the current thread, in seconds.
+    def own_cpu_time = Process.clock_gettime(Process::CLOCK_THREAD_CPUTIME_ID)
+  end
+end
