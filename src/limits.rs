@@ -178,7 +178,7 @@ limits! {
     write_timeout: Duration = Duration::from_secs(30), Seconds, 0.01;
     /// Open connections, streams included, at most what the limit of open files (raised as far as it may be) leaves; beyond it new ones wait
     max_connections: usize = 65_536, Count, 1.0;
-    /// Requests waiting for a worker; beyond it 503 with Retry-After, for SSE 200 with retry: and the end
+    /// Requests waiting for a worker; beyond it 503 with Retry-After; a GET for SSE gets 200, retry: and the end
     max_queue: usize = 1024, Count, 1.0;
     /// Workers occupied by a response body that lasts, each replaced by another; beyond it 503
     max_streaming: usize = 100, Count, 0.0;

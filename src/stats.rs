@@ -124,7 +124,7 @@ stats! {
     idle_timeouts;
     /// Responses that nobody took within write_timeout, reset.
     write_timeouts;
-    /// Requests that found max_queue others waiting: 503, or 200 and the end for SSE.
+    /// Requests that found max_queue others waiting: 503, or 200 and the end to a GET for SSE.
     queue_full;
     /// WebSocket handshakes from foreign origins: 403.
     foreign_origins;

@@ -21,8 +21,8 @@ RSpec.describe "Upgrade detection" do
   # The handshake with one header replaced, or left out.
   with = ->(name, *lines) { handshake.reject { |line| line.start_with?("#{name}:") } + lines }
 
-  def told(method, headers, version: "1.1")
-    response = http.request(method, "/", headers, version: version)
+  def told(method, headers, **how)
+    response = http.request(method, "/", headers, **how)
     expect(response.status).to eq(200)
     JSON.parse(response.body)
   end
@@ -61,6 +61,16 @@ RSpec.describe "Upgrade detection" do
     end
   end
 
+  # Datastar, MCP's Streamable HTTP and pages that stream an answer by fetch ask with a body.
+  %w[POST PUT PATCH DELETE QUERY].each do |method|
+    it "takes a #{method} that accepts an event stream for Server-Sent Events, with a body and without" do
+      accept = "Accept: application/json, text/event-stream;q=0.5"
+      expect(told(method, [accept, "Content-Length: 0"])).to eq("present" => true, "kind" => ":sse", "handler" => false)
+      expect(told(method, [accept], body: "x")).to include("kind" => ":sse")
+      expect(told(method, [accept, "Content-Length: 0"], version: "1.0")).to include("kind" => ":sse")
+    end
+  end
+
   it "takes Server-Sent Events over HTTP/1.0, too" do
     expect(told("GET", ["Accept: text/event-stream"], version: "1.0")).to include("kind" => ":sse")
   end
@@ -74,7 +84,10 @@ RSpec.describe "Upgrade detection" do
     "a type that only begins like it" => ["GET", ["Accept: text/event-stream-x"]],
     "a type that only ends like it" => ["GET", ["Accept: x-text/event-stream"]],
     "the media type as a parameter's value" => ["GET", ['Accept: text/html;profile="text/event-stream"']],
-    "POST with Accept" => ["POST", ["Accept: text/event-stream", "Content-Length: 0"]],
+    "POST with Accept: */*" => ["POST", ["Accept: */*", "Content-Length: 0"]],
+    "POST with a weight of 0" => ["POST", ["Accept: application/json, text/event-stream;q=0", "Content-Length: 0"]],
+    "OPTIONS with Accept" => ["OPTIONS", ["Accept: text/event-stream", "Content-Length: 0"]],
+    "a method of its own with Accept" => ["PROPFIND", ["Accept: text/event-stream", "Content-Length: 0"]],
     "POST with a WebSocket handshake" => ["POST", handshake + ["Content-Length: 0"]],
     "an Upgrade to h2c" => ["GET", ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"]],
     "an Upgrade to anything" => ["GET", ["Connection: Upgrade", "Upgrade: IRC/6.9"]],

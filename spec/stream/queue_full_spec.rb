@@ -55,6 +55,18 @@ RSpec.describe "A full queue" do
     end
   end
 
+  # Whoever asked by another method would take an empty stream for the answer.
+  %w[POST PUT PATCH DELETE QUERY].each do |method|
+    it "is 503 with Retry-After for a #{method} that accepts an event stream" do
+      with_full_queue do
+        response = http.request(method, "/", { "accept" => "text/event-stream" }, body: "question")
+        expect(response.status).to eq(503)
+        expect(response.body).not_to include("retry:")
+        expect(Integer(response["retry-after"], 10)).to be >= 1
+      end
+    end
+  end
+
   it "is 503 for a WebSocket" do
     with_full_queue { expect { websocket }.to raise_error(WebSocketClient::Refused, /503/) }
   end

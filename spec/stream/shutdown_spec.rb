@@ -146,6 +146,19 @@ RSpec.describe "Shutdown" do
     expect(app.wait).to be_success
   end
 
+  it "still lets in a stream whose request is with the app, whatever its method, and tells it when to come back" do
+    asked = %w[GET POST].map { |method| http.send_request(method, "/wait", { "accept" => "text/event-stream" }, body: "x") }
+    2.times { app.events.take(event: "call", path: "/wait") }
+    app.signal("TERM")
+    expect_refused
+    app.ask("2.times { GATE << true }; nil")
+    asked.each do |client|
+      expect(client.read_head.status).to eq(200)
+      expect(client.connection.read_to_end).to match(/\Aretry: \d+\nevent: msg\ndata: goodbye\n\nretry: \d+\n\z/)
+    end
+    expect(app.wait).to be_success
+  end
+
   it "gives up on what does not end within the drain time", options: %w[--drain-timeout 0.5] do
     http.send_request("GET", "/wait")
     app.events.take(event: "call", path: "/wait")

@@ -3,7 +3,7 @@
 require_relative "http_client"
 
 # A reader of Server-Sent Events that follows the parsing rules of the HTML standard and also shows the lines as they
-# came. It does not reconnect.
+# came. It does not reconnect. A stream may be the answer to a request of any method, with a body.
 class SseClient
   # One block of lines up to an empty one. data is nil for a block without data lines (a browser dispatches no event
   # then); comments: the texts after leading colons; lines: the block as it was sent.
@@ -28,10 +28,10 @@ class SseClient
 
   attr_reader :response, :id
 
-  def initialize(port, target = "/", id: nil, headers: {}, version: "1.1", **options)
+  def initialize(port, target = "/", id: nil, headers: {}, version: "1.1", method: "GET", body: nil, **options)
     @id = id
     @http = HttpClient.new(port, **options)
-    @http.send_request("GET", target, { "accept" => "text/event-stream" }.merge(headers), version: version)
+    @http.send_request(method, target, { "accept" => "text/event-stream" }.merge(headers), version: version, body: body)
     @response = @http.read_head
   end
 

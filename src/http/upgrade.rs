@@ -27,17 +27,22 @@ pub enum Detected {
 
 /// Looks at a request's head.
 pub fn detect(head: &Parts, origins: &Allowed) -> Detected {
-    if head.method != Method::GET {
-        return Detected::Nothing;
-    }
-    // RFC 9110 section 7.8: Upgrade means nothing on HTTP/1.0.
-    if head.version == Version::HTTP_11 && has_token(&head.headers, UPGRADE, "websocket") {
+    // RFC 6455 section 4.2.1: a handshake is a GET. RFC 9110 section 7.8: Upgrade means nothing on HTTP/1.0.
+    if head.method == Method::GET && head.version == Version::HTTP_11 && has_token(&head.headers, UPGRADE, "websocket")
+    {
         return match websocket(&head.headers, origins) {
             Ok(accept) => Detected::WebSocket(accept),
             Err(response) => Detected::Refused(response),
         };
     }
-    if accepts_event_stream(&head.headers) { Detected::Sse } else { Detected::Nothing }
+    let streams = may_stream(&head.method) && accepts_event_stream(&head.headers);
+    if streams { Detected::Sse } else { Detected::Nothing }
+}
+
+/// Whether an event stream can be the answer to a request of this method. Not to HEAD, whose response has no body, nor to
+/// what asks about the server itself.
+fn may_stream(method: &Method) -> bool {
+    matches!(method.as_str(), "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "QUERY")
 }
 
 /// RFC 6455 section 4.2.
@@ -338,6 +343,23 @@ mod tests {
         assert_eq!(said(Some("ab-8"), "/?last_event_id=ab-7"), Some("ab-8".to_owned()));
         assert_eq!(said(Some(""), "/?last_event_id=ab%2D7"), Some("ab-7".to_owned()));
         assert_eq!(said(Some("\u{e4}"), "/?last_event_id=ab-7"), Some("\u{e4}".to_owned()));
+    }
+
+    #[test]
+    fn methods_that_may_be_answered_with_an_event_stream() {
+        let detected = |method: &'static str| {
+            seen(|head| {
+                head.headers.clear();
+                head.headers.insert("accept", HeaderValue::from_static("text/event-stream"));
+                head.method = method.parse().unwrap();
+            })
+        };
+        for yes in ["GET", "POST", "PUT", "PATCH", "DELETE", "QUERY"] {
+            assert_eq!(detected(yes), "sse", "{yes}");
+        }
+        for no in ["HEAD", "OPTIONS", "TRACE", "PROPFIND", "get", "post"] {
+            assert_eq!(detected(no), "nil", "{no}");
+        }
     }
 
     proptest! {
