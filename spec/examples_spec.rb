@@ -23,7 +23,7 @@ RSpec.describe "The examples" do
       stream = sse("/sse")
       expect([socket, stream].map { |client| client.response["set-cookie"] }).to all(eq("clock=seen; path=/"))
       expect(Array.new(2) { socket.read_message }).to all(match(/\A\d\d:\d\d:\d\d\z/))
-      expect(Array.new(2) { stream.read_event }).to all(have_attributes(event: "msg", data: match(/\A\d\d:\d\d:\d\d\z/)))
+      expect(Array.new(2) { stream.read_event }).to all(have_attributes(event: nil, data: match(/\A\d\d:\d\d:\d\d\z/)))
       socket.text("hello")
       answer = socket.read_message until answer&.start_with?("You said")
       expect(answer).to eq("You said: hello")

@@ -9,12 +9,12 @@ class Clock
   end
 
   def on_open(client)
-    client.write(time)
+    tell(client, time)
     @mutex.synchronize { @clients << client }
   end
 
   def on_message(client, text)
-    client.write("You said: #{text}")
+    tell(client, "You said: #{text}")
   end
 
   def on_close(client)
@@ -33,8 +33,11 @@ class Clock
 
   # A write never blocks and never raises because a client has gone, so it may be made under the lock.
   def tick
-    @mutex.synchronize { @clients.each { |client| client.write(time) } }
+    @mutex.synchronize { @clients.each { |client| tell(client, time) } }
   end
+
+  # Over SSE an event without a name, for the page's onmessage; over WebSocket just the text.
+  def tell(client, text) = client.write(text, event: nil)
 
   def time = Time.now.strftime("%H:%M:%S")
 end

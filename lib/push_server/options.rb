@@ -74,6 +74,7 @@ module PushServer
       unknown = given.keys.find { |name| !TABLE.key?(name) }
       raise OptionError, "there is no option #{unknown.inspect}#{Options.suggestion(unknown)}" if unknown
 
+      @named = given.key?(:sse_event)
       @values = TABLE.transform_values { |option| value_of(option, given, env, label || ->(row) { "#{row.name}:" }) }.freeze
       freeze
     end
@@ -107,10 +108,13 @@ module PushServer
     # @return [Hash{Symbol => Object}]
     def settings
       @values.slice(*LIMITS.map(&:name), :sse_event, :poll_parameter, :allowed_origins, :slow_client, :public_dir, :threads,
-                    :access_log, :access_log_file)
+                    :access_log, :access_log_file).merge(hint_event_name: hint_event_name?)
     end
 
     private
+
+    # Whether to tell the developer of an app, which has not chosen how events are named, how they are.
+    def hint_event_name? = !@named && self[:environment] == "development"
 
     def default_host = PRIVATE_ENVIRONMENTS.include?(self[:environment]) ? "localhost" : ANY_HOST
 

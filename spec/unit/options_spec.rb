@@ -22,7 +22,7 @@ RSpec.describe PushServer::Options do
     names = PushServer::Reactor::LIMITS.map { |row| row[:name] }
     expect(options.settings.keys)
       .to match_array(names + %i[sse_event poll_parameter allowed_origins slow_client public_dir threads access_log
-                                 access_log_file])
+                                 access_log_file hint_event_name])
   end
 
   it "converts strings" do

@@ -23,6 +23,7 @@ use push_core::push::{self, Interest, Protocol};
 use crate::cell::GvlCell;
 use crate::fields::{EventOptions, is_text, text_of};
 use crate::handler::Handler;
+use crate::hints;
 use crate::settings::Own;
 use crate::subscriptions;
 use crate::words::words;
@@ -153,6 +154,7 @@ impl Client {
             None => EventOptions::default(),
             Some(options) => EventOptions::parse(ruby, options)?,
         };
+        hints::event_name(given.event.is_some());
         let event = match &given.event {
             None => self.sse_event.as_deref(),
             Some(event) => event.as_deref(),
@@ -312,6 +314,9 @@ fn protocol_name(protocol: Protocol) -> &'static str {
 /// What the callbacks need.
 impl Client {
     pub fn wrap(ruby: &Ruby, core: Arc<push::Client>, own: &Own, env: RHash, handler: Handler) -> Obj<Self> {
+        if core.protocol() == Protocol::Sse {
+            hints::event_stream_opened();
+        }
         let values = Values {
             env: None,
             handler,

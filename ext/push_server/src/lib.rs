@@ -16,6 +16,7 @@
 //! | [`input`] | `rack.input` |
 //! | [`response`] | `[status, headers, body]` |
 //! | [`body_stream`] | the stream of a Rack 3 streaming body |
+//! | [`hints`] | what is said once to those who develop an app |
 //! | [`hijack`] | the way back from the app: `rack.hijack`, `rack.early_hints` |
 //! | [`workers`] | how many workers there are, and how many sit in a body |
 //! | [`callbacks`] | a client's events, as calls of its handler |
@@ -44,6 +45,7 @@ mod fields;
 mod gvl;
 mod handler;
 mod hijack;
+mod hints;
 mod input;
 mod logger;
 mod pinned;

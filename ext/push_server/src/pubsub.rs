@@ -20,6 +20,7 @@ use crate::cell::GvlCell;
 use crate::client::Client;
 use crate::fields::{field, given, is_text, string_of, text};
 use crate::gvl::{check_interrupts, without_gvl};
+use crate::hints;
 use crate::registry;
 
 static PROCESS: GvlCell<Option<Process>> = GvlCell::new(None);
@@ -159,6 +160,7 @@ fn publish(
 ) -> Result<RString, Error> {
     let channel = name(ruby, "channel", channel)?;
     let event = given(event).map(|event| field(ruby, "event", event)).transpose()?;
+    hints::event_name(event.is_some());
     let event = match &event {
         None => EventName::Default,
         Some(None) => EventName::Nameless,

@@ -21,7 +21,7 @@ use crate::gvl::{check_interrupts, without_gvl};
 use crate::settings::{self, Own};
 use crate::template::Templates;
 use crate::workers::{Shortage, Workers};
-use crate::{callbacks, classes, pubsub, request};
+use crate::{callbacks, classes, hints, pubsub, request};
 
 /// The Ruby object: a server, its app, and the env templates of its listeners.
 #[derive(TypedData)]
@@ -105,6 +105,7 @@ impl Reactor {
     fn new(ruby: &Ruby, app: Value, hash: RHash) -> Result<Obj<Self>, Error> {
         classes::load(ruby)?;
         let (settings, own) = settings::parse(ruby, hash)?;
+        hints::expect_event_names(own.hint_event_name);
         let workers = Workers::new(own.threads, settings.limits.max_streaming);
         let server = Server::new(settings, pubsub::for_server(ruby))
             .map_err(|error| Error::new(ruby.exception_arg_error(), error.to_string()))?;

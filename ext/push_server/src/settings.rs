@@ -16,6 +16,8 @@ use push_core::{Limits, Settings};
 pub struct Own {
     /// The event name of a plain `write` over SSE.
     pub sse_event: Option<String>,
+    /// Whether to say, once, that events without a name have one.
+    pub hint_event_name: bool,
     /// Worker threads.
     pub threads: usize,
 }
@@ -59,6 +61,7 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
     let access_log = access_log(ruby, hash)?;
     let own = Own {
         threads: fetch::<usize>(ruby, hash, "threads")?.unwrap_or(1),
+        hint_event_name: fetch::<bool>(ruby, hash, "hint_event_name")?.unwrap_or(false),
         sse_event: fetch::<String>(ruby, hash, "sse_event")?.filter(|name| !name.is_empty()),
     };
     let default_event = own.sse_event.clone();
