@@ -204,6 +204,48 @@ RSpec.describe "Limits" do
       expect(client.read_response.body).to eq("40000")
     end
 
+    # Both requests in one write, the second up to the middle of its body; and longer than body_timeout with the app.
+    def ask_behind_a_slow_one(head, beginning)
+      client = http
+      client.write("GET /wait HTTP/1.1\r\nhost: x\r\n\r\nPOST / HTTP/1.1\r\nhost: x\r\n#{head}\r\n\r\n#{beginning}")
+      app.events.take(event: "call", path: "/wait")
+      yield client
+      # What begins later is cut: the time would have run out.
+      expect(http.request("POST", "/", { "content-length" => "1" }).status).to eq(408)
+      app.ask("GATE << true; nil")
+      expect(client.read_response).to have_attributes(status: 200, body: "0")
+      client
+    end
+
+    # head, the beginning of the body, the rest
+    halves = { "by length" => ["content-length: 10", "hello", "world"],
+               "by length, larger than a read" => ["content-length: 1000000", "x" * 100, "x" * 999_900],
+               "in chunks" => ["transfer-encoding: chunked", "5\r\nhel", "lo\r\n5\r\nworld\r\n0\r\n\r\n"] }
+    halves.each do |what, (head, beginning, rest)|
+      describe "body_timeout: a body behind a request that takes its time (#{what})" do
+        size = what.include?("larger") ? "1000000" : "10"
+
+        it "is taken that was there when its turn came" do
+          client = ask_behind_a_slow_one(head, beginning) { |it| Thread.new { it.write(rest) } }
+          expect(client.read_response).to have_attributes(status: 200, body: size)
+          expect(client.get("/").status).to eq(200)
+        end
+
+        it "is taken that comes when its turn has come" do
+          client = ask_behind_a_slow_one(head, beginning) { nil }
+          client.write(rest)
+          expect(client.read_response).to have_attributes(status: 200, body: size)
+          expect(client.get("/").status).to eq(200)
+        end
+
+        it "is 408 that does not come" do
+          client = ask_behind_a_slow_one(head, beginning) { nil }
+          expect(client.read_response.status).to eq(408)
+          closes(client)
+        end
+      end
+    end
+
     it "keep_alive_timeout: an idle connection is closed" do
       client = http
       client.get("/")

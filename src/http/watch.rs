@@ -42,7 +42,7 @@ pub(super) struct State {
     streaming: bool,
     /// The peer has said all it will say, which hyper does not know yet.
     pub(super) half_closed: bool,
-    /// When the place in the framing changed, or enough of a body came.
+    /// When the place in the framing changed, a request was handed to the service, or enough of a body came.
     since: Instant,
     /// Bytes of a body since then.
     progress: usize,
@@ -55,7 +55,8 @@ pub(super) struct State {
     pub(super) information: Bytes,
     /// The socket has taken nothing since.
     pub(super) blocked: Option<Instant>,
-    pub(super) body_timed_out: bool,
+    /// The number of the request whose body did not come in time (the first is 0).
+    timed_out_body: Option<u64>,
     /// The answer to the request that is with the app.
     pub(super) awaited: Awaited,
     /// The app wants the socket.
@@ -134,7 +135,7 @@ impl Watch {
             task: None,
             information: Bytes::new(),
             blocked: None,
-            body_timed_out: false,
+            timed_out_body: None,
             awaited: Awaited::default(),
             takeover: None,
             entries: Entries::default(),
@@ -157,6 +158,11 @@ impl Watch {
         let mut state = self.lock();
         let index = state.called;
         state.called += 1;
+        if state.scanner.place() == Place::Body {
+            // Until now nobody wanted it.
+            state.since = self.context.timers.now();
+            state.progress = 0;
+        }
         state.scanner.refusal_of(index)
     }
 
@@ -196,9 +202,9 @@ impl Watch {
         self.lock().entries.take()
     }
 
-    /// Whether a request body was given up for want of progress.
+    /// Whether the body of the request handed over last was given up for want of progress.
     pub fn body_timed_out(&self) -> bool {
-        self.lock().body_timed_out
+        self.lock().body_timed_out()
     }
 
     /// What came in behind the request, for whoever takes the socket over: what hyper has read
@@ -273,9 +279,10 @@ impl Watch {
         state.ready = state.scanner.refuse(StatusCode::REQUEST_TIMEOUT);
     }
 
-    /// The rest of a body did not come.
+    /// The rest of the body that is being read did not come: it is answered with 408.
     pub fn time_out_body(&self) {
-        self.lock().body_timed_out = true;
+        let mut state = self.lock();
+        state.timed_out_body = state.called.checked_sub(1);
     }
 }
 
@@ -321,7 +328,7 @@ impl Drop for Ending {
 impl State {
     /// What hyper gets if it reads now; `flushed` if it holds no bytes for the socket.
     pub(super) fn next_read(&self, flushed: bool) -> Read {
-        if self.body_timed_out {
+        if self.body_timed_out() {
             return Read::TimedOut;
         }
         if self.scanner.has_backlog() || !self.ready.is_empty() {
@@ -356,6 +363,18 @@ impl State {
         }
     }
 
+    /// The body of the request handed over last did not come in time. It is answered with 408, which closes the
+    /// connection: of a later request this is never true.
+    fn body_timed_out(&self) -> bool {
+        self.timed_out_body.is_some_and(|index| index + 1 == self.called)
+    }
+
+    /// What comes in is the body of the request handed over last, which has no answer yet. Behind a request that is
+    /// with the app a body may wait in part: nobody reads it, and none of its time runs.
+    fn reads_body(&self) -> bool {
+        self.scanner.place() == Place::Body && self.called == self.scanner.heads() && self.called > self.answered
+    }
+
     /// What the connection waits for, and since when; `None` while the app is at work.
     fn waiting(&self) -> Option<(Waiting, Instant)> {
         if let Some(blocked) = self.blocked {
@@ -363,8 +382,7 @@ impl State {
         }
         let idle = self.called == self.ended;
         match self.scanner.place() {
-            // Once there is an answer, nobody waits for the rest of a body any more.
-            Place::Body if self.called > self.answered && !self.body_timed_out => Some((Waiting::Body, self.since)),
+            Place::Body if self.reads_body() && !self.body_timed_out() => Some((Waiting::Body, self.since)),
             Place::Body if idle => Some((Waiting::NextRequest, self.since)),
             Place::Head if idle => Some((Waiting::Head, self.since)),
             Place::Between if idle && self.scanner.heads() == 0 => Some((Waiting::FirstRequest, self.since)),
@@ -378,7 +396,7 @@ impl State {
     /// is still being made may last for hours: there, the end of the peer is worth knowing.
     fn shows_half_close(&self, flushed: bool) -> bool {
         let answered = self.called >= self.scanner.heads() && self.called == self.ended && flushed;
-        answered || self.streaming || self.scanner.place() == Place::Body
+        answered || self.streaming || self.reads_body()
     }
 
     /// Looks at bytes from the socket; returns what hyper gets in their place, if not the same.
