@@ -23,8 +23,8 @@ require_relative "push_server/server"
 
 # A Rack server with WebSocket and Server-Sent Events push built in.
 module PushServer
-  # Serves a Rack app until it is stopped, and returns how that went. In the main thread, INT and TERM stop it: the first
-  # gracefully, the second at once.
+  # Serves a Rack app until it is stopped, and returns how that went. In the main thread, INT, TERM and QUIT stop it: the
+  # first gracefully, the second at once.
   #
   # @example
   #   PushServer.run(app, port: 3000, threads: 8)

@@ -293,7 +293,7 @@ RSpec.describe "push_server, the command" do
       HttpClient.new(app.port).send_request("GET", "/wait").tap { app.events.take(event: "waiting") }
     end
 
-    %w[INT TERM].each do |signal|
+    %w[INT TERM QUIT].each do |signal|
       it "finishes requests on #{signal}, accepts no more, and exits 0" do
         start(patient)
         client = waiting_client
@@ -350,7 +350,7 @@ RSpec.describe "push_server, the command" do
       expect(client.connection.ending).not_to be_nil
     end
 
-    %w[INT TERM].each do |signal|
+    %w[INT TERM QUIT].each do |signal|
       it "exits without a word when #{signal} comes while the app is loading" do
         @app = AppProcess.new("puts 'loading'; $stdout.flush; sleep")
         app.wait_for_line(/loading/)
@@ -358,6 +358,49 @@ RSpec.describe "push_server, the command" do
         expect(app.wait.exitstatus).to eq(0)
         expect(app.output).to eq("loading\n")
       end
+    end
+
+    it "is not what other signals ask for: a line in the log refuses them, and the server goes on" do
+      start(patient)
+      client = waiting_client
+      # In the order in which they are sent, since each is waited for.
+      { "USR1" => /stop the server with TERM/, "USR2" => /stop the server with TERM/, "TTIN" => /--threads/,
+        "TTOU" => /--threads/, "PWR" => /TERM/ }.slice(*Signal.list.keys).each do |signal, cure|
+        app.signal(signal)
+        expect(app.wait_for_line(/signal #{signal}/))
+          .to match(/\A\[push_server\] warn: the signal #{signal} means nothing to push_server: .*#{cure}/)
+      end
+      app.ask("$go << 1; nil")
+      expect(client.read_response.body).to eq("done")
+      expect(app.stop.exitstatus).to eq(0)
+    end
+
+    it "leaves the app's own handlers for other signals alone" do
+      start("require 'spec_app'\ntrap('USR1') { SpecApp.report(:heard) }\ntrap('TTIN', 'IGNORE')\n#{hello}")
+      app.signal("TTIN")
+      app.signal("USR1")
+      app.events.take(event: "heard")
+      expect(get.body).to eq("hello")
+      expect(app.stop.exitstatus).to eq(0)
+      expect(app.output).not_to include("means nothing")
+    end
+
+    it "gives all signals back" do
+      @app = AppProcess.start(<<~RUBY, via: :ruby)
+        require "push_server"
+        require "spec_app"
+        names = %w[INT TERM QUIT HUP USR1 USR2 TTIN TTOU]
+        now = -> { names.to_h { |name| [name, trap(name, "DEFAULT").tap { |former| trap(name, former) }] } }
+        before = now.call
+        PushServer.run(->(_env) { SpecApp.report(:during, same: names.select { |name| now.call[name] == before[name] }); [200, {}, []] },
+                       bind: "tcp://127.0.0.1:0")
+        SpecApp.report(:after, same: now.call == before)
+      RUBY
+      get
+      app.signal("QUIT")
+      expect(app.events.take(event: "after")).to include(same: true)
+      expect(app.events.take(event: "during")).to include(same: [])
+      expect(app.wait.exitstatus).to eq(0)
     end
 
     it "leaves its handlers to no child: a signal to a forked process is that process's own" do

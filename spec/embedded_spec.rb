@@ -82,7 +82,7 @@ RSpec.describe "The embedded form" do
     end
   RUBY
 
-  %w[INT TERM].each do |signal|
+  %w[INT TERM QUIT].each do |signal|
     it "stops a program that loops for ever on #{signal}: streams closed, requests finished, status 0" do
       start(after: clock)
       socket = websocket("/push")
@@ -147,6 +147,18 @@ RSpec.describe "The embedded form" do
     app.events.take(event: "swallowed")
     app.signal("TERM")
     expect(app.wait.exitstatus).to eq(1)
+  end
+
+  it "leaves alone QUIT, if the program takes it itself, and all signals that are not for stopping" do
+    names = %w[USR1 USR2 TTIN TTOU]
+    start(before: "$former = trap('QUIT') { $go << :mine }", after: <<~RUBY)
+      SpecApp.report($go.pop, traps: #{names}.map { |name| trap(name, "IGNORE") })
+    RUBY
+    app.events.take(event: "started")
+    app.signal("QUIT")
+    # As Ruby calls what nobody has changed.
+    expect(app.events.take(event: "mine")[:traps]).to all(match(/\A(SYSTEM_)?DEFAULT\z/))
+    expect(app.wait.exitstatus).to eq(0)
   end
 
   it "leaves alone a signal the program takes itself" do

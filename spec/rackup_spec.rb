@@ -85,7 +85,7 @@ RSpec.describe "rackup" do
     expect(result.out).to match(/-O Threads=N/).and match(/-O MaxMessageSize=BYTES/)
   end
 
-  %w[INT TERM].each do |signal|
+  %w[INT TERM QUIT].each do |signal|
     it "finishes requests on #{signal} and exits 0" do
       start(source, "-s", "push_server")
       client = waiting_client

@@ -46,7 +46,7 @@ module PushServer
     rescue Error => e
       fail_with(e, FAILURE)
     rescue SignalException => e
-      # INT or TERM while the app is being loaded: nothing has been served, so nothing is left to finish.
+      # INT, TERM or QUIT while the app is being loaded: nothing has been served, so nothing is left to finish.
       raise unless Signals::STOP.include?(e.signm.delete_prefix("SIG")) || e.is_a?(Interrupt)
 
       0

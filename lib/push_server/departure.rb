@@ -4,8 +4,8 @@ require_relative "self_pipe"
 require_relative "signals"
 
 module PushServer
-  # How a Ruby program with an embedded server ends. Until the server has stopped, INT and TERM are answered here, unless
-  # the program takes them itself: the server is drained first, and then the main thread is made to exit, which a program
+  # How a Ruby program with an embedded server ends. Until the server has stopped, INT, TERM and QUIT are answered here,
+  # unless the program takes them itself: the server is drained first, and then the main thread is made to exit, which a program
   # that loops for ever and rescues every Exception may not notice the first time. The second signal ends it at once.
   # HUP opens the log file anew, if there is one. A program that ends by itself drains the server too.
   class Departure

@@ -25,7 +25,9 @@ module PushServer
     REOPEN_LOGS = "h"
     DRAINED = "d"
     WORKERS_CHANGED = "w"
-    private_constant :GRACE, :STOP, :STOP_NOW, :SIGNAL, :REOPEN_LOGS, :DRAINED, :WORKERS_CHANGED
+    # Of the signals that are refused.
+    REFUSALS = Signals::REFUSED.keys.each_with_index.to_h { |name, index| [index.to_s, name] }.freeze
+    private_constant :GRACE, :STOP, :STOP_NOW, :SIGNAL, :REOPEN_LOGS, :DRAINED, :WORKERS_CHANGED, :REFUSALS
 
     class << self
       # @return [Launcher, nil] the one started last in this process
@@ -77,9 +79,10 @@ module PushServer
       @reactor&.stop unless @control
     end
 
-    # Starts, serves until {#stop}, or until INT or TERM: the first stops gracefully, the second at once. HUP opens the
-    # log file anew, if there is one. The signals are ours only when this is the main thread, since a server on another
-    # thread does not own the process.
+    # Starts, serves until {#stop}, or until INT, TERM or QUIT: the first stops gracefully, the second at once. HUP opens
+    # the log file anew, if there is one; {Signals::REFUSED} are answered by a line in the log, unless the app has taken
+    # them. The signals are ours only when this is the main thread, since a server on another thread does not own the
+    # process.
     # @return [:graceful, :forced] as {#ending}
     # @raise [BindError, OptionError]
     def run
@@ -99,7 +102,7 @@ module PushServer
     # Asks for a stop that waits for nothing. Any thread, signal handlers too. Idempotent.
     def stop_now = @notes.notify(STOP_NOW)
 
-    # INT or TERM has come: {#stop}, and the second time {#stop_now}. Any thread, signal handlers too.
+    # INT, TERM or QUIT has come: {#stop}, and the second time {#stop_now}. Any thread, signal handlers too.
     def signal = @notes.notify(SIGNAL)
 
     # Opens the file of the access log anew, once somebody has moved it away; returns at once. Any thread, signal handlers
@@ -140,7 +143,12 @@ module PushServer
 
     private
 
-    def take_signals = [Signals.new { signal }, Signals.new(Signals::REOPEN) { reopen_logs }]
+    def take_signals
+      refused = Signals.new(Signals.refused, only_defaults: true) do |number|
+        @notes.notify(REFUSALS.key(Signal.signame(number)))
+      end
+      [Signals.new { signal }, Signals.new(Signals::REOPEN) { reopen_logs }, refused]
+    end
 
     # A forked child must leave alone what it shares with its parent.
     def here? = Process.pid == @pid
@@ -186,8 +194,13 @@ module PushServer
       when DRAINED then conclude(:graceful)
       when WORKERS_CHANGED then @workers.mend
       when REOPEN_LOGS then @reactor.reopen_logs
+      when *REFUSALS.keys then refuse(REFUSALS.fetch(note))
       end
       @signalled = true if note == SIGNAL
+    end
+
+    def refuse(signal)
+      PushServer.log(:warn, "the signal #{signal} means nothing to push_server: #{Signals::REFUSED.fetch(signal)}")
     end
 
     # On a thread of its own, so that a second signal is heard.

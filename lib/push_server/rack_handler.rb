@@ -12,8 +12,8 @@ module PushServer
     ].freeze
     private_constant :FOREIGN
 
-    # Runs the app until the server is stopped. In the main thread INT and TERM are the server's for that time, and an
-    # error, or a second signal, ends the process with one line and status 1; in another thread errors are raised.
+    # Runs the app until the server is stopped. In the main thread INT, TERM and QUIT are the server's for that time, and
+    # an error, or a second signal, ends the process with one line and status 1; in another thread errors are raised.
     #
     # @param app [#call]
     # @param options [Hash] any option of the server, CamelCase or snake_case; Strings are converted

@@ -68,7 +68,7 @@ module PushServer
       # Starts the server. With a thread_count above 0 it returns, and the program goes on; with 0 it returns when the
       # server has stopped.
       #
-      # INT and TERM, where the program has not taken them itself, stop the server gracefully and then end the program
+      # INT, TERM and QUIT, where the program has not taken them itself, stop the server gracefully and then end the program
       # with status 0; the second signal ends it at once. When the program ends otherwise, the server is stopped
       # gracefully first. HUP, if there is a log file, opens that anew.
       #

@@ -6,8 +6,29 @@ module PushServer
   # A process forked by the app inherits the handlers without what stands behind them: there, what was in place before
   # counts.
   class Signals
-    STOP = %w[INT TERM].freeze
+    STOP = %w[INT TERM QUIT].freeze
     REOPEN = %w[HUP].freeze
+    # What ends or suspends a process by default, has a meaning on other servers, and none here: what to say.
+    REFUSED = {
+      "USR1" => "to restart, stop the server with TERM and start it again; HUP opens the file of the access log anew",
+      "USR2" => "to restart, stop the server with TERM and start it again",
+      "TTIN" => "there is one process, and --threads says how many threads it has",
+      "TTOU" => "there is one process, and --threads says how many threads it has",
+      "PWR" => "TERM, INT or QUIT stop the server"
+    }.freeze
+    # A shell suspends with these what reads from its terminal, or writes to it, in the background.
+    JOB_CONTROL = %w[TTIN TTOU].freeze
+    DEFAULTS = %w[DEFAULT SYSTEM_DEFAULT].freeze
+    private_constant :JOB_CONTROL, :DEFAULTS
+
+    # The signals to refuse: those that this system has and no terminal may send.
+    # @return [Array<String>]
+    def self.refused
+      names = REFUSED.keys & Signal.list.keys
+      $stdin.tty? ? names - JOB_CONTROL : names
+    rescue IOError
+      names # stdin is closed
+    end
 
     # @param names [Array<String>]
     # @param only_defaults [Boolean] leave alone a signal for which Ruby's own behaviour has been replaced
@@ -37,7 +58,7 @@ module PushServer
     def install(name, only_defaults)
       ours = proc { |number| Process.pid == @pid ? @handler.call(number) : as_before(name, number) }
       former = Signal.trap(name, ours)
-      if only_defaults && former != "DEFAULT"
+      if only_defaults && !DEFAULTS.include?(former)
         Signal.trap(name, former || "DEFAULT")
       else
         @former[name] = former
@@ -49,7 +70,7 @@ module PushServer
       former = @former[name]
       return former.call(number) if former.respond_to?(:call)
 
-      return unless ["DEFAULT", "SYSTEM_DEFAULT"].include?(former)
+      return unless DEFAULTS.include?(former)
 
       raise(name == "INT" ? Interrupt : SignalException.new("SIG#{name}"))
     end

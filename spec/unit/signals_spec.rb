@@ -53,6 +53,15 @@ RSpec.describe PushServer::Signals do
     end
   end
 
+  it "counts what the system does by itself among the defaults" do
+    former = trap("WINCH", "SYSTEM_DEFAULT")
+    signals = described_class.new(%w[WINCH], only_defaults: true) { |number| heard << number }
+    Process.kill("WINCH", Process.pid)
+    expect(heard.pop).to eq(Signal.list["WINCH"])
+    signals.restore
+    expect(trap("WINCH", former)).to eq("SYSTEM_DEFAULT")
+  end
+
   it "is in a forked process as if it were not there" do
     [["DEFAULT", "USR1"], [proc { exit! 7 }, 7]].each do |former, ending|
       with_handler(former) do
