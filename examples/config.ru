@@ -4,7 +4,7 @@
 
 require "push_server"
 
-EXAMPLES = %w[chat clock dashboard echo job_progress notifications ticker].freeze
+EXAMPLES = %w[assistant chat clock dashboard echo job_progress notifications ticker].freeze
 
 EXAMPLES.each do |name|
   example = Array(Rack::Builder.parse_file(File.join(__dir__, name, "config.ru"))).first

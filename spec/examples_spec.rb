@@ -109,4 +109,75 @@ RSpec.describe "The examples" do
       expect(http.request("POST", "/say", body: "{").status).to eq(400)
     end
   end
+
+  context "assistant/config.ru, behind Rack::Lint and from another folder" do
+    example = File.join(AppProcess::ROOT, "examples/assistant")
+    serve "require 'spec_app'\nuse Rack::Lint\nrun Array(Rack::Builder.parse_file(#{File.join(example, "config.ru").dump})).first",
+          "--threads", "5"
+
+    def talk = "/talks/#{SecureRandom.hex(8)}"
+
+    # Asks, and reads the stream that is the response.
+    def asking(question, path = talk, **how)
+      client = closing(SseClient.new(app.port, path, method: "POST", body: question, **how))
+      expect(client).to be_accepted
+      client
+    end
+
+    # The next event of this name, with its id and what it says.
+    def hear(client, event)
+      heard = client.read_event until heard&.event == event
+      JSON.parse(heard.data, symbolize_names: true).merge(id: heard.id)
+    end
+
+    # The words up to the end of an answer.
+    def words(client)
+      heard = []
+      until (event = client.read_event).event == "done"
+        heard << JSON.parse(event.data)["word"] if event.event == "word"
+      end
+      heard
+    end
+
+    it "gives each who comes a talk of their own, with a page" do
+      leads = Array.new(2) { get("/") }
+      expect(leads.map(&:status)).to eq([302, 302])
+      addresses = leads.map { |response| response["location"] }
+      expect(addresses.uniq).to match([/\A\?\h{16}\z/, /\A\?\h{16}\z/])
+      expect_page("/#{addresses.first}", "<!DOCTYPE html>", "push.js")
+      expect(["/nothing", "/talks/short", talk].map { |path| get(path).status }).to eq([404, 404, 404])
+    end
+
+    it "answers a POST with the words as they are written, and reads on for whoever comes with a cursor" do
+      first = asking("Who is the keeper?", path = talk)
+      expect(hear(first, "asked")).to include(question: "Who is the keeper?")
+      cursor = hear(first, "word").fetch(:id)
+      second = closing(SseClient.new(app.port, path, headers: { "last-event-id" => cursor }))
+      rest = words(first)
+      expect(rest.size).to be > 50
+      expect(words(second)).to eq(rest)
+      # What was told is in the page.
+      expect(get("/?#{path[/\h+\z/]}").body).to include("Who is the keeper?", rest.last)
+    end
+
+    it "takes a question from whoever does not listen, and refuses what is none" do
+      path = talk
+      stream = asking("first", path)
+      expect(http.request("POST", path, body: "Grüße?").status).to eq(202)
+      expect(hear(stream, "asked")).to include(question: "first")
+      expect(hear(stream, "asked")).to include(question: "Grüße?")
+      expect([" ", "x" * 501].map { |question| http.request("POST", path, body: question).status }).to eq([422, 422])
+    end
+
+    it "writes for 200 streams on as many threads as for one" do
+      threads = -> { app.ask("Thread.list.size") }
+      hear(asking("How many threads?"), "word")
+      before = threads.call
+      streams = Array.new(200) { asking("How many threads?") }
+      streams.each { |client| hear(client, "word") }
+      # What a spec asks runs on threads of its own, which end by themselves.
+      eventually("no more threads than for one") { threads.call <= before }
+      expect(streams.map { |client| hear(client, "done")[:threads] }).to all(be <= before)
+    end
+  end
 end

@@ -10,7 +10,7 @@ RSpec.describe "All examples in one server, in a browser" do
   it "are found under one page, and live" do
     page = Script.run("examples.js", app.url)
     expect(page[:errors]).to be_empty
-    expect(page[:titles]).to eq(chat: "Chat", dashboard: "Dashboard", ticker: "Ticker", job_progress: "Job progress",
+    expect(page[:titles]).to eq(assistant: "Assistant", chat: "Chat", dashboard: "Dashboard", ticker: "Ticker", job_progress: "Job progress",
                                 notifications: "Notifications", clock: "Clock · WebSocket", echo: "Echo")
   end
 

@@ -3,7 +3,7 @@ import { withBrowser } from "./chromium.js"
 
 const [url] = process.argv.slice(2)
 // What shows that a page is connected.
-const alive = { chat: "#status.on", clock: "#status.on", dashboard: "#chart[data-live]", echo: "#send:enabled", job_progress: "#start",
+const alive = { assistant: "#status.on", chat: "#status.on", clock: "#status.on", dashboard: "#chart[data-live]", echo: "#send:enabled", job_progress: "#start",
                 notifications: "#status.on", ticker: "#shares .price:not(:empty)" }
 
 const result = await withBrowser(async (browser) => {
