@@ -23,6 +23,7 @@ pub mod fork;
 pub mod http;
 pub mod limits;
 pub mod listener;
+mod memory;
 pub mod push;
 pub mod reactor;
 pub mod seldom;

@@ -37,7 +37,7 @@ impl Unit {
 pub struct Row {
     /// The option's name in snake_case.
     pub name: &'static str,
-    /// The default in `unit`; `None` is off.
+    /// The default in `unit`; `None` is off, or for the server to decide (`doc` says how).
     pub default: Option<f64>,
     /// What the number counts.
     pub unit: Unit,
@@ -81,6 +81,17 @@ impl Field for usize {
 
     fn parse(number: Option<f64>, _: Unit) -> Option<Self> {
         number.map(|n| n as usize)
+    }
+}
+
+/// `None` is for the server to decide.
+impl Field for Option<usize> {
+    fn number(&self, unit: Unit) -> Option<f64> {
+        self.as_ref().and_then(|n| n.number(unit))
+    }
+
+    fn parse(number: Option<f64>, unit: Unit) -> Option<Self> {
+        Some(number.and_then(|n| usize::parse(Some(n), unit)))
     }
 }
 
@@ -194,6 +205,8 @@ limits! {
     slow_timeout: Duration = Duration::from_secs(10), Seconds, 0.01;
     /// Bytes queued for one client at which it is slow at once; one message is always accepted
     max_queued_bytes: usize = 16 * MIB, Bytes, 1.0;
+    /// Memory for what is queued for all clients, default a quarter of the machine's or container's, at most 1 GiB; beyond it the slowest clients are closed with 1013
+    max_queued_total: Option<usize> = None, Bytes, 65536.0;
     /// Memory for the messages of all channels of a process, with what encoding them adds; beyond it the oldest go
     channel_memory: usize = 64 * MIB, Bytes, 65536.0;
     /// Channels of a process that have messages or subscribers; beyond it subscribing and publishing raise

@@ -19,6 +19,7 @@ use crate::http::{self, files::PublicDir};
 use crate::limits::Limits;
 use crate::listener;
 use crate::push::delivery::Delivery;
+use crate::push::pressure::Relief;
 use crate::push::{self, PubSub, SlowPolicy};
 use crate::reactor::{Job, Next, Reactor, Wheel, Worker};
 use crate::shutdown::{Phase, Switch};
@@ -149,6 +150,7 @@ impl Server {
         self.reactor.start(Arc::clone(&self.http.push.timers), move || {
             tokio::spawn(Arc::clone(&http.push.timers).run());
             tokio::spawn(Delivery::new(Arc::clone(&http.push)));
+            tokio::spawn(Relief::new(Arc::clone(&http.push)));
             for (number, listener) in listeners.into_iter().enumerate() {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 let (http, places) = (Arc::clone(&http), Arc::clone(&places));
@@ -195,6 +197,7 @@ impl Server {
     /// What was counted so far, and how much the channels hold.
     pub fn stats(&self) -> &Stats {
         let stats = &self.http.push.stats;
+        stats.queued_bytes.set(self.http.push.pressure.queued() as u64);
         // In a forked child the channels' lock may be held by nobody who is there.
         if !self.forked() {
             let figures = self.http.push.pubsub.channels().figures();

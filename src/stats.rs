@@ -100,6 +100,8 @@ stats! {
     longest_queue_microseconds;
     /// How often the stand-in had to drive the reactor, because no worker had time to.
     stand_ins;
+    /// Bytes that wait for all clients, with what keeping them takes.
+    queued_bytes;
     /// Messages published in channels.
     published;
     /// Bytes that the channels' messages take.
@@ -134,6 +136,8 @@ stats! {
     pong_timeouts;
     /// Slow clients closed: 1013.
     slow_clients;
+    /// Of these, clients closed because more than max_queued_total waited for all.
+    crowded_out;
     /// Channel messages handed to clients.
     delivered;
     /// Gaps announced: of a channel, a client that came back had missed messages that are gone.

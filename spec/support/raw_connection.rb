@@ -13,11 +13,13 @@ class RawConnection
   attr_reader :socket
 
   # receive_buffer: size in bytes of the kernel's buffer, to be set before the connection is made; a small one makes
-  # a peer that does not read felt by the server at once.
-  def initialize(port, host: "127.0.0.1", receive_buffer: nil)
+  # a peer that does not read felt by the server at once. segment: the largest TCP segment in bytes; by it the server's
+  # kernel chooses how much it takes for a peer that does not read: megabytes on loopback, 100 KB with small segments.
+  def initialize(port, host: "127.0.0.1", receive_buffer: nil, segment: nil)
     address = Addrinfo.tcp(host, port)
     @socket = Socket.new(address.afamily, Socket::SOCK_STREAM)
     @socket.setsockopt(:SOCKET, :RCVBUF, receive_buffer) if receive_buffer
+    @socket.setsockopt(:TCP, :MAXSEG, segment) if segment
     @socket.connect(address)
     @socket.setsockopt(:TCP, :NODELAY, true)
     @buffer = String.new(encoding: Encoding::BINARY)

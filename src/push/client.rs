@@ -3,22 +3,22 @@
 //! Everything here may be called from any thread and never waits for the socket: writes are put
 //! on a list that the client's [`super::stream`] takes from.
 
+mod carrier;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::close::CloseStatus;
 use super::feed::Feed;
-use super::mailbox::{Event, Interest, Mailbox, Message};
-use super::outbox::{Bounds, Order, Outbox, Phase, Written};
-use super::outgoing::{Frame, Origin, Queue, Sent};
+use super::mailbox::{Event, Interest, Mailbox};
+use super::outbox::{Outbox, Phase, Written};
+use super::outgoing::{Frame, Origin};
 use super::websocket::{self, Opcode};
 use super::{Context, Protocol, Speech, sse};
 use crate::channel::{Form, Since};
-use crate::stats::Counter;
 use crate::tally::Mark;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -130,6 +130,7 @@ impl Client {
         if written != Written::Refused {
             self.wake(outbox);
         }
+        self.context.pressure.relieve();
         written == Written::Accepted
     }
 
@@ -312,105 +313,6 @@ impl Client {
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What only the client's stream may do.
-impl Client {
-    /// The handshake is written: the app hears of the client.
-    pub(super) fn start(self: &Arc<Self>) {
-        match self.speech.protocol {
-            Protocol::WebSocket => self.context.stats.websockets.add(),
-            Protocol::Sse if self.speech.polls => self.context.stats.poll_sessions.add(),
-            Protocol::Sse => self.context.stats.event_streams.add(),
-        }
-        self.open_streams().add();
-        self.post(Event::Open);
-        self.context.clients.insert(self);
-        // After the insertion: whoever announces a shutdown either finds the client or was seen here.
-        if !self.context.phase.serving() {
-            self.post(Event::Shutdown);
-        }
-    }
-
-    fn open_streams(&self) -> &Counter {
-        let stats = &self.context.stats;
-        match self.speech.protocol {
-            _ if self.speech.polls => &stats.open_poll_sessions,
-            Protocol::WebSocket => &stats.open_websockets,
-            Protocol::Sse => &stats.open_event_streams,
-        }
-    }
-
-    /// The handshake failed: the app never hears of the client.
-    pub(crate) fn abandon(self: &Arc<Self>) {
-        let feed = self.outbox().shut();
-        drop(feed);
-        self.post(Event::Abandoned);
-    }
-
-    /// Takes what was written since the last call; `stream` is woken when there is more.
-    pub(super) fn collect(&self, queue: &mut Queue, feed: &mut Option<Arc<Feed>>, stream: &Waker) -> (Order, Bounds) {
-        let mut outbox = self.outbox();
-        if feed.is_none() {
-            feed.clone_from(&outbox.feed);
-        }
-        outbox.stream.get_or_insert_with(|| stream.clone());
-        outbox.empty_into(queue);
-        (outbox.order(), outbox.bounds(&self.context))
-    }
-
-    /// The socket took something.
-    pub(super) fn sent(self: &Arc<Self>, sent: &Sent) -> Bounds {
-        let mut outbox = self.outbox();
-        let drained = outbox.sent(sent);
-        let bounds = outbox.bounds(&self.context);
-        drop(outbox);
-        if drained && self.wants_drained.load(Ordering::Relaxed) {
-            self.post(Event::Drained);
-        }
-        bounds
-    }
-
-    /// From now on the client takes nothing, or (`None`) it could again.
-    pub(super) fn set_stalled(&self, since: Option<Instant>) -> Bounds {
-        let mut outbox = self.outbox();
-        match since {
-            Some(now) => outbox.stall(now),
-            None => outbox.resume(),
-        }
-        outbox.bounds(&self.context)
-    }
-
-    /// Adds a message to the mailbox; whether it is full now, so that nothing more may be read.
-    pub(super) fn post_message(self: &Arc<Self>, message: Message) -> bool {
-        let limits = &self.context.limits;
-        let mut mailbox = self.mailbox();
-        let ask = mailbox.push(Event::Message(message));
-        let full = mailbox.pause_if_full(limits.mailbox_messages, limits.mailbox_bytes);
-        self.ask_if(ask, mailbox);
-        full
-    }
-
-    /// Whether the mailbox is still full.
-    pub(super) fn is_full(&self) -> bool {
-        let limits = &self.context.limits;
-        self.mailbox().pause_if_full(limits.mailbox_messages, limits.mailbox_bytes)
-    }
-
-    /// The connection has ended. Only the first call counts; `on_close` follows.
-    pub(super) fn finish(self: &Arc<Self>, status: Option<CloseStatus>) {
-        let mut outbox = self.outbox();
-        if outbox.phase == Phase::Closed {
-            return;
-        }
-        outbox.close_status = status.filter(|_| self.speech.protocol == Protocol::WebSocket);
-        let feed = outbox.shut();
-        drop(outbox);
-        self.open_streams().sub();
-        // Its subscriptions end here, unless somebody is just using it.
-        drop(feed);
-        self.post(Event::Close);
     }
 }
 

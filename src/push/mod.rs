@@ -8,6 +8,7 @@
 //! | [`subscriptions`] | a client's channels: `subscribe`, `unsubscribe`, `recovered?` |
 //! | `outbox` | what an app wrote and asked for, on its way to the stream |
 //! | [`mailbox`] | a client's events, in order, on their way to the app |
+//! | [`pressure`] | a bound over the queues of all clients |
 //! | [`poll`] | long polls: clients without a stream |
 //! | [`outgoing`] | a client's frames, in order, on their way to the socket |
 //! | [`stream`] | the socket side of a client: a task of the reactor |
@@ -24,6 +25,7 @@ pub mod mailbox;
 mod outbox;
 pub mod outgoing;
 pub mod poll;
+pub mod pressure;
 pub mod returns;
 pub mod sse;
 pub mod stream;
@@ -123,6 +125,8 @@ pub struct Context {
     pub returns: Returns,
     /// Clients from the start of their stream until their `on_close` has run.
     pub clients: Clients,
+    /// What waits for all of them.
+    pub pressure: pressure::Pressure,
     /// The sessions of those that poll.
     pub sessions: poll::Sessions,
 }
@@ -159,6 +163,7 @@ impl Context {
     pub fn new(limits: Limits, callbacks: Arc<dyn Callbacks>, wakeups: Arc<Wakeups>) -> Self {
         Context {
             returns: Returns::new(&limits),
+            pressure: pressure::Pressure::new(&limits, Arc::clone(&wakeups)),
             limits,
             slow_policy: SlowPolicy::Close,
             callbacks,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::close::CloseStatus;
 use super::feed::Feed;
 use super::outgoing::{Frame, Queue, Sent};
-use super::{Context, SlowPolicy};
+use super::{Context, SlowPolicy, pressure};
 
 /// What was written and what was asked for; under one lock, so that a close is after the writes
 /// before it.
@@ -21,6 +21,8 @@ pub(super) struct Outbox {
     /// Since when the client takes nothing of what waits, as the reactor has seen it; `None` while it takes something,
     /// or has not been offered anything. A write cannot know: the clock of the reactor stands still between its turns.
     stalled_since: Option<Instant>,
+    /// What is kept for the client, as [`super::pressure`] counts it.
+    pub(super) kept: usize,
     pub(super) interval: Option<Duration>,
     pub(super) close_status: Option<CloseStatus>,
     /// The stream's task, while it is not going to look here by itself.
@@ -75,6 +77,7 @@ impl Outbox {
             frames: Vec::new(),
             queued: Sent::default(),
             stalled_since: None,
+            kept: 0,
             interval,
             close_status: None,
             stream: None,
@@ -98,6 +101,9 @@ impl Outbox {
             self.phase = Phase::Slow;
             return Written::TooSlow;
         }
+        let cost = pressure::cost(1, bytes);
+        self.kept += cost;
+        context.pressure.add(cost);
         self.queued.writes += 1;
         self.queued.bytes += bytes;
         self.frames.extend(first);
@@ -125,12 +131,12 @@ impl Outbox {
         }
     }
 
-    /// The socket took something. Whether it has taken the last of what was written.
-    pub(super) fn sent(&mut self, sent: &Sent) -> bool {
-        self.stalled_since = None;
+    /// The client took something. Whether that was the last of what was written, and whether it took nothing before.
+    pub(super) fn sent(&mut self, sent: &Sent) -> (bool, bool) {
+        let stalled = self.stalled_since.take().is_some();
         self.queued.bytes = self.queued.bytes.saturating_sub(sent.bytes);
         self.queued.writes = self.queued.writes.saturating_sub(sent.writes);
-        sent.writes > 0 && self.queued.writes == 0
+        (sent.writes > 0 && self.queued.writes == 0, stalled)
     }
 
     /// The end: nothing more goes in or out. The feed must be dropped without the outbox's lock.
@@ -140,14 +146,16 @@ impl Outbox {
         self.feed.take()
     }
 
-    /// The client takes nothing more for now.
-    pub(super) fn stall(&mut self, now: Instant) {
-        self.stalled_since.get_or_insert(now);
+    /// The client takes nothing, or (`None`) could take something again. Whether that is new.
+    pub(super) fn set_stalled(&mut self, since: Option<Instant>) -> bool {
+        let changed = self.stalled_since.is_some() != since.is_some();
+        self.stalled_since = since.map(|now| self.stalled_since.unwrap_or(now));
+        changed
     }
 
-    /// The client could take something again.
-    pub(super) fn resume(&mut self) {
-        self.stalled_since = None;
+    /// Since when the client takes nothing of what waits.
+    pub(super) fn stalled_since(&self) -> Option<Instant> {
+        self.stalled_since
     }
 
     /// What the stream's deadlines depend on.
@@ -165,6 +173,9 @@ impl Outbox {
     /// Whether a slow client gets nothing more. It is asked by any thread, so the time is the system's; closing a slow
     /// client is up to its stream.
     fn rejects(&self, context: &Context) -> bool {
-        context.slow_policy == SlowPolicy::Reject && self.slow_at(context).is_some_and(|at| at <= Instant::now())
+        // What is left of max_queued_total is for those who take what they are sent.
+        let crowded = || self.stalled_since.is_some() && context.pressure.is_high();
+        context.slow_policy == SlowPolicy::Reject
+            && (crowded() || self.slow_at(context).is_some_and(|at| at <= Instant::now()))
     }
 }

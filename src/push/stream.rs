@@ -153,8 +153,7 @@ impl Stream {
 
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         let now = self.client.context().timers.now();
-        self.take_orders(cx, now);
-        if let Err(ended) = self.work(cx, now) {
+        if let Err(ended) = self.take_orders(cx, now).and_then(|()| self.work(cx, now)) {
             return Poll::Ready(ended);
         }
         if let Some(deadline) = self.next_deadline() {
@@ -170,7 +169,7 @@ impl Stream {
         self.flush(cx, now)
     }
 
-    fn take_orders(&mut self, cx: &Context<'_>, now: Instant) {
+    fn take_orders(&mut self, cx: &Context<'_>, now: Instant) -> Result<(), Ended> {
         let (order, bounds) = self.client.collect(&mut self.queue, &mut self.feed, cx.waker());
         self.bounds = bounds;
         match order {
@@ -182,8 +181,13 @@ impl Stream {
                 }
             }
             Order::CutSlow if matches!(self.state, State::Open) => self.cut_slow(now),
+            // It was being closed already.
+            Order::CutSlow if matches!(self.state, State::Ending { .. } | State::Closing(_)) => {
+                return Err(self.reset());
+            }
             _ => {}
         }
+        Ok(())
     }
 
     fn is_websocket(&self) -> bool {

@@ -11,27 +11,38 @@ use bytes::Bytes;
 
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
-    /// Each with the number of the first answer that it was in, or will be.
-    parts: VecDeque<(u64, Bytes)>,
+    parts: VecDeque<Part>,
     bytes: usize,
 }
 
+#[derive(Debug)]
+struct Part {
+    /// Of the first answer that it was in, or will be.
+    number: u64,
+    bytes: Bytes,
+    cost: usize,
+}
+
 impl Backlog {
-    /// Adds what the answer `number` will be the first to have.
-    pub(super) fn push(&mut self, number: u64, part: Bytes) {
-        self.bytes += part.len();
-        self.parts.push_back((number, part));
+    /// Adds what the answer `number` will be the first to have, and which costs so much while it is kept.
+    pub(super) fn push(&mut self, number: u64, bytes: Bytes, cost: usize) {
+        self.bytes += bytes.len();
+        self.parts.push_back(Part { number, bytes, cost });
     }
 
-    /// The client has got the answer `number`.
-    pub(super) fn confirm(&mut self, number: u64) {
-        while self.parts.front().is_some_and(|(first, _)| *first <= number) {
-            self.bytes -= self.parts.pop_front().map_or(0, |(_, part)| part.len());
+    /// The client has got the answer `number`. Returns the cost of what is not kept any more.
+    pub(super) fn confirm(&mut self, number: u64) -> usize {
+        let mut cost = 0;
+        let got = self.parts.partition_point(|part| part.number <= number);
+        for part in self.parts.drain(..got) {
+            self.bytes -= part.bytes.len();
+            cost += part.cost;
         }
         // A session that idles must not hold the memory of its busiest time.
         if self.parts.is_empty() {
             self.parts = VecDeque::new();
         }
+        cost
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -44,7 +55,7 @@ impl Backlog {
 
     /// All of it, in order.
     pub(super) fn parts(&self) -> impl Iterator<Item = &Bytes> {
-        self.parts.iter().map(|(_, part)| part)
+        self.parts.iter().map(|part| &part.bytes)
     }
 }
 
@@ -60,13 +71,13 @@ mod tests {
     fn what_was_got_is_gone_and_the_rest_is_repeated() {
         let mut backlog = Backlog::default();
         for (number, part) in [(1, "a"), (1, "b"), (2, "c"), (3, "d")] {
-            backlog.push(number, Bytes::from_static(part.as_bytes()));
+            backlog.push(number, Bytes::from_static(part.as_bytes()), 10);
         }
-        backlog.confirm(0);
+        assert_eq!(backlog.confirm(0), 0);
         assert_eq!((text(&backlog).as_str(), backlog.bytes()), ("abcd", 4));
-        backlog.confirm(2);
+        assert_eq!(backlog.confirm(2), 30);
         assert_eq!((text(&backlog).as_str(), backlog.bytes()), ("d", 1));
-        backlog.confirm(3);
+        assert_eq!(backlog.confirm(3), 10);
         assert!(backlog.is_empty());
     }
 }

@@ -16,7 +16,7 @@ use crate::channel::{Cursor, Since};
 use crate::push::feed::Feed;
 use crate::push::outbox::{Bounds, Order};
 use crate::push::outgoing::{Origin, Outgoing, Queue, Sent};
-use crate::push::{Client, CloseStatus, sse};
+use crate::push::{Client, CloseStatus, pressure, sse};
 use crate::timers::Alarm;
 
 /// Bytes of an answer, but for its last message; then there is another poll.
@@ -104,7 +104,10 @@ impl Host {
         if news.dismissed {
             return Err(Ended);
         }
-        self.backlog.confirm(news.confirmed);
+        let got = self.backlog.confirm(news.confirmed);
+        if got > 0 {
+            self.client.got(got);
+        }
         for arrival in news.arrivals {
             self.admit(arrival, now);
         }
@@ -127,7 +130,7 @@ impl Host {
         }
         self.serve(cx, now)?;
         // A poll that waits for the app takes what there will be.
-        let stalled = self.left.is_some() && !self.queue.is_empty();
+        let stalled = self.left.is_some() && !(self.queue.is_empty() && self.backlog.is_empty());
         if std::mem::replace(&mut self.stalled, stalled) || stalled {
             bounds = self.client.set_stalled(stalled.then_some(now));
         }
@@ -185,7 +188,12 @@ impl Host {
     fn serve(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
         let Some(until) = self.waiting.as_ref().map(|waiting| waiting.until) else { return Ok(()) };
         // What on_open writes and subscribes belongs together.
-        self.opened = self.opened || self.client.is_opened();
+        if !self.opened && self.client.is_opened() {
+            self.opened = true;
+            // The worker that has run on_open does the same, perhaps later: the first answer must not miss it.
+            self.feed = self.client.feed();
+            self.feed.iter().for_each(|feed| feed.begin_replay());
+        }
         let more = if self.opened { self.fill(cx)? } else { false };
         if more {
             // Others first.
@@ -208,10 +216,11 @@ impl Host {
         {
             sent.writes += usize::from(frame.origin == Origin::Write);
             sent.bytes += frame.bytes.len();
-            self.backlog.push(number, frame.bytes);
+            let cost = pressure::cost(usize::from(frame.origin == Origin::Write), frame.bytes.len());
+            self.backlog.push(number, frame.bytes, cost);
         }
         if sent != Sent::default() {
-            self.client.sent(&sent);
+            self.client.handed(&sent);
         }
         let Some(feed) = &self.feed else { return Ok(false) };
         if !feed.poll_ready(cx.waker()) {
@@ -223,7 +232,7 @@ impl Host {
             return Ok(false);
         }
         let backlog = &mut self.backlog;
-        let taken = feed.read(&self.client, self.lagged, |bytes| backlog.push(number, bytes));
+        let taken = feed.read(&self.client, self.lagged, |bytes| backlog.push(number, bytes, 0));
         if taken.overrun {
             return Err(self.cut_slow());
         }

@@ -1,0 +1,82 @@
+# frozen_string_literal: true
+
+# Clients that never read, among some that do, to all of which an app writes much: for specs of what all queues together
+# may take. The app is SpecApp's, with clients that it remembers.
+module Crowd
+  # To be served.
+  CONFIG = <<~'CONFIG'
+    require "push_server"
+    require "spec_app"
+
+    class Listener
+      def on_open(client)
+        SpecApp.remember(client)
+        SpecApp.report(:open, client)
+      end
+
+      def on_close(client, code, _) = SpecApp.report(:close, client, code: code)
+    end
+
+    module Town
+      module_function
+
+      # Writes to all, round after round, so much in a second.
+      def cry(rounds, size, pace)
+        clients = SpecApp.clients
+        rounds.times do |number|
+          began = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+          clients.each { |client| client.write(number.to_s.ljust(size)) }
+          used = Process.clock_gettime(Process::CLOCK_MONOTONIC) - began
+          sleep [(clients.size * size).fdiv(pace) - used, 0].max
+        end
+        nil
+      end
+    end
+
+    run(lambda do |env|
+      env["rack.upgrade"] = Listener.new if env["rack.upgrade?"]
+      [200, {}, []]
+    end)
+  CONFIG
+
+  # A client for whom the system takes little.
+  def idler = opened(websocket("/", receive_buffer: 4096, segment: 1000))
+
+  def opened(client)
+    event(:open, client)
+    client
+  end
+
+  # Reads so many messages in the background; the thread's value is what came.
+  def reading(client, count)
+    Thread.new do
+      Array.new(count) { (client.is_a?(SseClient) ? client.read_event.data : client.read_message).to_i }
+    rescue StandardError => e
+      e
+    end
+  end
+
+  # In KiB, with Ruby's share collected.
+  def resident
+    app.ask("3.times { GC.start }; nil")
+    app.resident
+  end
+
+  # Runs the block and returns the most that a counter of the server was meanwhile, and the most memory in KiB.
+  def most_of(counter)
+    done = false
+    watch = Thread.new do
+      most = [0, 0]
+      until done
+        most = [app.ask("PushServer.stats[#{counter.inspect}]"), app.resident].zip(most).map(&:max)
+        sleep Eventually::POLL
+      end
+      most
+    end
+    yield
+    done = true
+    watch.value
+  ensure
+    done = true
+  end
+end

@@ -1,0 +1,177 @@
+//! A client as its carrier sees it: the stream of its socket, or the host of its long polls. Nothing here is for others.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
+use std::task::Waker;
+use std::time::Instant;
+
+use super::Client;
+use crate::push::close::CloseStatus;
+use crate::push::feed::Feed;
+use crate::push::mailbox::{Event, Message};
+use crate::push::outbox::{Bounds, Order, Outbox, Phase};
+use crate::push::outgoing::{Queue, Sent};
+use crate::push::pressure::Stalled;
+use crate::push::{Protocol, pressure};
+use crate::stats::Counter;
+
+impl Client {
+    /// The handshake is written: the app hears of the client.
+    pub(in crate::push) fn start(self: &Arc<Self>) {
+        match self.speech.protocol {
+            Protocol::WebSocket => self.context.stats.websockets.add(),
+            Protocol::Sse if self.speech.polls => self.context.stats.poll_sessions.add(),
+            Protocol::Sse => self.context.stats.event_streams.add(),
+        }
+        self.open_streams().add();
+        self.post(Event::Open);
+        self.context.clients.insert(self);
+        // After the insertion: whoever announces a shutdown either finds the client or was seen here.
+        if !self.context.phase.serving() {
+            self.post(Event::Shutdown);
+        }
+    }
+
+    fn open_streams(&self) -> &Counter {
+        let stats = &self.context.stats;
+        match self.speech.protocol {
+            _ if self.speech.polls => &stats.open_poll_sessions,
+            Protocol::WebSocket => &stats.open_websockets,
+            Protocol::Sse => &stats.open_event_streams,
+        }
+    }
+
+    /// The handshake failed: the app never hears of the client.
+    pub(crate) fn abandon(self: &Arc<Self>) {
+        let mut outbox = self.outbox();
+        let feed = outbox.shut();
+        self.release_all(outbox);
+        drop(feed);
+        self.post(Event::Abandoned);
+    }
+
+    /// Takes what was written since the last call; `stream` is woken when there is more.
+    pub(in crate::push) fn collect(
+        &self,
+        queue: &mut Queue,
+        feed: &mut Option<Arc<Feed>>,
+        stream: &Waker,
+    ) -> (Order, Bounds) {
+        let mut outbox = self.outbox();
+        if feed.is_none() {
+            feed.clone_from(&outbox.feed);
+        }
+        outbox.stream.get_or_insert_with(|| stream.clone());
+        outbox.empty_into(queue);
+        (outbox.order(), outbox.bounds(&self.context))
+    }
+
+    /// The socket took something.
+    pub(in crate::push) fn sent(self: &Arc<Self>, sent: &Sent) -> Bounds {
+        self.count_sent(sent, pressure::cost(sent.writes, sent.bytes))
+    }
+
+    /// A poll is to be given something, which is kept until its client has shown that it got it.
+    pub(in crate::push) fn handed(self: &Arc<Self>, sent: &Sent) {
+        self.count_sent(sent, 0);
+    }
+
+    /// What was kept is not any more.
+    pub(in crate::push) fn got(&self, bytes: usize) {
+        self.release(&mut self.outbox(), bytes);
+    }
+
+    fn count_sent(self: &Arc<Self>, sent: &Sent, released: usize) -> Bounds {
+        let mut outbox = self.outbox();
+        let (drained, stalled) = outbox.sent(sent);
+        self.release(&mut outbox, released);
+        let bounds = outbox.bounds(&self.context);
+        drop(outbox);
+        if stalled {
+            self.context.pressure.moves(self);
+        }
+        if drained && self.wants_drained.load(Ordering::Relaxed) {
+            self.post(Event::Drained);
+        }
+        bounds
+    }
+
+    /// From now on the client takes nothing, or (`None`) it could again.
+    pub(in crate::push) fn set_stalled(self: &Arc<Self>, since: Option<Instant>) -> Bounds {
+        let mut outbox = self.outbox();
+        let changed = outbox.phase != Phase::Closed && outbox.set_stalled(since);
+        let bounds = outbox.bounds(&self.context);
+        drop(outbox);
+        match since {
+            Some(_) if changed => self.context.pressure.stalls(self),
+            None if changed => self.context.pressure.moves(self),
+            _ => {}
+        }
+        bounds
+    }
+
+    /// Whether it takes nothing of what waits, since when, and how much that is.
+    pub(in crate::push) fn into_stalled(self: Arc<Self>) -> Option<Stalled> {
+        let outbox = self.outbox();
+        let (since, bytes) = (outbox.stalled_since(), outbox.kept);
+        drop(outbox);
+        Some(Stalled { since: since.filter(|_| bytes > 0)?, bytes, client: self })
+    }
+
+    /// Too much waits for all clients: this one goes, and what waits for it does not count any more.
+    pub(in crate::push) fn crowd_out(&self) {
+        let mut outbox = self.outbox();
+        if outbox.phase != Phase::Closed {
+            outbox.phase = Phase::Slow;
+            let kept = outbox.kept;
+            self.release(&mut outbox, kept);
+            self.wake(outbox);
+        }
+    }
+
+    fn release(&self, outbox: &mut MutexGuard<'_, Outbox>, bytes: usize) {
+        // What the server itself says was never counted.
+        let bytes = bytes.min(outbox.kept);
+        outbox.kept -= bytes;
+        self.context.pressure.remove(bytes);
+    }
+
+    /// The client is closed.
+    fn release_all(&self, mut outbox: MutexGuard<'_, Outbox>) {
+        let kept = outbox.kept;
+        self.release(&mut outbox, kept);
+        drop(outbox);
+        self.context.pressure.moves(self);
+    }
+
+    /// Adds a message to the mailbox; whether it is full now, so that nothing more may be read.
+    pub(in crate::push) fn post_message(self: &Arc<Self>, message: Message) -> bool {
+        let limits = &self.context.limits;
+        let mut mailbox = self.mailbox();
+        let ask = mailbox.push(Event::Message(message));
+        let full = mailbox.pause_if_full(limits.mailbox_messages, limits.mailbox_bytes);
+        self.ask_if(ask, mailbox);
+        full
+    }
+
+    /// Whether the mailbox is still full.
+    pub(in crate::push) fn is_full(&self) -> bool {
+        let limits = &self.context.limits;
+        self.mailbox().pause_if_full(limits.mailbox_messages, limits.mailbox_bytes)
+    }
+
+    /// The connection has ended. Only the first call counts; `on_close` follows.
+    pub(in crate::push) fn finish(self: &Arc<Self>, status: Option<CloseStatus>) {
+        let mut outbox = self.outbox();
+        if outbox.phase == Phase::Closed {
+            return;
+        }
+        outbox.close_status = status.filter(|_| self.speech.protocol == Protocol::WebSocket);
+        let feed = outbox.shut();
+        self.release_all(outbox);
+        self.open_streams().sub();
+        // Its subscriptions end here, unless somebody is just using it.
+        drop(feed);
+        self.post(Event::Close);
+    }
+}

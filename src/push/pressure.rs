@@ -1,0 +1,249 @@
+//! A bound over the queues of all clients together (`max_queued_total`).
+//!
+//! What is written to clients is counted with one atomic addition a write. A write beyond the bound is still accepted:
+//! it calls the [`Relief`], a task of the reactor, which closes the slowest clients until a sixteenth of the bound is
+//! free again. So it looks for them once for many writes. The slowest is the client whose socket has taken nothing for
+//! the longest; those for whom little waits (less than half of the average) are passed over, as closing them would not
+//! help.
+//!
+//! When much of what was queued is gone, the relief also has the memory given back to the system: the allocator would
+//! keep it.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context as TaskContext, Poll};
+use std::time::{Duration, Instant};
+
+use atomic_waker::AtomicWaker;
+
+use super::{Client, Context};
+use crate::limits::Limits;
+use crate::memory;
+use crate::seldom::Seldom;
+use crate::timers::Alarm;
+use crate::wakeups::Wakeups;
+
+/// What a write takes beside its bytes: its places in the queues, and what the allocator adds.
+const WRITE: usize = 128;
+
+/// What so many writes of so many bytes count for.
+pub(super) fn cost(writes: usize, bytes: usize) -> usize {
+    bytes + writes * WRITE
+}
+
+/// The bound's default, if the system does not say how much memory there is; and its most.
+const MOST: u64 = 1 << 30;
+
+/// Memory is given back when so much less is queued than there was.
+const SURPLUS: usize = 16 << 20;
+
+/// Streams free what they held in the turn after they were closed; more may go at the same time.
+const TRIM_AFTER: Duration = Duration::from_secs(1);
+
+/// Memory is given back at most so often.
+const TRIM_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How much waits for all clients of a server. Any thread.
+#[derive(Debug)]
+pub struct Pressure {
+    most: usize,
+    queued: AtomicUsize,
+    /// The most that was queued since memory was given back.
+    peak: AtomicUsize,
+    /// Memory is to be given back, and the relief knows it.
+    surplus: AtomicBool,
+    /// The relief has been called, and did not look yet.
+    called: AtomicBool,
+    relief: AtomicWaker,
+    wakeups: Arc<Wakeups>,
+    /// Clients that take nothing of what waits for them.
+    stalled: Mutex<HashMap<u64, Arc<Client>>>,
+}
+
+/// A client for whom something waits and who takes nothing of it.
+pub(super) struct Stalled {
+    pub(super) client: Arc<Client>,
+    pub(super) since: Instant,
+    pub(super) bytes: usize,
+}
+
+impl Pressure {
+    /// Nothing waits yet.
+    pub fn new(limits: &Limits, wakeups: Arc<Wakeups>) -> Self {
+        let most = limits.max_queued_total.unwrap_or_else(|| {
+            let quarter = memory::available().map_or(MOST, |bytes| bytes / 4);
+            usize::try_from(quarter.min(MOST)).unwrap_or(usize::MAX)
+        });
+        Pressure {
+            most,
+            queued: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+            surplus: AtomicBool::new(false),
+            called: AtomicBool::new(false),
+            relief: AtomicWaker::new(),
+            wakeups,
+            stalled: Mutex::default(),
+        }
+    }
+
+    /// Bytes that wait for all clients, with what keeping them takes.
+    pub fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// So much more waits.
+    pub(super) fn add(&self, bytes: usize) {
+        let queued = self.queued.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if queued > self.peak.load(Ordering::Relaxed) {
+            self.peak.fetch_max(queued, Ordering::Relaxed);
+        }
+    }
+
+    /// So much less waits, sent or dropped.
+    pub(super) fn remove(&self, bytes: usize) {
+        if bytes > 0 {
+            let queued = self.queued.fetch_sub(bytes, Ordering::Relaxed).saturating_sub(bytes);
+            if self.peak.load(Ordering::Relaxed) > queued.saturating_add(SURPLUS)
+                && !self.surplus.load(Ordering::Relaxed)
+                && !self.surplus.swap(true, Ordering::Relaxed)
+            {
+                self.call();
+            }
+        }
+    }
+
+    /// Has the slowest clients closed soon, if too much waits. Not with a client's lock held.
+    pub(super) fn relieve(&self) {
+        if self.queued() > self.most {
+            self.call();
+        }
+    }
+
+    /// Whether only the reserve is left, for clients that take what they are sent.
+    pub(super) fn is_high(&self) -> bool {
+        self.queued() > self.enough()
+    }
+
+    /// What may be queued after a relief.
+    fn enough(&self) -> usize {
+        self.most - self.most / 16
+    }
+
+    fn call(&self) {
+        if !self.called.load(Ordering::Relaxed)
+            && !self.called.swap(true, Ordering::AcqRel)
+            && let Some(relief) = self.relief.take()
+        {
+            self.wakeups.wake(relief);
+        }
+    }
+
+    /// The client takes nothing of what waits for it.
+    pub(super) fn stalls(&self, client: &Arc<Client>) {
+        self.stalled().insert(client.id(), Arc::clone(client));
+    }
+
+    /// The client takes something again, or is closed.
+    pub(super) fn moves(&self, client: &Client) {
+        let gone = self.stalled().remove(&client.id());
+        drop(gone);
+    }
+
+    fn stalled(&self) -> MutexGuard<'_, HashMap<u64, Arc<Client>>> {
+        self.stalled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task. Spawn it on the reactor; it ends with that.
+pub struct Relief {
+    context: Arc<Context>,
+    alarm: Alarm,
+    trim_at: Option<Instant>,
+    /// It is to be done once more, for what Ruby frees of it in its own time.
+    again: bool,
+    trimmed: Option<Instant>,
+    closings: Seldom,
+}
+
+impl Relief {
+    /// The relief of a server.
+    pub fn new(context: Arc<Context>) -> Self {
+        let alarm = context.timers.alarm();
+        Relief { context, alarm, trim_at: None, again: false, trimmed: None, closings: Seldom::once_a_minute() }
+    }
+
+    /// Closes the slowest clients if too much waits.
+    fn relieve(&self) {
+        let pressure = &self.context.pressure;
+        if pressure.queued() <= pressure.most {
+            return;
+        }
+        let clients: Vec<_> = pressure.stalled().values().cloned().collect();
+        let mut stalled: Vec<_> = clients.into_iter().filter_map(Client::into_stalled).collect();
+        stalled.sort_unstable_by_key(|one| one.since);
+        let waiting: usize = stalled.iter().map(|one| one.bytes).sum();
+        let little = waiting / stalled.len().max(1) / 2;
+        let (mut closed, mut freed) = (0, 0);
+        for one in stalled.iter().filter(|one| one.bytes >= little) {
+            if pressure.queued() <= pressure.enough() {
+                break;
+            }
+            one.client.crowd_out();
+            closed += 1;
+            freed += one.bytes;
+        }
+        self.context.stats.crowded_out.add_many(closed);
+        if closed > 0
+            && let Some(times) = self.closings.allows()
+        {
+            let most = pressure.most;
+            log::info!(
+                "more than {most} bytes waited for all clients (max_queued_total): closing the {closed} slowest, for \
+                 whom {freed} bytes wait; {times} times more since this was said last"
+            );
+        }
+    }
+
+    /// Has memory given back, a while after much less is queued than before.
+    fn trim(&mut self, cx: &TaskContext<'_>, now: Instant) {
+        let pressure = &self.context.pressure;
+        let surplus = pressure.surplus.load(Ordering::Relaxed);
+        if !surplus && !self.again {
+            return;
+        }
+        let trim_at = *self.trim_at.get_or_insert_with(|| {
+            let earliest = self.trimmed.map_or(now, |trimmed| trimmed + TRIM_INTERVAL);
+            earliest.max(now + TRIM_AFTER)
+        });
+        if now < trim_at {
+            self.alarm.set(trim_at, cx.waker());
+            return;
+        }
+        (self.trim_at, self.trimmed, self.again) = (None, Some(now), surplus);
+        pressure.peak.store(pressure.queued(), Ordering::Relaxed);
+        pressure.surplus.store(false, Ordering::Relaxed);
+        // Without a thread, not this time.
+        let _ = self.context.disk.chore(memory::give_back);
+        if self.again {
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+impl Future for Relief {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let pressure = &self.context.pressure;
+        // Before it looks: whatever is written from now on calls again.
+        pressure.relief.register(cx.waker());
+        pressure.called.store(false, Ordering::Release);
+        self.relieve();
+        let now = self.context.timers.now();
+        self.trim(cx, now);
+        Poll::Pending
+    }
+}
