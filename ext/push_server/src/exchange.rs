@@ -13,6 +13,7 @@ use push_core::push::Protocol;
 
 use crate::body_stream::BodyStream;
 use crate::client::Client;
+use crate::declined::Declined;
 use crate::handler::Handler;
 use crate::hijack::{Answer, take_socket};
 use crate::request::{Context, Line};
@@ -139,11 +140,7 @@ impl<'a> Exchange<'a> {
             self.update(|returned| returned.body = None);
         }
         if upgradeable && status < 300 && kind.is_empty() {
-            log::debug!(
-                "{}: could be upgraded, but gets an empty response without env['rack.upgrade'] being set in the \
-                 server's env (a middleware that copies env loses it)",
-                self.line
-            );
+            Declined::NoHandler.log(self.line);
         }
         let Some(responder) = self.answer.take(ruby) else { return Ok(()) };
         let sends_body = response.sends_body(responder.method());

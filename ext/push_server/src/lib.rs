@@ -9,6 +9,7 @@
 //! | [`reactor`] | `PushServer::Reactor`: settings, the worker loop, drain and stop |
 //! | [`request`] | one call of the app |
 //! | [`exchange`] | what the app returned, on its way to the client |
+//! | [`declined`] | why a request was not upgraded |
 //! | [`env`] | the Rack env |
 //! | [`template`] | what the envs of a listener have in common |
 //! | [`words`] | strings, symbols and method names that recur |
@@ -39,6 +40,7 @@ mod callbacks;
 mod cell;
 mod classes;
 mod client;
+mod declined;
 mod env;
 mod exchange;
 mod fields;

@@ -10,6 +10,7 @@ use push_core::Server;
 use push_core::http::request::RequestBody;
 use push_core::http::{Request, Responder, Response};
 
+use crate::declined::Declined;
 use crate::exchange::Exchange;
 use crate::hijack::Answer;
 use crate::settings::Own;
@@ -68,14 +69,18 @@ pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(),
         }
         let app = response::parse(ruby, value)?;
         let Some(protocol) = upgrade else {
-            if log::log_enabled!(log::Level::Debug) && env::handler(ruby, env).is_some() {
-                log::debug!("{line}: env['rack.upgrade'] is set, but the request cannot be upgraded: ignored");
+            if env::handler(ruby, env).is_some() {
+                Declined::NotAsked.log(line);
             }
             return exchange.respond(app, false);
         };
         match env::handler(ruby, env) {
             Some(handler) if app.status < 300 => exchange.accept(protocol, remote.to_string(), handler, app),
-            _ => exchange.respond(app, true),
+            Some(_) => {
+                Declined::Status(app.status).log(line);
+                exchange.respond(app, false)
+            }
+            None => exchange.respond(app, true),
         }
     });
     let Err(error) = result else { return Ok(()) };

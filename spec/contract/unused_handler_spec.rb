@@ -1,0 +1,98 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# An app has a handler for a request, and yet there is no upgrade: the log says why.
+RSpec.describe "A handler that was not used" do
+  source = <<~'CONFIG'
+    require "spec_app"
+
+    # Middleware that gives the app an env of its own.
+    class Copying
+      def initialize(app) = @app = app
+      def call(env) = @app.call(env["PATH_INFO"] == "/copied" ? env.dup : env)
+    end
+
+    use Copying
+    run(lambda do |env|
+      status = env["PATH_INFO"][%r{\A/status/(\d+)}, 1]
+      env["rack.upgrade"] = SpecApp::Recorder.new unless env["PATH_INFO"] == "/plain"
+      [(status || 200).to_i, {}, []]
+    end)
+  CONFIG
+
+  websocket = WebSocketClient.handshake
+  event_stream = { "accept" => "text/event-stream" }
+
+  # What has been logged of handlers so far: all that was written before this asks is read before the answer.
+  def logged
+    app.ask("nil")
+    app.lines.grep(/rack\.upgrade'\]/).map { |line| line.chomp.delete_prefix("[push_server] info: ") }
+  end
+
+  reasons = {
+    "GET /status/403" => [websocket, /GET \/status\/403: .*not used, as the app answered 403; a status below 300 accepts\z/],
+    "GET /status/404" => [event_stream, /GET \/status\/404: .*not used, as the app answered 404. .*return \[200, {}, \[\]\]\z/],
+    "GET /asked/for/nothing" => [{}, %r{GET /asked/for/nothing: .*asks for no upgrade: env\['rack.upgrade\?'\] is nil\z}],
+    "POST /posted" => [{ "content-length" => "0" }, /POST \/posted: .*asks for no upgrade/],
+    "GET /copied" => [event_stream, %r{GET /copied: could be upgraded, .*a middleware that copies env}]
+  }
+
+  def request(line, headers) = http.request(*line.split, headers)
+
+  describe "at the level info" do
+    # An app of its own for each, since what was said once is not said again for a minute.
+    attr_reader :app
+
+    after { app.stop }
+
+    before { @app = AppProcess.start(source) }
+
+    reasons.each do |line, (headers, message)|
+      it "is explained: #{line}" do
+        request(line, headers)
+        expect(logged).to match([message])
+      end
+    end
+
+    it "is explained once a minute for each reason" do
+      3.times { |number| request("GET /status/#{401 + number}", websocket) }
+      3.times { |number| request("GET /not/asked/#{number}", {}) }
+      2.times { request("GET /copied", event_stream) }
+      expect(logged).to match([%r{GET /status/401: }, %r{GET /not/asked/0: }, %r{GET /copied: }])
+    end
+
+    it "needs no explanation where there is none, or where it was used" do
+      request("GET /plain", {})
+      client = websocket("/used")
+      event(:open, client)
+      client.finish
+      sse("/used").close
+      expect(logged).to be_empty
+    end
+  end
+
+  describe "at the level debug" do
+    serve source, "-v"
+
+    it "is explained every time" do
+      3.times { |number| request("GET /status/#{401 + number}", websocket) }
+      2.times { request("GET /copied", event_stream) }
+      expect(logged).to match([%r{GET /status/401: }, %r{GET /status/402: }, %r{GET /status/403: },
+                               %r{GET /copied: }, %r{GET /copied: }])
+    end
+  end
+
+  describe "at the level warn" do
+    attr_reader :app
+
+    after { app.stop }
+
+    it "is not explained" do
+      @app = AppProcess.start(source)
+      app.ask("PushServer.log_level = :warn; nil")
+      request("GET /status/403", websocket)
+      expect(logged).to be_empty
+    end
+  end
+end
