@@ -13,8 +13,9 @@ module PushServer
         block ? target.public_send(method, &block) : target.public_send(method, argument)
         unwinding = false
       rescue Exception # rubocop:disable Lint/RescueException -- told apart from unwinding, and raised again
-        unwinding = false
         argument.close if argument.is_a?(IO)
+        # The last thing: the thread may be killed here as well.
+        unwinding = false
         raise
       ensure
         if unwinding
@@ -23,21 +24,38 @@ module PushServer
         end
       end
 
+      # Logs what the app or its body raised, unless it only says that the client is gone, and ends the response.
+      # @param exception [Exception]
+      # @param logged [Boolean]
+      # @param ends [Boolean] whether the response has not ended yet
+      def fail(exception, logged, ends, body, line, *response)
+        PushServer.log_exception(line, exception) if logged
+      ensure
+        finish(body, line, *response, exception) if ends
+      end
+
       # Closes the body and calls what waits for the end of the response, the last first (Rack 3 SPEC).
       # @param line [String] the request line, for the log
       def finish(body, line, env, status, headers, error)
         body.close if body.respond_to?(:close)
       ensure
         callables = env["rack.response_finished"]
-        callables.reverse_each { |callable| finished(callable, line, env, status, headers, error) } if callables.is_a?(Array)
+        call_all(callables.dup, line, env, status, headers, error) if callables.is_a?(Array)
       end
 
       private
 
-      def finished(callable, line, *arguments)
-        callable.call(*arguments)
-      rescue Exception => e # rubocop:disable Lint/RescueException -- one must not keep the others from being called
-        PushServer.log_exception("rack.response_finished of #{line}", e)
+      # None keeps the others from being called, not even by killing its thread.
+      def call_all(callables, line, *arguments)
+        return if callables.empty?
+
+        begin
+          callables.pop.call(*arguments)
+        rescue Exception => e # rubocop:disable Lint/RescueException -- see above
+          PushServer.log_exception("rack.response_finished of #{line}", e)
+        ensure
+          call_all(callables, line, *arguments)
+        end
       end
     end
   end

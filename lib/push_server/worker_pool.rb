@@ -66,21 +66,31 @@ module PushServer
       @threads[number] = spawn(number, wait: age(former) < INFANT ? INFANT : 0)
     end
 
+    # A thread begins with what may interrupt the one that makes it: so none is killed before it can report its end, nor
+    # while it does.
     def spawn(number, wait: 0)
-      Thread.new do
-        Thread.current.name = "push_server worker #{number}"
-        Thread.current.report_on_exception = false
-        Thread.current.thread_variable_set(MARK, now)
-        sleep(wait) if wait.positive?
-        surplus = @reactor.work
-      rescue Exception => e # rubocop:disable Lint/RescueException -- SystemExit would otherwise end the process
-        # A fork of this thread that unwinds is the app's own process, and ends as it likes.
-        raise if Process.pid != @pid
-
-        PushServer.log_exception("worker #{number}", e)
-      ensure
-        report(surplus ? :surplus : :ended, number)
+      Thread.handle_interrupt(Object => :never) do
+        Thread.new do
+          surplus = Thread.handle_interrupt(Object => :immediate) { work(number, wait) }
+        ensure
+          report(surplus ? :surplus : :ended, number)
+        end
       end
+    end
+
+    # @return [Boolean] whether this worker has become one too many
+    def work(number, wait)
+      Thread.current.name = "push_server worker #{number}"
+      Thread.current.report_on_exception = false
+      Thread.current.thread_variable_set(MARK, now)
+      sleep(wait) if wait.positive?
+      @reactor.work
+    rescue Exception => e # rubocop:disable Lint/RescueException -- SystemExit would otherwise end the process
+      # A fork of this thread that unwinds is the app's own process, and ends as it likes.
+      raise if Process.pid != @pid
+
+      PushServer.log_exception("worker #{number}", e)
+      false
     end
 
     def report(change, number = nil)

@@ -163,6 +163,8 @@ pub(super) struct Call {
     pub(super) name: String,
     pub(super) pattern: bool,
     reader: Mutex<Option<Reader>>,
+    /// Read already, but not given to Ruby.
+    returned: Mutex<Vec<Arc<channel::Message>>>,
 }
 
 /// Messages for Ruby.
@@ -193,7 +195,7 @@ impl Call {
             Target::Channel(name) => (name, false),
             Target::Pattern(name) => (name, true),
         };
-        Call { number, name: name.to_owned(), pattern, reader: Mutex::new(None) }
+        Call { number, name: name.to_owned(), pattern, reader: Mutex::new(None), returned: Mutex::default() }
     }
 
     pub(super) fn target(&self) -> Target<'_> {
@@ -213,9 +215,18 @@ impl Call {
         Ok(complete)
     }
 
+    /// Gives back messages that were read.
+    pub(super) fn unread(&self, messages: Vec<Arc<channel::Message>>) {
+        *self.returned() = messages;
+    }
+
+    fn returned(&self) -> MutexGuard<'_, Vec<Arc<channel::Message>>> {
+        self.returned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reads what has come.
     pub(super) fn read(&self, client: &Arc<Client>) -> Published {
-        let mut published = Published::default();
+        let mut published = Published { messages: std::mem::take(&mut *self.returned()), more: false };
         let guard = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(reader) = &*guard else { return published };
         let batch = reader.read_messages(|message| published.messages.push(Arc::clone(message)));

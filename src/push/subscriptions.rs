@@ -7,7 +7,7 @@ use super::client::Client;
 use super::close::{CloseStatus, code};
 use super::feed::{Call, Published};
 use super::{Event, sse};
-use crate::channel::{Error, Form, Since, Subscription, Target};
+use crate::channel::{Error, Form, Message, Since, Subscription, Target};
 
 /// The event that tells a client not to come back.
 const BYE: &str = "push.bye";
@@ -85,6 +85,16 @@ impl Client {
             self.post(Event::Published(subscription));
         }
         published
+    }
+
+    /// Gives back messages that [`Client::take_published`] took: they are the first of the next.
+    pub fn return_published(self: &Arc<Self>, subscription: u64, messages: Vec<Arc<Message>>) {
+        let Some(feed) = self.feed().filter(|_| !messages.is_empty()) else { return };
+        let call = feed.lock().calls.iter().find(|call| call.number == subscription).cloned();
+        if let Some(call) = call {
+            call.unread(messages);
+            self.post(Event::Published(subscription));
+        }
     }
 
     /// Tells the client not to come back, as far as its protocol can, and closes it.

@@ -11,6 +11,7 @@ use push_core::http::{BodyWriter, Pushed};
 
 use crate::cell::GvlCell;
 use crate::gvl::{check_interrupts, without_gvl};
+use crate::jump::class_name;
 use crate::response::{app_error, disconnected_error};
 
 /// Reads the request's body, writes the response's. It may outlive the call: an app may hand it
@@ -76,7 +77,7 @@ impl BodyStream {
         let mut length = 0;
         for part in parts {
             let string = RString::from_value(*part)
-                .ok_or_else(|| app_error(ruby, format_args!("a stream takes Strings, not {}", part.class())))?;
+                .ok_or_else(|| app_error(ruby, format_args!("a stream takes Strings, not {}", class_name(*part))))?;
             // SAFETY: copied before anything else runs.
             let bytes = Bytes::copy_from_slice(unsafe { string.as_slice() });
             length += bytes.len();

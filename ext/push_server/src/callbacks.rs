@@ -166,11 +166,10 @@ fn rescue(
         let args = [client.as_value(), exception];
         let Err(error) = invoke(ruby, client, handler.object, words(ruby).on_error, &args) else { return Ok(()) };
         let Some(exception) = error.value() else { return Err(error) };
-        crate::log_exception(ruby, "on_error", exception);
+        crate::log_exception(ruby, "on_error", exception)
     } else {
-        crate::log_exception(ruby, &name_of(ruby, event), exception);
+        crate::log_exception(ruby, &name_of(ruby, event), exception)
     }
-    Ok(())
 }
 
 fn invoke(ruby: &Ruby, client: Obj<Client>, object: Value, event: OpaqueId, args: &[Value]) -> Result<(), Error> {

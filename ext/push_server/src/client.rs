@@ -24,6 +24,7 @@ use crate::cell::GvlCell;
 use crate::fields::{EventOptions, is_text, text_of};
 use crate::handler::Handler;
 use crate::hints;
+use crate::jump::{class_name, inspect, lookup};
 use crate::settings::Own;
 use crate::subscriptions;
 use crate::words::words;
@@ -136,7 +137,8 @@ impl Client {
             }
         };
         let data = RString::from_value(data).ok_or_else(|| {
-            let message = format!("client.write takes a String, not {}: use to_s or to_json", data.class());
+            let message =
+                format!("client.write takes a String, not {}: use to_s or to_json", class_name(data.as_value()));
             Error::new(ruby.exception_type_error(), message)
         })?;
         if this.core.form() == Form::Raw {
@@ -205,16 +207,18 @@ impl Client {
         this.values.with(ruby, |values| values.env)
     }
 
-    fn last_event_id(ruby: &Ruby, this: Obj<Self>) -> Option<Value> {
-        let (env, words) = (Self::env(ruby, this)?, words(ruby));
-        if let Some(header) = env.get(ruby.get_inner(words.http_last_event_id)) {
+    fn last_event_id(ruby: &Ruby, this: Obj<Self>) -> Result<Option<Value>, Error> {
+        let Some(env) = Self::env(ruby, this) else { return Ok(None) };
+        let words = words(ruby);
+        if let Some(header) = lookup(env, ruby.get_inner(words.http_last_event_id))? {
             let id = RString::from_value(header).and_then(text_of);
             // What is in it of a long poll's session is the server's.
             let shorter = id.as_deref().map(without_session).filter(|cursor| Some(*cursor) != id.as_deref());
-            return Some(shorter.map_or(header, |cursor| ruby.str_new(cursor).as_value()));
+            return Ok(Some(shorter.map_or(header, |cursor| ruby.str_new(cursor).as_value())));
         }
-        let query = env.get(ruby.get_inner(words.query_string)).and_then(RString::from_value)?;
-        Some(ruby.str_new(without_session(&last_event_id_of(&text_of(query)?)?)).as_value())
+        let query = lookup(env, ruby.get_inner(words.query_string))?.and_then(RString::from_value).and_then(text_of);
+        let id = query.and_then(|query| last_event_id_of(&query));
+        Ok(id.map(|id| ruby.str_new(without_session(&id)).as_value()))
     }
 
     fn close_code(&self) -> Option<u16> {
@@ -262,14 +266,14 @@ impl Client {
                 (Some(integer), _) => integer.to_i64()? as f64,
                 (_, Some(float)) => float.to_f64(),
                 (None, None) => {
-                    let message = format!("timeout must be a number of seconds or nil, not {}", seconds.class());
+                    let message = format!("timeout must be a number of seconds or nil, not {}", class_name(seconds));
                     return Err(Error::new(ruby.exception_type_error(), message));
                 }
             };
             // The bounds keep the arithmetic far from its ends.
             let valid = number.is_finite() && number > 0.0;
             if !valid {
-                let message = format!("timeout must be more than 0 seconds, not {}", seconds.inspect());
+                let message = format!("timeout must be more than 0 seconds, not {}", inspect(seconds)?);
                 return Err(Error::new(ruby.exception_arg_error(), message));
             }
             Some(Duration::from_secs_f64(number.clamp(0.001, 1e9)))
@@ -278,8 +282,8 @@ impl Client {
         Ok(())
     }
 
-    fn fetch(ruby: &Ruby, this: Obj<Self>, key: Value) -> Option<Value> {
-        this.values.with(ruby, |values| values.storage)?.get(key)
+    fn fetch(ruby: &Ruby, this: Obj<Self>, key: Value) -> Result<Option<Value>, Error> {
+        this.values.with(ruby, |values| values.storage).map_or(Ok(None), |storage| lookup(storage, key))
     }
 
     fn store(ruby: &Ruby, this: Obj<Self>, key: Value, value: Value) -> Result<Value, Error> {

@@ -8,9 +8,10 @@ use http::request::Parts;
 use http::{Method, Version};
 use magnus::r_hash::ForEach;
 use magnus::value::{Opaque, ReprValue};
-use magnus::{Error, RArray, RHash, RString, Ruby, TryConvert, Value};
+use magnus::{Error, RArray, RHash, RString, Ruby, Value};
 use push_core::push::Protocol;
 
+use crate::jump::lookup;
 use crate::raw::{Guarded, guarded_hash};
 use crate::template::Templates;
 use crate::words::{Words, interned, words};
@@ -228,8 +229,8 @@ fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
 }
 
 /// What the app set as its handler.
-pub fn handler(ruby: &Ruby, env: RHash) -> Option<Value> {
-    env.get(ruby.get_inner(words(ruby).rack_upgrade)).filter(|handler| handler.to_bool())
+pub fn handler(ruby: &Ruby, env: RHash) -> Result<Option<Value>, Error> {
+    Ok(lookup(env, ruby.get_inner(words(ruby).rack_upgrade))?.filter(|handler| handler.to_bool()))
 }
 
 /// Namespaces of what belongs to one pass through the app, and would keep much alive.
@@ -250,7 +251,7 @@ pub fn trimmed(ruby: &Ruby, env: RHash) -> Result<RHash, Error> {
 }
 
 fn keeps(key: Value) -> bool {
-    let Ok(key) = RString::try_convert(key) else { return true };
+    let Some(key) = RString::from_value(key) else { return true };
     // SAFETY: the slice is not used beyond the next line, and nothing calls into Ruby meanwhile.
     let name = unsafe { key.as_slice() };
     matches!(name, b"rack.url_scheme" | b"rack.session" | b"rack.upgrade?")

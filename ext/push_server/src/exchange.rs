@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::declined::Declined;
 use crate::handler::Handler;
 use crate::hijack::{Answer, take_socket};
+use crate::jump::{is_jump, lookup};
 use crate::request::{Context, Line};
 use crate::response::{self, AppResponse, BodyKind};
 use crate::words::words;
@@ -76,32 +77,42 @@ impl<'a> Exchange<'a> {
 
     /// Ends the response, once: closes the body, calls what is in rack.response_finished, and
     /// closes a body of the request that is in a file, so that it need not wait to be collected.
-    pub fn conclude(&self, error: Option<Value>) -> Result<(), Error> {
-        if self.concluded.replace(true) {
-            return Ok(());
-        }
-        let finished = self.finish(error);
-        let unwinding = finished.as_ref().is_err_and(|error| error.value().is_none());
-        if unwinding || !self.spooled || self.keeps_input.get() {
+    pub fn conclude(&self) -> Result<(), Error> {
+        if self.concluded.replace(true) { Ok(()) } else { self.release_input(self.finish()) }
+    }
+
+    fn release_input(&self, finished: Result<(), Error>) -> Result<(), Error> {
+        if finished.as_ref().is_err_and(is_jump) || !self.spooled || self.keeps_input.get() {
             return finished;
         }
         finished.and(input::close(self.ruby, self.env))
     }
 
-    fn finish(&self, error: Option<Value>) -> Result<(), Error> {
+    /// Logs `exception`, if that is wanted, and ends the response if it has not ended. One call of Ruby, so that a
+    /// thread that is killed while it logs ends the response all the same.
+    pub fn fail(&self, exception: Value, logged: bool) -> Result<(), Error> {
+        let concluded = self.concluded.replace(true);
+        let Returned { status, headers, body } = self.returned.get();
+        let arguments = (exception, logged, !concluded, body, self.line.to_string(), self.env, status, headers);
+        let failed = classes::bodies(self.ruby)?.funcall::<_, _, Value>("fail", arguments).map(|_| ());
+        if concluded { failed } else { self.release_input(failed) }
+    }
+
+    fn finish(&self) -> Result<(), Error> {
         let (ruby, returned) = (self.ruby, self.returned.get());
         let closes = match returned.body {
             Some(body) => !response::is_plain_array(ruby, body) && body.respond_to("close", false)?,
             None => false,
         };
-        let callables = self.env.get(ruby.get_inner(words(ruby).rack_response_finished)).and_then(RArray::from_value);
+        let callables =
+            lookup(self.env, ruby.get_inner(words(ruby).rack_response_finished))?.and_then(RArray::from_value);
         // Most responses have nothing to end.
         if !closes && callables.is_none_or(|callables| callables.is_empty()) {
             return Ok(());
         }
         let Returned { status, headers, body } = returned;
         classes::bodies(ruby)?
-            .funcall::<_, _, Value>("finish", (body, self.line.to_string(), self.env, status, headers, error))
+            .funcall::<_, _, Value>("finish", (body, self.line.to_string(), self.env, status, headers, ruby.qnil()))
             .map(|_| ())
     }
 
@@ -112,7 +123,7 @@ impl<'a> Exchange<'a> {
             (target, ruby.to_symbol(method), argument, block, body, self.line.to_string(), self.env, status, headers);
         let result: Result<Value, Error> = classes::bodies(self.ruby)?.funcall("run", arguments);
         // Unwinding: `run` has ended the response, and nothing of Ruby may be called here.
-        if result.as_ref().is_err_and(|error| error.value().is_none()) {
+        if result.as_ref().is_err_and(is_jump) {
             self.concluded.set(true);
         }
         result.map(|_| ())
@@ -122,7 +133,7 @@ impl<'a> Exchange<'a> {
     pub fn respond(&self, app: AppResponse, upgradeable: bool) -> Result<(), Error> {
         self.update(|returned| returned.status = Some(app.status));
         self.send(app, upgradeable)?;
-        self.conclude(None)
+        self.conclude()
     }
 
     fn send(&self, app: AppResponse, upgradeable: bool) -> Result<(), Error> {
@@ -173,11 +184,10 @@ impl<'a> Exchange<'a> {
             }
             BodyKind::Call => {
                 let Some(_streaming) = self.streaming() else { return self.refuse(responder) };
-                let writer = responder.stream(response);
+                let input = lookup(self.env, ruby.get_inner(words(ruby).rack_input))?;
+                let input = input.unwrap_or_else(|| ruby.qnil().as_value());
                 self.keeps_input.set(true);
-                let input =
-                    self.env.get(ruby.get_inner(words(ruby).rack_input)).unwrap_or_else(|| ruby.qnil().as_value());
-                let stream = BodyStream::wrap(ruby, input, writer);
+                let stream = BodyStream::wrap(ruby, input, responder.stream(response));
                 self.run(body, "call", stream.as_value(), None).inspect_err(|_| stream.abandon(ruby))?;
             }
         }
@@ -218,7 +228,7 @@ impl<'a> Exchange<'a> {
         let kept = env::trimmed(ruby, self.env)?;
         let wire_status = if protocol == Protocol::WebSocket { 101 } else { 200 };
         self.update(|returned| returned.status = Some(wire_status));
-        self.conclude(None)?;
+        self.conclude()?;
         let Some(responder) = self.answer.take(ruby) else { return Ok(()) };
         // Of a poll that goes on with its session, the handler has said no more than yes.
         let Err(responder) = responder.resume(&app.headers) else { return Ok(()) };

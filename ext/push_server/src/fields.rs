@@ -7,6 +7,8 @@ use magnus::scan_args::get_kwargs;
 use magnus::value::ReprValue;
 use magnus::{Error, Integer, RHash, RString, Ruby, Symbol, Value};
 
+use crate::jump::{class_name, inspect};
+
 /// A String of what was sent as text (UTF-8) or as bytes (ASCII-8BIT).
 pub fn string_of(ruby: &Ruby, text: bool, bytes: &[u8]) -> RString {
     if text { ruby.enc_str_new(bytes, ruby.utf8_encoding()) } else { ruby.str_from_slice(bytes) }
@@ -81,7 +83,7 @@ pub fn text(ruby: &Ruby, name: &str, wanted: &str, value: Value) -> Result<Strin
         let invalid = || Error::new(ruby.exception_arg_error(), format!("{name}: must be valid UTF-8"));
         text_of(string).ok_or_else(invalid)?.into()
     } else {
-        let message = format!("{name}: must be {wanted}, not {}", value.class());
+        let message = format!("{name}: must be {wanted}, not {}", class_name(value));
         return Err(Error::new(ruby.exception_type_error(), message));
     };
     Ok(text.into_owned())
@@ -89,8 +91,9 @@ pub fn text(ruby: &Ruby, name: &str, wanted: &str, value: Value) -> Result<Strin
 
 fn milliseconds(ruby: &Ruby, value: Value) -> Result<u64, Error> {
     let number = Integer::from_value(value).and_then(|integer| integer.to_u64().ok());
-    number.ok_or_else(|| {
-        let message = format!("retry: must be Integer milliseconds, 0 or more, not {}", value.inspect());
-        Error::new(ruby.exception_arg_error(), message)
-    })
+    let Some(number) = number else {
+        let message = format!("retry: must be Integer milliseconds, 0 or more, not {}", inspect(value)?);
+        return Err(Error::new(ruby.exception_arg_error(), message));
+    };
+    Ok(number)
 }

@@ -4,6 +4,8 @@ use magnus::value::ReprValue;
 use magnus::{Error, RArray, Ruby, Symbol, Value};
 use push_core::push::Interest;
 
+use crate::jump::unless_raised;
+
 /// A handler and what it responds to.
 #[derive(Clone, Copy)]
 pub struct Handler {
@@ -33,7 +35,7 @@ impl Handler {
         let responds = |name: &str| object.respond_to(name, false);
         let on_close = match responds("on_close")? {
             false => OnClose::Absent,
-            true if names_three_parameters(ruby, object) => OnClose::ClientCodeReason,
+            true if names_three_parameters(ruby, object)? => OnClose::ClientCodeReason,
             true => OnClose::Client,
         };
         Ok(Handler {
@@ -56,7 +58,7 @@ impl Handler {
 
 /// Only parameters that have a name of their own count: a splat or a delegator takes anything,
 /// and what is behind it may not.
-fn names_three_parameters(ruby: &Ruby, object: Value) -> bool {
+fn names_three_parameters(ruby: &Ruby, object: Value) -> Result<bool, Error> {
     let named = || -> Result<usize, Error> {
         let method: Value = object.funcall("method", (ruby.to_symbol("on_close"),))?;
         let parameters: RArray = method.funcall("parameters", ())?;
@@ -68,5 +70,5 @@ fn names_three_parameters(ruby: &Ruby, object: Value) -> bool {
         Ok(count)
     };
     // An object without `method` (a BasicObject) or with one of its own.
-    named().is_ok_and(|count| count >= 3)
+    Ok(unless_raised(named())?.is_some_and(|count| count >= 3))
 }

@@ -7,6 +7,7 @@ use magnus::{Class, Error, RHash, Ruby, Value};
 use push_core::http::request::RequestBody;
 
 use crate::classes;
+use crate::jump::lookup;
 use crate::words::words;
 
 /// Makes the input of one request: binary, rewindable, at its start. `None` if the body is empty: then the
@@ -27,6 +28,6 @@ pub fn new(ruby: &Ruby, body: RequestBody) -> Result<Option<Value>, Error> {
 /// Closes the input of a request that is over, if it is in a file.
 pub fn close(ruby: &Ruby, env: RHash) -> Result<(), Error> {
     let spooled = classes::spooled_input(ruby)?;
-    let input = env.get(ruby.get_inner(words(ruby).rack_input)).filter(|input| input.is_kind_of(spooled));
+    let input = lookup(env, ruby.get_inner(words(ruby).rack_input))?.filter(|input| input.is_kind_of(spooled));
     input.map_or(Ok(()), |input| input.funcall::<_, _, Value>("close", ()).map(|_| ()))
 }

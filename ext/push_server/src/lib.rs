@@ -30,6 +30,7 @@
 //! | [`pinned`] | Ruby objects in statics |
 //! | [`registry`] | the clients that the garbage collector must keep |
 //! | [`settings`] | a Hash of settings |
+//! | [`jump`] | what ends a thread without being an exception |
 //! | [`logger`] | the core's log lines, on stderr |
 
 // The macro makes a function without a doc comment.
@@ -49,6 +50,7 @@ mod handler;
 mod hijack;
 mod hints;
 mod input;
+mod jump;
 mod logger;
 mod pinned;
 mod pubsub;
@@ -86,13 +88,14 @@ fn module(ruby: &Ruby) -> Result<RModule, Error> {
     ruby.class_object().const_get("PushServer")
 }
 
-/// Logs an exception that nobody rescued: one line that says where, then class, message and
-/// backtrace. Never raises.
-fn log_exception(ruby: &Ruby, place: &str, exception: Value) {
+/// Logs an exception that nobody rescued: one line that says where, then class, message and backtrace. The error is
+/// what must end this thread.
+fn log_exception(ruby: &Ruby, place: &str, exception: Value) -> Result<(), Error> {
     use magnus::value::ReprValue;
 
     let logged = module(ruby).and_then(|it| it.funcall::<_, _, Value>("log_exception", (place, exception)));
-    if let Err(error) = logged {
-        log::error!("{place}: {error}");
+    if jump::unless_raised(logged)?.is_none() {
+        log::error!("{place}: {}, and to log it raises as well", jump::class_name(exception));
     }
+    Ok(())
 }

@@ -21,6 +21,7 @@ use crate::client::Client;
 use crate::fields::{field, given, is_text, string_of, text};
 use crate::gvl::{check_interrupts, without_gvl};
 use crate::hints;
+use crate::jump::unless_raised;
 use crate::registry;
 
 static PROCESS: GvlCell<Option<Process>> = GvlCell::new(None);
@@ -95,7 +96,10 @@ fn channels(ruby: &Ruby) -> Result<Arc<Channels>, Error> {
 
 fn server_error(ruby: &Ruby, message: &str) -> Error {
     let class = crate::module(ruby).and_then(|module| module.const_get::<_, ExceptionClass>("Error"));
-    Error::new(class.unwrap_or_else(|_| ruby.exception_runtime_error()), message.to_owned())
+    match unless_raised(class) {
+        Ok(class) => Error::new(class.unwrap_or_else(|| ruby.exception_runtime_error()), message.to_owned()),
+        Err(jump) => jump,
+    }
 }
 
 /// What the core refuses, as Ruby's.

@@ -4,8 +4,9 @@ use std::fmt::{Display, Formatter};
 use std::sync::Arc;
 
 use http::request::Parts;
+use magnus::error::ErrorType;
 use magnus::value::ReprValue;
-use magnus::{Error, RClass, Ruby, Value};
+use magnus::{Class, Error, Ruby, Value};
 use push_core::Server;
 use push_core::http::request::RequestBody;
 use push_core::http::{Request, Responder, Response};
@@ -13,6 +14,7 @@ use push_core::http::{Request, Responder, Response};
 use crate::declined::Declined;
 use crate::exchange::Exchange;
 use crate::hijack::Answer;
+use crate::jump::unless_raised;
 use crate::settings::Own;
 use crate::template::Templates;
 use crate::words::words;
@@ -54,8 +56,8 @@ pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(),
     let env = match env {
         Ok(env) => env,
         Err(error) => {
-            fail(ruby, line, answer.take(ruby), &error);
-            return Err(error).or_else(only_jumps);
+            refuse(answer.take(ruby));
+            return unserved(ruby, line, error);
         }
     };
     answer.belongs_to(ruby, env);
@@ -65,16 +67,16 @@ pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(),
         exchange.returned(value);
         if answer.is_taken(ruby) {
             // Hijacked: whatever was returned (Rack suggests [-1, {}, []]) means nothing.
-            return exchange.conclude(None);
+            return exchange.conclude();
         }
         let app = response::parse(ruby, value)?;
         let Some(protocol) = upgrade else {
-            if env::handler(ruby, env).is_some() {
+            if env::handler(ruby, env)?.is_some() {
                 Declined::NotAsked.log(line);
             }
             return exchange.respond(app, false);
         };
-        match env::handler(ruby, env) {
+        match env::handler(ruby, env)? {
             Some(handler) if app.status < 300 => exchange.accept(protocol, remote.to_string(), handler, app),
             Some(_) => {
                 Declined::Status(app.status).log(line);
@@ -88,44 +90,44 @@ pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(),
     if context.server.forked() {
         return Err(error);
     }
-    if !response::disconnected(ruby, &error) {
-        fail(ruby, line, answer.take(ruby), &error);
-    }
-    // While the thread unwinds, nothing of Ruby may be called.
-    let Some(value) = error.value() else { return Err(error) };
-    let concluded = exchange.conclude(Some(exception_of(&error, value)));
-    concluded.or_else(|error| {
-        fail(ruby, line, None, &error);
-        only_jumps(error)
-    })
+    // Before Ruby is called, which may end this thread.
+    refuse(answer.take(ruby));
+    let logged = !response::disconnected(ruby, &error);
+    let Some(exception) = exception_of(ruby, line, error)? else { return Ok(()) };
+    exchange.fail(exception, logged).or_else(|error| unserved(ruby, line, error))
 }
 
-/// A thread that is killed must die; an exception has been answered and logged.
-fn only_jumps(error: Error) -> Result<(), Error> {
-    if error.value().is_some() { Ok(()) } else { Err(error) }
-}
-
-/// Logs what went wrong, and answers 500 if nothing was sent yet.
-fn fail(ruby: &Ruby, line: Line<'_>, responder: Option<Responder>, error: &Error) {
-    match error.value() {
-        Some(value) => crate::log_exception(ruby, &line.to_string(), exception_of(error, value)),
-        None => log::error!("{line}: the thread was ended in the middle of the request"),
-    }
+/// Answers 500, if nothing was sent yet. What was raised is for the log; ShowExceptions is there for those who want to
+/// see it.
+fn refuse(responder: Option<Responder>) {
     if let Some(responder) = responder {
-        // What was raised is for the log; ShowExceptions is there for those who want to see it.
         responder.respond(Response::plain(http::StatusCode::INTERNAL_SERVER_ERROR));
     }
 }
 
-/// The exception of an error whose value is `value`: an error made in Rust has a class and a
-/// message so far.
-pub fn exception_of(error: &Error, value: Value) -> Value {
-    match RClass::from_value(value) {
-        Some(class) => {
-            let text = error.to_string();
-            let message = text.split_once(": ").map_or(text.as_str(), |(_, message)| message);
-            class.funcall("new", (message,)).unwrap_or(value)
+/// Logs an exception of which nothing else is to be said.
+fn unserved(ruby: &Ruby, line: Line<'_>, error: Error) -> Result<(), Error> {
+    match exception_of(ruby, line, error)? {
+        Some(exception) => crate::log_exception(ruby, &line.to_string(), exception),
+        None => Ok(()),
+    }
+}
+
+/// The exception that `error` is; one made in Rust has a class and a message so far. `None` if it cannot be made: that
+/// has been logged. The error is what must end this thread.
+fn exception_of(ruby: &Ruby, line: Line<'_>, error: Error) -> Result<Option<Value>, Error> {
+    match error.error_type() {
+        ErrorType::Jump(_) => {
+            log::error!("{line}: the thread was ended in the middle of the request");
+            Err(error)
         }
-        None => value,
+        ErrorType::Exception(exception) => Ok(Some(exception.as_value())),
+        ErrorType::Error(class, message) => {
+            let made = unless_raised(class.new_instance((ruby.str_new(message),)))?;
+            if made.is_none() {
+                log::error!("{line}: {message}");
+            }
+            Ok(made.map(|exception| exception.as_value()))
+        }
     }
 }

@@ -18,6 +18,8 @@ use push_core::http::response::add_header;
 use push_core::http::{BodyWriter, Responder, Response};
 use rb_sys::RBasic;
 
+use crate::fields::text_of;
+use crate::jump::{inspect, unless_raised};
 use crate::{body_stream, classes};
 
 /// A Rack response whose head is understood.
@@ -38,17 +40,11 @@ pub fn app_error(ruby: &Ruby, message: impl std::fmt::Display) -> Error {
 
 /// Takes apart what `call` returned.
 pub fn parse(ruby: &Ruby, value: Value) -> Result<AppResponse, Error> {
-    let parts = RArray::try_convert(value).ok().filter(|parts| parts.len() == 3).ok_or_else(|| {
-        app_error(ruby, format_args!("the app must return [status, headers, body], not {}", excerpt(value)))
-    })?;
-    let status: Value = parts.entry(0)?;
-    let status = match Integer::try_convert(status) {
-        Ok(number) => number.to_i64()?,
-        Err(_) => RString::try_convert(status)
-            .ok()
-            .and_then(|text| text.to_string().ok()?.parse().ok())
-            .ok_or_else(|| app_error(ruby, format_args!("the status must be an Integer, not {}", excerpt(status))))?,
+    let Some(parts) = unless_raised(RArray::try_convert(value))?.filter(|parts| parts.len() == 3) else {
+        let returned = excerpt(value)?;
+        return Err(app_error(ruby, format_args!("the app must return [status, headers, body], not {returned}")));
     };
+    let status = status(ruby, parts.entry(0)?)?;
     let mut response =
         AppResponse { status, headers: HeaderMap::new(), body: parts.entry(2)?, hijack: None, protocol: None };
     each_header(ruby, parts.entry(1)?, |key, value| match key {
@@ -57,7 +53,7 @@ pub fn parse(ruby: &Ruby, value: Value) -> Result<AppResponse, Error> {
             Ok(())
         }
         b"rack.protocol" => {
-            response.protocol = RString::from_value(value).and_then(|name| name.to_string().ok());
+            response.protocol = RString::from_value(value).and_then(text_of);
             Ok(())
         }
         _ => add_field(ruby, &mut response.headers, key, value),
@@ -65,10 +61,21 @@ pub fn parse(ruby: &Ruby, value: Value) -> Result<AppResponse, Error> {
     Ok(response)
 }
 
-fn excerpt(value: Value) -> String {
-    let text = value.inspect();
+fn status(ruby: &Ruby, value: Value) -> Result<i64, Error> {
+    if let Some(number) = unless_raised(Integer::try_convert(value))? {
+        return number.to_i64();
+    }
+    let text = unless_raised(RString::try_convert(value))?.and_then(text_of);
+    match text.and_then(|text| text.parse().ok()) {
+        Some(number) => Ok(number),
+        None => Err(app_error(ruby, format_args!("the status must be an Integer, not {}", excerpt(value)?))),
+    }
+}
+
+fn excerpt(value: Value) -> Result<String, Error> {
+    let text = inspect(value)?;
     let short: String = text.chars().take(80).collect();
-    if short.len() < text.len() { format!("{short}…") } else { short }
+    Ok(if short.len() < text.len() { format!("{short}…") } else { short })
 }
 
 /// Understands headers in any form Rack allows.
@@ -89,7 +96,7 @@ fn each_header(
         Some(hash) => hash,
         None if !headers.is_nil() && headers.respond_to("to_h", false)? => headers.funcall("to_h", ())?,
         None => {
-            return Err(app_error(ruby, format_args!("the headers must be a Hash, not {}", excerpt(headers))));
+            return Err(app_error(ruby, format_args!("the headers must be a Hash, not {}", excerpt(headers)?)));
         }
     };
     hash.foreach(|key: Value, value: Value| {
@@ -122,8 +129,10 @@ fn add_field(ruby: &Ruby, map: &mut HeaderMap, name: &[u8], value: Value) -> Res
 }
 
 fn string_of(ruby: &Ruby, value: Value, what: impl FnOnce() -> String) -> Result<RString, Error> {
-    RString::from_value(value)
-        .ok_or_else(|| app_error(ruby, format_args!("{} must be a String, not {}", what(), excerpt(value))))
+    match RString::from_value(value) {
+        Some(string) => Ok(string),
+        None => Err(app_error(ruby, format_args!("{} must be a String, not {}", what(), excerpt(value)?))),
+    }
 }
 
 /// A copy of a String's bytes.
@@ -187,7 +196,7 @@ pub fn body_kind(ruby: &Ruby, body: Value, response: &Response) -> Result<(BodyK
     if body.respond_to("call", false)? {
         return Ok((BodyKind::Call, false));
     }
-    Err(app_error(ruby, format_args!("the body must respond to each or call, not {}", excerpt(body))))
+    Err(app_error(ruby, format_args!("the body must respond to each or call, not {}", excerpt(body)?)))
 }
 
 fn parts(ruby: &Ruby, array: RArray) -> Result<BodyKind, Error> {

@@ -11,6 +11,8 @@ use push_core::push::sse::Fields;
 use push_core::stats::Stats;
 use push_core::{Limits, Settings};
 
+use crate::jump::{inspect, lookup, unless_raised};
+
 /// What this crate itself must know of the settings.
 #[derive(Debug, Clone, Default)]
 pub struct Own {
@@ -27,11 +29,10 @@ fn bad(ruby: &Ruby, message: impl std::fmt::Display) -> Error {
 }
 
 fn fetch<T: TryConvert>(ruby: &Ruby, hash: RHash, name: &str) -> Result<Option<T>, Error> {
-    match hash.get(ruby.to_symbol(name)) {
-        Some(value) if !value.is_nil() => {
-            T::try_convert(value).map(Some).map_err(|_| bad(ruby, format_args!("{name} cannot be {}", value.inspect())))
-        }
-        _ => Ok(None),
+    let Some(value) = lookup(hash, ruby.to_symbol(name))?.filter(|value| !value.is_nil()) else { return Ok(None) };
+    match unless_raised(T::try_convert(value))? {
+        Some(converted) => Ok(Some(converted)),
+        None => Err(bad(ruby, format_args!("{name} cannot be {}", inspect(value)?))),
     }
 }
 
@@ -40,7 +41,7 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
     let mut limits = Limits::default();
     for row in Limits::table() {
         // A missing key is the default; nil is off.
-        if let Some(value) = hash.get(ruby.to_symbol(row.name)) {
+        if let Some(value) = lookup(hash, ruby.to_symbol(row.name))? {
             let number = if value.is_nil() { None } else { fetch::<f64>(ruby, hash, row.name)? };
             limits.set(row.name, number).map_err(|error| bad(ruby, error))?;
         }

@@ -96,11 +96,17 @@ pub fn each_published(
     number: u64,
     mut call: impl FnMut(Value, RString, RString) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    for message in turn.client().take_published(number).messages {
+    let mut messages = turn.client().take_published(number).messages.into_iter();
+    while let Some(message) = messages.next() {
         // Looked up each time: the call before may have ended the subscription, or closed the client.
         let Some(callable) = client.callable(ruby, number).filter(|_| turn.client().is_open()) else { return Ok(()) };
-        if message.kind() != Kind::Server {
-            call(callable, ruby.str_new(message.channel()), payload(ruby, &message))?;
+        if message.kind() == Kind::Server {
+            continue;
+        }
+        if let Err(error) = call(callable, ruby.str_new(message.channel()), payload(ruby, &message)) {
+            // The end of this thread is not the end of the subscription.
+            turn.client().return_published(number, messages.collect());
+            return Err(error);
         }
     }
     Ok(())
