@@ -58,6 +58,23 @@ RSpec.describe "The Origin check" do
     end
   end
 
+  # One line for each, as one would write it by hand.
+  context "in the log" do
+    serve config
+
+    def line(origin, **how)
+      http.get("/", handshake(origin, **how))
+      app.wait_for_line(/a page of #{Regexp.escape(origin)} /)
+    end
+
+    it "names the origin, the host and the cure" do
+      expect(line("http://elsewhere.example", host: "localhost:9360"))
+        .to eq("[push_server] info: a WebSocket from a page of http://elsewhere.example was refused: it is not the host, " \
+               "localhost:9360. --allow-origin http://elsewhere.example would allow it\n")
+      expect(line("null")).to include("a page of null was refused: it is not the host, example.com.")
+    end
+  end
+
   context "with --allow-origin URL" do
     serve config, "--allow-origin", "https://friend.example", "--allow-origin", "http://other.example:8080"
 

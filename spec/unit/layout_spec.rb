@@ -13,5 +13,13 @@ RSpec.describe "The layout" do
     expect(tree).to include("tokio").and not_match(/magnus|rb-sys/)
   end
 
+  # Some("localhost:9292") is for programmers of Rust.
+  it "keeps Rust's debug forms out of the log" do
+    lines = Dir[File.join(root, "{src,ext}/**/*.rs")].flat_map do |file|
+      File.read(file).scan(/log::(?:error|warn|info|debug)!\(.*?\)[;,)\n]/m).grep(/:#?\?\}/).map { |line| "#{file}: #{line}" }
+    end
+    expect(lines).to be_empty
+  end
+
   RSpec::Matchers.define_negated_matcher :not_match, :match
 end

@@ -66,8 +66,11 @@ fn websocket(headers: &HeaderMap, origins: &Allowed) -> Result<String, Box<Respo
     if let Some(origin) = headers.get(ORIGIN) {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         if !origin.to_str().is_ok_and(|origin| origins.permits(origin, host)) {
+            let origin = origin.as_bytes().escape_ascii();
+            let host = host.unwrap_or("(none)");
             log::info!(
-                "WebSocket from origin {origin:?} refused: it is not the host {host:?}; allow it with --allow-origin"
+                "a WebSocket from a page of {origin} was refused: it is not the host, {host}. --allow-origin {origin} \
+                 would allow it"
             );
             return Err(Box::new(Response::plain(StatusCode::FORBIDDEN).and_close()));
         }

@@ -316,6 +316,17 @@ impl Client {
     }
 }
 
+/// For the log.
+impl std::fmt::Display for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = match self.speech.protocol {
+            Protocol::WebSocket => "WebSocket",
+            Protocol::Sse => "event stream",
+        };
+        write!(f, "client {} ({kind})", self.id)
+    }
+}
+
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client").field("id", &self.id).field("protocol", &self.speech.protocol).finish_non_exhaustive()

@@ -239,7 +239,7 @@ impl Call {
             // It goes on with what is published from now on.
             tell_gap(client, &self.name.as_str().into());
             if let Err(error) = self.begin(client, Since::Now) {
-                log::warn!("{client:?}: {}: {error}", self.name);
+                log::warn!("{client} reads the channel {} no longer: {error}", self.name);
             }
         }
         published

@@ -236,7 +236,7 @@ impl Stream {
     }
 
     fn cut_slow(&mut self, now: Instant) {
-        log::debug!("{:?} is slow: closing it", self.client);
+        log::debug!("{} is slow: closing it", self.client);
         self.client.context().stats.slow_clients.add();
         self.part(CloseStatus::new(code::TRY_AGAIN, "too slow"), now);
         // What the socket does not take at once would wait for the very client that does not read.

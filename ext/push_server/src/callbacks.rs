@@ -37,7 +37,7 @@ fn set_around(ruby: &Ruby, around: Value) {
 pub fn run(ruby: &Ruby, turn: &Turn) -> Result<(), Error> {
     // Registered before its first event is posted, and until its last has run.
     let Some(client) = registry::get(ruby, turn.client().id()) else {
-        log::error!("{:?} has events, but is not registered", turn.client());
+        log::error!("{} has events, but is not registered", turn.client());
         while turn.next_event().is_some() {}
         return Ok(());
     };

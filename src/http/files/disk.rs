@@ -52,7 +52,7 @@ impl Located {
     pub(super) fn open(&self) -> Option<Opened> {
         // Should it have been replaced since it was found: no link is followed, no FIFO waited for.
         let opened = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&self.path);
-        let file = opened.inspect_err(|error| log::debug!("cannot open {:?}: {error}", self.path)).ok()?;
+        let file = opened.inspect_err(|error| log::debug!("cannot open {}: {error}", self.path.display())).ok()?;
         let metadata = file.metadata().ok()?;
         metadata.is_file().then_some(Opened { file, metadata })
     }

@@ -177,7 +177,7 @@ impl Host {
     }
 
     fn cut_slow(&self) -> Ended {
-        log::debug!("{:?} is slow: closing it", self.client);
+        log::debug!("{} is slow: closing it", self.client);
         self.client.context().stats.slow_clients.add();
         Ended
     }

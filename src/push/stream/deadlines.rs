@@ -73,7 +73,7 @@ impl Stream {
             // A slow link: the ping has not got through what the kernel holds.
             self.pinged = Some(now);
         } else if self.pinged.is_some() {
-            log::debug!("{:?}: no pong in time", self.client);
+            log::debug!("{} sent no pong in time: its connection is reset", self.client);
             self.client.context().stats.pong_timeouts.add();
             return Err(self.reset());
         } else {

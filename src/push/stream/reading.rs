@@ -127,7 +127,7 @@ impl Stream {
                     _ => self.part(status, now),
                 },
                 Err(status) => {
-                    log::debug!("{:?}: {} {}", self.client, status.code, status.reason);
+                    log::debug!("{} is closed with {}: {}", self.client, status.code, status.reason);
                     if status.code == code::TOO_BIG {
                         self.client.context().stats.message_too_big.add();
                     }
