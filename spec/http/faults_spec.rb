@@ -111,7 +111,9 @@ RSpec.describe "An app's fault" do
       "frozen things" => [201, { "x-a" => "b".freeze }.freeze, ["fine".freeze].freeze].freeze,
       "symbol keys" => [201, { "x-a": "b" }, ["fine"]],
       "no content type" => [201, {}, ["fine"]],
-      "a wrong length" => [201, { "content-length" => "1" }, ["fine"]]
+      "a wrong length" => [201, { "content-length" => "1" }, ["fine"]],
+      # Ruby's own rule for to_ary; Rails has such bodies up to 7.0.
+      "a body that says by nil that it is no Array" => [201, {}, Class.new { def to_ary = nil; def each = yield("fine") }.new]
     }.freeze
 
     run(lambda do |env|
@@ -267,6 +269,11 @@ RSpec.describe "An app's fault" do
     it "is not what is only unusual: #{what}" do
       2.times { expect(get("/fine/#{Rack::Utils.escape_path(what)}")).to have_attributes(status: 201, framing: :length, body: "fine") }
     end
+  end
+
+  it "is not a to_ary that returns nil: the body is no Array, and is sent by each" do
+    response = get("/fine/#{Rack::Utils.escape_path("a body that says by nil that it is no Array")}")
+    expect(response).to have_attributes(status: 201, framing: :chunked, body: "fine")
   end
 
   it "is not a body that the app has closed itself: the server closes it all the same, once" do

@@ -15,4 +15,11 @@ class DocsPage
 
     blocks.join("\n")
   end
+
+  # The files that the page shows: code whose first line is a comment with a path.
+  # @return [Hash{String => String}] path => text
+  def files
+    blocks = @sections.values.join.scan(/^```(?:ruby|erb)\n((?:# |<%# )([\w.\/]+)(?: %>)?\n.*?)^```$/m)
+    blocks.to_h { |text, path| [path, text] }
+  end
 end

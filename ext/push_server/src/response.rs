@@ -185,9 +185,12 @@ pub fn body_kind(ruby: &Ruby, body: Value, response: &Response) -> Result<(BodyK
     }
     if body.respond_to("to_ary", false)? {
         let array: Value = body.funcall("to_ary", ())?;
-        let array =
-            RArray::from_value(array).ok_or_else(|| app_error(ruby, "the body's to_ary must return an Array"))?;
-        return Ok((parts(ruby, array)?, classes::to_ary_closes(ruby)?));
+        // nil is Ruby's way to say that it is no Array after all: bodies of Rails do so up to 7.0.
+        if !array.is_nil() {
+            let array =
+                RArray::from_value(array).ok_or_else(|| app_error(ruby, "the body's to_ary must return an Array"))?;
+            return Ok((parts(ruby, array)?, classes::to_ary_closes(ruby)?));
+        }
     }
     // Rack 3 SPEC: what responds to both is enumerable.
     if body.respond_to("each", false)? {
