@@ -15,7 +15,7 @@ pub fn raise_limit(wanted: usize) -> usize {
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
         return wanted;
     }
-    let enough = (wanted + RESERVE) as libc::rlim_t;
+    let enough = wanted.saturating_add(RESERVE) as libc::rlim_t;
     if limit.rlim_cur < enough {
         let raised = libc::rlimit { rlim_cur: limit.rlim_max.min(enough), rlim_max: limit.rlim_max };
         // SAFETY: reads the struct it is given.

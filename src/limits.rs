@@ -39,6 +39,12 @@ pub struct Row {
     pub name: &'static str,
     /// The default in `unit`; `None` is off, or for the server to decide (`doc` says how).
     pub default: Option<f64>,
+    /// The least value that works.
+    pub least: f64,
+    /// The most that works; `None`: any.
+    pub most: Option<f64>,
+    /// Whether it can be switched off.
+    pub optional: bool,
     /// What the number counts.
     pub unit: Unit,
     /// What is limited and what happens beyond it.
@@ -51,13 +57,15 @@ pub enum LimitError {
     /// No limit has that name.
     #[error("no limit is called {0}")]
     Unknown(String),
-    /// The number is negative, not finite, or below the least that works.
-    #[error("{name} must be at least {least} ({unit}), not {given}")]
-    TooSmall {
+    /// The number is not finite, below the least that works or above the most.
+    #[error("{name} must be {} ({unit}), not {given}", range(*.least, *.most))]
+    OutOfRange {
         /// The option's name.
         name: &'static str,
         /// The least value that works.
         least: f64,
+        /// The most that works; `None`: any.
+        most: Option<f64>,
         /// The unit's name.
         unit: &'static str,
         /// What was given.
@@ -68,8 +76,14 @@ pub enum LimitError {
     NotOptional(&'static str),
 }
 
+fn range(least: f64, most: Option<f64>) -> String {
+    most.map_or_else(|| format!("at least {least}"), |most| format!("from {least} to {most}"))
+}
+
 /// A field of [`Limits`], seen as a number.
 trait Field: Sized {
+    const OPTIONAL: bool = false;
+
     fn number(&self, unit: Unit) -> Option<f64>;
     fn parse(number: Option<f64>, unit: Unit) -> Option<Self>;
 }
@@ -109,6 +123,8 @@ impl Field for Duration {
 }
 
 impl Field for Option<Duration> {
+    const OPTIONAL: bool = true;
+
     fn number(&self, unit: Unit) -> Option<f64> {
         self.as_ref().and_then(|d| d.number(unit))
     }
@@ -118,8 +134,17 @@ impl Field for Option<Duration> {
     }
 }
 
+macro_rules! most {
+    () => {
+        None
+    };
+    ($most:literal) => {
+        Some($most)
+    };
+}
+
 macro_rules! limits {
-    ($( #[doc = $doc:literal] $name:ident: $type:ty = $default:expr, $unit:ident, $least:literal; )+) => {
+    ($( #[doc = $doc:literal] $name:ident: $type:ty = $default:expr, $unit:ident, $least:literal $(to $most:literal)?; )+) => {
         /// Every bound and timeout of the server. See [`Limits::table`] for units and defaults.
         #[derive(Debug, Clone, PartialEq)]
         pub struct Limits {
@@ -139,6 +164,9 @@ macro_rules! limits {
                 vec![ $( Row {
                     name: stringify!($name),
                     default: Field::number(&defaults.$name, Unit::$unit),
+                    least: $least,
+                    most: most!($($most)?),
+                    optional: <$type as Field>::OPTIONAL,
                     unit: Unit::$unit,
                     doc: $doc.trim_ascii(),
                 }, )+ ]
@@ -148,12 +176,13 @@ macro_rules! limits {
             pub fn set(&mut self, name: &str, value: Option<f64>) -> Result<(), LimitError> {
                 match name {
                     $( stringify!($name) => {
-                        if let Some(given) = value.filter(|n| !n.is_finite() || *n < $least) {
-                            let unit = Unit::$unit.name();
-                            return Err(LimitError::TooSmall { name: stringify!($name), least: $least, unit, given });
+                        let (name, least, most): (_, _, Option<f64>) = (stringify!($name), $least, most!($($most)?));
+                        let fits = |n: f64| n.is_finite() && n >= least && most.is_none_or(|most| n <= most);
+                        if let Some(given) = value.filter(|n| !fits(*n)) {
+                            return Err(LimitError::OutOfRange { name, least, most, unit: Unit::$unit.name(), given });
                         }
                         self.$name = Field::parse(value, Unit::$unit)
-                            .ok_or(LimitError::NotOptional(stringify!($name)))?;
+                            .ok_or(LimitError::NotOptional(name))?;
                         Ok(())
                     } )+
                     _ => Err(LimitError::Unknown(name.to_owned())),
@@ -166,13 +195,15 @@ macro_rules! limits {
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
+// A most is there where more would not work: hyper makes room for all headers with each request, and its map of them
+// has 24 576 places; it keeps a head of any size in memory; a target has at most 65 534 bytes.
 limits! {
     /// Request line and headers together; beyond it 431 (RFC 6585 section 5)
-    max_head_size: usize = 64 * KIB, Bytes, 8192.0;
+    max_head_size: usize = 64 * KIB, Bytes, 8192.0 to 16_777_216.0;
     /// Request headers; beyond it 431 (RFC 6585 section 5)
-    max_headers: usize = 100, Count, 1.0;
+    max_headers: usize = 100, Count, 1.0 to 10_000.0;
     /// Request target; beyond it 414 (RFC 9110 section 15.5.15)
-    max_uri_size: usize = 16 * KIB, Bytes, 1.0;
+    max_uri_size: usize = 16 * KIB, Bytes, 1.0 to 65_534.0;
     /// Request body, counted while it is read; beyond it 413 and close (RFC 9110 section 15.5.14)
     max_body_size: usize = 1024 * MIB, Bytes, 0.0;
     /// Request body kept in memory; beyond it rack.input is an unlinked temporary file
@@ -267,6 +298,8 @@ mod tests {
         let mut limits = Limits::default();
         let error = limits.set("max_queue", Some(0.0)).unwrap_err();
         assert_eq!(error.to_string(), "max_queue must be at least 1 (count), not 0");
+        let error = limits.set("max_headers", Some(1e9)).unwrap_err();
+        assert_eq!(error.to_string(), "max_headers must be from 1 to 10000 (count), not 1000000000");
         assert!(limits.set("max_queue", Some(f64::NAN)).is_err());
         assert_eq!(limits.set("max_queue", None), Err(LimitError::NotOptional("max_queue")));
         assert!(matches!(limits.set("max_qeue", Some(1.0)), Err(LimitError::Unknown(_))));

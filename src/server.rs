@@ -145,7 +145,7 @@ impl Server {
         }
         // Now, while there are threads to be had.
         self.http.push.disk.start();
-        let places = Arc::new(Semaphore::new(connections));
+        let places = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
         let (http, phase) = (Arc::clone(&self.http), Arc::clone(&self.phase));
         self.reactor.start(Arc::clone(&self.http.push.timers), move || {
             tokio::spawn(Arc::clone(&http.push.timers).run());

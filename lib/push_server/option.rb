@@ -17,8 +17,8 @@ module PushServer
       list: ["VALUE", "a list"],
       location: ["PATH", "a path of the site, such as /push.js"],
       milliseconds: ["MS", "a number of milliseconds"],
-      port: ["PORT", "a number from 0 to 65535"],
-      seconds: ["SECONDS", "a number of seconds, 0 or more"],
+      port: ["PORT", "a number"],
+      seconds: ["SECONDS", "a number of seconds"],
       text: ["NAME", "a name"]
     }.freeze
 
@@ -26,7 +26,8 @@ module PushServer
     SCALE = { nil => 1, "k" => 1 << 10, "m" => 1 << 20, "g" => 1 << 30 }.freeze
     # How a command line says nil.
     OFF = { seconds: %w[off none], milliseconds: %w[off none] }.freeze
-    private_constant :BYTES, :SCALE, :OFF
+    NUMBERS = %i[bytes count milliseconds port seconds].freeze
+    private_constant :BYTES, :SCALE, :OFF, :NUMBERS
 
     # Symbol, in snake_case.
     attr_reader :name
@@ -48,7 +49,7 @@ module PushServer
     attr_reader :choices
 
     def initialize(name, type, doc, group: nil, default: nil, env: [], switches: nil, metavar: nil, choices: nil,
-                   least: 0, off: false)
+                   least: 0, most: nil, off: false)
       @name = name
       @type = type
       @doc = doc
@@ -58,7 +59,9 @@ module PushServer
       @switches = (switches || ["--#{name.to_s.tr("_", "-")}"]).freeze
       @metavar = metavar || TYPES.fetch(type).first
       @choices = choices.freeze
+      # Of a number; no most is any.
       @least = least
+      @most = type == :port ? 65_535 : most
       @off = off
       freeze
     end
@@ -66,14 +69,10 @@ module PushServer
     # Whether nil is a value of its own, and not "as if it had not been given".
     def off? = @off
 
-    # The default as one reads it.
+    # The default as one reads it, and the most it can be.
     def default_text
-      case default
-      when nil then off? ? "off" : nil
-      when Array then nil
-      when Integer then type == :bytes ? human_bytes : default.to_s
-      else default.to_s
-      end
+      most = "at most #{human(@most)}" if @most && type != :port
+      [default_words, most].compact.join(", ")
     end
 
     # Turns what a user gave, a String from a command line or any object from Ruby, into the value.
@@ -87,6 +86,15 @@ module PushServer
 
     private
 
+    def default_words
+      case default
+      when nil then off? ? "off" : nil
+      when Array then nil
+      when Integer then human(default)
+      else default.to_s
+      end
+    end
+
     # One method a type: the value, or nil if it is none.
 
     def binds(value) = list(value)&.then { |urls| urls unless urls.empty? }
@@ -95,14 +103,14 @@ module PushServer
       return count(value) unless value.is_a?(String)
 
       match = BYTES.match(value)
-      match && (match[1].to_i * SCALE.fetch(match[2]&.downcase))
+      match && in_range(match[1].to_i * SCALE.fetch(match[2]&.downcase))
     end
 
     def choice(value) = @choices.find { |choice| choice.to_s == value.to_s }
 
     def count(value)
       number = value.is_a?(Integer) ? value : Integer(value.to_s, 10, exception: false)
-      number if number && number >= @least
+      number && in_range(number)
     end
 
     def directory(value)
@@ -124,32 +132,42 @@ module PushServer
 
     def milliseconds(value) = count(value)
 
-    def port(value) = count(value)&.then { |number| number if number <= 65_535 }
+    def port(value) = count(value)
 
     def seconds(value)
       number = value.is_a?(Numeric) ? value : Integer(value.to_s, 10, exception: false) || Float(value.to_s, exception: false)
       return unless number.is_a?(Integer) || number&.to_f&.finite?
 
-      number = number.to_f unless number.is_a?(Integer)
-      number if number >= 0
+      in_range(number.is_a?(Integer) ? number : number.to_f)
     end
 
     def text(value) = value.to_s.then { |string| string.dup.freeze unless string.empty? }
 
-    def human_bytes
-      unit, size = { "GiB" => 1 << 30, "MiB" => 1 << 20, "KiB" => 1 << 10 }.find { |_, bytes| (default % bytes).zero? }
-      unit && default.positive? ? "#{default / size} #{unit}" : default.to_s
+    # The core takes numbers as Floats.
+    def in_range(number) = (number if number >= @least && number <= (@most || Float::MAX))
+
+    def human(number)
+      return number.to_s unless type == :bytes && number.positive?
+
+      unit, size = { "GiB" => 1 << 30, "MiB" => 1 << 20, "KiB" => 1 << 10 }.find { |_, bytes| (number % bytes).zero? }
+      unit ? "#{number / size} #{unit}" : number.to_s
     end
 
     # Puma and rackup's documentation for it write the threads as 0:5.
     def not_a_range(value) = (", not a range" if type == :count && value.to_s.match?(/\A\d+:\d+\z/))
 
+    # What numbers it takes.
+    def range
+      return unless NUMBERS.include?(type)
+
+      @most ? ", from #{human(@least)} to #{human(@most)}" : ", #{human(@least)} or more"
+    end
+
     def wanted
       words = case type
               when :choice then [choices[..-2].join(", "), choices.last].join(" or ")
-              when :count then "a whole number, #{@least} or more"
               when :directory then "a folder that exists"
-              else TYPES.fetch(type).last
+              else "#{TYPES.fetch(type).last}#{range}"
               end
       OFF.key?(type) && off? ? "#{words}, or off" : words
     end

@@ -21,7 +21,7 @@ module PushServer
       Option.new(:port, :port, "The port, where --bind names none",
                  group: "Listening", default: 9292, env: %w[PORT], switches: %w[-p --port]),
       Option.new(:threads, :count, "Ruby threads that run the app and its callbacks",
-                 group: "Running", default: 5, env: %w[RAILS_MAX_THREADS], switches: %w[-t --threads], least: 1),
+                 group: "Running", default: 5, env: %w[RAILS_MAX_THREADS], switches: %w[-t --threads], least: 1, most: 1000),
       # APP_ENV first, as Puma and Sinatra have it.
       Option.new(:environment, :text, "The environment; RACK_ENV is set to it",
                  group: "Running", default: "development", env: %w[APP_ENV RACK_ENV RAILS_ENV],
@@ -52,10 +52,10 @@ module PushServer
     ].freeze
     private_constant :OWN
 
-    # A row of Reactor::LIMITS as an Option. Only timeouts can be off, and Reactor says which.
-    def self.limit(name:, default:, unit:, doc:)
-      timeout = %i[seconds milliseconds].include?(unit)
-      Option.new(name, unit, doc, group: timeout ? "Timeouts" : "Limits", default: default, off: timeout)
+    # A row of Reactor::LIMITS as an Option.
+    def self.limit(name:, default:, least:, most:, off:, unit:, doc:)
+      group = %i[seconds milliseconds].include?(unit) ? "Timeouts" : "Limits"
+      Option.new(name, unit, doc, group: group, default: default, least: least, most: most, off: off)
     end
     private_class_method :limit
 

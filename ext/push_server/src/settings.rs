@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use magnus::value::ReprValue;
 use magnus::{Error, RArray, RHash, Ruby, Symbol, TryConvert, Value};
 use push_core::access_log::{self, Format};
-use push_core::limits::Unit;
 use push_core::push::SlowPolicy;
 use push_core::push::sse::Fields;
 use push_core::stats::Stats;
@@ -90,12 +89,15 @@ pub fn table(ruby: &Ruby) -> Result<RArray, Error> {
     for row in Limits::table() {
         let hash = ruby.hash_new();
         hash.aset(ruby.to_symbol("name"), ruby.to_symbol(row.name))?;
-        let default: Value = match (row.default, row.unit) {
-            (None, _) => ruby.qnil().as_value(),
-            (Some(seconds), Unit::Seconds) if seconds.fract() != 0.0 => ruby.float_from_f64(seconds).as_value(),
-            (Some(number), _) => ruby.integer_from_i64(number as i64).as_value(),
-        };
-        hash.aset(ruby.to_symbol("default"), default)?;
+        for (key, number) in [("default", row.default), ("least", Some(row.least)), ("most", row.most)] {
+            let number: Value = match number {
+                None => ruby.qnil().as_value(),
+                Some(number) if number.fract() != 0.0 => ruby.float_from_f64(number).as_value(),
+                Some(number) => ruby.integer_from_i64(number as i64).as_value(),
+            };
+            hash.aset(ruby.to_symbol(key), number)?;
+        }
+        hash.aset(ruby.to_symbol("off"), row.optional)?;
         hash.aset(ruby.to_symbol("unit"), ruby.to_symbol(row.unit.name()))?;
         let doc = ruby.str_new(row.doc);
         doc.freeze();
