@@ -10,6 +10,7 @@ rescue LoadError
 end
 
 require_relative "push_server/errors"
+require_relative "push_server/unsupported"
 require_relative "push_server/log"
 require_relative "push_server/bodies"
 require_relative "push_server/callbacks"
@@ -23,6 +24,11 @@ require_relative "push_server/server"
 
 # A Rack server with WebSocket and Server-Sent Events push built in.
 module PushServer
+  extend Unsupported::Words
+  extend Unsupported::Constants
+  Server.extend Unsupported::Words
+  Client.include Unsupported::ClientWords
+
   # Serves a Rack app until it is stopped, and returns how that went. In the main thread, INT, TERM and QUIT stop it: the
   # first gracefully, the second at once.
   #

@@ -57,6 +57,27 @@ RSpec.describe "The embedded form" do
       expect(request("DELETE", "/item/1")).to have_attributes(status: 405, headers: include("allow" => ["POST, PUT"]))
     end
 
+    it "calls handlers through middleware, the first that is named outermost" do
+      start(after: "sleep", files: { "page.html" => "<p>page</p>" }, before: <<~RUBY)
+        class Mark
+          def initialize(app, *marks, **options, &block) = (@app, @mark = app, [*marks, options[:more], block&.call].compact.join)
+
+          def call(env)
+            status, headers, body = @app.call(env)
+            [status, headers, [*body, @mark]]
+          end
+        end
+
+        PushServer::Server.use(Mark, " a", more: "b") { "c" }
+        PushServer::Server.use(Mark, " inner")
+        PushServer::Server.handle_not_found { |_env| [404, {}, ["none"]] }
+      RUBY
+      expect(request("GET", "/hello").body).to eq("hello inner abc")
+      expect(request("GET", "/nothing")).to have_attributes(status: 404, body: "none inner abc")
+      expect(request("GET", "/page.html").body).to eq("<p>page</p>")
+      event(:open, websocket("/push"))
+    end
+
     it "asks the not-found handler" do
       start(after: "sleep", before: "PushServer::Server.handle_not_found { |env| [404, {}, [\"no \" + env['PATH_INFO']]] }")
       expect(request("GET", "/x")).to have_attributes(status: 404, body: "no /x")
@@ -281,6 +302,10 @@ RSpec.describe "The embedded form" do
         S.init(0)
         try { S.handle(:GET, "/", nil) }
         try { S.handle(:GET, "no/slash", ->(_) {}) }
+        try { S.use(nil) }
+        try { S.handle(:GET, "/", Class.new { def self.on_request(request, response) = nil; def self.inspect = "Old" }) }
+        try { S.domain("a.example", "root") }
+        try { PushServer::Log.configure(dir: "") }
         S.start
         try { S.start }
         try { S.handle(:GET, "/", ->(_) {}) }
@@ -293,6 +318,10 @@ RSpec.describe "The embedded form" do
           "PushServer::Error: call init before registering handlers",
           "ArgumentError: the handler of / has no method call: nil",
           'ArgumentError: a pattern begins with / or *: "no/slash"',
+          "ArgumentError: the middleware has no method new: nil",
+          "ArgumentError: the handler of / has no method call: Old: Agoo's on_request(request, response) is not called",
+          /\APushServer::UnsupportedError: there is no PushServer::Server.domain: .*HTTP_HOST/,
+          /\APushServer::UnsupportedError: there is no PushServer::Log: .*access_log/,
           "PushServer::Error: the server has been started already: init prepares another",
           "PushServer::Error: handlers must be registered before start",
           "PushServer::Error: the server is running: shut it down before init",

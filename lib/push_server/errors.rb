@@ -14,6 +14,9 @@ module PushServer
   # A config.ru that is not there, raises, or runs nothing. The cause is the exception it raised.
   class ConfigError < Error; end
 
+  # A word of Iodine or Agoo that is not here. The message names what there is instead.
+  class UnsupportedError < Error; end
+
   # Raised inside the `each` of a response body when its client is gone, so that the body ends. Nothing is logged.
   class Disconnected < IOError; end
 end

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "option"
+require_relative "unsupported"
 
 module PushServer
   # The server's options, whoever gives them: the command line, a Rack handler, Ruby. Frozen; any thread.
@@ -79,8 +80,11 @@ module PushServer
       freeze
     end
 
-    # ", did you mean …?" for a name that is nearly an option's.
+    # ": …", for a name that is nearly an option's, or another server's.
     def self.suggestion(name)
+      cure = Unsupported::SETTINGS[name.to_s.to_sym]
+      return ": #{cure}" if cure
+
       nearest = DidYouMean::SpellChecker.new(dictionary: TABLE.keys).correct(name).first if defined?(DidYouMean)
       nearest ? ": did you mean #{nearest.inspect}?" : ""
     end

@@ -27,7 +27,10 @@ module PushServer
     # @param handler [#call]
     # @raise [ArgumentError]
     def add(method, pattern, handler)
-      raise ArgumentError, "the handler of #{pattern} has no method call: #{handler.inspect[0, 60]}" unless handler.respond_to?(:call)
+      unless handler.respond_to?(:call)
+        hint = ": Agoo's on_request(request, response) is not called" if handler.respond_to?(:on_request)
+        raise ArgumentError, "the handler of #{pattern} has no method call: #{handler.inspect[0, 60]}#{hint}"
+      end
 
       @routes << Route.new(method&.to_s&.upcase, compile(pattern), handler).freeze
     end

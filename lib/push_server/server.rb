@@ -36,6 +36,7 @@ module PushServer
           given = { port: port, public_dir: root, threads: @blocking ? 1 : thread_count, **options }
           @options = Options.new(given) { |option| "#{NAMES.fetch(option.name, option.name)}:" }
           @router = Router.new
+          @middleware = []
           @launcher = nil
         end
         nil
@@ -62,6 +63,24 @@ module PushServer
         raise ArgumentError, "the handler has no method call: #{handler.inspect[0, 60]}" unless handler.respond_to?(:call)
 
         routes.not_found = handler
+        nil
+      end
+
+      # Puts middleware around all handlers, the one for paths not found included; files of the root do not pass it. The
+      # first that is named is the outermost. Between {.init} and {.start}.
+      #
+      # @example
+      #   PushServer::Server.use Rack::Session::Cookie, secret: secret
+      # @param middleware [#new] called with the app behind it, then the arguments and the block
+      # @raise [ArgumentError] for what has no method new
+      # @raise [Error] before {.init} or after {.start}
+      def use(middleware, *arguments, **options, &block)
+        unless middleware.respond_to?(:new)
+          raise ArgumentError, "the middleware has no method new: #{middleware.inspect[0, 60]}"
+        end
+
+        routes # raises when it is too early, or too late
+        @middleware << ->(app) { middleware.new(app, *arguments, **options, &block) }
         nil
       end
 
@@ -112,7 +131,8 @@ module PushServer
           raise Error, "the server has been started already: init prepares another" if @launcher
 
           # Known before it starts: the first request may ask for a shutdown.
-          @launcher = Launcher.new(@router.freeze, @options)
+          @router.freeze
+          @launcher = Launcher.new(@middleware.reverse.reduce(@router) { |app, wrap| wrap.call(app) }, @options)
           depart_with(@launcher)
         rescue BindError, OptionError
           @launcher = nil # another try may do better

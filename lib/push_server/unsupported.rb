@@ -1,0 +1,123 @@
+# frozen_string_literal: true
+
+require_relative "errors"
+
+module PushServer
+  # Words of Iodine and Agoo that push_server does not have, or calls something else. Whoever moves here and calls one gets
+  # an error that names what there is instead. `respond_to?` and `defined?` say that there is no such thing.
+  #
+  # docs/migration.md has the same as a table.
+  module Unsupported
+    OPTIONS = "options are given to PushServer.run or PushServer::Server.init, or stand on the command line"
+    TIMERS = "push_server has no timers; a Thread of your own can sleep and then client.write or PushServer.publish"
+    STATES = "push_server runs one process and forks none; code around PushServer.run or PushServer::Server.start does it"
+    RUN = "PushServer.run(app, port: 3000) serves an app, PushServer::Server.start the embedded form"
+    STOP = "PushServer::Server.shutdown, or the signal TERM, stops the server"
+    LOG = "the access log is the option access_log, what else is logged the option log_level; PushServer.log writes a line"
+    BROKER = "channels belong to one process, and there is no engine to plug in; PushServer.publish reaches its clients"
+    TLS = "push_server speaks no TLS; a proxy in front of it does"
+    FILES = "files come from one folder, the option public_dir (root, in PushServer::Server.init)"
+    ALWAYS = "env[\"rack.early_hints\"] is always there"
+    GRAPHQL = "push_server has no GraphQL; a Rack app can have it, as a handler of PushServer::Server.handle"
+    ENV_ONLY = "an app gets the Rack env, in call(env)"
+    private_constant :OPTIONS, :TIMERS, :STATES, :RUN, :STOP, :LOG, :BROKER, :TLS, :FILES, :ALWAYS, :GRAPHQL, :ENV_ONLY
+
+    # By whom it is asked for: name => what there is instead.
+    WORDS = {
+      "PushServer" => {
+        subscribe: "a subscription belongs to a client: client.subscribe(channel)",
+        unsubscribe: "a subscription belongs to a client: client.unsubscribe(channel)",
+        listen: RUN, listen2http: RUN, start: RUN, shutdown: STOP, stop: STOP, connect: "push_server is no client",
+        attach_fd: "push_server serves what its own sockets accept", running?: "PushServer::Server.running? says so",
+        threads: OPTIONS, "threads=": OPTIONS, workers: OPTIONS, "workers=": OPTIONS,
+        verbosity: "PushServer.log_level says so", "verbosity=": "PushServer.log_level = :debug sets it",
+        run_after: TIMERS, run_every: TIMERS, defer: TIMERS, on_idle: TIMERS,
+        on_state: STATES, on_shutdown: STATES, before_fork: STATES, after_fork: STATES, after_fork_in_worker: STATES,
+        after_fork_in_master: STATES, on_worker_boot: STATES, master?: STATES, worker?: STATES,
+        patch_rack: "push_server leaves Rack as it is"
+      },
+      "PushServer::Server" => {
+        stop: STOP, run: RUN, domain: "a handler sees the host in env[\"HTTP_HOST\"]; Rack::URLMap finds apps by it",
+        path_group: FILES, header_rule: "middleware sets headers: PushServer::Server.use", rack_early_hints: ALWAYS,
+        add_mime: "the type of a file comes from its extension; a handler can send another one"
+      },
+      "PushServer::Client" => {
+        con_id: "the client itself identifies the connection, as a key of a Hash, too",
+        conn_id: "the client itself identifies the connection, as a key of a Hash, too",
+        id: "the client itself identifies the connection, as a key of a Hash, too",
+        uuid: "the client itself identifies the connection, as a key of a Hash, too",
+        write_now: "client.write never waits, and sends at once what the network takes",
+        has_pending?: "client.pending says how many writes wait, and -1 once the connection is closed",
+        defer: "client.write may be called from any thread: Thread.new { … }",
+        each: "PushServer.publish reaches all clients of a channel", count: "PushServer.stats counts clients",
+        is_open: "client.open? says so", closed?: "client.open? says the opposite",
+        force_close: "client.close closes", set_timeout: "client.timeout = seconds sets it"
+      }
+    }.freeze
+
+    # Constants of PushServer: name => what there is instead.
+    CONSTANTS = {
+      Log: LOG, PubSub: BROKER, DEFAULT_HTTP_ARGS: OPTIONS, DEFAULT_SETTINGS: OPTIONS, TLS: TLS, GraphQL: GRAPHQL,
+      Connection: "the class of clients is PushServer::Client", Upgraded: "the class of clients is PushServer::Client",
+      Rack: "PushServer.run(app, port: 3000) serves a Rack app", Request: ENV_ONLY,
+      Response: "an app returns [status, headers, body]",
+      Mustache: "push_server has no templates", JSON: "Ruby's own JSON does it"
+    }.freeze
+
+    # Options of `init`, `run` and `rackup -O`: name => what there is instead.
+    SETTINGS = {
+      worker_count: "there is one process, and the option threads", workers: "there is one process, and the option threads",
+      w: "there is one process, and the option threads", wc: "there is one process, and the option threads",
+      fork_wrap: "push_server forks no processes", ssl_cert: TLS, ssl_key: TLS, tls: TLS,
+      graphql: GRAPHQL, hide_schema: GRAPHQL, root: FILES, root_first: "files of public_dir always go before the app",
+      address: "the option is host, or bind", public: "the option is public_dir", service: RUN, handler: RUN, app: RUN,
+      connection_timeout: "the options are keep_alive_timeout, head_timeout, body_timeout and write_timeout, in seconds",
+      timeout: "the options are keep_alive_timeout, head_timeout, body_timeout and write_timeout, in seconds",
+      ping: "the options are ping_interval and sse_heartbeat, in seconds", poll_timeout: "the reactor needs none",
+      max_push_pending: "the options are max_queued_bytes and slow_bytes", max_clients: "the option is max_connections",
+      max_msg: "the option is max_message_size, in bytes", max_body: "the option is max_body_size, in bytes",
+      pedantic: "Rack::Lint checks responses", log: LOG, log_dir: LOG, log_classic: LOG, log_console: LOG, log_colorize: LOG,
+      verbose: "the option is log_level", quiet: "the option is log_level", silent: "the option is log_level"
+    }.freeze
+
+    # @raise [UnsupportedError] if a word of another server was called
+    def self.refuse(owner, name)
+      cure = WORDS.fetch(owner, {})[name] or return
+      raise UnsupportedError, "there is no #{owner}#{owner == "PushServer::Client" ? "#" : "."}#{name}: #{cure} (docs/migration.md)"
+    end
+
+    # For modules: what they are asked for themselves.
+    module Words
+      private
+
+      def method_missing(called, ...)
+        Unsupported.refuse(name, called)
+        super
+      end
+
+      def respond_to_missing?(*) = super
+    end
+
+    # For clients.
+    module ClientWords
+      private
+
+      def method_missing(called, ...)
+        Unsupported.refuse("PushServer::Client", called)
+        super
+      end
+
+      def respond_to_missing?(*) = super
+    end
+
+    # For the constants of PushServer.
+    module Constants
+      private
+
+      def const_missing(constant)
+        cure = CONSTANTS[constant]
+        cure ? raise(UnsupportedError, "there is no PushServer::#{constant}: #{cure} (docs/migration.md)") : super
+      end
+    end
+  end
+end
