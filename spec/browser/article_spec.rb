@@ -34,9 +34,13 @@ RSpec.describe "The article's own example in a browser" do
     expect_goodbye
   end
 
-  # On port 6464, which it names.
+  # It names port 6464, which may be taken on this machine: a copy names a free one.
   it "ticks with push.rb, whose main thread runs the clock" do
-    @app = AppProcess.start("push.rb", dir: article, via: :ruby)
+    named = "PushServer::Server.init(6464, '.', thread_count: 1)"
+    source = File.read(File.join(article, "push.rb"))
+    expect(source.scan(/^#{Regexp.escape(named)}$/).size).to eq(1)
+    pages = %w[websocket.html sse.html].to_h { |name| [name, File.read(File.join(article, name))] }
+    @app = AppProcess.start(source.sub(/^#{Regexp.escape(named)}$/, named.sub("6464", "0")), via: :ruby, files: pages)
     expect_ticking
     hello, listen, nothing = %w[/hello /listen /nothing].map { |path| HttpClient.new(@app.port).get(path) }
     expect(hello.body).to eq("hello world")
