@@ -13,24 +13,7 @@ RSpec.describe "Clients people already have, in a browser" do
 
   after(:context) { @chromium&.stop }
 
-  # Heading => what the client does when its connection was lost, or ended by the server: it resumes, it returns without
-  # what it has missed, or it stays away.
-  clients = {
-    "EventSource" => { lost: :resumes, ended: :resumes },
-    "Turbo over SSE" => { lost: :resumes, ended: :resumes },
-    "Turbo over WebSocket" => { lost: :stays_away, ended: :stays_away },
-    "htmx 2 over SSE" => { lost: :resumes, ended: :resumes },
-    "htmx 2 over WebSocket" => { lost: :returns, ended: :stays_away, restarted: :returns },
-    "htmx 4 over SSE" => { lost: :resumes, ended: :resumes },
-    "htmx 4 over WebSocket" => { lost: :returns, ended: :returns, closed: :stays_away },
-    "Datastar" => { lost: :resumes, ended: :stays_away },
-    "Datastar by POST" => { lost: :resumes, ended: :stays_away },
-    "fetch-event-source" => { lost: :resumes, ended: :resumes },
-    "fetch-event-source by POST" => { lost: :resumes, ended: :resumes },
-    "reconnecting-websocket" => { lost: :resumes, ended: :resumes }
-  }
-
-  ClientPages.serve(self, clients.keys)
+  ClientPages.serve(self, ClientPages::BEHAVIOUR.keys)
 
   attr_reader :tunnel
 
@@ -39,7 +22,7 @@ RSpec.describe "Clients people already have, in a browser" do
 
   def order(line) = @chromium.order(line)
 
-  clients.each do |heading, behaviour|
+  ClientPages::BEHAVIOUR.each do |heading, behaviour|
     describe heading do
       before do
         @page = Serving.next_name
@@ -70,19 +53,8 @@ RSpec.describe "Clients people already have, in a browser" do
     end
   end
 
-  def resumes(heading)
-    expect(opened).to match(/\A\h+-\d+\z/)
-    publish(heading, "6")
-    expect(heard(6, @page)).to eq(["1", "2 & <b>", *"3".."6"])
-  end
-
-  def returns(heading)
-    expect(opened).to be_nil
-    publish(heading, "6")
-    expect(heard(4, @page)).to eq(["1", "2 & <b>", "3", "6"])
-  end
-
   def stays_away(_heading)
+    order("ended")
     before = order("attempts")
     order("later")
     expect(order("attempts")).to eq(before)

@@ -8,6 +8,23 @@ require_relative "script"
 module ClientPages
   DOCS = DocsPage.new("clients.md")
 
+  # Heading => what the client does when its connection was lost, or ended by the server: it resumes, it returns without
+  # what it has missed, or it stays away.
+  BEHAVIOUR = {
+    "EventSource" => { lost: :resumes, ended: :resumes },
+    "Turbo over SSE" => { lost: :resumes, ended: :resumes },
+    "Turbo over WebSocket" => { lost: :stays_away, ended: :stays_away },
+    "htmx 2 over SSE" => { lost: :resumes, ended: :resumes },
+    "htmx 2 over WebSocket" => { lost: :returns, ended: :stays_away, restarted: :returns },
+    "htmx 4 over SSE" => { lost: :resumes, ended: :resumes },
+    "htmx 4 over WebSocket" => { lost: :returns, ended: :returns, closed: :stays_away },
+    "Datastar" => { lost: :resumes, ended: :stays_away },
+    "Datastar by POST" => { lost: :resumes, ended: :stays_away },
+    "fetch-event-source" => { lost: :resumes, ended: :resumes },
+    "fetch-event-source by POST" => { lost: :resumes, ended: :resumes },
+    "reconnecting-websocket" => { lost: :resumes, ended: :resumes }
+  }.freeze
+
   # What a page loads, and where it is in node_modules.
   PACKAGES = {
     "turbo.js" => "@hotwired/turbo/dist/turbo.es2017-esm.js",
@@ -26,18 +43,29 @@ module ClientPages
   }.transform_values { |path| File.join(Script::DIR, "node_modules", path) }.freeze
 
   # Tells the app what the page shows, all of it each time, and says something when it is asked to. `attempts` counts the
-  # connections that were begun: also those that fail.
+  # connections that were begun, also those that fail, and `ends` those of which the page knows that they have ended.
   HARNESS = <<~HTML
     <!DOCTYPE html>
     <meta charset="utf-8">
     <script>
       let attempts = 0
-      for (const name of ["EventSource", "WebSocket"])
-        window[name] = class extends window[name] { constructor(...all) { super(...all); attempts += 1 } }
+      let ends = 0
+      const ended = () => { ends += 1 }
+      window.EventSource = class extends EventSource { constructor(...all) { super(...all); attempts += 1 } }
+      window.WebSocket = class extends WebSocket {
+        constructor(...all) {
+          super(...all)
+          attempts += 1
+          this.addEventListener("close", ended)
+        }
+      }
       const request = window.fetch
-      window.fetch = (url, ...all) => {
-        if (String(url?.url ?? url).includes("/events")) attempts += 1
-        return request(url, ...all)
+      window.fetch = async (url, ...all) => {
+        if (!String(url?.url ?? url).includes("/events")) return request(url, ...all)
+        attempts += 1
+        const response = await request(url, ...all)
+        response.clone().text().then(ended, ended)
+        return response
       }
 
       function show(text) {
@@ -128,5 +156,19 @@ module ClientPages
     event = app.events.take(event: "open", seconds: 60)
     @client = event.fetch(:client)
     event.fetch(:since)
+  end
+
+  # The page, which was cut off before 4 and 5, comes back and shows them, and what is new.
+  def resumes(heading)
+    expect(opened).to match(/\A\h+-\d+\z/)
+    publish(heading, "6")
+    expect(heard(6, @page)).to eq(["1", "2 & <b>", *"3".."6"])
+  end
+
+  # It comes back, and shows what is new.
+  def returns(heading)
+    expect(opened).to be_nil
+    publish(heading, "6")
+    expect(heard(4, @page)).to eq(["1", "2 & <b>", "3", "6"])
   end
 end

@@ -1,6 +1,6 @@
-// pages.js: a Chromium for many pages. Obeys lines on stdin and repeats each when it is done: "open URL"; "later", which
-// lets ten minutes pass in the page at once; "attempts", which is answered by the page's number of connections so far;
-// "close", the page, which is answered by what went wrong in it.
+// pages.js: a Chromium for many pages. Obeys lines on stdin and repeats each when it is done: "open URL"; "ended", which
+// waits until the page knows of the end of a connection; "later", which lets ten minutes pass in it at once; "attempts",
+// which is answered by the page's number of connections so far; "close", the page, answered by what went wrong in it.
 import { createInterface } from "node:readline"
 import { withBrowser } from "./chromium.js"
 
@@ -15,6 +15,7 @@ await withBrowser(async (browser) => {
       await page.clock.install()
       await page.goto(url)
     }
+    if (order === "ended") await page.waitForFunction("ends > 0", null, { polling: 50 })
     if (order === "later") await page.clock.runFor(600_000)
     if (order === "close") await page.context().close()
     const answers = { attempts: () => page.evaluate("attempts"), close: () => JSON.stringify(errors) }
