@@ -52,6 +52,7 @@ export interface Connection {
   send(data: string | ArrayBuffer | ArrayBufferView | Blob): boolean
   close(): void
   readonly transport: Transport | null
+  /** Where it is, for a later `cursor` option; without the token of a long poll. */
   readonly cursor: string | undefined
 }
 

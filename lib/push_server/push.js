@@ -1,5 +1,7 @@
 // The browser's side of push_server: docs/javascript.md. No dependencies. MIT licence.
 const connectors = { websocket, sse, poll: (link) => sse(link, link.wait) }
+// The cursor of an id. That of a poll has its session's token behind it, which is for polls alone.
+const bare = (id) => id?.replace(/\.[0-9a-f]{32}\.\d+$/, "")
 
 // Makes a function that takes the text of an event stream in any pieces. Calls `onblock` for each block, and each line `retry:`.
 export function parser(onblock) {
@@ -94,7 +96,8 @@ export function push(url, options = {}) {
     watch(name === "poll" ? wait * 1000 + timeout : timeout)
     try {
       const events = { opened: ours(opened), heard: ours(heard), ended: ours(lost) }
-      Object.assign(mine, connectors[name]({ world, address, cursor, request, wait, ...events }))
+      const from = name === "poll" ? cursor : bare(cursor)
+      Object.assign(mine, connectors[name]({ world, address, cursor: from, request, wait, ...events }))
     } catch (error) { ours(lost)({ error }) }
   }
 
@@ -146,5 +149,5 @@ export function push(url, options = {}) {
   world.document?.addEventListener("visibilitychange", wake, closing)
   connect()
   const send = (data) => up === "websocket" && (link.send(data), true)
-  return { close, send, get transport() { return up }, get cursor() { return cursor } }
+  return { close, send, get transport() { return up }, get cursor() { return bare(cursor) } }
 }

@@ -33,6 +33,7 @@ RSpec.describe "The long poll" do
       $gate&.pop
       next $refusal if $refusal
 
+      env["push_server.session_owner"] = eval(env["HTTP_X_OWNER"]) if env["HTTP_X_OWNER"]
       env["rack.upgrade"] = Polled.new if env["rack.upgrade?"]
       [200, { "set-cookie" => "poll=#{$cookie += 1}" }, []]
     end)
@@ -119,6 +120,12 @@ RSpec.describe "The long poll" do
       publish(channel, "2")
       expect(client.poll.data).to eq(["2"])
       expect(ask(client, "[client.protocol, client.recovered?, client.last_event_id]")).to eq(["sse", true, cursor])
+    end
+
+    it "has what on_open writes and what it subscribes in one answer, every time" do
+      channels = Array.new(20) { "kept-#{Serving.next_name}" }.join(",")
+      firsts = Array.new(200) { poller(channels, headers: { "x-hello" => "yes" }).poll.events.map(&:event) }
+      expect(firsts.tally).to eq(%w[hello push.open] => 200)
     end
 
     it "repeats an answer that did not arrive, also what no log keeps" do
@@ -273,6 +280,45 @@ RSpec.describe "The long poll" do
       expect(app.events.all(event: "close", id: client.id)).to eq([])
       expect(client.poll(wait: 0).events).to eq([])
       expect(numbers([client.cursor])).to eq(numbers([cursor]))
+    end
+
+    # As whoever finds the id of another user's session in a log would come.
+    it "goes on with a session only for its owner, where the app says who that is" do
+      client = polling(channel, headers: { "x-owner" => '"u7"' })
+      cursor = client.cursor
+      ask(client, "client.write('for u7 alone')")
+      publish(channel, "for all")
+      ['"u8"', "nil", "7", '""', '"u7 "', ":u70"].each do |owner|
+        stranger = poller(channel, cursor: cursor, headers: { "x-owner" => owner })
+        events = stranger.poll(target: "/#{channel}?#{client.id}").events
+        expect(events.map { |it| [it.event, it.data] }).to eq([["push.open", '{"recovered":true,"gap":[]}'], ["msg", "for all"]])
+        expect(stranger.cursor[/\.\h{32}/]).not_to eq(cursor[/\.\h{32}/])
+      end
+      # Its owner has not noticed.
+      expect(client.poll.data).to contain_exactly("for u7 alone", "for all")
+      expect(app.events.all(event: "close", id: client.id)).to eq([])
+    end
+
+    it "takes an owner by name, in a String, a Symbol or an Integer, and false for none" do
+      [[":u7", '"u7"'], ["7", '"7"'], ["false", "nil"]].each do |first, second|
+        client = polling(channel, headers: { "x-owner" => first })
+        answer = client.poll(wait: 0, headers: { "x-owner" => second })
+        expect([answer.status, answer.events]).to eq([200, []])
+        expect(ask(client, "client.env.key?('push_server.session_owner')")).to be(false)
+      end
+    end
+
+    it "has no owner any more once the app has said so, and then is another session" do
+      client = polling(channel, headers: { "x-owner" => '"u7"' })
+      answer = client.poll(headers: { "x-owner" => "nil" })
+      expect(answer.events.map(&:event)).to eq(["push.open"])
+    end
+
+    it "is an error of the app when the owner is no name" do
+      client = poller(channel, headers: { "x-owner" => "Object.new" })
+      expect(client.poll.status).to eq(500)
+      eventually("the log to say why") { app.output.include?("env['push_server.session_owner'] must be a String") }
+      expect(app.events.all(event: "open", id: client.id)).to eq([])
     end
 
     it "does not go back to an id that its client has gone past" do

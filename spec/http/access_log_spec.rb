@@ -65,6 +65,28 @@ RSpec.describe "The access log" do
 
   time = %r{\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]}
 
+  # A ticket of a long poll, as some clients send it, and what may be known of it.
+  ticket = "cc8cae96a686-17.#{"0123456789abcdef" * 2}.3"
+  token = ticket[/\h{32}/]
+
+  %w[common combined json].each do |format|
+    context "of requests with the token of a long poll's session, as #{format}" do
+      serve source, "--access-log", format, "--access-log-file", "access.log", "--log-level", "debug"
+
+      it "does not have the token, nor has any other log" do
+        get("/redacted?a=b&last_event_id=#{ticket}", { "referer" => "http://a/?last_event_id=#{ticket}" })
+        get("/redacted?last_event_id=#{ticket.gsub(".", "%2E")}&push_wait=0", { "accept" => "text/event-stream" })
+        websocket("/socket?last_event_id=#{ticket}&").finish
+        sse("/events?last_event_id=#{ticket}&").close
+        logged(/"GET|"method"/, 6)
+        all = lines.join("\n")
+        expect(all).to include("/redacted?a=b&last_event_id=cc8cae96a686-17.redacted.3", "&push_wait=0")
+        expect(all.scan("cc8cae96a686-17.redacted.3").size).to be >= 6
+        expect(all + app.output).not_to include(token)
+      end
+    end
+  end
+
   context "in Apache's common format" do
     serve source, "--access-log", "common", "--access-log-file", "access.log"
 

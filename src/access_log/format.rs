@@ -1,5 +1,6 @@
 //! What lines look like: common, combined, JSON.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -8,6 +9,7 @@ use http::header::{HOST, HeaderName, REFERER, USER_AGENT};
 use http::request::Parts;
 
 use super::entry::Outcome;
+use super::redaction::without_tokens;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
@@ -80,8 +82,9 @@ pub(super) fn lost(format: Format, time: SystemTime, count: u64) -> String {
     }
 }
 
-fn header(head: Option<&Parts>, name: HeaderName) -> Option<&[u8]> {
-    Some(head?.headers.get(name)?.as_bytes())
+fn header(head: Option<&Parts>, name: HeaderName) -> Option<Cow<'_, [u8]>> {
+    let value = head?.headers.get(&name)?.as_bytes();
+    Some(if name == REFERER { without_tokens(value) } else { Cow::Borrowed(value) })
 }
 
 fn apache_request(text: &mut String, format: Format, time: SystemTime, remote: IpAddr, head: Option<&Parts>) -> usize {
@@ -89,7 +92,12 @@ fn apache_request(text: &mut String, format: Format, time: SystemTime, remote: I
     apache_time(text, time);
     text.push_str("] \"");
     match head {
-        Some(head) => apache_escaped(text, format!("{} {} {:?}", head.method, head.uri, head.version).as_bytes()),
+        Some(head) => {
+            apache_escaped(text, head.method.as_str().as_bytes());
+            text.push(' ');
+            apache_escaped(text, &without_tokens(head.uri.to_string().as_bytes()));
+            let _ = write!(text, " {:?}", head.version);
+        }
         None => text.push('-'),
     }
     text.push_str("\" ");
@@ -97,7 +105,7 @@ fn apache_request(text: &mut String, format: Format, time: SystemTime, remote: I
     if format == Format::Combined {
         for name in [REFERER, USER_AGENT] {
             text.push_str(" \"");
-            apache_escaped(text, header(head, name).unwrap_or(b"-"));
+            apache_escaped(text, &header(head, name).unwrap_or(Cow::Borrowed(b"-")));
             text.push('"');
         }
     }
@@ -141,12 +149,13 @@ fn json_request(text: &mut String, time: SystemTime, remote: IpAddr, head: Optio
     iso_time(text, time);
     let _ = write!(text, "\",\"remote\":\"{remote}\"");
     json_field(text, "method", head.map(|head| head.method.as_str().as_bytes()));
-    json_field(text, "target", head.map(|head| head.uri.to_string()).as_deref().map(str::as_bytes));
+    let target = head.map(|head| head.uri.to_string());
+    json_field(text, "target", target.as_deref().map(|target| without_tokens(target.as_bytes())).as_deref());
     json_field(text, "protocol", head.map(|head| format!("{:?}", head.version)).as_deref().map(str::as_bytes));
     let split = text.len();
-    json_field(text, "referer", header(head, REFERER));
-    json_field(text, "user_agent", header(head, USER_AGENT));
-    json_field(text, "host", header(head, HOST));
+    json_field(text, "referer", header(head, REFERER).as_deref());
+    json_field(text, "user_agent", header(head, USER_AGENT).as_deref());
+    json_field(text, "host", header(head, HOST).as_deref());
     split
 }
 

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | [`entry`] | a request's line, from its arrival until it is written |
 //! | [`format`] | what lines look like: common, combined, JSON |
+//! | `redaction` | what must not stand in it |
 //! | [`writer`] | the thread that writes them, and the bounded queue in front of it |
 
 pub mod entry;
 pub mod format;
+mod redaction;
 pub mod writer;
 
 use std::io;

@@ -16,7 +16,7 @@ use super::polling::{Polled, poll_headers};
 use super::response::Response;
 use super::upgrade;
 use crate::channel::Form;
-use crate::push::poll::{self, Poll};
+use crate::push::poll::{self, Owner, Poll};
 use crate::push::{Client, Interest, Protocol, SUBPROTOCOL, Speech};
 
 /// A request body, whole.
@@ -154,8 +154,15 @@ impl Responder {
         self.reply.watch().inform(head);
     }
 
+    /// The app says whose the session of a long poll is. Means nothing for other requests.
+    pub fn set_owner(&mut self, owner: Owner) {
+        if let Some(poll) = &mut self.poll {
+            poll.set_owner(owner);
+        }
+    }
+
     /// Accepts a long poll that goes on with its session, with the headers of the app's response:
-    /// then there is a client already. If there is no such session, the responder is handed back.
+    /// then there is a client already. If there is no such session of its owner, the responder is handed back.
     pub fn resume(mut self, app: &HeaderMap) -> Result<(), Self> {
         match self.poll.as_mut().and_then(|poll| poll.resume()) {
             Some(answer) => {

@@ -279,12 +279,17 @@ impl Client {
         }
         let mut outbox = self.outbox();
         outbox.opened = true;
-        let feed = outbox.feed.clone();
-        if self.speech.polls {
-            // The first answer waits for it.
+        outbox.feed.clone()
+    }
+
+    /// The replay of what the first callback has subscribed has begun. The first answer to a long poll waits for it: what
+    /// the callback wrote and what it subscribed belong together.
+    pub(super) fn set_replaying(&self) {
+        if self.speech.polls && !self.forked() {
+            let mut outbox = self.outbox();
+            outbox.replaying = true;
             self.wake(outbox);
         }
-        feed
     }
 
     /// Forgets the client; called by the worker that ran its last event.

@@ -31,6 +31,8 @@ pub(super) struct Outbox {
     pub(super) feed: Option<Arc<Feed>>,
     /// The first subscriptions are complete.
     pub(super) opened: bool,
+    /// The replay of what that has subscribed has begun. Only for long polls.
+    pub(super) replaying: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +65,10 @@ pub(super) struct Bounds {
 #[derive(Debug)]
 pub(super) enum Order {
     /// Go on.
-    Serve,
+    Serve {
+        /// Of a long poll's client: the first callback has returned. All that it wrote and subscribed was found, too.
+        opened: bool,
+    },
     /// Send what is queued, then close.
     Close(CloseStatus),
     /// Drop what is queued and close with 1013.
@@ -83,6 +88,7 @@ impl Outbox {
             stream: None,
             feed: None,
             opened: false,
+            replaying: false,
         }
     }
 
@@ -127,7 +133,7 @@ impl Outbox {
         match &self.phase {
             Phase::Closing(status) => Order::Close(status.clone()),
             Phase::Slow => Order::CutSlow,
-            Phase::Open | Phase::Closed => Order::Serve,
+            Phase::Open | Phase::Closed => Order::Serve { opened: self.replaying },
         }
     }
 

@@ -64,6 +64,7 @@ impl Client {
         if let Some(feed) = self.set_opened() {
             feed.begin_replay();
         }
+        self.set_replaying();
     }
 
     /// Whether the client has got all that it missed: `None` if it missed nothing, on a first visit.

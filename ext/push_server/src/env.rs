@@ -8,10 +8,11 @@ use http::request::Parts;
 use http::{Method, Version};
 use magnus::r_hash::ForEach;
 use magnus::value::{Opaque, ReprValue};
-use magnus::{Error, RArray, RHash, RString, Ruby, Value};
+use magnus::{Error, Integer, RArray, RHash, RString, Ruby, Symbol, Value};
 use push_core::push::Protocol;
+use push_core::push::poll::Owner;
 
-use crate::jump::lookup;
+use crate::jump::{class_name, lookup};
 use crate::raw::{Guarded, guarded_hash};
 use crate::template::Templates;
 use crate::words::{Words, interned, words};
@@ -231,6 +232,23 @@ fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
 /// What the app set as its handler.
 pub fn handler(ruby: &Ruby, env: RHash) -> Result<Option<Value>, Error> {
     Ok(lookup(env, ruby.get_inner(words(ruby).rack_upgrade))?.filter(|handler| handler.to_bool()))
+}
+
+/// Whose the session of a long poll is, if the app says so.
+pub fn session_owner(ruby: &Ruby, env: RHash) -> Result<Owner, Error> {
+    let owner = lookup(env, ruby.get_inner(words(ruby).session_owner))?;
+    let Some(owner) = owner.filter(|owner| owner.to_bool()) else { return Ok(None) };
+    let string = if Symbol::from_value(owner).is_some() || Integer::from_value(owner).is_some() {
+        owner.to_r_string()?
+    } else {
+        RString::from_value(owner).ok_or_else(|| {
+            let class = class_name(owner);
+            let message = format!("env['push_server.session_owner'] must be a String, Symbol or Integer, not {class}");
+            Error::new(ruby.exception_type_error(), message)
+        })?
+    };
+    // SAFETY: it is copied before anything else happens in Ruby.
+    Ok(Some(Box::from(unsafe { string.as_slice() })))
 }
 
 /// Namespaces of what belongs to one pass through the app, and would keep much alive.

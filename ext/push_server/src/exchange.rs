@@ -226,10 +226,12 @@ impl<'a> Exchange<'a> {
         let ruby = self.ruby;
         let handler = Handler::attach(ruby, handler)?;
         let kept = env::trimmed(ruby, self.env)?;
+        let owner = env::session_owner(ruby, self.env)?;
         let wire_status = if protocol == Protocol::WebSocket { 101 } else { 200 };
         self.update(|returned| returned.status = Some(wire_status));
         self.conclude()?;
-        let Some(responder) = self.answer.take(ruby) else { return Ok(()) };
+        let Some(mut responder) = self.answer.take(ruby) else { return Ok(()) };
+        responder.set_owner(owner);
         // Of a poll that goes on with its session, the handler has said no more than yes.
         let Err(responder) = responder.resume(&app.headers) else { return Ok(()) };
         let acceptance = responder.accept(protocol, remote, self.line.0, &app.headers, handler.interest());

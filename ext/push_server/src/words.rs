@@ -57,6 +57,7 @@ words! {
         rack_response_finished = "rack.response_finished";
         rack_upgrade = "rack.upgrade";
         rack_is_upgradeable = "rack.upgrade?";
+        session_owner = "push_server.session_owner";
         get = "GET";
         post = "POST";
         put = "PUT";

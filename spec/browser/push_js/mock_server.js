@@ -3,6 +3,8 @@ import { createHash } from "node:crypto"
 import { createServer } from "node:http"
 import { once } from "node:events"
 
+// Of all sessions of long polls; as a server's are random.
+export const TOKEN = "0123456789abcdef".repeat(2)
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 export class MockServer {
@@ -127,7 +129,7 @@ export class MockServer {
     let body = `retry: ${this.retry}\n`
     const finish = () => {
       if (!this.readers.delete(reader)) return
-      body += `id: e-${reader.at}.token\n\n`
+      body += `id: e-${reader.at}.${TOKEN}.1\n\n`
       response.writeHead(200, { "content-type": "text/event-stream", "content-length": Buffer.byteLength(body) }).end(body)
     }
     const reader = this.#read(this.#greeting(cursor, !cursor?.includes(".")), (text) => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import { afterEach, beforeEach, test } from "node:test"
 import { push } from "./subject.js"
-import { MockServer } from "./mock_server.js"
+import { MockServer, TOKEN } from "./mock_server.js"
 import { Story, World } from "./world.js"
 
 const TRANSPORTS = ["websocket", "sse", "poll"]
@@ -190,6 +190,48 @@ test("204 is the end", async () => {
   connect({ transports: ["sse"] })
   assert.equal((await story.nth("close", 1)).final, true)
   assert.deepEqual(world.timers, [])
+})
+
+test("a poll's token goes to no other transport, in no URL, and not to the page", async () => {
+  connect({ transports: ["websocket", "sse", "poll"] })
+  await story.nth("notice", 1)
+  server.publish("A")
+  await until("message", 1)
+  server.refused = { websocket: 0, sse: 503 }
+  server.kill()
+  await until("open", 2)
+  assert.equal(connection.transport, "poll")
+  server.publish("B")
+  await until("message", 2)
+  server.publish("C")
+  await until("message", 3)
+  assert.equal(connection.cursor, "e-3")
+  // The stream stands in for the poll, and then the WebSocket is back.
+  server.refused = { websocket: 0, poll: 503 }
+  server.kill()
+  await until("open", 3)
+  assert.equal(connection.transport, "sse")
+  server.refused = {}
+  server.kill()
+  await until("open", 4)
+  assert.equal(connection.transport, "websocket")
+  server.publish("D")
+  await until("message", 4)
+  assert.deepEqual(story.texts, ["A", "B", "C", "D"])
+  const seen = server.requests.map(({ transport, cursor, url }) => [transport, cursor?.includes(TOKEN) ?? false, url.href.includes(TOKEN)])
+  assert.ok(seen.some(([transport, has]) => transport === "poll" && has))
+  assert.deepEqual(seen.filter(([transport, has, inUrl]) => inUrl || (has && transport !== "poll")), [])
+  // A page that has a token from somewhere does not put it there either.
+  connection.close()
+  connect({ transports: ["websocket"], cursor: `e-4.${TOKEN}.7` })
+  await story.nth("notice", story.all("notice").length + 1)
+  assert.equal(server.requests.at(-1).cursor, "e-4")
+})
+
+test("keeps ids that only look like a poll's", async () => {
+  connect({ transports: ["sse"], cursor: "1.2.3" })
+  assert.equal((await server.request(1)).cursor, "1.2.3")
+  assert.equal(connection.cursor, "1.2.3")
 })
 
 test("backs off, within bounds, until something comes", async () => {

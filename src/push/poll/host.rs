@@ -37,7 +37,7 @@ pub(super) struct Host {
     waiting: Option<Waiting>,
     /// The number of the last answer.
     answered: u64,
-    /// The app's first callback has returned.
+    /// The app's first callback has returned, and the replay of what it subscribed has begun.
     opened: bool,
     /// The last answer could not hold all there was.
     lagged: bool,
@@ -117,7 +117,7 @@ impl Host {
         self.keep_watch(news.visited, now)?;
         let (order, mut bounds) = self.client.collect(&mut self.queue, &mut self.feed, cx.waker());
         match order {
-            Order::Serve => {}
+            Order::Serve { opened } => self.opened = opened,
             Order::CutSlow => return Err(self.cut_slow()),
             Order::Close(_) if self.closing.is_none() => {
                 let until = self.feed.as_ref().map(|feed| feed.last_message(&self.client));
@@ -188,12 +188,6 @@ impl Host {
     fn serve(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
         let Some(until) = self.waiting.as_ref().map(|waiting| waiting.until) else { return Ok(()) };
         // What on_open writes and subscribes belongs together.
-        if !self.opened && self.client.is_opened() {
-            self.opened = true;
-            // The worker that has run on_open does the same, perhaps later: the first answer must not miss it.
-            self.feed = self.client.feed();
-            self.feed.iter().for_each(|feed| feed.begin_replay());
-        }
         let more = if self.opened { self.fill(cx)? } else { false };
         if more {
             // Others first.

@@ -33,17 +33,20 @@ pub use ticket::{Ticket, since, without_session};
 
 use super::{Client, Context};
 use host::Host;
-use session::{Arrival, Session, Visit};
+use session::{Arrival, Key, Session, Visit};
 use ticket::Token;
 
 /// The answer to a poll, once there is one: the body of its response.
 pub type Answer = oneshot::Receiver<Bytes>;
 
+/// The user that a session belongs to, in whatever words the app has for users; `None` if it says nothing of that.
+pub type Owner = Option<Box<[u8]>>;
+
 /// A request that asks to wait.
 #[derive(Debug)]
 pub struct Poll {
     wait: Duration,
-    place: String,
+    key: Key,
     /// The session it wants to go on with.
     visit: Option<Visit>,
 }
@@ -54,18 +57,23 @@ impl Poll {
     pub fn new(context: &Context, wait: Duration, id: Option<&str>, place: String) -> Self {
         let ticket = id.and_then(Ticket::parse);
         let visit = ticket.and_then(|ticket| context.sessions.find(ticket.token)?.visit(ticket, &place));
-        Poll { wait: wait.min(context.limits.max_poll_wait), place, visit }
+        Poll { wait: wait.min(context.limits.max_poll_wait), key: Key { place, owner: None }, visit }
     }
 
-    /// The app has let it in. Goes on with its session, if it has one.
+    /// The app says whose it is.
+    pub fn set_owner(&mut self, owner: Owner) {
+        self.key.owner = owner;
+    }
+
+    /// The app has let it in. Goes on with its session, if it has one and that is this owner's.
     pub fn resume(&mut self) -> Option<Answer> {
-        self.visit.take()?.enter(self.wait)
+        self.visit.take()?.enter(self.wait, &self.key.owner)
     }
 
     /// The app has let it in. Begins a session for a client that was made for it.
     pub fn begin(self, client: Arc<Client>) -> (Start, Answer) {
         let (arrival, answer) = Arrival::new(self.wait, None);
-        let session = Session::new(client.context(), Token::draw(), self.place, arrival);
+        let session = Session::new(client.context(), Token::draw(), self.key, arrival);
         (Start(Some((client, session))), answer)
     }
 

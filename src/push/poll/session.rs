@@ -9,6 +9,7 @@ use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::Owner;
 use super::ticket::{Ticket, Token};
 use crate::fork::Birth;
 use crate::push::Context;
@@ -19,13 +20,20 @@ use crate::wakeups::Wakeups;
 pub(super) struct Session {
     /// `None`: no poll will ever find it.
     pub(super) token: Option<Token>,
-    /// What was asked for. Nobody goes on with it by asking for something else, for which the app
-    /// may have other rules.
-    place: String,
+    key: Key,
     birth: Birth,
     host: AtomicWaker,
     wakeups: Arc<Wakeups>,
     state: Mutex<State>,
+}
+
+/// What a poll must have in common with the first one of its session to go on with it.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// What was asked for: for something else the app may have other rules.
+    pub(super) place: String,
+    /// For whom: a token that somebody else has got hold of is worth nothing to them.
+    pub(super) owner: Owner,
 }
 
 #[derive(Debug, Default)]
@@ -69,11 +77,11 @@ pub(super) struct News {
 
 impl Session {
     /// A session that begins with a poll.
-    pub(super) fn new(context: &Context, token: Option<Token>, place: String, first: Arrival) -> Arc<Self> {
+    pub(super) fn new(context: &Context, token: Option<Token>, key: Key, first: Arrival) -> Arc<Self> {
         let state = State { arrivals: vec![first], ..State::default() };
         Arc::new(Session {
             token,
-            place,
+            key,
             birth: context.birth,
             host: AtomicWaker::new(),
             wakeups: Arc::clone(&context.wakeups),
@@ -84,7 +92,7 @@ impl Session {
     /// A poll with `ticket` that asks for `place`, if it can go on with the session.
     pub(super) fn visit(self: &Arc<Self>, ticket: Ticket, place: &str) -> Option<Visit> {
         let mut state = self.lock();
-        if place != self.place || !state.knows(ticket.number) {
+        if place != self.key.place || !state.knows(ticket.number) {
             return None;
         }
         state.visits += 1;
@@ -151,8 +159,12 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    /// The app has let it in. `None` if there is no session any more to go on with.
-    pub(super) fn enter(self, wait: Duration) -> Option<oneshot::Receiver<Bytes>> {
+    /// The app has let it in, as a poll of `owner`. `None` if there is no session any more to go on with, or it is
+    /// somebody else's, who must not notice.
+    pub(super) fn enter(self, wait: Duration, owner: &Owner) -> Option<oneshot::Receiver<Bytes>> {
+        if *owner != self.session.key.owner {
+            return None;
+        }
         let mut state = self.session.lock();
         if !state.knows(self.ticket.number) {
             return None;
