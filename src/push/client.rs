@@ -255,7 +255,7 @@ impl Client {
             return None;
         }
         let mut outbox = self.outbox();
-        if outbox.phase != Phase::Open {
+        if outbox.phase != Phase::Open || outbox.input_ended {
             return None;
         }
         if let Some(feed) = &outbox.feed {

@@ -92,6 +92,8 @@ pub(super) struct Mailbox {
     scheduled: bool,
     /// The stream stopped reading and waits to be woken.
     paused: bool,
+    /// The stream waits until nothing is left to run.
+    watched: bool,
     shutdown_announced: bool,
     /// The last event is queued, or has even been taken.
     last: Last,
@@ -106,6 +108,7 @@ impl Mailbox {
             bytes: 0,
             scheduled: false,
             paused: false,
+            watched: false,
             shutdown_announced: false,
             last: Last::Ahead,
             interest,
@@ -169,6 +172,18 @@ impl Mailbox {
         self.messages >= max_messages || self.bytes >= max_bytes
     }
 
+    /// Whether no event waits and no worker has a turn. If not, the stream will be woken when it is so.
+    pub(super) fn is_idle(&mut self) -> bool {
+        self.watched = self.scheduled;
+        !self.scheduled
+    }
+
+    /// The turn is over. Whether the stream must be woken for that.
+    fn rest(&mut self) -> bool {
+        self.scheduled = false;
+        std::mem::take(&mut self.watched)
+    }
+
     /// Whether the stream must stop reading; if so it will be woken when there is room.
     pub(super) fn pause_if_full(&mut self, max_messages: usize, max_bytes: usize) -> bool {
         self.paused = self.full(max_messages, max_bytes);
@@ -206,13 +221,14 @@ impl Turn {
         let limits = &self.client.context().limits;
         let mut mailbox = self.client.mailbox();
         let event = mailbox.pop();
+        let mut resume = false;
         if event.is_none() {
-            mailbox.scheduled = false;
+            resume = mailbox.rest();
             self.over.set(true);
         }
-        let resume = mailbox.paused && !mailbox.full(limits.mailbox_messages, limits.mailbox_bytes);
-        if resume {
+        if mailbox.paused && !mailbox.full(limits.mailbox_messages, limits.mailbox_bytes) {
             mailbox.paused = false;
+            resume = true;
         }
         drop(mailbox);
         if resume {
@@ -228,11 +244,14 @@ impl Drop for Turn {
             return;
         }
         let mut mailbox = self.client.mailbox();
-        mailbox.scheduled = !mailbox.events.is_empty();
-        let again = mailbox.scheduled;
+        let again = !mailbox.events.is_empty();
+        let resume = !again && mailbox.rest();
         drop(mailbox);
         if again {
             self.client.context().callbacks.ready(Arc::clone(&self.client));
+        }
+        if resume {
+            self.client.resume();
         }
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Outbox {
     pub(super) opened: bool,
     /// The replay of what that has subscribed has begun. Only for long polls.
     pub(super) replaying: bool,
+    /// Nothing more can come from the peer: there is no point in another subscription.
+    pub(super) input_ended: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +91,7 @@ impl Outbox {
             feed: None,
             opened: false,
             replaying: false,
+            input_ended: false,
         }
     }
 

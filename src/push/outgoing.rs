@@ -5,12 +5,15 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
 /// Frames handed to the socket in one call.
 const SLICES: usize = 64;
+
+/// Bytes of pongs that wait for one client.
+const PONGS: usize = 4096;
 
 /// Where a stream gets its bytes from. One implementation is [`Queue`]; a cursor into a shared
 /// log can be another: the stream asks only these questions.
@@ -72,9 +75,10 @@ impl Frame {
 pub struct Queue {
     /// The frame of which the socket has taken the beginning: nothing may come before its rest.
     begun: Option<Frame>,
-    /// At most one pong and one ping: RFC 6455 section 5.5.3 allows to answer the latest ping
-    /// only, so a flood of pings cannot make this grow.
-    control: VecDeque<Bytes>,
+    /// A ping of ours: one that waits does for all.
+    ping: Option<Bytes>,
+    /// Pongs, whole frames one behind the other.
+    pongs: BytesMut,
     frames: VecDeque<Frame>,
 }
 
@@ -89,11 +93,22 @@ impl Queue {
         self.frames.pop_front()
     }
 
-    /// Sends a control frame at the next frame boundary, in place of one of its kind that waits.
-    pub fn push_control(&mut self, frame: Bytes) {
-        // The first byte holds the opcode.
-        self.control.retain(|waiting| waiting.first() != frame.first());
-        self.control.push_back(frame);
+    /// Sends a ping at the next frame boundary, if none waits already.
+    pub fn push_ping(&mut self, frame: Bytes) {
+        self.ping.get_or_insert(frame);
+    }
+
+    /// Sends a pong at the next frame boundary, behind those that wait.
+    ///
+    /// If they are more than 4 KiB together, the oldest go: RFC 6455 section 5.5.3 allows to answer the latest ping
+    /// only. So a flood of pings cannot make this grow.
+    pub fn push_pong(&mut self, frame: &[u8]) {
+        while self.pongs.len() + frame.len() > PONGS
+            && let Some(length) = first_pong(&self.pongs)
+        {
+            self.pongs.advance(length);
+        }
+        self.pongs.extend_from_slice(frame);
     }
 
     /// Hands the socket as much as it takes in one call.
@@ -109,16 +124,20 @@ impl Queue {
 
     /// What is next, if nothing follows it: by far the most frequent case, and the cheaper call.
     fn only(&self) -> Option<&Bytes> {
-        match (&self.begun, self.control.front(), self.frames.len()) {
-            (Some(begun), None, 0) => Some(&begun.bytes),
-            (None, None, 1) => self.frames.front().map(|frame| &frame.bytes),
+        if self.ping.is_some() || !self.pongs.is_empty() {
+            return None;
+        }
+        match (&self.begun, self.frames.len()) {
+            (Some(begun), 0) => Some(&begun.bytes),
+            (None, 1) => self.frames.front().map(|frame| &frame.bytes),
             _ => None,
         }
     }
 
     /// Forgets all that is not yet begun.
     pub fn drop_unsent(&mut self) {
-        self.control.clear();
+        self.ping = None;
+        self.pongs = BytesMut::new();
         self.frames = VecDeque::new();
     }
 
@@ -128,7 +147,7 @@ impl Queue {
             return Some(frame);
         }
         if bytes > 0
-            && let Some(frame) = self.control.pop_front()
+            && let Some(frame) = self.ping.take().or_else(|| self.take_pong())
         {
             return Some(Frame::own(frame));
         }
@@ -137,12 +156,32 @@ impl Queue {
     }
 }
 
+impl Queue {
+    fn take_pong(&mut self) -> Option<Bytes> {
+        let length = first_pong(&self.pongs)?;
+        let pong = Bytes::copy_from_slice(&self.pongs[..length]);
+        self.pongs.advance(length);
+        if self.pongs.is_empty() {
+            self.pongs = BytesMut::new();
+        }
+        Some(pong)
+    }
+}
+
+/// The length of the first of some frames that hold at most 125 bytes each: RFC 6455 section 5.5.
+fn first_pong(pongs: &[u8]) -> Option<usize> {
+    let payload = usize::from(*pongs.get(1)?);
+    Some(pongs.len().min(2 + payload))
+}
+
 impl Outgoing for Queue {
     fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let begun = self.begun.iter().map(|frame| &frame.bytes);
-        let waiting = self.frames.iter().map(|frame| &frame.bytes);
+        let begun = self.begun.iter().map(|frame| &frame.bytes[..]);
+        let waiting = self.frames.iter().map(|frame| &frame.bytes[..]);
+        let pongs = Some(&self.pongs[..]).filter(|pongs| !pongs.is_empty());
+        let control = self.ping.as_deref().into_iter().chain(pongs);
         let mut filled = 0;
-        for (slice, bytes) in slices.iter_mut().zip(begun.chain(&self.control).chain(waiting)) {
+        for (slice, bytes) in slices.iter_mut().zip(begun.chain(control).chain(waiting)) {
             *slice = IoSlice::new(bytes);
             filled += 1;
         }
@@ -178,13 +217,14 @@ impl Outgoing for Queue {
     }
 
     fn is_empty(&self) -> bool {
-        self.begun.is_none() && self.control.is_empty() && self.frames.is_empty()
+        self.begun.is_none() && self.ping.is_none() && self.pongs.is_empty() && self.frames.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn write(text: &'static str) -> Frame {
         Frame { bytes: Bytes::from_static(text.as_bytes()), origin: Origin::Write }
@@ -198,18 +238,53 @@ mod tests {
         String::from_utf8(all).unwrap()
     }
 
+    /// A control frame of an opcode that is a letter.
+    fn control(opcode: char, payload: &str) -> Vec<u8> {
+        [&[opcode as u8, payload.len() as u8], payload.as_bytes()].concat()
+    }
+
     #[test]
-    fn control_frames_go_between_frames_and_only_the_latest_of_a_kind() {
+    fn control_frames_go_between_frames_all_pongs_and_one_ping() {
         let mut queue = Queue::default();
         queue.push(write("first "));
         queue.push(write("second "));
         assert_eq!(taken(&mut queue, 2), "fi");
-        queue.push_control(Bytes::from_static(b"pong1 "));
-        queue.push_control(Bytes::from_static(b"pong2 "));
-        assert_eq!(taken(&mut queue, 6), "rst po");
-        queue.push_control(Bytes::from_static(b"pong3 "));
-        assert_eq!(taken(&mut queue, 100), "ng2 pong3 second ");
-        assert!(queue.is_empty());
+        queue.push_pong(&control('A', "1"));
+        queue.push_pong(&control('A', "2"));
+        queue.push_ping(Bytes::from(control('P', "")));
+        queue.push_ping(Bytes::from(control('P', "")));
+        assert_eq!(taken(&mut queue, 8), "rst P\0A\u{1}");
+        queue.push_pong(&control('A', "3"));
+        queue.push_ping(Bytes::from(control('P', "")));
+        assert_eq!(taken(&mut queue, 100), "1P\0A\u{1}2A\u{1}3second ");
+        assert!(queue.is_empty() && queue.pongs.capacity() == 0);
+    }
+
+    proptest! {
+        /// A peer that pings and reads little, or nothing: what waits is bounded, whole, in order, and ends with the
+        /// answer to the latest ping.
+        #[test]
+        fn pongs_are_bounded(steps in proptest::collection::vec((0usize..=125, 0usize..200), 1..400), reads: bool) {
+            let (mut queue, mut wire) = (Queue::default(), Vec::new());
+            for (number, (length, read)) in steps.iter().enumerate() {
+                let payload = format!("{number:<length$}");
+                queue.push_pong(&control('A', &payload));
+                prop_assert!(queue.pongs.len() <= PONGS && queue.pongs.capacity() <= 4 * PONGS);
+                if reads {
+                    wire.extend(taken(&mut queue, *read).into_bytes());
+                }
+            }
+            wire.extend(taken(&mut queue, usize::MAX).into_bytes());
+            let (mut rest, mut numbers) = (&wire[..], Vec::new());
+            while let [b'A', length, more @ ..] = rest {
+                let (payload, behind) = more.split_at(usize::from(*length));
+                numbers.push(std::str::from_utf8(payload).unwrap().trim().parse::<usize>().unwrap());
+                rest = behind;
+            }
+            prop_assert!(rest.is_empty() && queue.is_empty());
+            prop_assert!(numbers.is_sorted_by(|one, next| one < next));
+            prop_assert_eq!(numbers.last(), Some(&(steps.len() - 1)));
+        }
     }
 
     #[test]

@@ -6,32 +6,31 @@
 
 mod channels;
 mod deadlines;
+mod farewell;
+mod input_end;
 mod reading;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::StatusCode;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use super::close::{CloseStatus, code};
+use super::close::CloseStatus;
 use super::feed::Feed;
 use super::outbox::{Bounds, Order};
 use super::outgoing::{Frame, Outgoing, Queue, Sent};
-use super::websocket::{self, Decoder, Opcode};
+use super::websocket::Decoder;
 use super::{Client, Protocol, sse};
 use crate::access_log::{Entry, Outcome, Traffic};
-use crate::channel::{Cursor, Form};
+use crate::channel::Cursor;
 use crate::timers::Alarm;
-
-/// How long a closed WebSocket is read on, so that a reset does not eat the Close frame
-/// (RFC 6455 section 7.1.1).
-const LINGER: Duration = Duration::from_secs(2);
+use input_end::InputEnd;
 
 /// A client's socket. Spawn it on the reactor; it ends with the connection.
 pub struct Stream {
@@ -56,6 +55,8 @@ pub struct Stream {
     paused: bool,
     bounds: Bounds,
     state: State,
+    /// Nothing more can come in.
+    input_end: Option<InputEnd>,
     /// When the last byte came in.
     heard: Instant,
     /// When the last byte went out.
@@ -138,6 +139,7 @@ impl Stream {
             paused: false,
             bounds: Bounds::default(),
             state: State::Handshake,
+            input_end: None,
             heard: now,
             spoke: now,
             pinged: None,
@@ -166,7 +168,9 @@ impl Stream {
         // Read before looking at the clock: a pong may lie in the socket already.
         self.read(cx, now)?;
         self.keep_deadlines(cx, now)?;
-        self.flush(cx, now)
+        self.flush(cx, now)?;
+        self.close_after_input();
+        Ok(())
     }
 
     fn take_orders(&mut self, cx: &Context<'_>, now: Instant) -> Result<(), Ended> {
@@ -175,6 +179,7 @@ impl Stream {
         match order {
             Order::Close(status) if matches!(self.state, State::Open) => {
                 self.spoke = now;
+                let status = self.input_end.as_ref().map_or(status, |end| end.status.clone());
                 match self.feed.as_ref().map(|feed| feed.last_message(&self.client)) {
                     Some(until) => self.state = State::Ending { status, until },
                     None => self.say_close(status),
@@ -192,55 +197,6 @@ impl Stream {
 
     fn is_websocket(&self) -> bool {
         self.client.protocol() == Protocol::WebSocket
-    }
-
-    /// Tells the client when to come back to the server that takes over: all have to go at once.
-    fn put_off(&mut self) {
-        let retry = sse::retry(self.client.context().returns.pause());
-        match self.client.form() {
-            Form::Sse => self.queue.push(Frame::own(retry)),
-            Form::Push => {
-                websocket::message(Opcode::Text, &retry).for_each(|frame| self.queue.push(Frame::own(frame.bytes)))
-            }
-            Form::Raw => {}
-        }
-    }
-
-    /// Closes with `status`, behind what is queued.
-    fn say_close(&mut self, status: CloseStatus) {
-        if !self.client.context().phase.serving() {
-            self.put_off();
-        }
-        if self.is_websocket() {
-            self.queue.push(Frame::own(websocket::close(&status)));
-        }
-        self.state = State::Closing(status);
-    }
-
-    /// Drops what is queued and parts with `status`; `on_close` sees it.
-    fn part(&mut self, status: CloseStatus, now: Instant) {
-        self.queue.drop_unsent();
-        if self.is_websocket() {
-            self.queue.push(Frame::own(websocket::close(&status)));
-        }
-        self.farewell(status, now);
-    }
-
-    /// Tells the app, and reads on for a while.
-    fn farewell(&mut self, status: CloseStatus, now: Instant) {
-        self.client.finish(Some(status));
-        self.feed = None;
-        self.decoder = None;
-        self.unread = Bytes::new();
-        self.state = State::Lingering { until: now + LINGER, fin_sent: false };
-    }
-
-    fn cut_slow(&mut self, now: Instant) {
-        log::debug!("{} is slow: closing it", self.client);
-        self.client.context().stats.slow_clients.add();
-        self.part(CloseStatus::new(code::TRY_AGAIN, "too slow"), now);
-        // What the socket does not take at once would wait for the very client that does not read.
-        self.state = State::Lingering { until: now, fin_sent: false };
     }
 
     // ---- writing -------------------------------------------------------------------------
@@ -280,7 +236,8 @@ impl Stream {
                 // Whatever came in behind the request, and whatever was asked meanwhile.
                 cx.waker().wake_by_ref();
             }
-            State::Closing(status) if self.client.protocol() == Protocol::Sse => {
+            // No answer is expected.
+            State::Closing(status) if self.decoder.is_none() => {
                 let status = status.clone();
                 self.farewell(status, now);
                 return self.flush_queue(cx, now);
@@ -288,7 +245,7 @@ impl Stream {
             State::Lingering { fin_sent, until } if !*fin_sent => {
                 *fin_sent = true;
                 // Cut as slow, but the socket took the Close frame after all.
-                *until = (*until).max(now + LINGER);
+                *until = (*until).max(now + farewell::LINGER);
                 self.log_end();
                 // The peer may be gone already; then reading ends the stream.
                 let _ = SockRef::from(&self.socket).shutdown(std::net::Shutdown::Write);
@@ -313,21 +270,6 @@ impl Stream {
         match self.state {
             State::Lingering { until, .. } if until <= now => Err(self.reset()),
             _ => Ok(()),
-        }
-    }
-
-    /// Ends the connection with a reset: the peer learns at once, and nothing of what is queued
-    /// in the kernel stays behind.
-    fn reset(&self) -> Ended {
-        let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
-        Ended
-    }
-
-    fn end(&mut self) {
-        match &self.state {
-            State::Handshake => self.client.abandon(),
-            State::Ending { status, .. } | State::Closing(status) => self.client.finish(Some(status.clone())),
-            State::Open | State::Lingering { .. } => self.client.finish(Some(CloseStatus::abnormal())),
         }
     }
 

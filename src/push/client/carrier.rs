@@ -160,6 +160,16 @@ impl Client {
         self.mailbox().pause_if_full(limits.mailbox_messages, limits.mailbox_bytes)
     }
 
+    /// Nothing more can come from the peer.
+    pub(in crate::push) fn end_input(&self) {
+        self.outbox().input_ended = true;
+    }
+
+    /// Whether no event waits and no callback runs; if not, the stream is woken when it is so.
+    pub(in crate::push) fn is_idle(&self) -> bool {
+        self.mailbox().is_idle()
+    }
+
     /// The connection has ended. Only the first call counts; `on_close` follows.
     pub(in crate::push) fn finish(self: &Arc<Self>, status: Option<CloseStatus>) {
         let mut outbox = self.outbox();

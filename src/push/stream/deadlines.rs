@@ -15,10 +15,15 @@ impl Stream {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let limits = &self.client.context().limits;
         match &self.state {
-            State::Handshake | State::Ending { .. } | State::Closing(_) => Some(self.spoke + limits.close_timeout),
+            State::Handshake => Some(self.spoke + limits.close_timeout),
+            State::Ending { .. } | State::Closing(_) => {
+                let deadline = self.spoke + limits.close_timeout;
+                Some(self.input_end.as_ref().map_or(deadline, |end| end.deadline.min(deadline)))
+            }
             State::Lingering { until, .. } => Some(*until),
             State::Open => {
-                [self.idle_deadline(), self.bounds.slow_at, self.stall_deadline()].into_iter().flatten().min()
+                let input = self.input_end.as_ref().map(|end| end.deadline);
+                [self.idle_deadline(), self.bounds.slow_at, self.stall_deadline(), input].into_iter().flatten().min()
             }
         }
     }
@@ -28,6 +33,8 @@ impl Stream {
         let interval = self.bounds.interval?;
         match self.pinged {
             _ if !self.is_websocket() => Some(self.spoke + interval),
+            // No pong could be seen.
+            _ if self.input_end.is_some() => None,
             // Nobody reads: a pong could not be seen.
             _ if self.paused => None,
             // The ping may still stand behind what the socket has not taken.
@@ -51,6 +58,9 @@ impl Stream {
                     self.stall(now);
                 } else if passed(self.idle_deadline()) {
                     self.break_silence(now)?;
+                } else if let Some(end) = self.input_end.take_if(|end| end.deadline <= now) {
+                    // A callback still runs, or writes without end.
+                    self.part(end.status, now);
                 }
             }
             State::Handshake | State::Ending { .. } | State::Closing(_) if passed(self.next_deadline()) => {
@@ -77,7 +87,7 @@ impl Stream {
             self.client.context().stats.pong_timeouts.add();
             return Err(self.reset());
         } else {
-            self.queue.push_control(websocket::control(Opcode::Ping, &[]));
+            self.queue.push_ping(websocket::control(Opcode::Ping, &[]));
             self.pinged = Some(now);
             self.acknowledged = self.handed - unacknowledged(&self.socket).min(self.handed);
         }

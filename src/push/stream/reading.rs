@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 
 use super::{Ended, State, Stream};
-use crate::push::close::code;
+use crate::push::close::{CloseStatus, code};
 use crate::push::websocket::{self, Incoming, Opcode};
 
 /// Reads before other tasks get their turn.
@@ -24,11 +24,8 @@ thread_local! {
 
 impl Stream {
     pub(super) fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
-        if matches!(self.state, State::Handshake) {
-            return Ok(());
-        }
         for _ in 0..READS_PER_TURN {
-            if self.stays_paused(now) {
+            if !self.takes_input() || self.stays_paused(now) {
                 return Ok(());
             }
             // What was read before must be gone before more is: a worker may make room at any time.
@@ -49,6 +46,15 @@ impl Stream {
         }
         cx.waker().wake_by_ref();
         Ok(())
+    }
+
+    fn takes_input(&self) -> bool {
+        match self.state {
+            State::Handshake => false,
+            State::Open | State::Ending { .. } | State::Closing(_) => self.input_end.is_none(),
+            // It is dropped.
+            State::Lingering { .. } => true,
+        }
     }
 
     /// Whether the socket has something, as far as the reactor knows: asking it that is much cheaper than another
@@ -74,7 +80,11 @@ impl Stream {
             }
             let mut input = buffer.filled();
             if input.is_empty() {
-                return Poll::Ready(Err(Ended));
+                if self.decoder.is_none() {
+                    return Poll::Ready(Err(Ended));
+                }
+                self.end_input(CloseStatus::abnormal(), now);
+                return Poll::Ready(Ok(()));
             }
             self.heard = now;
             self.pinged = None;
@@ -115,7 +125,7 @@ impl Stream {
                 }
                 Ok(Some(Incoming::Ping(payload))) => {
                     if matches!(self.state, State::Open) {
-                        self.queue.push_control(websocket::control(Opcode::Pong, &payload));
+                        self.queue.push_pong(&websocket::control(Opcode::Pong, &payload));
                     }
                 }
                 Ok(Some(Incoming::Pong)) => {}
@@ -131,7 +141,7 @@ impl Stream {
                     if status.code == code::TOO_BIG {
                         self.client.context().stats.message_too_big.add();
                     }
-                    self.part(status, now);
+                    self.end_input(status, now);
                 }
             }
         }

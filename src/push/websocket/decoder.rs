@@ -115,8 +115,11 @@ impl Decoder {
         } else {
             self.take_split_header(input)?
         };
-        if let Some((header, length, _)) = parsed {
+        if let Some((header, length, size)) = parsed {
             self.head = Vec::new();
+            if size > shortest(&header, length) {
+                return Err(broken("length is not in its shortest form"));
+            }
             return self.begin(&header, length).map(Some);
         }
         self.head.extend_from_slice(input);
@@ -243,6 +246,16 @@ fn parse_header(bytes: &[u8]) -> Result<Option<(FrameHeader, u64, usize)>, Close
     let mut cursor = Cursor::new(bytes);
     let parsed = FrameHeader::parse(&mut cursor).map_err(|_| broken("reserved opcode"))?;
     Ok(parsed.map(|(header, length)| (header, length, cursor.position() as usize)))
+}
+
+/// Bytes of a header that gives the length as section 5.2 wants it.
+fn shortest(header: &FrameHeader, length: u64) -> usize {
+    let extended = match length {
+        ..126 => 0,
+        126..=0xFFFF => 2,
+        _ => 8,
+    };
+    2 + extended + header.mask.map_or(0, |mask| mask.len())
 }
 
 /// Section 5.3. Goes through a small buffer, so that the payload is written only once.
@@ -375,6 +388,12 @@ mod tests {
                 "10.4 fragments too big together",
                 [masked(0x01, &long.as_bytes()[..600]), masked(0x80, &long.as_bytes()[..600])].concat(),
                 1009,
+            ),
+            ("5.2 length of 125 in 16 bits", [&[0x82, 0xfe, 0, 125][..], &[0; 4]].concat(), 1002),
+            (
+                "5.2 length of 65535 in 64 bits",
+                [&[0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff][..], &[0; 4]].concat(),
+                1002,
             ),
             ("5.2 length of 2^63", [&[0x82, 0xff, 0x80][..], &[0; 11]].concat(), 1002),
             ("10.4 length of 2^63 - 1", [&[0x82, 0xff, 0x7f][..], &[0xff; 11]].concat(), 1009),

@@ -1,0 +1,214 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# Nothing more can come from a WebSocket: it broke the protocol, or closed its side without a Close frame. What came whole
+# before is handled, and what the handler writes is sent; then the connection ends, within close_timeout.
+RSpec.describe "The end of a WebSocket's input" do
+  config = <<~'CONFIG'
+    require "push_server"
+    require "spec_app"
+
+    GATE = Queue.new
+    # Takes the client's word for what to do.
+    OBEDIENT = SpecApp::Recorder.new(message: lambda do |client, data|
+      case data
+      when "wait" then GATE.pop
+      when "raise" then raise "as told"
+      when "close" then client.close(4000, "by the app")
+      when "forever" then sleep 0.001 while client.write("x" * 1000)
+      when "subscribe"
+        # Until the server knows of the end.
+        sleep 0.01 while (answer = client.subscribe("late-#{rand}"))
+        client.write(answer.inspect)
+      end
+      client.write(data)
+    end)
+
+    run(lambda do |env|
+      env["rack.upgrade"] = OBEDIENT
+      [200, {}, []]
+    end)
+  CONFIG
+
+  # How the input ends, and the code the app is told.
+  ends = {
+    "a violation" => [->(client) { client.send_frame(:text, "x", rsv: 1) }, 1002],
+    "bad UTF-8" => [->(client) { client.text("\xff") }, 1007],
+    "a frame too large" => [->(client) { client.send_frame(:binary, "", length: 2_000_000) }, 1009],
+    "a FIN" => [->(client) { client.connection.finish_writing }, 1006]
+  }
+
+  # The end as the client sees it: a Close frame for a violation, none for a FIN.
+  def expect_end(client, code)
+    expect(client.read_close.first).to eq(code) unless code == 1006
+    client.connection.finish_writing unless code == 1006
+    expect(client.ending).to eq(:fin)
+    expect { client.read_frame }.to raise_error(RawConnection::Ended, /unread: ""/)
+    event(:close, client, code: code, reason: code == 1006 ? "" : String)
+    expect(story(client).count(:close)).to eq(1)
+    expect(ask(client, "[client.open?, client.write('late'), client.pending]")).to eq([false, false, -1])
+  end
+
+  def app = @app
+
+  def listening?
+    TCPSocket.new("127.0.0.1", app.port).close
+    true
+  rescue Errno::ECONNREFUSED, Errno::ECONNRESET
+    false
+  end
+
+  def send_and_end(client, texts, finish)
+    event(:open, client)
+    # In one packet, as far as that can be said.
+    client.texts(*texts)
+    finish[client]
+  end
+
+  ends.each do |title, (finish, code)|
+    context "by #{title}" do
+      serve config, *%w[--close-timeout 3600 --threads 2 --mailbox-messages 4]
+
+      it "lets what came before be answered" do
+        client = websocket
+        send_and_end(client, %w[a b c], finish)
+        expect(Array.new(3) { client.read_message }).to eq(%w[a b c])
+        expect_end(client, code)
+      end
+
+      it "waits for a handler that is at work; meanwhile there is somebody to write to" do
+        client = websocket
+        send_and_end(client, ["wait"], finish)
+        event(:message, client)
+        # The server knows by now: it answers no ping any more, or would, and nothing more is subscribed.
+        eventually("the end to be noticed") { !ask(client, "client.subscribe('a-#{rand}')") }
+        expect(ask(client, "[client.open?, client.write('meanwhile')]")).to eq([true, true])
+        expect(client.read_message).to eq("meanwhile")
+        app.ask("GATE << true; nil")
+        expect(client.read_message).to eq("wait")
+        expect_end(client, code)
+      end
+
+      it "is no matter for a handler that raises" do
+        client = websocket
+        send_and_end(client, %w[raise after], finish)
+        expect(client.read_message).to eq("after")
+        expect_end(client, code)
+      end
+
+      it "counts, and not the code of a handler that closes afterwards" do
+        client = websocket
+        send_and_end(client, %w[wait close], finish)
+        event(:message, client)
+        eventually("the end to be noticed") { !ask(client, "client.subscribe('a-#{rand}')") }
+        app.ask("GATE << true; nil")
+        expect(client.read_message).to eq("wait")
+        expect_end(client, code)
+      end
+
+      it "takes no further subscription" do
+        client = websocket
+        send_and_end(client, ["subscribe"], finish)
+        expect(client.read_message).to eq("false")
+        expect(client.read_message).to eq("subscribe")
+        expect_end(client, code)
+      end
+
+      it "comes behind a full mailbox" do
+        client = websocket
+        texts = ["wait", *(1..50).map(&:to_s)]
+        send_and_end(client, texts, finish)
+        event(:message, client)
+        app.ask("GATE << true; nil")
+        expect(Array.new(51) { client.read_message }).to eq(texts)
+        expect_end(client, code)
+      end
+
+      it "brings what was published before it" do
+        client = websocket
+        event(:open, client)
+        channel = "news-#{client.id}"
+        ask(client, "client.subscribe(#{channel.inspect})")
+        client.texts("wait")
+        event(:message, client)
+        finish[client]
+        app.ask("PushServer.publish(#{channel.inspect}, 'news'); GATE << true; nil")
+        expect(Array.new(2) { client.read_message }).to contain_exactly("wait", "news")
+        expect_end(client, code)
+      end
+
+      it "is the end of a client that does not read what it is sent, too" do
+        client = websocket("/", receive_buffer: 4096)
+        event(:open, client)
+        ask(client, "100.times { client.write('x' * 65_536) }; nil")
+        finish[client]
+        client.reset
+        event(:close, client, code: code)
+        expect(story(client).count(:close)).to eq(1)
+      end
+    end
+
+    context "by #{title}, and a handler that does not end" do
+      serve config, *%w[--close-timeout 0.3 --threads 3]
+
+      it "is cut at the close timeout: one that waits" do
+        client = websocket
+        send_and_end(client, ["wait"], finish)
+        event(:message, client)
+        expect(client.read_close.first).to eq(code) unless code == 1006
+        client.connection.finish_writing unless code == 1006
+        expect(client.ending).to eq(:fin)
+        expect(ask(client, "[client.open?, client.write('late')]")).to eq([false, false])
+        expect(story(client)).to eq(%i[open message])
+        app.ask("GATE << true; nil")
+        event(:close, client, code: code)
+      end
+
+      it "is cut at the close timeout: one that writes without end" do
+        client = websocket
+        send_and_end(client, ["forever"], finish)
+        frames = []
+        begin
+          loop { frames << client.read_frame.then { |it| [it.opcode, it.close_code] } }
+        rescue RawConnection::Ended
+          nil
+        end
+        expect(frames.size).to be > 1
+        expect(frames.last).to eq([:close, code]) unless code == 1006
+        event(:close, client, code: code)
+      end
+    end
+
+    context "by #{title}, and a server that stops" do
+      it "is told to the app as on any other day" do
+        @app = AppProcess.start(config, *%w[--close-timeout 3600 --threads 2])
+        client = websocket
+        send_and_end(client, ["wait"], finish)
+        event(:message, client)
+        eventually("the end to be noticed") { !ask(client, "client.subscribe('a-#{rand}')") }
+        stopping = Thread.new { app.stop }
+        eventually("connections to be refused") { !listening? }
+        app.ask("GATE << true; nil")
+        expect(client.read_message).to eq("wait")
+        expect(client.read_close.first).to eq(code) unless code == 1006
+        client.connection.finish_writing unless code == 1006
+        expect(client.ending).to eq(:fin)
+        expect(stopping.value).to be_success
+        event(:close, client, code: code)
+      end
+    end
+  end
+
+  describe "of an event stream" do
+    serve config, *%w[--close-timeout 3600 --threads 2]
+
+    it "is its end at once, as there is nothing that could have come" do
+      client = sse
+      event(:open, client)
+      client.connection.finish_writing
+      event(:close, client, code: nil)
+      expect(client.ending).to eq(:fin)
+    end
+  end
+end

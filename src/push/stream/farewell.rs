@@ -1,0 +1,89 @@
+//! How a stream ends: what is said to the peer, and to the app.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use socket2::SockRef;
+
+use super::{Ended, State, Stream};
+use crate::channel::Form;
+use crate::push::close::{CloseStatus, code};
+use crate::push::outgoing::Frame;
+use crate::push::sse;
+use crate::push::websocket::{self, Opcode};
+
+/// How long a closed WebSocket is read on, so that a reset does not eat the Close frame
+/// (RFC 6455 section 7.1.1).
+pub(super) const LINGER: Duration = Duration::from_secs(2);
+
+impl Stream {
+    /// Tells the client when to come back to the server that takes over: all have to go at once.
+    pub(super) fn put_off(&mut self) {
+        let retry = sse::retry(self.client.context().returns.pause());
+        match self.client.form() {
+            Form::Sse => self.queue.push(Frame::own(retry)),
+            Form::Push => {
+                websocket::message(Opcode::Text, &retry).for_each(|frame| self.queue.push(Frame::own(frame.bytes)))
+            }
+            Form::Raw => {}
+        }
+    }
+
+    /// Closes with `status`, behind what is queued.
+    pub(super) fn say_close(&mut self, status: CloseStatus) {
+        if !self.client.context().phase.serving() {
+            self.put_off();
+        }
+        self.push_close(&status);
+        self.state = State::Closing(status);
+    }
+
+    /// Queues a Close frame, if there is one for that.
+    pub(super) fn push_close(&mut self, status: &CloseStatus) {
+        if self.is_websocket() && status.code != code::ABNORMAL {
+            self.queue.push(Frame::own(websocket::close(status)));
+        }
+    }
+
+    /// Drops what is queued and parts with `status`; `on_close` sees it.
+    pub(super) fn part(&mut self, status: CloseStatus, now: Instant) {
+        self.queue.drop_unsent();
+        self.push_close(&status);
+        self.farewell(status, now);
+    }
+
+    /// Tells the app, and reads on for a while.
+    pub(super) fn farewell(&mut self, status: CloseStatus, now: Instant) {
+        self.client.finish(Some(status));
+        self.feed = None;
+        self.decoder = None;
+        self.unread = Bytes::new();
+        self.state = State::Lingering { until: now + LINGER, fin_sent: false };
+    }
+
+    pub(super) fn cut_slow(&mut self, now: Instant) {
+        log::debug!("{} is slow: closing it", self.client);
+        self.client.context().stats.slow_clients.add();
+        self.part(CloseStatus::new(code::TRY_AGAIN, "too slow"), now);
+        // What the socket does not take at once would wait for the very client that does not read.
+        self.state = State::Lingering { until: now, fin_sent: false };
+    }
+
+    /// Ends the connection with a reset: the peer learns at once, and nothing of what is queued
+    /// in the kernel stays behind.
+    pub(super) fn reset(&self) -> Ended {
+        let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+        Ended
+    }
+
+    pub(super) fn end(&mut self) {
+        match &self.state {
+            State::Handshake => self.client.abandon(),
+            State::Ending { status, .. } | State::Closing(status) => self.client.finish(Some(status.clone())),
+            State::Open | State::Lingering { .. } => {
+                let ended = self.input_end.as_ref().map(|end| end.status.clone());
+                self.client.finish(Some(ended.unwrap_or_else(CloseStatus::abnormal)));
+            }
+        }
+    }
+}
