@@ -166,12 +166,13 @@ RSpec.describe "docs/rails.md", :full do
     File.write(path, code)
   end
 
-  it "starts by rails server alone, where there is no Puma" do
+  it "starts by rails server alone, where there is no Puma, and stops at Ctrl-C" do
     other = AppProcess.start(rails, "server", "-b", "127.0.0.1", "-p", "0", via: :ruby, env: development,
                                                                             files: skeleton.merge(DocsPage.new("rails.md").files))
     expect(other.output).to include("push_server #{PushServer::VERSION}")
-  ensure
-    expect(other&.stop).to be_success
+    # Rails has a trap of its own for INT, as Ctrl-C sends it.
+    other.signal("INT")
+    expect(other.wait).to be_success
   end
 
   it "starts by the command, in an environment and with options of ours" do
