@@ -139,6 +139,15 @@ RSpec.describe "docs/rails.md", :full do
     eventually("the pool to have them back") { app.ask("ActiveRecord::Base.connection_pool.stat[:busy]").zero? }
   end
 
+  it "has the executor around each callback" do
+    client = chat("carl")
+    reader = feed
+    app.ask("$completed = 0; Rails.application.executor.to_complete { $completed += 1 }; nil")
+    client.text("wrapped")
+    expect(reader.read_event.data).to match(item("carl: wrapped"))
+    eventually("the executor to complete") { app.ask("$completed").positive? }
+  end
+
   it "publishes from a job that runs in the process" do
     app.ask("ImportJob.perform_later(7); nil")
     told = eventually { app.ask("PushServer.history('imports:7').map { |message| [message.event, message.data] }").then { |all| all if all.size == 3 } }
