@@ -17,6 +17,7 @@ RSpec.describe "A connection" do
       when "wait" then GATE.pop
       when /slow/ then sleep(0.02)
       when "close" then return [200, { "content-type" => "text/plain", "connection" => "close" }, ["closing"]]
+      when "close-stream" then return [200, { "content-type" => "text/plain", "connection" => "x-a, Close" }, ["closing"].each]
       end
       body = name.include?("stream") ? [name].each : [name]
       [200, { "content-type" => "text/plain" }, body]
@@ -55,6 +56,20 @@ RSpec.describe "A connection" do
       response = client.get("/old", { "connection" => "keep-alive" }, version: "1.0")
       expect(response["connection"]).to eq("keep-alive")
       expect(response).to have_attributes(framing: :length, body: "old")
+    end
+  end
+
+  # A client that would keep it is told once, and truly, that it ends (RFC 9112 section 9.6).
+  { "a body without a length" => ["/stream", {}, 200], "an app that closes it" => ["/close", {}, 200],
+    "an app that closes it and streams" => ["/close-stream", {}, 200], "a bad Host" => ["/", { "host" => "a b" }, 400],
+    "a body that is too large" => ["/", { "content-length" => (1 << 40).to_s }, 413] }.each do |what, (path, headers, status)|
+    it "of HTTP/1.0 is closed, and says nothing else: #{what}" do
+      client = http
+      client.send_request("GET", path, { "connection" => "keep-alive" }.merge(headers), version: "1.0")
+      response = client.read_response
+      expect(response).to have_attributes(status: status)
+      expect(response.all("connection")).to eq(["close"])
+      expect(client.connection.ending).not_to be_nil
     end
   end
 

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::body::{self, Body, BodyWriter, Sending};
 use super::files::FileBody;
+use super::upgrade;
 use super::watch::ResponseInProgress;
 use crate::wakeups::Wakeups;
 
@@ -137,6 +138,11 @@ impl Response {
         matches!(self.body, Body::Stream(_))
     }
 
+    /// Whether the connection ends with it (RFC 9112 section 9.6).
+    fn closes(&self) -> bool {
+        upgrade::list(&self.headers, CONNECTION).any(|option| option.eq_ignore_ascii_case("close"))
+    }
+
     /// Whether the app said how long the body is.
     pub fn has_length(&self) -> bool {
         self.headers.contains_key(CONTENT_LENGTH)
@@ -196,8 +202,12 @@ impl Response {
         mut in_progress: ResponseInProgress,
     ) -> http::Response<Sending> {
         self.headers.remove(TRANSFER_ENCODING);
-        // Without a length its end is the connection's; hyper would promise keep-alive all the same.
-        if version == Version::HTTP_10 && matches!(self.body, Body::Stream(_)) && !self.has_length() {
+        // Without a length its end is the connection's.
+        let unframed = version == Version::HTTP_10 && matches!(self.body, Body::Stream(_)) && !self.has_length();
+        // To a client of HTTP/1.0 that asks for it hyper promises keep-alive, beside a close too; but not if the
+        // response is of 1.0 itself.
+        let closes = version == Version::HTTP_10 && (unframed || self.closes());
+        if closes {
             self.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if !self.sends_body(method) && *method != Method::HEAD {
@@ -211,6 +221,9 @@ impl Response {
         let mut response = http::Response::new(Sending { body: self.body, length, in_progress });
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
+        if closes {
+            *response.version_mut() = Version::HTTP_10;
+        }
         response
     }
 }

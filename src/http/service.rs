@@ -132,6 +132,26 @@ impl Service {
         Response::plain(status).and_close()
     }
 
+    /// Answers a request whose body cannot be had: as the scanner says, if it was its verdict, or with `response`.
+    fn refuse_body(&self, response: Box<Response>) -> Box<Response> {
+        let stats = &self.context.push.stats;
+        let response = match self.watch.body_breach() {
+            None => response,
+            Some(StatusCode::PAYLOAD_TOO_LARGE) => too_large(&self.context.push.limits),
+            Some(status) => {
+                if status == StatusCode::BAD_REQUEST {
+                    stats.refused_heads.add();
+                    log::debug!("{status} to {}: the framing of the body is broken", self.remote);
+                }
+                Box::new(Response::plain(status).and_close())
+            }
+        };
+        if response.status == StatusCode::PAYLOAD_TOO_LARGE {
+            stats.body_too_large.add();
+        }
+        response
+    }
+
     /// Goes as far as can be gone at once.
     fn begin(&self, head: Parts, body: Incoming) -> Stage {
         let stats = &self.context.push.stats;
@@ -167,15 +187,7 @@ impl Service {
         }
         let body = match read_body(body, &self.context.push.limits).await {
             Ok(body) => body,
-            Err(_) if self.watch.body_timed_out() => {
-                return Stage::Answered(Box::new(Response::plain(StatusCode::REQUEST_TIMEOUT).and_close()));
-            }
-            Err(response) => {
-                if response.status == StatusCode::PAYLOAD_TOO_LARGE {
-                    self.context.push.stats.body_too_large.add();
-                }
-                return Stage::Answered(response);
-            }
+            Err(response) => return Stage::Answered(self.refuse_body(response)),
         };
         self.ask(head, body, upgrade)
     }

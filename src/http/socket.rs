@@ -72,23 +72,16 @@ impl AsyncRead for Socket {
         // Held over the read, too: nobody waits for it but a worker with early hints.
         let mut state = this.watch.lock();
         loop {
-            let now = this.watch.context().timers.now();
             match state.next_read(this.watch.flushed()) {
                 Read::Socket => {}
                 Read::Ready => {
-                    if state.scanner.has_backlog()
-                        && let Some(output) = state.scan(&[], now)?
-                    {
-                        state.ready = output;
-                        continue;
-                    }
                     let length = state.ready.len().min(buffer.remaining());
                     buffer.put_slice(&state.ready[..length]);
                     state.ready.advance(length);
                     return Poll::Ready(Ok(()));
                 }
                 Read::End => return Poll::Ready(Ok(())),
-                Read::TimedOut => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                Read::Broken => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
                 Read::Nothing => {
                     state.wait_to_read(cx.waker());
                     return Poll::Pending;
@@ -103,7 +96,7 @@ impl AsyncRead for Socket {
                 continue;
             }
             this.watch.context().stats.bytes_in.add_many(input.len() as u64);
-            match state.scan(input, now)? {
+            match state.scan(input, this.watch.context().timers.now()) {
                 None => return Poll::Ready(Ok(())),
                 Some(output) => {
                     state.ready = output;

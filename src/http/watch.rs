@@ -1,7 +1,6 @@
 //! What a connection's parts (the socket, the service, the deadlines, the worker that has its request) know of each
 //! other.
 
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -55,8 +54,6 @@ pub(super) struct State {
     pub(super) information: Bytes,
     /// The socket has taken nothing since.
     pub(super) blocked: Option<Instant>,
-    /// The number of the request whose body did not come in time (the first is 0).
-    timed_out_body: Option<u64>,
     /// The answer to the request that is with the app.
     pub(super) awaited: Awaited,
     /// The app wants the socket.
@@ -89,8 +86,8 @@ pub(super) enum Read {
     Socket,
     /// The end of what the peer says.
     End,
-    /// An error: the rest of a body did not come in time.
-    TimedOut,
+    /// An error: the body of the request handed over last cannot be had.
+    Broken,
     /// Nothing, until something else happens than that bytes come in.
     Nothing,
 }
@@ -135,7 +132,6 @@ impl Watch {
             task: None,
             information: Bytes::new(),
             blocked: None,
-            timed_out_body: None,
             awaited: Awaited::default(),
             takeover: None,
             entries: Entries::default(),
@@ -174,11 +170,12 @@ impl Watch {
     /// The service has an ordinary response to the request it was called with last; `streaming`
     /// if its body is still being made. The response ends when what is returned is dropped.
     pub fn answered(self: &Arc<Self>, status: StatusCode, streaming: bool) -> ResponseInProgress {
+        let now = self.context.timers.now();
         let mut state = self.lock();
+        state.decline_upgrade(now);
         state.answered += 1;
         state.entries.answered(status);
         state.streaming = streaming;
-        state.scanner.decline_upgrade();
         state.wake_reader(self.flushed());
         ResponseInProgress { watch: Arc::clone(self), taken: 0, whole: false }
     }
@@ -186,9 +183,10 @@ impl Watch {
     /// The response to the request handed over last waits for something to say. That may be long: the
     /// end of the peer is worth knowing. It will be an ordinary one, whatever else was asked for.
     pub(super) fn polls(&self) {
+        let now = self.context.timers.now();
         let mut state = self.lock();
+        state.decline_upgrade(now);
         state.streaming = true;
-        state.scanner.decline_upgrade();
         state.wake_reader(self.flushed());
     }
 
@@ -202,9 +200,10 @@ impl Watch {
         self.lock().entries.take()
     }
 
-    /// Whether the body of the request handed over last was given up for want of progress.
-    pub fn body_timed_out(&self) -> bool {
-        self.lock().body_timed_out()
+    /// How the request handed over last is answered, if its body cannot be had.
+    pub fn body_breach(&self) -> Option<StatusCode> {
+        let state = self.lock();
+        state.scanner.breach_of(state.called.checked_sub(1)?)
     }
 
     /// What came in behind the request, for whoever takes the socket over: what hyper has read
@@ -281,8 +280,7 @@ impl Watch {
 
     /// The rest of the body that is being read did not come: it is answered with 408.
     pub fn time_out_body(&self) {
-        let mut state = self.lock();
-        state.timed_out_body = state.called.checked_sub(1);
+        self.lock().scanner.break_body(StatusCode::REQUEST_TIMEOUT);
     }
 }
 
@@ -328,11 +326,11 @@ impl Drop for Ending {
 impl State {
     /// What hyper gets if it reads now; `flushed` if it holds no bytes for the socket.
     pub(super) fn next_read(&self, flushed: bool) -> Read {
-        if self.body_timed_out() {
-            return Read::TimedOut;
-        }
-        if self.scanner.has_backlog() || !self.ready.is_empty() {
+        if !self.ready.is_empty() {
             return Read::Ready;
+        }
+        if self.scanner.place() == Place::Broken && self.is_at_last_request() {
+            return Read::Broken;
         }
         if self.half_closed {
             return if self.shows_half_close(flushed) { Read::End } else { Read::Nothing };
@@ -340,8 +338,8 @@ impl State {
         match self.scanner.place() {
             // What follows may not be for hyper.
             Place::Undecided => Read::Nothing,
-            // The refusal is on its way, and closes the connection.
-            Place::Refused => Read::Nothing,
+            // The refusal is on its way, or will be, and closes the connection.
+            Place::Refused | Place::Broken => Read::Nothing,
             Place::Between | Place::Head | Place::Body => Read::Socket,
         }
     }
@@ -363,16 +361,27 @@ impl State {
         }
     }
 
-    /// The body of the request handed over last did not come in time. It is answered with 408, which closes the
-    /// connection: of a later request this is never true.
-    fn body_timed_out(&self) -> bool {
-        self.timed_out_body.is_some_and(|index| index + 1 == self.called)
+    /// The app, or who else answered, wants no upgrade: what came behind the request is HTTP. What comes behind a
+    /// later request is another matter.
+    fn decline_upgrade(&mut self, now: Instant) {
+        if self.called == self.scanner.heads()
+            && let Some(output) = self.scanner.decline_upgrade()
+        {
+            self.ready = output;
+            self.since = now;
+            self.progress = 0;
+        }
     }
 
-    /// What comes in is the body of the request handed over last, which has no answer yet. Behind a request that is
-    /// with the app a body may wait in part: nobody reads it, and none of its time runs.
+    /// The request handed over last is the last that came, and has no answer yet.
+    fn is_at_last_request(&self) -> bool {
+        self.called == self.scanner.heads() && self.called > self.answered
+    }
+
+    /// What comes in is the body of the request handed over last. Behind a request that is with the app a body may wait
+    /// in part: nobody reads it, and none of its time runs.
     fn reads_body(&self) -> bool {
-        self.scanner.place() == Place::Body && self.called == self.scanner.heads() && self.called > self.answered
+        self.scanner.place() == Place::Body && self.is_at_last_request()
     }
 
     /// What the connection waits for, and since when; `None` while the app is at work.
@@ -382,7 +391,7 @@ impl State {
         }
         let idle = self.called == self.ended;
         match self.scanner.place() {
-            Place::Body if self.reads_body() && !self.body_timed_out() => Some((Waiting::Body, self.since)),
+            Place::Body if self.reads_body() => Some((Waiting::Body, self.since)),
             Place::Body if idle => Some((Waiting::NextRequest, self.since)),
             Place::Head if idle => Some((Waiting::Head, self.since)),
             Place::Between if idle && self.scanner.heads() == 0 => Some((Waiting::FirstRequest, self.since)),
@@ -400,9 +409,9 @@ impl State {
     }
 
     /// Looks at bytes from the socket; returns what hyper gets in their place, if not the same.
-    pub(super) fn scan(&mut self, input: &[u8], now: Instant) -> io::Result<Option<Bytes>> {
+    pub(super) fn scan(&mut self, input: &[u8], now: Instant) -> Option<Bytes> {
         let before = (self.scanner.place(), self.scanner.heads());
-        let output = self.scanner.scan(input).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        let output = self.scanner.scan(input);
         let place = self.scanner.place();
         self.progress += input.len();
         let enough = place == Place::Body && self.progress >= self.body_progress;
@@ -410,7 +419,7 @@ impl State {
             self.since = now;
             self.progress = 0;
         }
-        Ok(output)
+        output
     }
 }
 

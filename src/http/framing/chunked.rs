@@ -1,11 +1,13 @@
 //! The framing of chunked bodies.
 
+use http::StatusCode;
+
 /// The most a chunk's size line, or all trailers of a message, may take.
 pub(super) const MAX_CHUNK_LINE: usize = 4096;
 
 /// RFC 9112 section 7.1, strictly: lenient chunk parsers are how requests are smuggled.
 #[derive(Debug)]
-pub(super) enum Chunk {
+enum Chunk {
     /// In the digits of a size.
     Size {
         size: u64,
@@ -31,39 +33,53 @@ pub(super) enum Chunk {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum TrailerLine {
+enum TrailerLine {
     Start,
     Inside,
     Lf,
     LastLf,
 }
 
-impl Chunk {
-    /// The start of a body.
-    pub(super) fn start() -> Self {
-        Chunk::Size { size: 0, digits: 0 }
-    }
+/// A chunked body.
+#[derive(Debug)]
+pub(super) struct Chunked {
+    chunk: Chunk,
+    /// Bytes that further chunks may have.
+    room: u64,
 }
 
-/// The framing of a body is broken: nothing behind it can be understood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BrokenBody;
+impl Chunked {
+    /// The start of a body that may have `room` bytes.
+    pub(super) fn new(room: u64) -> Self {
+        Chunked { chunk: Chunk::Size { size: 0, digits: 0 }, room }
+    }
 
-/// Follows a chunked body through `data`; returns how far it goes, and whether it ends there.
-pub(super) fn chunked(chunk: &mut Chunk, data: &[u8]) -> Result<(usize, bool), BrokenBody> {
-    let mut at = 0;
-    while let Some(byte) = data.get(at).copied() {
-        if let Chunk::Data(left) = chunk {
-            let taken = (*left).min((data.len() - at) as u64);
-            *left -= taken;
-            at += taken as usize;
-            if *left == 0 {
-                *chunk = Chunk::DataCr;
+    /// Follows the body through `data`; returns how far it can be followed, and whether it ends there. If it cannot be
+    /// had, the status that says why: nothing behind that can be understood.
+    pub(super) fn follow(&mut self, data: &[u8]) -> (usize, Result<bool, StatusCode>) {
+        let mut at = 0;
+        while at < data.len() {
+            match self.step(&data[at..]) {
+                Ok((taken, false)) => at += taken,
+                Ok((taken, true)) => return (at + taken, Ok(true)),
+                Err(status) => return (at, Err(status)),
             }
-            continue;
         }
-        at += 1;
-        *chunk = match (&*chunk, byte) {
+        (at, Ok(false))
+    }
+
+    /// Takes a byte of the framing, or data; returns how many bytes, and whether the body ends there.
+    fn step(&mut self, data: &[u8]) -> Result<(usize, bool), StatusCode> {
+        if let Chunk::Data(left) = &mut self.chunk {
+            let taken = (*left).min(data.len() as u64);
+            *left -= taken;
+            if *left == 0 {
+                self.chunk = Chunk::DataCr;
+            }
+            return Ok((taken as usize, false));
+        }
+        let Some(byte) = data.first().copied() else { return Ok((0, false)) };
+        self.chunk = match (&self.chunk, byte) {
             (Chunk::Size { size, digits }, byte) if byte.is_ascii_hexdigit() && *digits < 16 => {
                 let digit = (byte as char).to_digit(16).unwrap_or_default();
                 Chunk::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
@@ -75,28 +91,32 @@ pub(super) fn chunked(chunk: &mut Chunk, data: &[u8]) -> Result<(usize, bool), B
                 Chunk::Extension { size: *size, length: length + 1 }
             }
             (Chunk::SizeLf { size: 0 }, b'\n') => Chunk::Trailer { length: 0, line: TrailerLine::Start },
-            (Chunk::SizeLf { size }, b'\n') => Chunk::Data(*size),
+            (Chunk::SizeLf { size }, b'\n') => {
+                // It need not come to be too much.
+                self.room = self.room.checked_sub(*size).ok_or(StatusCode::PAYLOAD_TOO_LARGE)?;
+                Chunk::Data(*size)
+            }
             (Chunk::DataCr, b'\r') => Chunk::DataLf,
             (Chunk::DataLf, b'\n') => Chunk::Size { size: 0, digits: 0 },
             (Chunk::Trailer { length, line }, byte) => match trailer(*line, byte)? {
-                None => return Ok((at, true)),
-                Some(_) if *length >= MAX_CHUNK_LINE => return Err(BrokenBody),
+                None => return Ok((1, true)),
+                Some(_) if *length >= MAX_CHUNK_LINE => return Err(StatusCode::BAD_REQUEST),
                 Some(line) => Chunk::Trailer { length: length + 1, line },
             },
-            _ => return Err(BrokenBody),
+            _ => return Err(StatusCode::BAD_REQUEST),
         };
+        Ok((1, false))
     }
-    Ok((at, false))
 }
 
 /// The next state in the trailers; `None` at their end.
-fn trailer(line: TrailerLine, byte: u8) -> Result<Option<TrailerLine>, BrokenBody> {
+fn trailer(line: TrailerLine, byte: u8) -> Result<Option<TrailerLine>, StatusCode> {
     match (line, byte) {
         (TrailerLine::Start, b'\r') => Ok(Some(TrailerLine::LastLf)),
         (TrailerLine::LastLf, b'\n') => Ok(None),
         (TrailerLine::Inside, b'\r') => Ok(Some(TrailerLine::Lf)),
         (TrailerLine::Lf, b'\n') => Ok(Some(TrailerLine::Start)),
         (TrailerLine::Start | TrailerLine::Inside, byte) if byte != b'\n' => Ok(Some(TrailerLine::Inside)),
-        _ => Err(BrokenBody),
+        _ => Err(StatusCode::BAD_REQUEST),
     }
 }
