@@ -150,7 +150,9 @@ impl<'a> Exchange<'a> {
         if closed {
             self.update(|returned| returned.body = None);
         }
-        if upgradeable && status < 300 && kind.is_empty() {
+        // These say by themselves that there is nothing more: to a page that posts, or to an EventSource that is to give up.
+        let says_nothing = matches!(status, 202 | 204 | 205);
+        if upgradeable && status < 300 && !says_nothing && kind.is_empty() {
             Declined::NoHandler.log(self.line);
         }
         let Some(responder) = self.answer.take(ruby) else { return Ok(()) };
