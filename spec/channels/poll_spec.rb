@@ -31,9 +31,9 @@ RSpec.describe "The long poll" do
     run(lambda do |env|
       SpecApp.report(:call, id: env["QUERY_STRING"], upgrade: env["rack.upgrade?"])
       $gate&.pop
+      env["push_server.session_owner"] = eval(env["HTTP_X_OWNER"]) if env["HTTP_X_OWNER"]
       next $refusal if $refusal
 
-      env["push_server.session_owner"] = eval(env["HTTP_X_OWNER"]) if env["HTTP_X_OWNER"]
       env["rack.upgrade"] = Polled.new if env["rack.upgrade?"]
       [200, { "set-cookie" => "poll=#{$cookie += 1}" }, []]
     end)
@@ -297,6 +297,24 @@ RSpec.describe "The long poll" do
       # Its owner has not noticed.
       expect(client.poll.data).to contain_exactly("for u7 alone", "for all")
       expect(app.events.all(event: "close", id: client.id)).to eq([])
+    end
+
+    it "does not end when the app refuses a poll of another owner, but when it refuses one of its own, or of none" do
+      ['"u7"', "nil"].each do |owner|
+        client = polling(channel, headers: { "x-owner" => '"u7"' })
+        refuse([403, {}, []])
+        stranger = poller(channel, cursor: client.cursor, headers: { "x-owner" => '"u8"' })
+        expect(stranger.poll(target: "/#{channel}?#{client.id}").status).to eq(403)
+        refuse(nil)
+        ask(client, "client.write('still here')")
+        expect(client.poll.data).to eq(["still here"])
+        refuse([403, {}, []])
+        expect(client.poll(headers: { "x-owner" => owner }).status).to eq(403)
+        event(:close, client)
+        refuse(nil)
+      end
+    ensure
+      refuse(nil)
     end
 
     it "takes an owner by name, in a String, a Symbol or an Integer, and false for none" do

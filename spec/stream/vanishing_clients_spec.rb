@@ -27,11 +27,13 @@ RSpec.describe "Clients that vanish at once" do
 
   attr_reader :app
 
-  before { @app = AppProcess.start(config, "--threads", "3", "--drain-timeout", "3600") }
+  before { @app = AppProcess.start(config, "--threads", "3", "--drain-timeout", "3600", "--body-memory", "10") }
   after { app.kill if app.running? }
 
   request = ->(lines) { "GET / HTTP/1.1\r\nhost: localhost\r\n#{lines}\r\n" }
-  requests = { "sse" => request["accept: text/event-stream\r\n"],
+  # Its body is in a file.
+  post = "POST / HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\ncontent-length: 100\r\n\r\n#{"x" * 100}"
+  requests = { "sse" => request["accept: text/event-stream\r\n"], "sse in answer to a POST" => post,
                "websocket" => request[WebSocketClient.handshake.map { |name, value| "#{name}: #{value}\r\n" }.join] }
 
   # Crowds that ask and go: at once, one after the other, or when one of them has been answered; some with a reset.
@@ -49,15 +51,21 @@ RSpec.describe "Clients that vanish at once" do
     end
   end
 
+  # Those of files and sockets; 0 where that cannot be known.
+  def descriptors = Dir.exist?("/proc/#{app.pid}/fd") ? Dir.children("/proc/#{app.pid}/fd").size : 0
+
   requests.each do |protocol, bytes|
     it "leave nothing behind (#{protocol})" do
+      before = descriptors
       come_and_go(bytes, rounds: 180)
       # All that reached the app is over: a later request was answered behind it, on each worker.
       6.times { get("/") }
+      close_clients
       eventually("on_close of all that were opened") { app.ask("Counter::COUNTS.values_at(:open, :close).uniq.size") == 1 }
       # The stacks of threads may still show a few.
       eventually("the clients to be collected") { app.ask("GC.start; ObjectSpace.each_object(PushServer::Client).count") < 10 }
       expect(app.ask("CALLS.size")).to be > 100
+      eventually("no more descriptors than before") { descriptors <= before + 1 }
       # A drain that waited for one that is gone would take an hour.
       expect(app.stop).to be_success
     end

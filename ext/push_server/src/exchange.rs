@@ -155,7 +155,9 @@ impl<'a> Exchange<'a> {
         if upgradeable && status < 300 && !says_nothing && kind.is_empty() {
             Declined::NoHandler.log(self.line);
         }
-        let Some(responder) = self.answer.take(ruby) else { return Ok(()) };
+        let owner = if upgradeable { env::session_owner(ruby, self.env)? } else { None };
+        let Some(mut responder) = self.answer.take(ruby) else { return Ok(()) };
+        responder.set_owner(owner);
         let sends_body = response.sends_body(responder.method());
         match kind {
             // How long it would be is the app's to say.

@@ -77,10 +77,10 @@ impl Poll {
         (Start(Some((client, session))), answer)
     }
 
-    /// The app has not let it in: that is the end of its session.
+    /// The app has not let it in: that is the end of its session, unless the app says that it is somebody else's.
     pub fn refuse(self) {
         if let Some(visit) = self.visit {
-            visit.refuse();
+            visit.refuse(&self.key.owner);
         }
     }
 }

@@ -176,9 +176,10 @@ impl Visit {
         Some(answer)
     }
 
-    /// The app has not let it in: the session ends.
-    pub(super) fn refuse(self) {
-        if !self.session.birth.forked() {
+    /// The app has not let it in: the session ends. But not by a poll of somebody else.
+    pub(super) fn refuse(self, owner: &Owner) {
+        let stranger = owner.is_some() && *owner != self.session.key.owner;
+        if !stranger && !self.session.birth.forked() {
             self.session.dismiss();
         }
     }
