@@ -238,7 +238,7 @@ limits! {
     max_queued_bytes: usize = 16 * MIB, Bytes, 1.0;
     /// Memory for what is queued for all clients, default a quarter of the machine's or container's, at most 1 GiB; beyond it the slowest clients are closed with 1013
     max_queued_total: Option<usize> = None, Bytes, 65536.0;
-    /// Memory for the messages of all channels of a process, with what encoding them adds; beyond it the oldest go
+    /// Memory for the messages of all channels of a process, with what encoding them adds; beyond it go what waits for the slowest clients, then the largest histories
     channel_memory: usize = 64 * MIB, Bytes, 65536.0;
     /// Channels of a process that have messages or subscribers; beyond it subscribing and publishing raise
     max_channels: usize = 1_000_000, Count, 1.0;

@@ -81,6 +81,23 @@ class RawConnection
     @ending
   end
 
+  # Takes what has come, at most so many bytes, and keeps it for the read methods. Returns how many, or :ended; does not
+  # wait.
+  def read_some(count)
+    return :ended if @ending
+
+    case (bytes = @socket.read_nonblock(count, exception: false))
+    when :wait_readable then 0
+    when nil then @ending = :fin and :ended
+    else
+      @buffer << bytes
+      bytes.bytesize
+    end
+  rescue Errno::ECONNRESET
+    @ending = :reset
+    :ended
+  end
+
   # True when the peer has sent something, or ended the stream, that was not read yet. Does not wait.
   def anything?
     !@buffer.empty? || !@ending.nil? || !@socket.wait_readable(0).nil?

@@ -12,6 +12,7 @@ use super::log::Log;
 use super::notice::Notice;
 use super::presence::{Member, Presence, announcement};
 use super::subscription::Room;
+use super::work;
 use super::{
     Cursor, Draft, Engine, Error, EventName, Kind, Limits, Message, Policy, Reader, Since, Subscription, Target, Wake,
 };
@@ -111,7 +112,9 @@ impl Channels {
     /// Sets the rules of all channels that match `glob` and no later rule: the last that matches
     /// counts. Also for channels that are there already.
     pub fn define(&self, glob: &str, policy: Policy, now: Instant) {
-        self.lock_current().log.define(glob, policy, now);
+        self.lock_current().log.define(glob, policy);
+        // Some of the channels know at once, others when they are used.
+        self.sweep_channels(now);
     }
 
     /// Publishes a message; `now` is when its ttl begins. Returns the cursor behind it.
@@ -158,14 +161,25 @@ impl Channels {
         History { messages, complete }
     }
 
-    /// The names of all channels that have messages or readers, in no order.
+    /// The names of all channels that have messages or readers, in no order. Of channels that are opened or forgotten
+    /// meanwhile some may be among them.
     pub fn names(&self) -> Vec<Arc<str>> {
-        self.lock_current().log.names().cloned().collect()
+        let (mut names, mut from, mut pieces) = (Vec::new(), 0, 0);
+        while let Some(next) = self.lock_current().log.names_from(from, &mut names) {
+            from = next;
+            pieces += 1;
+        }
+        // A channel may have been forgotten and opened in another place meanwhile.
+        if pieces > 0 {
+            names.sort_unstable();
+            names.dedup();
+        }
+        names
     }
 
     /// Bytes of the messages in the log.
     pub fn bytes(&self) -> usize {
-        self.lock_current().log.bytes()
+        self.lock_current().log.memory.bytes()
     }
 
     /// Numbers for people who watch.
@@ -174,7 +188,7 @@ impl Channels {
         let log = &state.log;
         Figures {
             published: self.published.get(),
-            bytes: log.bytes() as u64,
+            bytes: log.memory.bytes() as u64,
             channels: log.channels.len() as u64,
             readers: log.readers.len() as u64,
         }
@@ -196,25 +210,59 @@ impl Channels {
     /// Takes over what was published, and wakes the readers whose channels have something new,
     /// each once until it has read all. Returns how many. For the reactor, when the engine woke it.
     pub fn deliver(&self) -> usize {
-        self.lock_current().log.deliver()
+        let (mut woken, mut more) = self.lock_current().log.deliver();
+        while more {
+            let (others, rest) = self.lock().log.deliver();
+            (woken, more) = (woken + others, rest);
+        }
+        woken
     }
 
     /// Frees what is too old or was read by all, and lets members leave that have been away for
     /// long enough. Call it every second or so.
     pub fn sweep(&self, now: Instant) {
-        self.lock_current().log.sweep(now);
-        // Announced under the lock, so that nobody joins between.
-        let mut presence = self.presence();
-        for (channel, member) in presence.expire(self.limits().linger, now) {
-            self.announce("push.leave", &channel, &member, None, None, now);
+        self.take_over();
+        self.sweep_channels(now);
+        self.lock().log.sweep_pins();
+        loop {
+            // Announced under the lock, so that nobody joins between.
+            let mut presence = self.presence();
+            let expired = presence.expire(self.limits().linger, now);
+            for (channel, member) in &expired {
+                self.announce("push.leave", channel, member, None, None, now);
+            }
+            if expired.len() < work::PIECE {
+                return;
+            }
+        }
+    }
+
+    /// Looks at as many channels as one hold of the lock may, but in several: to match a rule takes longer than a look.
+    fn sweep_channels(&self, now: Instant) {
+        let mut left = work::PIECE.min(self.lock().log.channels.end() as usize);
+        while left > 0 {
+            let some = left.min(work::PIECE / 8);
+            self.lock().log.sweep(some, now);
+            left -= some;
         }
     }
 
     // ---- presence ------------------------------------------------------------------------
 
-    /// Names and information (JSON) of the members that are there, by name.
+    /// Names and information (JSON) of the members that are there, by name. Of those that come and go meanwhile, in a
+    /// channel with thousands of them, some may be among them.
     pub fn present(&self, channel: &str) -> Vec<(Arc<str>, Arc<str>)> {
-        self.presence().members(channel).map(|(name, info)| (Arc::clone(name), Arc::clone(info))).collect()
+        let mut all: Vec<(Arc<str>, Arc<str>)> = Vec::new();
+        loop {
+            let presence = self.presence();
+            let last = all.last().map(|(name, _)| Arc::clone(name));
+            let before = all.len();
+            let next = presence.members_after(channel, last.as_ref()).take(work::PIECE);
+            all.extend(next.map(|(name, info)| (Arc::clone(name), Arc::clone(info))));
+            if all.len() < before + work::PIECE {
+                return all;
+            }
+        }
     }
 
     /// The ids of all readers that are there as `member`.
@@ -302,7 +350,9 @@ impl Channels {
 
     /// The log, as the reactor has last seen it.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        work::taken();
+        guard
     }
 
     /// The log with all that is published.
@@ -321,7 +371,9 @@ impl Channels {
     }
 
     fn presence(&self) -> MutexGuard<'_, Presence> {
-        self.presence.lock().unwrap_or_else(PoisonError::into_inner)
+        let guard = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
+        work::taken();
+        guard
     }
 }
 

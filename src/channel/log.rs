@@ -1,25 +1,25 @@
-//! All channels under one lock: append, evict, forget.
+//! All channels under one lock: append, open, forget.
 //!
-//! Nothing here waits or calls out, except [`super::Wake`].
+//! Nothing here waits or calls out, except [`super::Wake`]. Nothing looks at all channels, patterns or rules: when they
+//! have changed, what a channel knows of them is out of date, and is looked up anew when the channel is used next.
 
-use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::block::Wire;
 use super::cursor::{Cursor, Epoch, Since};
+use super::globs::Globs;
+use super::memory::Memory;
 use super::message::Message;
+use super::names::Names;
 use super::pattern::Pattern;
 use super::policy::{Policies, Policy};
 use super::ring::Channel;
 use super::slab::Slab;
 use super::subscription::{Attached, Head};
+use super::work::{self, PIECE};
 use super::{Error, Limits};
-
-/// Channels looked at in one sweep, so that a million of them stop nobody for long.
-const SWEEP: u32 = 4096;
 
 /// Floors kept for forgotten channels. With one for all of them, a message that nobody heard
 /// would be a gap for everybody who returns to some other quiet channel.
@@ -36,24 +36,32 @@ pub(super) struct Log {
     pub(super) heads: BinaryHeap<Head>,
     /// The newest message's seq.
     pub(super) last: u64,
+    /// When that was published.
+    pub(super) last_at: Instant,
+    pub(super) memory: Memory,
     policies: Policies,
-    names: HashMap<Arc<str>, u32>,
+    names: Names,
+    /// The patterns' rings, by text.
     patterns: HashMap<Arc<str>, u32>,
-    /// Bytes of the messages in all rings.
-    bytes: usize,
-    /// Channels by the seq of their oldest message, or less: what is behind the truth is put
-    /// right when it comes up, so that a busy ring need not tell of each message that leaves it.
-    ages: BinaryHeap<Reverse<(u64, u32)>>,
-    /// Entries of `ages` whose channel is gone.
-    stale: usize,
+    /// The same, for names to be matched.
+    globs: Globs,
+    /// How often rules or patterns have changed: see [`Channel::known`].
+    changes: Changes,
+    /// Used by every message that finds no channel: kept, so that none allocates.
+    views: Vec<u32>,
     /// The highest floor of forgotten channels, by their name's hash.
     forgotten: Box<[u64]>,
     /// Channels whose readers are to be woken.
     dirty: Vec<u32>,
-    /// Channels that hold messages only for readers that had not got them when it was looked.
-    loose: Vec<u32>,
     /// Where the next sweep begins.
-    hand: u32,
+    pub(super) hand: u32,
+}
+
+/// How often something has changed that all channels depend on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Changes {
+    rules: u64,
+    patterns: u64,
 }
 
 impl Log {
@@ -67,15 +75,16 @@ impl Log {
             readers: Slab::default(),
             heads: BinaryHeap::new(),
             last,
+            last_at: Instant::now(),
+            memory: Memory::default(),
             policies: Policies::default(),
-            names: HashMap::new(),
+            names: Names::default(),
             patterns: HashMap::new(),
-            bytes: 0,
-            ages: BinaryHeap::new(),
-            stale: 0,
+            globs: Globs::default(),
+            changes: Changes::default(),
+            views: Vec::new(),
             forgotten: vec![last; FORGOTTEN].into(),
             dirty: Vec::new(),
-            loose: Vec::new(),
             hand: 0,
         }
     }
@@ -87,44 +96,53 @@ impl Log {
         self.evict();
     }
 
-    /// Bytes of all messages held.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Names of the channels that have messages or readers.
-    pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.names.keys()
-    }
-
-    /// Changes the rules of channels that match `glob`.
-    pub(super) fn define(&mut self, glob: &str, policy: Policy, now: Instant) {
+    /// Changes the rules of channels that match `glob`. Each channel learns of it when it is used or swept next.
+    pub(super) fn define(&mut self, glob: &str, policy: Policy) {
         self.policies.define(glob, policy);
-        for at in 0..self.channels.end() {
-            if let Some(channel) = self.channels.get_mut(at) {
-                let mut policy = self.policies.of(&channel.name);
-                if channel.pattern.is_some() {
-                    policy.history = 0;
-                }
-                self.bytes -= channel.set_policy(policy, now);
-                self.forget_if_idle(at);
-            }
-        }
+        self.changes.rules += 1;
     }
 
     /// The rules of a channel.
-    pub(super) fn policy(&self, name: &str) -> Policy {
-        match self.channel(name) {
+    pub(super) fn policy(&mut self, name: &str) -> Policy {
+        let at = self.names.get(name);
+        at.inspect(|at| self.update_policy(*at));
+        match at.and_then(|at| self.channels.get(at)) {
             Some(channel) => channel.policy.clone(),
             None => self.policies.of(name),
         }
     }
 
+    /// Gives a channel the rules that apply to it now.
+    pub(super) fn update_policy(&mut self, at: u32) {
+        let Log { channels, memory, policies, changes, .. } = self;
+        let Some(channel) = channels.get_mut(at).filter(|channel| channel.known.rules != changes.rules) else { return };
+        channel.known.rules = changes.rules;
+        let mut policy = policies.of(&channel.name);
+        if channel.is_pattern {
+            policy.history = 0;
+        }
+        memory.change(channels, at, |channel| channel.set_policy(policy));
+    }
+
+    /// Gives a channel the patterns that match it now.
+    fn update_views(&mut self, at: u32) {
+        let Log { channels, globs, changes, .. } = self;
+        let Some(channel) = channels.get_mut(at).filter(|channel| channel.known.patterns != changes.patterns) else {
+            return;
+        };
+        channel.known.patterns = changes.patterns;
+        channel.views.clear();
+        globs.find(&channel.name, &mut channel.views);
+    }
+
     /// Adds a numbered message to its channel and to the patterns that match.
     pub(super) fn append(&mut self, message: Arc<Message>) {
         self.last = message.seq();
-        match self.names.get(message.channel()).copied().or_else(|| self.open_to_keep(&message)) {
+        self.last_at = message.published();
+        match self.names.get(message.channel()).or_else(|| self.open_to_keep(&message)) {
             Some(at) => {
+                self.update_policy(at);
+                self.update_views(at);
                 for index in 0.. {
                     let view = self.channels.get(at).and_then(|channel| channel.views.get(index));
                     let Some(view) = view.copied() else { break };
@@ -133,9 +151,10 @@ impl Log {
                 self.put(at, message);
             }
             None => {
-                for view in self.matching(message.channel()) {
-                    self.put(view, Arc::clone(&message));
-                }
+                let mut views = std::mem::take(&mut self.views);
+                self.globs.find(message.channel(), &mut views);
+                views.drain(..).for_each(|view| self.put(view, Arc::clone(&message)));
+                self.views = views;
             }
         }
         self.evict();
@@ -156,57 +175,64 @@ impl Log {
     }
 
     fn put(&mut self, at: u32, message: Arc<Message>) {
-        let Some(channel) = self.channels.get_mut(at) else { return };
-        if channel.age == 0 {
-            channel.age = message.seq();
-            self.ages.push(Reverse((channel.age, at)));
-        }
-        if !channel.dirty && !channel.places.is_empty() {
-            channel.dirty = true;
-            self.dirty.push(at);
-        }
-        self.bytes += message.cost();
-        self.bytes -= channel.append(message);
-        if !channel.loose && channel.surplus() > 0 {
-            channel.loose = true;
-            self.loose.push(at);
+        let Log { channels, memory, dirty, .. } = self;
+        work::looked(1);
+        let stored = message.stored();
+        let listens = memory.change(channels, at, |channel| {
+            if !channel.dirty && !channel.places.is_empty() {
+                channel.dirty = true;
+                dirty.push(at);
+            }
+            channel.append(message);
+            stored && channel.policy.history > 0
+        });
+        if listens == Some(true) {
+            memory.is_lively(channels, at);
         }
     }
 
-    /// Wakes the readers of channels with new messages, each once until it has read all. Returns
-    /// how many.
-    pub(super) fn deliver(&mut self) -> usize {
+    /// Wakes the readers of channels with new messages, each once until it has read all: as many channels as one hold
+    /// may look at. Returns how many readers, and whether there are more channels.
+    pub(super) fn deliver(&mut self) -> (usize, bool) {
         let mut woken = 0;
-        for at in self.dirty.drain(..) {
+        let piece = self.dirty.len().min(PIECE);
+        for at in self.dirty.drain(..piece) {
+            work::looked(1);
             let Some(channel) = self.channels.get_mut(at).filter(|channel| channel.dirty) else { continue };
             channel.dirty = false;
             for place in &channel.places {
                 woken += usize::from(self.readers.get_mut(place.reader).is_some_and(Attached::nudge));
             }
         }
-        if self.dirty.capacity() > 1024 {
+        if self.dirty.is_empty() && self.dirty.capacity() > 1024 {
             self.dirty = Vec::new();
         }
-        woken
+        (woken, !self.dirty.is_empty())
     }
 
     // ---- channels ------------------------------------------------------------------------
 
-    /// The channel `name`, if it is there.
-    pub(super) fn channel(&self, name: &str) -> Option<&Channel> {
-        self.channels.get(*self.names.get(name)?)
+    /// Adds the names of channels to `names`, beginning with the number `from`: as many as one hold may look at. Returns
+    /// where to go on.
+    pub(super) fn names_from(&self, from: u32, names: &mut Vec<Arc<str>>) -> Option<u32> {
+        let end = self.channels.end().min(from.saturating_add(PIECE as u32));
+        work::looked(end.saturating_sub(from) as usize);
+        let channels = (from..end).filter_map(|at| self.channels.get(at));
+        names.extend(channels.filter(|channel| !channel.is_pattern).map(|channel| Arc::clone(&channel.name)));
+        (end < self.channels.end()).then_some(end)
     }
 
     /// Whether a message for `name` finds its channel, needs none, or there is room for one more.
-    pub(super) fn accepts(&self, name: &str) -> bool {
+    pub(super) fn accepts(&mut self, name: &str) -> bool {
         let room = self.channels.len() < self.limits.max_channels;
-        room || self.names.contains_key(name) || self.policies.of(name).history == 0
+        room || self.names.get(name).is_some() || self.policies.of(name).history == 0
     }
 
     /// The place of the channel `name`, which is opened if need be.
     pub(super) fn find_or_open(&mut self, name: &str) -> Result<u32, Error> {
         if let Some(at) = self.names.get(name) {
-            return Ok(*at);
+            self.update_policy(at);
+            return Ok(at);
         }
         self.check_room()?;
         let policy = self.policies.of(name);
@@ -216,25 +242,21 @@ impl Log {
     /// The place of a pattern, which is opened if need be: a channel without history that gets
     /// the messages of all that match.
     pub(super) fn find_or_open_pattern(&mut self, text: &str) -> Result<u32, Error> {
-        if let Some(at) = self.patterns.get(text) {
-            return Ok(*at);
+        if let Some(at) = self.patterns.get(text).copied() {
+            self.update_policy(at);
+            return Ok(at);
         }
         self.check_room()?;
         let policy = Policy { history: 0, ..self.policies.of(text) };
-        let pattern = Pattern::new(text);
         let name: Arc<str> = text.into();
         // What it would have got before is not known: only who has seen all has seen all of it.
         let mut view = Channel::new(Arc::clone(&name), policy, self.last);
-        view.pattern = Some(pattern.clone());
+        view.is_pattern = true;
+        view.known = self.changes;
         let at = self.channels.insert(view);
         self.patterns.insert(name, at);
-        for (name, own) in &self.names {
-            if pattern.matches(name)
-                && let Some(channel) = self.channels.get_mut(*own)
-            {
-                channel.views.push(at);
-            }
-        }
+        self.globs.insert(&Pattern::new(text), at);
+        self.changes.patterns += 1;
         Ok(at)
     }
 
@@ -246,18 +268,11 @@ impl Log {
     fn add_channel(&mut self, name: &Arc<str>, policy: Policy) -> u32 {
         let floor = *self.forgotten(name);
         let mut channel = Channel::new(Arc::clone(name), policy, floor);
-        channel.views = self.matching(name);
+        self.globs.find(name, &mut channel.views);
+        channel.known = self.changes;
         let at = self.channels.insert(channel);
         self.names.insert(Arc::clone(name), at);
         at
-    }
-
-    fn matching(&self, name: &str) -> Vec<u32> {
-        let matches = |at: &u32| {
-            let pattern = self.channels.get(*at).and_then(|view| view.pattern.as_ref());
-            pattern.is_some_and(|pattern| pattern.matches(name))
-        };
-        self.patterns.values().copied().filter(matches).collect()
     }
 
     fn forgotten(&mut self, name: &str) -> &mut u64 {
@@ -267,111 +282,42 @@ impl Log {
 
     /// Which of the forgotten floors is that of `name`.
     pub(super) fn bucket(&self, name: &str) -> usize {
-        self.names.hasher().hash_one(name) as usize % FORGOTTEN
+        self.names.hash(name) % FORGOTTEN
     }
 
     /// Frees what a channel whose readers have changed need not hold any more.
     pub(super) fn release(&mut self, at: u32) {
-        if let Some(channel) = self.channels.get_mut(at)
-            && channel.places.is_empty()
-        {
-            self.bytes -= channel.settle();
+        if self.channels.get(at).is_some_and(|channel| channel.places.is_empty()) {
+            self.memory.change(&mut self.channels, at, Channel::settle);
             self.forget_if_idle(at);
         }
     }
 
     /// Forgets a channel without messages and readers: names must not grow memory.
-    fn forget_if_idle(&mut self, at: u32) {
+    pub(super) fn forget_if_idle(&mut self, at: u32) {
         if !self.channels.get(at).is_some_and(Channel::is_idle) {
             return;
         }
         let Some(channel) = self.channels.remove(at) else { return };
-        self.stale += usize::from(channel.age != 0);
-        if channel.pattern.is_some() {
+        if channel.is_pattern {
             self.patterns.remove(&channel.name);
-            for own in self.names.values() {
-                if let Some(channel) = self.channels.get_mut(*own) {
-                    channel.views.retain(|view| *view != at);
-                }
+            self.globs.remove(&Pattern::new(&channel.name), at);
+            self.changes.patterns += 1;
+            if self.patterns.capacity() > 64 && self.patterns.len() < self.patterns.capacity() / 8 {
+                self.patterns.shrink_to(2 * self.patterns.len());
             }
         } else {
             self.names.remove(&channel.name);
             let floor = self.forgotten(&channel.name);
             *floor = channel.floor().max(*floor);
         }
-        if self.names.capacity() > 64 && self.names.len() < self.names.capacity() / 8 {
-            self.names.shrink_to(2 * self.names.len());
-        }
-        if self.stale > 64 + self.ages.len() / 2 {
-            let current = |at: u32, age: u64| self.channels.get(at).is_some_and(|channel| channel.age == age);
-            self.ages.retain(|Reverse((age, at))| current(*at, *age));
-            self.ages.shrink_to(2 * self.ages.len());
-            self.stale = 0;
-        }
-    }
-
-    // ---- memory --------------------------------------------------------------------------
-
-    /// Makes room when the memory is full: what all have read goes first, then the oldest.
-    fn evict(&mut self) {
-        let most = self.limits.log_bytes;
-        if self.bytes <= most {
-            return;
-        }
-        // Some more than is needed, so that this is not done for each message.
-        let most = most - most / 16;
-        self.settle();
-        while self.bytes > most {
-            let Some(Reverse((age, at))) = self.ages.pop() else { return };
-            let Some(channel) = self.channels.get_mut(at).filter(|channel| channel.age == age) else {
-                self.stale = self.stale.saturating_sub(1);
-                continue;
-            };
-            let next = self.ages.peek().map_or(u64::MAX, |Reverse((age, _))| *age);
-            while self.bytes > most && channel.oldest().is_some_and(|seq| seq <= next) {
-                self.bytes -= channel.evict();
-            }
-            channel.age = channel.oldest().unwrap_or(0);
-            if channel.age > 0 {
-                self.ages.push(Reverse((channel.age, at)));
-            } else {
-                self.forget_if_idle(at);
-            }
-        }
-    }
-
-    /// Frees what attached readers have got by now.
-    fn settle(&mut self) {
-        let Log { loose, channels, bytes, .. } = self;
-        loose.retain(|at| {
-            let Some(channel) = channels.get_mut(*at).filter(|channel| channel.loose) else { return false };
-            *bytes -= channel.settle();
-            channel.loose = channel.surplus() > 0;
-            channel.loose
-        });
-        if loose.capacity() > 1024 && loose.len() < loose.capacity() / 4 {
-            loose.shrink_to(2 * loose.len());
-        }
-    }
-
-    /// Frees what readers have got, and in some of the channels what is too old; call it every now
-    /// and then.
-    pub(super) fn sweep(&mut self, now: Instant) {
-        self.settle();
-        let end = self.channels.end();
-        for _ in 0..SWEEP.min(end) {
-            self.hand = if self.hand + 1 < end { self.hand + 1 } else { 0 };
-            self.expire(self.hand, now);
-            self.forget_if_idle(self.hand);
-        }
-        self.evict();
     }
 
     /// Frees what is too old in a channel.
     pub(super) fn expire(&mut self, at: u32, now: Instant) {
-        if let Some(channel) = self.channels.get_mut(at) {
-            self.bytes -= channel.expire(now);
-        }
+        work::looked(1);
+        self.update_policy(at);
+        self.memory.change(&mut self.channels, at, |channel| channel.expire(now));
     }
 
     // ---- history -------------------------------------------------------------------------
@@ -399,10 +345,9 @@ impl Log {
         limit: usize,
         now: Instant,
     ) -> (Vec<Arc<Message>>, bool) {
-        if let Some(at) = self.names.get(name).copied() {
-            self.expire(at, now);
-        }
-        let Some(channel) = self.channel(name) else {
+        let at = self.names.get(name);
+        at.inspect(|at| self.expire(*at, now));
+        let Some(channel) = at.and_then(|at| self.channels.get(at)) else {
             // As if it were there, and empty.
             let floor = *self.forgotten(name);
             let empty = Channel::new(name.into(), Policy::default(), floor);
@@ -421,8 +366,12 @@ impl Log {
 
 #[cfg(test)]
 impl Log {
+    pub(super) fn channel(&self, name: &str) -> Option<&Channel> {
+        self.channels.get(self.names.get(name)?)
+    }
+
     /// Places in all tables: what a process that has forgotten everything still holds.
     pub(super) fn footprint(&self) -> usize {
-        self.names.capacity() + self.ages.capacity() + self.loose.capacity() + self.channels.end() as usize
+        self.names.footprint() + self.memory.footprint() + self.globs.footprint() + self.channels.end() as usize
     }
 }

@@ -21,7 +21,12 @@
 //! | [`pattern`] | globs in the manner of Redis |
 //! | [`presence`] | who is there |
 //! | [`notice`] | what the server itself tells a reader: gaps, drops, who is here |
-//! | `log` | all channels under one lock: append, evict, forget |
+//! | `log` | all channels under one lock: append, open, forget |
+//! | `eviction` | what goes when the memory is full, and what goes in time |
+//! | `memory` | what channels take, and which of them take most |
+//! | `names` | channels by name |
+//! | `globs` | many patterns matched at once |
+//! | `work` | how much is looked at under one hold of the lock |
 //! | `subscription` | the readers' side of the log: where each starts, what it gets next |
 //! | `ring` | one channel: its messages, its floor, its readers' places |
 //! | `block` | SSE blocks, alone and in WebSocket frames |
@@ -32,13 +37,19 @@
 //! kept, whatever the channel's history, until the log's memory is full or the reader is given up.
 
 mod block;
+#[cfg(test)]
+mod bounds;
 pub mod channels;
 pub mod cursor;
 pub mod engine;
+mod eviction;
+mod globs;
 mod log;
+mod memory;
 pub mod message;
 #[cfg(test)]
 mod model;
+mod names;
 pub mod notice;
 pub mod pattern;
 pub mod policy;
@@ -49,6 +60,7 @@ mod slab;
 mod subscription;
 #[cfg(test)]
 mod threads;
+mod work;
 
 use std::time::Duration;
 
@@ -72,12 +84,19 @@ pub trait Wake: Send + Sync {
     /// Makes it look soon. Any thread, possibly with the log's lock held: must neither block nor
     /// call anything of this module.
     fn wake(&self);
+
+    /// The log's memory is full, and what it has not got is gone: its connection is to be closed at once, or it may
+    /// read, and see that. As [`Wake::wake`]; called once, whether it knows already that there is something to read or
+    /// not.
+    fn give_up(&self) {
+        self.wake();
+    }
 }
 
 /// The bounds of all channels of a process: what concerns them of [`crate::limits::Limits`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of messages in the log, with what encoding them may add; beyond it the oldest go.
+    /// Bytes of messages in the log, with what encoding them may add; see `eviction` for what goes beyond it.
     pub log_bytes: usize,
     /// Channels that have messages or readers; beyond it an error.
     pub max_channels: usize,

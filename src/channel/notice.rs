@@ -47,6 +47,12 @@ impl Notice {
         }
     }
 
+    /// How many messages it says are missing.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> u64 {
+        if let Notice::Drop { count, .. } = self { *count } else { 0 }
+    }
+
     /// Adds it to those that a reader has not got yet. Of a kind there is one for each channel, or they would grow
     /// without a bound while a reader reads nothing.
     pub(super) fn join(mut self, waiting: &mut Vec<Notice>) {

@@ -11,16 +11,27 @@ pub struct Pattern {
     tokens: Box<[Token]>,
 }
 
+/// A part of a glob.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
+pub(super) enum Token {
+    /// This byte.
     Byte(u8),
+    /// One byte.
     One,
+    /// Any run of bytes. Two never follow each other.
     Any,
-    Class { negated: bool, ranges: Box<[(u8, u8)]> },
+    /// A byte of these, or of the others.
+    Class {
+        /// Of the others.
+        negated: bool,
+        /// Each from its first to its last byte.
+        ranges: Box<[(u8, u8)]>,
+    },
 }
 
 impl Token {
-    fn matches(&self, byte: u8) -> bool {
+    /// Whether `byte` matches; for [`Token::Any`], whether it may be part of what does.
+    pub(super) fn matches(&self, byte: u8) -> bool {
         match self {
             Token::Byte(own) => *own == byte,
             Token::One | Token::Any => true,
@@ -53,6 +64,11 @@ impl Pattern {
     /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// What it is made of.
+    pub(super) fn tokens(&self) -> &[Token] {
+        &self.tokens
     }
 
     /// Whether all of `name` matches.

@@ -1,7 +1,9 @@
 //! What a channel keeps and how it treats slow readers, by glob.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use super::globs::Globs;
 use super::pattern::Pattern;
 
 /// What happens to a reader that lags too far (see [`super::Limits::slow_bytes`]).
@@ -45,20 +47,43 @@ impl Policy {
 /// general comes first and the exceptions after it; a channel that none matches has the default.
 #[derive(Debug, Default)]
 pub(super) struct Policies {
-    rules: Vec<(Pattern, Policy)>,
+    /// By number. A rule that was defined anew leaves an empty place.
+    rules: Vec<Option<(Pattern, Policy)>>,
+    numbers: HashMap<Box<str>, u32>,
+    globs: Globs,
+    found: Vec<u32>,
 }
 
 impl Policies {
     /// Adds a rule; an older one for the same glob is forgotten.
     pub(super) fn define(&mut self, glob: &str, policy: Policy) {
-        self.rules.retain(|(pattern, _)| pattern.as_str() != glob);
-        self.rules.push((Pattern::new(glob), policy));
+        let pattern = Pattern::new(glob);
+        let number = self.rules.len() as u32;
+        if let Some(older) = self.numbers.insert(glob.into(), number) {
+            self.globs.remove(&pattern, older);
+            self.rules[older as usize] = None;
+        }
+        self.globs.insert(&pattern, number);
+        self.rules.push(Some((pattern, policy)));
+        if self.rules.len() > 64 + 2 * self.numbers.len() {
+            self.renumber();
+        }
+    }
+
+    /// Closes the gaps that rules have left which were defined anew.
+    fn renumber(&mut self) {
+        let rules = std::mem::take(self).rules;
+        for (pattern, policy) in rules.into_iter().flatten() {
+            self.define(pattern.as_str(), policy);
+        }
     }
 
     /// The rule for `name`.
-    pub(super) fn of(&self, name: &str) -> Policy {
-        let rule = self.rules.iter().rev().find(|(pattern, _)| pattern.matches(name));
-        rule.map(|(_, policy)| policy.clone()).unwrap_or_default()
+    pub(super) fn of(&mut self, name: &str) -> Policy {
+        self.found.clear();
+        self.globs.find(name, &mut self.found);
+        let last = self.found.iter().max().and_then(|number| self.rules.get(*number as usize));
+        last.and_then(Option::as_ref).map(|(_, policy)| policy.clone()).unwrap_or_default()
     }
 }
 
@@ -73,11 +98,13 @@ mod tests {
         policies.define("*", history(1));
         policies.define("chat:*", history(2));
         policies.define("chat:lobby", history(3));
-        let of = |policies: &Policies, name: &str| policies.of(name).history;
-        assert_eq!([of(&policies, "x"), of(&policies, "chat:1"), of(&policies, "chat:lobby")], [1, 2, 3]);
+        let of = |policies: &mut Policies, name: &str| policies.of(name).history;
+        assert_eq!(["x", "chat:1", "chat:lobby"].map(|name| of(&mut policies, name)), [1, 2, 3]);
         policies.define("*", history(4));
-        assert_eq!([of(&policies, "x"), of(&policies, "chat:lobby")], [4, 4]);
-        assert_eq!(policies.rules.len(), 3);
+        assert_eq!(["x", "chat:lobby"].map(|name| of(&mut policies, name)), [4, 4]);
+        (0..1000).for_each(|number| policies.define("chat:*", history(number)));
+        assert_eq!(["x", "chat:lobby"].map(|name| of(&mut policies, name)), [4, 999]);
+        assert!(policies.rules.len() < 100);
         assert_eq!(Policies::default().of("x"), Policy::default());
     }
 }

@@ -4,10 +4,12 @@
 //! while: a page that reloads neither leaves nor joins.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::block::put_json;
+use super::work::{self, PIECE};
 
 /// Who subscribes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,7 @@ type Seat = (Arc<str>, Arc<str>);
 #[derive(Debug)]
 struct Present {
     info: Arc<str>,
+    /// In order.
     readers: Vec<u64>,
     /// When the last reader went.
     left: Option<Instant>,
@@ -36,6 +39,8 @@ pub(super) struct Presence {
     channels: HashMap<Arc<str>, BTreeMap<Arc<str>, Present>>,
     /// The channels in which a reader is a member, and as which.
     readers: HashMap<u64, Vec<Seat>>,
+    /// The readers of a member in whatever channels, and in how many.
+    names: HashMap<Arc<str>, BTreeMap<u64, u32>>,
     /// Members without readers, in the order in which they went. Some have come back.
     leaving: VecDeque<(Instant, Arc<str>, Arc<str>)>,
 }
@@ -51,8 +56,8 @@ impl Presence {
         // The newest tab knows best.
         present.info = member.info.into();
         present.left = None;
-        if !present.readers.contains(&reader) {
-            present.readers.push(reader);
+        if let Err(place) = present.readers.binary_search(&reader) {
+            present.readers.insert(place, reader);
         }
         self.seat(channel, name, reader, now);
         new
@@ -68,6 +73,10 @@ impl Presence {
         let seats = self.readers.entry(reader).or_default();
         let former = seats.iter().position(|(name, _)| *name == channel).map(|at| seats.swap_remove(at));
         seats.push((Arc::clone(&channel), Arc::clone(&member)));
+        *self.names.entry(Arc::clone(&member)).or_default().entry(reader).or_default() += 1;
+        if let Some((_, former)) = &former {
+            self.unname(former, reader);
+        }
         if let Some((channel, former)) = former.filter(|(_, former)| *former != member) {
             self.part(channel, former, reader, now);
         }
@@ -80,13 +89,31 @@ impl Presence {
         if own.is_empty() {
             self.readers.remove(&reader);
         }
-        left.into_iter().for_each(|(channel, member)| self.part(channel, member, reader, now));
+        for (channel, member) in left {
+            self.unname(&member, reader);
+            self.part(channel, member, reader, now);
+        }
     }
 
     /// A reader's connection has ended.
     pub(super) fn gone(&mut self, reader: u64, now: Instant) {
         for (channel, member) in self.readers.remove(&reader).unwrap_or_default() {
+            self.unname(&member, reader);
             self.part(channel, member, reader, now);
+        }
+    }
+
+    /// A reader has given up a seat as `member`.
+    fn unname(&mut self, member: &Arc<str>, reader: u64) {
+        let Some(readers) = self.names.get_mut(member) else { return };
+        if let Some(seats) = readers.get_mut(&reader) {
+            *seats -= 1;
+            if *seats == 0 {
+                readers.remove(&reader);
+            }
+        }
+        if readers.is_empty() {
+            self.names.remove(member);
         }
     }
 
@@ -94,19 +121,24 @@ impl Presence {
         let Some(present) = self.channels.get_mut(&channel).and_then(|members| members.get_mut(&member)) else {
             return;
         };
-        present.readers.retain(|own| *own != reader);
+        if let Ok(place) = present.readers.binary_search(&reader) {
+            present.readers.remove(place);
+        }
         if present.readers.is_empty() {
             present.left = Some(now);
             self.leaving.push_back((now, channel, member));
         }
     }
 
-    /// Removes members that have had no reader for `linger`, and returns their channels and names.
+    /// Removes members that have had no reader for `linger`, and returns their channels and names. Looks at [`PIECE`]
+    /// members at most.
     pub(super) fn expire(&mut self, linger: Duration, now: Instant) -> Vec<Seat> {
         let mut expired = Vec::new();
-        while let Some((left, _, _)) = self.leaving.front()
-            && now.saturating_duration_since(*left) >= linger
-        {
+        for _ in 0..PIECE {
+            work::looked(1);
+            if self.leaving.front().is_none_or(|(left, ..)| now.saturating_duration_since(*left) < linger) {
+                break;
+            }
             let Some((left, channel, member)) = self.leaving.pop_front() else { break };
             let Some(members) = self.channels.get_mut(&channel) else { continue };
             if members.get(&member).is_some_and(|present| present.left == Some(left)) {
@@ -120,6 +152,7 @@ impl Presence {
         if self.channels.capacity() > 64 && self.channels.len() < self.channels.capacity() / 8 {
             self.channels.shrink_to(2 * self.channels.len());
             self.readers.shrink_to_fit();
+            self.names.shrink_to_fit();
             self.leaving.shrink_to_fit();
         }
         expired
@@ -132,13 +165,27 @@ impl Presence {
 
     /// Names and information of a channel's members, by name.
     pub(super) fn members(&self, channel: &str) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
-        self.channels.get(channel).into_iter().flatten().map(|(name, present)| (name, &present.info))
+        self.members_after(channel, None)
+    }
+
+    /// Those whose names come after `name`.
+    pub(super) fn members_after(
+        &self,
+        channel: &str,
+        name: Option<&Arc<str>>,
+    ) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        let start = name.map_or(Bound::Unbounded, |name| Bound::Excluded(Arc::clone(name)));
+        let members = self.channels.get(channel).map(|members| members.range((start, Bound::Unbounded)));
+        members.into_iter().flatten().map(|(name, present)| {
+            work::looked(1);
+            (name, &present.info)
+        })
     }
 
     /// The ids of a member's readers, in whatever channels.
     pub(super) fn readers(&self, member: &str) -> Vec<u64> {
-        let is = |(_, seats): &(&u64, &Vec<Seat>)| seats.iter().any(|(_, name)| **name == *member);
-        self.readers.iter().filter(is).map(|(reader, _)| *reader).collect()
+        let readers = self.names.get(member).into_iter().flat_map(BTreeMap::keys);
+        readers.inspect(|_| work::looked(1)).copied().collect()
     }
 
     /// The members of a channel as a JSON object.
@@ -192,6 +239,7 @@ mod tests {
         assert_eq!(presence.expire(LINGER, start + LINGER * 3), [("c".into(), "u7".into())]);
         assert_eq!(presence.here("c"), "{}");
         assert!(presence.channels.is_empty() && presence.readers.is_empty() && presence.leaving.is_empty());
+        assert!(presence.names.is_empty());
     }
 
     #[test]

@@ -5,12 +5,16 @@
 //! happens to be slow. Places are looked at now and then, not with every message: what all have
 //! read is *surplus*, and may stay a moment longer.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::log::Changes;
+use super::memory::{Rank, Weight};
 use super::message::{Kind, Message};
-use super::pattern::Pattern;
 use super::policy::{Policy, Slow};
 
 /// Surplus is looked at when there is this much of it.
@@ -26,6 +30,9 @@ pub(super) struct Entry {
     pub(super) message: Arc<Message>,
 }
 
+/// The [`Place::next`] of a reader that was given up: it gets nothing more, and pins nothing.
+const GIVEN_UP: u64 = u64::MAX;
+
 /// A reader's place in a channel.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
@@ -40,30 +47,28 @@ pub(super) struct Place {
 pub(super) struct Channel {
     pub(super) name: Arc<str>,
     pub(super) policy: Policy,
-    /// Set if the messages are those of all channels that match.
-    pub(super) pattern: Option<Pattern>,
+    /// The name is a pattern, and the messages are those of all channels that match.
+    pub(super) is_pattern: bool,
     /// The patterns' rings that get this channel's messages, too.
     pub(super) views: Vec<u32>,
+    /// Up to which change of the log's rules and patterns `policy` and `views` are true.
+    pub(super) known: Changes,
     pub(super) places: Vec<Place>,
     /// Readers are to be woken.
     pub(super) dirty: bool,
-    /// It has surplus, and the log knows.
-    pub(super) loose: bool,
-    /// Its key in the log's queue by age: at most the seq of its oldest message; 0 is not queued.
-    pub(super) age: u64,
+    /// Its places in the log's orders.
+    pub(super) rank: Rank,
     entries: VecDeque<Entry>,
     /// Messages that ever were here: the number of the next one.
     count: u64,
-    /// Their bytes.
+    /// Bytes of their payloads.
     bytes: u64,
-    /// How many entries are history.
-    history: usize,
+    /// What the entries take.
+    weight: Weight,
     /// History begins here.
     first: u64,
     /// The seq of the newest stored message that is not history any more.
     floor: u64,
-    /// The log's memory was full: below this number, messages are gone that readers may need.
-    lost: u64,
     /// How much surplus makes it look at the readers' places.
     patience: usize,
 }
@@ -74,55 +79,76 @@ impl Channel {
         Channel {
             name,
             policy,
-            pattern: None,
+            is_pattern: false,
             views: Vec::new(),
+            known: Changes::default(),
             places: Vec::new(),
             dirty: false,
-            loose: false,
-            age: 0,
+            rank: Rank::default(),
             entries: VecDeque::new(),
             count: 0,
             bytes: 0,
-            history: 0,
+            weight: Weight::default(),
             first: 0,
             floor,
-            lost: 0,
             patience: SURPLUS,
         }
     }
 
-    /// Adds a message. Returns the bytes freed by that.
-    pub(super) fn append(&mut self, message: Arc<Message>) -> usize {
-        let (seq, stored, size) = (message.seq(), message.stored(), message.payload().len());
+    /// What its messages take. [`super::memory::Memory::change`] compares it before and after each change.
+    pub(super) fn weight(&self) -> Weight {
+        self.weight
+    }
+
+    /// Adds a message.
+    pub(super) fn append(&mut self, message: Arc<Message>) {
+        let (seq, stored, size, cost) = (message.seq(), message.stored(), message.payload().len(), message.cost());
         self.entries.push_back(Entry { number: self.count, start: self.bytes, message });
         self.count += 1;
         self.bytes += size as u64;
-        if stored && self.policy.history == 0 {
-            self.first = self.count;
-            self.floor = seq;
-        } else if stored {
-            self.history += 1;
+        if stored && self.policy.history > 0 {
+            self.weight.history += 1;
+            self.weight.kept += cost;
             let limit = self.policy.history;
-            self.raise_floor(|channel, _| channel.history > limit);
+            self.raise_floor(|channel, _| channel.weight.history > limit);
+        } else {
+            self.weight.pinned += cost;
+            if stored {
+                self.first = self.count;
+                self.floor = seq;
+            }
         }
         let surplus = self.surplus();
-        if surplus > 0 && (self.places.is_empty() || surplus >= self.patience) { self.settle() } else { 0 }
+        if surplus > 0 && (self.places.is_empty() || surplus >= self.patience) {
+            self.settle();
+        }
     }
 
-    /// Takes what is too old out of the history. Returns the bytes freed.
-    pub(super) fn expire(&mut self, now: Instant) -> usize {
-        if self.policy.ttl.is_some() && self.history > 0 {
+    /// Takes what is too old out of the history.
+    pub(super) fn expire(&mut self, now: Instant) {
+        if self.policy.ttl.is_some() && self.weight.history > 0 {
             self.raise_floor(|channel, message| channel.policy.expired(message.published(), now));
         }
-        if self.surplus() > 0 { self.settle() } else { 0 }
+        if self.surplus() > 0 {
+            self.settle();
+        }
     }
 
-    /// Changes the rules. Returns the bytes freed.
-    pub(super) fn set_policy(&mut self, policy: Policy, now: Instant) -> usize {
+    /// Changes the rules.
+    pub(super) fn set_policy(&mut self, policy: Policy) {
         let limit = policy.history;
         self.policy = policy;
-        self.raise_floor(|channel, _| channel.history > limit);
-        self.expire(now)
+        self.raise_floor(|channel, _| channel.weight.history > limit);
+        if self.surplus() > 0 {
+            self.settle();
+        }
+    }
+
+    /// Takes the oldest message out of the history. It stays as long as a reader needs it.
+    pub(super) fn shorten(&mut self) {
+        let limit = self.weight.history.saturating_sub(1);
+        self.raise_floor(|channel, _| channel.weight.history > limit);
+        self.settle();
     }
 
     /// Takes messages out of the history, the oldest first, while `goes` says so.
@@ -133,9 +159,12 @@ impl Channel {
                 if !goes(self, &entry.message) {
                     break;
                 }
+                let cost = entry.message.cost();
                 self.floor = entry.message.seq();
-                self.history -= 1;
                 self.first = entry.number + 1;
+                self.weight.history -= 1;
+                self.weight.kept -= cost;
+                self.weight.pinned += cost;
             }
             index += 1;
         }
@@ -143,11 +172,16 @@ impl Channel {
 
     /// Entries that are not history.
     pub(super) fn surplus(&self) -> usize {
-        self.entries.len() - self.history
+        self.entries.len() - self.weight.history
     }
 
-    /// Lets go of what is not history and has been read by all. Returns the bytes freed.
-    pub(super) fn settle(&mut self) -> usize {
+    /// Whether an entry is surplus.
+    fn is_surplus(&self, entry: &Entry) -> bool {
+        entry.number < self.first || !entry.message.stored()
+    }
+
+    /// Lets go of what is not history and has been read by all.
+    pub(super) fn settle(&mut self) {
         let read = self.places.iter().map(|place| place.next).min().unwrap_or(u64::MAX);
         let first = self.first;
         let goes = |entry: &Entry| entry.number < read && (entry.number < first || !entry.message.stored());
@@ -157,37 +191,53 @@ impl Channel {
             self.entries.pop_front();
         }
         // What was not stored may also stand between what was.
-        if self.history > 0 && self.surplus() > 0 {
+        if self.weight.history > 0 && self.surplus() > 0 {
             self.entries.retain(|entry| {
                 let goes = goes(entry);
                 freed += if goes { entry.message.cost() } else { 0 };
                 !goes
             });
         }
+        self.weight.pinned -= freed;
         // Pinned by a slow reader: looking again pays only after as much has come again. And to
         // look at many places pays only for some messages.
         self.patience = SURPLUS.max(2 * self.surplus()).max(self.places.len() / 16);
         if self.entries.capacity() > 64 && self.entries.len() < self.entries.capacity() / 4 {
             self.entries.shrink_to(2 * self.entries.len());
         }
-        freed
     }
 
-    /// Takes out the oldest message, whoever needs it. Returns the bytes freed.
-    pub(super) fn evict(&mut self) -> usize {
-        let Some(entry) = self.entries.pop_front() else { return 0 };
-        self.lost = entry.number + 1;
-        if entry.message.stored() && entry.number >= self.first {
-            self.history -= 1;
-            self.first = entry.number + 1;
-            self.floor = entry.message.seq();
+    /// When the oldest message was published that only a reader needs.
+    pub(super) fn pinned_since(&self) -> Option<Instant> {
+        self.entries.iter().find(|entry| self.is_surplus(entry)).map(|entry| entry.message.published())
+    }
+
+    /// Readers that need messages before this number have to be given up, so that `bytes` of what is only there for
+    /// readers can go. Those that are behind the farthest come first.
+    pub(super) fn cut(&self, bytes: usize) -> u64 {
+        let mut sum = 0;
+        for entry in self.entries.iter().filter(|entry| self.is_surplus(entry)) {
+            sum += entry.message.cost();
+            if sum >= bytes {
+                return entry.number + 1;
+            }
         }
-        entry.message.cost()
+        self.count
     }
 
-    /// The seq of the oldest message.
-    pub(super) fn oldest(&self) -> Option<u64> {
-        self.entries.front().map(|entry| entry.message.seq())
+    /// Gives up the reader at a place that needs messages before the number `cut`: as the channel's rules say, it goes
+    /// on behind them, or not at all. Returns how many messages it skips; `None` if it must be closed.
+    pub(super) fn give_up(&mut self, place: u32, cut: u64) -> Option<u64> {
+        let skipped = self.leap(place);
+        let place = self.places.get_mut(place as usize)?;
+        let Some(skipped) = skipped else {
+            place.next = GIVEN_UP;
+            return None;
+        };
+        // Not even the newest can stay.
+        let rest = if place.next < cut { self.count - place.next } else { 0 };
+        place.next += rest;
+        Some(skipped + rest)
     }
 
     /// The seq of the newest stored message that a returning reader would not get.
@@ -206,11 +256,6 @@ impl Channel {
         self.entries.get(index).map_or(self.count, |entry| entry.number)
     }
 
-    /// Whether messages from `next` on are gone that were pinned.
-    pub(super) fn overran(&self, next: u64) -> bool {
-        next < self.lost
-    }
-
     /// Moves a place of a reader that is too slow forward, as the channel's rules say. Returns how
     /// many messages it skipped, or `None` if the rule is that it must go.
     pub(super) fn leap(&mut self, place: u32) -> Option<u64> {
@@ -221,7 +266,7 @@ impl Channel {
             // The app's: it stays the newest, whoever comes and goes after it.
             Slow::Latest => {
                 let newest = self.entries.iter().rev().find(|entry| entry.message.kind() != Kind::Server);
-                newest.map_or(self.lost, |entry| entry.number)
+                newest.map_or(self.count, |entry| entry.number)
             }
         };
         let skipped = next.saturating_sub(place.next);
@@ -246,8 +291,8 @@ impl Channel {
 
     /// History after `seq`, the oldest first.
     pub(super) fn history(&self, seq: u64) -> impl DoubleEndedIterator<Item = &Arc<Message>> {
-        let entries = self.entries.range(self.index(self.first)..).map(|entry| &entry.message);
-        entries.filter(move |message| message.stored() && message.seq() > seq)
+        let start = self.index(self.first).max(self.entries.partition_point(|entry| entry.message.seq() <= seq));
+        self.entries.range(start..).map(|entry| &entry.message).filter(|message| message.stored())
     }
 
     /// Nobody would miss it: it has neither messages nor readers.
@@ -290,130 +335,5 @@ impl<'a> Unread<'a> {
     /// The number of the first message not walked over.
     pub(super) fn next(&self) -> u64 {
         self.peek().map_or(self.channel.count, |(number, _)| number)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::Limits;
-    use super::super::message::Draft;
-    use super::*;
-    use std::time::Duration;
-
-    struct Fixture {
-        channel: Channel,
-        seq: u64,
-        held: usize,
-        now: Instant,
-    }
-
-    impl Fixture {
-        fn new(history: usize) -> Self {
-            let policy = Policy { history, ttl: Some(Duration::from_secs(10)), ..Policy::default() };
-            Fixture { channel: Channel::new("c".into(), policy, 0), seq: 0, held: 0, now: Instant::now() }
-        }
-
-        fn append(&mut self, store: bool) {
-            self.seq += 1;
-            let draft = Draft { store, ..Draft::text("c", b"12345") };
-            let message = Message::new(&draft, &Limits::default(), self.now).unwrap();
-            message.number(self.seq);
-            self.held += message.cost();
-            let freed = self.channel.append(message);
-            self.freed(freed);
-        }
-
-        fn freed(&mut self, bytes: usize) {
-            self.held -= bytes;
-            let held: usize = self.channel.entries.iter().map(|entry| entry.message.cost()).sum();
-            assert_eq!(self.held, held);
-        }
-
-        fn seqs(&self) -> Vec<u64> {
-            self.channel.entries.iter().map(|entry| entry.message.seq()).collect()
-        }
-    }
-
-    #[test]
-    fn without_readers_there_is_only_history() {
-        let mut fixture = Fixture::new(3);
-        (0..5).for_each(|_| fixture.append(true));
-        fixture.append(false);
-        assert_eq!((fixture.seqs(), fixture.channel.floor()), (vec![3, 4, 5], 2));
-        let mut none = Fixture::new(0);
-        none.append(true);
-        none.append(false);
-        assert_eq!((none.seqs(), none.channel.floor(), none.channel.end()), (vec![], 1, 2));
-    }
-
-    #[test]
-    fn readers_pin_but_do_not_lower_the_floor() {
-        let mut fixture = Fixture::new(2);
-        fixture.channel.places.push(Place { next: 1, reader: 0 });
-        (0..40).for_each(|_| fixture.append(true));
-        assert_eq!(fixture.seqs(), (2..=40).collect::<Vec<_>>());
-        assert_eq!(fixture.channel.floor(), 38);
-        assert_eq!(fixture.channel.lag(1), (39, 195));
-        assert_eq!(fixture.channel.history(0).map(|message| message.seq()).collect::<Vec<_>>(), [39, 40]);
-        fixture.channel.places[0].next = 40;
-        let freed = fixture.channel.settle();
-        fixture.freed(freed);
-        assert_eq!(fixture.seqs(), [39, 40]);
-        assert_eq!(fixture.channel.lag(40), (0, 0));
-    }
-
-    #[test]
-    fn what_is_not_stored_goes_from_between() {
-        let mut fixture = Fixture::new(2);
-        fixture.channel.places.push(Place { next: 0, reader: 0 });
-        for store in [true, false, false, true, false] {
-            fixture.append(store);
-        }
-        fixture.channel.places[0].next = 2;
-        let freed = fixture.channel.settle();
-        fixture.freed(freed);
-        assert_eq!(fixture.seqs(), [1, 3, 4, 5]);
-        assert_eq!(fixture.channel.unread(2).next(), 2);
-        assert_eq!(fixture.channel.after(1), 2);
-        fixture.channel.places[0].next = 5;
-        let freed = fixture.channel.settle();
-        fixture.freed(freed);
-        assert_eq!(fixture.seqs(), [1, 4]);
-        // Number 2 is in a hole: what comes next is number 3.
-        assert_eq!(fixture.channel.unread(2).next(), 3);
-        fixture.append(true);
-        assert_eq!(fixture.channel.floor(), 1);
-    }
-
-    #[test]
-    fn a_tide_of_what_is_not_stored_is_bounded() {
-        let mut fixture = Fixture::new(2);
-        fixture.channel.places.push(Place { next: 0, reader: 0 });
-        fixture.append(true);
-        for _ in 0..1000 {
-            fixture.append(false);
-            fixture.channel.places[0].next = fixture.channel.end();
-        }
-        assert!(fixture.seqs().len() <= SURPLUS + 1);
-        assert_eq!((fixture.channel.oldest(), fixture.channel.floor()), (Some(1), 0));
-    }
-
-    #[test]
-    fn time_and_eviction_raise_the_floor() {
-        let mut fixture = Fixture::new(5);
-        fixture.append(true);
-        fixture.now += Duration::from_secs(9);
-        (0..3).for_each(|_| fixture.append(true));
-        fixture.now += Duration::from_secs(1);
-        let freed = fixture.channel.expire(fixture.now);
-        fixture.freed(freed);
-        assert_eq!((fixture.seqs(), fixture.channel.floor()), (vec![2, 3, 4], 1));
-        let freed = fixture.channel.evict();
-        fixture.freed(freed);
-        assert_eq!((fixture.seqs(), fixture.channel.floor()), (vec![3, 4], 2));
-        assert!(fixture.channel.overran(1) && !fixture.channel.overran(2));
-        let freed = fixture.channel.set_policy(Policy { history: 1, ..Policy::default() }, fixture.now);
-        fixture.freed(freed);
-        assert_eq!((fixture.seqs(), fixture.channel.floor()), (vec![4], 3));
     }
 }

@@ -47,6 +47,8 @@ pub(super) struct Attached {
     /// client's cursor would run backwards.
     position: u64,
     notices: Vec<Notice>,
+    /// Messages are gone that it should have got: it must be closed.
+    given_up: bool,
     /// Until it is open: how its return goes.
     recovered: Option<bool>,
     gap: Vec<Arc<str>>,
@@ -61,6 +63,22 @@ impl Attached {
             self.wake.wake();
         }
         asleep
+    }
+
+    /// The log's memory is full, and it has not got what goes: it must be closed.
+    pub(super) fn give_up(&mut self) {
+        if !self.given_up {
+            self.given_up = true;
+            self.woken = true;
+            self.wake.give_up();
+        }
+    }
+
+    /// It goes on behind messages of a channel that it has not got, and is told how many.
+    pub(super) fn skip(&mut self, channel: &Arc<str>, count: u64) {
+        if count > 0 {
+            self.notify(Notice::Drop { channel: Arc::clone(channel), count });
+        }
     }
 
     fn notify(&mut self, notice: Notice) {
@@ -109,6 +127,7 @@ impl Log {
             woken: false,
             position,
             notices: Vec::new(),
+            given_up: false,
             recovered: None,
             gap: Vec::new(),
         })
@@ -222,8 +241,8 @@ impl Log {
         let same = |link: &Link| {
             let channel = self.channels.get(link.channel);
             channel.is_some_and(|channel| match target {
-                Target::Channel(name) => channel.pattern.is_none() && *channel.name == *name,
-                Target::Pattern(text) => channel.pattern.is_some() && *channel.name == *text,
+                Target::Channel(name) => !channel.is_pattern && *channel.name == *name,
+                Target::Pattern(text) => channel.is_pattern && *channel.name == *text,
             })
         };
         self.readers.get(reader)?.links.iter().position(same)
@@ -264,8 +283,15 @@ impl Log {
         mut visit: impl FnMut(Item<'_>, &Wire) -> usize,
     ) -> Batch {
         let mut batch = Batch::default();
+        if blocked {
+            self.update_policies(reader);
+        }
         let Log { readers, channels, heads, wire, .. } = self;
         let Some(own) = readers.get_mut(reader).filter(|own| own.open) else { return batch };
+        if own.given_up {
+            batch.overrun = true;
+            return batch;
+        }
         heads.clear();
         for (index, link) in own.links.iter().enumerate() {
             let Some(channel) = channels.get_mut(link.channel) else { continue };
@@ -273,13 +299,10 @@ impl Log {
             if place.next == channel.end() {
                 continue;
             }
-            if channel.overran(place.next) || (blocked && channel.policy.slow == Slow::Latest) {
-                batch.overrun |= !leap(channel, link.place, &mut own.notices);
+            if blocked && channel.policy.slow == Slow::Latest {
+                channel.leap(link.place);
             }
             heads.extend(head(channel, link.place).map(|seq| Reverse((seq, index as u32))));
-        }
-        if batch.overrun {
-            return batch;
         }
         batch.notices = std::mem::take(&mut own.notices);
         for notice in &batch.notices {
@@ -331,11 +354,20 @@ impl Log {
         batch
     }
 
+    /// Has a reader's channels know the rules that apply now.
+    fn update_policies(&mut self, reader: u32) {
+        for index in 0.. {
+            let link = self.readers.get(reader).and_then(|own| own.links.get(index));
+            let Some(channel) = link.map(|link| link.channel) else { return };
+            self.update_policy(channel);
+        }
+    }
+
     /// Up to where a reader has got everything.
     pub(super) fn cursor(&self, reader: u32) -> Cursor {
         let seq = match self.readers.get(reader) {
             // What it has not subscribed it has not missed.
-            Some(own) if own.open && self.lag(reader).messages == 0 => self.last,
+            Some(own) if own.open && !own.given_up && self.lag(reader).messages == 0 => self.last,
             Some(own) => own.position.min(self.last),
             None => self.last,
         };
@@ -368,17 +400,19 @@ impl Log {
     pub(super) fn stalled(&mut self, reader: u32) -> bool {
         let most = self.limits.slow_bytes as u64;
         if self.lag(reader).bytes <= most {
-            return true;
+            return self.readers.get(reader).is_none_or(|own| !own.given_up);
         }
-        if let Some(own) = self.readers.get_mut(reader) {
-            for link in &own.links {
-                if let Some(channel) = self.channels.get_mut(link.channel) {
-                    // Who must go is seen below.
-                    leap(channel, link.place, &mut own.notices);
-                }
+        self.update_policies(reader);
+        let Log { channels, readers, .. } = self;
+        let Some(own) = readers.get_mut(reader) else { return true };
+        for index in 0..own.links.len() {
+            let Some(channel) = channels.get_mut(own.links[index].channel) else { continue };
+            // Whoever must go is seen below.
+            if let (Some(count), Slow::Drop) = (channel.leap(own.links[index].place), channel.policy.slow) {
+                own.skip(&channel.name, count);
             }
         }
-        self.lag(reader).bytes <= most
+        !own.given_up && self.lag(reader).bytes <= most
     }
 }
 
@@ -386,14 +420,4 @@ impl Log {
 fn head(channel: &Channel, place: u32) -> Option<u64> {
     let place = channel.places.get(place as usize)?;
     channel.unread(place.next).peek().map(|(_, message)| message.seq())
-}
-
-/// Moves a slow reader forward in one channel; tells it if the channel's rules say so. False if
-/// they say that it must go.
-fn leap(channel: &mut Channel, place: u32, notices: &mut Vec<Notice>) -> bool {
-    let Some(skipped) = channel.leap(place) else { return false };
-    if channel.policy.slow == Slow::Drop && skipped > 0 {
-        Notice::Drop { channel: Arc::clone(&channel.name), count: skipped }.join(notices);
-    }
-    true
 }

@@ -41,6 +41,7 @@ pub(super) struct State {
 #[derive(Debug)]
 struct Alert {
     ready: AtomicBool,
+    given_up: AtomicBool,
     task: AtomicWaker,
     wakeups: Arc<Wakeups>,
 }
@@ -51,6 +52,11 @@ impl Wake for Alert {
         if let Some(task) = self.task.take() {
             self.wakeups.wake(task);
         }
+    }
+
+    fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+        self.wake();
     }
 }
 
@@ -67,7 +73,12 @@ impl Feed {
     pub(super) fn new(client: &Client, since: Since) -> Arc<Self> {
         let context = client.context();
         let wakeups = Arc::clone(&context.wakeups);
-        let alert = Arc::new(Alert { ready: AtomicBool::new(false), task: AtomicWaker::new(), wakeups });
+        let alert = Arc::new(Alert {
+            ready: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
+            task: AtomicWaker::new(),
+            wakeups,
+        });
         let reader = context.pubsub.channels().attach(client.id(), Arc::clone(&alert) as Arc<dyn Wake>, since);
         Arc::new(Feed { reader, alert, state: Mutex::default() })
     }
@@ -105,6 +116,17 @@ impl Feed {
     pub fn poll_ready(&self, task: &Waker) -> bool {
         self.alert.task.register(task);
         self.alert.ready.load(Ordering::Acquire)
+    }
+
+    /// Whether the channels' memory is full, and what the client has not got is gone, so that it must be closed: also
+    /// one whose socket takes nothing, and that therefore does not read. If not, `task` is woken when it is so.
+    pub fn poll_given_up(&self, client: &Client, task: &Waker) -> bool {
+        self.alert.task.register(task);
+        let given_up = self.alert.given_up.load(Ordering::Acquire);
+        if given_up {
+            client.context().stats.overruns.add();
+        }
+        given_up
     }
 
     /// Gives `sink` what the client has not got yet, whole frames or blocks, as much as is given

@@ -216,7 +216,7 @@ impl Stream {
             let written = match self.queue.write(&mut self.socket, cx) {
                 Poll::Ready(Ok(written)) if written > 0 => written,
                 Poll::Ready(_) => return Err(Ended),
-                Poll::Pending => return self.is_blocked(now),
+                Poll::Pending => return self.is_blocked(cx, now),
             };
             self.handed += written as u64;
             let sent = self.queue.advance(written);
@@ -261,12 +261,13 @@ impl Stream {
     }
 
     /// The socket takes nothing more for now.
-    fn is_blocked(&mut self, now: Instant) -> Result<(), Ended> {
+    fn is_blocked(&mut self, cx: &Context<'_>, now: Instant) -> Result<(), Ended> {
         if self.blocked.is_none() {
             self.blocked = Some(now);
             self.bounds = self.client.set_stalled(Some(now));
         }
         self.lagged = true;
+        self.check_feed(cx, now);
         match self.state {
             State::Lingering { until, .. } if until <= now => Err(self.reset()),
             _ => Ok(()),

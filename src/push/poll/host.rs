@@ -115,6 +115,9 @@ impl Host {
             self.waiting = None;
         }
         self.keep_watch(news.visited, now)?;
+        if self.feed.as_ref().is_some_and(|feed| feed.poll_given_up(&self.client, cx.waker())) {
+            return Err(self.cut_slow());
+        }
         let (order, mut bounds) = self.client.collect(&mut self.queue, &mut self.feed, cx.waker());
         match order {
             Order::Serve { opened } => self.opened = opened,

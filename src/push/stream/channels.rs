@@ -7,6 +7,16 @@ use super::{State, Stream};
 use crate::push::outgoing::Frame;
 
 impl Stream {
+    /// Closes the client if channels have given it up; while its socket takes nothing, it does not read them, and would
+    /// not see it.
+    pub(super) fn check_feed(&mut self, cx: &Context<'_>, now: Instant) {
+        let reads = matches!(self.state, State::Open | State::Ending { .. });
+        let feed = self.feed.as_ref().filter(|_| reads);
+        if feed.is_some_and(|feed| feed.poll_given_up(&self.client, cx.waker())) {
+            self.give_up(now);
+        }
+    }
+
     /// Queues what channels have for the client, if nothing else waits: what the socket has not
     /// taken stays in the log, which all share. Whether anything was queued.
     pub(super) fn read_feed(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
@@ -18,7 +28,7 @@ impl Stream {
         let (queue, blocked) = (&mut self.queue, std::mem::take(&mut self.lagged));
         let taken = feed.read(&self.client, blocked, |bytes| queue.push(Frame::own(bytes)));
         if taken.overrun {
-            self.cut_slow(now);
+            self.give_up(now);
         } else if let State::Ending { status, until } = &self.state
             && !(taken.more && feed.reader().is_behind(*until))
         {

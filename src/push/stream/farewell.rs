@@ -61,6 +61,13 @@ impl Stream {
         self.state = State::Lingering { until: now + LINGER, fin_sent: false };
     }
 
+    /// Channels have given the client up. It may be reading all the same, and is told, if it does so soon.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        log::debug!("{} lags by more than channels can keep: closing it", self.client);
+        self.client.context().stats.slow_clients.add();
+        self.part(CloseStatus::new(code::TRY_AGAIN, "too slow"), now);
+    }
+
     pub(super) fn cut_slow(&mut self, now: Instant) {
         log::debug!("{} is slow: closing it", self.client);
         self.client.context().stats.slow_clients.add();

@@ -1,0 +1,117 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# What is given up when the memory of all channels is full, and in which order.
+RSpec.describe "The memory of channels, when it is full" do
+  include ChannelClients
+
+  config = <<~CONFIG + ChannelClients::APP
+    require "push_server"
+    PushServer.channel "quiet*", history: 10
+    PushServer.channel "wide*", history: 100_000
+    PushServer.channel "drop*", slow: :drop
+  CONFIG
+
+  # About 60 of the messages below fill it. A reader that takes a little now and then is never stalled.
+  serve config, "--threads", "2", "--channel-memory", "8MiB", "--ping-interval", "3600"
+
+  
+
+  def quiet(count) = Array.new(count) { |number| "quiet-#{@run}-#{number}" }
+
+  # Gives each quiet channel three messages; returns the cursor before them.
+  def fill(channels)
+    cursor = app.ask("PushServer.cursor")
+    app.ask("#{channels.inspect}.each { |name| 3.times { |number| PushServer.publish(name, \"\#{name} \#{number}\") } }; nil")
+    cursor
+  end
+
+  # A client that comes back to a quiet channel gets all three.
+  def expect_whole(channels, cursor)
+    channels.each do |name|
+      client = subscriber(SseClient, name, since: cursor)
+      expect(read_open(client)).to eq({ recovered: true, gap: [] }), name
+      expect(read_data(client, 3)).to eq(Array.new(3) { |number| "#{name} #{number}" })
+      client.close
+    end
+  end
+
+  def flood(channel, numbers)
+    app.ask("(#{numbers}).each { |number| PushServer.publish(#{channel.inspect}, \"\#{number} \".ljust(65_000, 'x')) }; nil")
+  end
+
+  def opened(kind, channel, **options) = subscriber(kind, channel, **options).tap { |client| read_open(client) }
+
+  # One reader takes a kilobyte, where another takes all: eight messages at a time.
+  def trickle(channel, slow, healthy, turns: 40)
+    turns.times do |turn|
+      numbers = (turn * 8)...((turn + 1) * 8)
+      flood(channel, numbers)
+      expect(read_data(healthy, 8).map(&:to_i)).to eq(numbers.to_a)
+      yield if slow.connection.read_some(1024) == :ended
+    end
+  end
+
+  def stat(name) = app.ask("PushServer.stats[#{name.inspect}]")
+
+  before { @run = Serving.next_name }
+
+  it "costs the reader that pins most, and nobody else" do
+    cursor = fill(quiet(20))
+    healthy = opened(SseClient, "busy-#{@run}")
+    slow = opened(SseClient, "busy-#{@run}", receive_buffer: 4096)
+    before = stat(:overruns)
+    trickle("busy-#{@run}", slow, healthy) { nil }
+    event(:close, slow)
+    slow.ending
+    expect(stat(:overruns)).to eq(before + 1)
+    expect(story(healthy)).to eq([:open])
+    expect_whole(quiet(20), cursor)
+  end
+
+  it "costs a reader of a pattern no less" do
+    cursor = fill(quiet(20))
+    healthy = opened(SseClient, "busy-#{@run}")
+    slow = subscriber(PushV1Client, "", receive_buffer: 4096)
+    ask(slow, "client.subscribe('busy-#{@run}*', match: :redis)")
+    read_open(slow)
+    trickle("busy-#{@run}", slow, healthy) { nil }
+    event(:close, slow, code: 1013)
+    expect_whole(quiet(20), cursor)
+  end
+
+  it "makes a reader skip that may (slow: :drop)" do
+    cursor = fill(quiet(20))
+    healthy = opened(SseClient, "drop-#{@run}")
+    slow = opened(PushV1Client, "drop-#{@run}", receive_buffer: 4096)
+    trickle("drop-#{@run}", slow, healthy) { raise "it was closed" }
+    publish("drop-#{@run}", "end")
+    told = seen = 0
+    until (block = slow.read_event).data == "end"
+      block.event == "push.drop" ? told += JSON.parse(block.data)["count"] : seen += 1
+    end
+    expect([told, told + seen]).to match([be_positive, 320])
+    expect_whole(quiet(20), cursor)
+  end
+
+  it "takes from the longest history, and leaves a quiet channel its last messages" do
+    cursor = fill(quiet(20))
+    flood("wide-#{@run}", 0...200)
+    expect(stat(:channel_bytes)).to be <= 8 << 20
+    kept = app.ask("PushServer.history('wide-#{@run}', limit: 1000).map { |it| it.data.to_i }")
+    expect(kept).to eq([*kept.first..199])
+    expect(kept.size).to be_between(40, 70)
+    expect_whole(quiet(20), cursor)
+  end
+
+  it "cuts nobody for a burst that others' histories leave no room for" do
+    flood("wide-#{@run}", 0...200)
+    healthy = opened(SseClient, "burst-#{@run}")
+    10.times do
+      app.ask("2000.times { |number| PushServer.publish('burst-#{@run}', number.to_s) }; nil")
+      expect(read_data(healthy, 2000)).to eq([*"0".."1999"])
+    end
+    expect(story(healthy)).to eq([:open])
+  end
+end

@@ -1,0 +1,85 @@
+//! Channels by name.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+/// A table that grows moves all it holds, and everybody waits for that: a million names, the most there may be by
+/// default, make 256 tables of about 4096.
+const TABLES: usize = 256;
+
+/// The numbers of channels by their names.
+#[derive(Debug)]
+pub(super) struct Names {
+    tables: Box<[HashMap<Arc<str>, u32>]>,
+    hasher: RandomState,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Names { tables: (0..TABLES).map(|_| HashMap::new()).collect(), hasher: RandomState::new() }
+    }
+}
+
+/// Which table has a name. Whoever chooses names that all fall into one gets one table, as it would be without this.
+fn table(name: &str) -> usize {
+    // FNV-1a.
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    // Its upper bits depend on all of the name only when they are mixed once more.
+    (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % TABLES
+}
+
+impl Names {
+    pub(super) fn get(&self, name: &str) -> Option<u32> {
+        self.tables[table(name)].get(name).copied()
+    }
+
+    pub(super) fn insert(&mut self, name: Arc<str>, at: u32) {
+        self.tables[table(&name)].insert(name, at);
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        let table = &mut self.tables[table(name)];
+        table.remove(name);
+        if table.capacity() > 16 && table.len() < table.capacity() / 8 {
+            table.shrink_to(2 * table.len());
+        }
+    }
+
+    /// A number that a name has for as long as this lives, and that nobody can foresee.
+    pub(super) fn hash(&self, name: &str) -> usize {
+        self.hasher.hash_one(name) as usize
+    }
+}
+
+#[cfg(test)]
+impl Names {
+    pub(super) fn footprint(&self) -> usize {
+        self.tables.iter().map(HashMap::capacity).sum()
+    }
+
+    /// How many the fullest table has.
+    pub(super) fn fullest(&self) -> usize {
+        self.tables.iter().map(HashMap::len).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_table_is_large() {
+        let mut names = Names::default();
+        for number in 0..200_000 {
+            names.insert(format!("room:{number}").into(), number);
+        }
+        assert!(names.fullest() < 2 * 200_000 / TABLES, "{}", names.fullest());
+        assert_eq!((names.get("room:7"), names.get("room:-1")), (Some(7), None));
+        (0..200_000).for_each(|number| names.remove(&format!("room:{number}")));
+        assert!(names.footprint() <= 16 * TABLES);
+    }
+}
