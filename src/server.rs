@@ -175,6 +175,11 @@ impl Server {
         self.reactor.next(worker)
     }
 
+    /// See [`Reactor::set_attended`].
+    pub fn set_attended(&self, attended: bool) {
+        self.reactor.set_attended(attended);
+    }
+
     /// Finishes what is open: no new connections, `on_shutdown` for every client, streams closed,
     /// requests in flight answered. Blocks until all is done, `deadline` has passed and what is
     /// left has been told to go, or something arrives on `interrupt`: then it may be called again.

@@ -66,8 +66,7 @@ module PushServer
       PushServer.log_level = @options[:log_level]
       open
       @workers = WorkerPool.new(@reactor, @options[:threads]) { @notes.notify(WORKERS_CHANGED) }
-      @control = Thread.new { control }
-      @control.name = "push_server control"
+      start_threads
       Launcher.latest = self
       announce
       self
@@ -76,7 +75,10 @@ module PushServer
     rescue SystemCallError, IOError => e
       raise Error, "cannot start: #{e.message}"
     ensure
-      @reactor&.stop unless @control
+      unless @control
+        @drain&.kill
+        @reactor&.stop
+      end
     end
 
     # Starts, serves until {#stop}, or until INT, TERM or QUIT: the first stops gracefully, the second at once. HUP opens
@@ -169,6 +171,15 @@ module PushServer
       @binder.close
     end
 
+    # The one that drains is made now: when it is needed, the system may give no more threads.
+    def start_threads
+      @drain_time = Thread::Queue.new
+      @drain = Thread.new { await_drain }
+      @drain.name = "push_server drain"
+      @control = Thread.new { control }
+      @control.name = "push_server control"
+    end
+
     def app
       path = @options[:javascript]
       path ? Javascript.at(path, @app) : @app
@@ -177,7 +188,8 @@ module PushServer
     # Reads the notes until the server has ended.
     def control
       until @ending
-        @notes.wait&.each_char { |note| heed(note) unless @ending }
+        notes = @notes.wait(@workers.pause)
+        notes ? notes.each_char { |note| heed(note) unless @ending } : @workers.mend
       end
     rescue Exception => e # rubocop:disable Lint/RescueException -- whatever it is, the server may not stay half alive
       PushServer.log_exception("stopping", e)
@@ -203,19 +215,22 @@ module PushServer
       PushServer.log(:warn, "the signal #{signal} means nothing to push_server: #{Signals::REFUSED.fetch(signal)}")
     end
 
-    # On a thread of its own, so that a second signal is heard.
     def drain
-      return if @drain
+      return if @draining
 
+      @draining = true
       say "* Stopping: up to #{@options[:drain_timeout]} s for what is open. Ctrl-C to stop at once"
-      @drain = Thread.new do
-        unless @reactor.drain(@options[:drain_timeout])
-          PushServer.log(:warn, "gave up after #{@options[:drain_timeout]} s: what was still open is cut (drain_timeout)")
-        end
-      ensure
-        @notes.notify(DRAINED)
-      end
-      @drain.name = "push_server drain"
+      @drain_time << @options[:drain_timeout]
+    end
+
+    # On a thread of its own, so that a second signal is heard.
+    def await_drain
+      seconds = @drain_time.pop
+      return if @reactor.drain(seconds)
+
+      PushServer.log(:warn, "gave up after #{seconds} s: what was still open is cut (drain_timeout)")
+    ensure
+      @notes.notify(DRAINED) if @draining
     end
 
     def conclude(ending)

@@ -10,14 +10,18 @@ module PushServer
     # What a worker killed at the end has for its ensure clauses.
     LAST_WORDS = 1
     MARK = :push_server_worker
-    private_constant :INFANT, :LAST_WORDS, :MARK
+    # Seconds between two attempts to start workers when the system gives no threads: the first pause, and the longest.
+    PAUSE = 0.1
+    LONGEST_PAUSE = 5
+    private_constant :INFANT, :LAST_WORDS, :MARK, :PAUSE, :LONGEST_PAUSE
 
     # Whether the current thread is a worker, of whatever pool. Any thread.
     def self.inside? = !Thread.current.thread_variable_get(MARK).nil?
 
-    # @param reactor [#work, #await_shortage]
+    # @param reactor [#work, #await_shortage, #workers_left=]
     # @param size [Integer] workers beside those that a long response body occupies
     # @yield whenever there is something to {#mend}, on whatever thread: may not wait
+    # @raise [ThreadError]
     def initialize(reactor, size, &on_change)
       @reactor = reactor
       @on_change = on_change
@@ -25,12 +29,16 @@ module PushServer
       # By the time we hear of a worker's end, its thread may still be alive.
       @changes = Thread::Queue.new
       @threads = {}
+      # Those to be started: number => seconds that they wait before they begin.
+      @missing = {}
       size.times { add }
+      start(*@missing.shift) until @missing.empty?
       @watch = Thread.new { report(:add) while @reactor.await_shortage }
       @watch.name = "push_server watch"
     end
 
-    # Adds, replaces and forgets workers, as is needed. One thread.
+    # Adds, replaces and forgets workers, as is needed. If the system gives no thread, it says so once, goes on with the
+    # workers there are, and tries again when it is called after {#pause}. One thread.
     def mend
       until @changes.empty?
         change, number = @changes.pop
@@ -40,7 +48,12 @@ module PushServer
         when :ended then replace(number)
         end
       end
+      start_missing unless @missing.empty?
     end
+
+    # Seconds until {#mend} is to be called again; nil if it need not be before something changes. One thread.
+    # @return [Numeric, nil]
+    def pause = @retry_at && [@retry_at - now, 0].max
 
     # Waits for all workers to end, kills those that do not, and waits for these too. `reactor.stop` goes before.
     # @param grace [Numeric] seconds before they are killed
@@ -56,19 +69,52 @@ module PushServer
     private
 
     def add
-      number = (1..).find { |free| !@threads.key?(free) }
-      @threads[number] = spawn(number)
+      number = (1..).find { |free| !@threads.key?(free) && !@missing.key?(free) }
+      @missing[number] = 0
     end
 
     def replace(number)
       former = @threads[number]
       PushServer.log(:warn, "worker #{number} ended before its time and is replaced")
-      @threads[number] = spawn(number, wait: age(former) < INFANT ? INFANT : 0)
+      @missing[number] = age(former) < INFANT ? INFANT : 0
+    end
+
+    def start(number, wait) = @threads[number] = spawn(number, wait)
+
+    def start_missing
+      return count_workers if pause&.positive?
+
+      until @missing.empty?
+        start(*@missing.first)
+        @missing.shift
+      end
+      recover if @retry_at
+    rescue ThreadError => e
+      give_up_for_now(e)
+    end
+
+    def give_up_for_now(error)
+      left = count_workers
+      unless @retry_at
+        PushServer.log(:warn, "cannot start a worker: #{error.message}. Going on with #{left}, " \
+                              "and trying again: raise the system's limit on threads, or lower --threads")
+      end
+      @last_pause = @retry_at ? [@last_pause * 2, LONGEST_PAUSE].min : PAUSE
+      @retry_at = now + @last_pause
+    end
+
+    # Lets the reactor know how many are left: without any it refuses requests.
+    def count_workers = @reactor.workers_left = (@threads.keys - @missing.keys).size
+
+    def recover
+      @retry_at = nil
+      @reactor.workers_left = nil
+      PushServer.log(:info, "all workers are there again")
     end
 
     # A thread begins with what may interrupt the one that makes it: so none is killed before it can report its end, nor
     # while it does.
-    def spawn(number, wait: 0)
+    def spawn(number, wait)
       Thread.handle_interrupt(Object => :never) do
         Thread.new do
           surplus = Thread.handle_interrupt(Object => :immediate) { work(number, wait) }

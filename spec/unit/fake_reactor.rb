@@ -45,6 +45,10 @@ class FakeReactor
     end
   end
 
+  def workers_left=(count)
+    @told << [:workers_left, count]
+  end
+
   # No body ever lasts.
   def await_shortage
     @shortage.pop

@@ -195,6 +195,26 @@ RSpec.describe PushServer::Launcher do
       expect(PushServer).to have_received(:log).with(:error, /SystemExit/)
     end
 
+    it "are missing while there are no threads, which is said once, and come back when there are" do
+      launcher.start
+      eventually { reactor.told.size == 3 }
+      reactor.story
+      logged = Thread::Queue.new
+      allow(PushServer).to receive(:log) { |_, line| logged << line }
+      attempts = Thread::Queue.new
+      allow(Thread).to receive(:new) do
+        attempts << true
+        raise ThreadError, "none left"
+      end
+      reactor.work_to_do << -> { Thread.current.kill } << -> { Thread.current.kill }
+      eventually { workers.empty? && attempts.size >= 4 }
+      allow(Thread).to receive(:new).and_call_original
+      eventually { workers.size == 2 }
+      lines = Array.new(logged.size) { logged.pop }.grep(/cannot start|again/)
+      expect(lines).to match([/cannot start a worker: none left. Going on with [01],/, /all workers are there again/])
+      expect(reactor.story).to include([:workers_left, 0], [:workers_left, nil])
+    end
+
     it "know that they are" do
       launcher.start
       answers = Thread::Queue.new

@@ -14,6 +14,7 @@ use super::body::BodyWriter;
 use super::hijack::{Hijack, Hijacked};
 use super::polling::{Polled, poll_headers};
 use super::response::Response;
+use super::service::overloaded;
 use super::upgrade;
 use crate::channel::Form;
 use crate::push::poll::{self, Owner, Poll};
@@ -63,6 +64,15 @@ pub struct Request {
     pub upgrade: Option<Protocol>,
     /// The way back.
     pub responder: Responder,
+}
+
+impl Request {
+    /// Answers that nobody can run it now.
+    pub fn refuse(self: Box<Self>) {
+        let pause = self.responder.reply.context().returns.pause();
+        let response = overloaded(&self, pause);
+        self.responder.respond(response);
+    }
 }
 
 /// What an app decided.

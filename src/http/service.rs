@@ -203,7 +203,7 @@ impl Service {
         if let Err(request) = self.context.dispatch.dispatch(Box::new(request)) {
             let push = &self.context.push;
             push.stats.queue_full.add();
-            log::debug!("503: {} requests wait for a worker (max_queue)", push.limits.max_queue);
+            log::debug!("503: {} requests wait for a worker (max_queue), or there is none", push.limits.max_queue);
             return Stage::Answered(Box::new(overloaded(&request, push.returns.pause())));
         }
         Stage::Asked(answer)
@@ -212,7 +212,7 @@ impl Service {
 
 /// A browser's EventSource never comes back after any status but 200: it gets a stream that tells it when to, and ends.
 /// It knows no other method than GET. A client that used another one would take an empty stream for its answer.
-fn overloaded(request: &Request, pause: u64) -> Response {
+pub(super) fn overloaded(request: &Request, pause: u64) -> Response {
     if request.upgrade != Some(Protocol::Sse) || request.head.method != Method::GET {
         return Response::plain(StatusCode::SERVICE_UNAVAILABLE).with(RETRY_AFTER, HeaderValue::from_static("1"));
     }

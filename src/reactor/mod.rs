@@ -75,6 +75,12 @@ impl Reactor {
         self.wheel.next(worker)
     }
 
+    /// Whether anybody can run a request, or soon will. If not, those that wait and those that come are answered with
+    /// 503; callbacks wait. Any thread.
+    pub fn set_attended(&self, attended: bool) {
+        self.wheel.set_attended(attended);
+    }
+
     /// Stops: all connections are cut. Every worker's `next` returns [`Next::Stopped`] once the
     /// callbacks of their clients have been handed out. Blocks until nobody drives any more.
     pub fn stop(&self) {

@@ -66,6 +66,8 @@ struct State {
     pace: Pace,
     /// The driver knows that there are jobs.
     told: bool,
+    /// Nobody can run a request, and nobody will before long: requests are refused.
+    unattended: bool,
     /// A worker wants the wheel from the stand-in.
     wanted: bool,
     /// Jobs wait although workers had time to take them: those at work are held up.
@@ -118,6 +120,7 @@ impl Wheel {
             followers: Vec::new(),
             pace: Pace::default(),
             told: false,
+            unattended: false,
             wanted: false,
             stuck: false,
             watching: true,
@@ -328,6 +331,23 @@ impl Wheel {
         }
     }
 
+    /// See [`super::Reactor::set_attended`].
+    pub(super) fn set_attended(&self, attended: bool) {
+        let mut state = self.lock();
+        state.unattended = !attended;
+        if attended {
+            return;
+        }
+        let requests = state.take_requests();
+        drop(state);
+        self.stats.queue_full.add_many(requests.len() as u64);
+        for queued in requests {
+            if let Job::Request(request, _mark) = queued.job {
+                request.refuse();
+            }
+        }
+    }
+
     // ---- the end ---------------------------------------------------------------------------
 
     /// Cuts all connections; returns when nobody drives any more.
@@ -348,10 +368,7 @@ impl Wheel {
         let mut state = self.lock();
         state.stopped = true;
         // Nobody can be answered any more; but clients that were cut still get their last callbacks.
-        let late: VecDeque<_> = std::mem::take(&mut state.jobs);
-        let (requests, callbacks) = late.into_iter().partition(|queued| matches!(queued.job, Job::Request(..)));
-        state.jobs = callbacks;
-        state.requests = 0;
+        let requests = state.take_requests();
         let followers = std::mem::take(&mut state.followers);
         drop(state);
         let _: VecDeque<Queued> = requests;
@@ -411,6 +428,15 @@ impl State {
         Some(job)
     }
 
+    /// The requests in the queue; callbacks stay.
+    fn take_requests(&mut self) -> VecDeque<Queued> {
+        let all = std::mem::take(&mut self.jobs).into_iter();
+        let (requests, callbacks) = all.partition(|queued| matches!(queued.job, Job::Request(..)));
+        self.jobs = callbacks;
+        self.requests = 0;
+        requests
+    }
+
     /// The worker's last job is done.
     fn finish(&mut self, worker: &mut Worker, now: Instant) {
         if let Some(since) = worker.busy_since.take() {
@@ -434,7 +460,7 @@ impl State {
 impl Dispatch for Wheel {
     fn dispatch(&self, request: Box<Request>) -> Result<(), Box<Request>> {
         let mut state = self.lock();
-        if state.requests >= self.max_requests {
+        if state.unattended || state.requests >= self.max_requests {
             return Err(request);
         }
         state.requests += 1;

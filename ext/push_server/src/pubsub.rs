@@ -19,7 +19,7 @@ use push_core::push::PubSub;
 use crate::cell::GvlCell;
 use crate::client::Client;
 use crate::fields::{field, given, is_text, string_of, text};
-use crate::gvl::{check_interrupts, without_gvl};
+use crate::gvl::{check_interrupts, without_gvl_for_a_moment};
 use crate::hints;
 use crate::jump::unless_raised;
 use crate::registry;
@@ -94,7 +94,8 @@ fn channels(ruby: &Ruby) -> Result<Arc<Channels>, Error> {
     with_process(ruby, |process| Arc::clone(process.pubsub.channels()))
 }
 
-fn server_error(ruby: &Ruby, message: &str) -> Error {
+/// `PushServer::Error`.
+pub fn server_error(ruby: &Ruby, message: &str) -> Error {
     let class = crate::module(ruby).and_then(|module| module.const_get::<_, ExceptionClass>("Error"));
     match unless_raised(class) {
         Ok(class) => Error::new(class.unwrap_or_else(|| ruby.exception_runtime_error()), message.to_owned()),
@@ -182,7 +183,7 @@ fn publish(
     if posted.behind {
         let channels = channels(ruby)?;
         // Something may be pending that keeps it from being begun: the bound holds all the same.
-        if without_gvl(ruby, || channels.take_over(), || {}).is_none() {
+        if without_gvl_for_a_moment(ruby, || channels.take_over()).is_none() {
             channels.take_over();
         }
         check_interrupts(ruby)?;

@@ -1,5 +1,6 @@
 //! `PushServer::Reactor`: the native server, as `PushServer::Launcher` runs it.
 
+use std::io::ErrorKind;
 use std::mem::ManuallyDrop;
 use std::os::fd::BorrowedFd;
 use std::str::FromStr;
@@ -17,7 +18,7 @@ use push_core::push::Turn;
 use push_core::tally::Waited;
 use push_core::{Job, Next, Server};
 
-use crate::gvl::{check_interrupts, without_gvl};
+use crate::gvl::{check_interrupts, without_gvl, without_gvl_for_a_moment};
 use crate::settings::{self, Own};
 use crate::template::Templates;
 use crate::workers::{Shortage, Workers};
@@ -28,7 +29,7 @@ use crate::{callbacks, classes, hints, pubsub, request};
 #[magnus(class = "PushServer::Reactor", mark, free_immediately)]
 struct Reactor {
     /// Not dropped in a forked child: its channels' locks may be held by threads that are not there.
-    server: ManuallyDrop<Server>,
+    server: ManuallyDrop<Arc<Server>>,
     own: Own,
     app: Value,
     templates: Templates,
@@ -68,6 +69,7 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     class.define_method("work", method!(Reactor::work, 0))?;
     class.define_method("drain", method!(Reactor::drain, 1))?;
     class.define_method("await_shortage", method!(Reactor::await_shortage, 0))?;
+    class.define_method("workers_left=", method!(Reactor::set_workers_left, 1))?;
     class.define_method("reopen_logs", method!(Reactor::reopen_logs, 0))?;
     class.define_method("stats", method!(Reactor::stats, 0))?;
     class.define_method("stop", method!(Reactor::stop, 0))?;
@@ -106,9 +108,16 @@ impl Reactor {
         classes::load(ruby)?;
         let (settings, own) = settings::parse(ruby, hash)?;
         hints::expect_event_names(own.hint_event_name);
-        let workers = Workers::new(own.threads, settings.limits.max_streaming);
+        let max_streaming = settings.limits.max_streaming;
         let server = Server::new(settings, pubsub::for_server(ruby))
             .map_err(|error| Error::new(ruby.exception_arg_error(), error.to_string()))?;
+        let server = Arc::new(server);
+        let attended = Arc::downgrade(&server);
+        let workers = Workers::new(own.threads, max_streaming, move |attend| {
+            if let Some(server) = attended.upgrade() {
+                server.set_attended(attend);
+            }
+        });
         Ok(ruby.obj_wrap(Reactor {
             server: ManuallyDrop::new(server),
             own,
@@ -131,9 +140,13 @@ impl Reactor {
     }
 
     fn start(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
-        this.server
-            .start()
-            .map_err(|error| Error::new(ruby.exception_runtime_error(), format!("cannot start the reactor: {error}")))
+        this.server.start().map_err(|error| {
+            let cure = match error.kind() {
+                ErrorKind::WouldBlock => ": raise the system's limit on threads",
+                _ => "",
+            };
+            pubsub::server_error(ruby, &format!("cannot start the reactor: {error}{cure}"))
+        })
     }
 
     /// Runs jobs until the server stops. Many jobs under one hold of the lock, but only the one
@@ -204,6 +217,13 @@ impl Reactor {
         }
     }
 
+    /// The pool gets no more threads, and has so many: requests that nobody is left to run are refused. Or nil.
+    fn set_workers_left(this: Obj<Self>, left: Option<usize>) {
+        if !this.server.forked() {
+            this.workers.set_left(left);
+        }
+    }
+
     /// Opens the file of the access log anew. Returns at once.
     fn reopen_logs(this: Obj<Self>) {
         if !this.server.forked() {
@@ -225,7 +245,7 @@ impl Reactor {
             this.workers.stop();
             // The reactor's thread ends by itself at once: nothing to interrupt. Pending
             // interrupts must not prevent it either.
-            let stopped = without_gvl(ruby, || this.server.stop(), || {});
+            let stopped = without_gvl_for_a_moment(ruby, || this.server.stop());
             if stopped.is_none() {
                 this.server.stop();
             }

@@ -19,6 +19,8 @@ pub struct Workers {
     changed: Condvar,
     wanted: usize,
     max_streaming: usize,
+    /// Hears whether anybody can run a request. Called with the lock held.
+    attend: Box<dyn Fn(bool) + Send + Sync>,
     /// A forked child leaves the lock alone: a thread that is not there may hold it.
     birth: Birth,
 }
@@ -32,6 +34,10 @@ struct State {
     /// Bodies that have a replacement.
     lasting: usize,
     next: u64,
+    /// The pool gets no more threads, and has so many.
+    left: Option<usize>,
+    /// What `attend` has heard last.
+    unattended: bool,
     interrupted: bool,
     stopped: bool,
 }
@@ -55,13 +61,15 @@ pub struct Streaming {
 }
 
 impl Workers {
-    /// `wanted` workers beside those in a lasting body, of which there may be `max_streaming`.
-    pub fn new(wanted: usize, max_streaming: usize) -> Arc<Self> {
+    /// `wanted` workers beside those in a lasting body, of which there may be `max_streaming`. `attend` is told when
+    /// nobody is left that could run a request, and when somebody is again.
+    pub fn new(wanted: usize, max_streaming: usize, attend: impl Fn(bool) + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Workers {
             state: Mutex::default(),
             changed: Condvar::new(),
             wanted,
             max_streaming,
+            attend: Box::new(attend),
             birth: Birth::now(),
         })
     }
@@ -74,6 +82,22 @@ impl Workers {
     pub fn arrive(self: &Arc<Self>) -> Presence {
         self.lock().present += 1;
         Presence(Arc::clone(self))
+    }
+
+    /// The pool gets no more threads, and has `left`, or (`None`) gets what it needs: then workers that are missing are
+    /// about to come.
+    pub fn set_left(&self, left: Option<usize>) {
+        let mut state = self.lock();
+        state.left = left;
+        self.attend(&mut state);
+    }
+
+    /// To be called after each change.
+    fn attend(&self, state: &mut State) {
+        let unattended = state.left.is_some_and(|left| left <= state.lasting);
+        if std::mem::replace(&mut state.unattended, unattended) != unattended {
+            (self.attend)(!unattended);
+        }
     }
 
     /// Whether there are more than needed, so that the current one should leave.
@@ -116,6 +140,7 @@ impl Workers {
                 Some((number, age)) if age >= MOMENT => {
                     state.young.remove(&number);
                     state.lasting += 1;
+                    self.attend(&mut state);
                     return Shortage::OneMore;
                 }
                 Some((_, age)) => {
@@ -155,6 +180,7 @@ impl Drop for Streaming {
         let mut state = self.workers.lock();
         if state.young.remove(&self.number).is_none() {
             state.lasting -= 1;
+            self.workers.attend(&mut state);
         }
     }
 }

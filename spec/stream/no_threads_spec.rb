@@ -1,0 +1,170 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# The system gives no more threads: `ulimit -u`, or a container's limit of processes. The kernel does not hold root to
+# such a limit, so the apps become somebody else, whose threads are only theirs.
+RSpec.describe "A server that gets no more threads" do
+  become_somebody = <<~'CONFIG'
+    if Process.uid.zero?
+      id = 100_000 + Process.pid
+      Process::GID.change_privilege(id)
+      Process::UID.change_privilege(id)
+    end
+  CONFIG
+
+  app_of_few_threads = become_somebody + <<~'CONFIG'
+    # No thread more than there are, or as many as before.
+    most = Process.getrlimit(:NPROC)
+    limited = false
+    trap("WINCH") do
+      Process.setrlimit(:NPROC, 1, most.last)
+      limited = true
+      $stdout.syswrite("limited\n")
+    end
+    trap("CONT") do
+      limited = false
+      Process.setrlimit(:NPROC, *most)
+    end
+    # Ruby keeps the system's threads of those that have ended for a moment: somebody takes them.
+    Thread.new do
+      loop do
+        sleep 0.001
+        Thread.new { sleep } if limited
+      rescue ThreadError
+        next
+      end
+    end
+
+    class Endless
+      def each
+        loop do
+          yield "part\n"
+          sleep 0.01
+        end
+      end
+    end
+
+    # Waits until so many have met.
+    MET = Queue.new
+
+    run(lambda do |env|
+      path, number = env["PATH_INFO"].match(%r{\A/([a-z]*)(\d*)\z}).captures
+      case path
+      when "die"
+        # Behind so many requests.
+        sleep 0.01 until PushServer.stats[:requests] >= number.to_i
+        Thread.current.kill
+      when "endless" then [200, {}, Endless.new]
+      when "meet"
+        MET << true
+        sleep 0.01 until MET.size >= number.to_i
+        [200, {}, ["met"]]
+      else [200, {}, ["served"]]
+      end
+    end)
+  CONFIG
+
+  around do |example|
+    @app = AppProcess.start(app_of_few_threads, "--threads", threads)
+    example.run
+    expect(@app.stop).to be_success
+  ensure
+    @app&.kill if @app&.running?
+  end
+
+  attr_reader :app
+
+  def limit
+    app.signal("WINCH")
+    app.wait_for_line(/\Alimited$/)
+  end
+
+  # Kills workers until one cannot be replaced.
+  def lose_a_worker
+    eventually("a worker not to be replaced") do
+      get("/die")
+      app.lines.any? { |line| line.include?("cannot start a worker") }
+    end
+  end
+
+  context "with three workers" do
+    let(:threads) { 3 }
+
+    it "goes on with the workers it has, says so once, and starts the others when it can" do
+      limit
+      lose_a_worker
+      app.wait_for_line(/warn: cannot start a worker: .*Going on with [12], .*limit on threads/)
+      expect(get("/").body).to eq("served")
+      app.signal("CONT")
+      app.wait_for_line(/all workers are there again/)
+      meeting = Array.new(3) { http.send_request("GET", "/meet3") }
+      expect(meeting.map { |client| client.read_response.body }).to all(eq("met"))
+      expect(app.lines.grep(/cannot start a worker/).size).to eq(1)
+    end
+  end
+
+  context "with one worker" do
+    let(:threads) { 1 }
+
+    it "answers 503 while it has none, also those that wait already, and stops well" do
+      limit
+      requests = 0
+      refused = eventually("a worker not to be replaced") do
+        dying = http.send_request("GET", "/die#{requests += 2}")
+        waiting = http.send_request("GET", "/")
+        expect(dying.read_response.status).to eq(500)
+        response = waiting.read_response
+        response if response.status == 503
+      end
+      expect(refused["retry-after"]).to eq("1")
+      expect(get("/").status).to eq(503)
+      expect { websocket }.to raise_error(WebSocketClient::Refused, /503/)
+      app.signal("CONT")
+      app.wait_for_line(/all workers are there again/)
+      expect(get("/").body).to eq("served")
+    end
+
+    it "stops well without any" do
+      limit
+      lose_a_worker
+      eventually("a refusal") { get("/").status == 503 }
+    end
+
+    it "answers 503 while a body that lasts occupies it, and serves again when that has ended" do
+      limit
+      client = http
+      client.send_request("GET", "/endless")
+      client.read_head
+      app.wait_for_line(/cannot start a worker/)
+      expect(get("/").status).to eq(503)
+      client.connection.reset
+      eventually("the worker to be free") { get("/").status == 200 }
+    end
+  end
+
+  context "at its start" do
+    let(:threads) { 1 }
+
+    # Each limit from none at all to the first that will do.
+    it "says so in one line and ends" do
+      source = become_somebody + <<~CONFIG
+        limit = Integer(ENV.fetch("THREADS"))
+        Process.setrlimit(:NPROC, limit, limit)
+        run ->(_env) { [200, {}, ["served"]] }
+      CONFIG
+      refused = (1..20).take_while do |count|
+        starting = AppProcess.new(source, "--threads", "3", env: { "THREADS" => count.to_s })
+        refusal = starting.wait_for_line(/Listening on|cannot start/).include?("cannot start")
+        status = refusal ? starting.wait : starting.stop
+        expect([count, status.exitstatus]).to eq([count, refusal ? 1 : 0])
+        complaints = starting.lines.reject { |line| line.include?("cannot start the disk thread") }
+        expect(complaints).to contain_exactly(/\Apush_server: cannot start .*limit/) if refusal
+        refusal
+      ensure
+        starting&.kill if starting&.running?
+      end
+      expect(refused.size).to be_between(1, 15)
+    end
+  end
+end
