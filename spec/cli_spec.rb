@@ -121,56 +121,56 @@ RSpec.describe "push_server, the command" do
   end
 
   describe "what it refuses, in one line and with a status" do
-    def refuses(*arguments, message, status, files: { "config.ru" => "run ->(_) { [200, {}, []] }" }, **how)
+    def expect_refusal(*arguments, message, status, files: { "config.ru" => "run ->(_) { [200, {}, []] }" }, **how)
       result = push_server(*arguments, files: files, **how)
       expect(result.complaint).to match([message])
       expect([result.out, result.exitstatus]).to eq(["", status])
     end
 
     it "an unknown option" do
-      refuses("--prot", "1", "push_server: there is no option --prot: did you mean --port?", 2)
+      expect_refusal("--prot", "1", "push_server: there is no option --prot: did you mean --port?", 2)
     end
 
     it "the beginning of an option's name, naming what it could be" do
-      refuses("--drain", "1", "push_server: there is no option --drain: did you mean --drain-timeout?", 2)
+      expect_refusal("--drain", "1", "push_server: there is no option --drain: did you mean --drain-timeout?", 2)
     end
 
     it "what other servers have, saying what there is instead" do
-      refuses("-w", "2", /\Apush_server: there is no option -w: push_server runs one process/, 2)
-      refuses("-d", /\Apush_server: there is no option -d: push_server stays in the foreground/, 2)
-      refuses("-C", "config/puma.rb", /\Apush_server: there is no option -C: push_server reads no configuration file/, 2)
+      expect_refusal("-w", "2", /\Apush_server: there is no option -w: push_server runs one process/, 2)
+      expect_refusal("-d", /\Apush_server: there is no option -d: push_server stays in the foreground/, 2)
+      expect_refusal("-C", "config/puma.rb", /\Apush_server: there is no option -C: push_server reads no configuration file/, 2)
     end
 
     it "a range of threads, as Puma has it" do
-      refuses("-t", "0:5", "push_server: --threads cannot be \"0:5\": give a whole number, from 1 to 1000, not a range", 2)
+      expect_refusal("-t", "0:5", "push_server: --threads cannot be \"0:5\": give a whole number, from 1 to 1000, not a range", 2)
     end
 
     it "an option without its value" do
-      refuses("--port", /\Apush_server: --port needs a value/, 2)
+      expect_refusal("--port", /\Apush_server: --port needs a value/, 2)
     end
 
     it "a value that cannot be" do
-      refuses("--threads", "none", /\Apush_server: --threads cannot be "none": give/, 2)
-      refuses("--max-queue", "0", "push_server: --max-queue cannot be \"0\": give a whole number, 1 or more", 2)
-      refuses(/\Apush_server: \$PORT cannot be "http"/, 2, env: { "PORT" => "http" })
+      expect_refusal("--threads", "none", /\Apush_server: --threads cannot be "none": give/, 2)
+      expect_refusal("--max-queue", "0", "push_server: --max-queue cannot be \"0\": give a whole number, 1 or more", 2)
+      expect_refusal(/\Apush_server: \$PORT cannot be "http"/, 2, env: { "PORT" => "http" })
     end
 
     it "two config files" do
-      refuses("a.ru", "b.ru", /\Apush_server: one config file can be served/, 2)
+      expect_refusal("a.ru", "b.ru", /\Apush_server: one config file can be served/, 2)
     end
 
     it "a bind that is no URL" do
-      refuses("-b", "localhost:80", /\Apush_server: cannot listen on "localhost:80": give tcp:/, 2)
+      expect_refusal("-b", "localhost:80", /\Apush_server: cannot listen on "localhost:80": give tcp:/, 2)
     end
 
     it "an address that is not here" do
-      refuses("-b", "tcp://192.0.2.1:0", /\Apush_server: cannot listen on tcp:\S+ this machine does not have the address/, 1)
+      expect_refusal("-b", "tcp://192.0.2.1:0", /\Apush_server: cannot listen on tcp:\S+ this machine does not have the address/, 1)
     end
 
     it "a port in use" do
       taken = TCPServer.new("127.0.0.1", 0)
       port = taken.local_address.ip_port
-      refuses("-p", port, %r{\Apush_server: cannot listen on tcp://localhost:#{port}: the port is in use}, 1)
+      expect_refusal("-p", port, %r{\Apush_server: cannot listen on tcp://localhost:#{port}: the port is in use}, 1)
     ensure
       taken.close
     end
@@ -190,15 +190,15 @@ RSpec.describe "push_server, the command" do
     end
 
     it "a folder without config.ru" do
-      refuses(/\Apush_server: there is no config.ru in \S+: name one/, 1, files: {})
-      refuses("other.ru", "push_server: there is no other.ru: name one that is there", 1)
+      expect_refusal(/\Apush_server: there is no config.ru in \S+: name one/, 1, files: {})
+      expect_refusal("other.ru", "push_server: there is no other.ru: name one that is there", 1)
     end
 
     {
       "runs nothing" => ["# nothing", /\Apush_server: config.ru: missing run or map statement/],
       "runs what is no app" => ["run 3", "push_server: config.ru: what it runs has no method call: 3"]
     }.each do |case_, (source, message)|
-      it("a config.ru that #{case_}") { refuses(message, 1, files: { "config.ru" => source }) }
+      it("a config.ru that #{case_}") { expect_refusal(message, 1, files: { "config.ru" => source }) }
     end
   end
 

@@ -264,7 +264,7 @@ RSpec.describe "The embedded form" do
 
     it "gives INT and TERM back to the program" do
       start(after: "PushServer::Server.shutdown; sleep 0.01 until trap('TERM', 'DEFAULT') == 'DEFAULT'; SpecApp.report(:given_back)")
-      app.events.take(event: "given_back")
+      expect(app.events.take(event: "given_back")).to eq(event: "given_back")
     end
 
     it "makes room for another server" do
@@ -343,7 +343,7 @@ RSpec.describe "The embedded form" do
       RUBY
         [
           'PushServer::OptionError: root: cannot be "/no/such": give a folder that exists',
-          "PushServer::OptionError: thread_count: cannot be -1: give a whole number, 1 or more",
+          "PushServer::OptionError: thread_count: cannot be -1: give a whole number, from 1 to 1000",
           /PushServer::OptionError: there is no option :worker_count/,
           %r{PushServer::BindError: cannot listen on tcp://127.0.0.1:\d+: the port is in use},
           "fine"

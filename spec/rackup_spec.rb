@@ -67,17 +67,15 @@ RSpec.describe "rackup" do
 
   it "upgrades through the middleware rackup inserts in development" do
     start(source, "-s", "push_server", "-E", "development")
-    socket = websocket("/push")
-    event(:open, socket)
-    stream = sse("/push")
-    event(:open, stream)
+    expect_event(:open, websocket("/push"))
+    expect_event(:open, sse("/push"))
   end
 
   ipv6 = Socket.ip_address_list.any?(&:ipv6_loopback?)
 
   it "serves localhost on both families", if: ipv6 do
     start(source, "-s", "push_server", "-o", "localhost")
-    %w[127.0.0.1 ::1].each { |address| Socket.tcp(address, app.port).close }
+    %w[127.0.0.1 ::1].each { |address| expect(http(host: address).get("/").status).to eq(200) }
   end
 
   it "lists our options in its help" do

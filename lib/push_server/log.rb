@@ -3,7 +3,9 @@
 # What the server has to say, on stderr: one line each, the same form from Ruby and from the core.
 module PushServer
   LOG_LEVELS = %i[debug info warn error].freeze
-  private_constant :LOG_LEVELS
+  # Of a backtrace: how many lines from its beginning, and from its end.
+  BACKTRACE = [70, 30].freeze
+  private_constant :LOG_LEVELS, :BACKTRACE
 
   @log_level = :info
 
@@ -40,7 +42,16 @@ module PushServer
       rescue Exception => e # rubocop:disable Lint/RescueException -- a message method that raises
         "(its message raises #{e.class})"
       end
-      log(:error, ["#{place}: #{exception.class}: #{message}", *exception.backtrace].join("\n    "))
+      log(:error, ["#{place}: #{exception.class}: #{message}", *abridged(exception.backtrace)].join("\n    "))
+    end
+
+    private
+
+    # A method that calls itself for ever has ten thousand lines, of which the first and last say all.
+    def abridged(backtrace)
+      return backtrace if backtrace.nil? || backtrace.size <= BACKTRACE.sum
+
+      [*backtrace.first(BACKTRACE.first), "… #{backtrace.size - BACKTRACE.sum} more lines …", *backtrace.last(BACKTRACE.last)]
     end
   end
 end

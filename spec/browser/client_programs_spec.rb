@@ -37,7 +37,7 @@ RSpec.describe "Clients people already have, in a program" do
         end
       end
 
-      it("says something") { app.wait_for_line(/: hello from #{heading[/\w+/]}$/) }
+      it("says something") { expect_line(/: hello from #{heading[/\w+/]}$/) }
     end
   end
 end

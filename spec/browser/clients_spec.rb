@@ -37,7 +37,7 @@ RSpec.describe "Clients people already have, in a browser" do
       behaviour.each do |cut, what|
         it "hears all in order, and #{what.to_s.tr("_", " ")} when the connection was #{cut}" do
           away(cut, heading, "4", "5")
-          send(what, heading)
+          expect_behaviour(what, heading)
         end
       end
 
@@ -52,6 +52,9 @@ RSpec.describe "Clients people already have, in a browser" do
       end
     end
   end
+
+  # One of the methods below.
+  def expect_behaviour(what, heading) = send(what, heading)
 
   def stays_away(_heading)
     order("ended")

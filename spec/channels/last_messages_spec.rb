@@ -116,7 +116,7 @@ RSpec.describe "Publishing, and closing right after" do
         event(:open, client)
         publish("end-#{channel}", (16 * 1024).to_s)
         event(:close, client)
-        eventually("its place in the log to be given up") { app.ask("PushServer.stats.values_at(:readers, :channels)") == [0, 0] }
+        expect_eventually("its place in the log to be given up") { app.ask("PushServer.stats.values_at(:readers, :channels)") == [0, 0] }
       end
     end
   end

@@ -410,7 +410,7 @@ RSpec.describe "The long poll" do
         loss.call(let_in(client))
         client
       end
-      clients.each { |client| event(:close, client) }
+      clients.each { |client| expect_event(:close, client) }
     end
 
     it "stays while a poll waits, and while the app is asked" do

@@ -50,7 +50,7 @@ RSpec.describe "A client that does not read its channels" do
     it "is closed with 1013 on a WebSocket" do
       client = stalled(WebSocketClient, "resume-2")
       flood("resume-2")
-      event(:close, client, code: 1013)
+      expect_event(:close, client, code: 1013)
     end
 
     it "jumps forward, and is told how much it has missed (slow: :drop)" do

@@ -203,7 +203,7 @@ RSpec.describe "Accepting an upgrade" do
 
       it "says at debug level when a request that could be upgraded gets an empty answer and no handler" do
         get("/bare/empty/#{protocol}", handshake)
-        app.wait_for_line(%r{(?=.*rack\.upgrade)(?=.*/empty/#{protocol})})
+        expect_line(%r{(?=.*rack\.upgrade)(?=.*/empty/#{protocol})})
       end
     end
   end

@@ -62,8 +62,8 @@ RSpec.describe "PushServer.around_callback" do
   it "sees the exception of a callback pass, and on_error gets it" do
     client = websocket
     client.text("raise")
-    event(:error, client, message: "failed")
+    expect_event(:error, client, message: "failed")
     client.finish
-    event(:after, client, callback: "on_close")
+    expect_event(:after, client, callback: "on_close")
   end
 end

@@ -89,9 +89,9 @@ RSpec.describe "A callback that raises" do
 
     it "is handed to it for Server-Sent Events" do
       client = sse("/caring/open")
-      event(:error, client, message: "on_open of open failed", open: true)
+      expect_event(:error, client, message: "on_open of open failed", open: true)
       client.close
-      event(:close, client)
+      expect_event(:close, client)
     end
 
     ["not a StandardError", "throw", "deep"].each do |kind|

@@ -173,11 +173,11 @@ RSpec.describe "The handler" do
 
     it "may be a proxy that answers through method_missing" do
       client = websocket("/proxy")
-      event(:open, client, extra: 0)
+      expect_event(:open, client, extra: 0)
       client.text("hi")
-      event(:message, client, extra: 1)
+      expect_event(:message, client, extra: 1)
       client.finish
-      event(:close, client, extra: 0)
+      expect_event(:close, client, extra: 0)
     end
 
     it "is asked once what it responds to, when it is attached" do
@@ -196,7 +196,7 @@ RSpec.describe "The handler" do
     it "may serve many clients" do
       clients = Array.new(5) { websocket("/recorder") }
       clients.each { |client| client.text(client.id) }
-      clients.each { |client| event(:message, client, data: include(bytes: client.id.dump)) }
+      clients.each { |client| expect_event(:message, client, data: include(bytes: client.id.dump)) }
     end
   end
 
@@ -226,7 +226,7 @@ RSpec.describe "The handler" do
       client = websocket("/only-close")
       client.text("hi")
       client.close
-      event(:close, client)
+      expect_event(:close, client)
     end
 
     it "does without any for Server-Sent Events" do

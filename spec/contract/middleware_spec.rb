@@ -68,6 +68,6 @@ RSpec.describe "Middleware in front of an upgrade" do
 
   it "lets CommonLogger log the upgrade" do
     client = websocket("/common-logger")
-    app.wait_for_line(%r{"GET /common-logger\?#{client.id} HTTP/1\.1" 200})
+    expect_line(%r{"GET /common-logger\?#{client.id} HTTP/1\.1" 200})
   end
 end

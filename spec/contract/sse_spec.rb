@@ -160,13 +160,13 @@ RSpec.describe "Server-Sent Events" do
       it "is seen by on_close at once when the peer closes, with nothing written" do
         client = opened
         client.close
-        event(:close, client, code: nil, reason: nil)
+        expect_event(:close, client, code: nil, reason: nil)
       end
 
       it "is seen by on_close when the peer resets" do
         client = opened
         client.reset
-        event(:close, client, code: nil, reason: nil)
+        expect_event(:close, client, code: nil, reason: nil)
       end
 
       it "is the end of the body when the app closes" do

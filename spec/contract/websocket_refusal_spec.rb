@@ -60,7 +60,7 @@ RSpec.describe "A WebSocket frame that has not ended" do
     text = "grüße €😀" * 1000
     frame = WebSocketFrame.encode(:text, text)
     frame.b.scan(/.{1,7}/mn) { |part| client.write(part) }
-    event(:message, client, data: include(size: text.bytesize, valid: true, sum: text.sum(32)))
+    expect_event(:message, client, data: include(size: text.bytesize, valid: true, sum: text.sum(32)))
   end
 
   it "is answered with 1009 if it will be too large" do

@@ -238,13 +238,13 @@ RSpec.describe "WebSocket" do
       it "is 1006 without a reason: FIN" do
         client = websocket
         client.close
-        event(:close, client, code: 1006, reason: "")
+        expect_event(:close, client, code: 1006, reason: "")
       end
 
       it "is 1006 without a reason: FIN of a client that can still read" do
         client = websocket
         client.connection.finish_writing
-        event(:close, client, code: 1006, reason: "")
+        expect_event(:close, client, code: 1006, reason: "")
         client.ending
       end
 
@@ -252,7 +252,7 @@ RSpec.describe "WebSocket" do
         client = websocket
         event(:open, client)
         client.reset
-        event(:close, client, code: 1006, reason: "")
+        expect_event(:close, client, code: 1006, reason: "")
       end
     end
 

@@ -43,9 +43,15 @@ RSpec.describe "An app's error" do
 
   it "is logged with method and path, class, message and place" do
     get("/raise/logged")
-    app.wait_for_line(%r{GET /raise/logged})
-    app.wait_for_line(/ArgumentError/)
-    app.wait_for_line(/the secret is 42/)
-    app.wait_for_line(/config\.ru:\d+/)
+    expect_line(%r{\[push_server\] error: GET /raise/logged: ArgumentError: the secret is 42$})
+    expect_line(/\A    \S*config\.ru:\d+/)
+  end
+
+  it "is logged in a hundred lines, however deep it was" do
+    get("/deep?logged")
+    expect_line(%r{\A\[push_server\] error: GET /deep: SystemStackError: stack level too deep$})
+    expect_line(/\A    … \d+ more lines …$/)
+    dives = app.lines.grep(/in .*dive/).size
+    expect(dives).to be_between(1, 100 * app.lines.grep(/more lines …/).size)
   end
 end

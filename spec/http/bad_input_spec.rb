@@ -340,7 +340,7 @@ RSpec.describe "Bad input" do
 
   describe "in great numbers" do
     # Sent while the answers are read: neither side can hold all of them.
-    def pipeline(count)
+    def expect_answers_in_order(count)
       client = http
       wire = (0...count).map { |number| "GET /#{number} HTTP/1.1\r\nhost: x\r\n\r\n" }.join
       writer = Thread.new { client.write(wire) }
@@ -351,11 +351,11 @@ RSpec.describe "Bad input" do
     end
 
     it "20 pipelined requests are answered in order (RFC 9112 9.3.2)" do
-      pipeline(20)
+      expect_answers_in_order(20)
     end
 
     it "10 000 pipelined requests are answered in order (RFC 9112 9.3.2)" do
-      pipeline(10_000)
+      expect_answers_in_order(10_000)
     end
 
     it "10 000 pipelined requests of a client that does not read and goes away harm nobody (RFC 9112 9.3.2)" do

@@ -66,7 +66,7 @@ RSpec.describe "A server whose objects move" do
 
   def move(way) = app.ask(way, seconds: 60)
 
-  def use_requests
+  def expect_requests_served
     expect(get("/", { "accept" => "text/x" }).body).to eq("GET localhost text/x")
     expect(get("/each").body).to eq("part 0\npart 1\npart 2\n")
     app.events.take(event: "closed")
@@ -104,10 +104,10 @@ RSpec.describe "A server whose objects move" do
   Compaction::WAYS.each do |name, way|
     describe "by #{name}" do
       it "goes on to serve requests" do
-        use_requests
+        expect_requests_served
         2.times do
           move(way)
-          use_requests
+          expect_requests_served
         end
       end
 

@@ -108,6 +108,6 @@ RSpec.describe "The env" do
 
   it "has an errors stream that ends up in the server's output" do
     get("/log")
-    app.wait_for_line(/a line for the errors stream/)
+    expect_line(/a line for the errors stream/)
   end
 end

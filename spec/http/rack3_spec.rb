@@ -165,7 +165,7 @@ RSpec.describe "Rack's extras" do
       client.send_request("GET", "/finished-gone#{named}")
       client.read_head
       client.connection.reset
-      told("step", what: "finished 200")
+      expect(told("step", what: "finished 200")).to include(event: "step")
     end
   end
 
@@ -232,7 +232,7 @@ RSpec.describe "Rack's extras" do
       clients = Array.new(20) { http(receive_buffer: 4096).send_request("GET", "/large#{named}") }
       clients.each(&:read_head)
       clients.each { |client| client.connection.reset }
-      eventually("the files to be closed") { names.call.grep(/large\.bin/).empty? }
+      expect_eventually("the files to be closed") { names.call.grep(/large\.bin/).empty? }
     end
   end
 

@@ -160,20 +160,24 @@ RSpec.describe "Shutdown" do
   end
 
   it "gives up on what does not end within the drain time", options: %w[--drain-timeout 0.5] do
-    http.send_request("GET", "/wait")
+    client = http.send_request("GET", "/wait")
     app.events.take(event: "call", path: "/wait")
     app.signal("TERM")
-    expect(app.wait).to be_a(Process::Status)
+    expect(client.connection.read_to_end).to eq("")
+    expect(app.wait.exitstatus).to eq(0)
+    expect(app.output).to include("gave up after 0.5 s: what was still open is cut (drain_timeout)")
   end
 
   %w[TERM INT].each do |second|
     it "stops at once at a second signal (#{second})", options: %w[--drain-timeout 3600] do
-      http.send_request("GET", "/wait")
+      client = http.send_request("GET", "/wait")
       app.events.take(event: "call", path: "/wait")
       app.signal("TERM")
       expect_refused
       app.signal(second)
-      expect(app.wait).to be_a(Process::Status)
+      expect(client.connection.read_to_end).to eq("")
+      expect(app.wait.exitstatus).to eq(1)
+      expect(app.output).to end_with("* Stopped at once\n")
     end
   end
 end

@@ -40,6 +40,6 @@ RSpec.describe "A slow link" do
     event(:open, client)
     queue(client, 6)
     trickle(client.connection, 500_000)
-    event(:close, client, code: 1006)
+    expect_event(:close, client, code: 1006)
   end
 end

@@ -17,4 +17,9 @@ module Eventually
       sleep POLL
     end
   end
+
+  # The same as an expectation, for an example that is about just that.
+  def expect_eventually(what = "the condition to hold", **deadline, &condition)
+    expect(eventually(what, **deadline, &condition)).to be_truthy
+  end
 end

@@ -45,6 +45,12 @@ module Serving
   # Waits for what the app's handler reported of a client.
   def event(name, client, **fields) = app.events.take(event: name.to_s, id: client.id, **fields)
 
+  # The same as an expectation, for an example that is about just that.
+  def expect_event(name, client, **fields) = expect(event(name, client, **fields)).to include(event: name.to_s)
+
+  # Expects the app to print a line that matches.
+  def expect_line(pattern) = expect(app.wait_for_line(pattern)).to match(pattern)
+
   # Runs code in the app with the server's side of this client as `client`.
   def ask(client, code, **deadline) = app.ask(code, id: client.id, **deadline)
 

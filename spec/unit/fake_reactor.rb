@@ -57,6 +57,8 @@ class FakeReactor
 
   def reopen_logs = @told << :reopen_logs
 
+  def stats = { connections: 0 }
+
   # Waits while `hold_drain` says so.
   def drain(seconds)
     @told << [:drain, seconds]
