@@ -21,7 +21,7 @@ module StatisticsPage
     stats[:jobs].fdiv(stats[:batches])                 # jobs done each time that Ruby's lock was taken
     ```
 
-    Numbers only grow, but for those named `open_`, and `queued_bytes`, `channel_bytes`, `channels` and `readers`. Those named after a limit tell how often it was hit
+    Numbers only grow, but for those named `open_`, and `queued_bytes`, `channel_bytes`, `channels`, `readers` and `spooled_bytes`. Those named after a limit tell how often it was hit
     ([options](options.md)).
   MARKDOWN
 

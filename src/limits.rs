@@ -172,7 +172,7 @@ macro_rules! limits {
                 }, )+ ]
             }
 
-            /// Sets the limit `name` to `value` (in the table's unit; `None` switches a timeout off).
+            /// Sets the limit `name` to `value` (in the table's unit; `None` switches a timeout off, or leaves it to the server).
             pub fn set(&mut self, name: &str, value: Option<f64>) -> Result<(), LimitError> {
                 match name {
                     $( stringify!($name) => {
@@ -208,6 +208,8 @@ limits! {
     max_body_size: usize = 1024 * MIB, Bytes, 0.0;
     /// Request body kept in memory; beyond it rack.input is an unlinked temporary file
     body_memory: usize = 112 * KIB, Bytes, 0.0;
+    /// All request bodies in temporary files together; beyond it 503 with Retry-After, and close. Default: a quarter of what is free in the temporary folder (TMPDIR) at the start
+    max_spooled_total: Option<usize> = None, Bytes, 0.0;
     /// Time a client has to send a request head, and to begin the first; beyond it 408, or close if nothing came (RFC 9110 section 15.5.9)
     head_timeout: Duration = Duration::from_secs(15), Seconds, 0.01;
     /// Time within which body_progress bytes of a request body must come; beyond it 408 and close

@@ -14,6 +14,8 @@ use tokio::sync::Semaphore;
 use crate::access_log::{self, AccessLog};
 use crate::channel;
 use crate::descriptors;
+use crate::disk::Disk;
+use crate::http::budget::Budget;
 use crate::http::origin::{Allowed, BadOrigin};
 use crate::http::{self, files::PublicDir};
 use crate::limits::Limits;
@@ -115,10 +117,18 @@ impl Server {
             access_log,
             ..push::Context::new(settings.limits, callbacks, wakeups)
         });
+        let budget = Budget::of_folder(push.limits.max_spooled_total);
         let dispatch = Arc::clone(&wheel) as Arc<dyn http::Dispatch>;
         Ok(Server {
             reactor: Reactor::new(wheel, Arc::clone(&phase)),
-            http: Arc::new(http::Context { push, dispatch, origins, files, poll_parameter: settings.poll_parameter }),
+            http: Arc::new(http::Context {
+                push,
+                dispatch,
+                origins,
+                files,
+                budget,
+                poll_parameter: settings.poll_parameter,
+            }),
             phase,
             tally,
             listeners: Mutex::default(),
@@ -199,10 +209,16 @@ impl Server {
         }
     }
 
+    /// The thread that does what may wait for a disk.
+    pub fn disk(&self) -> &Disk {
+        &self.http.push.disk
+    }
+
     /// What was counted so far, and how much the channels hold.
     pub fn stats(&self) -> &Stats {
         let stats = &self.http.push.stats;
         stats.queued_bytes.set(self.http.push.pressure.queued() as u64);
+        stats.spooled_bytes.set(self.http.budget.used());
         // In a forked child the channels' lock may be held by nobody who is there.
         if !self.forked() {
             let figures = self.http.push.pubsub.channels().figures();

@@ -118,6 +118,14 @@ stats! {
     head_too_large;
     /// Bodies over max_body_size: 413.
     body_too_large;
+    /// Bytes of request bodies in temporary files now.
+    spooled_bytes;
+    /// Bodies that would have passed max_spooled_total: 503.
+    spool_full;
+    /// Bodies that could not be written to a temporary file: 503 if the disk is full, or else 500.
+    spool_errors;
+    /// Requests that needed the disk thread when there was none: 503.
+    disk_unavailable;
     /// Heads that took longer than head_timeout: 408, or closed.
     head_timeouts;
     /// Bodies without progress within body_timeout: 408.

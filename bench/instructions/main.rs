@@ -313,6 +313,7 @@ impl Core {
             dispatch: Arc::clone(&self.inbox) as Arc<dyn Dispatch>,
             origins: Allowed::parse([])?,
             files: None,
+            budget: core_http::budget::Budget::new(u64::MAX),
             poll_parameter: None,
         };
         let signal = self.context.phase.signal();

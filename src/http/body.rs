@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::files::FileBody;
 use super::watch::ResponseInProgress;
+use crate::disk::Disk;
 use crate::fork::Birth;
 use crate::wakeups::Wakeups;
 
@@ -76,15 +77,15 @@ impl http_body::Body for Sending {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let ended = frame.is_none() || self.body.is_end_stream();
-        let bytes = match &frame {
-            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+        let this = &mut *self;
+        let chunk = ready!(this.body.poll_chunk(cx, &this.in_progress.context().disk));
+        let ended = chunk.is_none() || this.body.is_end_stream();
+        let bytes = match &chunk {
+            Some(Ok(chunk)) => chunk.len(),
             _ => 0,
         };
-        let length = self.length;
-        self.in_progress.took(bytes as u64, ended, length);
-        Poll::Ready(frame)
+        this.in_progress.took(bytes as u64, ended, this.length);
+        Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -96,23 +97,21 @@ impl http_body::Body for Sending {
     }
 }
 
-impl http_body::Body for Body {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+impl Body {
+    /// The next bytes; files are read on the thread of `disk`.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>, disk: &Disk) -> Poll<Option<Result<Bytes, BodyError>>> {
         let was_empty = self.is_end_stream();
-        let chunk = match &mut *self {
+        Poll::Ready(match self {
             Body::Empty | Body::Unsent => None,
             Body::Whole(bytes) => Some(Ok(std::mem::take(bytes))).filter(|_| !was_empty),
             Body::Chunks(chunks) => chunks.pop_front().map(Ok),
             Body::Stream(reader) => ready!(reader.poll_chunk(cx)),
-            Body::File(file) => ready!(file.poll_chunk(cx)).map(|chunk| chunk.map_err(BodyError::File)),
-        };
-        Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
+            Body::File(file) => ready!(file.poll_chunk(cx, disk)).map(|chunk| chunk.map_err(BodyError::File)),
+        })
     }
 
-    fn is_end_stream(&self) -> bool {
+    /// Whether nothing more will come of it.
+    pub(super) fn is_end_stream(&self) -> bool {
         match self {
             Body::Empty => true,
             Body::Whole(bytes) => bytes.is_empty(),

@@ -7,6 +7,9 @@
 //! | [`watch`] | what a connection's parts know of each other: deadlines, takeovers, answers |
 //! | [`service`] | what happens to a request, step by step |
 //! | [`entries`] | what the access log is told of a connection's responses |
+//! | `upload` | reading a request's body |
+//! | [`spool`] | a request's body in memory or in a temporary file |
+//! | [`budget`] | how much of the temporary folder all bodies may take |
 //! | [`framing`] | the raw bytes in front of hyper: what it would be lenient about |
 //! | [`guard`] | what hyper lets through and a server must not |
 //! | [`upgrade`] | which requests can become push connections, and the head that says yes |
@@ -21,6 +24,7 @@
 
 mod answer;
 pub mod body;
+pub mod budget;
 pub mod connection;
 mod entries;
 pub mod files;
@@ -33,7 +37,9 @@ pub mod request;
 pub mod response;
 pub mod service;
 pub mod socket;
+pub mod spool;
 pub mod upgrade;
+mod upload;
 pub mod watch;
 
 use std::sync::Arc;
@@ -60,6 +66,8 @@ pub struct Context {
     pub origins: origin::Allowed,
     /// Files served before the app is asked.
     pub files: Option<files::PublicDir>,
+    /// What request bodies may take of the temporary folder.
+    pub budget: Arc<budget::Budget>,
     /// The parameter of a query that makes an event stream a long poll; `None`: there are none.
     pub poll_parameter: Option<String>,
 }

@@ -1,6 +1,5 @@
 //! A request on its way to the app, and the way back.
 
-use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use super::hijack::{Hijack, Hijacked};
 use super::polling::{Polled, poll_headers};
 use super::response::Response;
 use super::service::overloaded;
+use super::spool::Spooled;
 use super::upgrade;
 use crate::channel::Form;
 use crate::push::poll::{self, Owner, Poll};
@@ -26,12 +26,7 @@ pub enum RequestBody {
     /// Short enough for memory.
     Memory(Bytes),
     /// In an unlinked temporary file, positioned at its start.
-    Spooled {
-        /// The file.
-        file: File,
-        /// Its length in bytes.
-        length: u64,
-    },
+    Spooled(Spooled),
 }
 
 impl RequestBody {
@@ -39,7 +34,7 @@ impl RequestBody {
     pub fn len(&self) -> u64 {
         match self {
             RequestBody::Memory(bytes) => bytes.len() as u64,
-            RequestBody::Spooled { length, .. } => *length,
+            RequestBody::Spooled(spooled) => spooled.length(),
         }
     }
 

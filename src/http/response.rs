@@ -215,7 +215,7 @@ impl Response {
             self.body = Body::Empty;
         }
         // hyper does not ask for what it will not send.
-        let nothing_to_send = *method == Method::HEAD || http_body::Body::is_end_stream(&self.body);
+        let nothing_to_send = *method == Method::HEAD || self.body.is_end_stream();
         in_progress.took(0, nothing_to_send, None);
         let length = self.length();
         let mut response = http::Response::new(Sending { body: self.body, length, in_progress });

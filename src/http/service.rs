@@ -1,15 +1,13 @@
 //! What happens to a request, step by step: guard, upgrade, files, body, app.
 
 use std::convert::Infallible;
-use std::fs::File;
 use std::future::Future;
-use std::io::{self, Seek, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Version};
@@ -23,8 +21,7 @@ use super::request::{Reply, Request, RequestBody, Responder};
 use super::response::Response;
 use super::upgrade::Detected;
 use super::watch::Watch;
-use super::{Context, guard, upgrade};
-use crate::limits::Limits;
+use super::{Context, guard, upgrade, upload};
 use crate::push::{Protocol, sse};
 
 /// The service of one connection.
@@ -137,7 +134,7 @@ impl Service {
         let stats = &self.context.push.stats;
         let response = match self.watch.body_breach() {
             None => response,
-            Some(StatusCode::PAYLOAD_TOO_LARGE) => too_large(&self.context.push.limits),
+            Some(StatusCode::PAYLOAD_TOO_LARGE) => upload::too_large(&self.context.push.limits),
             Some(status) => {
                 if status == StatusCode::BAD_REQUEST {
                     stats.refused_heads.add();
@@ -181,11 +178,16 @@ impl Service {
     async fn prepare(self, head: Parts, body: Incoming, upgrade: Option<(Protocol, String)>) -> Stage {
         if upgrade.is_none()
             && let Some(files) = &self.context.files
-            && let Some(response) = files.respond(&head).await
         {
-            return Stage::Answered(Box::new(response));
+            // Meanwhile the body is not read.
+            self.watch.hold_body(true);
+            let found = files.respond(&head, &self.context.push).await;
+            self.watch.hold_body(false);
+            if let Some(response) = found {
+                return Stage::Answered(Box::new(response));
+            }
         }
-        let body = match read_body(body, &self.context.push.limits).await {
+        let body = match upload::read(body, &self.context, &self.watch).await {
             Ok(body) => body,
             Err(response) => return Stage::Answered(self.refuse_body(response)),
         };
@@ -219,119 +221,4 @@ pub(super) fn overloaded(request: &Request, pause: u64) -> Response {
     Response { status: StatusCode::OK, headers: http::HeaderMap::new(), body: Body::from_bytes(sse::retry(pause)) }
         .with(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"))
         .with(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"))
-}
-
-fn too_large(limits: &Limits) -> Box<Response> {
-    // Once for the operator, who may want another limit; then for those who look closely.
-    static TOLD: Once = Once::new();
-    let message = format!("413: a request body exceeds {} bytes (max_body_size)", limits.max_body_size);
-    log::debug!("{message}");
-    TOLD.call_once(|| log::info!("{message}; said once"));
-    Box::new(Response::plain(StatusCode::PAYLOAD_TOO_LARGE).and_close())
-}
-
-/// Reads a body whole. Polling it is what makes hyper send 100 Continue, so one that is too
-/// large by its own word is refused before.
-async fn read_body(mut body: Incoming, limits: &Limits) -> Result<RequestBody, Box<Response>> {
-    let most = limits.max_body_size as u64;
-    if body.size_hint().lower() > most {
-        return Err(too_large(limits));
-    }
-    let mut spool = Spool::default();
-    loop {
-        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
-        let data = match frame {
-            None => break,
-            // Trailers are dropped: nothing in Rack could hold them (RFC 9110 section 6.5.1).
-            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-            // Broken framing, or the peer is gone: nothing more can be understood.
-            Some(Err(_)) => return Err(Box::new(Response::plain(StatusCode::BAD_REQUEST).and_close())),
-        };
-        if spool.length + data.len() as u64 > most {
-            return Err(too_large(limits));
-        }
-        if let Err(error) = spool.add(data, limits.body_memory) {
-            log::error!("cannot spool a request body to a temporary file: {error}");
-            return Err(Box::new(Response::plain(StatusCode::INTERNAL_SERVER_ERROR).and_close()));
-        }
-    }
-    spool.finish().map_err(|error| {
-        log::error!("cannot spool a request body to a temporary file: {error}");
-        Box::new(Response::plain(StatusCode::INTERNAL_SERVER_ERROR).and_close())
-    })
-}
-
-/// Collects a body, in memory as long as it is short.
-#[derive(Default)]
-struct Spool {
-    length: u64,
-    first: Bytes,
-    memory: BytesMut,
-    file: Option<File>,
-}
-
-impl Spool {
-    fn add(&mut self, data: Bytes, memory: usize) -> io::Result<()> {
-        self.length += data.len() as u64;
-        if let Some(file) = &mut self.file {
-            return file.write_all(&data);
-        }
-        if self.length > memory as u64 {
-            let mut file = tempfile::tempfile()?;
-            file.write_all(&std::mem::take(&mut self.first))?;
-            file.write_all(&std::mem::take(&mut self.memory))?;
-            file.write_all(&data)?;
-            self.file = Some(file);
-        } else if self.first.is_empty() {
-            // Most bodies come in one piece, which need not be copied.
-            self.first = data;
-        } else {
-            self.memory.extend_from_slice(&data);
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> io::Result<RequestBody> {
-        if let Some(mut file) = self.file {
-            file.rewind()?;
-            return Ok(RequestBody::Spooled { file, length: self.length });
-        }
-        if self.memory.is_empty() {
-            return Ok(RequestBody::Memory(self.first));
-        }
-        let mut whole = BytesMut::from(self.first);
-        whole.unsplit(std::mem::take(&mut self.memory));
-        Ok(RequestBody::Memory(whole.freeze()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Read;
-
-    fn spooled(pieces: &[&'static [u8]], memory: usize) -> (bool, Vec<u8>) {
-        let mut spool = Spool::default();
-        for piece in pieces {
-            spool.add(Bytes::from_static(piece), memory).unwrap();
-        }
-        match spool.finish().unwrap() {
-            RequestBody::Memory(bytes) => (false, bytes.to_vec()),
-            RequestBody::Spooled { mut file, length } => {
-                let mut all = Vec::new();
-                file.read_to_end(&mut all).unwrap();
-                assert_eq!(all.len() as u64, length);
-                (true, all)
-            }
-        }
-    }
-
-    #[test]
-    fn long_bodies_go_to_a_file_and_none_loses_a_byte() {
-        assert_eq!(spooled(&[], 4), (false, vec![]));
-        assert_eq!(spooled(&[b"abcd"], 4), (false, b"abcd".to_vec()));
-        assert_eq!(spooled(&[b"ab", b"c", b"d"], 4), (false, b"abcd".to_vec()));
-        assert_eq!(spooled(&[b"ab", b"c", b"de", b"f"], 4), (true, b"abcdef".to_vec()));
-        assert_eq!(spooled(&[b"abcde"], 4), (true, b"abcde".to_vec()));
-    }
 }

@@ -54,6 +54,8 @@ pub(super) struct State {
     pub(super) information: Bytes,
     /// The socket has taken nothing since.
     pub(super) blocked: Option<Instant>,
+    /// See [`Watch::hold_body`].
+    body_held: bool,
     /// The answer to the request that is with the app.
     pub(super) awaited: Awaited,
     /// The app wants the socket.
@@ -132,6 +134,7 @@ impl Watch {
             task: None,
             information: Bytes::new(),
             blocked: None,
+            body_held: false,
             awaited: Awaited::default(),
             takeover: None,
             entries: Entries::default(),
@@ -272,6 +275,17 @@ impl Watch {
         state.waiting().map_or(Look::Busy, |(waiting, since)| Look::Waiting(waiting, since))
     }
 
+    /// Whether the body that comes is not read for now, because the disk is behind. Then its deadline stands still: it is
+    /// not the client that keeps us waiting. Afterwards the client has its whole time again.
+    pub(super) fn hold_body(&self, held: bool) {
+        let mut state = self.lock();
+        state.body_held = held;
+        if !held && state.scanner.place() == Place::Body {
+            state.since = self.context.timers.now();
+            state.progress = 0;
+        }
+    }
+
     /// The rest of a head did not come: it is answered with 408.
     pub fn time_out_head(&self) {
         let mut state = self.lock();
@@ -295,6 +309,11 @@ pub struct ResponseInProgress {
 }
 
 impl ResponseInProgress {
+    /// What push connections share.
+    pub(super) fn context(&self) -> &push::Context {
+        &self.watch.context
+    }
+
     /// hyper has taken `bytes` of the body; `ended` if that was its end, and never more than `length`.
     pub(super) fn took(&mut self, bytes: u64, ended: bool, length: Option<u64>) {
         self.taken = (self.taken + bytes).min(length.unwrap_or(u64::MAX));
@@ -391,6 +410,7 @@ impl State {
         }
         let idle = self.called == self.ended;
         match self.scanner.place() {
+            Place::Body if self.body_held => None,
             Place::Body if self.reads_body() => Some((Waiting::Body, self.since)),
             Place::Body if idle => Some((Waiting::NextRequest, self.since)),
             Place::Head if idle => Some((Waiting::Head, self.since)),

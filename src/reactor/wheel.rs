@@ -362,7 +362,7 @@ impl Wheel {
         let driven = state.runtime.take();
         drop(state);
         if let Some(driven) = driven {
-            // The streams post their last events as they are dropped. A file being read must not hold up the end.
+            // The streams post their last events as they are dropped.
             driven.runtime.shutdown_background();
         }
         let mut state = self.lock();

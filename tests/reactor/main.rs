@@ -6,6 +6,7 @@
 //! | [`driving`] | tests with it: who drives, who gets which job, how it ends |
 //! | [`serving`] | a server over loopback sockets, whose app is in Rust |
 //! | [`liveness`] | tests with it: what goes on while workers are busy |
+//! | [`slow_disk`] | tests with it: what goes on while the disk hangs |
 //!
 //! What must happen has a deadline, and nothing else is timed.
 
@@ -15,6 +16,7 @@ mod driving;
 mod liveness;
 mod puppet;
 mod serving;
+mod slow_disk;
 
 use std::sync::mpsc;
 use std::thread;

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use http::HeaderMap;
 use push_core::http::Response;
+use push_core::http::request::RequestBody;
 use push_core::push::{Client, Event, Interest, Message, PubSub, SlowPolicy, Turn};
 use push_core::{Job, Limits, Next, Server, Settings};
 
@@ -27,7 +29,8 @@ pub struct Serving {
     pub closed: Receiver<u64>,
 }
 
-/// The app: answers with the path, echoes messages. `/hold` and "hold" wait to be released.
+/// The app: answers with the path, or the [`digest`] of the request's body if there is one; echoes messages. `/hold` and
+/// "hold" wait to be released.
 #[derive(Clone)]
 struct App {
     held: Sender<()>,
@@ -57,7 +60,10 @@ impl App {
                 if path == "/hold" {
                     self.hold();
                 }
-                let body = Bytes::copy_from_slice(path.as_bytes());
+                let body = match request.body.is_empty() {
+                    true => Bytes::copy_from_slice(path.as_bytes()),
+                    false => digest(&read(request.body)).into(),
+                };
                 request.responder.respond(Response::new(200, HeaderMap::new()).unwrap().with_bytes(body));
             }
             Job::Callbacks(client) => self.take_turn(&Turn::begin(client)),
@@ -81,13 +87,38 @@ impl App {
     }
 }
 
+/// What tells one body from another.
+pub fn digest(body: &[u8]) -> String {
+    let hash = body
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+    format!("{} {hash:x}", body.len())
+}
+
+fn read(body: RequestBody) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match body {
+        RequestBody::Memory(memory) => bytes.extend_from_slice(&memory),
+        RequestBody::Spooled(spooled) => {
+            let (mut file, _reservation) = spooled.into_parts().unwrap();
+            file.read_to_end(&mut bytes).unwrap();
+        }
+    }
+    bytes
+}
+
 impl Serving {
     pub fn new(workers: usize, limits: Limits) -> Self {
+        Serving::with_files(workers, limits, None)
+    }
+
+    /// A server that has the files of a folder, too.
+    pub fn with_files(workers: usize, limits: Limits, public_dir: Option<PathBuf>) -> Self {
         let settings = Settings {
             limits,
             slow_policy: SlowPolicy::Close,
             allowed_origins: Vec::new(),
-            public_dir: None,
+            public_dir,
             access_log: None,
             default_event: None,
             poll_parameter: None,
@@ -204,6 +235,12 @@ impl Peer {
 
     pub fn ask(&mut self, path: &str) {
         self.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes());
+    }
+
+    /// Sends what the server may not take for a while.
+    pub fn send_aside(&self, bytes: Vec<u8>) -> JoinHandle<std::io::Result<()>> {
+        let mut socket = self.socket.try_clone().unwrap();
+        thread::spawn(move || socket.write_all(&bytes))
     }
 
     pub fn expect_answer(&mut self, path: &str) {

@@ -1,11 +1,15 @@
 //! `rack.input`.
 
 use std::os::fd::IntoRawFd;
+use std::sync::Arc;
 
+use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
-use magnus::{Class, Error, RHash, Ruby, Value};
+use magnus::{Class, Error, Module, RHash, RModule, Ruby, Value, method};
+use push_core::http::budget;
 use push_core::http::request::RequestBody;
 
+use crate::cell::GvlCell;
 use crate::classes;
 use crate::jump::lookup;
 use crate::words::words;
@@ -17,12 +21,43 @@ pub fn new(ruby: &Ruby, body: RequestBody) -> Result<Option<Value>, Error> {
         RequestBody::Memory(bytes) if bytes.is_empty() => Ok(None),
         // A string from bytes is ASCII-8BIT.
         RequestBody::Memory(bytes) => classes::string_io(ruby)?.new_instance((ruby.str_from_slice(&bytes),)).map(Some),
-        RequestBody::Spooled { file, length } => {
+        RequestBody::Spooled(spooled) => {
+            let length = spooled.length();
+            let (file, reservation) =
+                spooled.into_parts().map_err(|error| Error::new(ruby.exception_io_error(), error.to_string()))?;
+            let reservation = ruby.obj_wrap(Reservation(GvlCell::new(Some(Arc::new(reservation)))));
             // Ruby closes the descriptor from here on.
             let descriptor = file.into_raw_fd();
-            classes::spooled_input(ruby)?.funcall("for", (descriptor, length)).map(Some)
+            classes::spooled_input(ruby)?.funcall("for", (descriptor, length, reservation)).map(Some)
         }
     }
+}
+
+/// A body's part of `max_spooled_total`, for `PushServer::SpooledInput`: as long as its file is open, in this process,
+/// the bytes count. Collected, it is given back.
+#[magnus::wrap(class = "PushServer::SpoolReservation", free_immediately)]
+struct Reservation(GvlCell<Option<Arc<budget::Reservation>>>);
+
+impl Reservation {
+    /// The file is closed.
+    fn release(ruby: &Ruby, this: Obj<Self>) {
+        drop(this.0.with(ruby, Option::take));
+    }
+
+    /// For another descriptor of the same file: the bytes count until both are released.
+    fn share(ruby: &Ruby, this: Obj<Self>) -> Obj<Self> {
+        let shared = this.0.with(ruby, |held| held.clone());
+        ruby.obj_wrap(Reservation(GvlCell::new(shared)))
+    }
+}
+
+pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
+    let class = module.define_class("SpoolReservation", ruby.class_object())?;
+    class.undef_default_alloc_func();
+    class.define_method("release", method!(Reservation::release, 0))?;
+    class.define_method("share", method!(Reservation::share, 0))?;
+    let _: Value = module.funcall("private_constant", ("SpoolReservation",))?;
+    Ok(())
 }
 
 /// Closes the input of a request that is over, if it is in a file.

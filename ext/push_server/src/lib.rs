@@ -80,6 +80,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     reactor::init(ruby, module)?;
     hijack::init(ruby, module)?;
     body_stream::init(ruby, module)?;
+    input::init(ruby, module)?;
     callbacks::init(ruby, module)
 }
 

@@ -45,7 +45,7 @@ pub struct Context<'a> {
 pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(), Error> {
     let Request { head, body, remote, listener, upgrade, responder } = request;
     let line = Line(&head);
-    let spooled = matches!(body, RequestBody::Spooled { .. });
+    let spooled = matches!(body, RequestBody::Spooled(_));
     let body_length = body.len();
     let answer = Answer::wrap(ruby, responder);
     let env = input::new(ruby, body).and_then(|input| {

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::disk::{Disk, Lane, Running};
 
 /// Bytes read from a file at a time, each time the socket has room.
 const CHUNK: u64 = 64 * 1024;
@@ -33,7 +34,7 @@ struct Source {
 enum Chunk {
     #[default]
     Unread,
-    Reading(JoinHandle<io::Result<Bytes>>),
+    Reading(Running<io::Result<Bytes>>),
     Read(io::Result<Bytes>),
 }
 
@@ -60,13 +61,13 @@ impl FileBody {
         }
     }
 
-    /// The next bytes of the file; an error if it has become shorter.
-    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+    /// The next bytes of the file, read on the thread of `disk`; an error if it has become shorter.
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>, disk: &Disk) -> Poll<Option<io::Result<Bytes>>> {
         while self.remaining() > 0 {
             match std::mem::take(&mut self.0.chunk) {
                 Chunk::Unread => {
                     let (file, bytes) = (Arc::clone(&self.0.file), self.0.next());
-                    self.0.chunk = Chunk::Reading(spawn_blocking(move || read(&file, bytes)));
+                    self.0.chunk = Chunk::Reading(disk.run(Lane::Files, move || read(&file, bytes)));
                 }
                 Chunk::Reading(mut reading) => {
                     let Poll::Ready(read) = Pin::new(&mut reading).poll(cx) else {
@@ -123,7 +124,8 @@ mod tests {
         }
         let mut sent = Vec::new();
         let mut left = body.remaining();
-        while let Some(chunk) = std::future::poll_fn(|cx| body.poll_chunk(cx)).await {
+        let disk = Disk::default();
+        while let Some(chunk) = std::future::poll_fn(|cx| body.poll_chunk(cx, &disk)).await {
             sent.extend_from_slice(&chunk?);
             left -= body.remaining().abs_diff(left);
         }

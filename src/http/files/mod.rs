@@ -9,8 +9,8 @@
 //! | [`range`] | parts of files |
 //! | [`body`] | a file as a response body |
 //!
-//! A request that can be a file costs one visit to a thread for blocking work, which does all of
-//! it, the first 64 KiB of the content included; most that cannot be one cost none.
+//! A request that can be a file costs one visit to the disk thread, which does all of it, the first
+//! 64 KiB of the content included; most that cannot be one cost none.
 
 mod body;
 mod coding;
@@ -25,15 +25,17 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, VARY,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION,
+    RETRY_AFTER, VARY,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use percent_encoding::{CONTROLS, utf8_percent_encode};
-use tokio::task::spawn_blocking;
 
 use super::body::Body;
 use super::response::Response;
+use crate::disk::{Lane, Unavailable};
+use crate::push;
 use coding::Coding;
 use conditional::{Validators, Verdict};
 use disk::{Found, Located, Opened};
@@ -59,8 +61,8 @@ impl PublicDir {
     }
 
     /// The answer to a request for a file. `None` if there is no such file, or none that may be
-    /// seen: then the app is asked.
-    pub async fn respond(&self, head: &Parts) -> Option<Response> {
+    /// seen: then the app is asked. 503 if there is no disk thread to look.
+    pub async fn respond(&self, head: &Parts, context: &push::Context) -> Option<Response> {
         if !matches!(head.method, Method::GET | Method::HEAD) {
             return None;
         }
@@ -77,7 +79,11 @@ impl PublicDir {
             now: SystemTime::now(),
         };
         // Disks can be slow; the reactor must not be.
-        spawn_blocking(move || inquiry.answer()).await.ok()?
+        context.disk.run(Lane::Files, move || inquiry.answer()).await.unwrap_or_else(|Unavailable| {
+            context.stats.disk_unavailable.add();
+            let response = Response::plain(StatusCode::SERVICE_UNAVAILABLE);
+            Some(response.with(RETRY_AFTER, HeaderValue::from_static("1")))
+        })
     }
 }
 

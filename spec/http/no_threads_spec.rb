@@ -1,0 +1,36 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# What a running server does when the system gives it no more threads.
+RSpec.describe "A server that gets no more threads" do
+  serve <<~'CONFIG', "-t", "2", "--public", "public", files: { "public/file.txt" => "the file" }
+    require "spec_app"
+
+    run ->(env) { [200, {}, [env["rack.input"].read.bytesize.to_s]] }
+  CONFIG
+
+  # Nobody else has this user's threads; root would not be bound by the limit.
+  take_threads = <<~'CODE'
+    Process::UID.change_privilege(54_000 + Process.pid % 10_000) if Process.uid.zero?
+    Process.setrlimit(:NPROC, 1)
+    begin
+      Thread.new {}
+      "there are more"
+    rescue ThreadError
+      "none"
+    end
+  CODE
+
+  it "serves files, the app and long request bodies" do
+    skip "there is no limit of threads to set" unless Process.const_defined?(:RLIMIT_NPROC)
+    File.chmod(0o755, app.dir)
+    skip "the limit does not hold here" unless app.ask(take_threads) == "none"
+    3.times do
+      client = http
+      expect(client.get("/file.txt")).to have_attributes(status: 200, body: "the file")
+      expect(client.get("/nothing")).to have_attributes(status: 200, body: "0")
+      expect(client.request("POST", "/", body: "x" * 300_000)).to have_attributes(status: 200, body: "300000")
+    end
+  end
+end

@@ -1,0 +1,111 @@
+//! How much of the temporary folder all request bodies together may take (`max_spooled_total`).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The bytes that request bodies in files take and may take, of one server. Any thread.
+#[derive(Debug)]
+pub struct Budget {
+    most: u64,
+    used: AtomicU64,
+}
+
+impl Budget {
+    /// A budget of `most` bytes.
+    pub fn new(most: u64) -> Arc<Self> {
+        Arc::new(Budget { most, used: AtomicU64::new(0) })
+    }
+
+    /// A budget of `most` bytes, or, for `None`, of a quarter of what is free in the temporary folder now. If that
+    /// cannot be found out there is no bound.
+    pub fn of_folder(most: Option<usize>) -> Arc<Self> {
+        Budget::new(most.map_or_else(|| quarter_of_free(&std::env::temp_dir()), |most| most as u64))
+    }
+
+    /// Bytes that bodies may take together.
+    pub fn most(&self) -> u64 {
+        self.most
+    }
+
+    /// Bytes that bodies take now.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Whether `bytes` more would fit now. Others may be quicker.
+    pub fn fits(&self, bytes: u64) -> bool {
+        self.used().saturating_add(bytes) <= self.most
+    }
+
+    /// A part of the budget, empty so far.
+    pub fn reserve(self: &Arc<Self>) -> Reservation {
+        Reservation { budget: Arc::clone(self), bytes: 0 }
+    }
+}
+
+/// The part of a [`Budget`] that one body has. Dropped, it is given back.
+///
+/// It must live as long as the body's file does. It may be dropped in a forked child, whose copy of the budget nobody
+/// looks at.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl Reservation {
+    /// Takes `bytes` more, or nothing and returns false if they do not fit.
+    pub fn grow(&mut self, bytes: u64) -> bool {
+        let more = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.budget.most);
+        let fits = self.budget.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
+        if fits {
+            self.bytes += bytes;
+        }
+        fits
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+fn quarter_of_free(folder: &Path) -> u64 {
+    match rustix::fs::statvfs(folder) {
+        Ok(figures) => figures.f_bavail.saturating_mul(figures.f_frsize) / 4,
+        Err(error) => {
+            log::warn!(
+                "cannot find out how much is free in {}: {error}; max_spooled_total is not bounded",
+                folder.display()
+            );
+            u64::MAX
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_not_taken_and_what_is_dropped_is_given_back() {
+        let budget = Budget::new(100);
+        let (mut one, mut other) = (budget.reserve(), budget.reserve());
+        assert!(one.grow(60) && !other.grow(41) && other.grow(40) && !one.grow(1));
+        assert!(!other.grow(u64::MAX), "no overflow");
+        assert_eq!(budget.used(), 100);
+        drop(one);
+        assert_eq!(budget.used(), 40);
+        assert!(budget.fits(60) && !budget.fits(61));
+    }
+
+    #[test]
+    fn a_quarter_of_the_folder_is_the_default() {
+        let folder = Budget::of_folder(None);
+        assert!(folder.most() > 0 && folder.most() < u64::MAX / 2);
+        assert_eq!(Budget::of_folder(Some(0)).most(), 0);
+        assert_eq!(quarter_of_free(Path::new("/nowhere/at/all")), u64::MAX);
+    }
+}

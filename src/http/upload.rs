@@ -1,0 +1,115 @@
+//! Reading the body of a request, before the app is asked.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Once;
+use std::task::ready;
+
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use super::Context;
+use super::request::RequestBody;
+use super::response::Response;
+use super::spool::{Spool, SpoolError};
+use super::watch::Watch;
+use crate::limits::Limits;
+use crate::seldom::Seldom;
+
+/// Reads a body whole, or says what is answered instead. Polling it is what makes hyper send 100 Continue, so one that is
+/// too large by its own word is refused before.
+pub(super) async fn read(mut body: Incoming, context: &Context, watch: &Watch) -> Result<RequestBody, Box<Response>> {
+    let limits = &context.push.limits;
+    let most = limits.max_body_size as u64;
+    let said = body.size_hint().lower();
+    if said > most {
+        return Err(too_large(limits));
+    }
+    if said > limits.body_memory as u64 && !context.budget.fits(said) {
+        return Err(refusal(&SpoolError::OverBudget, context));
+    }
+    let mut spool = Spool::new(&context.push.disk, &context.budget, limits.body_memory);
+    let mut held = false;
+    loop {
+        let frame = poll_fn(|cx| {
+            let room = spool.poll_room(cx);
+            if held != room.is_pending() {
+                held = !held;
+                watch.hold_body(held);
+            }
+            ready!(room)?;
+            Pin::new(&mut body).poll_frame(cx).map(Ok)
+        });
+        let data = match frame.await {
+            Ok(None) => break,
+            // Trailers are dropped: nothing in Rack could hold them (RFC 9110 section 6.5.1).
+            Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+            // Broken framing, or the peer is gone: nothing more can be understood.
+            Ok(Some(Err(_))) => return Err(Box::new(Response::plain(StatusCode::BAD_REQUEST).and_close())),
+            Err(error) => return Err(refusal(&error, context)),
+        };
+        if spool.length() + data.len() as u64 > most {
+            return Err(too_large(limits));
+        }
+        spool.add(data).map_err(|error| refusal(&error, context))?;
+    }
+    spool.finish().await.map_err(|error| refusal(&error, context))
+}
+
+pub(super) fn too_large(limits: &Limits) -> Box<Response> {
+    // Once for the operator, who may want another limit; then for those who look closely.
+    static TOLD: Once = Once::new();
+    let message = format!("413: a request body exceeds {} bytes (max_body_size)", limits.max_body_size);
+    log::debug!("{message}");
+    TOLD.call_once(|| log::info!("{message}; said once"));
+    Box::new(Response::plain(StatusCode::PAYLOAD_TOO_LARGE).and_close())
+}
+
+/// What is answered to a body that cannot be kept. What may be over soon is 503.
+fn refusal(error: &SpoolError, context: &Context) -> Box<Response> {
+    static OVER_BUDGET: Seldom = Seldom::once_a_minute();
+    static FAILED: Seldom = Seldom::once_a_minute();
+    let folder = std::env::temp_dir();
+    let folder = folder.display();
+    let passes = match error {
+        SpoolError::OverBudget => {
+            context.push.stats.spool_full.add();
+            let most = context.budget.most();
+            if let Some(more) = OVER_BUDGET.allows() {
+                log::warn!(
+                    "503: the request bodies in {folder} would take more than {most} bytes (max_spooled_total); {more} \
+                     more since this was said last"
+                );
+            }
+            true
+        }
+        SpoolError::Unavailable(_) => {
+            context.push.stats.disk_unavailable.add();
+            true
+        }
+        SpoolError::File(error) => {
+            context.push.stats.spool_errors.add();
+            if let Some(more) = FAILED.allows() {
+                log::error!(
+                    "a request body cannot be written to a temporary file in {folder}: {error}; {more} more since this \
+                     was said last"
+                );
+            }
+            is_shortage(error)
+        }
+    };
+    let response = if passes {
+        Response::plain(StatusCode::SERVICE_UNAVAILABLE).with(RETRY_AFTER, HeaderValue::from_static("1"))
+    } else {
+        Response::plain(StatusCode::INTERNAL_SERVER_ERROR)
+    };
+    Box::new(response.and_close())
+}
+
+/// Whether there is too little of something, which others may give back.
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+}
