@@ -10,14 +10,6 @@ RSpec.describe "push_server, the command" do
 
   hello = "run ->(env) { [200, { 'content-type' => 'text/plain' }, ['hello']] }\n"
 
-  def start(source, *options, **how)
-    @app = AppProcess.start(source, *options, **how)
-  end
-
-  after { @app.kill if @app&.running? }
-
-  attr_reader :app
-
   def get(target = "/", **options) = HttpClient.new(app.port, **options).get(target)
 
   def last_words = app.lines.map(&:chomp).reject(&:empty?).last
@@ -43,7 +35,7 @@ RSpec.describe "push_server, the command" do
     end
 
     it "finds config.ru by itself, sets the environment and says what runs where" do
-      start("run ->(_) { [200, {}, [ENV.values_at('RACK_ENV').inspect]] }", "-e", "staging", "-t", "3")
+      start_app("run ->(_) { [200, {}, [ENV.values_at('RACK_ENV').inspect]] }", "-e", "staging", "-t", "3")
       expect(app.lines.map(&:chomp))
         .to start_with(/\Apush_server #{PushServer::VERSION} \(ruby \S+, rack \S+\)\z/, "* 3 threads, staging",
                        "* Listening on http://127.0.0.1:#{app.port}")
@@ -51,7 +43,7 @@ RSpec.describe "push_server, the command" do
     end
 
     it "listens wherever it is told" do
-      start(hello, "--bind", "tcp://127.0.0.1:0", "-b", "tcp://127.0.0.1", "-p", "0")
+      start_app(hello, "--bind", "tcp://127.0.0.1:0", "-b", "tcp://127.0.0.1", "-p", "0")
       app.wait_for_line(/Ctrl-C/)
       urls = app.output.scan(AppProcess::LISTENING).map(&:first)
       expect(urls.size).to eq(3)
@@ -59,16 +51,16 @@ RSpec.describe "push_server, the command" do
 
     it "keeps quiet when told so" do
       port = free_port
-      @app = AppProcess.new(hello, "-q", "-b", "tcp://127.0.0.1:#{port}")
+      launch_app(hello, "-q", "-b", "tcp://127.0.0.1:#{port}")
       connect_when_listening(port)
-      @app.stop
+      app.stop
       expect(app.output).to eq("")
     end
 
     it "takes a value behind an equals sign, behind a space, and glued to a short switch" do
       port = free_port
       options = ["--bind=tcp://127.0.0.1", "-p#{port}", "-t3", "--sse-event=", "--max-uri-size=100", "-qe", "staging"]
-      @app = AppProcess.new(hello, *options, "-b", "tcp://127.0.0.1:0", "--log-level", "info")
+      launch_app(hello, *options, "-b", "tcp://127.0.0.1:0", "--log-level", "info")
       app.wait_for_line(/Ctrl-C/)
       expect(app.lines.map(&:chomp)).to include("* 3 threads, staging", "* Listening on http://127.0.0.1:#{port}")
     end
@@ -79,18 +71,18 @@ RSpec.describe "push_server, the command" do
     end
 
     it "passes limits on to the server" do
-      start(hello, "--max-uri-size", "100")
+      start_app(hello, "--max-uri-size", "100")
       expect(get("/#{"x" * 200}").status).to eq(414)
     end
 
     it "serves files of the public folder" do
-      start(hello, "--public", ".", files: { "page.html" => "<p>page</p>" })
+      start_app(hello, "--public", ".", files: { "page.html" => "<p>page</p>" })
       expect(get("/page.html").body).to eq("<p>page</p>")
       expect(get("/").body).to eq("hello")
     end
 
     it "ignores a line of rackup's options" do
-      start("#\\ -p 1\n#{hello}")
+      start_app("#\\ -p 1\n#{hello}")
       expect(get.body).to eq("hello")
     end
 
@@ -101,7 +93,7 @@ RSpec.describe "push_server, the command" do
         File.write(File.join(dir, "app.rb"), "load '#{AppProcess::ROOT}/exe/push_server'")
         File.write(File.join(dir, "config.ru"), hello)
         env = { "PORT" => port.to_s, "APP_ENV" => "test", "RACK_ENV" => "production", "RAILS_MAX_THREADS" => "2" }
-        @app = AppProcess.new("app.rb", via: :ruby, dir: dir, env: env)
+        launch_app("app.rb", via: :ruby, dir: dir, env: env)
         app.wait_until_listening
         expect(app.lines.map(&:chomp)).to include("* 2 threads, test", "* Listening on http://localhost:#{port}")
         app.stop
@@ -111,7 +103,7 @@ RSpec.describe "push_server, the command" do
     ipv6 = Socket.ip_address_list.any?(&:ipv6_loopback?)
 
     it "serves localhost on both families", if: ipv6 do
-      start(hello, "-b", "tcp://localhost:0")
+      start_app(hello, "-b", "tcp://localhost:0")
       app.wait_for_line(/Ctrl-C/)
       port = app.output[%r{http://localhost:(\d+)}, 1].to_i
       %w[127.0.0.1 ::1].each do |address|
@@ -295,7 +287,7 @@ RSpec.describe "push_server, the command" do
 
     %w[INT TERM QUIT].each do |signal|
       it "finishes requests on #{signal}, accepts no more, and exits 0" do
-        start(patient)
+        start_app(patient)
         client = waiting_client
         app.signal(signal)
         app.wait_for_line(/Stopping/)
@@ -308,7 +300,7 @@ RSpec.describe "push_server, the command" do
       end
 
       it "stops at once on the second #{signal}, with status 1" do
-        start(patient)
+        start_app(patient)
         client = waiting_client
         app.signal(signal)
         app.wait_for_line(/Stopping/)
@@ -321,7 +313,7 @@ RSpec.describe "push_server, the command" do
     end
 
     it "stops at once also while a handler does not let go of its thread" do
-      start(<<~RUBY)
+      start_app(<<~RUBY)
         require "spec_app"
         run(lambda do |_|
           begin
@@ -342,7 +334,7 @@ RSpec.describe "push_server, the command" do
     end
 
     it "gives up what takes longer than the drain timeout" do
-      start(patient, "--drain-timeout", "0.2")
+      start_app(patient, "--drain-timeout", "0.2")
       client = waiting_client
       app.signal("TERM")
       expect(app.wait.exitstatus).to eq(0)
@@ -352,7 +344,7 @@ RSpec.describe "push_server, the command" do
 
     %w[INT TERM QUIT].each do |signal|
       it "exits without a word when #{signal} comes while the app is loading" do
-        @app = AppProcess.new("puts 'loading'; $stdout.flush; sleep")
+        launch_app("puts 'loading'; $stdout.flush; sleep")
         app.wait_for_line(/loading/)
         app.signal(signal)
         expect(app.wait.exitstatus).to eq(0)
@@ -361,7 +353,7 @@ RSpec.describe "push_server, the command" do
     end
 
     it "is not what other signals ask for: a line in the log refuses them, and the server goes on" do
-      start(patient)
+      start_app(patient)
       client = waiting_client
       # In the order in which they are sent, since each is waited for.
       { "USR1" => /stop the server with TERM/, "USR2" => /stop the server with TERM/, "TTIN" => /--threads/,
@@ -376,7 +368,7 @@ RSpec.describe "push_server, the command" do
     end
 
     it "leaves the app's own handlers for other signals alone" do
-      start("require 'spec_app'\ntrap('USR1') { SpecApp.report(:heard) }\ntrap('TTIN', 'IGNORE')\n#{hello}")
+      start_app("require 'spec_app'\ntrap('USR1') { SpecApp.report(:heard) }\ntrap('TTIN', 'IGNORE')\n#{hello}")
       app.signal("TTIN")
       app.signal("USR1")
       app.events.take(event: "heard")
@@ -386,7 +378,7 @@ RSpec.describe "push_server, the command" do
     end
 
     it "gives all signals back" do
-      @app = AppProcess.start(<<~RUBY, via: :ruby)
+      start_app(<<~RUBY, via: :ruby)
         require "push_server"
         require "spec_app"
         names = %w[INT TERM QUIT HUP USR1 USR2 TTIN TTOU]
@@ -404,7 +396,7 @@ RSpec.describe "push_server, the command" do
     end
 
     it "leaves its handlers to no child: a signal to a forked process is that process's own" do
-      start(<<~RUBY)
+      start_app(<<~RUBY)
         require "spec_app"
         run(lambda do |_|
           child = fork { sleep }
@@ -418,7 +410,7 @@ RSpec.describe "push_server, the command" do
     end
 
     it "survives a child that exits" do
-      start(<<~RUBY)
+      start_app(<<~RUBY)
         run(lambda do |_|
           child = fork { exit 3 }
           [200, {}, [Process.wait2(child).last.exitstatus.to_s]]
@@ -429,7 +421,7 @@ RSpec.describe "push_server, the command" do
     end
 
     it "replaces a worker thread the app has killed" do
-      start("run ->(env) { env['PATH_INFO'] == '/die' ? Thread.current.kill : [200, {}, ['alive']] }", "-t", "1")
+      start_app("run ->(env) { env['PATH_INFO'] == '/die' ? Thread.current.kill : [200, {}, ['alive']] }", "-t", "1")
       2.times do
         HttpClient.new(app.port).send_request("GET", "/die")
         expect(get.body).to eq("alive")

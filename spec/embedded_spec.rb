@@ -4,13 +4,9 @@ require "spec_helper"
 
 # PushServer::Server, the server inside a Ruby program: its routes, and above all how the program ends.
 RSpec.describe "The embedded form" do
-  attr_reader :app
-
-  after { @app.kill if @app&.running? }
-
   # A program of the given lines around a started server that says "hello" and echoes over push.
   def start(after: "", before: "", init: "thread_count: 2", **how)
-    @app = AppProcess.new(<<~RUBY, via: :ruby, **how)
+    start_app(<<~RUBY, via: :ruby, **how)
       require "push_server"
       require "spec_app"
 
@@ -28,8 +24,6 @@ RSpec.describe "The embedded form" do
       SpecApp.report(:started)
       #{after}
     RUBY
-    app.wait_until_listening
-    app
   end
 
   def request(method, target) = http.request(method, target)

@@ -44,7 +44,7 @@ RSpec.describe "The gem", :package do
 
   it "serves with rackup" do
     source = 'run ->(_env) { [200, {}, $LOADED_FEATURES.grep(%r{/push_server[/.]}).map { |file| "#{file}\n" }] }'
-    app = AppProcess.start(source, "-s", "push_server", via: :rackup, env: environment)
+    start_app(source, "-s", "push_server", via: :rackup, env: environment)
     response = HttpClient.new(app.port).get("/")
 
     expect(response.status).to eq(200)

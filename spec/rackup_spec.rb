@@ -8,10 +8,6 @@ require "socket"
 RSpec.describe "rackup" do
   include Command
 
-  attr_reader :app
-
-  after { @app.kill if @app&.running? }
-
   source = <<~RUBY
     require "spec_app"
     $go = Thread::Queue.new
@@ -28,7 +24,7 @@ RSpec.describe "rackup" do
   RUBY
 
   def start(source, *options, **how)
-    @app = AppProcess.start(source, *options, via: :rackup, **how)
+    start_app(source, *options, via: :rackup, **how)
   end
 
   def waiting_client

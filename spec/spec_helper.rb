@@ -27,6 +27,7 @@ RSpec.configure do |config|
       end
     end
     close_clients
+    kill_apps
   end
 
   # An interrupted run leaves no server behind.

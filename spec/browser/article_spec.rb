@@ -5,31 +5,30 @@ require "spec_helper"
 # The article this server was made from: its config.ru, push.rb and two pages, with only the name of the server replaced.
 RSpec.describe "The article's own example in a browser" do
   before { skip Script.missing(:chromium) if Script.missing(:chromium) }
-  after { @app.kill if @app&.running? }
 
   article = File.join(AppProcess::ROOT, "spec/fixtures/article")
 
   def expect_ticking
-    pages = Script.run("clock.js", "http://localhost:#{@app.port}")
+    pages = Script.run("clock.js", "http://localhost:#{app.port}")
     expect(pages.values).to all(include(errors: [], status: "connected"))
     expect(pages.values.map { |page| page[:messages].grep(/\A\d\d:\d\d:\d\d\z/).uniq.size }).to all(eq(3))
   end
 
   # What its callbacks print stays in Ruby's buffer until the end.
   def expect_goodbye
-    expect(@app.stop).to be_success
-    expect(@app.lines.grep(/\A--- /).map(&:chomp).tally)
+    expect(app.stop).to be_success
+    expect(app.lines.grep(/\A--- /).map(&:chomp).tally)
       .to match("--- on_open" => 2, "--- on_drained" => (be >= 6), "--- on_close" => 2)
   end
 
   it "ticks with rackup" do
-    @app = AppProcess.start("config.ru", dir: article, via: :rackup, env: { "RACK_ENV" => "development" })
+    start_app("config.ru", dir: article, via: :rackup, env: { "RACK_ENV" => "development" })
     expect_ticking
     expect_goodbye
   end
 
   it "ticks with the command" do
-    @app = AppProcess.start("config.ru", dir: article)
+    start_app("config.ru", dir: article)
     expect_ticking
     expect_goodbye
   end
@@ -40,9 +39,9 @@ RSpec.describe "The article's own example in a browser" do
     source = File.read(File.join(article, "push.rb"))
     expect(source.scan(/^#{Regexp.escape(named)}$/).size).to eq(1)
     pages = %w[websocket.html sse.html].to_h { |name| [name, File.read(File.join(article, name))] }
-    @app = AppProcess.start(source.sub(/^#{Regexp.escape(named)}$/, named.sub("6464", "0")), via: :ruby, files: pages)
+    start_app(source.sub(/^#{Regexp.escape(named)}$/, named.sub("6464", "0")), via: :ruby, files: pages)
     expect_ticking
-    hello, listen, nothing = %w[/hello /listen /nothing].map { |path| HttpClient.new(@app.port).get(path) }
+    hello, listen, nothing = %w[/hello /listen /nothing].map { |path| HttpClient.new(app.port).get(path) }
     expect(hello.body).to eq("hello world")
     expect([listen.status, nothing.status]).to eq([404, 404])
     expect_goodbye

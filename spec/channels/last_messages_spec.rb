@@ -144,11 +144,8 @@ RSpec.describe "Publishing, and closing right after" do
   end
 
   context "by stopping the server" do
-    attr_reader :app
-
     # One worker: what it was called for is over before on_shutdown.
-    before { @app = AppProcess.start(config, "--threads", "1") }
-    after { app.kill if app.running? }
+    before { start_app(config, "--threads", "1") }
 
     (kinds.keys - ["polls"]).each do |name|
       it "brings what on_shutdown publishes over #{name}" do

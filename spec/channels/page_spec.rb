@@ -9,9 +9,7 @@ RSpec.describe "docs/channels.md" do
   page = File.read(File.expand_path("../../docs/channels.md", __dir__))
   code = page[/^```ruby\n(.*?)^```/m, 1]
 
-  before(:context) { @app = AppProcess.start(code, files: { "chat.html" => "<title>Chat</title>" }) }
-  after(:context) { expect(@app.stop).to be_success }
-  attr_reader :app
+  serve code, files: { "chat.html" => "<title>Chat</title>" }
 
   it "is a chat, in 20 lines" do
     expect(code.lines.size).to be <= 20

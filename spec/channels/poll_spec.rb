@@ -461,11 +461,7 @@ RSpec.describe "The long poll" do
   end
 
   context "when the server stops" do
-    attr_reader :app
-
-    before { @app = AppProcess.start(config, "--poll-linger", "3600", "--access-log", "common", "--access-log-file", "access.log") }
-
-    after { app.kill if app.running? }
+    before { start_app(config, "--poll-linger", "3600", "--access-log", "common", "--access-log-file", "access.log") }
 
     it "answers who waits, waits for nobody, and has logged each poll" do
       waiting = polling("kept")

@@ -46,14 +46,13 @@ RSpec.describe "The channels of a process" do
   end
 
   it "keep what was published before the server has started" do
-    app = AppProcess.start("require 'push_server'\nPushServer.channel 'a', history: 9\nCURSOR = PushServer.publish('a', '1')\n" \
-                           "PushServer.publish('a', '2')\n" + ChannelClients::APP)
+    start_app("require 'push_server'\nPushServer.channel 'a', history: 9\nCURSOR = PushServer.publish('a', '1')\n" \
+              "PushServer.publish('a', '2')\n" + ChannelClients::APP)
     client = closing(SseClient.new(app.port, "/a?x", id: "x", headers: { "last-event-id" => app.ask("CURSOR") }))
     expect(read_open(client)).to eq(recovered: true, gap: [])
     expect(client.read_event.to_h).to include(event: "msg", data: "2")
     client.close
-  ensure
-    app&.stop
+    expect(app.stop).to be_success
   end
 
   it "begin anew in a child that was forked off before there was a server, with their rules" do

@@ -153,13 +153,12 @@ RSpec.describe "Resuming a channel" do
 
   it "is a gap once the server was restarted" do
     cursor = publish("kept-restart", "1")
-    other = AppProcess.start(config)
+    other = start_app(config)
     client = closing(SseClient.new(other.port, "/kept-restart?x", id: "x", headers: { "last-event-id" => cursor }))
     expect(read_open(client)).to eq(recovered: false, gap: ["kept-restart"])
     other.events.take(event: "gap", id: "x", channel: "kept-restart")
     client.close
-  ensure
-    other&.stop
+    expect(other.stop).to be_success
   end
 
   it "happens without ids and openings on a raw WebSocket" do

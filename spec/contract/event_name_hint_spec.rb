@@ -24,7 +24,7 @@ RSpec.describe "The hint on the names of events" do
 
   # What was logged of it after this code has run with a client of this kind.
   define_method(:hints) do |code, *options, kind: :sse, environment: "development"|
-    @app = AppProcess.start(config, *options, env: { "RACK_ENV" => environment })
+    start_app(config, *options, env: { "RACK_ENV" => environment })
     client = send(kind)
     event(:open, client)
     ask(client, "#{code}; nil")
@@ -32,8 +32,6 @@ RSpec.describe "The hint on the names of events" do
     app.wait_for_line(/the end/)
     app.lines.grep(hint)
   end
-
-  attr_reader :app
 
   after do
     close_clients

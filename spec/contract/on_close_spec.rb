@@ -72,7 +72,7 @@ RSpec.describe "on_close" do
   ways = { websocket: websocket_ways, sse: sse_ways }
 
   before(:context) do
-    @app = AppProcess.start(config, *limits)
+    start_app(config, *limits)
     @streams = ways.to_h do |protocol, of_protocol|
       [protocol, of_protocol.transform_values { |_, _, path| public_send(protocol, path || "/", receive_buffer: 4096) }]
     end
@@ -89,8 +89,6 @@ RSpec.describe "on_close" do
     end
     @status = @app.stop
   end
-
-  attr_reader :app
 
   ways.each do |protocol, of_protocol|
     of_protocol.each do |name, (_, outcome)|

@@ -213,7 +213,7 @@ RSpec.describe "What this server does" do
   # Iodine sends a Pong instead of a Close at shutdown; Agoo never calls on_shutdown.
   describe "where neither does, at shutdown:" do
     it "on_shutdown is called and the streams are closed properly" do
-      stopping = AppProcess.start(<<~'CONFIG')
+      start_app(<<~'CONFIG')
         require "spec_app"
 
         handler = SpecApp::Recorder.new(shutdown: ->(client) { client.write("goodbye") })
@@ -222,21 +222,17 @@ RSpec.describe "What this server does" do
           [200, {}, []]
         end)
       CONFIG
-      @app, serving = stopping, @app
       socket = opened(websocket)
       stream = opened(sse)
-      stopping.signal("TERM")
+      app.signal("TERM")
       expect(socket.read_message).to eq("goodbye")
       expect(socket.read_frame).to have_attributes(opcode: :close, close_code: 1001)
       socket.send_close(1001)
       socket.close
       expect(stream.read_event.data).to eq("goodbye")
       expect(stream.ending).to eq(:fin)
-      expect(stopping.wait).to be_success
+      expect(app.wait).to be_success
       expect([story(socket), story(stream)]).to all(include(:shutdown).and(end_with(:close)))
-    ensure
-      @app = serving
-      stopping&.kill
     end
   end
 end

@@ -42,11 +42,7 @@ RSpec.describe "A handler that was not used" do
 
   describe "at the level info" do
     # An app of its own for each, since what was said once is not said again for a minute.
-    attr_reader :app
-
-    after { app.stop }
-
-    before { @app = AppProcess.start(source) }
+    before { start_app(source) }
 
     reasons.each do |line, (headers, message)|
       it "is explained: #{line}" do
@@ -86,12 +82,8 @@ RSpec.describe "A handler that was not used" do
   end
 
   describe "at the level warn" do
-    attr_reader :app
-
-    after { app.stop }
-
     it "is not explained" do
-      @app = AppProcess.start(source)
+      start_app(source)
       app.ask("PushServer.log_level = :warn; nil")
       request("GET /status/403", websocket)
       expect(logged).to be_empty

@@ -176,8 +176,8 @@ RSpec.describe "docs/rails.md", :full do
   end
 
   it "starts by rails server alone, where there is no Puma, and stops at Ctrl-C" do
-    other = AppProcess.start(rails, "server", "-b", "127.0.0.1", "-p", "0", via: :ruby, env: development,
-                                                                            files: skeleton.merge(DocsPage.new("rails.md").files))
+    other = start_app(rails, "server", "-b", "127.0.0.1", "-p", "0", via: :ruby, env: development,
+                                                                  files: skeleton.merge(DocsPage.new("rails.md").files))
     expect(other.output).to include("push_server #{PushServer::VERSION}")
     # Rails has a trap of its own for INT, as Ctrl-C sends it.
     other.signal("INT")
@@ -185,8 +185,8 @@ RSpec.describe "docs/rails.md", :full do
   end
 
   it "starts by the command, in an environment and with options of ours" do
-    other = AppProcess.start("config.ru", "-e", "production", "--sse-event", "", dir: app.dir,
-                                                                                 env: environment.merge("RACK_ENV" => nil))
+    other = start_app("config.ru", "-e", "production", "--sse-event", "", dir: app.dir,
+                                                                       env: environment.merge("RACK_ENV" => nil))
     expect(other.ask("Rails.env")).to eq("production")
     expect(other.output).to include("* 5 threads, production")
   ensure

@@ -250,14 +250,8 @@ RSpec.describe "The access log" do
   end
 
   describe "the file" do
-    after { app.kill if app&.running? }
-
-    attr_reader :app
-
-    def start(...) = @app = AppProcess.start(...)
-
     it "is opened anew on HUP, and nothing is lost" do
-      start(source, "--access-log", "common", "--access-log-file", "access.log")
+      start_app(source, "--access-log", "common", "--access-log-file", "access.log")
       get("/before")
       logged(/before/)
       File.rename(File.join(app.dir, "access.log"), File.join(app.dir, "access.log.1"))
@@ -271,7 +265,7 @@ RSpec.describe "The access log" do
     end
 
     it "is opened anew on HUP in a program with an embedded server" do
-      start(<<~RUBY, via: :ruby)
+      start_app(<<~RUBY, via: :ruby)
         require "push_server"
         PushServer::Server.init(0, nil, thread_count: 0, access_log: :json, access_log_file: "access.log")
         PushServer::Server.handle(:GET, "/**", ->(_env) { [200, {}, []] })
@@ -285,7 +279,7 @@ RSpec.describe "The access log" do
     end
 
     it "is made for others to read, and appended to" do
-      start("File.umask(0)\n#{source}", "--access-log", "common", "--access-log-file", "log/access.log",
+      start_app("File.umask(0)\n#{source}", "--access-log", "common", "--access-log-file", "log/access.log",
             files: { "log/access.log" => "old\n" })
       get("/new")
       expect(eventually { lines("log/access.log")[1] }).to match(%r{GET /new})
@@ -302,7 +296,7 @@ RSpec.describe "The access log" do
     it "is whole when the server has stopped" do
       Dir.mktmpdir do |dir|
         path = File.join(dir, "access.log")
-        start(source, "--access-log", "json", "--access-log-file", path)
+        start_app(source, "--access-log", "json", "--access-log-file", path)
         client = http
         300.times { |number| client.get("/#{number}") }
         stream = websocket("/socket")

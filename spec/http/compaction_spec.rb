@@ -142,12 +142,10 @@ RSpec.describe "A server whose objects move" do
       end
       PushServer.run(app, bind: "tcp://127.0.0.1:0")
     CONFIG
-    served, @app = @app, AppProcess.start(source, via: :ruby)
+    start_app(source, via: :ruby)
     move(Compaction::VERIFY)
     expect(websocket.read_message).to eq("websocket websocket")
     expect(sse.read_event.data).to eq("sse sse")
-  ensure
-    @app&.stop
-    @app = served
+    expect(app.stop).to be_success
   end
 end

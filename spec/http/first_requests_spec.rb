@@ -36,10 +36,7 @@ RSpec.describe "The first requests of a server" do
     end)
   CONFIG
 
-  attr_reader :app
-
-  before { @app = AppProcess.start(config, "--threads", "5") }
-  after { app.kill if app.running? }
+  before { start_app(config, "--threads", "5") }
 
   { "/" => 200, "/hijack" => 200, "/header" => 500, "/push" => 200 }.each do |path, status|
     it "may come all at once: #{path}" do

@@ -24,13 +24,9 @@ RSpec.describe "The process" do
     end)
   CONFIG
 
-  attr_reader :app
-
   define_method(:hello) { hello }
 
-  def start(source = hello, *options, **how) = @app = AppProcess.start(source, *options, **how)
-
-  after { @app.kill if @app&.running? }
+  def start(source = hello, *options, **how) = start_app(source, *options, **how)
 
   # Seconds of CPU time the process has used.
   def cpu_time

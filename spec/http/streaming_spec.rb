@@ -447,7 +447,7 @@ RSpec.describe "A streaming body" do
 
   describe "when the server stops" do
     it "that ends in time is sent whole; one that does not is cut" do
-      app = AppProcess.start(open, "--threads", "1", "--drain-timeout", "1")
+      app = start_app(open, "--threads", "1", "--drain-timeout", "1")
       clients = Array.new(2) do
         client = HttpClient.new(app.port)
         client.send_request("GET", "/feed#{named}")
@@ -465,7 +465,6 @@ RSpec.describe "A streaming body" do
       expect(app.events.all(event: "closed").size).to eq(2)
     ensure
       clients&.each(&:close)
-      app&.kill if app&.running?
     end
   end
 end

@@ -14,14 +14,10 @@ RSpec.describe "A drain that times out" do
     end)
   CONFIG
 
-  attr_reader :app
-
   # Nobody else may give up on them before.
   before do
-    @app = AppProcess.start(config, *%w[--drain-timeout 1 --close-timeout 3600 --slow-timeout 3600 --threads 2])
+    start_app(config, *%w[--drain-timeout 1 --close-timeout 3600 --slow-timeout 3600 --threads 2])
   end
-
-  after { app.kill if app.running? }
 
   %i[websocket sse].each do |protocol|
     it "calls on_close of every client that does not take what is queued for it (#{protocol})" do

@@ -99,12 +99,8 @@ RSpec.describe "In a forked child" do
   describe "that returns from the app" do
     before do
       skip "this Ruby does not fork" unless Process.respond_to?(:fork)
-      @app = AppProcess.start(config, "--threads", "2")
+      start_app(config, "--threads", "2")
     end
-
-    after { app.kill if app.running? }
-
-    attr_reader :app
 
     it "the server is not: the child answers nothing and ends; the parent's port is free when it stops" do
       client = http

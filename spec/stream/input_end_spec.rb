@@ -182,7 +182,7 @@ RSpec.describe "The end of a WebSocket's input" do
 
     context "by #{title}, and a server that stops" do
       it "is told to the app as on any other day" do
-        @app = AppProcess.start(config, *%w[--close-timeout 3600 --threads 2])
+        start_app(config, *%w[--close-timeout 3600 --threads 2])
         client = websocket
         send_and_end(client, ["wait"], finish)
         event(:message, client)

@@ -65,15 +65,8 @@ RSpec.describe "A server that gets no more threads" do
     end)
   CONFIG
 
-  around do |example|
-    @app = AppProcess.start(app_of_few_threads, "--threads", threads)
-    example.run
-    expect(@app.stop).to be_success
-  ensure
-    @app&.kill if @app&.running?
-  end
-
-  attr_reader :app
+  before { start_app(app_of_few_threads, "--threads", threads) }
+  after { expect(app.stop).to be_success }
 
   def limit
     app.signal("WINCH")
@@ -154,15 +147,13 @@ RSpec.describe "A server that gets no more threads" do
         run ->(_env) { [200, {}, ["served"]] }
       CONFIG
       refused = (1..20).take_while do |count|
-        starting = AppProcess.new(source, "--threads", "3", env: { "THREADS" => count.to_s })
+        starting = launch_app(source, "--threads", "3", env: { "THREADS" => count.to_s })
         refusal = starting.wait_for_line(/Listening on|cannot start/).include?("cannot start")
         status = refusal ? starting.wait : starting.stop
         expect([count, status.exitstatus]).to eq([count, refusal ? 1 : 0])
         complaints = starting.lines.reject { |line| line.include?("cannot start the disk thread") }
         expect(complaints).to contain_exactly(/\Apush_server: cannot start .*limit/) if refusal
         refusal
-      ensure
-        starting&.kill if starting&.running?
       end
       expect(refused.size).to be_between(1, 15)
     end

@@ -21,13 +21,7 @@ RSpec.describe "Shutdown" do
     end)
   CONFIG
 
-  attr_reader :app
-
-  before { |example| @app = AppProcess.start(config, *example.metadata[:options]) }
-
-  after do
-    app.kill if app.running?
-  end
+  before { |example| start_app(config, *example.metadata[:options]) }
 
   def opened(client)
     event(:open, client)

@@ -25,10 +25,7 @@ RSpec.describe "Clients that vanish at once" do
     end)
   CONFIG
 
-  attr_reader :app
-
-  before { @app = AppProcess.start(config, "--threads", "3", "--drain-timeout", "3600", "--body-memory", "10") }
-  after { app.kill if app.running? }
+  before { start_app(config, "--threads", "3", "--drain-timeout", "3600", "--body-memory", "10") }
 
   request = ->(lines) { "GET / HTTP/1.1\r\nhost: localhost\r\n#{lines}\r\n" }
   # Its body is in a file.

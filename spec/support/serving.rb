@@ -5,8 +5,8 @@ require_relative "http_client"
 require_relative "websocket_client"
 require_relative "sse_client"
 
-# Gives an example group a running app and clients for it. The app serves all examples of the group and must end well
-# when it is told to stop; clients are closed after each example.
+# Gives an example group a running app and clients for it: by `serve` one for all its examples, which must end well when it
+# is told to stop; by `start_app` one for an example alone. Clients are closed after each example.
 module Serving
   module Macros
     # Starts the app before the group's first example; arguments as for AppProcess.start.
@@ -17,9 +17,27 @@ module Serving
         status = @app&.stop
         raise "the server ended badly: #{status}\n#{@app.output}" unless status.nil? || status.success?
       end
-
-      define_method(:app) { @app }
     end
+  end
+
+  # The app of the example: the one it started last, or its group's.
+  attr_reader :app
+
+  # Starts an app for this example alone, waits until it listens, and returns it. From then on it is `app`. It is killed
+  # after the example if it still runs. Arguments as for AppProcess.new.
+  def start_app(...) = launch_app(...).tap(&:wait_until_listening)
+
+  # The same for one that may never listen.
+  def launch_app(...)
+    @app = AppProcess.new(...)
+    (@started ||= []) << @app
+    @app
+  end
+
+  # Of this example's own apps, those that still run.
+  def kill_apps
+    @started&.each { |app| app.kill if app.running? }
+    @started = nil
   end
 
   @names = 0
