@@ -99,7 +99,7 @@ RSpec.describe "Request bodies in files" do
       eventually("the files to be written") { spooled >= 5 * 300_000 }
       clients.each { |client, number| number.even? ? client.connection.reset : client.close }
       nothing_left
-      eventually("the descriptors to be closed") { descriptors.call <= before + 1 } if before
+      expect_eventually("the descriptors to be closed") { descriptors.call <= before + 1 } if before
     end
 
     it "count until the last copy of the input is closed" do

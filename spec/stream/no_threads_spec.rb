@@ -121,7 +121,8 @@ RSpec.describe "A server that gets no more threads" do
     it "stops well without any" do
       limit
       lose_a_worker
-      eventually("a refusal") { get("/").status == 503 }
+      expect_eventually("a refusal") { get("/").status == 503 }
+      expect(app.stop).to be_success
     end
 
     it "answers 503 while a body that lasts occupies it, and serves again when that has ended" do
