@@ -72,6 +72,10 @@ module PushServer
 
       return unless DEFAULTS.include?(former)
 
+      if former == "SYSTEM_DEFAULT" # which may be to suspend the process
+        Signal.trap(name, former)
+        return Process.kill(name, Process.pid)
+      end
       raise(name == "INT" ? Interrupt : SignalException.new("SIG#{name}"))
     end
   end

@@ -79,6 +79,26 @@ RSpec.describe PushServer::Signals do
   end
 end
 
+RSpec.describe PushServer::Signals, "in a forked process, of a signal that suspends" do
+  it "suspends it, as the system does" do
+    former = trap("TTIN", "SYSTEM_DEFAULT")
+    signals = described_class.new(%w[TTIN], only_defaults: true) { nil }
+    reader, writer = IO.pipe
+    child = fork do
+      writer.write("ready")
+      sleep
+    end
+    reader.readpartial(5)
+    Process.kill("TTIN", child)
+    expect(Process.wait2(child, Process::WUNTRACED).last).to be_stopped
+  ensure
+    signals&.restore
+    trap("TTIN", former || "DEFAULT")
+    Process.kill("KILL", child)
+    Process.wait(child)
+  end
+end
+
 RSpec.describe PushServer::SelfPipe do
   subject(:pipe) { described_class.new }
 
