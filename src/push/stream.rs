@@ -68,6 +68,8 @@ pub struct Stream {
     /// How many of them the peer had acknowledged when it was looked last.
     acknowledged: u64,
     alarm: Alarm,
+    /// The next of its deadlines, as of the last turn.
+    due: Option<Instant>,
     /// For the access log, if there is one.
     entry: Option<Entry>,
     traffic: Traffic,
@@ -146,6 +148,7 @@ impl Stream {
             handed: 0,
             acknowledged: 0,
             alarm,
+            due: None,
             entry,
             traffic,
             unsent_head,
@@ -158,7 +161,8 @@ impl Stream {
         if let Err(ended) = self.take_orders(cx, now).and_then(|()| self.work(cx, now)) {
             return Poll::Ready(ended);
         }
-        if let Some(deadline) = self.next_deadline() {
+        self.due = self.next_deadline();
+        if let Some(deadline) = self.due {
             self.alarm.set(deadline, cx.waker());
         }
         Poll::Pending
@@ -167,7 +171,9 @@ impl Stream {
     fn work(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
         // Read before looking at the clock: a pong may lie in the socket already.
         self.read(cx, now)?;
-        self.keep_deadlines(cx, now)?;
+        if self.due.is_some_and(|due| due <= now) {
+            self.keep_deadlines(cx, now)?;
+        }
         self.flush(cx, now)?;
         self.close_after_input();
         Ok(())

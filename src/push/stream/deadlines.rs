@@ -45,9 +45,6 @@ impl Stream {
 
     pub(super) fn keep_deadlines(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
         let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        if !passed(self.next_deadline()) {
-            return Ok(());
-        }
         // If the whole process stood still, the socket may have been ready for long.
         self.flush_queue(cx, now)?;
         match self.state {
