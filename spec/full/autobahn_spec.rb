@@ -1,0 +1,22 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# The Autobahn test suite's cases, strictly: none is passed as "non-strict" only.
+RSpec.describe "The Autobahn test suite", :full do
+  before(:context) { skip Autobahn.missing if Autobahn.missing }
+
+  # Section 9 has messages of 16 MiB.
+  serve File.read(File.join(AppProcess::ROOT, "examples/echo/config.ru")), "--max-message-size", "16MiB"
+
+  # By section, how many cases there are.
+  { 1 => ["framing", 16], 2 => ["pings and pongs", 11], 3 => ["reserved bits", 7], 4 => ["opcodes", 10],
+    5 => ["fragmentation", 20], 6 => ["UTF-8", 145], 7 => ["close handling", 37], 9 => ["limits and speed", 54],
+    10 => ["miscellaneous", 1] }.each do |section, (title, count)|
+    it "is content with section #{section}: #{title}" do
+      verdicts = Autobahn.run("ws://127.0.0.1:#{app.port}/", "#{section}.*", seconds: 900)
+      expect(verdicts.reject(&:strict?).map(&:to_s)).to eq([])
+      expect(verdicts.size).to eq(count)
+    end
+  end
+end
