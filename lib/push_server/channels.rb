@@ -40,6 +40,13 @@ module PushServer
         ttl.to_f
       end
 
+      # @return [Boolean, nil] whether `as:` says that data is binary
+      def binary?(type)
+        return type && type == :binary if [nil, :text, :binary].include?(type)
+
+        raise ArgumentError, "as: can be :text or :binary, not #{type.inspect}"
+      end
+
       # @return [String] a payload: text, bytes, or JSON
       def encode(data) = data.is_a?(String) ? data : data.to_json
     end
@@ -86,15 +93,17 @@ module PushServer
     # @example
     #   PushServer.publish "chat:42", { from: "Ana", text: "hi" }
     # @param channel [String, Symbol]
-    # @param data [String, #to_json] UTF-8 is text, ASCII-8BIT is bytes; anything else becomes JSON
+    # @param data [String, #to_json] UTF-8 is text, ASCII-8BIT is bytes; anything else becomes JSON. Bytes that are valid
+    #   UTF-8 are binary messages to WebSockets, but text to event streams
     # @param event [String, nil] the event's name on SSE and push.v1; nil is none; left out, the option sse_event
     # @param store [Boolean] whether it belongs to the channel's history
+    # @param as [:text, :binary, nil] what a String is, to all of them, whatever its encoding
     # @param except [Client, nil] a client that does not get it, but counts as having got it
     # @return [String] the cursor behind it: who starts from there gets what comes after
     # @raise [ArgumentError] for a name or text that cannot be
     # @raise [Error] in a forked process, or when there are too many channels
-    def publish(channel, data, event: Channels::UNSET, store: true, except: nil)
-      Channels.publish(channel, Channels.encode(data), event, store ? true : false, except)
+    def publish(channel, data, event: Channels::UNSET, store: true, except: nil, as: nil)
+      Channels.publish(channel, Channels.encode(data), event, store ? true : false, except, Channels.binary?(as))
     end
 
     # Where all channels are now. A page that is rendered with it connects with `?last_event_id=` and it, and misses

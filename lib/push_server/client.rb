@@ -33,12 +33,11 @@ module PushServer
                   handler: nil, &block)
       callable = handler || block
       pattern = pattern?(match)
-      raise ArgumentError, "as: can be :text or :binary, not #{as.inspect}" unless [nil, :text, :binary].include?(as)
-
+      binary = Channels.binary?(as)
       raise ArgumentError, "member: is for a channel, not for a pattern" if member && pattern
 
       unless callable
-        return subscribe_channel(channel || to, pattern, since, member, info.to_json, as && as == :binary)
+        return subscribe_channel(channel || to, pattern, since, member, info.to_json, binary)
       end
       raise ArgumentError, "member: is for subscriptions without a block or handler" if member
       raise ArgumentError, "the handler has no method call: #{callable.inspect[0, 60]}" unless callable.respond_to?(:call)

@@ -112,13 +112,15 @@ module PushServer
     # @return [Hash{Symbol => Object}]
     def settings
       @values.slice(*LIMITS.map(&:name), :sse_event, :poll_parameter, :allowed_origins, :slow_client, :public_dir, :threads,
-                    :access_log, :access_log_file).merge(hint_event_name: hint_event_name?)
+                    :access_log, :access_log_file).merge(hint_event_name: hint_event_name?, hint_text_in_bytes: development?)
     end
 
     private
 
     # Whether to tell the developer of an app, which has not chosen how events are named, how they are.
-    def hint_event_name? = !@named && self[:environment] == "development"
+    def hint_event_name? = !@named && development?
+
+    def development? = self[:environment] == "development"
 
     def default_host = PRIVATE_ENVIRONMENTS.include?(self[:environment]) ? "localhost" : ANY_HOST
 

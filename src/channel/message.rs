@@ -29,6 +29,9 @@ pub enum Kind {
     Text,
     /// Bytes: binary frames on a raw WebSocket, elsewhere base64 with `event: push.binary`.
     Binary,
+    /// Bytes that are valid UTF-8 (whoever publishes has checked it) and may be meant as text: binary frames on a raw
+    /// WebSocket, elsewhere text.
+    Utf8Bytes,
     /// The server's own event, JSON. Raw WebSockets are not told: there, only the app speaks.
     Server,
 }
@@ -217,7 +220,7 @@ impl Message {
 
     /// Whether it is sent as another kind of message than it was published, if that is asked for.
     fn can_be(&self, kind: Kind) -> bool {
-        kind != self.kind && (kind == Kind::Binary || std::str::from_utf8(self.payload()).is_ok())
+        opcode(kind) != opcode(self.kind) && (kind == Kind::Binary || std::str::from_utf8(self.payload()).is_ok())
     }
 
     fn encode(&self, wire: &Wire) -> Block {
@@ -240,7 +243,7 @@ fn cost(draft: &Draft<'_>) -> usize {
 }
 
 fn opcode(kind: Kind) -> u8 {
-    if kind == Kind::Binary { wire::BINARY } else { wire::TEXT }
+    if matches!(kind, Kind::Binary | Kind::Utf8Bytes) { wire::BINARY } else { wire::TEXT }
 }
 
 #[cfg(test)]
@@ -269,6 +272,9 @@ mod tests {
         let binary = message(&Draft::binary("c", &[1, 2]));
         assert_eq!(emitted(&binary, Form::Raw), [&b"\x82\x02\x01\x02"[..]]);
         assert_eq!(emitted(&binary, Form::Sse), [&b"id: 1-5\nevent: push.binary\ndata: AQI=\n\n"[..]]);
+        let either = message(&Draft { kind: Kind::Utf8Bytes, ..Draft::text("c", b"hi") });
+        assert_eq!(emitted(&either, Form::Raw), [&b"\x82\x02hi"[..]]);
+        assert_eq!(emitted(&either, Form::Sse), [&b"id: 1-5\ndata: hi\n\n"[..]]);
         let server =
             message(&Draft { kind: Kind::Server, event: EventName::Given("push.join"), ..Draft::text("c", b"{}") });
         assert!(emitted(&server, Form::Raw).is_empty());

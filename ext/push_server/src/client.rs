@@ -13,7 +13,7 @@ use magnus::{
     Class, DataTypeFunctions, Error, Float, Integer, Module, RHash, RModule, RString, Ruby, Symbol, TypedData, Value,
     method,
 };
-use push_core::channel::Form;
+use push_core::channel::{Form, Kind};
 use push_core::http::upgrade::last_event_id_of;
 use push_core::push::close::CloseStatus;
 use push_core::push::poll::without_session;
@@ -21,7 +21,7 @@ use push_core::push::sse::Fields;
 use push_core::push::{self, Interest, Protocol};
 
 use crate::cell::GvlCell;
-use crate::fields::{EventOptions, is_text, text_of};
+use crate::fields::{EventOptions, is_text, is_utf8, kind_of, text_of};
 use crate::handler::Handler;
 use crate::hints;
 use crate::jump::{class_name, inspect, lookup};
@@ -143,6 +143,9 @@ impl Client {
         })?;
         if this.core.form() == Form::Raw {
             let text = is_text(ruby, "client.write", data)?;
+            if !text && hints::expects_text_in_bytes() && is_utf8(data) {
+                hints::text_in_bytes("client.write");
+            }
             // SAFETY: nothing calls into Ruby while the slice is read.
             return Ok(this.core.write_message(text, unsafe { data.as_slice() }));
         }
@@ -151,7 +154,7 @@ impl Client {
 
     fn write_event(&self, ruby: &Ruby, data: RString, options: Option<RHash>) -> Result<bool, Error> {
         let argument_error = |message: String| Error::new(ruby.exception_arg_error(), message);
-        let binary = !is_text(ruby, "client.write", data)?;
+        let kind = kind_of(ruby, "client.write", data)?;
         let given = match options {
             None => EventOptions::default(),
             Some(options) => EventOptions::parse(ruby, options)?,
@@ -169,13 +172,13 @@ impl Client {
         }
         // SAFETY: nothing calls into Ruby while the slice is read.
         let bytes = unsafe { data.as_slice() };
-        if binary && self.core.form() == Form::Push {
-            return Ok(self.core.write_binary_event(fields, bytes));
+        if kind != Kind::Binary {
+            return Ok(self.core.write_event(fields, bytes));
         }
-        if binary && std::str::from_utf8(bytes).is_err() {
+        if self.core.form() != Form::Push {
             return Err(argument_error("an event stream is text: the bytes are not valid UTF-8".to_owned()));
         }
-        Ok(self.core.write_event(fields, bytes))
+        Ok(self.core.write_binary_event(fields, bytes))
     }
 
     fn pending(&self) -> i64 {

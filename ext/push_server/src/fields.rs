@@ -6,7 +6,9 @@ use magnus::encoding::{Coderange, EncodingCapable};
 use magnus::scan_args::get_kwargs;
 use magnus::value::ReprValue;
 use magnus::{Error, Integer, RHash, RString, Ruby, Symbol, Value};
+use push_core::channel::Kind;
 
+use crate::hints;
 use crate::jump::{class_name, inspect};
 
 /// A String of what was sent as text (UTF-8) or as bytes (ASCII-8BIT).
@@ -45,6 +47,24 @@ pub fn is_text(ruby: &Ruby, what: &str, data: RString) -> Result<bool, Error> {
         return Err(Error::new(ruby.exception_arg_error(), message));
     }
     Ok(true)
+}
+
+/// What `data` is when it is published: by its encoding, and bytes by whether they are valid UTF-8.
+pub fn kind_of(ruby: &Ruby, what: &str, data: RString) -> Result<Kind, Error> {
+    if is_text(ruby, what, data)? {
+        return Ok(Kind::Text);
+    }
+    let utf8 = is_utf8(data);
+    if utf8 {
+        hints::text_in_bytes(what);
+    }
+    Ok(if utf8 { Kind::Utf8Bytes } else { Kind::Binary })
+}
+
+/// Whether a String's bytes are valid UTF-8, whatever its encoding.
+pub fn is_utf8(data: RString) -> bool {
+    // SAFETY: nothing calls into Ruby while the slice is read.
+    std::str::from_utf8(unsafe { data.as_slice() }).is_ok()
 }
 
 /// `event:`, `id:` and `retry:` of a write.

@@ -18,7 +18,7 @@ use push_core::push::PubSub;
 
 use crate::cell::GvlCell;
 use crate::client::Client;
-use crate::fields::{field, given, is_text, string_of, text};
+use crate::fields::{field, given, is_text, is_utf8, kind_of, string_of, text};
 use crate::gvl::{check_interrupts, without_gvl_for_a_moment};
 use crate::hints;
 use crate::jump::unless_raised;
@@ -47,7 +47,7 @@ impl Process {
 pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     let channels = module.define_module("Channels")?;
     channels.define_singleton_method("define", function!(define, 5))?;
-    channels.define_singleton_method("publish", function!(publish, 5))?;
+    channels.define_singleton_method("publish", function!(publish, 6))?;
     channels.define_singleton_method("cursor", function!(cursor, 0))?;
     channels.define_singleton_method("history", function!(history, 3))?;
     channels.define_singleton_method("present", function!(present, 1))?;
@@ -154,7 +154,8 @@ fn define(
     })
 }
 
-/// `event`: false is the default, nil is none. Returns the cursor behind the message.
+/// `event`: false is the default, nil is none. `binary`: what the data is, nil is by its encoding. Returns the cursor
+/// behind the message.
 fn publish(
     ruby: &Ruby,
     channel: Value,
@@ -162,6 +163,7 @@ fn publish(
     event: Value,
     store: bool,
     except: Option<Obj<Client>>,
+    binary: Option<bool>,
 ) -> Result<RString, Error> {
     let channel = name(ruby, "channel", channel)?;
     let event = given(event).map(|event| field(ruby, "event", event)).transpose()?;
@@ -171,7 +173,15 @@ fn publish(
         Some(None) => EventName::Nameless,
         Some(Some(event)) => EventName::Given(event.as_str()),
     };
-    let kind = if is_text(ruby, "publish", data)? { Kind::Text } else { Kind::Binary };
+    let kind = match binary {
+        None => kind_of(ruby, "publish", data)?,
+        Some(true) => Kind::Binary,
+        Some(false) if is_text(ruby, "publish", data)? || is_utf8(data) => Kind::Text,
+        Some(false) => {
+            let message = "the String is not valid UTF-8: use scrub, or as: :binary";
+            return Err(Error::new(ruby.exception_arg_error(), message));
+        }
+    };
     let except = except.map(|client| client.id());
     let posted = with_process(ruby, |process| {
         // SAFETY: nothing calls into Ruby while the slice is read.
@@ -217,7 +227,7 @@ fn history(ruby: &Ruby, channel: Value, since_value: Value, limit: usize) -> Res
 
 /// A message's payload, as it was published.
 pub fn payload(ruby: &Ruby, message: &Message) -> RString {
-    string_of(ruby, message.kind() != Kind::Binary, message.payload())
+    string_of(ruby, matches!(message.kind(), Kind::Text | Kind::Server), message.payload())
 }
 
 /// Members, each with its information as JSON.

@@ -108,6 +108,7 @@ impl Reactor {
         classes::load(ruby)?;
         let (settings, own) = settings::parse(ruby, hash)?;
         hints::expect_event_names(own.hint_event_name);
+        hints::expect_text_in_bytes(own.hint_text_in_bytes);
         let max_streaming = settings.limits.max_streaming;
         let server = Server::new(settings, pubsub::for_server(ruby))
             .map_err(|error| Error::new(ruby.exception_arg_error(), error.to_string()))?;

@@ -19,6 +19,8 @@ pub struct Own {
     pub sse_event: Option<String>,
     /// Whether to say, once, that events without a name have one.
     pub hint_event_name: bool,
+    /// Whether to say, once, that bytes were given that may be text.
+    pub hint_text_in_bytes: bool,
     /// Worker threads.
     pub threads: usize,
 }
@@ -62,6 +64,7 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
     let own = Own {
         threads: fetch::<usize>(ruby, hash, "threads")?.unwrap_or(1),
         hint_event_name: fetch::<bool>(ruby, hash, "hint_event_name")?.unwrap_or(false),
+        hint_text_in_bytes: fetch::<bool>(ruby, hash, "hint_text_in_bytes")?.unwrap_or(false),
         sse_event: fetch::<String>(ruby, hash, "sse_event")?.filter(|name| !name.is_empty()),
     };
     let default_event = own.sse_event.clone();
