@@ -367,6 +367,27 @@ RSpec.describe "push_server, the command" do
       expect(app.stop.exitstatus).to eq(0)
     end
 
+    it "is not hurried by other signals, but by any second one that stops" do
+      start_app(patient)
+      client = waiting_client
+      app.signal("TERM")
+      app.wait_for_line(/Stopping/)
+      app.signal("USR1")
+      app.wait_for_line(/the signal USR1 means nothing/)
+      app.signal("HUP")
+      app.ask("$go << 1; nil")
+      expect(client.read_response.body).to eq("done")
+      expect(app.wait.exitstatus).to eq(0)
+
+      start_app(patient)
+      client = waiting_client
+      app.signal("QUIT")
+      app.wait_for_line(/Stopping/)
+      app.signal("TERM")
+      expect(client.connection.read_to_end).to eq("")
+      expect(app.wait.exitstatus).to eq(1)
+    end
+
     it "leaves the app's own handlers for other signals alone" do
       start_app("require 'spec_app'\ntrap('USR1') { SpecApp.report(:heard) }\ntrap('TTIN', 'IGNORE')\n#{hello}")
       app.signal("TTIN")
