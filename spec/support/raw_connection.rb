@@ -67,6 +67,12 @@ class RawConnection
     @buffer.slice!(0, count)
   end
 
+  # What has come, waiting for it if nothing has. Raises Ended at the end of the stream.
+  def read_some(seconds: Deadline::PATIENCE)
+    fill(Deadline.in(seconds), "anything") if @buffer.empty?
+    @buffer.slice!(0..)
+  end
+
   # Everything until the peer ends the stream.
   def read_to_end(seconds: Deadline::PATIENCE)
     deadline = Deadline.in(seconds)

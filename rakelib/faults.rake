@@ -1,0 +1,8 @@
+# frozen_string_literal: true
+
+desc "States of connections and workers crossed with faults, with random chances ($FAULT_ROUNDS, 60)"
+task faults: :compile do
+  seed = ENV.fetch("FAULT_SEED") { Random.rand(1 << 30).to_s }
+  puts "FAULT_SEED=#{seed}"
+  sh({ "FAULT_SEED" => seed, "FAULT_ROUNDS" => ENV.fetch("FAULT_ROUNDS", "60") }, "rspec", "spec/faults/crossing_spec.rb")
+end

@@ -1,0 +1,142 @@
+# frozen_string_literal: true
+
+require_relative "../deadline"
+require_relative "../http_client"
+require_relative "visitors"
+
+module Crossing
+  # One round: clients get into states of a connection, the server and the clients meet faults, and then all of it must
+  # come to an end. Everything is chosen by `random`, so that a seed repeats it.
+  class Round
+    CLIENTS = 3 * Visitor::STATES.size
+    THREADS = 3
+    # What a process that only waits may use of a second, in seconds. One that spins uses all of it.
+    QUIET_CPU = 0.5
+
+    # What happens to the server while clients wait: code for its process. What has to be undone is undone by END.
+    FAULTS = {
+      "kill of a worker" => "WORKERS.call.sample&.kill",
+      "kill of all workers" => "WORKERS.call.each(&:kill)",
+      "raise into a worker" => "WORKERS.call.sample&.raise(IOError, 'raised from outside')",
+      "throw-away of memory" => "GC.start; GC.verify_compaction_references(toward: :empty, double_heap: true) rescue GC.compact",
+      # "no threads" => "$no_threads = true; WORKERS.call.sample&.kill",
+      "no descriptors" => "Process.setrlimit(:NOFILE, Dir.children('/dev/fd').size, Process.getrlimit(:NOFILE).last)",
+      "a full disk" => "Process.setrlimit(:FSIZE, 4096, Process.getrlimit(:FSIZE).last)",
+      "a stopped clock" => :stop_and_go,
+      "nothing" => "nil"
+    }.freeze
+    BEGINNING = "WORKERS = -> { Thread.list.select { |thread| thread.name.to_s.start_with?('push_server worker') } } " \
+                "unless defined?(WORKERS)"
+    ENDING = <<~'RUBY'
+      $no_threads = false
+      Process.setrlimit(:NOFILE, Process.getrlimit(:NOFILE).last)
+      Process.setrlimit(:FSIZE, Process.getrlimit(:FSIZE).last)
+      GATE.open
+    RUBY
+    # What requests and messages do to the worker they run on.
+    DEEDS = %w[raise exception throw exit thread-exit kill deep raise-while-logged collect].freeze
+
+    # patient: the process may be busy, and take its time.
+    def initialize(app, random, clients: CLIENTS, patient: false)
+      @app, @random, @patient = app, random, patient
+      @faults = FAULTS.keys.sample(2, random: random)
+      states = Visitor::STATES.cycle.first(clients)
+      @plan = states.map { |state| [state, Visitor::DEEDS.sample(random: random)] }.shuffle(random: random)
+    end
+
+    # What was done, for a failure's message.
+    def to_s = @faults.join(" and ")
+
+    # Returns what is wrong: no line if nothing is.
+    def run
+      @app.ask("#{BEGINNING}; $met = 0; GATE.shut")
+      visitors = enter
+      misdeeds = Array.new(8) { |index| Thread.new { misbehave(index) } }
+      @faults.each { |fault| inflict(FAULTS.fetch(fault)) }
+      visitors.each(&:meet_its_fault)
+      spinning = cpu_of_a_second
+      finish
+      wrong = visitors.map { |visitor| Thread.new { visitor.conclude } }.filter_map(&:value) + misdeeds.filter_map(&:value)
+      wrong << "#{spinning} s of CPU in a second in which all waited" if spinning > QUIET_CPU && !@patient
+      wrong.concat(roll_call).map { |line| "#{self}: #{line}" }
+    end
+
+    private
+
+    # Clients that are told something first: later, others occupy all workers.
+    def enter
+      visitors = @plan.map { |state, deed| Visitor.new(@app.port, state, deed) }
+      told, untold = visitors.partition { |visitor| visitor.state.entered }
+      told.each(&:enter)
+      told.each(&:go_inside)
+      untold.each(&:enter)
+      visitors
+    end
+
+    def inflict(fault)
+      return @app.ask(fault) unless fault == :stop_and_go
+
+      # Longer than the server's timeouts.
+      @app.signal("STOP")
+      sleep 1.5
+      @app.signal("CONT")
+    end
+
+    # What fails in an app, a body or a callback: it is answered, or its connection ends.
+    def misbehave(index)
+      connection = RawConnection.new(@app.port)
+      deed = DEEDS.rotate(@random.seed + index).first
+      if (path = %w[fault each call][index % 4])
+        connection.write("GET /#{path}?#{deed} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        connection.ending
+      else
+        misbehave_in_callback(connection, deed)
+      end
+      nil
+    rescue RawConnection::Ended
+      nil
+    rescue Deadline::Missed
+      "#{path || "a callback"} that does #{deed} is neither answered nor ended"
+    ensure
+      connection&.close
+    end
+
+    def misbehave_in_callback(connection, deed)
+      connection.write("GET /push HTTP/1.1\r\n#{Visitor::WEBSOCKET}")
+      connection.read_until("open", seconds: 60)
+      connection.write(WebSocketFrame.encode(:text, deed))
+      # Of a thread that was killed there is no answer; the connection stays.
+      text = "".b
+      text << connection.read_some until text.match?(/answer to|tick/)
+    end
+
+    def finish
+      @app.ask(ENDING)
+      # For clients that are in a callback now, or open later: until nobody waits for it any more.
+      @app.ask("Thread.new { 200.times { PushServer.publish('crossing', 'tick'); sleep 0.05 } }; nil")
+    end
+
+    # All workers are there: as many requests as there should be workers meet in the app.
+    def roll_call
+      clients = Array.new(THREADS) { HttpClient.new(@app.port).tap { |client| client.send_request("GET", "/meet?#{THREADS}") } }
+      answers = clients.map { |client| client.read_response.body }
+      answers == ["met"] * THREADS ? [] : ["workers answered #{answers}"]
+    rescue Deadline::Missed, RawConnection::Ended => e
+      ["not all workers are there: #{e.message}"]
+    ensure
+      clients&.each(&:close)
+    end
+
+    # Seconds of CPU that the app's process uses in a second.
+    def cpu_of_a_second
+      before = cpu_time
+      sleep 1
+      (cpu_time - before).round(2)
+    end
+
+    def cpu_time
+      fields = File.read("/proc/#{@app.pid}/stat").rpartition(")").last.split
+      fields.values_at(11, 12).sum(&:to_i) / Etc.sysconf(Etc::SC_CLK_TCK).to_f
+    end
+  end
+end
