@@ -1,6 +1,5 @@
 # frozen_string_literal: true
 
-require "etc"
 require_relative "crossing/app"
 require_relative "crossing/visitors"
 require_relative "crossing/round"

@@ -2,6 +2,7 @@
 
 require_relative "../deadline"
 require_relative "../http_client"
+require_relative "../process_cost"
 require_relative "visitors"
 
 module Crossing
@@ -129,14 +130,9 @@ module Crossing
 
     # Seconds of CPU that the app's process uses in a second.
     def cpu_of_a_second
-      before = cpu_time
+      before = ProcessCost.cpu_time(@app.pid)
       sleep 1
-      (cpu_time - before).round(2)
-    end
-
-    def cpu_time
-      fields = File.read("/proc/#{@app.pid}/stat").rpartition(")").last.split
-      fields.values_at(11, 12).sum(&:to_i) / Etc.sysconf(Etc::SC_CLK_TCK).to_f
+      (ProcessCost.cpu_time(@app.pid) - before).round(2)
     end
   end
 end
