@@ -11,8 +11,8 @@ module Crossing
   class Round
     CLIENTS = 3 * Visitor::STATES.size
     THREADS = 3
-    # What a process that only waits may use of a second, in seconds. One that spins uses all of it.
-    QUIET_CPU = 0.5
+    # The share of a CPU that a process may use while all in it waits. One that spins uses as much as it gets.
+    MOST_CPU = 0.5
 
     # What happens to the server while clients wait: code for its process. What has to be undone is undone by END.
     FAULTS = {
@@ -55,10 +55,10 @@ module Crossing
       misdeeds = Array.new(8) { |index| Thread.new { misbehave(index) } }
       @faults.each { |fault| inflict(FAULTS.fetch(fault)) }
       visitors.each(&:meet_its_fault)
-      spinning = cpu_of_a_second
+      busy = ProcessCost.cpu_share(@app.pid)
       finish
       wrong = visitors.map { |visitor| Thread.new { visitor.conclude } }.filter_map(&:value) + misdeeds.filter_map(&:value)
-      wrong << "#{spinning} s of CPU in a second in which all waited" if spinning > QUIET_CPU && !@patient
+      wrong << "#{(busy * 100).round} % of a CPU while all waited" if busy > MOST_CPU && !@patient
       wrong.concat(roll_call).map { |line| "#{self}: #{line}" }
     end
 
@@ -126,13 +126,6 @@ module Crossing
       ["not all workers are there: #{e.message}"]
     ensure
       clients&.each(&:close)
-    end
-
-    # Seconds of CPU that the app's process uses in a second.
-    def cpu_of_a_second
-      before = ProcessCost.cpu_time(@app.pid)
-      sleep 1
-      (ProcessCost.cpu_time(@app.pid) - before).round(2)
     end
   end
 end
