@@ -35,7 +35,7 @@ module Crossing
       GATE.open
     RUBY
     # What requests and messages do to the worker they run on.
-    DEEDS = %w[raise exception throw exit thread-exit kill deep raise-while-logged collect].freeze
+    DEEDS = %w[raise exception throw exit thread-exit kill deep kill-while-logged raise-while-logged collect].freeze
 
     # patient: the process may be busy, and take its time.
     def initialize(app, random, clients: CLIENTS, patient: false)
