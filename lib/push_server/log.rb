@@ -33,19 +33,30 @@ module PushServer
       nil # nobody is there to read it
     end
 
-    # Logs an exception that nobody rescued: class, message and backtrace. Any thread; never raises.
+    # Logs an exception that nobody rescued: class, message and backtrace, and those of its causes. Any thread;
+    # never raises.
     # @param place [String] where it was raised: a request line, or the name of a callback
     # @param exception [Exception]
     def log_exception(place, exception)
+      lines = ["#{place}: #{describe(exception)}", *abridged(exception.backtrace)]
+      while (exception = exception.cause)
+        lines.push("caused by #{describe(exception)}", *abridged(exception.backtrace))
+      end
+      log(:error, lines.join("\n    "))
+    rescue Exception => e # rubocop:disable Lint/RescueException -- an exception whose own methods raise
+      log(:error, "#{place}: #{exception.class}, of which no more can be said: #{e.class}")
+    end
+
+    private
+
+    def describe(exception)
       message = begin
         exception.message
       rescue Exception => e # rubocop:disable Lint/RescueException -- a message method that raises
         "(its message raises #{e.class})"
       end
-      log(:error, ["#{place}: #{exception.class}: #{message}", *abridged(exception.backtrace)].join("\n    "))
+      "#{exception.class}: #{message}"
     end
-
-    private
 
     # A method that calls itself for ever has ten thousand lines, of which the first and last say all.
     def abridged(backtrace)

@@ -12,6 +12,13 @@ RSpec.describe "An app's error" do
     run(lambda do |env|
       case env["PATH_INFO"]
       when %r{\A/raise} then raise ArgumentError, "the secret is 42"
+      when "/caused"
+        begin
+          Integer("the root")
+        rescue ArgumentError
+          raise "the consequence"
+        end
+      when "/unspeakable" then raise Class.new(StandardError) { def backtrace = raise("no backtrace either") }
       when "/not-standard" then raise NotImplementedError, "the secret is 42"
       when "/deep" then dive
       when "/throw" then throw :nobody
@@ -53,5 +60,16 @@ RSpec.describe "An app's error" do
     expect_line(/\A    … \d+ more lines …$/)
     dives = app.lines.grep(/in .*dive/).size
     expect(dives).to be_between(1, 100 * app.lines.grep(/more lines …/).size)
+  end
+
+  it "is logged with what caused it" do
+    get("/caused")
+    expect_line(%r{GET /caused: RuntimeError: the consequence})
+    expect_line(/caused by ArgumentError: invalid value for Integer\(\): "the root"/)
+  end
+
+  it "is logged although its own methods raise" do
+    get("/unspeakable")
+    expect_line(%r{GET /unspeakable: #<Class:\w+>, of which no more can be said: RuntimeError})
   end
 end
