@@ -68,7 +68,7 @@ class RawConnection
   end
 
   # What has come, waiting for it if nothing has. Raises Ended at the end of the stream.
-  def read_some(seconds: Deadline::PATIENCE)
+  def read_any(seconds: Deadline::PATIENCE)
     fill(Deadline.in(seconds), "anything") if @buffer.empty?
     @buffer.slice!(0..)
   end

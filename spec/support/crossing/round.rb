@@ -19,8 +19,8 @@ module Crossing
       "kill of a worker" => "WORKERS.call.sample&.kill",
       "kill of all workers" => "WORKERS.call.each(&:kill)",
       "raise into a worker" => "WORKERS.call.sample&.raise(IOError, 'raised from outside')",
-      "throw-away of memory" => "GC.start; GC.verify_compaction_references(toward: :empty, double_heap: true) rescue GC.compact",
-      # "no threads" => "$no_threads = true; WORKERS.call.sample&.kill",
+      "compaction" => "GC.start; GC.compact",
+      "no threads" => "$no_threads = true; WORKERS.call.sample&.kill",
       "no descriptors" => "Process.setrlimit(:NOFILE, Dir.children('/dev/fd').size, Process.getrlimit(:NOFILE).last)",
       "a full disk" => "Process.setrlimit(:FSIZE, 4096, Process.getrlimit(:FSIZE).last)",
       "a stopped clock" => :stop_and_go,
@@ -108,7 +108,7 @@ module Crossing
       connection.write(WebSocketFrame.encode(:text, deed))
       # Of a thread that was killed there is no answer; the connection stays.
       text = "".b
-      text << connection.read_some until text.match?(/answer to|tick/)
+      text << connection.read_any until text.match?(/answer to|tick/)
     end
 
     def finish

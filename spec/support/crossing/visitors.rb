@@ -58,16 +58,18 @@ module Crossing
     attr_reader :state, :deed
 
     def initialize(port, state, deed)
-      @connection = RawConnection.new(port, receive_buffer: 16 * 1024)
-      @state, @deed = state, deed
+      @port, @state, @deed = port, state, deed
     end
 
     def to_s = "#{state.name} (#{deed})"
 
-    # Begins, and waits for what tells that it is in its state, where anything does.
+    # Connects, begins, and waits for what tells that it is in its state, where anything does.
     def enter
+      @connection = RawConnection.new(@port, receive_buffer: 16 * 1024)
       @connection.write(state.enter)
       @answer = await(state.entered) if state.entered
+    rescue RawConnection::Ended => e
+      raise RawConnection::Ended, "#{self}: #{e.message}"
     end
 
     # Goes further into its state, of which nothing tells.
@@ -102,8 +104,10 @@ module Crossing
 
     def await(pattern, deadline = Deadline.in)
       text = "".b
-      text << @connection.read_some(seconds: deadline.remaining) until pattern.match?(text)
+      text << @connection.read_any(seconds: deadline.remaining) until pattern.match?(text)
       text
+    rescue RawConnection::Ended
+      raise RawConnection::Ended, "after #{text.byteslice(-300..) || text}"
     end
   end
 end
