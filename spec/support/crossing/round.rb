@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "../deadline"
+require_relative "../eventually"
 require_relative "../http_client"
 require_relative "../process_cost"
 require_relative "visitors"
@@ -11,6 +12,8 @@ module Crossing
   class Round
     CLIENTS = 3 * Visitor::STATES.size
     THREADS = 3
+    include Eventually
+
     # The share of a CPU that a process may use while all in it waits. One that spins uses as much as it gets.
     MOST_CPU = 0.5
 
@@ -117,8 +120,10 @@ module Crossing
       @app.ask("Thread.new { 200.times { PushServer.publish('crossing', 'tick'); sleep 0.05 } }; nil")
     end
 
-    # All workers are there: as many requests as there should be workers meet in the app.
+    # All workers are there: as many requests as there should be workers meet in the app. Where threads could not be
+    # made it takes a while until the server tries again, and meanwhile it may have no worker at all.
     def roll_call
+      eventually("a worker to be there") { served? }
       clients = Array.new(THREADS) { HttpClient.new(@app.port).tap { |client| client.send_request("GET", "/meet?#{THREADS}") } }
       answers = clients.map { |client| client.read_response.body }
       answers == ["met"] * THREADS ? [] : ["workers answered #{answers}"]
@@ -126,6 +131,13 @@ module Crossing
       ["not all workers are there: #{e.message}"]
     ensure
       clients&.each(&:close)
+    end
+
+    def served?
+      client = HttpClient.new(@app.port)
+      client.get("/hello").status == 200
+    ensure
+      client&.close
     end
   end
 end

@@ -66,23 +66,28 @@ module Crossing
     # Connects, begins, and waits for what tells that it is in its state, where anything does.
     def enter
       @connection = RawConnection.new(@port, receive_buffer: 16 * 1024)
-      @connection.write(state.enter)
+      @connection.offer(state.enter)
       @answer = await(state.entered) if state.entered
-    rescue RawConnection::Ended => e
-      raise RawConnection::Ended, "#{self}: #{e.message}"
+    rescue RawConnection::Ended
+      # Refused, as when threads could not be made and the server has not tried again yet. It has been told.
+      @connection.close
     end
 
     # Goes further into its state, of which nothing tells.
     def go_inside
-      @connection.write(state.inside.call(@answer)) if state.inside
+      @connection.offer(state.inside.call(@answer)) if state.inside && !@connection.closed?
     end
 
     def meet_its_fault
+      return if @connection.closed?
+
       case deed
       when :close then @connection.close
       when :half_close then @connection.finish_writing
       when :reset then @connection.reset
       end
+    rescue Errno::ENOTCONN
+      nil # The server has ended it already.
     end
 
     # Goes on, and hears the answer or the end. Returns what is wrong, or nil.
@@ -106,8 +111,6 @@ module Crossing
       text = "".b
       text << @connection.read_any(seconds: deadline.remaining) until pattern.match?(text)
       text
-    rescue RawConnection::Ended
-      raise RawConnection::Ended, "after #{text.byteslice(-300..) || text}"
     end
   end
 end
