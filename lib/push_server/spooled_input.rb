@@ -4,19 +4,18 @@ module PushServer
   # `rack.input` of a body too long for memory: an unlinked temporary file, which is gone once it is closed or collected.
   # Until then its bytes count towards `max_spooled_total`.
   class SpooledInput < IO
-    # @api private
-    # @param descriptor [Integer] of a file at its start; closed with the input
-    # @param size [Integer] bytes
-    # @param reservation [#release, #share] the file's part of max_spooled_total
-    def self.for(descriptor, size, reservation)
-      input = for_fd(descriptor, "r+b")
-      input.instance_variable_set(:@size, size)
-      input.instance_variable_set(:@reservation, reservation)
-      input
-    end
-
     # @return [Integer] length of the body in bytes
     attr_reader :size
+
+    # What is known of the file, once it is this object's to close.
+    # @api private
+    # @param size [Integer] bytes
+    # @param reservation [#release, #share] the file's part of max_spooled_total
+    # @return [void]
+    def hold(size, reservation)
+      @size = size
+      @reservation = reservation
+    end
 
     # Closes the file and gives its space back.
     # @return [nil]

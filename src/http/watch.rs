@@ -222,6 +222,9 @@ impl Watch {
 
     /// Has `head` written at once, ahead of the response, or not at all.
     pub fn inform(&self, head: Bytes) {
+        if self.context.birth.forked() {
+            return;
+        }
         let mut state = self.lock();
         if self.flushed() {
             state.information = [&state.information[..], &head].concat().into();

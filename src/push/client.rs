@@ -4,6 +4,8 @@
 //! on a list that the client's [`super::stream`] takes from.
 
 mod carrier;
+#[cfg(test)]
+mod forked;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -221,7 +223,9 @@ impl Client {
 
     /// Sets what the handler in charge wants to hear about.
     pub fn set_interest(&self, interest: Interest) {
-        self.want(&mut self.mailbox(), interest, |_, new| new);
+        if !self.forked() {
+            self.want(&mut self.mailbox(), interest, |_, new| new);
+        }
     }
 
     fn want(&self, mailbox: &mut Mailbox, interest: Interest, combine: impl FnOnce(Interest, Interest) -> Interest) {
@@ -294,6 +298,10 @@ impl Client {
 
     /// Forgets the client; called by the worker that ran its last event.
     pub fn retire(&self) {
+        // The callback before has forked, and its child comes back here as well.
+        if self.forked() {
+            return;
+        }
         self.context.clients.remove(self.id);
         self.mark.lock().unwrap_or_else(PoisonError::into_inner).take();
     }

@@ -123,6 +123,10 @@ fn on_close(ruby: &Ruby, client: Obj<Client>, handler: &Handler, status: Option<
 fn swap(ruby: &Ruby, turn: &Turn, client: Obj<Client>, old: &Handler) -> Result<(), Error> {
     let Some(new) = client.take_next_handler(ruby) else { return Ok(()) };
     let closed = on_close(ruby, client, old, None);
+    // A child that the callback forked off without a block calls no other.
+    if client.forked() {
+        return closed;
+    }
     client.set_current_handler(ruby, new);
     turn.client().set_interest(client.wanted(ruby));
     let called = closed.and_then(|()| on_open(ruby, client, &new));

@@ -1,6 +1,7 @@
 //! `PushServer::Client`: one push connection, as handlers see it.
 
 use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,9 +34,19 @@ use crate::words::words;
 #[derive(TypedData)]
 #[magnus(class = "PushServer::Client", mark, free_immediately)]
 pub struct Client {
-    core: Arc<push::Client>,
+    /// Not dropped in a forked child: whatever it may hold last has locks.
+    core: ManuallyDrop<Arc<push::Client>>,
     sse_event: Option<String>,
     values: GvlCell<Values>,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if !self.forked() {
+            // SAFETY: dropped once, here.
+            unsafe { ManuallyDrop::drop(&mut self.core) };
+        }
+    }
 }
 
 /// What the object holds of Ruby's.
@@ -333,7 +344,11 @@ impl Client {
             swapped: false,
             callables: Vec::new(),
         };
-        let client = ruby.obj_wrap(Client { core, sse_event: own.sse_event.clone(), values: GvlCell::new(values) });
+        let client = ruby.obj_wrap(Client {
+            core: ManuallyDrop::new(core),
+            sse_event: own.sse_event.clone(),
+            values: GvlCell::new(values),
+        });
         // After the object was allocated, so that until then the stack has held what it refers to.
         client.values.with(ruby, |values| {
             values.env = Some(env);

@@ -234,6 +234,10 @@ impl<'a> Exchange<'a> {
         let wire_status = if protocol == Protocol::WebSocket { 101 } else { 200 };
         self.update(|returned| returned.status = Some(wire_status));
         self.conclude()?;
+        // What was called since the app may have forked.
+        if self.context.server.forked() {
+            return Ok(());
+        }
         let Some(mut responder) = self.answer.take(ruby) else { return Ok(()) };
         responder.set_owner(owner);
         // Of a poll that goes on with its session, the handler has said no more than yes.

@@ -1,6 +1,6 @@
 //! `rack.hijack` and `rack.early_hints`: what an app can call while its request is open.
 
-use std::os::fd::{IntoRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use crossbeam_channel::{Receiver, bounded, select};
 use magnus::gc::Marker;
@@ -14,6 +14,7 @@ use push_core::http::{Responder, Response};
 use crate::cell::GvlCell;
 use crate::classes;
 use crate::gvl::{check_interrupts, without_gvl};
+use crate::input::owned_by_ruby;
 use crate::response;
 use crate::words::words;
 
@@ -148,8 +149,7 @@ fn wait(receiver: &Receiver<Hijacked>, interrupted: &Receiver<()>) -> Waited {
 
 fn socket_of(ruby: &Ruby, hijacked: Hijacked) -> Result<Value, Error> {
     let wrap = |class: RClass, descriptor: OwnedFd| -> Result<Value, Error> {
-        // Ruby closes the descriptor from here on.
-        let io: Value = class.funcall("for_fd", (descriptor.into_raw_fd(),))?;
+        let io = owned_by_ruby(descriptor, |descriptor| class.funcall("for_fd", (descriptor,)))?;
         let _: Value = io.funcall("binmode", ())?;
         let _: Value = io.funcall("sync=", (true,))?;
         Ok(io)

@@ -1,6 +1,6 @@
 //! `rack.input`.
 
-use std::os::fd::IntoRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use magnus::typed_data::Obj;
@@ -26,9 +26,10 @@ pub fn new(ruby: &Ruby, body: RequestBody) -> Result<Option<Value>, Error> {
             let (file, reservation) =
                 spooled.into_parts().map_err(|error| Error::new(ruby.exception_io_error(), error.to_string()))?;
             let reservation = ruby.obj_wrap(Reservation(GvlCell::new(Some(Arc::new(reservation)))));
-            // Ruby closes the descriptor from here on.
-            let descriptor = file.into_raw_fd();
-            classes::spooled_input(ruby)?.funcall("for", (descriptor, length, reservation)).map(Some)
+            let class = classes::spooled_input(ruby)?;
+            let io = owned_by_ruby(file.into(), |descriptor| class.new_instance((descriptor, "r+b")))?;
+            let _: Value = io.funcall("hold", (length, reservation))?;
+            Ok(Some(io))
         }
     }
 }
@@ -58,6 +59,15 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     class.define_method("share", method!(Reservation::share, 0))?;
     let _: Value = module.funcall("private_constant", ("SpoolReservation",))?;
     Ok(())
+}
+
+/// Gives `descriptor` to the IO that `make` makes of it, by one function of Ruby's core: such a function takes the
+/// descriptor last, and looks for no interrupts. So an error, also a `Thread#kill`, means that it is not taken: it is
+/// closed here.
+pub fn owned_by_ruby(descriptor: OwnedFd, make: impl FnOnce(RawFd) -> Result<Value, Error>) -> Result<Value, Error> {
+    let io = make(descriptor.as_raw_fd())?;
+    let _taken = descriptor.into_raw_fd();
+    Ok(io)
 }
 
 /// Closes the input of a request that is over, if it is in a file.

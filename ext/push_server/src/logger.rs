@@ -1,8 +1,13 @@
 //! The core's log lines, on stderr, in the form of `PushServer.log`.
 
+use std::fs::File;
 use std::io::Write;
+use std::mem::ManuallyDrop;
+use std::os::fd::FromRawFd;
 
 use log::{LevelFilter, Log, Metadata, Record};
+
+const STDERR: i32 = 2;
 
 struct Stderr;
 
@@ -15,9 +20,12 @@ impl Log for Stderr {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let level = record.level().as_str().to_ascii_lowercase();
-            // One write a line, so that threads do not mix theirs. Nobody is told if stderr is gone.
+            // One write a line, so that threads do not mix theirs. Nobody is told if stderr is gone. Not by way of
+            // `std::io::stderr`, whose lock a forked child may find held by a thread that is not there.
             let line = format!("[push_server] {level}: {}\n", record.args());
-            let _ = std::io::stderr().write_all(line.as_bytes());
+            // SAFETY: the descriptor is not closed here.
+            let stderr = ManuallyDrop::new(unsafe { File::from_raw_fd(STDERR) });
+            let _ = (&*stderr).write_all(line.as_bytes());
         }
     }
 

@@ -63,6 +63,10 @@ pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(),
     answer.belongs_to(ruby, env);
     let exchange = Exchange::new(ruby, context, env, line, spooled, answer);
     let called = context.app.funcall::<_, _, Value>(words(ruby).call, (env,));
+    // A child that the app forked off without a block is the app's own process, and ends as it likes.
+    if context.server.forked() {
+        return called.map(|_| ());
+    }
     let result = called.and_then(|value| {
         exchange.returned(value);
         if answer.is_taken(ruby) {
@@ -86,7 +90,7 @@ pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(),
         }
     });
     let Err(error) = result else { return Ok(()) };
-    // A child that the app forked off without a block is the app's own process, and ends as it likes.
+    // As above: the body may have forked.
     if context.server.forked() {
         return Err(error);
     }

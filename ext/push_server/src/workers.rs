@@ -102,6 +102,9 @@ impl Workers {
 
     /// Whether there are more than needed, so that the current one should leave.
     pub fn surplus(&self) -> bool {
+        if self.birth.forked() {
+            return false;
+        }
         let state = self.lock();
         state.present > self.wanted + state.lasting
     }

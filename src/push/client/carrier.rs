@@ -43,6 +43,9 @@ impl Client {
 
     /// The handshake failed: the app never hears of the client.
     pub(crate) fn abandon(self: &Arc<Self>) {
+        if self.forked() {
+            return;
+        }
         let mut outbox = self.outbox();
         let feed = outbox.shut();
         self.release_all(outbox);

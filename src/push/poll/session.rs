@@ -162,7 +162,7 @@ impl Visit {
     /// The app has let it in, as a poll of `owner`. `None` if there is no session any more to go on with, or it is
     /// somebody else's, who must not notice.
     pub(super) fn enter(self, wait: Duration, owner: &Owner) -> Option<oneshot::Receiver<Bytes>> {
-        if *owner != self.session.key.owner {
+        if *owner != self.session.key.owner || self.session.birth.forked() {
             return None;
         }
         let mut state = self.session.lock();
