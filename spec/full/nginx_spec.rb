@@ -67,6 +67,19 @@ RSpec.describe "Behind nginx", :full do
     event(:close, stream)
   end
 
+  it "passes on the event stream that answers a POST, and all of its body before" do
+    stream = client(SseClient, headers: own_page, method: "POST", body: "x" * 300_000)
+    expect(stream).to be_accepted
+    expect(stream.read_event.data).to eq("welcome")
+    expect(ask(stream, "[client.env['REQUEST_METHOD'], client.env['CONTENT_LENGTH']]")).to eq(%w[POST 300000])
+    3.times do |number|
+      ask(stream, "client.write('#{number}')")
+      expect(stream.read_event.data).to eq(number.to_s)
+    end
+    stream.close
+    event(:close, stream)
+  end
+
   it "refuses a foreign page" do
     foreign = own_page.merge("origin" => "http://elsewhere.example")
     expect { client(WebSocketClient, headers: foreign) }.to raise_error(WebSocketClient::Refused, /403/)
