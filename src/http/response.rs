@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use thiserror::Error;
 
 use super::body::{self, Body, BodyWriter, Sending};
-use super::files::FileBody;
+use super::files::{FileBody, choose_part};
 use super::upgrade;
 use super::watch::ResponseInProgress;
 use crate::wakeups::Wakeups;
@@ -167,10 +168,14 @@ impl Response {
         self
     }
 
-    /// Sends `length` bytes of a file, from its start.
-    pub fn with_file(mut self, file: File, length: u64) -> Self {
+    /// Sends a file of `length` bytes, or the part of it that `request` asks for: see [`choose_part`].
+    pub fn with_file(mut self, file: File, length: u64, request: &Parts) -> Self {
+        let chosen = choose_part(request, &mut self.status, &mut self.headers, length);
         self.headers.remove(CONTENT_LENGTH);
-        self.body = Body::File(FileBody::new(file, length));
+        self.body = match chosen {
+            Some(bytes) => Body::File(FileBody::part(file, bytes)),
+            None => Body::Empty,
+        };
         self
     }
 

@@ -164,7 +164,7 @@ impl<'a> Exchange<'a> {
             BodyKind::Each | BodyKind::Call if !sends_body => {
                 responder.respond(response.without_body());
             }
-            BodyKind::Whole(_) | BodyKind::Parts(_) | BodyKind::File { .. } if !sends_body && response.has_length() => {
+            BodyKind::Whole(_) | BodyKind::Parts(_) if !sends_body && response.has_length() => {
                 responder.respond(response.without_body());
             }
             BodyKind::Whole(bytes) => {
@@ -174,7 +174,7 @@ impl<'a> Exchange<'a> {
                 responder.respond(response.with_chunks(parts));
             }
             BodyKind::File { file, length } => {
-                responder.respond(response.with_file(file, length));
+                responder.respond(response.with_file(file, length, self.line.0));
             }
             BodyKind::Each => {
                 let Some(_streaming) = self.streaming() else { return self.refuse(responder) };

@@ -39,11 +39,6 @@ enum Chunk {
 }
 
 impl FileBody {
-    /// The first `length` bytes of a regular file.
-    pub fn new(file: File, length: u64) -> Self {
-        FileBody::part(file, 0..length)
-    }
-
     /// These bytes of a regular file. Where it was read last does not matter.
     pub fn part(file: File, bytes: Range<u64>) -> Self {
         FileBody(Box::new(Source { file: Arc::new(file), bytes, chunk: Chunk::Unread }))

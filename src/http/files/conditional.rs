@@ -124,12 +124,12 @@ fn lists(headers: &HeaderMap, name: HeaderName, matches: impl Fn(&Tag<'_>) -> bo
 
 /// The header as seconds since 1970. `None` if it is not exactly one valid date: then it is to be
 /// ignored, sections 13.1.3 and 13.1.4.
-fn date(headers: &HeaderMap, name: HeaderName) -> Option<u64> {
+pub(super) fn date(headers: &HeaderMap, name: HeaderName) -> Option<u64> {
     let date = httpdate::parse_http_date(single(headers, name)?.to_str().ok()?).ok()?;
     date.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
-fn single(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+pub(super) fn single(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
     let mut lines = headers.get_all(name).iter();
     let line = lines.next()?;
     lines.next().is_none().then_some(line)
@@ -137,14 +137,14 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
 
 /// An entity tag, section 8.8.3.
 #[derive(Debug, PartialEq, Eq)]
-struct Tag<'a> {
-    weak: bool,
+pub(super) struct Tag<'a> {
+    pub(super) weak: bool,
     text: &'a [u8],
 }
 
 impl<'a> Tag<'a> {
     /// A tag at the beginning of `bytes`, and what follows it.
-    fn parse(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (weak, quoted) = match bytes.strip_prefix(b"W/") {
             Some(quoted) => (true, quoted),
             None => (false, bytes),

@@ -7,6 +7,7 @@
 //! | [`coding`] | Accept-Encoding, and the `.br` and `.gz` files beside a file |
 //! | [`conditional`] | ETag and Last-Modified, and requests that depend on them |
 //! | [`range`] | parts of files |
+//! | [`part`] | the same for files that an app sends |
 //! | [`body`] | a file as a response body |
 //!
 //! A request that can be a file costs one visit to the disk thread, which does all of it, the first
@@ -16,6 +17,7 @@ mod body;
 mod coding;
 mod conditional;
 mod disk;
+mod part;
 mod range;
 mod target;
 
@@ -43,6 +45,7 @@ use range::Requested;
 use target::Target;
 
 pub use body::FileBody;
+pub use part::choose as choose_part;
 
 /// A directory whose files are served.
 #[derive(Debug, Clone)]
