@@ -34,6 +34,7 @@ RSpec.describe "Limits" do
       when "/endless" then next [200, {}, Endless.new]
       when "/array" then next [200, {}, ["x" * 20_000_000]]
       when "/wait" then GATE.pop
+      when "/hints" then 1000.times { env["rack.early_hints"].call("link" => "<#{"x" * 50_000}>") }
       end
       env["rack.upgrade"] = handler if env["rack.upgrade?"]
       [200, { "content-type" => "text/plain" }, [env["rack.input"].read.bytesize.to_s]]
@@ -122,11 +123,33 @@ RSpec.describe "Limits" do
       closes(client)
     end
 
-    it "max_body_size: 413 reaches a client that goes on sending" do
+    # Closed with bytes unread it would be reset, which takes the answer away from many a client (RFC 9112 section 9.6).
+    it "max_body_size: 413 reaches a client that goes on sending, and no reset" do
       client = http
       client.send_request("POST", "/", { "content-length" => "20000000" })
-      client.connection.offer("x" * 20_000_000)
+      client.connection.write("x" * 20_000_000)
       expect(client.read_response.status).to eq(413)
+      expect(client.connection.ending).to eq(:fin)
+    end
+
+    it "max_body_size: 413 reaches a client that goes on sending chunks, and no reset" do
+      client = http
+      client.send_request("POST", "/", { "transfer-encoding" => "chunked" })
+      client.connection.write("#{20_000_000.to_s(16)}\r\n#{"x" * 20_000_000}\r\n0\r\n\r\n")
+      expect(client.read_response.status).to eq(413)
+      expect(client.connection.ending).to eq(:fin)
+    end
+
+    it "max_body_size: the place of a client that goes on for ever is freed" do
+      client = http
+      client.send_request("POST", "/", { "content-length" => "20000000" })
+      expect(client.read_response.status).to eq(413)
+      eventually("the end of its patience") do
+        client.connection.write_some("x")
+        false
+      rescue Errno::EPIPE, Errno::ECONNRESET
+        true
+      end
     end
   end
 
@@ -260,6 +283,14 @@ RSpec.describe "Limits" do
       expect(http.connection.ending).not_to be_nil
       app.ask("GATE << true; nil")
       expect(client.read_response.status).to eq(200)
+    end
+
+    it "write_timeout: a client that takes nothing of early hints is reset" do
+      timeouts = app.ask("PushServer.stats[:write_timeouts]")
+      client = http(receive_buffer: 4096)
+      client.send_request("GET", "/hints")
+      eventually("the server to lose patience") { app.ask("PushServer.stats[:write_timeouts]") > timeouts }
+      expect(client.connection.ending).to eq(:reset)
     end
 
     { "/array" => "bytes", "/large" => "a file", "/endless" => "a body with each" }.each do |path, what|

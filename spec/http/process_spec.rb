@@ -66,14 +66,14 @@ RSpec.describe "The process" do
       expect(app.stop).to be_success
     end
 
-    it "answers 500 to a body that it cannot spool, and spools the next" do
+    it "answers 503 to a body that it cannot spool, and spools the next" do
       start(few, "--threads", "2", "--body-memory", "1000")
       client = http
       expect(client.request("POST", "/spool", body: "x" * 100_000).body).to eq("100000")
       held = app.ask("$held = []; begin; loop { $held << File.open(File::NULL) }; rescue Errno::EMFILE; $held.size; end")
       expect(held).to be > 5
-      expect(client.request("POST", "/spool", body: "x" * 100_000).status).to eq(500)
-      app.wait_for_line(/spool/)
+      expect(client.request("POST", "/spool", body: "x" * 100_000).status).to eq(503)
+      app.wait_for_line(/a request body cannot be written to a temporary file/)
       app.ask("$held.each(&:close); nil")
       expect(http.request("POST", "/spool", body: "x" * 100_000).body).to eq("100000")
     end

@@ -117,6 +117,9 @@ class ConnectionStates
     "in a head" => -> { connection.write("GET / HTTP/1.1\r\nho") },
     "in a body" => -> { connection.write("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nsome") },
     "in a chunked body" => -> { connection.write("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nso") },
+    "behind a refusal" => lambda do
+      connection.write("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: #{1 << 40}\r\n\r\nsome").tap { |it| it.read_until("413") }
+    end,
     "told to continue" => lambda do
       head = "POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 100\r\n\r\n"
       connection.write(head).tap { |it| it.read_until("100 Continue\r\n\r\n") }

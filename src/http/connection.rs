@@ -11,6 +11,7 @@ use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use super::Context;
@@ -28,6 +29,9 @@ use crate::stats::Stats;
 /// That of hyper, too. Told a number, it fills a table of as many places for each request, with any number: told
 /// none, it leaves them as they are.
 const DEFAULT_MAX_HEADERS: usize = 100;
+
+/// How long a client may go on sending behind an answer that closes the connection.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// How hyper's part of a connection ended.
 enum Outcome {
@@ -114,7 +118,12 @@ pub async fn serve(
     };
 
     match outcome {
-        Outcome::Closed(Ok(())) | Outcome::Idle => {}
+        Outcome::Idle => {}
+        Outcome::Closed(Ok(())) => {
+            if watch.expects_more() {
+                tokio::spawn(linger(connection.into_parts().io.into_inner().into_stream(), guard));
+            }
+        }
         Outcome::Closed(Err(error)) => {
             log::debug!("connection from {remote}: {error}");
             if error.is_parse_too_large() {
@@ -126,6 +135,9 @@ pub async fn serve(
             {
                 let outcome = access_log::Outcome { status: Some(status), ..access_log::Outcome::default() };
                 log.begin(remote, None).log(&outcome);
+            }
+            if error.is_parse() {
+                tokio::spawn(linger(connection.into_parts().io.into_inner().into_stream(), guard));
             }
         }
         Outcome::Stalled => {
@@ -154,6 +166,18 @@ pub async fn serve(
             }
         }
     }
+}
+
+/// Reads on for a while, and drops what comes: a socket that is closed with bytes unread is reset, which may take the
+/// answer away from the client before it has read it (RFC 9112 section 9.6). hyper has sent the FIN.
+async fn linger(mut socket: TcpStream, guard: Box<dyn Send + Sync>) {
+    let rest = async {
+        let mut dropped = vec![0; 16 * 1024];
+        while matches!(socket.read(&mut dropped).await, Ok(1..)) {}
+    };
+    // The client has ended by then, or is cut.
+    let _ = tokio::time::timeout(LINGER, rest).await;
+    drop(guard);
 }
 
 /// What hyper says by itself to a head that it cannot parse.

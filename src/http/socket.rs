@@ -41,9 +41,16 @@ impl Socket {
         if !self.watch.informs() {
             return Poll::Ready(Ok(()));
         }
+        let context = self.watch.context();
         let mut state = self.watch.lock();
         while !state.information.is_empty() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &state.information))?;
+            let written = Pin::new(&mut self.stream).poll_write(cx, &state.information);
+            if written.is_pending() != self.blocked {
+                self.blocked = written.is_pending();
+                state.blocked = self.blocked.then(|| context.timers.now());
+            }
+            let written = ready!(written)?;
+            context.stats.bytes_out.add_many(written as u64);
             state.information.advance(written);
         }
         self.watch.informed();

@@ -16,6 +16,9 @@ use super::request::Takeover;
 use crate::access_log::Entry;
 use crate::push;
 
+/// Bytes of informational responses that wait for the socket, beyond which there are no more.
+const MAX_INFORMATION: usize = 64 * 1024;
+
 /// A connection under watch. All of its parts but the worker run in one task, so the lock is seldom waited for.
 pub struct Watch {
     context: Arc<push::Context>,
@@ -226,7 +229,7 @@ impl Watch {
             return;
         }
         let mut state = self.lock();
-        if self.flushed() {
+        if self.flushed() && state.information.len() < MAX_INFORMATION {
             state.information = [&state.information[..], &head].concat().into();
             self.informs.store(true, Ordering::Relaxed);
             let task = state.task.clone();
@@ -287,6 +290,13 @@ impl Watch {
             state.since = self.context.timers.now();
             state.progress = 0;
         }
+    }
+
+    /// Whether the client may go on sending what was refused, or not read whole.
+    pub(super) fn expects_more(&self) -> bool {
+        let state = self.lock();
+        let amid = matches!(state.scanner.place(), Place::Head | Place::Body | Place::Refused | Place::Broken);
+        amid && !state.half_closed
     }
 
     /// The rest of a head did not come: it is answered with 408.
