@@ -20,7 +20,6 @@ use crate::jump::{is_jump, lookup};
 use crate::request::{Context, Line};
 use crate::response::{self, AppResponse, BodyKind};
 use crate::words::words;
-use crate::workers::Streaming;
 use crate::{classes, env, input, registry};
 
 /// A request whose app has been called. It lives on the stack, where the garbage collector sees the
@@ -177,7 +176,9 @@ impl<'a> Exchange<'a> {
                 responder.respond(response.with_file(file, length, self.line.0));
             }
             BodyKind::Each => {
-                let Some(_streaming) = self.streaming() else { return self.refuse(responder) };
+                if !self.begins_streaming() {
+                    return self.refuse(responder);
+                }
                 let each = |block| self.run(body, "each", ruby.qnil().as_value(), Some(block));
                 response::send_each(ruby, each, responder, response).map_err(|(error, responder)| {
                     if let Some(responder) = responder {
@@ -187,7 +188,9 @@ impl<'a> Exchange<'a> {
                 })?;
             }
             BodyKind::Call => {
-                let Some(_streaming) = self.streaming() else { return self.refuse(responder) };
+                if !self.begins_streaming() {
+                    return self.refuse(responder);
+                }
                 let input = lookup(self.env, ruby.get_inner(words(ruby).rack_input))?;
                 let input = input.unwrap_or_else(|| ruby.qnil().as_value());
                 self.keeps_input.set(true);
@@ -198,9 +201,12 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    /// The worker is about to be busy for as long as the app likes; `None` if too many are.
-    fn streaming(&self) -> Option<Streaming> {
-        self.context.workers.stream()
+    /// The worker is about to be busy for as long as the app likes; false if too many are.
+    fn begins_streaming(&self) -> bool {
+        let streaming = self.context.workers.stream();
+        let begins = streaming.is_some();
+        self.context.streaming.set(streaming);
+        begins
     }
 
     fn refuse(&self, responder: Responder) -> Result<(), Error> {
@@ -220,7 +226,9 @@ impl<'a> Exchange<'a> {
     /// Sends a head, and calls `callable` with the socket behind it.
     fn take_over(&self, response: Response, callable: Value) -> Result<(), Error> {
         let Some(responder) = self.answer.take(self.ruby) else { return Ok(()) };
-        let Some(_streaming) = self.streaming() else { return self.refuse(responder) };
+        if !self.begins_streaming() {
+            return self.refuse(responder);
+        }
         let socket = take_socket(self.ruby, responder, Some(response))?;
         self.run(callable, "call", socket, None)
     }

@@ -7,11 +7,13 @@
 //! So no result of a call of Ruby code may be dropped. The functions here take the place of those of magnus that do:
 //! `clippy.toml` forbids these.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use magnus::error::ErrorType;
 use magnus::rb_sys::{AsRawValue, FromRawValue, protect};
 use magnus::value::ReprValue;
 use magnus::{Error, RHash, RString, Value};
-use rb_sys::{Qundef, rb_hash_lookup2, rb_inspect};
+use rb_sys::{Qnil, Qundef, rb_hash_lookup2, rb_inspect};
 
 /// Whether `error` is no exception, but ends the thread.
 pub fn is_jump(error: &Error) -> bool {
@@ -25,6 +27,17 @@ pub fn unless_raised<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
         Err(error) if is_jump(&error) => Err(error),
         Err(_) => Ok(None),
     }
+}
+
+/// Calls `work`. A raise that no guard inside has caught, so that it jumps over the frames of `work`, ends here.
+pub fn contained(work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    let mut done = None;
+    protect(|| {
+        // A panic must not unwind through Ruby's frames.
+        done = Some(catch_unwind(AssertUnwindSafe(work)));
+        Qnil.into()
+    })?;
+    done.map_or(Ok(()), |done| done.unwrap_or_else(|panic| resume_unwind(panic)))
 }
 
 /// What `inspect` says, in UTF-8; the name of the class if that raises.

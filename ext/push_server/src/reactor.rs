@@ -1,5 +1,6 @@
 //! `PushServer::Reactor`: the native server, as `PushServer::Launcher` runs it.
 
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::mem::ManuallyDrop;
 use std::os::fd::BorrowedFd;
@@ -19,6 +20,7 @@ use push_core::tally::Waited;
 use push_core::{Job, Next, Server};
 
 use crate::gvl::{check_interrupts, without_gvl, without_gvl_for_a_moment};
+use crate::jump::contained;
 use crate::settings::{self, Own};
 use crate::template::Templates;
 use crate::workers::{Shortage, Workers};
@@ -162,6 +164,7 @@ impl Reactor {
             templates: &this.templates,
             own: &this.own,
             workers: &this.workers,
+            streaming: Cell::default(),
             server: &this.server,
         };
         let _presence = this.workers.arrive();
@@ -254,9 +257,20 @@ impl Reactor {
     }
 }
 
+/// Runs a job. What others wait for (the worker's presence, the mark of a drain, a client's turn, a body's end) is held
+/// outside of the guard, and given back even if something raises where nothing should, past the frames inside.
 fn run(ruby: &Ruby, context: &request::Context<'_>, job: Job) -> Result<(), Error> {
-    match job {
-        Job::Request(request, _mark) => request::serve(ruby, context, *request),
-        Job::Callbacks(client) => callbacks::run(ruby, &Turn::begin(client)),
-    }
+    let ended = match job {
+        Job::Request(request, mark) => {
+            let ended = contained(|| request::serve(ruby, context, *request));
+            drop(mark);
+            ended
+        }
+        Job::Callbacks(client) => {
+            let turn = Turn::begin(client);
+            contained(|| callbacks::run(ruby, &turn))
+        }
+    };
+    drop(context.streaming.take());
+    ended
 }

@@ -1,5 +1,6 @@
 //! One call of the app.
 
+use std::cell::Cell;
 use std::fmt::{Display, Formatter};
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::jump::unless_raised;
 use crate::settings::Own;
 use crate::template::Templates;
 use crate::words::words;
-use crate::workers::Workers;
+use crate::workers::{Streaming, Workers};
 use crate::{env, input, response};
 
 /// A request, for the log: method and path.
@@ -37,6 +38,8 @@ pub struct Context<'a> {
     pub templates: &'a Templates,
     pub own: &'a Own,
     pub workers: &'a Arc<Workers>,
+    /// The body that the worker is in. Here, and not on the stack of the request, so that it ends however that ends.
+    pub streaming: Cell<Option<Streaming>>,
     pub server: &'a Server,
 }
 
