@@ -121,6 +121,13 @@ RSpec.describe "Request bodies in files" do
       end
     end
 
+    it "are where TMPDIR was when the server started, whatever the app makes of it" do
+      app.ask('ENV["TMPDIR"] = "/nowhere"; nil')
+      expect(http.request("POST", "/", body: content)).to be_whole(content)
+    ensure
+      app.ask('ENV.delete("TMPDIR"); nil')
+    end
+
     it "are no business of a forked child", if: Process.respond_to?(:fork) do
       expect(http.request("POST", "/fork", body: content)).to be_whole(content)
     end

@@ -1,26 +1,33 @@
 //! How much of the temporary folder all request bodies together may take (`max_spooled_total`).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The bytes that request bodies in files take and may take, of one server. Any thread.
 #[derive(Debug)]
 pub struct Budget {
+    /// Where the files are made. Asked for once: an app may change the environment while another thread reads it.
+    folder: PathBuf,
     most: u64,
     used: AtomicU64,
 }
 
 impl Budget {
-    /// A budget of `most` bytes.
+    /// A budget of `most` bytes in the temporary folder, as the environment names it now.
     pub fn new(most: u64) -> Arc<Self> {
-        Arc::new(Budget { most, used: AtomicU64::new(0) })
+        Arc::new(Budget { folder: std::env::temp_dir(), most, used: AtomicU64::new(0) })
     }
 
     /// A budget of `most` bytes, or, for `None`, of a quarter of what is free in the temporary folder now. If that
     /// cannot be found out there is no bound.
     pub fn of_folder(most: Option<usize>) -> Arc<Self> {
         Budget::new(most.map_or_else(|| quarter_of_free(&std::env::temp_dir()), |most| most as u64))
+    }
+
+    /// The folder for the files.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Bytes that bodies may take together.
@@ -55,6 +62,11 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// See [`Budget::folder`].
+    pub(super) fn folder(&self) -> &Path {
+        self.budget.folder()
+    }
+
     /// Takes `bytes` more, or nothing and returns false if they do not fit.
     pub fn grow(&mut self, bytes: u64) -> bool {
         let more = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.budget.most);

@@ -66,9 +66,10 @@ impl Spooled {
 
     /// Appends `blocks`; on the disk thread.
     fn append(mut self, blocks: [Bytes; 2]) -> io::Result<Self> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(tempfile::tempfile()?),
+        let file = match (&mut self.file, &self.reservation) {
+            (Some(file), _) => file,
+            (none, Some(reservation)) => none.insert(tempfile::tempfile_in(reservation.folder())?),
+            (None, None) => return Err(io::ErrorKind::NotFound.into()),
         };
         for block in blocks {
             file.write_all(&block)?;

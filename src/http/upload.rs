@@ -72,8 +72,7 @@ pub(super) fn too_large(limits: &Limits) -> Box<Response> {
 fn refusal(error: &SpoolError, context: &Context) -> Box<Response> {
     static OVER_BUDGET: Seldom = Seldom::once_a_minute();
     static FAILED: Seldom = Seldom::once_a_minute();
-    let folder = std::env::temp_dir();
-    let folder = folder.display();
+    let folder = context.budget.folder().display();
     let passes = match error {
         SpoolError::OverBudget => {
             context.push.stats.spool_full.add();
