@@ -81,6 +81,33 @@ RSpec.describe "The memory of channels, when it is full" do
     expect_whole(quiet(20), cursor)
   end
 
+  it "ends the session of a poll that nobody asks for, and its client learns of the gap" do
+    cursor = fill(quiet(20))
+    id = "push_wait=25&#{Serving.next_name}"
+    client = closing(PollClient.new(app.port, "/busy-#{@run}?#{id}", id: id))
+    expect(client.poll.events.map(&:event)).to eq(["push.open"])
+    before = stat(:overruns)
+    flood("busy-#{@run}", 0...200)
+    event(:close, client)
+    expect(stat(:overruns)).to eq(before + 1)
+    expect(JSON.parse(client.poll.events.first.data)).to eq("recovered" => false, "gap" => ["busy-#{@run}"])
+    expect_whole(quiet(20), cursor)
+  end
+
+  it "calls on_gap where a block gets the messages, and goes on with what is new" do
+    cursor = fill(quiet(20))
+    client = subscriber(WebSocketClient, "")
+    ask(client, "held = Queue.new; client[:held] = held; " \
+                "client.subscribe('busy-#{@run}') { |_, data| held.pop unless held.closed?; SpecApp.report(:call, client, data: data[0, 20]) }")
+    flood("busy-#{@run}", 0...200)
+    publish("busy-#{@run}", "end")
+    ask(client, "client[:held].close; nil")
+    event(:gap, client, channel: "busy-#{@run}")
+    publish("busy-#{@run}", "new")
+    event(:call, client, data: "new")
+    expect_whole(quiet(20), cursor)
+  end
+
   it "makes a reader skip that may (slow: :drop)" do
     cursor = fill(quiet(20))
     healthy = opened(SseClient, "drop-#{@run}")

@@ -1,6 +1,8 @@
 //! The log against its definition: a list of all messages ever published, and for each reader the
 //! set of those that it is owed.
 
+mod steps;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,65 +10,8 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::{
-    Channels, Cursor, Draft, Epoch, Form, Limits, Local, Notice, Pattern, Policy, Reader, Since, Slow, Subscription,
-    Target, Wake,
-};
-
-const NAMES: [&str; 6] = ["c0", "c1", "c2", "d3", "e4", "e5"];
-/// Whoever is slow skips in this one, and is not told.
-const TICKER: usize = 2;
-/// Subscribed like the others: their targets follow those of the names.
-const PATTERNS: [&str; 5] = ["c*", "*[0-24]", "[cde]?", "e4", "*"];
-const CLIENTS: usize = 3;
-
-fn policies() -> [Policy; NAMES.len()] {
-    let ttl = Some(Duration::from_secs(10));
-    [
-        Policy { history: 3, ttl, ..Policy::default() },
-        Policy { slow: Slow::Drop, ..Policy::default() },
-        Policy { history: 100, slow: Slow::Latest, ..Policy::default() },
-        Policy { history: 2, ..Policy::default() },
-        Policy { history: 5, ..Policy::default() },
-        Policy { history: 1, slow: Slow::Drop, ..Policy::default() },
-    ]
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Publish { channel: usize, store: bool, except: Option<usize> },
-    Connect { client: usize, since: Option<u8> },
-    Subscribe { client: usize, target: usize, since: Option<u8> },
-    Open { client: usize },
-    Unsubscribe { client: usize, target: usize },
-    Read { client: usize, blocked: bool },
-    Stall { client: usize },
-    Disconnect { client: usize },
-    Wait { seconds: u64 },
-    Define { channel: usize, history: usize },
-    Deliver,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let client = || 0..CLIENTS;
-    let target = || 0..NAMES.len() + PATTERNS.len();
-    let step = prop_oneof![
-        12 => (0..NAMES.len(), prop::bool::weighted(0.8), prop::option::weighted(0.1, client()))
-            .prop_map(|(channel, store, except)| Step::Publish { channel, store, except }),
-        3 => (client(), prop::option::weighted(0.1, any::<u8>())).prop_map(|(client, since)| Step::Connect { client, since }),
-        6 => (client(), target(), prop::option::weighted(0.1, any::<u8>()))
-            .prop_map(|(client, target, since)| Step::Subscribe { client, target, since }),
-        3 => client().prop_map(|client| Step::Open { client }),
-        1 => (client(), target()).prop_map(|(client, target)| Step::Unsubscribe { client, target }),
-        6 => (client(), prop::bool::weighted(0.1)).prop_map(|(client, blocked)| Step::Read { client, blocked }),
-        1 => client().prop_map(|client| Step::Stall { client }),
-        2 => client().prop_map(|client| Step::Disconnect { client }),
-        1 => (0u64..8).prop_map(|seconds| Step::Wait { seconds }),
-        1 => (0..NAMES.len(), 0usize..5).prop_map(|(channel, history)| Step::Define { channel, history }),
-        4 => Just(Step::Deliver),
-    ];
-    prop::collection::vec(step, 0..150)
-}
+use self::steps::{CLIENTS, NAMES, PATTERNS, Step, TICKER, covers, is_pattern, policies, steps, target};
+use super::{Channels, Cursor, Draft, Epoch, Form, Limits, Local, Notice, Policy, Reader, Since, Subscription, Wake};
 
 #[derive(Default)]
 struct Flag(AtomicBool);
@@ -142,21 +87,6 @@ struct World {
     clients: [Client; CLIENTS],
     connections: [Option<Connection>; CLIENTS],
     next_id: u64,
-}
-
-fn target(target: usize) -> Target<'static> {
-    NAMES.get(target).map_or_else(|| Target::Pattern(PATTERNS[target - NAMES.len()]), |name| Target::Channel(name))
-}
-
-fn is_pattern(target: usize) -> bool {
-    target >= NAMES.len()
-}
-
-fn covers(at: usize, channel: usize) -> bool {
-    match target(at) {
-        Target::Channel(_) => at == channel,
-        Target::Pattern(text) => Pattern::new(text).matches(NAMES[channel]),
-    }
 }
 
 impl World {
