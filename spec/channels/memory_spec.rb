@@ -49,7 +49,7 @@ RSpec.describe "The memory of channels, when it is full" do
       numbers = (turn * 8)...((turn + 1) * 8)
       flood(channel, numbers)
       expect(read_data(healthy, 8).map(&:to_i)).to eq(numbers.to_a)
-      yield if slow.connection.read_some(1024) == :ended
+      yield if slow.connection.take_from_kernel(1024) == :ended
     end
   end
 

@@ -5,7 +5,7 @@ require "spec_helper"
 # A descriptor on its way from the server to an IO of Ruby's, while the thread that takes it is killed, or the IO cannot
 # be made: somebody closes it.
 RSpec.describe "Descriptors that become IOs" do
-  before { skip "there is no /proc" unless File.directory?("/proc/self/fd") }
+  before { skip "there is no /proc" unless ProcessCost.available? }
 
   serve <<~'CONFIG', "--threads", "2"
     require "spec_app"
@@ -42,8 +42,6 @@ RSpec.describe "Descriptors that become IOs" do
     end)
   CONFIG
 
-  def descriptors = Dir.children("/proc/#{app.pid}/fd").size
-
   # An answer, or none: then the connection is closed.
   def attempt(way)
     client = HttpClient.new(app.port)
@@ -59,12 +57,12 @@ RSpec.describe "Descriptors that become IOs" do
       it "are closed when the thread ends by #{ending}: #{way}" do
         expect(attempt(way)).to eq(answer)
         eventually { app.ask("GC.start; PushServer.stats[:open_connections]").zero? }
-        before = descriptors
+        before = app.descriptors.size
         app.ask("$ending = #{ending.inspect}; nil")
         answers = Array.new(10) { attempt(way) }
         app.ask("$ending = nil; GC.start; nil")
         expect(answers).not_to include(answer)
-        eventually("as few descriptors as before") { descriptors <= before }
+        eventually("as few descriptors as before") { app.descriptors.size <= before }
         expect(attempt(way)).to eq(answer)
       end
     end

@@ -303,16 +303,15 @@ RSpec.describe "Hijacking" do
     end
 
     it "costs no worker, and no descriptor afterwards" do
-      skip "needs /proc" unless File.directory?("/proc/#{app.pid}/fd")
-      descriptors = -> { Dir.children("/proc/#{app.pid}/fd").size }
+      skip "needs /proc" unless ProcessCost.available?
       expect_alive
-      before = descriptors.call
+      before = app.descriptors.size
       clients = Array.new(30) { http }
       clients.each { |client| client.write("#{upgrading("/echo")}hi") }
       clients.each { |client| expect(client.connection.read_exactly(2)).to eq("hi") }
       expect(workers).to eq(2)
       clients.each(&:close)
-      eventually("the descriptors to be closed") { descriptors.call <= before + 2 }
+      eventually("the descriptors to be closed") { app.descriptors.size <= before + 2 }
     end
   end
 

@@ -28,14 +28,8 @@ RSpec.describe "The process" do
 
   def start(source = hello, *options, **how) = start_app(source, *options, **how)
 
-  # Seconds of CPU time the process has used.
-  def cpu_time
-    ticks = File.read("/proc/#{app.pid}/stat")[/\) (.*)/, 1].split.values_at(11, 12).sum(&:to_i)
-    ticks / 100.0
-  end
-
   describe "without a free file descriptor" do
-    before { skip "needs /proc" unless File.exist?("/proc/self/stat") }
+    before { skip "needs /proc" unless ProcessCost.available? }
 
     # What `ulimit -n 64` does, said by the app while it is loaded.
     few = "Process.setrlimit(:NOFILE, 64)\n#{hello}"
@@ -46,10 +40,10 @@ RSpec.describe "The process" do
       expect(first.get("/").body).to eq("hello")
       clients = Array.new(100) { http.send_request("GET", "/") }
       eventually("some to be answered") { clients.count { |client| client.connection.anything? } >= 10 }
-      before = cpu_time
+      before = ProcessCost.cpu_time(app.pid)
       # It takes a second.
       expect(first.get("/pause").body).to eq("hello")
-      expect(cpu_time - before).to be < 0.4
+      expect(ProcessCost.cpu_time(app.pid) - before).to be < 0.4
       expect(clients.count { |client| client.connection.anything? }).to be < 64
       expect(first.get("/fork").status).to eq(200).or eq(500)
       expect(first.get("/").body).to eq("hello")

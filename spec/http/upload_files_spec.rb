@@ -35,9 +35,7 @@ RSpec.describe "Uploads in files" do
 
   size = 120_000
 
-  before { skip "there is no /proc" unless File.directory?("/proc/self/fd") }
-
-  def descriptors = Dir.children("/proc/#{app.pid}/fd").size
+  before { skip "there is no /proc" unless ProcessCost.available? }
 
   { "/read" => size.to_s, "/unread" => "unread", "/each" => "x" * size, "/raise" => nil, "/bad-header" => nil,
     "/close" => "closed" }.each do |path, body|
@@ -49,10 +47,10 @@ RSpec.describe "Uploads in files" do
         expect(response.body == body).to be(true) if body
       end
       upload.call
-      before = descriptors
+      before = app.descriptors.size
       40.times { upload.call }
       # The last one is closed behind its response.
-      eventually("the files to be closed") { descriptors <= before + 1 }
+      eventually("the files to be closed") { app.descriptors.size <= before + 1 }
     end
   end
 end

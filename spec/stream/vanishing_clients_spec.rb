@@ -48,12 +48,9 @@ RSpec.describe "Clients that vanish at once" do
     end
   end
 
-  # Those of files and sockets; 0 where that cannot be known.
-  def descriptors = Dir.exist?("/proc/#{app.pid}/fd") ? Dir.children("/proc/#{app.pid}/fd").size : 0
-
   requests.each do |protocol, bytes|
     it "leave nothing behind (#{protocol})" do
-      before = descriptors
+      before = app.descriptors.size
       come_and_go(bytes, rounds: 180)
       # All that reached the app is over: a later request was answered behind it, on each worker.
       6.times { get("/") }
@@ -62,7 +59,7 @@ RSpec.describe "Clients that vanish at once" do
       # The stacks of threads may still show a few.
       eventually("the clients to be collected") { app.ask("GC.start; ObjectSpace.each_object(PushServer::Client).count") < 10 }
       expect(app.ask("CALLS.size")).to be > 100
-      eventually("no more descriptors than before") { descriptors <= before + 1 }
+      eventually("no more descriptors than before") { app.descriptors.size <= before + 1 }
       # A drain that waited for one that is gone would take an hour.
       expect(app.stop).to be_success
     end

@@ -6,6 +6,7 @@ require "rbconfig"
 require "tmpdir"
 require_relative "deadline"
 require_relative "event_log"
+require_relative "process_cost"
 require_relative "remote_control"
 
 # An app under test in a process of its own: a config.ru or a Ruby script, written to a temporary folder and started
@@ -130,6 +131,9 @@ class AppProcess
   rescue Errno::ENOENT
     nil
   end
+
+  # Its open descriptors: number => what it is. See ProcessCost.
+  def descriptors = ProcessCost.descriptors(@pid)
 
   private
 

@@ -211,10 +211,10 @@ class ConnectionStates
   # Connections that have a place at the server, the one of the question not among them.
   def open_connections = @app.ask("PushServer.stats[:open_connections]")
 
-  # See ProcessCost.
+  # See AppProcess.
   def descriptors
     settle
-    ProcessCost.descriptors(@app.pid)
+    @app.descriptors
   end
 
   # As many requests are in the app at once as it has workers; behind the open gate all are answered.

@@ -26,8 +26,10 @@ module ProcessCost
       (cpu_time(pid) - before) / (own_cpu_time - own)
     end
 
-    # Open descriptors: number => what it is.
+    # Open descriptors: number => what it is. None where there is no /proc.
     def descriptors(pid)
+      return {} unless available?
+
       Dir.children("/proc/#{pid}/fd").to_h do |number|
         [Integer(number), File.readlink("/proc/#{pid}/fd/#{number}")]
       rescue Errno::ENOENT

@@ -67,8 +67,8 @@ class RawConnection
     @buffer.slice!(0, count)
   end
 
-  # What has come, waiting for it if nothing has. Raises Ended at the end of the stream.
-  def read_any(seconds: Deadline::PATIENCE)
+  # Waits until something has come, and returns all of it. Raises Ended at the end of the stream.
+  def read_available(seconds: Deadline::PATIENCE)
     fill(Deadline.in(seconds), "anything") if @buffer.empty?
     @buffer.slice!(0..)
   end
@@ -87,9 +87,9 @@ class RawConnection
     @ending
   end
 
-  # Takes what has come, at most so many bytes, and keeps it for the read methods. Returns how many, or :ended; does not
-  # wait.
-  def read_some(count)
+  # Takes at most so many bytes from the kernel and keeps them for the read methods. Does not wait. Returns how many they
+  # were, or :ended.
+  def take_from_kernel(count)
     return :ended if @ending
 
     case (bytes = @socket.read_nonblock(count, exception: false))

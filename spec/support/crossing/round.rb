@@ -111,7 +111,7 @@ module Crossing
       connection.write(WebSocketFrame.encode(:text, deed))
       # Of a thread that was killed there is no answer; the connection stays.
       text = "".b
-      text << connection.read_any until text.match?(/answer to|tick/)
+      text << connection.read_available until text.match?(/answer to|tick/)
     end
 
     def finish

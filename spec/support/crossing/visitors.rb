@@ -109,7 +109,7 @@ module Crossing
 
     def await(pattern, deadline = Deadline.in)
       text = "".b
-      text << @connection.read_any(seconds: deadline.remaining) until pattern.match?(text)
+      text << @connection.read_available(seconds: deadline.remaining) until pattern.match?(text)
       text
     end
   end
