@@ -72,6 +72,25 @@ RSpec.describe "A write after a quiet time" do
     end
   end
 
+  context "and a process that stood still" do
+    serve config, "--slow-bytes", "1000", "--slow-timeout", "2", "--threads", "2"
+
+    it "is given the chance to go on when the process does" do
+      client = opened(websocket("/", receive_buffer: 16_384))
+      ask(client, "64.times { client.write('x' * 65_536) }; nil")
+      app.signal("STOP")
+      # What the system had taken; then there is room for more.
+      connection, received = client.connection, String.new
+      received << connection.socket.readpartial(65_536) while connection.socket.wait_readable(0.5)
+      sleep 2.5
+      app.signal("CONT")
+      messages = "\x81\x7f#{[65_536].pack("Q>")}#{"x" * 65_536}".b * 64
+      received << connection.read_exactly(messages.bytesize - received.bytesize)
+      expect(received == messages).to be(true)
+      expect(ask(client, "client.open?")).to be(true)
+    end
+  end
+
   context "with --slow-client reject" do
     serve config, *limits, "--slow-client", "reject", "--threads", "2"
 

@@ -6,7 +6,7 @@ require_relative "serving"
 # waits in the app waits for its gate: `open_gate` lets all of it go on, for good.
 class ConnectionStates
   # Its workers are all busy once every state that occupies one is reached.
-  THREADS = 8
+  THREADS = 9
 
   APP = <<~'CONFIG'
     require "spec_app"
@@ -143,6 +143,10 @@ class ConnectionStates
     "with a WebSocket" => -> { websocket },
     "in the middle of a frame" => -> { websocket.write(WebSocketFrame.encode(:text, "hello")[0..-2]) },
     "with a WebSocket that it does not take" => -> { websocket(on: slow_connection).tap { flood } },
+    "with a WebSocket whose pings it lets be answered, and takes no answer" => lambda do
+      pings = WebSocketFrame.encode(:ping, "x" * 125) * 1000
+      websocket(on: slow_connection).tap { |it| 40.times { it.write(pings) } }
+    end,
     "before its answer to a Close frame" => lambda do
       websocket.write(WebSocketFrame.encode(:text, "close")).tap { |it| WebSocketFrame.read(it) }
     end,
@@ -155,6 +159,10 @@ class ConnectionStates
     end,
     "with a WebSocket whose mailbox is full" => lambda do
       websocket.write(WebSocketFrame.encode(:text, "wait") * 9).tap { waits }
+    end,
+    "with a WebSocket that broke the protocol behind a message that the handler has" => lambda do
+      broken = WebSocketFrame.encode(:text, "x", rsv: 1) + WebSocketFrame.encode(:text, "x" * 1000)
+      websocket.write(WebSocketFrame.encode(:text, "wait") + broken).tap { waits }
     end,
     "with the app" => -> { connection.write(get("/wait")).tap { waits } },
     "behind early hints" => -> { connection.write(get("/hints")).tap { |it| waits && it.read_until("\r\n\r\n") } },

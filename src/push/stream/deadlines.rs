@@ -45,8 +45,11 @@ impl Stream {
 
     pub(super) fn keep_deadlines(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
         let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        // If the whole process stood still, the socket may have been ready for long.
-        self.flush_queue(cx, now)?;
+        // When the whole process has stood still, the reactor hears of deadlines before it hears of sockets.
+        if self.is_about_to_move() {
+            cx.waker().wake_by_ref();
+            return Ok(());
+        }
         match self.state {
             State::Open => {
                 if passed(self.bounds.slow_at) {
@@ -67,6 +70,13 @@ impl Stream {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether the socket has what is waited for, although the reactor does not know it yet.
+    fn is_about_to_move(&self) -> bool {
+        let takes = if self.blocked.is_some() { libc::POLLOUT } else { 0 };
+        let says = if self.pinged.is_some() && !self.paused { libc::POLLIN } else { 0 };
+        is_ready(&self.socket, takes | says)
     }
 
     pub(super) fn break_silence(&mut self, now: Instant) -> Result<(), Ended> {
@@ -115,6 +125,13 @@ impl Stream {
             self.blocked = Some(now);
         }
     }
+}
+
+/// Whether one of these events (poll(2)) is there.
+fn is_ready(socket: &TcpStream, events: libc::c_short) -> bool {
+    let mut asked = libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 };
+    // SAFETY: one entry, which lives over the call; a timeout of 0 does not wait.
+    unsafe { libc::poll(&raw mut asked, 1, 0) > 0 && asked.revents & events != 0 }
 }
 
 /// Bytes that the kernel holds and the peer has not acknowledged (tcp(7), SIOCOUTQ).
