@@ -1,11 +1,12 @@
 //! Log lines about what happens again and again.
 
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lets a log line through at most once in a while, and counts those it holds back.
+/// Limits how often a log line is written: at most one in a while. Counts the lines that it holds back.
 ///
-/// Meant to be a `static` beside the line. Any thread; not in a forked child.
+/// Mostly a `static` beside the line. Any thread; not in a forked child.
 #[derive(Debug)]
 pub struct Seldom {
     pause: Duration,
@@ -16,6 +17,20 @@ pub struct Seldom {
 struct State {
     last: Option<Instant>,
     held_back: u64,
+}
+
+/// How many lines were held back since the last one that was written. Made for the end of the line: it displays as
+/// ` (3 more since the last such line)`, or as nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HeldBack(u64);
+
+impl fmt::Display for HeldBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            count => write!(f, " ({count} more since the last such line)"),
+        }
+    }
 }
 
 impl Seldom {
@@ -29,8 +44,8 @@ impl Seldom {
         Seldom { pause, state: Mutex::new(State { last: None, held_back: 0 }) }
     }
 
-    /// Whether to write the line now: `Some`, with the number of lines held back since the last one.
-    pub fn allows(&self) -> Option<u64> {
+    /// `Some` if the line is to be written now.
+    pub fn allows(&self) -> Option<HeldBack> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if state.last.is_some_and(|last| now.saturating_duration_since(last) < self.pause) {
@@ -38,7 +53,7 @@ impl Seldom {
             return None;
         }
         state.last = Some(now);
-        Some(std::mem::take(&mut state.held_back))
+        Some(HeldBack(std::mem::take(&mut state.held_back)))
     }
 }
 
@@ -49,8 +64,9 @@ mod tests {
     #[test]
     fn counts_what_it_holds_back() {
         let seldom = Seldom::once_a_minute();
-        assert_eq!([seldom.allows(), seldom.allows(), seldom.allows()], [Some(0), None, None]);
+        let allowed = || seldom.allows().map(|held_back| held_back.to_string());
+        assert_eq!([allowed(), allowed(), allowed()], [Some(String::new()), None, None]);
         seldom.state.lock().unwrap().last = None;
-        assert_eq!([seldom.allows(), seldom.allows()], [Some(2), None]);
+        assert_eq!([allowed(), allowed()], [Some(" (2 more since the last such line)".to_owned()), None]);
     }
 }

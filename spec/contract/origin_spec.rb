@@ -69,9 +69,9 @@ RSpec.describe "The Origin check" do
 
     it "names the origin, the host and the cure" do
       expect(line("http://elsewhere.example", host: "localhost:9360"))
-        .to eq("[push_server] info: a WebSocket from a page of http://elsewhere.example was refused: it is not the host, " \
-               "localhost:9360. --allow-origin http://elsewhere.example would allow it\n")
-      expect(line("null")).to include("a page of null was refused: it is not the host, example.com.")
+        .to eq("[push_server] info: a WebSocket from a page of http://elsewhere.example was refused, because the host is " \
+               "localhost:9360. To allow it: --allow-origin http://elsewhere.example\n")
+      expect(line("null")).to include("a page of null was refused, because the host is example.com. ")
     end
   end
 

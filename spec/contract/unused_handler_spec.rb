@@ -7,7 +7,7 @@ RSpec.describe "A handler that was not used" do
   source = <<~'CONFIG'
     require "spec_app"
 
-    # Middleware that gives the app an env of its own.
+    # Middleware that hands the app a copy of env.
     class Copying
       def initialize(app) = @app = app
       def call(env) = @app.call(env["PATH_INFO"] == "/copied" ? env.dup : env)
@@ -24,24 +24,24 @@ RSpec.describe "A handler that was not used" do
   websocket = WebSocketClient.handshake
   event_stream = { "accept" => "text/event-stream" }
 
-  # What has been logged of handlers so far: all that was written before this asks is read before the answer.
+  # The lines about handlers so far. The answer to `ask` comes behind all that was logged before it.
   def logged
     app.ask("nil")
     app.lines.grep(/rack\.upgrade'\]/).map { |line| line.chomp.delete_prefix("[push_server] info: ") }
   end
 
   reasons = {
-    "GET /status/403" => [websocket, /GET \/status\/403: .*not used, as the app answered 403; a status below 300 accepts\z/],
-    "GET /status/404" => [event_stream, /GET \/status\/404: .*not used, as the app answered 404. .*return \[200, {}, \[\]\]\z/],
-    "GET /asked/for/nothing" => [{}, %r{GET /asked/for/nothing: .*asks for no upgrade: env\['rack.upgrade\?'\] is nil\z}],
-    "POST /posted" => [{ "content-length" => "0" }, /POST \/posted: .*asks for no upgrade/],
-    "GET /copied" => [event_stream, %r{GET /copied: could be upgraded, .*a middleware that copies env}]
+    "GET /status/403" => [websocket, /GET \/status\/403: .*not used, because the app answered 403: only a status below 300 accepts\z/],
+    "GET /status/404" => [event_stream, /GET \/status\/404: .*not used, because the app answered 404. .*return \[200, {}, \[\]\]\z/],
+    "GET /asked/for/nothing" => [{}, %r{GET /asked/for/nothing: .*did not ask for an upgrade: env\['rack.upgrade\?'\] is nil\z}],
+    "POST /posted" => [{ "content-length" => "0" }, /POST \/posted: .*did not ask for an upgrade/],
+    "GET /copied" => [event_stream, %r{GET /copied: the client asked for an upgrade .*middleware that copies env}]
   }
 
   def request(line, headers) = http.request(*line.split, headers)
 
   describe "at the level info" do
-    # An app of its own for each, since what was said once is not said again for a minute.
+    # Each example needs an app of its own, since a line is not repeated within a minute.
     before { start_app(source) }
 
     reasons.each do |line, (headers, message)|
@@ -58,9 +58,9 @@ RSpec.describe "A handler that was not used" do
       expect(logged).to match([%r{GET /status/401: }, %r{GET /not/asked/0: }, %r{GET /copied: }])
     end
 
-    it "needs no explanation where there is none, or where it was used" do
+    it "is not explained if there is no handler, or if it was used" do
       request("GET /plain", {})
-      # Nothing to say is a proper answer: 204 ends an EventSource, and pages that post accept event streams, too.
+      # These need no handler: 204 ends an EventSource, and a page that posts may accept event streams without using them.
       %w[GET POST].product(%w[202 204 205]) { |method, status| request("#{method} /plain/#{status}", event_stream.merge("content-length" => "0")) }
       client = websocket("/used")
       event(:open, client)

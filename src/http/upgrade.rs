@@ -39,8 +39,8 @@ pub fn detect(head: &Parts, origins: &Allowed) -> Detected {
     if streams { Detected::Sse } else { Detected::Nothing }
 }
 
-/// Whether an event stream can be the answer to a request of this method. Not to HEAD, whose response has no body, nor to
-/// what asks about the server itself.
+/// Whether an event stream can be the answer to a request of this method. It cannot for HEAD, whose response has no
+/// body, nor for methods that ask about the server itself.
 fn may_stream(method: &Method) -> bool {
     matches!(method.as_str(), "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "QUERY")
 }
@@ -69,8 +69,8 @@ fn websocket(headers: &HeaderMap, origins: &Allowed) -> Result<String, Box<Respo
             let origin = origin.as_bytes().escape_ascii();
             let host = host.unwrap_or("(none)");
             log::info!(
-                "a WebSocket from a page of {origin} was refused: it is not the host, {host}. --allow-origin {origin} \
-                 would allow it"
+                "a WebSocket from a page of {origin} was refused, because the host is {host}. To allow it: \
+                 --allow-origin {origin}"
             );
             return Err(Box::new(Response::plain(StatusCode::FORBIDDEN).and_close()));
         }
@@ -134,8 +134,8 @@ pub fn last_event_id(head: &Parts) -> Option<String> {
     header.or_else(|| last_event_id_of(head.uri.query()?))
 }
 
-/// The parameter `last_event_id` of a query. An empty one is none, as an empty header is: a client
-/// that builds its URL from a variable sends that on its first visit.
+/// The parameter `last_event_id` of a query; `None` if it is empty. A client that builds its URL from
+/// a variable sends an empty one on its first visit.
 pub fn last_event_id_of(query: &str) -> Option<String> {
     let mut values = query.split('&').filter_map(|pair| pair.strip_prefix("last_event_id="));
     let value = values.next().filter(|value| !value.is_empty())?;

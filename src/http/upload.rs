@@ -19,8 +19,8 @@ use super::watch::Watch;
 use crate::limits::Limits;
 use crate::seldom::Seldom;
 
-/// Reads a body whole, or says what is answered instead. Polling it is what makes hyper send 100 Continue, so one that is
-/// too large by its own word is refused before.
+/// Reads a whole body. The error is the response to send instead. A body whose Content-Length is too large is refused
+/// before it is polled, because polling it makes hyper send 100 Continue.
 pub(super) async fn read(mut body: Incoming, context: &Context, watch: &Watch) -> Result<RequestBody, Box<Response>> {
     let limits = &context.push.limits;
     let most = limits.max_body_size as u64;
@@ -60,7 +60,7 @@ pub(super) async fn read(mut body: Incoming, context: &Context, watch: &Watch) -
 }
 
 pub(super) fn too_large(limits: &Limits) -> Box<Response> {
-    // Once for the operator, who may want another limit; then for those who look closely.
+    // Once for the operator, who may want another limit; after that only at debug level.
     static TOLD: Once = Once::new();
     let message = format!("413: a request body exceeds {} bytes (max_body_size)", limits.max_body_size);
     log::debug!("{message}");
@@ -68,19 +68,18 @@ pub(super) fn too_large(limits: &Limits) -> Box<Response> {
     Box::new(Response::plain(StatusCode::PAYLOAD_TOO_LARGE).and_close())
 }
 
-/// What is answered to a body that cannot be kept. What may be over soon is 503.
+/// The response to a body that cannot be kept: 503 if another try may succeed soon.
 fn refusal(error: &SpoolError, context: &Context) -> Box<Response> {
     static OVER_BUDGET: Seldom = Seldom::once_a_minute();
     static FAILED: Seldom = Seldom::once_a_minute();
     let folder = context.budget.folder().display();
-    let passes = match error {
+    let may_pass = match error {
         SpoolError::OverBudget => {
             context.push.stats.spool_full.add();
             let most = context.budget.most();
             if let Some(more) = OVER_BUDGET.allows() {
                 log::warn!(
-                    "503: the request bodies in {folder} would take more than {most} bytes (max_spooled_total); {more} \
-                     more since this was said last"
+                    "503: the request bodies in {folder} would take more than {most} bytes (max_spooled_total){more}"
                 );
             }
             true
@@ -92,15 +91,12 @@ fn refusal(error: &SpoolError, context: &Context) -> Box<Response> {
         SpoolError::File(error) => {
             context.push.stats.spool_errors.add();
             if let Some(more) = FAILED.allows() {
-                log::error!(
-                    "a request body cannot be written to a temporary file in {folder}: {error}; {more} more since this \
-                     was said last"
-                );
+                log::error!("a request body cannot be written to a temporary file in {folder}: {error}{more}");
             }
             is_shortage(error)
         }
     };
-    let response = if passes {
+    let response = if may_pass {
         Response::plain(StatusCode::SERVICE_UNAVAILABLE).with(RETRY_AFTER, HeaderValue::from_static("1"))
     } else {
         Response::plain(StatusCode::INTERNAL_SERVER_ERROR)
@@ -108,7 +104,7 @@ fn refusal(error: &SpoolError, context: &Context) -> Box<Response> {
     Box::new(response.and_close())
 }
 
-/// Whether there is too little of something, which others may give back.
+/// Whether the system has run out of something that others may give back.
 fn is_shortage(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }

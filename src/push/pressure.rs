@@ -29,21 +29,22 @@ use crate::wakeups::Wakeups;
 /// What a write takes beside its bytes: its places in the queues, and what the allocator adds.
 const WRITE: usize = 128;
 
-/// What so many writes of so many bytes count for.
+/// Memory that is counted for this many writes of this many bytes together.
 pub(super) fn cost(writes: usize, bytes: usize) -> usize {
     bytes + writes * WRITE
 }
 
-/// The bound's default, if the system does not say how much memory there is; and its most.
+/// The largest default of the bound, and the default where the system does not say how much memory there is.
 const MOST: u64 = 1 << 30;
 
-/// Memory is given back when so much less is queued than there was.
+/// Memory is given back when the queues have shrunk by this many bytes.
 const SURPLUS: usize = 16 << 20;
 
-/// Streams free what they held in the turn after they were closed; more may go at the same time.
+/// Time between that and giving it back: streams free what they held one turn after they were closed, and others may
+/// be about to close, too.
 const TRIM_AFTER: Duration = Duration::from_secs(1);
 
-/// Memory is given back at most so often.
+/// The shortest time between two times that memory is given back.
 const TRIM_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How much waits for all clients of a server. Any thread.
@@ -53,9 +54,9 @@ pub struct Pressure {
     queued: AtomicUsize,
     /// The most that was queued since memory was given back.
     peak: AtomicUsize,
-    /// Memory is to be given back, and the relief knows it.
+    /// Memory is to be given back, and the relief has been called for it.
     surplus: AtomicBool,
-    /// The relief has been called, and did not look yet.
+    /// The relief has been called, and has not looked yet.
     called: AtomicBool,
     relief: AtomicWaker,
     wakeups: Arc<Wakeups>,
@@ -94,7 +95,7 @@ impl Pressure {
         self.queued.load(Ordering::Relaxed)
     }
 
-    /// So much more waits.
+    /// Counts `bytes` more as waiting.
     pub(super) fn add(&self, bytes: usize) {
         let queued = self.queued.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if queued > self.peak.load(Ordering::Relaxed) {
@@ -102,7 +103,7 @@ impl Pressure {
         }
     }
 
-    /// So much less waits, sent or dropped.
+    /// Counts `bytes` less as waiting: they were sent or dropped.
     pub(super) fn remove(&self, bytes: usize) {
         if bytes > 0 {
             let queued = self.queued.fetch_sub(bytes, Ordering::Relaxed).saturating_sub(bytes);
@@ -115,19 +116,19 @@ impl Pressure {
         }
     }
 
-    /// Has the slowest clients closed soon, if too much waits. Not with a client's lock held.
+    /// Calls the relief if too much waits. Must not be called with a client's lock held.
     pub(super) fn relieve(&self) {
         if self.queued() > self.most {
             self.call();
         }
     }
 
-    /// Whether only the reserve is left, for clients that take what they are sent.
+    /// Whether no more than a sixteenth of the bound is free. That is a reserve for clients that take what they are sent.
     pub(super) fn is_high(&self) -> bool {
         self.queued() > self.enough()
     }
 
-    /// What may be queued after a relief.
+    /// How much may stay queued after a relief.
     fn enough(&self) -> usize {
         self.most - self.most / 16
     }
@@ -162,7 +163,7 @@ pub struct Relief {
     context: Arc<Context>,
     alarm: Alarm,
     trim_at: Option<Instant>,
-    /// It is to be done once more, for what Ruby frees of it in its own time.
+    /// Memory is to be given back once more, since Ruby frees its part later.
     again: bool,
     trimmed: Option<Instant>,
     closings: Seldom,
@@ -197,17 +198,17 @@ impl Relief {
         }
         self.context.stats.crowded_out.add_many(closed);
         if closed > 0
-            && let Some(times) = self.closings.allows()
+            && let Some(more) = self.closings.allows()
         {
             let most = pressure.most;
             log::info!(
-                "more than {most} bytes waited for all clients (max_queued_total): closing the {closed} slowest, for \
-                 whom {freed} bytes wait; {times} times more since this was said last"
+                "more than {most} bytes waited for all clients (max_queued_total): closed the {closed} slowest, for \
+                 whom {freed} bytes waited{more}"
             );
         }
     }
 
-    /// Has memory given back, a while after much less is queued than before.
+    /// Has memory given back, a while after the queues have shrunk by much.
     fn trim(&mut self, cx: &TaskContext<'_>, now: Instant) {
         let pressure = &self.context.pressure;
         let surplus = pressure.surplus.load(Ordering::Relaxed);
@@ -225,7 +226,7 @@ impl Relief {
         (self.trim_at, self.trimmed, self.again) = (None, Some(now), surplus);
         pressure.peak.store(pressure.queued(), Ordering::Relaxed);
         pressure.surplus.store(false, Ordering::Relaxed);
-        // Without a thread, not this time.
+        // If there is no disk thread, it is given back another time.
         let _ = self.context.disk.chore(memory::give_back);
         if self.again {
             cx.waker().wake_by_ref();
@@ -238,7 +239,7 @@ impl Future for Relief {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let pressure = &self.context.pressure;
-        // Before it looks: whatever is written from now on calls again.
+        // Before it looks, so that a write from now on calls again.
         pressure.relief.register(cx.waker());
         pressure.called.store(false, Ordering::Release);
         self.relieve();

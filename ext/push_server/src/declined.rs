@@ -1,6 +1,6 @@
-//! Why a request was not upgraded although its app has a handler for it: said in the log.
+//! Logs why a request was not upgraded although its app has a handler for it.
 
-use push_core::seldom::Seldom;
+use push_core::seldom::{HeldBack, Seldom};
 
 use crate::request::Line;
 
@@ -11,7 +11,7 @@ pub enum Declined {
     NotAsked,
     /// The app set a handler, and answered with this status, 300 or more.
     Status(i64),
-    /// The app answered as one that accepts does, but the env has no handler.
+    /// The app's response would accept the upgrade, but the env has no handler.
     NoHandler,
 }
 
@@ -30,25 +30,24 @@ impl Declined {
             Declined::Status(_) => &STATUS,
             Declined::NoHandler => &NO_HANDLER,
         };
-        let held_back = if log::log_enabled!(log::Level::Debug) { Some(0) } else { seldom.allows() };
-        let Some(held_back) = held_back else { return };
-        let more = if held_back > 0 { format!(" ({held_back} more since the last such line)") } else { String::new() };
+        let always = log::log_enabled!(log::Level::Debug);
+        let Some(more) = (if always { Some(HeldBack::default()) } else { seldom.allows() }) else { return };
         match self {
             Declined::NotAsked => log::info!(
-                "{line}: the handler in env['rack.upgrade'] was not used, as the request asks for no upgrade: \
-                 env['rack.upgrade?'] is nil{more}"
+                "{line}: the handler in env['rack.upgrade'] was not used, because the client did not ask for an \
+                 upgrade: env['rack.upgrade?'] is nil{more}"
             ),
             Declined::Status(404) => log::info!(
-                "{line}: the handler in env['rack.upgrade'] was not used, as the app answered 404. If a framework made \
-                 that of nil, return [200, {{}}, []]{more}"
+                "{line}: the handler in env['rack.upgrade'] was not used, because the app answered 404. If a framework \
+                 made a 404 of nil, return [200, {{}}, []]{more}"
             ),
             Declined::Status(status) => log::info!(
-                "{line}: the handler in env['rack.upgrade'] was not used, as the app answered {status}; a status below \
-                 300 accepts{more}"
+                "{line}: the handler in env['rack.upgrade'] was not used, because the app answered {status}: only a status \
+                 below 300 accepts{more}"
             ),
             Declined::NoHandler => log::info!(
-                "{line}: could be upgraded, but got an empty response, and the server's env has no handler in \
-                 env['rack.upgrade'] (a middleware that copies env loses it){more}"
+                "{line}: the client asked for an upgrade and got an empty response, because there is no handler in \
+                 env['rack.upgrade'] (middleware that copies env loses it){more}"
             ),
         }
     }
