@@ -1,18 +1,18 @@
 //! The disk thread: it does what may wait for a disk, so that the reactor never does.
 //!
-//! A server has one such thread. It looks static files up and reads them, and writes request bodies that are too long
-//! for memory; other parts of the server may give it small chores.
+//! A server has one such thread. It looks static files up and reads them, and it writes request bodies that are too
+//! long for memory. Other parts of the server may give it small chores.
 //!
 //! **Fairness.** Each piece of work is small: at most 64 KiB are read or a block is written at a time. Files, bodies
-//! and chores have a queue each, and the queues take turns. So a file waits for at most one write of a body and one
-//! chore per piece, however many uploads there are, and the other way round.
+//! and chores have a queue each, and the queues take turns. So each piece of a file waits for at most one write of a
+//! body and one chore, however many uploads there are. The same holds for bodies.
 //!
 //! **Bounds.** The queues need no limit of their own. A request has at most one piece of work here at a time: its file
-//! is looked up, or the next piece of it is read, or one block of its body is written. A body that is given up adds the
-//! closing of its file. So `max_connections` bounds the queues.
+//! is looked up, or the next piece of it is read, or one block of its body is written. When a body is given up, its file
+//! is closed here too. So `max_connections` bounds the queues.
 //!
-//! **Without a thread.** If the system has no thread to give, the server still serves what needs no disk. What does is
-//! told so ([`Unavailable`]), and the thread is tried again, at most once a second.
+//! **Without a thread.** If the system has no thread to give, the server still serves requests that need no disk. The
+//! others get the error [`Unavailable`]. The server tries to start the thread again, at most once a second.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -30,7 +30,7 @@ use tokio::sync::oneshot;
 use crate::fork::Birth;
 use crate::seldom::Seldom;
 
-/// How long to wait before the thread is tried again.
+/// How long to wait before another try to start the thread.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What a piece of work is for. Each kind has a queue of its own, and the queues take turns.
@@ -40,11 +40,11 @@ pub enum Lane {
     Files,
     /// Request bodies.
     Bodies,
-    /// Housekeeping of the server: short, and nobody waits for it.
+    /// Short work of the server that no request waits for.
     Chores,
 }
 
-/// There is no disk thread: the system had none to give, or the server has stopped.
+/// There is no disk thread: the system gave none, or the server has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("there is no thread for the disk")]
 pub struct Unavailable;
@@ -52,7 +52,7 @@ pub struct Unavailable;
 type Work = Box<dyn FnOnce() + Send>;
 type Starter = fn(Arc<Queue>) -> io::Result<()>;
 
-/// The disk thread of a server, from outside. Any thread. Dropped, or in a forked child, it takes no work.
+/// Gives work to the disk thread of a server. Any thread. In a forked child it takes no work.
 #[derive(Debug)]
 pub struct Disk {
     queue: Arc<Queue>,
@@ -68,7 +68,7 @@ struct Queue {
 
 #[derive(Default)]
 struct State {
-    /// By [`Lane`].
+    /// The queues, by [`Lane`].
     lanes: [VecDeque<Work>; 3],
     /// The lane whose turn it is.
     turn: usize,
@@ -79,7 +79,7 @@ struct State {
 enum Thread {
     #[default]
     NotStarted,
-    /// There was none to be had at this time.
+    /// The system gave no thread at this time.
     Failed(Instant),
     Running,
     Stopped,
@@ -96,8 +96,8 @@ impl Disk {
         Disk { queue: Arc::default(), birth: Birth::now(), starter }
     }
 
-    /// Starts the thread now, instead of with the first piece of work. If there is none to be had, that is logged, and
-    /// tried again when there is work.
+    /// Starts the thread now, instead of with the first piece of work. If the system gives none, that is logged, and the
+    /// next piece of work tries again.
     pub fn start(&self) {
         if !self.birth.forked() {
             // The error has been logged.
@@ -105,24 +105,24 @@ impl Disk {
         }
     }
 
-    /// Has `work` done on the disk thread. The result is a future that is ready when it is done. If the future is
-    /// dropped before the work has begun, the work is dropped too; when it has begun, its value is dropped there.
+    /// Runs `work` on the disk thread. The future is ready when the work is done. If the future is dropped before the
+    /// work has begun, the work is dropped too. If it is dropped later, the disk thread drops the work's value.
     ///
     /// The work may block, but should do one small thing: everything else waits for it.
     pub fn run<T: Send + 'static>(&self, lane: Lane, work: impl FnOnce() -> T + Send + 'static) -> Running<T> {
         let (sender, receiver) = oneshot::channel();
         let work = move || {
             if !sender.is_closed() {
-                // An error: the one who wanted it is gone.
+                // An error means that the future was dropped meanwhile.
                 let _ = sender.send(work());
             }
         };
-        // Refused, it is dropped, which the receiver hears.
+        // If the work is refused, it is dropped with its sender, and the future gives the error.
         let _ = self.submit(lane, Box::new(work));
         Running(receiver)
     }
 
-    /// Has `work` done on the disk thread some time, if there is one. It should be short: see [`Disk::run`].
+    /// Runs `work` on the disk thread later, if there is such a thread. It should be short: see [`Disk::run`].
     pub fn chore(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Unavailable> {
         self.submit(Lane::Chores, Box::new(work))
     }
@@ -174,8 +174,8 @@ impl Disk {
                 static SELDOM: Seldom = Seldom::once_a_minute();
                 if SELDOM.allows().is_some() {
                     log::error!(
-                        "cannot start the disk thread ({error}): static files and request bodies over body_memory are \
-                         answered with 503 until there is a thread to be had"
+                        "cannot start the disk thread ({error}): requests for static files, and with bodies over \
+                         body_memory, get 503 until the system gives a thread"
                     );
                 }
                 state.thread = Thread::Failed(Instant::now());
@@ -207,7 +207,7 @@ impl Queue {
             match state.next() {
                 Some(work) => {
                     drop(state);
-                    // Whoever waits for it hears that it failed. The panic itself has been reported by then.
+                    // If it panics, its future gives the error. The panic itself has been reported by then.
                     let _ = catch_unwind(AssertUnwindSafe(work));
                     state = self.lock();
                 }
@@ -240,7 +240,7 @@ impl std::fmt::Debug for State {
     }
 }
 
-/// Work that the disk thread does, or is about to. Dropped, nobody wants its value.
+/// Work that the disk thread does or will do. Dropping it says that its value is not wanted.
 #[derive(Debug)]
 pub struct Running<T>(oneshot::Receiver<T>);
 
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_any_more_is_not_begun() {
+    fn work_whose_future_was_dropped_is_not_begun() {
         let disk = Disk::default();
         let release = hang(&disk);
         let begun = Arc::new(AtomicBool::new(false));

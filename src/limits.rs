@@ -37,7 +37,7 @@ impl Unit {
 pub struct Row {
     /// The option's name in snake_case.
     pub name: &'static str,
-    /// The default in `unit`; `None` is off, or for the server to decide (`doc` says how).
+    /// The default in `unit`. `None` means off, or that the server decides (`doc` says how).
     pub default: Option<f64>,
     /// The least value that works.
     pub least: f64,
@@ -98,7 +98,7 @@ impl Field for usize {
     }
 }
 
-/// `None` is for the server to decide.
+/// `None` means that the server decides.
 impl Field for Option<usize> {
     fn number(&self, unit: Unit) -> Option<f64> {
         self.as_ref().and_then(|n| n.number(unit))
@@ -195,8 +195,8 @@ macro_rules! limits {
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-// A most is there where more would not work: hyper makes room for all headers with each request, and its map of them
-// has 24 576 places; it keeps a head of any size in memory; a target has at most 65 534 bytes.
+// A limit has a most if greater values would not work: hyper makes room for all headers with each request, its map of
+// headers has 24 576 places, and it keeps the whole head in memory. A target has at most 65 534 bytes.
 limits! {
     /// Request line and headers together; beyond it 431 (RFC 6585 section 5)
     max_head_size: usize = 64 * KIB, Bytes, 8192.0 to 16_777_216.0;

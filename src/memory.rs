@@ -1,4 +1,4 @@
-//! The memory of the machine: how much there is, and how it is given back.
+//! How much memory the machine or container has, and giving free memory back to the system.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,9 @@ fn machine() -> Option<u64> {
     u64::try_from(pages).ok()?.checked_mul(u64::try_from(size).ok()?)
 }
 
-/// The least limit of the process's control group and those above it (cgroups(7), both versions). `membership` is
-/// the file that names the groups, `root` where they are mounted. In a container the group's own path is often not
-/// there, since it is the root of what is mounted.
+/// The least limit of the process's control group and of those above it (cgroups(7), both versions). `membership` is
+/// the file that names the groups; `root` is the folder where they are mounted. In a container, that folder often is the
+/// process's own group, and the path in `membership` does not exist.
 fn container(membership: &Path, root: &Path) -> Option<u64> {
     let groups = fs::read_to_string(membership).ok()?;
     let limits = groups.lines().filter_map(|line| {
@@ -40,8 +40,8 @@ fn least(mount: &Path, path: &str, file: &str) -> Option<u64> {
     groups.filter_map(|folder| fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()).min()
 }
 
-/// Gives memory that is free back to the system. It may take milliseconds, in which other threads can be held up that
-/// allocate: for a thread that nobody waits for.
+/// Gives free memory back to the system. It may take milliseconds, and threads that allocate may have to wait meanwhile.
+/// So it is for a thread that no request waits for.
 pub fn give_back() {
     // The allocators of other systems do it by themselves.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -73,7 +73,7 @@ mod tests {
         let files = [("a/memory.max", "3000\n"), ("a/b/memory.max", "max\n"), ("memory.max", "5000\n")];
         assert_eq!(limit("0::/a/b\n", &files), Some(3000));
         assert_eq!(limit("0::/a/b\n", &[("a/b/memory.max", "max\n")]), None);
-        // The path is the host's, and here is the container's group only.
+        // The path is the one on the host; only the container's own group is mounted.
         assert_eq!(limit("0::/docker/0123\n", &[("memory.max", "700\n")]), Some(700));
         assert_eq!(limit("0::/../..\n", &[("memory.max", "700\n")]), Some(700));
     }

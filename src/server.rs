@@ -153,7 +153,7 @@ impl Server {
         if connections < wanted {
             log::debug!("{connections} connections fit into the limit of open files (max_connections is {wanted})");
         }
-        // Now, while there are threads to be had.
+        // Now, before the system may run out of threads.
         self.http.push.disk.start();
         let places = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
         let (http, phase) = (Arc::clone(&self.http), Arc::clone(&self.phase));
@@ -209,7 +209,7 @@ impl Server {
         }
     }
 
-    /// The thread that does what may wait for a disk.
+    /// The thread that does all work that may wait for a disk.
     pub fn disk(&self) -> &Disk {
         &self.http.push.disk
     }

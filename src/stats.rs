@@ -100,7 +100,7 @@ stats! {
     longest_queue_microseconds;
     /// How often the stand-in had to drive the reactor, because no worker had time to.
     stand_ins;
-    /// Bytes that wait for all clients, with what keeping them takes.
+    /// Bytes queued for all clients together, with the overhead of keeping them.
     queued_bytes;
     /// Messages published in channels.
     published;
@@ -118,13 +118,13 @@ stats! {
     head_too_large;
     /// Bodies over max_body_size: 413.
     body_too_large;
-    /// Bytes of request bodies in temporary files now.
+    /// Bytes of request bodies that are in temporary files now.
     spooled_bytes;
     /// Bodies that would have passed max_spooled_total: 503.
     spool_full;
     /// Bodies that could not be written to a temporary file: 503 if the disk is full, or else 500.
     spool_errors;
-    /// Requests that needed the disk thread when there was none: 503.
+    /// Requests that needed the disk thread while there was none: 503.
     disk_unavailable;
     /// Heads that took longer than head_timeout: 408, or closed.
     head_timeouts;
@@ -144,7 +144,7 @@ stats! {
     pong_timeouts;
     /// Slow clients closed: 1013.
     slow_clients;
-    /// Of these, clients closed because more than max_queued_total waited for all.
+    /// Slow clients closed because max_queued_total was exceeded; slow_clients counts them, too.
     crowded_out;
     /// Channel messages handed to clients.
     delivered;

@@ -71,7 +71,8 @@ impl Timers {
     /// When the reactor's turn began: what its tasks take for the time. Asking the system is dear for those that
     /// run a hundred thousand times a second, and a turn is short.
     ///
-    /// For tasks of the reactor only: between two turns this clock stands still, for as long as nothing happens.
+    /// For tasks of the reactor only: between two turns this clock stands still, and a quiet server may take no turn for a
+    /// long time.
     pub fn now(&self) -> Instant {
         // A reactor with more to do than it can does not come to the end of its turn. No need to be exact.
         let asked = self.asked.load(Ordering::Relaxed).wrapping_add(1);

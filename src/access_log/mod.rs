@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`entry`] | a request's line, from its arrival until it is written |
 //! | [`format`] | what lines look like: common, combined, JSON |
-//! | `redaction` | what must not stand in it |
+//! | `redaction` | keeping tokens out of it |
 //! | [`writer`] | the thread that writes them, and the bounded queue in front of it |
 
 pub mod entry;

@@ -1,15 +1,16 @@
-//! What must not stand in a log: the token of a long poll's session, which is worth what a session cookie is.
+//! Keeps the token of a long poll's session out of the access log: it is worth as much as a session cookie.
 
 use std::borrow::Cow;
 use std::io::Write as _;
 
-/// The parameter that may hold it. A client should send the token in a header; some cannot.
+/// The parameter that may hold the token, for clients that cannot send it in a header.
 const PARAMETER: &[u8] = b"last_event_id=";
 
-/// Hexadecimal digits in a row that are taken for a token.
+/// So many hexadecimal digits in a row, or more, are taken for a token.
 const TOKEN: usize = 32;
 
-/// A request's target, or a Referer, with `redacted` in the place of each token in `last_event_id`. All else stays as it is.
+/// Puts `redacted` in the place of each token in the parameter `last_event_id` of a target or Referer. Changes nothing
+/// else.
 pub(super) fn without_tokens(address: &[u8]) -> Cow<'_, [u8]> {
     let Some(question) = address.iter().position(|byte| *byte == b'?') else { return Cow::Borrowed(address) };
     let (path, query) = address.split_at(question + 1);

@@ -1,10 +1,10 @@
-//! How much of the temporary folder all request bodies together may take (`max_spooled_total`).
+//! A bound for all request bodies in temporary files together (`max_spooled_total`).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The bytes that request bodies in files take and may take, of one server. Any thread.
+/// How many bytes one server's request bodies may take in files, and how many they take now. Any thread.
 #[derive(Debug)]
 pub struct Budget {
     /// Where the files are made. Asked for once: an app may change the environment while another thread reads it.
@@ -40,21 +40,20 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Whether `bytes` more would fit now. Others may be quicker.
+    /// Whether `bytes` more would fit now. Another body may take them first.
     pub fn fits(&self, bytes: u64) -> bool {
         self.used().saturating_add(bytes) <= self.most
     }
 
-    /// A part of the budget, empty so far.
+    /// A part of the budget for one body; it has no bytes yet.
     pub fn reserve(self: &Arc<Self>) -> Reservation {
         Reservation { budget: Arc::clone(self), bytes: 0 }
     }
 }
 
-/// The part of a [`Budget`] that one body has. Dropped, it is given back.
+/// The part of a [`Budget`] that one body has. It is given back when it is dropped.
 ///
-/// It must live as long as the body's file does. It may be dropped in a forked child, whose copy of the budget nobody
-/// looks at.
+/// It must live as long as the body's file. It may be dropped in a forked child: that changes the child's copy only.
 #[derive(Debug)]
 pub struct Reservation {
     budget: Arc<Budget>,
@@ -67,7 +66,7 @@ impl Reservation {
         self.budget.folder()
     }
 
-    /// Takes `bytes` more, or nothing and returns false if they do not fit.
+    /// Takes `bytes` more and returns true. If they do not fit, takes nothing and returns false.
     pub fn grow(&mut self, bytes: u64) -> bool {
         let more = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.budget.most);
         let fits = self.budget.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
@@ -89,7 +88,8 @@ fn quarter_of_free(folder: &Path) -> u64 {
         Ok(figures) => figures.f_bavail.saturating_mul(figures.f_frsize) / 4,
         Err(error) => {
             log::warn!(
-                "cannot find out how much is free in {}: {error}; max_spooled_total is not bounded",
+                "cannot find out how much space is free in {}: {error}. Temporary files of request bodies have no limit \
+                 (max_spooled_total sets one)",
                 folder.display()
             );
             u64::MAX

@@ -9,7 +9,7 @@
 //! | [`entries`] | what the access log is told of a connection's responses |
 //! | `upload` | reading a request's body |
 //! | [`spool`] | a request's body in memory or in a temporary file |
-//! | [`budget`] | how much of the temporary folder all bodies may take |
+//! | [`budget`] | a bound for all bodies in temporary files together |
 //! | [`framing`] | the raw bytes in front of hyper: what it would be lenient about |
 //! | [`guard`] | what hyper lets through and a server must not |
 //! | [`upgrade`] | which requests can become push connections, and the head that says yes |

@@ -21,8 +21,8 @@ const USUAL_WAIT: Duration = Duration::from_secs(25);
 /// RFC 7240 section 4.3.
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
-/// The long poll in a request that can be upgraded to `protocol`, if it is one. Only a GET is: the client repeats a poll again
-/// and again, and must be able to without doing anything twice (RFC 9110 section 9.2.2).
+/// The long poll in a request that can be upgraded to `protocol`, if it is one. Only a GET can be one: a client repeats
+/// polls, and a repeated request must not do anything twice (RFC 9110 section 9.2.2).
 pub(super) fn detect(protocol: Protocol, head: &Parts, context: &Context) -> Option<poll::Poll> {
     if protocol != Protocol::Sse || head.method != Method::GET {
         return None;

@@ -62,7 +62,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Answers that nobody can run it now.
+    /// Answers that no worker can run it now.
     pub fn refuse(self: Box<Self>) {
         let pause = self.responder.reply.context().returns.pause();
         let response = overloaded(&self, pause);
@@ -159,7 +159,7 @@ impl Responder {
         self.reply.watch().inform(head);
     }
 
-    /// The app says whose the session of a long poll is. Means nothing for other requests.
+    /// Sets the user to whom a long poll's session belongs. Has no effect on other requests.
     pub fn set_owner(&mut self, owner: Owner) {
         if let Some(poll) = &mut self.poll {
             poll.set_owner(owner);

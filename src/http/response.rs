@@ -139,7 +139,7 @@ impl Response {
         matches!(self.body, Body::Stream(_))
     }
 
-    /// Whether the connection ends with it (RFC 9112 section 9.6).
+    /// Whether the connection ends after it (RFC 9112 section 9.6).
     fn closes(&self) -> bool {
         upgrade::list(&self.headers, CONNECTION).any(|option| option.eq_ignore_ascii_case("close"))
     }
@@ -209,8 +209,8 @@ impl Response {
         self.headers.remove(TRANSFER_ENCODING);
         // Without a length its end is the connection's.
         let unframed = version == Version::HTTP_10 && matches!(self.body, Body::Stream(_)) && !self.has_length();
-        // To a client of HTTP/1.0 that asks for it hyper promises keep-alive, beside a close too; but not if the
-        // response is of 1.0 itself.
+        // If a client of HTTP/1.0 asks for keep-alive, hyper promises it even beside a close; but not if the response
+        // itself says HTTP/1.0.
         let closes = version == Version::HTTP_10 && (unframed || self.closes());
         if closes {
             self.headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -129,7 +129,8 @@ impl Service {
         Response::plain(status).and_close()
     }
 
-    /// Answers a request whose body cannot be had: as the scanner says, if it was its verdict, or with `response`.
+    /// The answer to a request whose body could not be read: the scanner's, if the framing was broken, otherwise
+    /// `response`.
     fn refuse_body(&self, response: Box<Response>) -> Box<Response> {
         let stats = &self.context.push.stats;
         let response = match self.watch.body_breach() {
@@ -179,7 +180,7 @@ impl Service {
         if upgrade.is_none()
             && let Some(files) = &self.context.files
         {
-            // Meanwhile the body is not read.
+            // The body is not read meanwhile.
             self.watch.hold_body(true);
             let found = files.respond(&head, &self.context.push).await;
             self.watch.hold_body(false);
@@ -205,7 +206,7 @@ impl Service {
         if let Err(request) = self.context.dispatch.dispatch(Box::new(request)) {
             let push = &self.context.push;
             push.stats.queue_full.add();
-            log::debug!("503: {} requests wait for a worker (max_queue), or there is none", push.limits.max_queue);
+            log::debug!("503: {} requests wait for a worker (max_queue), or there is no worker", push.limits.max_queue);
             return Stage::Answered(Box::new(overloaded(&request, push.returns.pause())));
         }
         Stage::Asked(answer)
@@ -213,7 +214,7 @@ impl Service {
 }
 
 /// A browser's EventSource never comes back after any status but 200: it gets a stream that tells it when to, and ends.
-/// It knows no other method than GET. A client that used another one would take an empty stream for its answer.
+/// An EventSource always uses GET. A client with another method would take an empty stream for its answer: it gets 503.
 pub(super) fn overloaded(request: &Request, pause: u64) -> Response {
     if request.upgrade != Some(Protocol::Sse) || request.head.method != Method::GET {
         return Response::plain(StatusCode::SERVICE_UNAVAILABLE).with(RETRY_AFTER, HeaderValue::from_static("1"));

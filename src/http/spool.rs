@@ -1,7 +1,7 @@
-//! A request body that is being collected: in memory as long as it is short, or else in a temporary file.
+//! Collects a request body: in memory if it is short, otherwise in a temporary file.
 //!
-//! The disk thread makes and writes the file. A body has one write in flight at most, and while it is in flight one more
-//! block is collected. So a body takes some 128 KiB of memory, however long it is and however slow the disk.
+//! The disk thread makes and writes the file. A body has at most one write in flight, and meanwhile one more block is
+//! collected. So a body takes about 128 KiB of memory, however long it is and however slow the disk is.
 
 use std::fs::File;
 use std::future::{Future, poll_fn};
@@ -26,7 +26,7 @@ pub(super) enum SpoolError {
     /// It would pass `max_spooled_total`.
     #[error("max_spooled_total")]
     OverBudget,
-    /// There is nobody to write it.
+    /// There is no disk thread to write it.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
     /// The file cannot be made or written.
@@ -34,14 +34,14 @@ pub(super) enum SpoolError {
     File(#[from] io::Error),
 }
 
-/// A request body in an unlinked temporary file. Dropped, the file is closed on the disk thread: that can take time,
-/// too.
+/// A request body in an unlinked temporary file. When it is dropped, the disk thread closes the file, since that can
+/// take time.
 #[derive(Debug)]
 pub struct Spooled {
-    /// `None` before it is made, and after it is taken.
+    /// `None` before it is made, and after [`Spooled::into_parts`].
     file: Option<File>,
     length: u64,
-    /// `None` after it is taken.
+    /// `None` after [`Spooled::into_parts`].
     reservation: Option<Reservation>,
     disk: Arc<Disk>,
 }
@@ -87,7 +87,7 @@ impl Drop for Spooled {
                 drop(file);
                 drop(reservation);
             };
-            // Without the thread it is closed here.
+            // If there is no disk thread, it is closed here.
             let _ = self.disk.chore(close);
         }
     }
@@ -102,7 +102,7 @@ pub(super) struct Spool {
     length: u64,
     /// Most bodies come in one piece, which need not be copied.
     first: Bytes,
-    /// What came behind it, or is the next block.
+    /// What came after it; later the next block.
     rest: BytesMut,
     file: Place,
 }
@@ -112,7 +112,7 @@ enum Place {
     Memory,
     File(Spooled),
     Writing(Running<io::Result<Spooled>>),
-    /// It has failed.
+    /// A write has failed.
     Lost,
 }
 
@@ -135,7 +135,7 @@ impl Spool {
         self.length
     }
 
-    /// Adds what has come, if there was room ([`Spool::poll_room`]).
+    /// Adds data. [`Spool::poll_room`] must have been ready before.
     pub(super) fn add(&mut self, data: Bytes) -> Result<(), SpoolError> {
         self.length += data.len() as u64;
         if self.length == data.len() as u64 {
@@ -151,7 +151,7 @@ impl Spool {
         if full { self.write() } else { Ok(()) }
     }
 
-    /// Ready when more may be added. Until then the body is not to be read, so that the client waits, too.
+    /// Ready when more may be added. Until then the caller must not read the body, so that the client waits as well.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SpoolError>> {
         if self.poll_written(cx)?.is_ready() && self.rest.len() >= BLOCK {
             self.write()?;
@@ -170,7 +170,7 @@ impl Spool {
         Poll::Ready(Ok(()))
     }
 
-    /// Has everything collected written. No write may be in flight.
+    /// Begins to write all that is collected. No write may be in flight.
     fn write(&mut self) -> Result<(), SpoolError> {
         let mut spooled = match std::mem::replace(&mut self.file, Place::Lost) {
             Place::Memory => Spooled {
@@ -206,7 +206,7 @@ impl Spool {
                 Ok(RequestBody::Memory(whole.freeze()))
             }
             Place::File(mut spooled) => {
-                // Asks no disk: a number of the open file is set.
+                // This does not touch the disk: it only sets the position of the open file.
                 if let Some(file) = &mut spooled.file {
                     file.rewind()?;
                 }

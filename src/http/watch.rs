@@ -44,12 +44,13 @@ pub(super) struct State {
     streaming: bool,
     /// The peer has said all it will say, which hyper does not know yet.
     pub(super) half_closed: bool,
-    /// When the place in the framing changed, a request was handed to the service, or enough of a body came.
+    /// The last time that the place in the framing changed, a request was handed to the service, or enough of a body
+    /// came.
     since: Instant,
     /// Bytes of a body since then.
     progress: usize,
     body_progress: usize,
-    /// The connection's task, while hyper wants to read and [`State::next_read`] says [`Read::Nothing`].
+    /// The connection's task, if hyper wants to read and [`State::next_read`] is [`Read::Nothing`].
     reader: Option<Waker>,
     /// The connection's task.
     task: Option<Waker>,
@@ -82,18 +83,18 @@ pub enum Waiting {
     Write,
 }
 
-/// What hyper gets when it reads.
+/// What hyper gets when it reads the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Read {
-    /// What is there for it already.
+    /// Bytes that were read before.
     Ready,
-    /// What the socket has.
+    /// Bytes from the socket.
     Socket,
-    /// The end of what the peer says.
+    /// The end of the stream.
     End,
-    /// An error: the body of the request handed over last cannot be had.
+    /// An error: the body of the request handed over last is broken or was given up.
     Broken,
-    /// Nothing, until something else happens than that bytes come in.
+    /// Nothing. More bytes from the socket would not change that.
     Nothing,
 }
 
@@ -161,7 +162,7 @@ impl Watch {
         let index = state.called;
         state.called += 1;
         if state.scanner.place() == Place::Body {
-            // Until now nobody wanted it.
+            // The body was not wanted until now, so its time begins now.
             state.since = self.context.timers.now();
             state.progress = 0;
         }
@@ -206,7 +207,7 @@ impl Watch {
         self.lock().entries.take()
     }
 
-    /// How the request handed over last is answered, if its body cannot be had.
+    /// The status of the answer to the request handed over last, if its body is broken or was given up.
     pub fn body_breach(&self) -> Option<StatusCode> {
         let state = self.lock();
         state.scanner.breach_of(state.called.checked_sub(1)?)
@@ -281,8 +282,8 @@ impl Watch {
         state.waiting().map_or(Look::Busy, |(waiting, since)| Look::Waiting(waiting, since))
     }
 
-    /// Whether the body that comes is not read for now, because the disk is behind. Then its deadline stands still: it is
-    /// not the client that keeps us waiting. Afterwards the client has its whole time again.
+    /// Says whether the server does not read the body for now, because the disk is behind. Meanwhile the body's deadline
+    /// stands still, since the client is not the one who is late. Afterwards the client has its whole time again.
     pub(super) fn hold_body(&self, held: bool) {
         let mut state = self.lock();
         state.body_held = held;
@@ -341,7 +342,7 @@ impl Drop for ResponseInProgress {
         state.ended += 1;
         state.streaming = false;
         state.since = self.watch.context.timers.now();
-        // What else the reader may wait for comes with the flush that follows.
+        // The flush that follows wakes the reader if need be.
     }
 }
 
@@ -368,22 +369,22 @@ impl State {
             return if self.shows_half_close(flushed) { Read::End } else { Read::Nothing };
         }
         match self.scanner.place() {
-            // What follows may not be for hyper.
+            // What follows may not be HTTP.
             Place::Undecided => Read::Nothing,
-            // The refusal is on its way, or will be, and closes the connection.
+            // The refusal closes the connection.
             Place::Refused | Place::Broken => Read::Nothing,
             Place::Between | Place::Head | Place::Body => Read::Socket,
         }
     }
 
-    /// hyper wanted to read, and there was [`Read::Nothing`].
+    /// Keeps the task that wanted to read when there was [`Read::Nothing`].
     pub(super) fn wait_to_read(&mut self, reader: &Waker) {
         self.reader = Some(reader.clone());
     }
 
-    /// Wakes the reader if it would get something now. It is called where that may have changed: when the app has
-    /// decided about an upgrade, when a response begins that may last, and when hyper has flushed. It must not wake
-    /// a reader that would get nothing: hyper flushes whenever it is polled, and would be polled for ever.
+    /// Wakes the reader if it would get something now. Called where that may have changed: when the app has decided about
+    /// an upgrade, when a response begins that may last, and when hyper has flushed. A reader that would get nothing must
+    /// not be woken: hyper flushes whenever it is polled, so it would be polled for ever.
     pub(super) fn wake_reader(&mut self, flushed: bool) {
         if self.reader.is_some()
             && self.next_read(flushed) != Read::Nothing
@@ -393,8 +394,8 @@ impl State {
         }
     }
 
-    /// The app, or who else answered, wants no upgrade: what came behind the request is HTTP. What comes behind a
-    /// later request is another matter.
+    /// The request got an ordinary response: what came after it is HTTP. Does nothing if a later request has come, which
+    /// may ask for an upgrade itself.
     fn decline_upgrade(&mut self, now: Instant) {
         if self.called == self.scanner.heads()
             && let Some(output) = self.scanner.decline_upgrade()
@@ -405,13 +406,13 @@ impl State {
         }
     }
 
-    /// The request handed over last is the last that came, and has no answer yet.
+    /// Whether the request handed over last is the last that came, and has no answer yet.
     fn is_at_last_request(&self) -> bool {
         self.called == self.scanner.heads() && self.called > self.answered
     }
 
-    /// What comes in is the body of the request handed over last. Behind a request that is with the app a body may wait
-    /// in part: nobody reads it, and none of its time runs.
+    /// Whether the bytes that come in are the body of the request handed over last. While a request is with the app, the
+    /// body of the next one may have come in part: it is not read yet, and its time does not run.
     fn reads_body(&self) -> bool {
         self.scanner.place() == Place::Body && self.is_at_last_request()
     }

@@ -286,8 +286,8 @@ impl Client {
         outbox.feed.clone()
     }
 
-    /// The replay of what the first callback has subscribed has begun. The first answer to a long poll waits for it: what
-    /// the callback wrote and what it subscribed belong together.
+    /// The replay of the channels that the first callback subscribed has begun. The first answer to a long poll waits for
+    /// this, so that it has what the callback wrote as well as what it subscribed.
     pub(super) fn set_replaying(&self) {
         if self.speech.polls && !self.forked() {
             let mut outbox = self.outbox();
@@ -298,7 +298,7 @@ impl Client {
 
     /// Forgets the client; called by the worker that ran its last event.
     pub fn retire(&self) {
-        // The callback before has forked, and its child comes back here as well.
+        // If the last callback has forked, its child comes here as well.
         if self.forked() {
             return;
         }

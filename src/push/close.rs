@@ -53,8 +53,8 @@ impl CloseStatus {
         CloseStatus { code, reason: reason.to_owned() }
     }
 
-    /// A status an app asks for, checked against RFC 6455 section 7.4, and against the registry
-    /// it founded for 1012 to 1014: some clients come back only after these.
+    /// A status that an app asks for, checked against RFC 6455 section 7.4. The codes 1012 to 1014 are from
+    /// IANA's registry; some clients reconnect only after these.
     pub fn checked(code: i64, reason: &str) -> Result<Self, CloseError> {
         let allowed = matches!(code, 1000 | 1001 | 1003 | 1007..=1014 | 3000..=4999);
         if !allowed {

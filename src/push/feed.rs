@@ -118,8 +118,9 @@ impl Feed {
         self.alert.ready.load(Ordering::Acquire)
     }
 
-    /// Whether the channels' memory is full, and what the client has not got is gone, so that it must be closed: also
-    /// one whose socket takes nothing, and that therefore does not read. If not, `task` is woken when it is so.
+    /// Whether the client must be closed, because the channels' memory was full and messages that it has not got are gone.
+    /// A stream asks this too while its socket takes nothing, when it does not read channels. If not, `task` will be
+    /// woken when that is so.
     pub fn poll_given_up(&self, client: &Client, task: &Waker) -> bool {
         self.alert.task.register(task);
         let given_up = self.alert.given_up.load(Ordering::Acquire);
@@ -261,7 +262,7 @@ impl Call {
             // It goes on with what is published from now on.
             tell_gap(client, &self.name.as_str().into());
             if let Err(error) = self.begin(client, Since::Now) {
-                log::warn!("{client} reads the channel {} no longer: {error}", self.name);
+                log::warn!("{client}: its subscription to {} has ended: {error}", self.name);
             }
         }
         published

@@ -92,7 +92,7 @@ pub(super) struct Mailbox {
     scheduled: bool,
     /// The stream stopped reading and waits to be woken.
     paused: bool,
-    /// The stream waits until nothing is left to run.
+    /// The stream waits until no event is left.
     watched: bool,
     shutdown_announced: bool,
     /// The last event is queued, or has even been taken.
@@ -172,13 +172,13 @@ impl Mailbox {
         self.messages >= max_messages || self.bytes >= max_bytes
     }
 
-    /// Whether no event waits and no worker has a turn. If not, the stream will be woken when it is so.
+    /// Whether no event waits and no worker has a turn. If not, the stream will be woken when that is so.
     pub(super) fn is_idle(&mut self) -> bool {
         self.watched = self.scheduled;
         !self.scheduled
     }
 
-    /// The turn is over. Whether the stream must be woken for that.
+    /// The turn is over, and no event is left. Returns whether the stream must be woken for that.
     fn rest(&mut self) -> bool {
         self.scheduled = false;
         std::mem::take(&mut self.watched)

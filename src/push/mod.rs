@@ -117,7 +117,7 @@ pub struct Context {
     pub stats: Arc<Stats>,
     /// Where requests are logged; `None` is nowhere.
     pub access_log: Option<AccessLog>,
-    /// Where everything is done that may wait for a disk.
+    /// The thread that does all work that may wait for a disk.
     pub disk: Arc<Disk>,
     /// The process the server runs in.
     pub birth: Birth,
@@ -125,7 +125,7 @@ pub struct Context {
     pub returns: Returns,
     /// Clients from the start of their stream until their `on_close` has run.
     pub clients: Clients,
-    /// What waits for all of them.
+    /// How much waits for all clients together.
     pub pressure: pressure::Pressure,
     /// The sessions of those that poll.
     pub sessions: poll::Sessions,

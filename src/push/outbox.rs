@@ -18,10 +18,10 @@ pub(super) struct Outbox {
     frames: Vec<Frame>,
     /// Of writes that are not yet handed to the socket, whoever holds them.
     pub(super) queued: Sent,
-    /// Since when the client takes nothing of what waits, as the reactor has seen it; `None` while it takes something,
-    /// or has not been offered anything. A write cannot know: the clock of the reactor stands still between its turns.
+    /// Since when the client has taken nothing of what waits, as the reactor saw it. `None` if it takes something, or was
+    /// not offered anything yet. A write must not set this: the clock of the reactor stands still between its turns.
     stalled_since: Option<Instant>,
-    /// What is kept for the client, as [`super::pressure`] counts it.
+    /// Bytes that are kept for the client, as [`super::pressure`] counts them.
     pub(super) kept: usize,
     pub(super) interval: Option<Duration>,
     pub(super) close_status: Option<CloseStatus>,
@@ -31,9 +31,9 @@ pub(super) struct Outbox {
     pub(super) feed: Option<Arc<Feed>>,
     /// The first subscriptions are complete.
     pub(super) opened: bool,
-    /// The replay of what that has subscribed has begun. Only for long polls.
+    /// The replay of the first subscriptions has begun. Only for long polls.
     pub(super) replaying: bool,
-    /// Nothing more can come from the peer: there is no point in another subscription.
+    /// Nothing more can come from the peer, so further subscriptions are refused.
     pub(super) input_ended: bool,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct Bounds {
 pub(super) enum Order {
     /// Go on.
     Serve {
-        /// Of a long poll's client: the first callback has returned. All that it wrote and subscribed was found, too.
+        /// For a client that polls: the first callback has returned, and all that it wrote and subscribed was collected.
         opened: bool,
     },
     /// Send what is queued, then close.
@@ -140,7 +140,8 @@ impl Outbox {
         }
     }
 
-    /// The client took something. Whether that was the last of what was written, and whether it took nothing before.
+    /// The client took something. Returns whether that was the last of what was written, and whether the client was
+    /// stalled before.
     pub(super) fn sent(&mut self, sent: &Sent) -> (bool, bool) {
         let stalled = self.stalled_since.take().is_some();
         self.queued.bytes = self.queued.bytes.saturating_sub(sent.bytes);
@@ -155,14 +156,14 @@ impl Outbox {
         self.feed.take()
     }
 
-    /// The client takes nothing, or (`None`) could take something again. Whether that is new.
+    /// The client takes nothing since then; `None` if it could take something again. Returns whether that is new.
     pub(super) fn set_stalled(&mut self, since: Option<Instant>) -> bool {
         let changed = self.stalled_since.is_some() != since.is_some();
         self.stalled_since = since.map(|now| self.stalled_since.unwrap_or(now));
         changed
     }
 
-    /// Since when the client takes nothing of what waits.
+    /// Since when the client has taken nothing of what waits; `None` if it takes something.
     pub(super) fn stalled_since(&self) -> Option<Instant> {
         self.stalled_since
     }
@@ -179,10 +180,10 @@ impl Outbox {
         Some(since + context.limits.slow_timeout)
     }
 
-    /// Whether a slow client gets nothing more. It is asked by any thread, so the time is the system's; closing a slow
-    /// client is up to its stream.
+    /// Whether a write to a slow client is refused. Any thread may ask, so this takes the system's time. (Closing a slow
+    /// client is up to its stream.)
     fn rejects(&self, context: &Context) -> bool {
-        // What is left of max_queued_total is for those who take what they are sent.
+        // The last of max_queued_total is for clients that take what they are sent.
         let crowded = || self.stalled_since.is_some() && context.pressure.is_high();
         context.slow_policy == SlowPolicy::Reject
             && (crowded() || self.slow_at(context).is_some_and(|at| at <= Instant::now()))

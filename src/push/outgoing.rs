@@ -75,9 +75,9 @@ impl Frame {
 pub struct Queue {
     /// The frame of which the socket has taken the beginning: nothing may come before its rest.
     begun: Option<Frame>,
-    /// A ping of ours: one that waits does for all.
+    /// A ping of ours: there is never more than one.
     ping: Option<Bytes>,
-    /// Pongs, whole frames one behind the other.
+    /// Pongs: whole frames, one after the other.
     pongs: BytesMut,
     frames: VecDeque<Frame>,
 }
@@ -100,8 +100,8 @@ impl Queue {
 
     /// Sends a pong at the next frame boundary, behind those that wait.
     ///
-    /// If they are more than 4 KiB together, the oldest go: RFC 6455 section 5.5.3 allows to answer the latest ping
-    /// only. So a flood of pings cannot make this grow.
+    /// If they are more than 4 KiB together, the oldest are dropped: RFC 6455 section 5.5.3 allows an endpoint to answer
+    /// only the latest ping. So a flood of pings cannot make this grow.
     pub fn push_pong(&mut self, frame: &[u8]) {
         while self.pongs.len() + frame.len() > PONGS
             && let Some(length) = first_pong(&self.pongs)

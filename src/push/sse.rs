@@ -67,8 +67,8 @@ fn encode(fields: Fields<'_>, length: usize, put_data: impl FnOnce(&mut Vec<u8>)
     Bytes::from(out)
 }
 
-// The two that follow are lines that belong to no event. There is no empty line behind them: many clients dispatch an event
-// at each empty line, and such an event would be empty. What comes next, a whole block or nothing, may follow directly.
+// The next two are lines that belong to no event, so no empty line ends them: many clients dispatch an event at each empty
+// line, and that event would be empty.
 
 /// The `retry:` that opens or ends a stream. It counts from the end of its line (WHATWG HTML section 9.2.6).
 pub fn retry(milliseconds: u64) -> Bytes {

@@ -68,7 +68,7 @@ pub struct Stream {
     /// How many of them the peer had acknowledged when it was looked last.
     acknowledged: u64,
     alarm: Alarm,
-    /// The next of its deadlines, as of the last turn.
+    /// The next deadline, as of the last turn.
     due: Option<Instant>,
     /// For the access log, if there is one.
     entry: Option<Entry>,
@@ -192,7 +192,7 @@ impl Stream {
                 }
             }
             Order::CutSlow if matches!(self.state, State::Open) => self.cut_slow(now),
-            // It was being closed already.
+            // The client was being closed already.
             Order::CutSlow if matches!(self.state, State::Ending { .. } | State::Closing(_)) => {
                 return Err(self.reset());
             }

@@ -88,7 +88,7 @@ impl Client {
         published
     }
 
-    /// Gives back messages that [`Client::take_published`] took: they are the first of the next.
+    /// Gives back messages that [`Client::take_published`] took. The next call returns them first.
     pub fn return_published(self: &Arc<Self>, subscription: u64, messages: Vec<Arc<Message>>) {
         let Some(feed) = self.feed().filter(|_| !messages.is_empty()) else { return };
         let call = feed.lock().calls.iter().find(|call| call.number == subscription).cloned();

@@ -75,8 +75,8 @@ impl Reactor {
         self.wheel.next(worker)
     }
 
-    /// Whether anybody can run a request, or soon will. If not, those that wait and those that come are answered with
-    /// 503; callbacks wait. Any thread.
+    /// Says whether there is a worker, or soon will be one. If not, requests that wait and requests that come get 503;
+    /// callbacks wait. Any thread.
     pub fn set_attended(&self, attended: bool) {
         self.wheel.set_attended(attended);
     }

@@ -66,7 +66,7 @@ struct State {
     pace: Pace,
     /// The driver knows that there are jobs.
     told: bool,
-    /// Nobody can run a request, and nobody will before long: requests are refused.
+    /// There is no worker, and none will come soon: requests are refused.
     unattended: bool,
     /// A worker wants the wheel from the stand-in.
     wanted: bool,

@@ -64,7 +64,7 @@ impl PublicDir {
     }
 
     /// The answer to a request for a file. `None` if there is no such file, or none that may be
-    /// seen: then the app is asked. 503 if there is no disk thread to look.
+    /// seen: then the app is asked. 503 if there is no disk thread.
     pub async fn respond(&self, head: &Parts, context: &push::Context) -> Option<Response> {
         if !matches!(head.method, Method::GET | Method::HEAD) {
             return None;

@@ -44,7 +44,7 @@ enum TrailerLine {
 #[derive(Debug)]
 pub(super) struct Chunked {
     chunk: Chunk,
-    /// Bytes that further chunks may have.
+    /// How many bytes all further chunks may have together.
     room: u64,
 }
 
@@ -54,8 +54,8 @@ impl Chunked {
         Chunked { chunk: Chunk::Size { size: 0, digits: 0 }, room }
     }
 
-    /// Follows the body through `data`; returns how far it can be followed, and whether it ends there. If it cannot be
-    /// had, the status that says why: nothing behind that can be understood.
+    /// Follows the body through `data`. Returns how many bytes belong to it, and whether it ends there. An error is the
+    /// status to answer with; nothing after that place can be understood.
     pub(super) fn follow(&mut self, data: &[u8]) -> (usize, Result<bool, StatusCode>) {
         let mut at = 0;
         while at < data.len() {
@@ -68,7 +68,7 @@ impl Chunked {
         (at, Ok(false))
     }
 
-    /// Takes a byte of the framing, or data; returns how many bytes, and whether the body ends there.
+    /// Takes a byte of the framing, or data. Returns how many bytes it took, and whether the body ends there.
     fn step(&mut self, data: &[u8]) -> Result<(usize, bool), StatusCode> {
         if let Chunk::Data(left) = &mut self.chunk {
             let taken = (*left).min(data.len() as u64);
@@ -92,7 +92,7 @@ impl Chunked {
             }
             (Chunk::SizeLf { size: 0 }, b'\n') => Chunk::Trailer { length: 0, line: TrailerLine::Start },
             (Chunk::SizeLf { size }, b'\n') => {
-                // It need not come to be too much.
+                // A chunk that is too large is refused by its size, before its data come.
                 self.room = self.room.checked_sub(*size).ok_or(StatusCode::PAYLOAD_TOO_LARGE)?;
                 Chunk::Data(*size)
             }

@@ -34,7 +34,7 @@ pub enum Place {
     Undecided,
     /// Behind a refused head: nothing more is read.
     Refused,
-    /// In a body of which no more can be had: nothing more is read.
+    /// In a body that is broken or was given up: nothing more is read.
     Broken,
 }
 
@@ -59,7 +59,7 @@ pub struct Scanner {
     /// Heads let through.
     heads: u64,
     refusal: Option<(u64, StatusCode)>,
-    /// The number of the request whose body is broken, and how it is answered.
+    /// The number of the request whose body is broken, and the status of its answer.
     breach: Option<(u64, StatusCode)>,
     max_body: u64,
     max_head: usize,
@@ -106,12 +106,12 @@ impl Scanner {
         Bytes::from_static(STAND_IN)
     }
 
-    /// The answer to request number `index`, if its body cannot be had.
+    /// The answer to request number `index`, if its body is broken or was given up.
     pub fn breach_of(&self, index: u64) -> Option<StatusCode> {
         self.breach.filter(|(broken, _)| *broken == index).map(|(_, status)| status)
     }
 
-    /// Gives up the body that is coming: its request is to be answered with `status`.
+    /// Gives up the body that is being read: its request will be answered with `status`.
     pub fn break_body(&mut self, status: StatusCode) {
         self.breach = Some((self.heads.saturating_sub(1), status));
         self.state = State::Broken;
@@ -129,8 +129,8 @@ impl Scanner {
         self.heads
     }
 
-    /// The request that asked for an upgrade got an ordinary response: HTTP goes on. Returns what to hand to hyper
-    /// of what came behind it.
+    /// The request that asked for an upgrade got an ordinary response, so HTTP goes on. Returns what hyper gets of the
+    /// bytes that came after the request.
     pub fn decline_upgrade(&mut self) -> Option<Bytes> {
         if !matches!(self.state, State::Undecided) {
             return None;
@@ -169,7 +169,8 @@ impl Scanner {
         Some(output.freeze())
     }
 
-    /// How much of `data` may pass: all but a head that is not whole, or not acceptable, and what makes a body broken.
+    /// How much of `data` may pass. A head stays behind if it is not whole or not acceptable; so does whatever breaks a
+    /// body.
     fn pass(&mut self, data: &[u8]) -> Passed {
         let mut at = 0;
         loop {
@@ -403,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_that_are_too_much_need_not_come() {
+    fn a_chunk_that_is_too_large_is_refused_by_its_size() {
         let (output, _, breach) = through(&[
             b"GET / HTTP/1.1\r\nhost: a\r\n\r\nPOST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n",
             b"1\r\na\r\n40000000\r\n",

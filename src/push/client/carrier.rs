@@ -1,4 +1,4 @@
-//! A client as its carrier sees it: the stream of its socket, or the host of its long polls. Nothing here is for others.
+//! What only the carrier of a client may call: the stream of its socket, or the host of its long polls.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
@@ -74,12 +74,12 @@ impl Client {
         self.count_sent(sent, pressure::cost(sent.writes, sent.bytes))
     }
 
-    /// A poll is to be given something, which is kept until its client has shown that it got it.
+    /// Something was put into the answer to a poll. It is kept until the client has shown that it got it.
     pub(in crate::push) fn handed(self: &Arc<Self>, sent: &Sent) {
         self.count_sent(sent, 0);
     }
 
-    /// What was kept is not any more.
+    /// So many bytes of that are not kept any more.
     pub(in crate::push) fn got(&self, bytes: usize) {
         self.release(&mut self.outbox(), bytes);
     }
@@ -99,7 +99,7 @@ impl Client {
         bounds
     }
 
-    /// From now on the client takes nothing, or (`None`) it could again.
+    /// Since when the client takes nothing; `None` if it could take something again.
     pub(in crate::push) fn set_stalled(self: &Arc<Self>, since: Option<Instant>) -> Bounds {
         let mut outbox = self.outbox();
         let changed = outbox.phase != Phase::Closed && outbox.set_stalled(since);
@@ -113,7 +113,7 @@ impl Client {
         bounds
     }
 
-    /// Whether it takes nothing of what waits, since when, and how much that is.
+    /// The client as one that is stalled; `None` if it is not, or nothing waits for it.
     pub(in crate::push) fn into_stalled(self: Arc<Self>) -> Option<Stalled> {
         let outbox = self.outbox();
         let (since, bytes) = (outbox.stalled_since(), outbox.kept);
@@ -121,7 +121,7 @@ impl Client {
         Some(Stalled { since: since.filter(|_| bytes > 0)?, bytes, client: self })
     }
 
-    /// Too much waits for all clients: this one goes, and what waits for it does not count any more.
+    /// Closes the client, because too much waits for all clients together. What waits for it does not count any more.
     pub(in crate::push) fn crowd_out(&self) {
         let mut outbox = self.outbox();
         if outbox.phase != Phase::Closed {
@@ -133,7 +133,7 @@ impl Client {
     }
 
     fn release(&self, outbox: &mut MutexGuard<'_, Outbox>, bytes: usize) {
-        // What the server itself says was never counted.
+        // Frames of the server itself were never counted.
         let bytes = bytes.min(outbox.kept);
         outbox.kept -= bytes;
         self.context.pressure.remove(bytes);
@@ -168,7 +168,7 @@ impl Client {
         self.outbox().input_ended = true;
     }
 
-    /// Whether no event waits and no callback runs; if not, the stream is woken when it is so.
+    /// Whether no event waits and no callback runs. If not, the stream will be woken when that is so.
     pub(in crate::push) fn is_idle(&self) -> bool {
         self.mailbox().is_idle()
     }

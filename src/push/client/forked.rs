@@ -1,4 +1,4 @@
-//! What a forked child may ask of a client while its parent held every lock.
+//! A test that a forked child may call every method of a client, although its parent held every lock when it forked.
 
 use super::*;
 use crate::channel::{Subscription, Target};

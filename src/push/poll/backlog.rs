@@ -17,20 +17,20 @@ pub(super) struct Backlog {
 
 #[derive(Debug)]
 struct Part {
-    /// Of the first answer that it was in, or will be.
+    /// The number of the first answer that it was in, or will be in.
     number: u64,
     bytes: Bytes,
     cost: usize,
 }
 
 impl Backlog {
-    /// Adds what the answer `number` will be the first to have, and which costs so much while it is kept.
+    /// Adds a part that the answer `number` will be the first to have. `cost` is what it counts for while it is kept.
     pub(super) fn push(&mut self, number: u64, bytes: Bytes, cost: usize) {
         self.bytes += bytes.len();
         self.parts.push_back(Part { number, bytes, cost });
     }
 
-    /// The client has got the answer `number`. Returns the cost of what is not kept any more.
+    /// The client has got the answer `number`. Returns the cost of the parts that are not kept any more.
     pub(super) fn confirm(&mut self, number: u64) -> usize {
         let mut cost = 0;
         let got = self.parts.partition_point(|part| part.number <= number);

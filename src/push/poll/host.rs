@@ -37,11 +37,11 @@ pub(super) struct Host {
     waiting: Option<Waiting>,
     /// The number of the last answer.
     answered: u64,
-    /// The app's first callback has returned, and the replay of what it subscribed has begun.
+    /// The app's first callback has returned, and the replay of its subscriptions has begun.
     opened: bool,
     /// The last answer could not hold all there was.
     lagged: bool,
-    /// Nobody waits for what was written.
+    /// Something was written, and no poll waits for it.
     stalled: bool,
     left: Option<Left>,
     closing: Option<Closing>,
@@ -132,7 +132,7 @@ impl Host {
             return self.close(news.visited, cx, now);
         }
         self.serve(cx, now)?;
-        // A poll that waits for the app takes what there will be.
+        // While a poll waits, the client takes what is written.
         let stalled = self.left.is_some() && !(self.queue.is_empty() && self.backlog.is_empty());
         if std::mem::replace(&mut self.stalled, stalled) || stalled {
             bounds = self.client.set_stalled(stalled.then_some(now));

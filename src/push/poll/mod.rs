@@ -39,7 +39,7 @@ use ticket::Token;
 /// The answer to a poll, once there is one: the body of its response.
 pub type Answer = oneshot::Receiver<Bytes>;
 
-/// The user that a session belongs to, in whatever words the app has for users; `None` if it says nothing of that.
+/// The user that a session belongs to, by the app's own name for the user; `None` if the app names none.
 pub type Owner = Option<Box<[u8]>>;
 
 /// A request that asks to wait.
@@ -60,12 +60,12 @@ impl Poll {
         Poll { wait: wait.min(context.limits.max_poll_wait), key: Key { place, owner: None }, visit }
     }
 
-    /// The app says whose it is.
+    /// Sets the user that the app has named.
     pub fn set_owner(&mut self, owner: Owner) {
         self.key.owner = owner;
     }
 
-    /// The app has let it in. Goes on with its session, if it has one and that is this owner's.
+    /// The app has let it in. Goes on with its session, if there is one and it has the same owner.
     pub fn resume(&mut self) -> Option<Answer> {
         self.visit.take()?.enter(self.wait, &self.key.owner)
     }
@@ -77,7 +77,7 @@ impl Poll {
         (Start(Some((client, session))), answer)
     }
 
-    /// The app has not let it in: that is the end of its session, unless the app says that it is somebody else's.
+    /// The app has not let it in. That ends its session, unless the poll has another owner than the session.
     pub fn refuse(self) {
         if let Some(visit) = self.visit {
             visit.refuse(&self.key.owner);

@@ -30,9 +30,9 @@ pub(super) struct Session {
 /// What a poll must have in common with the first one of its session to go on with it.
 #[derive(Debug)]
 pub(super) struct Key {
-    /// What was asked for: for something else the app may have other rules.
+    /// Host, path and query of the request: the app may have other rules for another place.
     pub(super) place: String,
-    /// For whom: a token that somebody else has got hold of is worth nothing to them.
+    /// The user: a stolen token is worth nothing to another user.
     pub(super) owner: Owner,
 }
 
@@ -159,8 +159,8 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    /// The app has let it in, as a poll of `owner`. `None` if there is no session any more to go on with, or it is
-    /// somebody else's, who must not notice.
+    /// The app has let it in, as a poll of `owner`. `None` if the session has ended, or has another owner. In the latter
+    /// case the session goes on as if nothing had happened.
     pub(super) fn enter(self, wait: Duration, owner: &Owner) -> Option<oneshot::Receiver<Bytes>> {
         if *owner != self.session.key.owner || self.session.birth.forked() {
             return None;
@@ -176,7 +176,7 @@ impl Visit {
         Some(answer)
     }
 
-    /// The app has not let it in: the session ends. But not by a poll of somebody else.
+    /// The app has not let it in: the session ends, unless the poll has another owner.
     pub(super) fn refuse(self, owner: &Owner) {
         let stranger = owner.is_some() && *owner != self.session.key.owner;
         if !stranger && !self.session.birth.forked() {

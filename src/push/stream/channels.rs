@@ -7,8 +7,8 @@ use super::{State, Stream};
 use crate::push::outgoing::Frame;
 
 impl Stream {
-    /// Closes the client if channels have given it up; while its socket takes nothing, it does not read them, and would
-    /// not see it.
+    /// Closes the client if channels have given it up. It is for a stream whose socket takes nothing: it does not read
+    /// channels, so it would not notice.
     pub(super) fn check_feed(&mut self, cx: &Context<'_>, now: Instant) {
         let reads = matches!(self.state, State::Open | State::Ending { .. });
         let feed = self.feed.as_ref().filter(|_| reads);

@@ -33,7 +33,7 @@ impl Stream {
         let interval = self.bounds.interval?;
         match self.pinged {
             _ if !self.is_websocket() => Some(self.spoke + interval),
-            // No pong could be seen.
+            // Nothing is read any more, so a pong would not be seen.
             _ if self.input_end.is_some() => None,
             // Nobody reads: a pong could not be seen.
             _ if self.paused => None,
@@ -59,7 +59,7 @@ impl Stream {
                 } else if passed(self.idle_deadline()) {
                     self.break_silence(now)?;
                 } else if let Some(end) = self.input_end.take_if(|end| end.deadline <= now) {
-                    // A callback still runs, or writes without end.
+                    // A callback has not ended, or what it wrote was not sent in time.
                     self.part(end.status, now);
                 }
             }

@@ -1,4 +1,4 @@
-//! How a stream ends: what is said to the peer, and to the app.
+//! How a stream ends: what the peer and the app are told.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::push::websocket::{self, Opcode};
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 impl Stream {
-    /// Tells the client when to come back to the server that takes over: all have to go at once.
+    /// The server stops: tells the client when to reconnect, so that not all clients do so at the same time.
     pub(super) fn put_off(&mut self) {
         let retry = sse::retry(self.client.context().returns.pause());
         match self.client.form() {
@@ -38,7 +38,7 @@ impl Stream {
         self.state = State::Closing(status);
     }
 
-    /// Queues a Close frame, if there is one for that.
+    /// Queues a Close frame, if the client is a WebSocket and the status may be sent.
     pub(super) fn push_close(&mut self, status: &CloseStatus) {
         if self.is_websocket() && status.code != code::ABNORMAL {
             self.queue.push(Frame::own(websocket::close(status)));
@@ -61,9 +61,9 @@ impl Stream {
         self.state = State::Lingering { until: now + LINGER, fin_sent: false };
     }
 
-    /// Channels have given the client up. It may be reading all the same, and is told, if it does so soon.
+    /// Closes a client that channels have given up. It gets a Close frame if its socket takes that soon.
     pub(super) fn give_up(&mut self, now: Instant) {
-        log::debug!("{} lags by more than channels can keep: closing it", self.client);
+        log::debug!("{} is closed: it lags by more than the channels' memory can keep", self.client);
         self.client.context().stats.slow_clients.add();
         self.part(CloseStatus::new(code::TRY_AGAIN, "too slow"), now);
     }

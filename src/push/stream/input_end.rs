@@ -1,9 +1,7 @@
-//! What becomes of a WebSocket from which nothing more can come: the peer broke the protocol, or closed its side without
-//! a Close frame.
+//! A WebSocket whose input has ended: the peer broke the protocol, or closed its side without a Close frame.
 //!
-//! The app may still be at work on messages that came before. They get their callbacks, and what these write is sent.
-//! Then, when the mailbox is empty and no callback runs, the connection is closed. All of that takes no longer than
-//! `close_timeout`.
+//! Messages that came before still get their callbacks, and what these write is sent. When the mailbox is empty and no
+//! callback runs, the connection is closed. All of that takes no longer than `close_timeout`.
 
 use std::time::Instant;
 
@@ -12,17 +10,17 @@ use bytes::Bytes;
 use super::{State, Stream};
 use crate::push::close::CloseStatus;
 
-/// Nothing more is read.
+/// Why and until when a stream is in that state. It reads nothing more.
 #[derive(Debug)]
 pub(super) struct InputEnd {
-    /// What the client is closed with, whatever the app says afterwards; 1006 if the peer has closed its side.
+    /// The status of the end, even if the app closes with another one later; 1006 if the peer has closed its side.
     pub(super) status: CloseStatus,
-    /// When it is closed, whatever the app is doing.
+    /// When the connection is closed, even if a callback still runs.
     pub(super) deadline: Instant,
 }
 
 impl Stream {
-    /// Nothing more can come.
+    /// Reads nothing more.
     pub(super) fn end_input(&mut self, status: CloseStatus, now: Instant) {
         self.decoder = None;
         self.unread = Bytes::new();
@@ -33,8 +31,8 @@ impl Stream {
         self.input_end.get_or_insert(InputEnd { status, deadline });
     }
 
-    /// Closes the client if nothing more can come and the app has nothing more to do with what came. What it wrote
-    /// by then is sent before.
+    /// Closes the client if its input has ended and the app has handled all that came. What the app wrote is sent
+    /// before.
     pub(super) fn close_after_input(&self) {
         if let Some(end) = &self.input_end
             && matches!(self.state, State::Open)

@@ -248,7 +248,7 @@ fn parse_header(bytes: &[u8]) -> Result<Option<(FrameHeader, u64, usize)>, Close
     Ok(parsed.map(|(header, length)| (header, length, cursor.position() as usize)))
 }
 
-/// Bytes of a header that gives the length as section 5.2 wants it.
+/// How long the header is if the payload's length is in its shortest form (section 5.2).
 fn shortest(header: &FrameHeader, length: u64) -> usize {
     let extended = match length {
         ..126 => 0,
