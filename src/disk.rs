@@ -17,8 +17,10 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::thread;
@@ -191,6 +193,18 @@ impl Drop for Disk {
     }
 }
 
+/// Lets a write beyond the greatest size of a file (`ulimit -f`, setrlimit(2)) fail with an error on this thread. The
+/// system also sends the writing thread a SIGXFSZ, which would end the whole process.
+pub(crate) fn refuse_file_size_signal() {
+    let mut signals = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the set is emptied, and so initialized, before it is used.
+    unsafe {
+        libc::sigemptyset(signals.as_mut_ptr());
+        libc::sigaddset(signals.as_mut_ptr(), libc::SIGXFSZ);
+        libc::pthread_sigmask(libc::SIG_BLOCK, signals.as_ptr(), ptr::null_mut());
+    }
+}
+
 fn start_thread(queue: Arc<Queue>) -> io::Result<()> {
     thread::Builder::new().name("push_disk".to_owned()).spawn(move || queue.work()).map(drop)
 }
@@ -202,6 +216,7 @@ impl Queue {
 
     /// The thread.
     fn work(&self) {
+        refuse_file_size_signal();
         let mut state = self.lock();
         while state.thread != Thread::Stopped {
             match state.next() {

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select_biased, unbounded};
 
 use super::format::{self, Format};
+use crate::disk::refuse_file_size_signal;
 use crate::stats::Stats;
 
 /// Lines that may wait.
@@ -121,6 +122,7 @@ struct Writing {
 
 impl Writing {
     fn run(mut self) {
+        refuse_file_size_signal();
         loop {
             select_biased! {
                 recv(self.orders) -> order => {
