@@ -1,4 +1,4 @@
-//! However many channels, patterns and members there are: one hold of a lock looks at few.
+//! Tests that one hold of a lock looks at few channels, patterns and members, however many there are.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -45,7 +45,7 @@ fn publish(channels: &Channels, name: &str) {
     channels.take_over();
 }
 
-/// Does `work`, and fails if a hold within has looked at more than `bound`.
+/// Runs `work`, and fails if one hold of the lock has looked at more than `bound`.
 fn within<R>(bound: usize, what: &str, work: impl FnOnce() -> R) -> R {
     let (result, looks) = most(work);
     assert!(looks <= bound, "{what}: {looks} looks");

@@ -113,7 +113,7 @@ impl Channels {
     /// counts. Also for channels that are there already.
     pub fn define(&self, glob: &str, policy: Policy, now: Instant) {
         self.lock_current().log.define(glob, policy);
-        // Some of the channels know at once, others when they are used.
+        // Some channels get the new rules at once, others when they are used next.
         self.sweep_channels(now);
     }
 
@@ -161,8 +161,8 @@ impl Channels {
         History { messages, complete }
     }
 
-    /// The names of all channels that have messages or readers, in no order. Of channels that are opened or forgotten
-    /// meanwhile some may be among them.
+    /// The names of all channels that have messages or readers, in no order. Channels that are opened or forgotten
+    /// meanwhile may be among them or not.
     pub fn names(&self) -> Vec<Arc<str>> {
         let (mut names, mut from, mut pieces) = (Vec::new(), 0, 0);
         while let Some(next) = self.lock_current().log.names_from(from, &mut names) {
@@ -237,7 +237,8 @@ impl Channels {
         }
     }
 
-    /// Looks at as many channels as one hold of the lock may, but in several: to match a rule takes longer than a look.
+    /// Sweeps as many channels as one hold of the lock may look at. It takes several holds for that, because to match a
+    /// rule takes longer than a look.
     fn sweep_channels(&self, now: Instant) {
         let mut left = work::PIECE.min(self.lock().log.channels.end() as usize);
         while left > 0 {
@@ -249,8 +250,8 @@ impl Channels {
 
     // ---- presence ------------------------------------------------------------------------
 
-    /// Names and information (JSON) of the members that are there, by name. Of those that come and go meanwhile, in a
-    /// channel with thousands of them, some may be among them.
+    /// Names and information (JSON) of the members that are there, by name. In a channel with thousands of members, those
+    /// that come or go meanwhile may be among them or not.
     pub fn present(&self, channel: &str) -> Vec<(Arc<str>, Arc<str>)> {
         let mut all: Vec<(Arc<str>, Arc<str>)> = Vec::new();
         loop {

@@ -1,19 +1,19 @@
-//! What goes when the log's memory is full, and what goes in time.
+//! Which messages are freed when the log's memory is full, and which ones as time passes.
 //!
-//! In this order, until there is room:
+//! When the memory is full, messages are freed in this order until there is room:
 //!
-//! 1. What all readers have got.
-//! 2. What slow readers keep others from freeing: the readers of the channel in which most waits are given up, those
-//!    that are behind the farthest first. This is done while messages that wait for readers take more than a quarter of
-//!    the memory; and beyond that for readers that lag by [`super::Limits::slow_bytes`], and not for a burst's sake
-//!    ([`BURST`]).
+//! 1. Messages that all readers have got.
+//! 2. Messages that wait for slow readers. The channel in which most waits comes first. Its readers are given up, those
+//!    that lag most first. This happens while messages that wait for readers take more than a quarter of the memory.
+//!    Below a quarter it happens only for readers that lag by [`super::Limits::slow_bytes`] for longer than a
+//!    [`BURST`].
 //! 3. Histories, the largest first, each down to its last message.
-//! 4. What waits for readers all the same, as in 2.
+//! 4. The rest of what waits for readers, as in 2.
 //! 5. The last messages, the oldest first.
 //!
-//! So a reader that takes a busy channel's messages by drops costs only itself; a busy channel's past goes before a
-//! quiet one's last message; and readers that are about to read a burst are not cut off because the memory is full of
-//! the past, as it always is once a server has run for long.
+//! So a reader that takes a busy channel's messages slowly costs only itself. A busy channel's past goes before a quiet
+//! one's last message. And readers that are about to read a burst are not given up because the memory is full of
+//! histories, as it always is once a server has run for long.
 
 use std::time::{Duration, Instant};
 
@@ -22,17 +22,17 @@ use super::policy::Slow;
 use super::ring::Channel;
 use super::work::{self, PIECE};
 
-/// Messages may take this part of the memory for readers that have not got them yet, when histories need it too.
+/// Messages that wait for readers may take one part in so many of the memory before their readers are given up.
 const PINS: usize = 4;
 
-/// Whoever has not got a message for so long is behind for another reason than that many came at once.
+/// A reader that has not got a message for longer than this does not lag because of a burst.
 const BURST: Duration = Duration::from_secs(1);
 
-/// Freed beyond what is needed, so that this is not done for each message. Little enough that no hold of the lock frees
-/// more than a few thousand messages.
+/// Bytes freed beyond what is needed, so that this does not happen with each message. They are few enough that one hold
+/// of the lock frees no more than a few thousand messages.
 const SLACK: usize = 1 << 20;
 
-/// Channels looked at for what all have read, before anything else goes.
+/// So many channels are searched for messages that all readers have got, before anything else is freed.
 const SETTLED: usize = 1024;
 
 impl Log {
@@ -47,7 +47,7 @@ impl Log {
         let mut slow = true;
         while self.memory.bytes() > target {
             let bytes = self.memory.bytes() - target;
-            // Once there are none, there are none for this time.
+            // If no slow reader is found once, they are not looked for again this time.
             let found = if slow { self.slow() } else { None };
             slow = found.is_some();
             if !self.evict_some(found, bytes) {
@@ -56,7 +56,7 @@ impl Log {
         }
     }
 
-    /// Takes the next step; in the channel `slow`, if there is one. False if nothing is left.
+    /// Takes the next step; in the channel `slow`, if it is given. Returns false if nothing is left to free.
     fn evict_some(&mut self, slow: Option<u32>, bytes: usize) -> bool {
         work::looked(1);
         let pins = self.memory.pinned() > self.limits.log_bytes / PINS;
@@ -75,10 +75,10 @@ impl Log {
         true
     }
 
-    /// A channel with readers that lag by much, and not for a burst's sake.
+    /// A channel with readers that lag by much, and not because of a burst.
     fn slow(&self) -> Option<u32> {
         let Log { limits, memory, .. } = self;
-        // A thousand channels at most can pin so much.
+        // No more than about a thousand channels can have so much waiting.
         let much = limits.slow_bytes.clamp(limits.log_bytes / 1024, limits.log_bytes / 64);
         let lags = |at: &u32| {
             work::looked(1);
@@ -89,7 +89,7 @@ impl Log {
         memory.pinning(much).find(lags)
     }
 
-    /// Gives up readers of a channel, until so many bytes can go that are there for readers only.
+    /// Gives up readers of a channel, until `bytes` can be freed that are kept for readers only.
     fn give_up(&mut self, at: u32, bytes: usize) {
         self.update_policy(at);
         let before = self.memory.bytes();
@@ -117,7 +117,7 @@ impl Log {
         self.forget_if_idle(at);
     }
 
-    /// Frees what attached readers have got by now, in as many channels.
+    /// Frees what attached readers have got by now, in so many channels.
     pub(super) fn settle(&mut self, channels: usize) {
         for _ in 0..channels.min(self.memory.pinned_channels()) {
             let Some(at) = self.memory.next_pinned() else { return };
@@ -127,12 +127,12 @@ impl Log {
         }
     }
 
-    /// Frees what readers have got: as much as one hold of the lock may do.
+    /// Frees what readers have got, in as many channels as one hold of the lock may look at.
     pub(super) fn sweep_pins(&mut self) {
         self.settle(PIECE);
     }
 
-    /// Frees what is too old in as many channels, and has them know the rules that apply now.
+    /// Frees what is too old in so many channels, and gives them the rules that apply now.
     pub(super) fn sweep(&mut self, channels: usize, now: Instant) {
         for _ in 0..channels {
             let end = self.channels.end();

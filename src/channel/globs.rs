@@ -1,9 +1,9 @@
-//! Which of many globs match a name.
+//! Finds which of many globs match a name.
 //!
-//! The globs form a tree: those that begin alike share their beginning. A name is walked down once, along all ways that
-//! fit. So a glob costs something only for names that begin as it does, in whatever order and number globs are there:
-//! with twenty thousand of the kind `user:*:7` or `*:7`, a name meets one of each kind. What a walk can cost at worst is
-//! the number of different beginnings of globs that match a beginning of the name.
+//! The globs form a tree of their beginnings: globs that begin alike share nodes. A name goes down the tree once, along
+//! all paths that fit it. So a glob costs time only for names that begin as it does, however many globs there are: among
+//! twenty thousand globs like `user:1:*`, a name meets one. At worst a search costs the number of different beginnings
+//! of globs that match a beginning of the name.
 
 use super::pattern::{Pattern, Token};
 use super::slab::Slab;
@@ -15,7 +15,7 @@ const NONE: u32 = u32::MAX;
 /// The node of the empty beginning.
 const ROOT: u32 = 0;
 
-/// Globs, each with a number that is given back where it matches.
+/// Globs, each with a number. A search returns the numbers of those that match.
 #[derive(Debug)]
 pub(super) struct Globs {
     nodes: Slab<Node>,
@@ -26,27 +26,27 @@ pub(super) struct Globs {
 /// A beginning of globs.
 #[derive(Debug)]
 struct Node {
-    /// Whose beginning with one token less.
+    /// The node of this beginning without its last token.
     parent: u32,
-    /// The beginnings with one token more, in the order of the byte.
+    /// The nodes with one byte more, in the order of that byte.
     bytes: Vec<(u8, u32)>,
     classes: Vec<(Token, u32)>,
     one: u32,
     any: u32,
     /// The numbers of the globs that end here: several texts can mean the same.
     ends: Vec<u32>,
-    /// The last walk that came by, of those that end with `*`.
+    /// The number of the last walk that came by. Only of nodes that end with `*`.
     walked: u64,
 }
 
-/// Memory for walks.
+/// Memory for a walk down the tree, kept for the next one.
 #[derive(Debug, Default)]
 struct Walk {
     number: u64,
-    /// Beginnings that match what was walked.
+    /// Nodes that match the name so far.
     at: Vec<u32>,
     next: Vec<u32>,
-    /// Those among them that end with `*`: they match whatever follows.
+    /// Nodes that end with `*` and were reached: they go on to match, whatever follows.
     stars: Vec<u32>,
 }
 
@@ -90,7 +90,7 @@ impl Node {
         }
     }
 
-    /// Nothing goes on after one of its bytes.
+    /// Whether it has no children but, perhaps, one for `*`.
     fn is_leaf(&self) -> bool {
         self.bytes.is_empty() && self.classes.is_empty() && self.one == NONE
     }
@@ -105,7 +105,7 @@ impl Default for Globs {
 }
 
 impl Globs {
-    /// Adds a glob. Its number is given back for each name that matches.
+    /// Adds a glob. A search returns `number` for each name that matches.
     pub(super) fn insert(&mut self, glob: &Pattern, number: u32) {
         let mut at = ROOT;
         for token in glob.tokens() {
@@ -136,7 +136,7 @@ impl Globs {
         let before = node.ends.len();
         node.ends.retain(|own| *own != number);
         self.len -= before - node.ends.len();
-        // What only this one went through.
+        // Nodes that no other glob uses.
         while let Some(node) = self.nodes.get(at)
             && at != ROOT
             && node.ends.is_empty()
@@ -187,7 +187,7 @@ impl Globs {
 }
 
 impl Walk {
-    /// After what was walked a `*` may begin.
+    /// Adds nodes for a `*` that may begin here.
     fn enter_stars(&mut self, nodes: &mut Slab<Node>, found: &mut Vec<u32>) {
         for at in &self.at {
             let star = nodes.get(*at).map_or(NONE, |node| node.any);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_costs_what_begins_like_it() {
+    fn a_search_meets_only_globs_that_begin_like_the_name() {
         for kind in ["N", "user:N:*", "*:N", "*:N:*", "user:*:N", "user:?:[0-9]:N*", "*a*N*"] {
             let mut globs = Globs::default();
             let glob = |number: u32| Pattern::new(&kind.replace('N', &number.to_string()));

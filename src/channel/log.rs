@@ -1,7 +1,7 @@
 //! All channels under one lock: append, open, forget.
 //!
-//! Nothing here waits or calls out, except [`super::Wake`]. Nothing looks at all channels, patterns or rules: when they
-//! have changed, what a channel knows of them is out of date, and is looked up anew when the channel is used next.
+//! Nothing here waits or calls out, except [`super::Wake`]. Nothing looks at all channels, patterns or rules. When patterns
+//! or rules change, each channel looks up those that match it again when it is used next.
 
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
@@ -36,18 +36,18 @@ pub(super) struct Log {
     pub(super) heads: BinaryHeap<Head>,
     /// The newest message's seq.
     pub(super) last: u64,
-    /// When that was published.
+    /// When it was published.
     pub(super) last_at: Instant,
     pub(super) memory: Memory,
     policies: Policies,
     names: Names,
     /// The patterns' rings, by text.
     patterns: HashMap<Arc<str>, u32>,
-    /// The same, for names to be matched.
+    /// The same patterns, as a tree in which names are looked up.
     globs: Globs,
     /// How often rules or patterns have changed: see [`Channel::known`].
     changes: Changes,
-    /// Used by every message that finds no channel: kept, so that none allocates.
+    /// Memory that every message without a channel uses, so that it need not allocate.
     views: Vec<u32>,
     /// The highest floor of forgotten channels, by their name's hash.
     forgotten: Box<[u64]>,
@@ -57,7 +57,7 @@ pub(super) struct Log {
     pub(super) hand: u32,
 }
 
-/// How often something has changed that all channels depend on.
+/// How often rules and patterns have changed, on which all channels depend.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Changes {
     rules: u64,
@@ -191,8 +191,8 @@ impl Log {
         }
     }
 
-    /// Wakes the readers of channels with new messages, each once until it has read all: as many channels as one hold
-    /// may look at. Returns how many readers, and whether there are more channels.
+    /// Wakes the readers of channels with new messages, each once until it has read all. Looks at as many channels as one
+    /// hold may. Returns how many readers it woke, and whether there are more channels.
     pub(super) fn deliver(&mut self) -> (usize, bool) {
         let mut woken = 0;
         let piece = self.dirty.len().min(PIECE);
@@ -212,8 +212,8 @@ impl Log {
 
     // ---- channels ------------------------------------------------------------------------
 
-    /// Adds the names of channels to `names`, beginning with the number `from`: as many as one hold may look at. Returns
-    /// where to go on.
+    /// Adds the names of channels to `names`, beginning with the channel number `from`, as many as one hold may look at.
+    /// Returns the number to go on with.
     pub(super) fn names_from(&self, from: u32, names: &mut Vec<Arc<str>>) -> Option<u32> {
         let end = self.channels.end().min(from.saturating_add(PIECE as u32));
         work::looked(end.saturating_sub(from) as usize);

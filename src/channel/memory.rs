@@ -1,7 +1,7 @@
-//! What the channels' messages take, and which channels take most.
+//! How much memory the channels' messages take, and which channels take most.
 //!
-//! All of it is kept up to date with each change of a channel, at a constant cost, so that nobody has to look at all
-//! channels to find one: neither the largest, nor the one that has been quiet for longest.
+//! Each change of a channel updates this at a constant cost. So the largest channel, and the one that has been quiet for
+//! longest, are found without a look at all channels.
 
 use super::ring::Channel;
 use super::slab::Slab;
@@ -9,7 +9,7 @@ use super::slab::Slab;
 /// No channel.
 const NONE: u32 = u32::MAX;
 
-/// Sizes below this one are not told apart: a message more or less rarely moves a channel to another class.
+/// Sizes below this power of two are one class, so that a message more or less rarely moves a channel to another class.
 const SMALL: u32 = 12;
 
 /// Classes of sizes: nothing, small, and then one for each power of two.
@@ -52,20 +52,20 @@ impl Default for Rank {
 /// What a channel's messages take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Weight {
-    /// Bytes of those that are there for readers only, or have been read and are about to go.
+    /// Bytes of messages that are kept for readers only, or have been read and will be freed soon.
     pub(super) pinned: usize,
-    /// Bytes of those that are history.
+    /// Bytes of messages that are history.
     pub(super) kept: usize,
-    /// How many of those there are.
+    /// How many messages are history.
     pub(super) history: usize,
 }
 
 /// Channels by what they take: the largest is found at once, within a factor of two.
 #[derive(Debug)]
 struct Sizes {
-    /// By class. Channels that take nothing are not here.
+    /// Channels by their class. Channels that take nothing are not here.
     classes: [Vec<u32>; CLASSES],
-    /// Which of them are not empty.
+    /// A bit for each class that is not empty.
     used: u64,
 }
 
@@ -122,7 +122,7 @@ impl Sizes {
 pub(super) struct Memory {
     all: Weight,
     pins: Sizes,
-    /// Of channels with more than one message: the last one is another matter.
+    /// Only of channels with more than one message, since the last message goes by another rule.
     histories: Sizes,
     /// The ends of the list of channels with a history, in the order of their newest messages.
     oldest: u32,
@@ -144,7 +144,7 @@ impl Memory {
         self.all.kept + self.all.pinned
     }
 
-    /// Bytes of those that are there for readers only.
+    /// Bytes of messages that are kept for readers only.
     pub(super) fn pinned(&self) -> usize {
         self.all.pinned
     }
@@ -206,12 +206,12 @@ impl Memory {
         self.pins.largest()
     }
 
-    /// How many channels have messages that are there for readers only.
+    /// How many channels have messages that are kept for readers only.
     pub(super) fn pinned_channels(&self) -> usize {
         self.pins.classes.iter().map(Vec::len).sum()
     }
 
-    /// The channels whose readers pin `bytes` or more, and some more.
+    /// The channels whose readers pin `bytes` or more, and some that pin more than half of that.
     pub(super) fn pinning(&self, bytes: usize) -> impl Iterator<Item = u32> {
         self.pins.from(bytes)
     }

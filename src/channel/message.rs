@@ -29,8 +29,8 @@ pub enum Kind {
     Text,
     /// Bytes: binary frames on a raw WebSocket, elsewhere base64 with `event: push.binary`.
     Binary,
-    /// Bytes that are valid UTF-8 (whoever publishes has checked it) and may be meant as text: binary frames on a raw
-    /// WebSocket, elsewhere text.
+    /// Bytes that are valid UTF-8 and may be meant as text: binary frames on a raw WebSocket, elsewhere text. The publisher
+    /// has checked them.
     Utf8Bytes,
     /// The server's own event, JSON. Raw WebSockets are not told: there, only the app speaks.
     Server,

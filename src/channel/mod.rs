@@ -22,11 +22,11 @@
 //! | [`presence`] | who is there |
 //! | [`notice`] | what the server itself tells a reader: gaps, drops, who is here |
 //! | `log` | all channels under one lock: append, open, forget |
-//! | `eviction` | what goes when the memory is full, and what goes in time |
-//! | `memory` | what channels take, and which of them take most |
+//! | `eviction` | which messages are freed when the memory is full, and as time passes |
+//! | `memory` | how much memory channels take, and which of them take most |
 //! | `names` | channels by name |
-//! | `globs` | many patterns matched at once |
-//! | `work` | how much is looked at under one hold of the lock |
+//! | `globs` | the patterns that match a name, found among many |
+//! | `work` | how much one hold of the lock looks at |
 //! | `subscription` | the readers' side of the log: where each starts, what it gets next |
 //! | `ring` | one channel: its messages, its floor, its readers' places |
 //! | `block` | SSE blocks, alone and in WebSocket frames |
@@ -85,9 +85,9 @@ pub trait Wake: Send + Sync {
     /// call anything of this module.
     fn wake(&self);
 
-    /// The log's memory is full, and what it has not got is gone: its connection is to be closed at once, or it may
-    /// read, and see that. As [`Wake::wake`]; called once, whether it knows already that there is something to read or
-    /// not.
+    /// The log's memory was full, and messages that the reader has not got are gone. Its connection should be closed at
+    /// once; if it reads instead, the read says so. The same rules hold as for [`Wake::wake`]. Called once, even if
+    /// [`Wake::wake`] was called before.
     fn give_up(&self) {
         self.wake();
     }

@@ -5,8 +5,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-/// A table that grows moves all it holds, and everybody waits for that: a million names, the most there may be by
-/// default, make 256 tables of about 4096.
+/// A table that grows moves all it holds, while everybody waits for the lock. So there are many small ones: a million
+/// names, the most there may be by default, make 256 tables of about 4096.
 const TABLES: usize = 256;
 
 /// The numbers of channels by their names.
@@ -22,13 +22,14 @@ impl Default for Names {
     }
 }
 
-/// Which table has a name. Whoever chooses names that all fall into one gets one table, as it would be without this.
+/// Which table has a name. Names that were chosen to fall into one table only make that one large, as a single table
+/// would be.
 fn table(name: &str) -> usize {
     // FNV-1a.
     let hash = name
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    // Its upper bits depend on all of the name only when they are mixed once more.
+    // Mixed once more, or the upper bits would not depend on the whole name.
     (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % TABLES
 }
 
@@ -49,7 +50,7 @@ impl Names {
         }
     }
 
-    /// A number that a name has for as long as this lives, and that nobody can foresee.
+    /// A hash of a name. It stays the same as long as this table lives, and no client can foresee it.
     pub(super) fn hash(&self, name: &str) -> usize {
         self.hasher.hash_one(name) as usize
     }
@@ -61,7 +62,7 @@ impl Names {
         self.tables.iter().map(HashMap::capacity).sum()
     }
 
-    /// How many the fullest table has.
+    /// The size of the fullest table.
     pub(super) fn fullest(&self) -> usize {
         self.tables.iter().map(HashMap::len).max().unwrap_or(0)
     }

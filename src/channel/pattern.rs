@@ -20,17 +20,17 @@ pub(super) enum Token {
     One,
     /// Any run of bytes. Two never follow each other.
     Any,
-    /// A byte of these, or of the others.
+    /// A byte that is in these ranges, or one that is not.
     Class {
-        /// Of the others.
+        /// Whether it must not be in them.
         negated: bool,
-        /// Each from its first to its last byte.
+        /// The first and the last byte of each.
         ranges: Box<[(u8, u8)]>,
     },
 }
 
 impl Token {
-    /// Whether `byte` matches; for [`Token::Any`], whether it may be part of what does.
+    /// Whether `byte` matches. For [`Token::Any`]: whether it may be part of a run that matches.
     pub(super) fn matches(&self, byte: u8) -> bool {
         match self {
             Token::Byte(own) => *own == byte,

@@ -47,7 +47,7 @@ impl Policy {
 /// general comes first and the exceptions after it; a channel that none matches has the default.
 #[derive(Debug, Default)]
 pub(super) struct Policies {
-    /// By number. A rule that was defined anew leaves an empty place.
+    /// Rules by number. When a glob gets a new rule, the old one leaves an empty place.
     rules: Vec<Option<(Pattern, Policy)>>,
     numbers: HashMap<Box<str>, u32>,
     globs: Globs,
@@ -70,7 +70,7 @@ impl Policies {
         }
     }
 
-    /// Closes the gaps that rules have left which were defined anew.
+    /// Closes the gaps that replaced rules have left.
     fn renumber(&mut self) {
         let rules = std::mem::take(self).rules;
         for (pattern, policy) in rules.into_iter().flatten() {

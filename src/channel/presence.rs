@@ -39,7 +39,7 @@ pub(super) struct Presence {
     channels: HashMap<Arc<str>, BTreeMap<Arc<str>, Present>>,
     /// The channels in which a reader is a member, and as which.
     readers: HashMap<u64, Vec<Seat>>,
-    /// The readers of a member in whatever channels, and in how many.
+    /// A member's readers in all channels, each with the number of its channels.
     names: HashMap<Arc<str>, BTreeMap<u64, u32>>,
     /// Members without readers, in the order in which they went. Some have come back.
     leaving: VecDeque<(Instant, Arc<str>, Arc<str>)>,
@@ -103,7 +103,7 @@ impl Presence {
         }
     }
 
-    /// A reader has given up a seat as `member`.
+    /// A reader is no longer `member` in one channel.
     fn unname(&mut self, member: &Arc<str>, reader: u64) {
         let Some(readers) = self.names.get_mut(member) else { return };
         if let Some(seats) = readers.get_mut(&reader) {
@@ -130,8 +130,8 @@ impl Presence {
         }
     }
 
-    /// Removes members that have had no reader for `linger`, and returns their channels and names. Looks at [`PIECE`]
-    /// members at most.
+    /// Removes members that have had no reader for `linger`, and returns their channels and names. Looks at no more than
+    /// [`PIECE`] members.
     pub(super) fn expire(&mut self, linger: Duration, now: Instant) -> Vec<Seat> {
         let mut expired = Vec::new();
         for _ in 0..PIECE {
@@ -168,7 +168,7 @@ impl Presence {
         self.members_after(channel, None)
     }
 
-    /// Those whose names come after `name`.
+    /// Members whose names come after `name`.
     pub(super) fn members_after(
         &self,
         channel: &str,

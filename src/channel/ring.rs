@@ -51,7 +51,7 @@ pub(super) struct Channel {
     pub(super) is_pattern: bool,
     /// The patterns' rings that get this channel's messages, too.
     pub(super) views: Vec<u32>,
-    /// Up to which change of the log's rules and patterns `policy` and `views` are true.
+    /// The number of the last change of rules and patterns that `policy` and `views` know.
     pub(super) known: Changes,
     pub(super) places: Vec<Place>,
     /// Readers are to be woken.
@@ -180,7 +180,7 @@ impl Channel {
         entry.number < self.first || !entry.message.stored()
     }
 
-    /// Lets go of what is not history and has been read by all.
+    /// Frees messages that are not history and that all readers have got.
     pub(super) fn settle(&mut self) {
         let read = self.places.iter().map(|place| place.next).min().unwrap_or(u64::MAX);
         let first = self.first;
@@ -207,13 +207,13 @@ impl Channel {
         }
     }
 
-    /// When the oldest message was published that only a reader needs.
+    /// When the oldest of the messages was published that are kept for readers only.
     pub(super) fn pinned_since(&self) -> Option<Instant> {
         self.entries.iter().find(|entry| self.is_surplus(entry)).map(|entry| entry.message.published())
     }
 
-    /// Readers that need messages before this number have to be given up, so that `bytes` of what is only there for
-    /// readers can go. Those that are behind the farthest come first.
+    /// Returns a number such that `bytes` of what is kept for readers only can be freed if the readers that need messages
+    /// before it are given up. They are the readers that lag most.
     pub(super) fn cut(&self, bytes: usize) -> u64 {
         let mut sum = 0;
         for entry in self.entries.iter().filter(|entry| self.is_surplus(entry)) {
@@ -225,8 +225,8 @@ impl Channel {
         self.count
     }
 
-    /// Gives up the reader at a place that needs messages before the number `cut`: as the channel's rules say, it goes
-    /// on behind them, or not at all. Returns how many messages it skips; `None` if it must be closed.
+    /// Gives up the reader at a place that needs messages before the number `cut`. By the channel's rules it either skips
+    /// them or must be closed. Returns how many messages it skips; `None` if it must be closed.
     pub(super) fn give_up(&mut self, place: u32, cut: u64) -> Option<u64> {
         let skipped = self.leap(place);
         let place = self.places.get_mut(place as usize)?;
@@ -234,7 +234,7 @@ impl Channel {
             place.next = GIVEN_UP;
             return None;
         };
-        // Not even the newest can stay.
+        // Not even the newest message can stay.
         let rest = if place.next < cut { self.count - place.next } else { 0 };
         place.next += rest;
         Some(skipped + rest)

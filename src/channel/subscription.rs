@@ -47,7 +47,7 @@ pub(super) struct Attached {
     /// client's cursor would run backwards.
     position: u64,
     notices: Vec<Notice>,
-    /// Messages are gone that it should have got: it must be closed.
+    /// Messages that it should have got are gone: it must be closed.
     given_up: bool,
     /// Until it is open: how its return goes.
     recovered: Option<bool>,
@@ -65,7 +65,7 @@ impl Attached {
         asleep
     }
 
-    /// The log's memory is full, and it has not got what goes: it must be closed.
+    /// The log's memory is full, and messages that the reader has not got are freed: it must be closed.
     pub(super) fn give_up(&mut self) {
         if !self.given_up {
             self.given_up = true;
@@ -74,7 +74,7 @@ impl Attached {
         }
     }
 
-    /// It goes on behind messages of a channel that it has not got, and is told how many.
+    /// The reader skips messages of a channel, and is told how many.
     pub(super) fn skip(&mut self, channel: &Arc<str>, count: u64) {
         if count > 0 {
             self.notify(Notice::Drop { channel: Arc::clone(channel), count });
@@ -354,7 +354,7 @@ impl Log {
         batch
     }
 
-    /// Has a reader's channels know the rules that apply now.
+    /// Gives a reader's channels the rules that apply to them now.
     fn update_policies(&mut self, reader: u32) {
         for index in 0.. {
             let link = self.readers.get(reader).and_then(|own| own.links.get(index));
@@ -407,7 +407,7 @@ impl Log {
         let Some(own) = readers.get_mut(reader) else { return true };
         for index in 0..own.links.len() {
             let Some(channel) = channels.get_mut(own.links[index].channel) else { continue };
-            // Whoever must go is seen below.
+            // Whether it must be closed is checked below.
             if let (Some(count), Slow::Drop) = (channel.leap(own.links[index].place), channel.policy.slow) {
                 own.skip(&channel.name, count);
             }

@@ -1,8 +1,7 @@
-//! How much is looked at while the log's lock is held: tests count it.
-//!
-//! Time would depend on the machine. What must be bounded is the number of channels and patterns that one hold looks at.
+//! Counts, for tests, how many channels and patterns one hold of the log's lock looks at. That number must be bounded; the
+//! time that it takes depends on the machine.
 
-/// At most so many channels, patterns or members are looked at under one hold of a lock; the rest follows in other holds.
+/// The most channels, patterns or members to look at under one hold of a lock. The rest follows in further holds.
 pub(super) const PIECE: usize = 4096;
 
 /// Counts channels or patterns that were looked at.
@@ -14,14 +13,14 @@ pub(super) fn looked(count: usize) {
     let _ = count;
 }
 
-/// A lock was taken: what was counted before belongs to another hold.
+/// A lock was taken: the count begins anew.
 #[inline]
 pub(super) fn taken() {
     #[cfg(test)]
     counting::turn();
 }
 
-/// The most that this thread has looked at under one hold while it did `work`.
+/// Runs `work`, and returns the most that this thread has looked at under one hold meanwhile.
 #[cfg(test)]
 pub(super) fn most<R>(work: impl FnOnce() -> R) -> (R, usize) {
     counting::turn();
