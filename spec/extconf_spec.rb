@@ -48,17 +48,17 @@ RSpec.describe "The extension's extconf.rb" do
   end
 
   it "says that there is no cargo" do
-    expect_refusal(configure(**clang), /there is no cargo: install Rust #{rust} or newer, https:\S+/)
+    expect_refusal(configure(**clang), /there is no cargo: install Rust #{rust} or newer from https:\S+/)
   end
 
   it "says that cargo is too old" do
     cargo("1.63.0")
-    expect_refusal(configure(**clang), /cargo 1.63.0 is too old: install Rust #{rust} or newer, by rustup update, or .+/)
+    expect_refusal(configure(**clang), /cargo 1.63.0 is too old: install Rust #{rust} or newer, with rustup update or from .+/)
   end
 
   it "says that cargo does not run" do
     program("cargo", "echo 'error: rustup could not choose a version of cargo to run' >&2; exit 1")
-    expect_refusal(configure(**clang), /cargo does not run \(error: rustup could not .+\): install Rust #{rust} or newer, .+/)
+    expect_refusal(configure(**clang), /cargo does not run \(error: rustup could not .+\): install Rust #{rust} or newer from .+/)
   end
 
   it "says that there is no libclang where it was told to look" do

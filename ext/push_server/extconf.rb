@@ -9,7 +9,7 @@ require "mkmf"
 require "rb_sys/mkmf"
 
 create_rust_makefile("push_server/push_server") do |config|
-  # Nothing is downloaded that nobody asked for: rb_sys would get a whole toolchain where it finds no cargo.
+  # Without this, rb_sys would download a whole toolchain if it found no cargo.
   config.auto_install_rust_toolchain = false
   # An installed gem is built from the versions it was tested with; a checkout may be changing them.
   config.extra_cargo_args << "--locked" unless File.exist?(File.join(__dir__, "../../Rakefile"))

@@ -3,11 +3,11 @@
 require "open3"
 require "rbconfig"
 
-# What building the extension takes and Ruby does not bring: cargo, new enough, and libclang. Looked for before anything is
-# built, since the errors of the build itself come late and name no cure.
+# What the build of the extension needs beside Ruby: a cargo that is new enough, and libclang. This is checked before the
+# build, because the errors of the build itself come late and do not say what to do.
 class Prerequisites
   RUST = "https://rustup.rs"
-  # As the crate clang-sys has them.
+  # The same names and folders as in the crate clang-sys.
   LIBRARIES = %w[libclang.so libclang-*.so libclang.so.* libclang-*.so.*].freeze
   FOLDERS = %w[/usr/local/llvm*/lib* /usr/local/lib*/*/* /usr/local/lib*/* /usr/local/lib* /usr/lib*/*/* /usr/lib*/*
                /usr/lib*].freeze
@@ -25,22 +25,22 @@ class Prerequisites
   private
 
   def cargo
-    # The user asks rb_sys for a toolchain of its own.
+    # Here the user has asked rb_sys to install a toolchain of its own.
     return unless ["", "false"].include?(@env["RB_SYS_FORCE_INSTALL_RUST_TOOLCHAIN"].to_s)
 
     name = @env["CARGO"] || "cargo"
-    # A cargo of rustup's must not download a toolchain either.
+    # If cargo is rustup's, it must not download a toolchain now.
     output, status = Open3.capture2e({ "RUSTUP_AUTO_INSTALL" => "0" }, name, "--version")
     version = output[/^cargo (\d+(?:\.\d+)+)/, 1]
-    return "#{name} does not run (#{output.lines.first.to_s.strip}): install Rust #{@rust} or newer, #{RUST}" unless status.success? && version
+    return "#{name} does not run (#{output.lines.first.to_s.strip}): install Rust #{@rust} or newer from #{RUST}" unless status.success? && version
     return if Gem::Version.new(version) >= Gem::Version.new(@rust)
 
-    "#{name} #{version} is too old: install Rust #{@rust} or newer, by rustup update, or from #{RUST}"
+    "#{name} #{version} is too old: install Rust #{@rust} or newer, with rustup update or from #{RUST}"
   rescue SystemCallError
-    "there is no #{name}: install Rust #{@rust} or newer, #{RUST}"
+    "there is no #{name}: install Rust #{@rust} or newer from #{RUST}"
   end
 
-  # Looks where the crate clang-sys looks. On other systems it has other places, and its own error must do.
+  # Looks in the places where the crate clang-sys looks on Linux. On other systems the build's own error must do.
   def libclang
     return if @env["LIBCLANG_PATH"].nil? && (RbConfig::CONFIG["host_os"] !~ /linux/ || bundled?)
 
@@ -52,7 +52,7 @@ class Prerequisites
       "or set LIBCLANG_PATH to its folder"
   end
 
-  # The gem libclang, which rb_sys takes if it is there.
+  # Whether there is the gem libclang, which rb_sys takes then.
   def bundled?
     require "libclang"
     true

@@ -123,7 +123,7 @@ fn on_close(ruby: &Ruby, client: Obj<Client>, handler: &Handler, status: Option<
 fn swap(ruby: &Ruby, turn: &Turn, client: Obj<Client>, old: &Handler) -> Result<(), Error> {
     let Some(new) = client.take_next_handler(ruby) else { return Ok(()) };
     let closed = on_close(ruby, client, old, None);
-    // A child that the callback forked off without a block calls no other.
+    // If the callback has forked without a block, its child must not call another one.
     if client.forked() {
         return closed;
     }

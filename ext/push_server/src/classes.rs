@@ -13,7 +13,7 @@ use crate::pinned::pinned;
 
 static CLASSES: OnceLock<Classes> = OnceLock::new();
 
-/// What is looked up. The collector would move those of them that are defined in Ruby: all are pinned.
+/// The classes. All are pinned, since the collector would move those that are defined in Ruby.
 #[derive(Clone, Copy)]
 pub struct Classes {
     string_io: Opaque<RClass>,
@@ -45,7 +45,7 @@ pub fn load(ruby: &Ruby) -> Result<(), Error> {
         to_ary_closes: !release.starts_with("2."),
         bodies: pinned(ruby, module.const_get("Bodies")?),
     };
-    // Set already if another thread makes a server as well.
+    // An error means that another thread has set it meanwhile.
     let _ = CLASSES.set(classes);
     Ok(())
 }

@@ -34,7 +34,7 @@ use crate::words::words;
 #[derive(TypedData)]
 #[magnus(class = "PushServer::Client", mark, free_immediately)]
 pub struct Client {
-    /// Not dropped in a forked child: whatever it may hold last has locks.
+    /// Not dropped in a forked child: dropping the last reference could take locks.
     core: ManuallyDrop<Arc<push::Client>>,
     sse_event: Option<String>,
     values: GvlCell<Values>,

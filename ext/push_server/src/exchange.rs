@@ -87,8 +87,8 @@ impl<'a> Exchange<'a> {
         finished.and(input::close(self.ruby, self.env))
     }
 
-    /// Logs `exception`, if that is wanted, and ends the response if it has not ended. One call of Ruby, so that a
-    /// thread that is killed while it logs ends the response all the same.
+    /// Logs `exception`, if `logged`, and ends the response if it has not ended. This is one call of Ruby, so that a
+    /// thread that is killed while it logs still ends the response.
     pub fn fail(&self, exception: Value, logged: bool) -> Result<(), Error> {
         let concluded = self.concluded.replace(true);
         let Returned { status, headers, body } = self.returned.get();
@@ -149,7 +149,7 @@ impl<'a> Exchange<'a> {
         if closed {
             self.update(|returned| returned.body = None);
         }
-        // These say by themselves that there is nothing more: to a page that posts, or to an EventSource that is to give up.
+        // These statuses are complete without a body: for a page that posts, or to make an EventSource give up.
         let says_nothing = matches!(status, 202 | 204 | 205);
         if upgradeable && status < 300 && !says_nothing && kind.is_empty() {
             Declined::NoHandler.log(self.line);
@@ -242,7 +242,7 @@ impl<'a> Exchange<'a> {
         let wire_status = if protocol == Protocol::WebSocket { 101 } else { 200 };
         self.update(|returned| returned.status = Some(wire_status));
         self.conclude()?;
-        // What was called since the app may have forked.
+        // The body's `close`, or rack.response_finished, may have forked.
         if self.context.server.forked() {
             return Ok(());
         }

@@ -49,7 +49,7 @@ pub fn is_text(ruby: &Ruby, what: &str, data: RString) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// What `data` is when it is published: by its encoding, and bytes by whether they are valid UTF-8.
+/// The kind of message that `data` becomes, by its encoding and, for bytes, by whether they are valid UTF-8.
 pub fn kind_of(ruby: &Ruby, what: &str, data: RString) -> Result<Kind, Error> {
     if is_text(ruby, what, data)? {
         return Ok(Kind::Text);

@@ -36,8 +36,8 @@ unsafe extern "C" fn interrupt<U: Fn()>(data: *mut c_void) {
 /// wants this thread back (a signal, `Thread#kill`, the end of the process); it must make `work`
 /// return soon. Afterwards the caller must [`check_interrupts`].
 ///
-/// `None` if something was pending already, so that `work` was not begun. Not for the only thread of a process: there,
-/// Ruby starts another to call `unblock` on a signal, and raises if it gets none.
+/// `None` if something was pending already, so that `work` was not begun. Not for the only thread of a process: on a
+/// signal Ruby starts another thread to call `unblock`, and raises if the system gives none.
 pub fn without_gvl<R>(_locked: &Ruby, work: impl FnOnce() -> R, unblock: impl Fn()) -> Option<R> {
     fn run<F: FnOnce() -> R, R, U: Fn()>(call: &mut Call<F, R>, unblock: &U) {
         // SAFETY: both pointers live until `rb_nogvl` returns. The flag keeps Ruby from raising
@@ -57,7 +57,7 @@ pub fn without_gvl<R>(_locked: &Ruby, work: impl FnOnce() -> R, unblock: impl Fn
     call.result.map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))
 }
 
-/// As [`without_gvl`], for what returns soon by itself, on any thread: nothing interrupts it.
+/// Like [`without_gvl`], for work that returns soon by itself. Nothing interrupts it. Any thread may call this.
 pub fn without_gvl_for_a_moment<R>(_locked: &Ruby, work: impl FnOnce() -> R) -> Option<R> {
     fn run<F: FnOnce() -> R, R>(call: &mut Call<F, R>) {
         // SAFETY: as above.

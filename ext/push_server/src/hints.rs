@@ -1,22 +1,22 @@
-//! Hints to those who develop an app, in the log, each said once.
+//! Hints to the developer of an app, in the log. Each is given once.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use log::info;
 
-/// Whether the hint on the names of events may still be said.
+/// Whether the hint about names of events may still be given.
 static EVENT_NAME: AtomicBool = AtomicBool::new(false);
-/// Whether the hint on bytes that are text may still be said.
+/// Whether the hint about bytes that are text may still be given.
 static TEXT_IN_BYTES: AtomicBool = AtomicBool::new(false);
-/// Whether an event stream has been opened: without one a published message is no event.
+/// Whether an event stream has been opened. Before that, a published message need not be meant as an event.
 static EVENT_STREAM: AtomicBool = AtomicBool::new(false);
 
-/// A server starts: `wanted` is whether it is for development, and its app has not chosen a name.
+/// Called when a server starts. `wanted`: the environment is development, and the app has not chosen a name.
 pub fn expect_event_names(wanted: bool) {
     EVENT_NAME.store(wanted, Relaxed);
 }
 
-/// A server starts: `wanted` is whether it is for development.
+/// Called when a server starts. `wanted`: the environment is development.
 pub fn expect_text_in_bytes(wanted: bool) {
     TEXT_IN_BYTES.store(wanted, Relaxed);
 }
@@ -26,33 +26,33 @@ pub fn expects_text_in_bytes() -> bool {
     TEXT_IN_BYTES.load(Relaxed)
 }
 
-/// The app has given `what` a String of bytes that are valid UTF-8.
+/// Called when the app has given `what` a String of bytes that are valid UTF-8.
 pub fn text_in_bytes(what: &str) {
     if expects_text_in_bytes() && TEXT_IN_BYTES.swap(false, Relaxed) {
         info!(
-            "{what} was given an ASCII-8BIT String that is valid UTF-8: a WebSocket gets it as a binary message, an event \
-             stream as text. What comes from rack.input or a Rack env is tagged so: if it is text, \
-             force_encoding(Encoding::UTF_8) says so. (Said once, in development.)"
+            "{what} was given an ASCII-8BIT String that is valid UTF-8. A WebSocket gets it as a binary message, an event \
+             stream as text. Strings from rack.input or a Rack env are ASCII-8BIT: if it is text, call \
+             force_encoding(Encoding::UTF_8). (Said once, in development.)"
         );
     }
 }
 
-/// An event stream was opened.
+/// Called when an event stream is opened.
 pub fn event_stream_opened() {
     EVENT_STREAM.store(true, Relaxed);
 }
 
-/// The app wrote or published an event, and said or (`given` is false) did not say what it is
-/// called. An app that has said it once knows of names, and needs no hint.
+/// Called when the app writes or publishes an event. `given`: it has named the event, or said `event: nil`. An app that
+/// has done so once needs no hint.
 pub fn event_name(given: bool) {
     if !EVENT_NAME.load(Relaxed) || !(given || EVENT_STREAM.load(Relaxed)) {
         return;
     }
     if EVENT_NAME.swap(false, Relaxed) && !given {
         info!(
-            "Over SSE an event that was given no name is called \"msg\": addEventListener(\"msg\", ...) hears it, \
-             onmessage does not. For onmessage start with --sse-event '', or write and publish with event: nil. \
-             (Said once, in development.)"
+            "Over SSE an event without a name of its own is called \"msg\": addEventListener(\"msg\", ...) hears it, \
+             onmessage does not. For onmessage start the server with --sse-event '', or write and publish with \
+             event: nil. (Said once, in development.)"
         );
     }
 }

@@ -34,18 +34,18 @@ pub fn new(ruby: &Ruby, body: RequestBody) -> Result<Option<Value>, Error> {
     }
 }
 
-/// A body's part of `max_spooled_total`, for `PushServer::SpooledInput`: as long as its file is open, in this process,
-/// the bytes count. Collected, it is given back.
+/// A body's part of `max_spooled_total`, for `PushServer::SpooledInput`. The bytes count as long as the file is open in
+/// this process. The part is given back when this object is collected.
 #[magnus::wrap(class = "PushServer::SpoolReservation", free_immediately)]
 struct Reservation(GvlCell<Option<Arc<budget::Reservation>>>);
 
 impl Reservation {
-    /// The file is closed.
+    /// Gives the bytes back, because the file is closed.
     fn release(ruby: &Ruby, this: Obj<Self>) {
         drop(this.0.with(ruby, Option::take));
     }
 
-    /// For another descriptor of the same file: the bytes count until both are released.
+    /// Returns one for another descriptor of the same file. The bytes count until both are released.
     fn share(ruby: &Ruby, this: Obj<Self>) -> Obj<Self> {
         let shared = this.0.with(ruby, |held| held.clone());
         ruby.obj_wrap(Reservation(GvlCell::new(shared)))
@@ -61,9 +61,9 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     Ok(())
 }
 
-/// Gives `descriptor` to the IO that `make` makes of it, by one function of Ruby's core: such a function takes the
-/// descriptor last, and looks for no interrupts. So an error, also a `Thread#kill`, means that it is not taken: it is
-/// closed here.
+/// Gives `descriptor` to the IO that `make` makes of it. `make` must call one function of Ruby's core, which takes the
+/// descriptor in its last step and checks for no interrupts. So after an error, and after a `Thread#kill`, the descriptor
+/// was not taken, and it is closed here.
 pub fn owned_by_ruby(descriptor: OwnedFd, make: impl FnOnce(RawFd) -> Result<Value, Error>) -> Result<Value, Error> {
     let io = make(descriptor.as_raw_fd())?;
     let _taken = descriptor.into_raw_fd();

@@ -4,8 +4,8 @@
 //! wherever it arrived, and until then nothing of Ruby may be called, not even to log: a thread that has swallowed it
 //! cannot be killed any more, and the next exception that magnus rescues on it jumps over our frames.
 //!
-//! So no result of a call of Ruby code may be dropped. The functions here take the place of those of magnus that do:
-//! `clippy.toml` forbids these.
+//! So no result of a call of Ruby code may be dropped. Some functions of magnus do that: `clippy.toml` forbids them, and
+//! the functions here replace them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -20,7 +20,7 @@ pub fn is_jump(error: &Error) -> bool {
     matches!(error.error_type(), ErrorType::Jump(_))
 }
 
-/// The result of a call whose exception, if it raises one, does not matter: `None` then.
+/// The result of a call whose exception does not matter: `None` if it raises one.
 pub fn unless_raised<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -61,7 +61,7 @@ pub fn class_name(value: Value) -> String {
     unsafe { value.classname() }.into_owned()
 }
 
-/// What a Hash has for a key; its default does not count. An error if the key's `hash` or `eql?` raises.
+/// What a Hash has for a key, without its default. An error if the key's `hash` or `eql?` raises.
 pub fn lookup(hash: RHash, key: impl ReprValue) -> Result<Option<Value>, Error> {
     // SAFETY: called with the lock, and protected. What it returns if there is no such key is no VALUE, and is only
     // compared.

@@ -17,7 +17,7 @@
 //! | [`input`] | `rack.input` |
 //! | [`response`] | `[status, headers, body]` |
 //! | [`body_stream`] | the stream of a Rack 3 streaming body |
-//! | [`hints`] | what is said once to those who develop an app |
+//! | [`hints`] | hints to the developer of an app, each given once |
 //! | [`hijack`] | the way back from the app: `rack.hijack`, `rack.early_hints` |
 //! | [`workers`] | how many workers there are, and how many sit in a body |
 //! | [`callbacks`] | a client's events, as calls of its handler |
@@ -30,7 +30,7 @@
 //! | [`pinned`] | Ruby objects in statics |
 //! | [`registry`] | the clients that the garbage collector must keep |
 //! | [`settings`] | a Hash of settings |
-//! | [`jump`] | what ends a thread without being an exception |
+//! | [`jump`] | what ends a thread without being an exception: `Thread#kill`, `throw` |
 //! | [`logger`] | the core's log lines, on stderr |
 
 // The macro makes a function without a doc comment.
@@ -96,7 +96,7 @@ fn log_exception(ruby: &Ruby, place: &str, exception: Value) -> Result<(), Error
 
     let logged = module(ruby).and_then(|it| it.funcall::<_, _, Value>("log_exception", (place, exception)));
     if jump::unless_raised(logged)?.is_none() {
-        log::error!("{place}: {}, and to log it raises as well", jump::class_name(exception));
+        log::error!("{place}: {}; logging it raised an exception, too", jump::class_name(exception));
     }
     Ok(())
 }

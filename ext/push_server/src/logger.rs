@@ -20,8 +20,8 @@ impl Log for Stderr {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let level = record.level().as_str().to_ascii_lowercase();
-            // One write a line, so that threads do not mix theirs. Nobody is told if stderr is gone. Not by way of
-            // `std::io::stderr`, whose lock a forked child may find held by a thread that is not there.
+            // One write a line, so that threads do not mix theirs. It does not matter if stderr is gone. This does
+            // not use `std::io::stderr`: in a forked child, its lock may be held by a thread that is not there.
             let line = format!("[push_server] {level}: {}\n", record.args());
             // SAFETY: the descriptor is not closed here.
             let stderr = ManuallyDrop::new(unsafe { File::from_raw_fd(STDERR) });

@@ -154,8 +154,8 @@ fn define(
     })
 }
 
-/// `event`: false is the default, nil is none. `binary`: what the data is, nil is by its encoding. Returns the cursor
-/// behind the message.
+/// `event`: false is the default, nil is none. `binary`: whether the data is binary; nil: its encoding says so. Returns
+/// the cursor behind the message.
 fn publish(
     ruby: &Ruby,
     channel: Value,

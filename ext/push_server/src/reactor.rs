@@ -221,7 +221,8 @@ impl Reactor {
         }
     }
 
-    /// The pool gets no more threads, and has so many: requests that nobody is left to run are refused. Or nil.
+    /// Tells how many workers are left if the system gives no more threads. Requests are refused if none is left. nil: the
+    /// pool has all its workers.
     fn set_workers_left(this: Obj<Self>, left: Option<usize>) {
         if !this.server.forked() {
             this.workers.set_left(left);

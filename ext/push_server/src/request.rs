@@ -66,7 +66,7 @@ pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(),
     answer.belongs_to(ruby, env);
     let exchange = Exchange::new(ruby, context, env, line, spooled, answer);
     let called = context.app.funcall::<_, _, Value>(words(ruby).call, (env,));
-    // A child that the app forked off without a block is the app's own process, and ends as it likes.
+    // If the app has forked without a block, the child is the app's own process, and ends as it likes.
     if context.server.forked() {
         return called.map(|_| ());
     }
@@ -97,22 +97,22 @@ pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(),
     if context.server.forked() {
         return Err(error);
     }
-    // Before Ruby is called, which may end this thread.
+    // This comes before any call of Ruby, since that may end this thread.
     refuse(answer.take(ruby));
     let logged = !response::disconnected(ruby, &error);
     let Some(exception) = exception_of(ruby, line, error)? else { return Ok(()) };
     exchange.fail(exception, logged).or_else(|error| unserved(ruby, line, error))
 }
 
-/// Answers 500, if nothing was sent yet. What was raised is for the log; ShowExceptions is there for those who want to
-/// see it.
+/// Answers 500, if nothing was sent yet. The exception is for the log only; Rack::ShowExceptions can show it in the
+/// browser.
 fn refuse(responder: Option<Responder>) {
     if let Some(responder) = responder {
         responder.respond(Response::plain(http::StatusCode::INTERNAL_SERVER_ERROR));
     }
 }
 
-/// Logs an exception of which nothing else is to be said.
+/// Logs an exception. Its response has been sent, or cannot be sent.
 fn unserved(ruby: &Ruby, line: Line<'_>, error: Error) -> Result<(), Error> {
     match exception_of(ruby, line, error)? {
         Some(exception) => crate::log_exception(ruby, &line.to_string(), exception),
@@ -120,8 +120,8 @@ fn unserved(ruby: &Ruby, line: Line<'_>, error: Error) -> Result<(), Error> {
     }
 }
 
-/// The exception that `error` is; one made in Rust has a class and a message so far. `None` if it cannot be made: that
-/// has been logged. The error is what must end this thread.
+/// The exception in `error`. An error from Rust has only a class and a message so far, so the exception is made here;
+/// `None` if that fails, after it was logged. An `Err` must end this thread.
 fn exception_of(ruby: &Ruby, line: Line<'_>, error: Error) -> Result<Option<Value>, Error> {
     match error.error_type() {
         ErrorType::Jump(_) => {

@@ -185,7 +185,7 @@ pub fn body_kind(ruby: &Ruby, body: Value, response: &Response) -> Result<(BodyK
     }
     if body.respond_to("to_ary", false)? {
         let array: Value = body.funcall("to_ary", ())?;
-        // nil is Ruby's way to say that it is no Array after all: bodies of Rails do so up to 7.0.
+        // By Ruby's rules, nil means that it is no Array after all. The bodies of Rails return it up to 7.0.
         if !array.is_nil() {
             let array =
                 RArray::from_value(array).ok_or_else(|| app_error(ruby, "the body's to_ary must return an Array"))?;

@@ -17,9 +17,9 @@ use crate::jump::{inspect, lookup, unless_raised};
 pub struct Own {
     /// The event name of a plain `write` over SSE.
     pub sse_event: Option<String>,
-    /// Whether to say, once, that events without a name have one.
+    /// Whether to give the hint that events without a name of their own have a default one.
     pub hint_event_name: bool,
-    /// Whether to say, once, that bytes were given that may be text.
+    /// Whether to give the hint that a String of bytes may be text.
     pub hint_text_in_bytes: bool,
     /// Worker threads.
     pub threads: usize,

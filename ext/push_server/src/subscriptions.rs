@@ -104,7 +104,7 @@ pub fn each_published(
             continue;
         }
         if let Err(error) = call(callable, ruby.str_new(message.channel()), payload(ruby, &message)) {
-            // The end of this thread is not the end of the subscription.
+            // This thread ends, but the subscription goes on.
             turn.client().return_published(number, messages.collect());
             return Err(error);
         }

@@ -27,7 +27,7 @@ macro_rules! words {
             fn make(ruby: &Ruby) -> Self {
                 Words {
                     $( $string: interned(ruby, $text), )+
-                    // A symbol that the app made of a String before is an object.
+                    // If the app has made the same symbol from a String before, it is an object, which could move.
                     $( $symbol: pinned(ruby, ruby.sym_new($symbol_text)), )+
                     $( $method: ruby.intern($method_text).into(), )+
                 }

@@ -19,7 +19,7 @@ pub struct Workers {
     changed: Condvar,
     wanted: usize,
     max_streaming: usize,
-    /// Hears whether anybody can run a request. Called with the lock held.
+    /// Is told whether there is a worker for requests. Called with the lock held.
     attend: Box<dyn Fn(bool) + Send + Sync>,
     /// A forked child leaves the lock alone: a thread that is not there may hold it.
     birth: Birth,
@@ -34,9 +34,9 @@ struct State {
     /// Bodies that have a replacement.
     lasting: usize,
     next: u64,
-    /// The pool gets no more threads, and has so many.
+    /// The number of workers, if the system gives no more threads.
     left: Option<usize>,
-    /// What `attend` has heard last.
+    /// Whether `attend` was told last that there is none.
     unattended: bool,
     interrupted: bool,
     stopped: bool,
@@ -61,8 +61,8 @@ pub struct Streaming {
 }
 
 impl Workers {
-    /// `wanted` workers beside those in a lasting body, of which there may be `max_streaming`. `attend` is told when
-    /// nobody is left that could run a request, and when somebody is again.
+    /// `wanted` workers beside those in a lasting body, of which there may be `max_streaming`. `attend` is told when no
+    /// worker is left for requests, and when there is one again.
     pub fn new(wanted: usize, max_streaming: usize, attend: impl Fn(bool) + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Workers {
             state: Mutex::default(),
@@ -84,8 +84,8 @@ impl Workers {
         Presence(Arc::clone(self))
     }
 
-    /// The pool gets no more threads, and has `left`, or (`None`) gets what it needs: then workers that are missing are
-    /// about to come.
+    /// How many workers are `left` if the system gives no more threads. `None`: the pool gets the threads that it needs,
+    /// so workers that are missing will come soon.
     pub fn set_left(&self, left: Option<usize>) {
         let mut state = self.lock();
         state.left = left;
