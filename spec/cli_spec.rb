@@ -360,7 +360,7 @@ RSpec.describe "push_server, the command" do
         "TTOU" => /--threads/, "PWR" => /TERM/ }.slice(*Signal.list.keys).each do |signal, cure|
         app.signal(signal)
         expect(app.wait_for_line(/signal #{signal}/))
-          .to match(/\A\[push_server\] warn: the signal #{signal} means nothing to push_server: .*#{cure}/)
+          .to match(/\A\[push_server\] warn: the signal #{signal} has no meaning here: .*#{cure}/)
       end
       app.ask("$go << 1; nil")
       expect(client.read_response.body).to eq("done")
@@ -373,7 +373,7 @@ RSpec.describe "push_server, the command" do
       app.signal("TERM")
       app.wait_for_line(/Stopping/)
       app.signal("USR1")
-      app.wait_for_line(/the signal USR1 means nothing/)
+      app.wait_for_line(/the signal USR1 has no meaning/)
       app.signal("HUP")
       app.ask("$go << 1; nil")
       expect(client.read_response.body).to eq("done")

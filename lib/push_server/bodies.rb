@@ -14,7 +14,7 @@ module PushServer
         unwinding = false
       rescue Exception # rubocop:disable Lint/RescueException -- told apart from unwinding, and raised again
         argument.close if argument.is_a?(IO)
-        # The last thing: the thread may be killed here as well.
+        # This comes last, because the thread may be killed above, too.
         unwinding = false
         raise
       ensure
@@ -24,10 +24,10 @@ module PushServer
         end
       end
 
-      # Logs what the app or its body raised, unless it only says that the client is gone, and ends the response.
+      # Logs an exception of the app or its body, and ends the response. It is ended even if the thread is killed meanwhile.
       # @param exception [Exception]
-      # @param logged [Boolean]
-      # @param ends [Boolean] whether the response has not ended yet
+      # @param logged [Boolean] whether to log it: not if it only says that the client is gone
+      # @param ends [Boolean] whether to end the response: not if it has ended already
       def fail(exception, logged, ends, body, line, *response)
         PushServer.log_exception(line, exception) if logged
       ensure
@@ -45,7 +45,7 @@ module PushServer
 
       private
 
-      # None keeps the others from being called, not even by killing its thread.
+      # Calls all of them, whatever one of them does, even if it kills its thread.
       def call_all(callables, line, *arguments)
         return if callables.empty?
 

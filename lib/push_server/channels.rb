@@ -40,7 +40,7 @@ module PushServer
         ttl.to_f
       end
 
-      # @return [Boolean, nil] whether `as:` says that data is binary
+      # @return [Boolean, nil] whether `as:` says that data is binary; nil if it says nothing
       def binary?(type)
         return type && type == :binary if [nil, :text, :binary].include?(type)
 
@@ -94,10 +94,10 @@ module PushServer
     #   PushServer.publish "chat:42", { from: "Ana", text: "hi" }
     # @param channel [String, Symbol]
     # @param data [String, #to_json] UTF-8 is text, ASCII-8BIT is bytes; anything else becomes JSON. Bytes that are valid
-    #   UTF-8 are binary messages to WebSockets, but text to event streams
+    #   UTF-8 are a binary message to WebSockets, but text to event streams
     # @param event [String, nil] the event's name on SSE and push.v1; nil is none; left out, the option sse_event
     # @param store [Boolean] whether it belongs to the channel's history
-    # @param as [:text, :binary, nil] what a String is, to all of them, whatever its encoding
+    # @param as [:text, :binary, nil] what a String is for all clients, whatever its encoding; nil: its encoding says so
     # @param except [Client, nil] a client that does not get it, but counts as having got it
     # @return [String] the cursor behind it: who starts from there gets what comes after
     # @raise [ArgumentError] for a name or text that cannot be

@@ -68,7 +68,7 @@ module PushServer
       0
     end
 
-    # One line, and below it where in the app that was, if it was there; with --verbose the whole backtrace.
+    # Prints one line, and below it the app's own lines of the backtrace; with --verbose the whole backtrace.
     def fail_with(error, status)
       @err.puts("push_server: #{error.message.split("\n").map(&:strip).join(" ")}")
       if @given[:log_level].to_s == "debug"
@@ -86,7 +86,7 @@ module PushServer
       raise OptionError, "one config file can be served, not #{line.files.size}: #{line.files.join(", ")}"
     end
 
-    # OptionParser lays it out.
+    # The text of --help. OptionParser is used only for its layout.
     def help
       layout = OptionParser.new(nil, INDENT - 3, "  ")
       layout.banner = "Usage: push_server [options] [config.ru]"

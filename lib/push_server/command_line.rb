@@ -4,22 +4,22 @@ require "push_server"
 require_relative "foreign_switches"
 
 module PushServer
-  # Reads a command line. Names are taken whole: OptionParser would take `-w 2` for `--write-timeout 2`, and its
-  # `require_exact` of Ruby 3.1 refuses `--port=1` and fails at `--`.
+  # Reads a command line. Names of options must be given in full: OptionParser would take `-w 2` for `--write-timeout 2`.
+  # Its `require_exact` is no help: in Ruby 3.1 it refuses `--port=1` and fails at `--`.
   class CommandLine
-    # What takes no value, and what it is for.
+    # Switches without a value.
     FLAGS = { "-v" => :verbose, "--verbose" => :verbose, "-q" => :quiet, "--quiet" => :quiet,
               "--version" => :version, "-h" => :help, "--help" => :help }.freeze
     LOG_LEVELS = { verbose: "debug", quiet: "warn" }.freeze
-    # Of how many names one says that one of them was meant.
+    # The most names to suggest at once.
     CHOICE = 3
     private_constant :FLAGS, :LOG_LEVELS, :CHOICE
 
     # @return [Hash{Symbol => String, Array<String>}] options by name, as {Options} takes them
     attr_reader :given
-    # @return [Array<String>] what is no option
+    # @return [Array<String>] the words that are no options
     attr_reader :files
-    # @return [:version, :help, nil] what the user asks to be told
+    # @return [:version, :help, nil] what is to be printed instead of serving
     attr_reader :question
 
     # @param argv [Array<String>]
@@ -45,7 +45,8 @@ module PushServer
       end
     end
 
-    # -p 1, -p1, and flags together, as in -vp1. Iodine's switches have one dash: -port 1 is not -p with the value "ort".
+    # Reads -p 1, -p1, and flags together, as in -vp1. Iodine's switches have one dash: so -port 1 is refused, and is not
+    # -p with the value "ort".
     def read_short(word)
       name = word[/\A[^=]*/]
       unknown(name) if name.size > 2 && (known?("-#{name}") || ForeignSwitches.include?(name))
@@ -81,14 +82,14 @@ module PushServer
     def known?(switch) = @options.key?(switch) || FLAGS.key?(switch)
 
     def unknown(switch)
-      cure = ForeignSwitches[switch]
-      cure ||= (near = nearest(switch)) ? "did you mean #{near}?" : "push_server --help lists them all"
-      raise OptionError, "there is no option #{switch}: #{cure}"
+      advice = ForeignSwitches[switch]
+      advice ||= (near = nearest(switch)) ? "did you mean #{near}?" : "push_server --help lists them all"
+      raise OptionError, "there is no option #{switch}: #{advice}"
     end
 
-    # The switch that was meant: another spelling of it, the few that begin so, or one with few other letters.
+    # The switch that the user may have meant: the same in another spelling, the few that begin so, or a similar one.
     def nearest(switch)
-      return if switch.size == 2 # a letter is near to everything
+      return if switch.size == 2 # one letter resembles too many
 
       switches = (@options.keys + FLAGS.keys).grep(/\A--/)
       spelled = "--#{switch.sub(/\A--?/, "").tr("_", "-").downcase}"

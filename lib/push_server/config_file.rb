@@ -24,8 +24,8 @@ module PushServer
     end
 
     # @return [#call] the app
-    # @raise [ConfigError] if the file raises: one line with the place, the message and the class; the cause is what it
-    #   raised
+    # @raise [ConfigError] if the file raises: one line with the place, the message and the class. Its cause is the
+    #   exception
     def load
       app = build
       # Rack 2.2 returns the options as well.
@@ -38,7 +38,7 @@ module PushServer
     rescue SyntaxError => e
       raise ConfigError, syntax_error(e)
     rescue Exception => e # rubocop:disable Lint/RescueException -- whatever it is, the user must see where it comes from
-      # Where Rack's builder itself raises, the file lacks something: no line of it is to blame.
+      # If Rack's builder itself raises, the file lacks something, and no line of it is to blame.
       by_builder = e.backtrace&.first&.match?(%r{/rack/builder\.rb:})
       raise ConfigError, "#{by_builder ? @path : place(e)}: #{one_line(ErrorReport.message(e), e)} (#{e.class})",
             cause: by_builder ? nil : e
@@ -71,7 +71,7 @@ module PushServer
       "#{at ? ErrorReport.shorten(at) : @path}: #{one_line(detail || first.delete_prefix("#{at}:"), error)} (#{error.class})"
     end
 
-    # Ruby 3.2 and newer put the class behind the first line.
+    # The first line, without the class that Ruby 3.2 and newer add to it.
     def one_line(message, error)
       message.lines.map(&:strip).reject(&:empty?).first.to_s.delete_suffix(" (#{error.class})")
     end

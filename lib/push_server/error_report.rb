@@ -3,23 +3,23 @@
 require "rbconfig"
 
 module PushServer
-  # What a user is told of an exception that the app raised while it was loaded: by default the app's own lines, since
-  # those of gems, of Ruby and of this library hide them.
+  # Describes an exception that the app raised while it was loaded. By default it shows only the app's own lines of the
+  # backtrace, because the lines of gems, of Ruby and of this library would hide them.
   class ErrorReport
-    # So many of the app's own lines; a method that calls itself for ever has ten thousand.
+    # The most of the app's own lines to show: endless recursion has ten thousand.
     MOST = 12
     CAUSES = 5
-    # Where files lie that are not the app's: installed gems, Ruby's libraries, this library, the commands of gems.
+    # Folders of files that are not the app's: installed gems, Ruby's libraries, this library, the commands of gems.
     FOREIGN = [
       *Gem.path, Gem.bindir, *RbConfig::CONFIG.values_at("rubylibdir", "sitedir", "vendordir"),
       File.expand_path("..", __dir__), File.expand_path("../../exe", __dir__)
     ].compact.flat_map { |folder| [folder, File.exist?(folder) ? File.realpath(folder) : folder] }.uniq
      .map { |folder| File.join(folder, "") }.freeze
-    # Behind it are the lines of whatever called.
+    # The lines of the backtrace from this file on are not the app's.
     LOADED_BY = File.expand_path("config_file.rb", __dir__)
     private_constant :MOST, :CAUSES, :FOREIGN, :LOADED_BY
 
-    # The message of an exception, also of one whose method raises.
+    # The message of an exception, even if its method `message` raises.
     # @return [String]
     def self.message(error)
       (error.respond_to?(:detailed_message) ? error.detailed_message(highlight: false) : error.message).to_s.scrub
@@ -27,15 +27,15 @@ module PushServer
       "(its message raises #{e.class})"
     end
 
-    # A path as one reads it from where one is.
+    # A path, relative to the current folder if it is in that.
     def self.shorten(path) = path.delete_prefix(File.join(Dir.pwd, ""))
 
     def initialize(error)
       @error = error
     end
 
-    # What goes below a line that has told the first line of the message: the rest of it, the app's own lines of the
-    # backtrace, at least its first line, and the same for the causes.
+    # What to print below the first line of the message: the rest of the message, the app's own lines of the backtrace (or
+    # its first line, if there are none), and the same for the causes.
     # @return [Array<String>] indented lines
     def brief
       causes = [@error]
@@ -54,7 +54,7 @@ module PushServer
                              .reject { |line| line.start_with?("<internal:", "(eval", *FOREIGN) }
     end
 
-    # The whole of it, as Ruby writes it.
+    # The message and the whole backtrace, as Ruby prints them.
     # @return [String]
     def full
       @error.full_message(highlight: false, order: :top)

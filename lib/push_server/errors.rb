@@ -14,7 +14,7 @@ module PushServer
   # A config.ru that is not there, raises, or runs nothing. The cause is the exception it raised.
   class ConfigError < Error; end
 
-  # A word of Iodine or Agoo that is not here. The message names what there is instead.
+  # A method, constant or option of Iodine or Agoo that push_server does not have. The message says what to use instead.
   class UnsupportedError < Error; end
 
   # Raised inside the `each` of a response body when its client is gone, so that the body ends. Nothing is logged.

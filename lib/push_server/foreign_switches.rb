@@ -1,22 +1,22 @@
 # frozen_string_literal: true
 
 module PushServer
-  # Switches of Puma, Iodine, Agoo, Thin and rackup that push_server does not have, or calls something else: what to say
-  # to a user who types one.
+  # Hints for users who type a switch of Puma, Iodine, Agoo, Thin or rackup that push_server does not have, or has under
+  # another name.
   module ForeignSwitches
-    # Where a switch means the same on all servers that have it. A spec sees to it that none of them is ours.
+    # Only switches that mean the same on all servers that have them. A spec checks that none of them is ours.
     HINTS = {
       %w[-w --workers -workers -s --servers] => "push_server runs one process; --threads says how many threads it has",
       %w[-d --daemonize -D --daemon] => "push_server stays in the foreground; systemd or a container can keep it in the background",
       %w[-C --config -c -config --no-config] =>
         "push_server reads no configuration file; its options are on the command line, and some in environment variables",
-      %w[-o --host -a --address -address -l --listen] => "where to listen is --bind tcp://HOST:PORT",
+      %w[-o --host -a --address -address -l --listen] => "the address to listen on is --bind tcp://HOST:PORT",
       %w[-S --socket --bind-to-activated-sockets] => "push_server listens on TCP only: --bind tcp://HOST:PORT",
       %w[-E --env] => "the environment is -e or --environment",
       %w[-R --rackup] => "name the config.ru without a switch",
-      %w[-I --include -r --require] => "what Ruby is to load or search goes into RUBYOPT or RUBYLIB",
-      %w[-P --pid --pidfile -pid -pidfile] => "push_server writes no pid file; it stays the process that was started",
-      %w[-V -verbosity --debug] => "--version prints the version, --log-level says how much is logged",
+      %w[-I --include -r --require] => "set RUBYOPT to load a library, RUBYLIB to add a folder",
+      %w[-P --pid --pidfile -pid -pidfile] => "push_server writes no pid file; its pid is that of the process that you start",
+      %w[-V -verbosity --debug] => "--version prints the version, --log-level sets how much is logged",
       %w[--log -log --log-requests --log-dir] => "--access-log FORMAT logs every response",
       %w[--redirect-stdout --redirect-stderr --redirect-append] =>
         "--access-log-file PATH is the file of the access log; the shell or systemd redirects the rest",
@@ -24,8 +24,8 @@ module PushServer
       %w[--control-url --control-token --state --stats] =>
         "push_server has no control server; signals stop it, and PushServer.stats counts",
       %w[--restart-cmd --prune-bundler --extra-runtime-dependencies --preload -warmup --fork-worker -f] =>
-        "push_server runs one process, which loads the app once and is not restarted by itself",
-      %w[--chdir --dir -dir] => "change the folder before; files are served from --public DIR",
+        "push_server runs one process, which loads the app once and does not restart by itself",
+      %w[--chdir --dir -dir] => "change the folder before you start it; files are served from --public DIR",
       %w[-www --root --root_first --root-first] => "files are served from --public DIR",
       %w[-tls -tls-cert -cert -tls-key -key -tls-pass -tls-password --ssl --ssl_cert --ssl-cert --ssl_key --ssl-key] =>
         "push_server speaks no TLS; put a proxy in front of it (docs/proxies.md)",

@@ -25,7 +25,7 @@ module PushServer
     REOPEN_LOGS = "h"
     DRAINED = "d"
     WORKERS_CHANGED = "w"
-    # Of the signals that are refused.
+    # Notes for the signals that are refused: note => name of the signal.
     REFUSALS = Signals::REFUSED.keys.each_with_index.to_h { |name, index| [index.to_s, name] }.freeze
     private_constant :GRACE, :STOP, :STOP_NOW, :SIGNAL, :REOPEN_LOGS, :DRAINED, :WORKERS_CHANGED, :REFUSALS
 
@@ -171,7 +171,7 @@ module PushServer
       @binder.close
     end
 
-    # The one that drains is made now: when it is needed, the system may give no more threads.
+    # The thread that drains is made now, because later the system may give no more threads.
     def start_threads
       @drain_time = Thread::Queue.new
       @drain = Thread.new { await_drain }
@@ -212,7 +212,7 @@ module PushServer
     end
 
     def refuse(signal)
-      PushServer.log(:warn, "the signal #{signal} means nothing to push_server: #{Signals::REFUSED.fetch(signal)}")
+      PushServer.log(:warn, "the signal #{signal} has no meaning here: #{Signals::REFUSED.fetch(signal)}")
     end
 
     def drain

@@ -3,7 +3,7 @@
 # What the server has to say, on stderr: one line each, the same form from Ruby and from the core.
 module PushServer
   LOG_LEVELS = %i[debug info warn error].freeze
-  # Of a backtrace: how many lines from its beginning, and from its end.
+  # How many lines of a long backtrace are logged: those from its beginning, and those from its end.
   BACKTRACE = [70, 30].freeze
   private_constant :LOG_LEVELS, :BACKTRACE
 
@@ -44,7 +44,7 @@ module PushServer
       end
       log(:error, lines.join("\n    "))
     rescue Exception => e # rubocop:disable Lint/RescueException -- an exception whose own methods raise
-      log(:error, "#{place}: #{exception.class}, of which no more can be said: #{e.class}")
+      log(:error, "#{place}: #{exception.class} (its methods raise #{e.class})")
     end
 
     private
@@ -58,7 +58,7 @@ module PushServer
       "#{exception.class}: #{message}"
     end
 
-    # A method that calls itself for ever has ten thousand lines, of which the first and last say all.
+    # Endless recursion has ten thousand lines; the first and the last ones say all.
     def abridged(backtrace)
       return backtrace if backtrace.nil? || backtrace.size <= BACKTRACE.sum
 

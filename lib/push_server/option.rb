@@ -59,7 +59,7 @@ module PushServer
       @switches = (switches || ["--#{name.to_s.tr("_", "-")}"]).freeze
       @metavar = metavar || TYPES.fetch(type).first
       @choices = choices.freeze
-      # Of a number; no most is any.
+      # The least and the most that a number may be; a most of nil is no bound.
       @least = least
       @most = type == :port ? 65_535 : most
       @off = off
@@ -69,7 +69,7 @@ module PushServer
     # Whether nil is a value of its own, and not "as if it had not been given".
     def off? = @off
 
-    # The default as one reads it, and the most it can be.
+    # The default and the most that it can be, for people to read.
     def default_text
       most = "at most #{human(@most)}" if @most && type != :port
       [default_words, most].compact.join(", ")
@@ -153,10 +153,10 @@ module PushServer
       unit ? "#{number / size} #{unit}" : number.to_s
     end
 
-    # Puma and rackup's documentation for it write the threads as 0:5.
+    # Puma's users write the number of threads as 0:5.
     def not_a_range(value) = (", not a range" if type == :count && value.to_s.match?(/\A\d+:\d+\z/))
 
-    # What numbers it takes.
+    # The numbers that it takes, in words.
     def range
       return unless NUMBERS.include?(type)
 

@@ -80,10 +80,11 @@ module PushServer
       freeze
     end
 
-    # ": …", for a name that is nearly an option's, or another server's.
+    # What to say after the name of an option that there is not: what to use instead of another server's option, or
+    # which option is similar. Empty if there is nothing to say.
     def self.suggestion(name)
-      cure = Unsupported::SETTINGS[name.to_s.to_sym]
-      return ": #{cure}" if cure
+      advice = Unsupported::SETTINGS[name.to_s.to_sym]
+      return ": #{advice}" if advice
 
       nearest = DidYouMean::SpellChecker.new(dictionary: TABLE.keys).correct(name).first if defined?(DidYouMean)
       nearest ? ": did you mean #{nearest.inspect}?" : ""
@@ -117,7 +118,7 @@ module PushServer
 
     private
 
-    # Whether to tell the developer of an app, which has not chosen how events are named, how they are.
+    # Whether the developer gets the hint about the names of events: only if nobody has set sse_event.
     def hint_event_name? = !@named && development?
 
     def development? = self[:environment] == "development"

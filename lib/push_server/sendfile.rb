@@ -10,7 +10,7 @@ module PushServer
   # alone: it is meant for nginx in front.
   # @api private
   module Sendfile
-    # @param env [Hash] of a request; one of another server is none of our business
+    # @param env [Hash] the env of a request; those of other servers are left alone
     def call(env)
       return super unless env["SERVER_SOFTWARE"] == EnvTemplate::SOFTWARE
 

@@ -66,8 +66,8 @@ module PushServer
         nil
       end
 
-      # Puts middleware around all handlers, the one for paths not found included; files of the root do not pass it. The
-      # first that is named is the outermost. Between {.init} and {.start}.
+      # Puts middleware around all handlers, also around that for paths that are not found. Files of the root do not pass
+      # it. The first middleware is the outermost. To be called between {.init} and {.start}.
       #
       # @example
       #   PushServer::Server.use Rack::Session::Cookie, secret: secret

@@ -8,7 +8,8 @@ module PushServer
   class Signals
     STOP = %w[INT TERM QUIT].freeze
     REOPEN = %w[HUP].freeze
-    # What ends or suspends a process by default, has a meaning on other servers, and none here: what to say.
+    # Signals that mean something to other servers, but nothing here. By default they would end or suspend the process.
+    # Each with what the log says to do.
     REFUSED = {
       "USR1" => "to restart, stop the server with TERM and start it again; HUP opens the file of the access log anew",
       "USR2" => "to restart, stop the server with TERM and start it again",
@@ -16,12 +17,12 @@ module PushServer
       "TTOU" => "there is one process, and --threads says how many threads it has",
       "PWR" => "TERM, INT or QUIT stop the server"
     }.freeze
-    # A shell suspends with these what reads from its terminal, or writes to it, in the background.
+    # The kernel sends these to a background job that reads from its terminal or writes to it, which suspends the job.
     JOB_CONTROL = %w[TTIN TTOU].freeze
     DEFAULTS = %w[DEFAULT SYSTEM_DEFAULT].freeze
     private_constant :JOB_CONTROL, :DEFAULTS
 
-    # The signals to refuse: those that this system has and no terminal may send.
+    # The signals to refuse: those that this system knows, except those that a terminal may send.
     # @return [Array<String>]
     def self.refused
       names = REFUSED.keys & Signal.list.keys

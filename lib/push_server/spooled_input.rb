@@ -7,7 +7,7 @@ module PushServer
     # @return [Integer] length of the body in bytes
     attr_reader :size
 
-    # What is known of the file, once it is this object's to close.
+    # Sets what is known of the file. Called right after the object was made.
     # @api private
     # @param size [Integer] bytes
     # @param reservation [#release, #share] the file's part of max_spooled_total
@@ -27,7 +27,7 @@ module PushServer
 
     private
 
-    # A copy has a descriptor of its own: the file is there until both are closed.
+    # A copy has its own descriptor: the file exists until both are closed.
     def initialize_copy(original)
       super
       @reservation = @reservation.share

@@ -3,34 +3,34 @@
 require_relative "errors"
 
 module PushServer
-  # Words of Iodine and Agoo that push_server does not have, or calls something else. Whoever moves here and calls one gets
-  # an error that names what there is instead. `respond_to?` and `defined?` say that there is no such thing.
+  # Methods, constants and options of Iodine and Agoo that push_server does not have, or has under another name. An app that
+  # uses one gets an error that says what to use instead. `respond_to?` and `defined?` are false for them.
   #
   # docs/migration.md has the same as a table.
   module Unsupported
-    OPTIONS = "options are given to PushServer.run or PushServer::Server.init, or stand on the command line"
-    TIMERS = "push_server has no timers; a Thread of your own can sleep and then client.write or PushServer.publish"
-    STATES = "push_server runs one process and forks none; code around PushServer.run or PushServer::Server.start does it"
-    RUN = "PushServer.run(app, port: 3000) serves an app, PushServer::Server.start the embedded form"
+    OPTIONS = "give options to PushServer.run or PushServer::Server.init, or on the command line"
+    TIMERS = "push_server has no timers; start a Thread that sleeps and then calls client.write or PushServer.publish"
+    STATES = "push_server runs one process and forks none; put the code before or after PushServer.run or PushServer::Server.start"
+    RUN = "PushServer.run(app, port: 3000) serves an app, PushServer::Server.start starts the embedded form"
     STOP = "PushServer::Server.shutdown, or the signal TERM, stops the server"
-    LOG = "the access log is the option access_log, what else is logged the option log_level; PushServer.log writes a line"
+    LOG = "the option access_log logs requests, the option log_level sets what else is logged, PushServer.log writes a line"
     BROKER = "channels belong to one process, and there is no engine to plug in; PushServer.publish reaches its clients"
     TLS = "push_server speaks no TLS; a proxy in front of it does"
-    FILES = "files come from one folder, the option public_dir (root, in PushServer::Server.init)"
+    FILES = "files are served from one folder: the option public_dir, or root in PushServer::Server.init"
     ALWAYS = "env[\"rack.early_hints\"] is always there"
-    GRAPHQL = "push_server has no GraphQL; a Rack app can have it, as a handler of PushServer::Server.handle"
+    GRAPHQL = "push_server has no GraphQL; PushServer::Server.handle takes any Rack app that has it"
     ENV_ONLY = "an app gets the Rack env, in call(env)"
     private_constant :OPTIONS, :TIMERS, :STATES, :RUN, :STOP, :LOG, :BROKER, :TLS, :FILES, :ALWAYS, :GRAPHQL, :ENV_ONLY
 
-    # By whom it is asked for: name => what there is instead.
+    # Methods, by the object that is called: name => what to use instead.
     WORDS = {
       "PushServer" => {
         subscribe: "a subscription belongs to a client: client.subscribe(channel)",
         unsubscribe: "a subscription belongs to a client: client.unsubscribe(channel)",
         listen: RUN, listen2http: RUN, start: RUN, shutdown: STOP, stop: STOP, connect: "push_server is no client",
-        attach_fd: "push_server serves what its own sockets accept", running?: "PushServer::Server.running? says so",
+        attach_fd: "push_server serves what its own sockets accept", running?: "PushServer::Server.running? tells",
         threads: OPTIONS, "threads=": OPTIONS, workers: OPTIONS, "workers=": OPTIONS,
-        verbosity: "PushServer.log_level says so", "verbosity=": "PushServer.log_level = :debug sets it",
+        verbosity: "PushServer.log_level tells", "verbosity=": "PushServer.log_level = :debug sets it",
         run_after: TIMERS, run_every: TIMERS, defer: TIMERS, on_idle: TIMERS,
         on_state: STATES, on_shutdown: STATES, before_fork: STATES, after_fork: STATES, after_fork_in_worker: STATES,
         after_fork_in_master: STATES, on_worker_boot: STATES, master?: STATES, worker?: STATES,
@@ -42,10 +42,10 @@ module PushServer
         add_mime: "the type of a file comes from its extension; a handler can send another one"
       },
       "PushServer::Client" => {
-        con_id: "the client itself identifies the connection, as a key of a Hash, too",
-        conn_id: "the client itself identifies the connection, as a key of a Hash, too",
-        id: "the client itself identifies the connection, as a key of a Hash, too",
-        uuid: "the client itself identifies the connection, as a key of a Hash, too",
+        con_id: "use the client itself, which can be the key of a Hash",
+        conn_id: "use the client itself, which can be the key of a Hash",
+        id: "use the client itself, which can be the key of a Hash",
+        uuid: "use the client itself, which can be the key of a Hash",
         write_now: "client.write never waits, and sends at once what the network takes",
         has_pending?: "client.pending says how many writes wait, and -1 once the connection is closed",
         defer: "client.write may be called from any thread: Thread.new { … }",
@@ -55,7 +55,7 @@ module PushServer
       }
     }.freeze
 
-    # Constants of PushServer: name => what there is instead.
+    # Constants of PushServer: name => what to use instead.
     CONSTANTS = {
       Log: LOG, PubSub: BROKER, DEFAULT_HTTP_ARGS: OPTIONS, DEFAULT_SETTINGS: OPTIONS, TLS: TLS, GraphQL: GRAPHQL,
       Connection: "the class of clients is PushServer::Client", Upgraded: "the class of clients is PushServer::Client",
@@ -64,7 +64,7 @@ module PushServer
       Mustache: "push_server has no templates", JSON: "Ruby's own JSON does it"
     }.freeze
 
-    # Options of `init`, `run` and `rackup -O`: name => what there is instead.
+    # Options of `init`, `run` and `rackup -O`: name => what to use instead.
     SETTINGS = {
       worker_count: "there is one process, and the option threads", workers: "there is one process, and the option threads",
       w: "there is one process, and the option threads", wc: "there is one process, and the option threads",
@@ -80,13 +80,13 @@ module PushServer
       verbose: "the option is log_level", quiet: "the option is log_level", silent: "the option is log_level"
     }.freeze
 
-    # @raise [UnsupportedError] if a word of another server was called
+    # @raise [UnsupportedError] if `name` is a method of another server that is missing here
     def self.refuse(owner, name)
-      cure = WORDS.fetch(owner, {})[name] or return
-      raise UnsupportedError, "there is no #{owner}#{owner == "PushServer::Client" ? "#" : "."}#{name}: #{cure} (docs/migration.md)"
+      advice = WORDS.fetch(owner, {})[name] or return
+      raise UnsupportedError, "there is no #{owner}#{owner == "PushServer::Client" ? "#" : "."}#{name}: #{advice} (docs/migration.md)"
     end
 
-    # For modules: what they are asked for themselves.
+    # For the singleton methods of modules.
     module Words
       private
 
@@ -115,8 +115,8 @@ module PushServer
       private
 
       def const_missing(constant)
-        cure = CONSTANTS[constant]
-        cure ? raise(UnsupportedError, "there is no PushServer::#{constant}: #{cure} (docs/migration.md)") : super
+        advice = CONSTANTS[constant]
+        advice ? raise(UnsupportedError, "there is no PushServer::#{constant}: #{advice} (docs/migration.md)") : super
       end
     end
   end

@@ -10,7 +10,7 @@ module PushServer
     # What a worker killed at the end has for its ensure clauses.
     LAST_WORDS = 1
     MARK = :push_server_worker
-    # Seconds between two attempts to start workers when the system gives no threads: the first pause, and the longest.
+    # Seconds between two attempts to start workers while the system gives no threads: the first pause, and the longest.
     PAUSE = 0.1
     LONGEST_PAUSE = 5
     private_constant :INFANT, :LAST_WORDS, :MARK, :PAUSE, :LONGEST_PAUSE
@@ -29,7 +29,7 @@ module PushServer
       # By the time we hear of a worker's end, its thread may still be alive.
       @changes = Thread::Queue.new
       @threads = {}
-      # Those to be started: number => seconds that they wait before they begin.
+      # Workers that are not started yet: number => seconds to wait before they begin.
       @missing = {}
       size.times { add }
       start(*@missing.shift) until @missing.empty?
@@ -37,8 +37,8 @@ module PushServer
       @watch.name = "push_server watch"
     end
 
-    # Adds, replaces and forgets workers, as is needed. If the system gives no thread, it says so once, goes on with the
-    # workers there are, and tries again when it is called after {#pause}. One thread.
+    # Adds, replaces and forgets workers, as is needed. If the system gives no thread, this logs it once and goes on with
+    # the workers that there are; the first call after {#pause} tries again. One thread.
     def mend
       until @changes.empty?
         change, number = @changes.pop
@@ -51,7 +51,7 @@ module PushServer
       start_missing unless @missing.empty?
     end
 
-    # Seconds until {#mend} is to be called again; nil if it need not be before something changes. One thread.
+    # Seconds until {#mend} should be called again; nil if it need not be called before something changes. One thread.
     # @return [Numeric, nil]
     def pause = @retry_at && [@retry_at - now, 0].max
 
@@ -96,24 +96,24 @@ module PushServer
     def give_up_for_now(error)
       left = count_workers
       unless @retry_at
-        PushServer.log(:warn, "cannot start a worker: #{error.message}. Going on with #{left}, " \
-                              "and trying again: raise the system's limit on threads, or lower --threads")
+        PushServer.log(:warn, "cannot start a worker: #{error.message}. Going on with #{left} and trying again. " \
+                              "Raise the system's limit on threads, or lower --threads")
       end
       @last_pause = @retry_at ? [@last_pause * 2, LONGEST_PAUSE].min : PAUSE
       @retry_at = now + @last_pause
     end
 
-    # Lets the reactor know how many are left: without any it refuses requests.
+    # Tells the reactor how many workers are left. If none is, it refuses requests.
     def count_workers = @reactor.workers_left = (@threads.keys - @missing.keys).size
 
     def recover
       @retry_at = nil
       @reactor.workers_left = nil
-      PushServer.log(:info, "all workers are there again")
+      PushServer.log(:info, "all workers run again")
     end
 
-    # A thread begins with what may interrupt the one that makes it: so none is killed before it can report its end, nor
-    # while it does.
+    # A new thread inherits the mask of the thread that makes it. So a worker cannot be killed before it can report its end,
+    # nor while it does so.
     def spawn(number, wait)
       Thread.handle_interrupt(Object => :never) do
         Thread.new do
@@ -124,7 +124,7 @@ module PushServer
       end
     end
 
-    # @return [Boolean] whether this worker has become one too many
+    # @return [Boolean] whether this worker ended because there were more than needed
     def work(number, wait)
       Thread.current.name = "push_server worker #{number}"
       Thread.current.report_on_exception = false

@@ -87,10 +87,10 @@ RSpec.describe "A server that gets no more threads" do
     it "goes on with the workers it has, says so once, and starts the others when it can" do
       limit
       lose_a_worker
-      app.wait_for_line(/warn: cannot start a worker: .*Going on with [12], .*limit on threads/)
+      app.wait_for_line(/warn: cannot start a worker: .*Going on with [12] and .*limit on threads/)
       expect(get("/").body).to eq("served")
       app.signal("CONT")
-      app.wait_for_line(/all workers are there again/)
+      app.wait_for_line(/all workers run again/)
       meeting = Array.new(3) { http.send_request("GET", "/meet3") }
       expect(meeting.map { |client| client.read_response.body }).to all(eq("met"))
       expect(app.lines.grep(/cannot start a worker/).size).to eq(1)
@@ -114,7 +114,7 @@ RSpec.describe "A server that gets no more threads" do
       expect(get("/").status).to eq(503)
       expect { websocket }.to raise_error(WebSocketClient::Refused, /503/)
       app.signal("CONT")
-      app.wait_for_line(/all workers are there again/)
+      app.wait_for_line(/all workers run again/)
       expect(get("/").body).to eq("served")
     end
 
