@@ -100,4 +100,33 @@ RSpec.describe "A body with to_path" do
       expect(response["x-accel-redirect"]).to end_with("/digits.txt").and start_with("/internal/")
     end
   end
+
+  describe "that is not what it seems" do
+    after { kill_apps }
+
+    before do
+      start_app(<<~'CONFIG', "-t", "2")
+        Sent = Struct.new(:path) do
+          def to_path = path
+          def each = yield("by each")
+        end
+
+        File.mkfifo("fifo")
+        Dir.mkdir("folder")
+        File.write("empty", "")
+        run ->(env) { [200, {}, Sent.new(env["QUERY_STRING"])] }
+      CONFIG
+    end
+
+    it "holds nobody up: a FIFO is not waited for, but left to each" do
+      %w[fifo folder missing].each { |path| expect(get("/?#{path}")).to have_attributes(status: 200, body: "by each") }
+      expect(app.stop).to be_success
+    end
+
+    it "is left to each if its length is not known, as that of files in /proc" do
+      skip "there is no /proc" unless File.readable?("/proc/self/status")
+      expect(get("/?/proc/self/status")).to have_attributes(status: 200, body: "by each")
+      expect(get("/?empty")).to have_attributes(status: 200, body: "")
+    end
+  end
 end

@@ -15,10 +15,11 @@ use magnus::rb_sys::AsRawValue;
 use magnus::value::ReprValue;
 use magnus::{Error, Integer, RArray, RHash, RString, Ruby, Symbol, TryConvert, Value};
 use push_core::http::response::add_header;
-use push_core::http::{BodyWriter, Responder, Response};
+use push_core::http::{BodyWriter, Responder, Response, files};
 use rb_sys::RBasic;
 
 use crate::fields::text_of;
+use crate::gvl::{check_interrupts, without_gvl_for_a_moment};
 use crate::jump::{inspect, unless_raised};
 use crate::{body_stream, classes};
 
@@ -180,7 +181,7 @@ pub fn body_kind(ruby: &Ruby, body: Value, response: &Response) -> Result<(BodyK
     if let Some(array) = RArray::from_value(body) {
         return Ok((parts(ruby, array)?, false));
     }
-    if let Some(file) = file_of(body, response)? {
+    if let Some(file) = file_of(ruby, body, response)? {
         return Ok((file, false));
     }
     if body.respond_to("to_ary", false)? {
@@ -211,8 +212,9 @@ fn parts(ruby: &Ruby, array: RArray) -> Result<BodyKind, Error> {
     }
 }
 
-/// The file behind a body's `to_path`, if it is what the response says that it sends.
-fn file_of(body: Value, response: &Response) -> Result<Option<BodyKind>, Error> {
+/// The file behind a body's `to_path`, if it is what the response says that it sends. A part of a file, or something else
+/// than a file, is for `each`; so is a file whose length is not known.
+fn file_of(ruby: &Ruby, body: Value, response: &Response) -> Result<Option<BodyKind>, Error> {
     if !body.respond_to("to_path", false)? {
         return Ok(None);
     }
@@ -220,11 +222,16 @@ fn file_of(body: Value, response: &Response) -> Result<Option<BodyKind>, Error> 
     let Some(path) = RString::from_value(path) else { return Ok(None) };
     // SAFETY: copied before anything else runs.
     let path = PathBuf::from(OsStr::from_bytes(unsafe { path.as_slice() }));
-    let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+    let opened = loop {
+        // The disk may be slow: other threads run meanwhile.
+        match without_gvl_for_a_moment(ruby, || files::open_regular(&path)) {
+            Some(opened) => break opened,
+            None => check_interrupts(ruby)?,
+        }
+    };
     Ok(match opened {
-        // A part of a file, or something that is no file, is for `each`.
-        Ok((metadata, file)) if metadata.is_file() && response.length().is_none_or(|said| said == metadata.len()) => {
-            Some(BodyKind::File { length: metadata.len(), file })
+        Some((file, length)) if response.length().is_none_or(|said| said == length) => {
+            Some(BodyKind::File { length, file })
         }
         _ => None,
     })

@@ -2,7 +2,7 @@
 //! wait for the disk.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// What a name stands for.
@@ -56,6 +56,17 @@ impl Located {
         let metadata = file.metadata().ok()?;
         metadata.is_file().then_some(Opened { file, metadata })
     }
+}
+
+/// Opens a regular file; also says how long it is. Nothing else is opened: to open a FIFO can wait for ever, and to open
+/// a device can have effects. `None` also for a file whose length is not known, as those of /proc.
+pub fn open_regular(path: &Path) -> Option<(File, u64)> {
+    path.metadata().ok().filter(Metadata::is_file)?;
+    // Should it have been replaced by a FIFO since then, that is not waited for.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
+    let length = file.metadata().ok().filter(Metadata::is_file)?.len();
+    let known = length > 0 || file.read_at(&mut [0], 0).is_ok_and(|read| read == 0);
+    known.then_some((file, length))
 }
 
 /// Whether nothing has this name, as far as can be said without waiting for the disk: the kernel

@@ -45,6 +45,7 @@ use range::Requested;
 use target::Target;
 
 pub use body::FileBody;
+pub use disk::open_regular;
 pub use part::choose as choose_part;
 
 /// A directory whose files are served.
