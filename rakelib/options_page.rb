@@ -11,8 +11,8 @@ module OptionsPage
 
     Made by `bin/run rake docs` from the table that the server itself uses; `push_server --help` says the same.
 
-    On the command line they are written as here, in full; in Ruby (`PushServer.run`, `PushServer::Server.init`) in snake_case, as
-    `max_queue: 64`; for `rackup` as `-O MaxQueue=64`. Sizes are bytes, or have a unit (`64KiB`); times are seconds unless
+    On the command line write the names as here, in full; in Ruby (`PushServer.run`, `PushServer::Server.init`) in snake_case,
+    as `max_queue: 64`; for `rackup` as `-O MaxQueue=64`. Sizes are bytes, or have a unit (`64KiB`); times are seconds unless
     it says ms, and may be fractions. What can be off takes `off`, in Ruby nil.
   MARKDOWN
 

@@ -21,8 +21,8 @@ module StatisticsPage
     stats[:jobs].fdiv(stats[:batches])                 # jobs done each time that Ruby's lock was taken
     ```
 
-    Numbers only grow, but for those named `open_`, and `queued_bytes`, `channel_bytes`, `channels`, `readers` and `spooled_bytes`. Those named after a limit tell how often it was hit
-    ([options](options.md)).
+    Numbers only grow, except those named `open_`, and `queued_bytes`, `channel_bytes`, `channels`, `readers` and
+    `spooled_bytes`. Those named after a limit tell how often it was hit ([options](options.md)).
   MARKDOWN
 
   module_function

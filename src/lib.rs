@@ -1,8 +1,7 @@
 //! The Ruby-free core of push_server: reactor, HTTP, WebSocket, Server-Sent Events.
 //!
 //! Imports run one way: [`server`] → [`reactor`] → [`http`] → [`push`] → [`channel`]; nothing lower
-//! names anything higher. [`access_log`], [`disk`], [`seldom`], [`limits`], [`timers`], [`wakeups`], [`shutdown`],
-//! [`tally`], [`fork`] and `wire` are the ground everything stands on.
+//! names anything higher. The modules below [`channel`] in this table may be used by all of them.
 //!
 //! | module | what lives there |
 //! |---|---|
@@ -12,8 +11,16 @@
 //! | [`push`] | clients, their mailboxes and outgoing queues, WebSocket and SSE on the wire |
 //! | [`channel`] | channels: one log, many readers |
 //! | [`limits`] | every bound and timeout, in one table |
-//! | [`disk`] | the thread that waits for disks, in the reactor's place |
+//! | [`stats`] | every counter, in one table |
+//! | [`disk`] | the thread that does all work that may wait for a disk |
 //! | [`access_log`] | a line for each response, written by a thread of its own |
+//! | [`seldom`] | log lines about what happens again and again |
+//! | `memory` | how much memory the machine has, and giving it back |
+//! | [`shutdown`], [`tally`] | whether the server is stopping, and what is still unfinished |
+//! | [`timers`], [`wakeups`] | the queue of deadlines; waking tasks from other threads |
+//! | [`fork`] | whether this is a forked child |
+//! | [`listener`], [`descriptors`] | sockets to accept from, and how many may be open |
+//! | `wire` | bytes that several modules make: WebSocket frames, lines of event streams |
 
 pub mod access_log;
 pub mod channel;

@@ -208,7 +208,7 @@ limits! {
     max_body_size: usize = 1024 * MIB, Bytes, 0.0;
     /// Request body kept in memory; beyond it rack.input is an unlinked temporary file
     body_memory: usize = 112 * KIB, Bytes, 0.0;
-    /// All request bodies in temporary files together; beyond it 503 with Retry-After, and close. Default: a quarter of what is free in the temporary folder (TMPDIR) at the start
+    /// All request bodies in temporary files together, default a quarter of what is free in the temporary folder (TMPDIR) at the start; beyond it 503 with Retry-After, and close
     max_spooled_total: Option<usize> = None, Bytes, 0.0;
     /// Time a client has to send a request head, and to begin the first; beyond it 408, or close if nothing came (RFC 9110 section 15.5.9)
     head_timeout: Duration = Duration::from_secs(15), Seconds, 0.01;
@@ -240,7 +240,7 @@ limits! {
     max_queued_bytes: usize = 16 * MIB, Bytes, 1.0;
     /// Memory for what is queued for all clients, default a quarter of the machine's or container's, at most 1 GiB; beyond it the slowest clients are closed with 1013
     max_queued_total: Option<usize> = None, Bytes, 65536.0;
-    /// Memory for the messages of all channels of a process, with what encoding them adds; beyond it go what waits for the slowest clients, then the largest histories
+    /// Memory for the messages of all channels of a process, with what encoding them adds; beyond it the slowest clients are given up, then the largest histories are shortened
     channel_memory: usize = 64 * MIB, Bytes, 65536.0;
     /// Channels of a process that have messages or subscribers; beyond it subscribing and publishing raise
     max_channels: usize = 1_000_000, Count, 1.0;

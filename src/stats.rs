@@ -152,7 +152,7 @@ stats! {
     gaps;
     /// Channel messages that slow clients have skipped (slow: :drop).
     drops;
-    /// Clients closed because the memory of channels was full before they had got what is gone now.
+    /// Clients closed because the memory of channels was full and messages that they had not got were freed.
     overruns;
     /// Lines of the access log that could not be written, or not fast enough.
     log_lines_lost;
