@@ -155,7 +155,7 @@ impl Reactor {
     /// Runs jobs until the server stops. Many jobs under one hold of the lock, but only the one
     /// that runs is taken: what has not begun is free for any worker.
     ///
-    /// True if this worker has become one too many, because a body that lasted has ended.
+    /// Returns true if this worker ends because there are more than needed: a body that lasted has ended.
     fn work(ruby: &Ruby, this: Obj<Self>) -> Result<bool, Error> {
         let mut worker = this.server.worker();
         let seat = Arc::clone(worker.seat());
