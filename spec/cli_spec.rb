@@ -352,7 +352,7 @@ RSpec.describe "push_server, the command" do
       end
     end
 
-    it "is not what other signals ask for: a line in the log refuses them, and the server goes on" do
+    it "does not happen on other signals: the log has a line for each, and the server goes on" do
       start_app(patient)
       client = waiting_client
       # In the order in which they are sent, since each is waited for.
@@ -367,7 +367,7 @@ RSpec.describe "push_server, the command" do
       expect(app.stop.exitstatus).to eq(0)
     end
 
-    it "is not hurried by other signals, but by any second one that stops" do
+    it "is hurried by any second signal that stops, but not by other signals" do
       start_app(patient)
       client = waiting_client
       app.signal("TERM")

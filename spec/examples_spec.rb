@@ -139,7 +139,7 @@ RSpec.describe "The examples" do
       heard
     end
 
-    it "gives each who comes a talk of their own, with a page" do
+    it "gives each visitor a talk of their own, with a page" do
       leads = Array.new(2) { get("/") }
       expect(leads.map(&:status)).to eq([302, 302])
       addresses = leads.map { |response| response["location"] }
@@ -148,7 +148,7 @@ RSpec.describe "The examples" do
       expect(["/nothing", "/talks/short", talk].map { |path| get(path).status }).to eq([404, 404, 404])
     end
 
-    it "answers a POST with the words as they are written, and reads on for whoever comes with a cursor" do
+    it "answers a POST with the words as they are written, and goes on for a client that comes with a cursor" do
       first = asking("Who is the keeper?", path = talk)
       expect(hear(first, "asked")).to include(question: "Who is the keeper?")
       cursor = hear(first, "word").fetch(:id)
@@ -160,7 +160,7 @@ RSpec.describe "The examples" do
       expect(get("/?#{path[/\h+\z/]}").body).to include("Who is the keeper?", rest.last)
     end
 
-    it "takes a question from whoever does not listen, and refuses what is none" do
+    it "takes a question from a client that does not listen, and refuses an empty or a long one" do
       path = talk
       stream = asking("first", path)
       expect(http.request("POST", path, body: "Grüße?").status).to eq(202)

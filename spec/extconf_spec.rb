@@ -73,14 +73,14 @@ RSpec.describe "The extension's extconf.rb" do
     expect_refusal(configure("LIBCLANG_PATH" => dir), /there is no cargo: .+/, /there is no libclang .+/)
   end
 
-  it "writes a Makefile that downloads nothing, where all is there" do
+  it "writes a Makefile that downloads nothing, if nothing is missing" do
     cargo(rust)
     result = configure(**clang)
     expect([result.err, result.exitstatus]).to eq(["", 0])
     expect(File.read(makefile)).to match(/^RB_SYS_FORCE_INSTALL_RUST_TOOLCHAIN\s*\?=\s*false$/)
   end
 
-  it "leaves it to rb_sys to install Rust where the user asks for that" do
+  it "lets rb_sys install Rust if the user asks for that" do
     result = configure(**clang, "RB_SYS_FORCE_INSTALL_RUST_TOOLCHAIN" => "stable")
     expect([result.err, result.exitstatus]).to eq(["", 0])
     expect(File.read(makefile)).to include("rustup toolchain install")

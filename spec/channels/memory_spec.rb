@@ -57,7 +57,7 @@ RSpec.describe "The memory of channels, when it is full" do
 
   before { @run = Serving.next_name }
 
-  it "costs the reader that pins most, and nobody else" do
+  it "closes the reader for which most waits, and nobody else" do
     cursor = fill(quiet(20))
     healthy = opened(SseClient, "busy-#{@run}")
     slow = opened(SseClient, "busy-#{@run}", receive_buffer: 4096)
@@ -70,7 +70,7 @@ RSpec.describe "The memory of channels, when it is full" do
     expect_whole(quiet(20), cursor)
   end
 
-  it "costs a reader of a pattern no less" do
+  it "closes a slow reader of a pattern, too" do
     cursor = fill(quiet(20))
     healthy = opened(SseClient, "busy-#{@run}")
     slow = subscriber(PushV1Client, "", receive_buffer: 4096)
@@ -108,7 +108,7 @@ RSpec.describe "The memory of channels, when it is full" do
     expect_whole(quiet(20), cursor)
   end
 
-  it "makes a reader skip that may (slow: :drop)" do
+  it "makes a slow reader skip if the rule is slow: :drop" do
     cursor = fill(quiet(20))
     healthy = opened(SseClient, "drop-#{@run}")
     slow = opened(PushV1Client, "drop-#{@run}", receive_buffer: 4096)
@@ -122,7 +122,7 @@ RSpec.describe "The memory of channels, when it is full" do
     expect_whole(quiet(20), cursor)
   end
 
-  it "takes from the longest history, and leaves a quiet channel its last messages" do
+  it "shortens the longest history, and leaves a quiet channel its last messages" do
     cursor = fill(quiet(20))
     flood("wide-#{@run}", 0...200)
     expect(stat(:channel_bytes)).to be <= 8 << 20
@@ -132,7 +132,7 @@ RSpec.describe "The memory of channels, when it is full" do
     expect_whole(quiet(20), cursor)
   end
 
-  it "cuts nobody for a burst that others' histories leave no room for" do
+  it "closes nobody because of a burst, although histories fill the memory" do
     flood("wide-#{@run}", 0...200)
     healthy = opened(SseClient, "burst-#{@run}")
     10.times do

@@ -282,8 +282,8 @@ RSpec.describe "The long poll" do
       expect(numbers([client.cursor])).to eq(numbers([cursor]))
     end
 
-    # As whoever finds the id of another user's session in a log would come.
-    it "goes on with a session only for its owner, where the app says who that is" do
+    # What a user does who has found the id of another user's session in a log.
+    it "goes on with a session only for its owner, if the app has named one" do
       client = polling(channel, headers: { "x-owner" => '"u7"' })
       cursor = client.cursor
       ask(client, "client.write('for u7 alone')")
@@ -299,7 +299,7 @@ RSpec.describe "The long poll" do
       expect(app.events.all(event: "close", id: client.id)).to eq([])
     end
 
-    it "does not end when the app refuses a poll of another owner, but when it refuses one of its own, or of none" do
+    it "ends when the app refuses a poll of its owner or of none, not when it refuses one of another owner" do
       ['"u7"', "nil"].each do |owner|
         client = polling(channel, headers: { "x-owner" => '"u7"' })
         refuse([403, {}, []])
@@ -317,7 +317,7 @@ RSpec.describe "The long poll" do
       refuse(nil)
     end
 
-    it "takes an owner by name, in a String, a Symbol or an Integer, and false for none" do
+    it "takes a String, a Symbol or an Integer for an owner, and false for none" do
       [[":u7", '"u7"'], ["7", '"7"'], ["false", "nil"]].each do |first, second|
         client = polling(channel, headers: { "x-owner" => first })
         answer = client.poll(wait: 0, headers: { "x-owner" => second })
@@ -326,13 +326,13 @@ RSpec.describe "The long poll" do
       end
     end
 
-    it "has no owner any more once the app has said so, and then is another session" do
+    it "begins another session when the app no longer names an owner" do
       client = polling(channel, headers: { "x-owner" => '"u7"' })
       answer = client.poll(headers: { "x-owner" => "nil" })
       expect(answer.events.map(&:event)).to eq(["push.open"])
     end
 
-    it "is an error of the app when the owner is no name" do
+    it "answers 500 if the owner is of another class" do
       client = poller(channel, headers: { "x-owner" => "Object.new" })
       expect(client.poll.status).to eq(500)
       eventually("the log to say why") { app.output.include?("env['push_server.session_owner'] must be a String") }

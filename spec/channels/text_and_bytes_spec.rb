@@ -91,7 +91,7 @@ RSpec.describe "Text and bytes" do
 
   { "text" => [:text, "ä", :text, %w[msg ä]], "binary, and valid UTF-8" => [:binary, "ä", :binary, %w[msg ä]],
     "binary, and not" => [:binary, "\xFF\xFE", :binary, ["push.binary", "//4="]] }.each do |name, (sent, bytes, opcode, event)|
-    it "a message that a client has sent and on_message publishes is what it was: #{name}" do
+    it "a client's message that on_message publishes stays text or binary: #{name}" do
       readers = [WebSocketClient, *streams.values].map { |kind| opened(kind) }
       sender = readers.first
       sender.send_frame(sent, bytes.b)
@@ -100,7 +100,7 @@ RSpec.describe "Text and bytes" do
     end
   end
 
-  it "is what as: says" do
+  it "is what publish's as: says" do
     raw, sse, push = opened(WebSocketClient), opened(SseClient), opened(PushV1Client)
     app.ask("PushServer.publish(#{channel.inspect}, 'ä'.b, as: :text); PushServer.publish(#{channel.inspect}, 'ä', as: :binary)")
     expect(Array.new(2) { read_one(raw) }).to eq([[:text, "ä"], [:binary, "ä".b]])
@@ -110,7 +110,7 @@ RSpec.describe "Text and bytes" do
     expect { app.ask("PushServer.publish(#{channel.inspect}, 'a', as: :json)") }.to refusal
   end
 
-  it "leaves the frames to subscribe's as:, where there is one" do
+  it "does not change the frames that subscribe's as: asks for" do
     client = opened(WebSocketClient)
     ask(client, "client.unsubscribe(#{channel.inspect}); client.subscribe(#{channel.inspect}, as: :text)")
     app.ask("PushServer.publish(#{channel.inspect}, 'ä'.b); PushServer.publish(#{channel.inspect}, [255].pack('C'))")

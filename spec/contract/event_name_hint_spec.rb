@@ -38,7 +38,7 @@ RSpec.describe "The hint on the names of events" do
     expect(app.stop).to be_success
   end
 
-  it "comes with the first plain write over SSE, and no more" do
+  it "comes with the first plain write over SSE, and only once" do
     expect(hints('3.times { client.write("x") }; PushServer.publish("news", "x")').size).to eq(1)
   end
 

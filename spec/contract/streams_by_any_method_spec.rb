@@ -109,7 +109,7 @@ RSpec.describe "An event stream in answer to a request with a body" do
       expect([client.read_event.data, client.read_event.data]).to eq(['{"recovered":true,"gap":[]}', "2"])
     end
 
-    it "is never a long poll: a poll is repeated, and this may do something each time" do
+    it "is never a long poll, because a poll is repeated" do
       client = sse("/?push_wait=0&", method: "POST", body: "x", headers: { "prefer" => "wait=0" })
       id = app.events.take(event: "open", id: /\Apush_wait=0/)[:id]
       expect(client.response.headers.keys).not_to include("content-length")
@@ -117,7 +117,7 @@ RSpec.describe "An event stream in answer to a request with a body" do
       expect(client.read_event.data).to eq("still open")
     end
 
-    it "does not come without a handler: any other response goes its way" do
+    it "does not come without a handler: then the app's response is sent" do
       accept = { "accept" => "application/json, text/event-stream" }
       expect(http.request("POST", "/json", accept, body: "x")).to have_attributes(status: 200, body: '"x"', framing: :length)
       expect(http.request("POST", "/accepted", accept, body: "x")).to have_attributes(status: 202, body: "")
@@ -147,7 +147,7 @@ RSpec.describe "An event stream in answer to a request with a body" do
 
     def threads = app.ask("Thread.list.size")
 
-    it "is let in every time, and holds no thread" do
+    it "is accepted each time, and holds no thread" do
       client = sse(method: "POST", body: "x")
       event(:open, client)
       before = threads
@@ -166,7 +166,7 @@ RSpec.describe "An event stream in answer to a request with a body" do
   context "made by the body of a response, 130 at once with 5 threads" do
     serve config, "--threads", "5"
 
-    it "is let in up to max_streaming, and 503 beyond" do
+    it "is accepted up to max_streaming; beyond it is 503" do
       clients = Array.new(130) { http.send_request("POST", "/body", { "accept" => "text/event-stream" }, body: "x") }
       heads = clients.map(&:read_head)
       # A body counts once it has lasted for 50 ms: as many more as there are threads may have begun by then.

@@ -36,7 +36,7 @@ RSpec.describe "The hint on bytes that are text" do
     "written to an event stream" => ['client.write("x".b)', { kind: :sse }],
     "published" => ['PushServer.publish("news", "x".b)']
   }.each do |how, (code, options)|
-    it "comes with the first that is #{how}, and no more" do
+    it "comes with the first String that is #{how}, and only once" do
       expect(hints("3.times { #{code} }; PushServer.publish('news', 'y'.b)", **options.to_h).size).to eq(1)
     end
   end

@@ -29,7 +29,7 @@ RSpec.describe "An absurd value" do
       end
     end
 
-    it "is refused by the core, too: whoever knows no Options meets the same bounds" do
+    it "is refused by the core, too, which has the same bounds" do
       limits.each_value do |row|
         too_much = [row[:least] - 1, row[:most]&.succ, Float::NAN, Float::INFINITY].compact
         too_much.each do |value|

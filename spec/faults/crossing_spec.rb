@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# States of a connection and of a worker, crossed with what clients and the app do to them. FAULT_SEED and FAULT_ROUNDS
-# repeat it with other chances: rake faults.
+# Crosses states of connections and workers with faults of clients, the app and the system. `rake faults` runs more rounds with
+# another seed, by FAULT_ROUNDS and FAULT_SEED.
 RSpec.describe "Where two faults meet" do
   def seed = Integer(ENV.fetch("FAULT_SEED", 7))
   def rounds = Integer(ENV.fetch("FAULT_ROUNDS", 8))
@@ -14,7 +14,7 @@ RSpec.describe "Where two faults meet" do
   end
 
   context "with short timeouts" do
-    # One arena, or what threads that have ended leave in theirs is taken for a leak.
+    # With several arenas, memory of threads that have ended would look like a leak.
     serve Crossing::APP, "-t", Crossing::Round::THREADS, "--write-timeout", 2, "--body-timeout", 2, "--head-timeout", 2,
           "--keep-alive-timeout", 2, "--close-timeout", 2, "--drain-timeout", 5, env: { "MALLOC_ARENA_MAX" => "1" }
 
@@ -25,7 +25,7 @@ RSpec.describe "Where two faults meet" do
       expect(app.descriptors.size).to be <= before + 2
     end
 
-    # Under the tolerance is what Ruby's own heap may do.
+    # The tolerance is for Ruby's own heap.
     it "does so without its memory growing", full: true do
       sizes = Array.new(5) do |part|
         6.times { |number| expect(round((6 * part) + number).run).to eq([]) }
@@ -37,11 +37,11 @@ RSpec.describe "Where two faults meet" do
     end
   end
 
-  # What is marked or pinned too little is collected, or moves. All takes long then, and nothing may time out.
+  # An object that is not marked or not pinned is collected or moves here. All takes long, so nothing may time out.
   context "with a collection at each allocation", full: true do
     serve Crossing::APP, "-t", Crossing::Round::THREADS, "--drain-timeout", 5
 
-    # 1: those of young objects only, or it takes hours.
+    # 1: only collections of young objects; with all of them it would take hours.
     it "leaves no client untold and no worker lost" do
       app.ask("GC.stress = 1")
       wrong = (0...2).flat_map { |number| round(number, clients: Crossing::Visitor::STATES.size, patient: true).run }

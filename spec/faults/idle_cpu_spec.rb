@@ -2,13 +2,13 @@
 
 require "spec_helper"
 
-# A server that waits costs nothing, in whatever state its connections are and whatever their clients have done to them.
-# A task that wakes itself would take a core for itself.
+# A server that waits uses no CPU, in whatever state its connections are and whatever their clients have done. A task that
+# wakes itself would use a whole core.
 RSpec.describe "A server that waits", if: ProcessCost.available? do
-  # Of what a program gets that never waits. What is right takes about a hundredth.
+  # The share of a core above which the server is taken to spin. A right one uses about a hundredth.
   spins = 0.25
 
-  # Which of the states takes the time: asked one by one, for the message of a failure.
+  # The states that use the CPU, tried one by one, for the message of a failure.
   def spinning(fault, draining, limit)
     ConnectionStates::STATES.keys.select do |name|
       states = ConnectionStates.new
@@ -36,7 +36,7 @@ RSpec.describe "A server that waits", if: ProcessCost.available? do
   end
 
   ConnectionStates::FAULTS.each_key do |fault|
-    it "costs nothing while a client in every state #{fault}, and loses nothing by it" do
+    it "uses no CPU while a client in every state #{fault}, and answers all that still listen" do
       descriptors = @states.descriptors
       connections = @states.reach
       @states.inflict(fault)
@@ -52,7 +52,7 @@ RSpec.describe "A server that waits", if: ProcessCost.available? do
       expect(@states.app.stop).to be_success
     end
 
-    it "costs nothing while it drains and a client in every state #{fault}" do
+    it "uses no CPU while it drains and a client in every state #{fault}" do
       @states.reach
       @states.inflict(fault)
       @states.begin_drain

@@ -13,7 +13,7 @@ RSpec.describe "The Autobahn test suite", :full do
   { 1 => ["framing", 16], 2 => ["pings and pongs", 11], 3 => ["reserved bits", 7], 4 => ["opcodes", 10],
     5 => ["fragmentation", 20], 6 => ["UTF-8", 145], 7 => ["close handling", 37], 9 => ["limits and speed", 54],
     10 => ["miscellaneous", 1] }.each do |section, (title, count)|
-    it "is content with section #{section}: #{title}" do
+    it "passes section #{section}: #{title}" do
       verdicts = Autobahn.run("ws://127.0.0.1:#{app.port}/", "#{section}.*", seconds: 900)
       expect(verdicts.reject(&:strict?).map(&:to_s)).to eq([])
       expect(verdicts.size).to eq(count)

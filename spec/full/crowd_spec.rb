@@ -9,7 +9,7 @@ RSpec.describe "A thousand clients that never read", :full do
   bound = 64 << 20
   serve Crowd::CONFIG, "--max-queued-total", "64MiB", "--slow-timeout", "3600", "--ping-interval", "off", "--threads", "2"
 
-  it "cost bounded memory and others nothing, and the memory goes back" do
+  it "take bounded memory, do not disturb other clients, and the memory goes back" do
     _, most = Process.getrlimit(:NOFILE)
     skip "There are not enough descriptors: #{most}" if most < 1200
     Process.setrlimit(:NOFILE, 1200) if Process.getrlimit(:NOFILE).first < 1200

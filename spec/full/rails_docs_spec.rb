@@ -102,13 +102,13 @@ RSpec.describe "docs/rails.md", :full do
     expect(app.output).to include("=> Booting PushServer", "* #{threads} threads")
   end
 
-  it "lets only those in who have logged in, and only to push" do
+  it "accepts only clients that have logged in, and only push connections" do
     expect(SseClient.new(app.port, "/feed", headers: { "host" => host }).response.status).to eq(401)
     expect { websocket("/feed") }.to raise_error(WebSocketClient::Refused, /401/)
     expect(get("/feed", login("ann")).status).to eq(404)
   end
 
-  it "brings a comment to all pages, from whoever says it, as a nameless event" do
+  it "brings a comment from any client to all pages, as a nameless event" do
     ann = feed
     bob = chat("bob")
     bob.text("hello <b>all</b>")
@@ -154,7 +154,7 @@ RSpec.describe "docs/rails.md", :full do
     expect(told).to eq((1..3).map { |step| ["progress", %({"step":#{step}})] })
   end
 
-  it "reaches nobody from another process" do
+  it "does not reach clients from another process" do
     client = feed
     command = [RbConfig.ruby, File.join(app.dir, "app.rb"), "runner", "PushServer.publish('comments', 'lost')"]
     library = [File.join(AppProcess::ROOT, "lib"), File.join(__dir__, "../support/app"), ENV.fetch("RUBYLIB", nil)]

@@ -248,20 +248,20 @@ RSpec.describe "Limits" do
       describe "body_timeout: a body behind a request that takes its time (#{what})" do
         size = what.include?("larger") ? "1000000" : "10"
 
-        it "is taken that was there when its turn came" do
+        it "is accepted if it was there when its turn came" do
           client = ask_behind_a_slow_one(head, beginning) { |it| Thread.new { it.write(rest) } }
           expect(client.read_response).to have_attributes(status: 200, body: size)
           expect(client.get("/").status).to eq(200)
         end
 
-        it "is taken that comes when its turn has come" do
+        it "is accepted if it comes after its turn has begun" do
           client = ask_behind_a_slow_one(head, beginning) { nil }
           client.write(rest)
           expect(client.read_response).to have_attributes(status: 200, body: size)
           expect(client.get("/").status).to eq(200)
         end
 
-        it "is 408 that does not come" do
+        it "is 408 if it does not come" do
           client = ask_behind_a_slow_one(head, beginning) { nil }
           expect(client.read_response.status).to eq(408)
           closes(client)

@@ -46,7 +46,7 @@ RSpec.describe "A slow disk" do
     [client, sender]
   end
 
-  it "that hangs keeps only those waiting who need it, and loses nothing" do
+  it "that hangs delays only requests that need it, and loses nothing" do
     start @disk = SmallDisk.freezable(20_000_000), *%w[-t 1 --body-timeout 0.5 --sse-heartbeat 0.1 --public .]
     stream = sse("/events")
     stream.read_comment
@@ -75,7 +75,7 @@ RSpec.describe "A slow disk" do
     app.wait_for_line(/[Ss]topped|Goodbye|Bye/)
   end
 
-  it "that is full is 503, said once a minute, and the next upload finds room" do
+  it "that is full is 503, logged once a minute, and a later upload finds room" do
     start @disk = SmallDisk.make(2_000_000), *%w[-t 1 --max-spooled-total 100MiB]
     3.times do
       client = http

@@ -74,7 +74,7 @@ RSpec.describe "Request bodies in files" do
       end
     end
 
-    it "are whole one behind the other, and at the same time" do
+    it "are whole one after the other, and at the same time" do
       bodies = Array.new(6) { |number| content[number * 1000, 400_000 + number] }
       clients = Array.new(3) { http }
       senders = clients.map do |client|
@@ -109,7 +109,7 @@ RSpec.describe "Request bodies in files" do
       expect(spooled).to eq(0)
     end
 
-    it "count no more when the app has closed them or they were collected" do
+    it "do not count any more when the app has closed them or they were collected" do
       expect(http.request("POST", "/close", body: content).body).to eq("closed")
       expect(spooled).to eq(0)
       http.request("POST", "/dup", body: content)
@@ -127,7 +127,7 @@ RSpec.describe "Request bodies in files" do
       app.ask('ENV.delete("TMPDIR"); nil')
     end
 
-    it "are no business of a forked child", if: Process.respond_to?(:fork) do
+    it "are not affected by a forked child", if: Process.respond_to?(:fork) do
       expect(http.request("POST", "/fork", body: content)).to be_whole(content)
     end
   end

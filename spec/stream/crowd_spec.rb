@@ -12,7 +12,7 @@ RSpec.describe "A crowd of clients that never read" do
   context "with --slow-client close" do
     serve Crowd::CONFIG, *limits
 
-    it "costs bounded memory, and others nothing" do
+    it "takes bounded memory, and does not disturb other clients" do
       idlers = Array.new(100) { idler }
       readers = Array.new(3) { opened(websocket) } + Array.new(2) { opened(sse) }
       before = resident
@@ -44,7 +44,7 @@ RSpec.describe "A crowd of clients that never read" do
       opened(client)
     end
 
-    it "is bounded like others: sessions in which nobody polls" do
+    it "is bounded, too: sessions without a poll" do
       clients = Array.new(20) { polled }
       clients.each { |client| write(client) }
       # Half is given, and kept until the client has shown that it got it.
@@ -60,7 +60,7 @@ RSpec.describe "A crowd of clients that never read" do
       expect(clients.last.poll.data.size).to eq(64)
     end
 
-    it "is bounded like others: clients that do not take what is to be sent before the close" do
+    it "is bounded, too: clients that do not take what is sent before the close" do
       clients = Array.new(20) { idler }
       clients.each { |client| write(client).then { ask(client, "client.close(4000)") } }
       eventually("room to be made") { app.ask("PushServer.stats[:queued_bytes]") <= bound }
@@ -72,7 +72,7 @@ RSpec.describe "A crowd of clients that never read" do
   context "that is let be" do
     serve Crowd::CONFIG, "--max-queued-total", "1GiB", "--slow-timeout", "3600", "--ping-interval", "off", "--threads", "2"
 
-    it "gives its memory back when it goes" do
+    it "gives its memory back when it goes away" do
       skip "there is no /proc" unless app.resident
       before = resident
       idlers = Array.new(8) { idler }
@@ -88,7 +88,7 @@ RSpec.describe "A crowd of clients that never read" do
   context "with --slow-client reject" do
     serve Crowd::CONFIG, *limits, "--slow-client", "reject"
 
-    it "gets no more when little is left, and nobody is closed" do
+    it "gets nothing more when little is left, and no client is closed" do
       idlers = Array.new(100) { idler }
       reader = opened(websocket)
       reading = reading(reader, 60)

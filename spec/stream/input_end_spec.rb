@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# Nothing more can come from a WebSocket: it broke the protocol, or closed its side without a Close frame. What came whole
-# before is handled, and what the handler writes is sent; then the connection ends, within close_timeout.
+# The input of a WebSocket ends: it breaks the protocol, or closes its side without a Close frame. Whole messages that came
+# before are handled, and what the handler writes is sent. Then the connection ends, within close_timeout.
 RSpec.describe "The end of a WebSocket's input" do
   config = <<~'CONFIG'
     require "push_server"
@@ -77,7 +77,7 @@ RSpec.describe "The end of a WebSocket's input" do
         expect_end(client, code)
       end
 
-      it "waits for a handler that is at work; meanwhile there is somebody to write to" do
+      it "waits for a handler that is at work, whose writes are still sent" do
         client = websocket
         send_and_end(client, ["wait"], finish)
         event(:message, client)
@@ -90,14 +90,14 @@ RSpec.describe "The end of a WebSocket's input" do
         expect_end(client, code)
       end
 
-      it "is no matter for a handler that raises" do
+      it "comes as well if the handler raises" do
         client = websocket
         send_and_end(client, %w[raise after], finish)
         expect(client.read_message).to eq("after")
         expect_end(client, code)
       end
 
-      it "counts, and not the code of a handler that closes afterwards" do
+      it "has its own code, even if the handler closes with another one afterwards" do
         client = websocket
         send_and_end(client, %w[wait close], finish)
         event(:message, client)
@@ -115,7 +115,7 @@ RSpec.describe "The end of a WebSocket's input" do
         expect_end(client, code)
       end
 
-      it "comes behind a full mailbox" do
+      it "comes after all messages of a full mailbox" do
         client = websocket
         texts = ["wait", *(1..50).map(&:to_s)]
         send_and_end(client, texts, finish)
@@ -125,7 +125,7 @@ RSpec.describe "The end of a WebSocket's input" do
         expect_end(client, code)
       end
 
-      it "brings what was published before it" do
+      it "comes after what was published before it" do
         client = websocket
         event(:open, client)
         channel = "news-#{client.id}"
@@ -138,7 +138,7 @@ RSpec.describe "The end of a WebSocket's input" do
         expect_end(client, code)
       end
 
-      it "is the end of a client that does not read what it is sent, too" do
+      it "comes for a client that does not read, too" do
         client = websocket("/", receive_buffer: 4096)
         event(:open, client)
         ask(client, "100.times { client.write('x' * 65_536) }; nil")
@@ -181,7 +181,7 @@ RSpec.describe "The end of a WebSocket's input" do
     end
 
     context "by #{title}, and a server that stops" do
-      it "is told to the app as on any other day" do
+      it "comes to the app as it does without a stop" do
         start_app(config, *%w[--close-timeout 3600 --threads 2])
         client = websocket
         send_and_end(client, ["wait"], finish)
@@ -203,7 +203,7 @@ RSpec.describe "The end of a WebSocket's input" do
   describe "of an event stream" do
     serve config, *%w[--close-timeout 3600 --threads 2]
 
-    it "is its end at once, as there is nothing that could have come" do
+    it "ends it at once, since no message can have come before" do
       client = sse
       event(:open, client)
       client.connection.finish_writing

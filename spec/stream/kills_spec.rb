@@ -173,7 +173,7 @@ RSpec.describe "Workers that are killed" do
     expect(client.read_response.status).to eq(500)
   end
 
-  it "leave the rest of a channel's messages to others" do
+  it "leave the rest of a channel's messages to other workers" do
     event(:open, sse("/subscribe"))
     app.ask("PushServer.publish('kills', 'hold'); nil")
     app.events.take(event: "published", data: "hold")
@@ -181,7 +181,7 @@ RSpec.describe "Workers that are killed" do
     expect(Array.new(3) { app.events.take(event: "published")[:data] }).to eq(%w[kill second third])
   end
 
-  it "are replaced: every request is answered or cut, and every client's handler is called" do
+  it "lead to new workers: every request is answered or cut, and every client's handler is called" do
     sockets = Array.new(4) { websocket }
     answers = paths.to_h { |path| [path, Queue.new] }
     load = answers.map { |path, queue| Thread.new { ask_until_told(path, queue) } }

@@ -100,7 +100,7 @@ RSpec.describe "A server that gets no more threads" do
   context "with one worker" do
     let(:threads) { 1 }
 
-    it "answers 503 while it has none, also those that wait already, and stops well" do
+    it "answers 503 while it has none, also to requests that wait already, and stops well" do
       limit
       requests = 0
       refused = eventually("a worker not to be replaced") do

@@ -1,10 +1,10 @@
 # frozen_string_literal: true
 
-# Ruby code for an app under test: ways to move every object that may move. What native code keeps of Ruby's must be
-# pinned, or it refers to something else afterwards.
+# Ruby code for an app under test: ways to move every object that may move. Native code must pin the objects that it refers to,
+# or it refers to something else afterwards.
 module Compaction
-  # Objects go to pages without any other object, so that none stays where it was by chance. The option that makes room
-  # for them was renamed in Ruby 3.2.
+  # Objects move to empty pages, so that none stays in its place by chance. Ruby 3.2 has renamed the option that makes room for
+  # them.
   VERIFY = <<~RUBY
     GC.verify_compaction_references(toward: :empty, **(RUBY_VERSION < "3.2" ? { double_heap: true } : { expand_heap: true }))
     nil
@@ -13,7 +13,7 @@ module Compaction
   # What a forking server calls once the app is loaded; it compacts.
   WARMUP = "Process.warmup; nil"
 
-  # From here on, with each full collection.
+  # Compacts with each full collection from now on.
   BY_ITSELF = "GC.auto_compact = true; GC.start; nil"
 
   def self.missing

@@ -2,10 +2,10 @@
 
 require_relative "serving"
 
-# A server with a client in every state that a connection can be in, for specs that ask what a fault costs there. Whatever
-# waits in the app waits for its gate: `open_gate` lets all of it go on, for good.
+# A server with a client in every state of a connection, which stays in it until `open_gate`. For specs that measure what a
+# server uses while all its clients wait. (Crossing has fewer states, and asks whether each client gets its answer.)
 class ConnectionStates
-  # Its workers are all busy once every state that occupies one is reached.
+  # All workers are busy once every state that occupies one is reached.
   THREADS = 9
 
   APP = <<~'CONFIG'
@@ -110,8 +110,8 @@ class ConnectionStates
              "has gone" => ->(connection) { connection.close },
              "has reset its connection" => ->(connection) { connection.reset } }.freeze
 
-  # How each state is reached: the block is run by the ConnectionStates and returns the client's connection. Those that
-  # occupy a worker come last, and last of all what waits for a worker.
+  # How each state is reached. The block runs in the ConnectionStates and returns the client's connection. States that occupy a
+  # worker come last, and after them those that wait for a worker.
   STATES = {
     "before its first request" => -> { connection },
     "in a head" => -> { connection.write("GET / HTTP/1.1\r\nho") },
@@ -183,7 +183,7 @@ class ConnectionStates
     end
   }.freeze
 
-  # Where a client that still listens gets an answer of the app's once its gate is open.
+  # States in which a client that still listens gets the app's answer when the gate is opened.
   ANSWERED = ["with the app", "behind early hints", "with another request behind the app's", "with a head behind the app's request",
               "with a body behind the app's request", "before a worker is free"].freeze
 
@@ -203,20 +203,20 @@ class ConnectionStates
     names.to_h { |name| [name, @connections[name] = instance_exec(&STATES.fetch(name))] }.tap { settle }
   end
 
-  # Does this to all connections that `reach` has made.
+  # Lets the clients of all connections that `reach` has made do this.
   def inflict(fault)
     @connections.each_value(&FAULTS.fetch(fault))
     settle
   end
 
-  # What the server was sent before is known to its reactor once it has refused this, without any worker.
+  # Waits until the reactor has seen all that was sent before: it refuses this request after that, without a worker.
   def settle
     3.times do
       RawConnection.new(@app.port).write("GET / HTTP/9.9\r\n\r\n").tap(&:read_to_end).close
     end
   end
 
-  # Connections that have a place at the server, the one of the question not among them.
+  # The number of connections that the server counts as open.
   def open_connections = @app.ask("PushServer.stats[:open_connections]")
 
   # See AppProcess.
@@ -225,7 +225,7 @@ class ConnectionStates
     @app.descriptors
   end
 
-  # As many requests are in the app at once as it has workers; behind the open gate all are answered.
+  # Whether as many requests as there are workers can be in the app at the same time.
   def all_workers_meet?
     clients = Array.new(THREADS) { connection.write(get("/meet")) }
     clients.each { @app.events.take(event: "meets") }
@@ -233,7 +233,7 @@ class ConnectionStates
     clients.all? { |client| client.read_until("met") }
   end
 
-  # Tells the server to stop, and waits until it has begun to: it accepts nobody any more.
+  # Tells the server to stop, and waits until it accepts no more connections.
   def begin_drain
     @app.signal("TERM")
     deadline = Deadline.in
@@ -253,7 +253,7 @@ class ConnectionStates
     @connections.clear
   end
 
-  # Ends the server, however it is.
+  # Kills the server if it still runs.
   def kill
     close
     @app.kill if @app.running?

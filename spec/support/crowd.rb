@@ -1,9 +1,9 @@
 # frozen_string_literal: true
 
-# Clients that never read, among some that do, to all of which an app writes much: for specs of what all queues together
-# may take. The app is SpecApp's, with clients that it remembers.
+# An app that writes much to all its clients, some of which never read: for specs of the bound over all queues together. The
+# app is SpecApp's, which remembers its clients.
 module Crowd
-  # To be served.
+  # The app's config.ru.
   CONFIG = <<~'CONFIG'
     require "push_server"
     require "spec_app"
@@ -20,7 +20,7 @@ module Crowd
     module Town
       module_function
 
-      # Writes to all, round after round, so much in a second.
+      # Writes to all clients, round after round, `pace` bytes in a second.
       def cry(rounds, size, pace)
         clients = SpecApp.clients
         rounds.times do |number|
@@ -39,7 +39,7 @@ module Crowd
     end)
   CONFIG
 
-  # A client for whom the system takes little.
+  # A client that never reads, with small buffers in the kernel.
   def idler = opened(websocket("/", receive_buffer: 4096, segment: 1000))
 
   def opened(client)
@@ -47,7 +47,7 @@ module Crowd
     client
   end
 
-  # Reads so many messages in the background; the thread's value is what came.
+  # Reads so many messages in the background. The thread's value is their numbers, or the error.
   def reading(client, count)
     Thread.new do
       Array.new(count) { (client.is_a?(SseClient) ? client.read_event.data : client.read_message).to_i }
@@ -56,13 +56,13 @@ module Crowd
     end
   end
 
-  # In KiB, with Ruby's share collected.
+  # The app's memory in KiB, after a collection of Ruby's garbage.
   def resident
     app.ask("3.times { GC.start }; nil")
     app.resident
   end
 
-  # Runs the block and returns the most that a counter of the server was meanwhile, and the most memory in KiB.
+  # Runs the block, and returns the highest value that a counter of the server had meanwhile, and the most memory in KiB.
   def most_of(counter)
     done = false
     watch = Thread.new do

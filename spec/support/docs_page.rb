@@ -8,7 +8,7 @@ class DocsPage
     @sections = File.read(File.join(DIR, name)).split(/^## /).drop(1).to_h { |section| section.split("\n", 2) }
   end
 
-  # The code in this language under a heading: all blocks of it, one after the other.
+  # All blocks of code in this language under a heading, joined.
   def code(heading, language)
     blocks = @sections.fetch(heading).scan(/^```#{language}\n(.*?)^```$/m).flatten
     raise KeyError, "no #{language} under #{heading.inspect}" if blocks.empty?

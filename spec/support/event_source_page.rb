@@ -2,8 +2,8 @@
 
 require_relative "app_process"
 
-# What every EventSource has to make of lines that belong to no event. The group serves EventSourcePage::APP; `yield` opens its
-# page, or the program that stands for it.
+# Examples of what every EventSource must do with lines that belong to no event. The group serves EventSourcePage::APP; the block
+# opens its page, or a program that does the same.
 module EventSourcePage
   APP = File.join(AppProcess::ROOT, "spec/apps/event_source/config.ru")
   # The browser's own pause, after a stream without `retry:`, is 3 s or more.

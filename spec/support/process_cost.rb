@@ -17,8 +17,8 @@ module ProcessCost
       (Integer(fields[11]) + Integer(fields[12])) / TICKS
     end
 
-    # How much CPU time the process uses while this one is busy, as a share of what this one gets. A process that waits has
-    # next to 0, one that spins about 1, also on a machine where others are busy too. For Deadline::PATIENCE at most.
+    # The CPU time that the process uses, as a share of what this process gets by being busy for a while. A process that
+    # waits has almost 0, one that spins about 1, even on a busy machine. Takes Deadline::PATIENCE at most.
     def cpu_share(pid, busy: 0.5)
       deadline = Deadline.in
       own, before = own_cpu_time, cpu_time(pid)

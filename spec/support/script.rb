@@ -28,7 +28,7 @@ class Script
   # Runs a program to its end and returns its results.
   def self.run(name, *arguments) = new(name, *arguments).results
 
-  # A program whose text this is, for Node or Python. It ends only when it is stopped.
+  # Runs this text as a program of Node or Python. It runs until it is stopped.
   def self.inline(language, code)
     new(nil, command: { js: ["node", "--input-type=module", "-e", code], python: [python, "-u", "-c", code] }.fetch(language))
   end

@@ -5,8 +5,8 @@ require_relative "http_client"
 require_relative "websocket_client"
 require_relative "sse_client"
 
-# Gives an example group a running app and clients for it: by `serve` one for all its examples, which must end well when it
-# is told to stop; by `start_app` one for an example alone. Clients are closed after each example.
+# Gives examples a running app and clients for it. `serve` starts one app for all examples of a group; that must end well
+# when it is told to stop. `start_app` starts one for a single example. Clients are closed after each example.
 module Serving
   module Macros
     # Starts the app before the group's first example; arguments as for AppProcess.start.
@@ -34,7 +34,7 @@ module Serving
     @app
   end
 
-  # Of this example's own apps, those that still run.
+  # Kills the apps of this example that still run.
   def kill_apps
     @started&.each { |app| app.kill if app.running? }
     @started = nil

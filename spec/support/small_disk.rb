@@ -4,17 +4,17 @@ require "fileutils"
 require "open3"
 require "tmpdir"
 
-# A file system of a spec's own, which can be full or frozen. It takes the right to mount one: where that is missing,
-# `make` returns nil.
+# A file system for one spec, which can be full or frozen. The spec needs the right to mount one; without it `make` returns
+# nil.
 class SmallDisk
   # Where it is mounted.
   attr_reader :path
 
   class << self
-    # In memory, of so many bytes.
+    # One in memory, of so many bytes.
     def make(size) = build { |disk| disk.run("mount", "-t", "tmpfs", "-o", "size=#{size},mode=1777", "tmpfs", disk.path) }
 
-    # In a file, so that it can be frozen.
+    # One in a file, which can be frozen.
     def freezable(size)
       build do |disk|
         image = File.join(disk.folder, "image")
@@ -42,7 +42,7 @@ class SmallDisk
     Dir.mkdir(@path)
   end
 
-  # Whoever writes waits from now on.
+  # From now on every write waits.
   def freeze_writes = @frozen = run("fsfreeze", "-f", path)
 
   def thaw

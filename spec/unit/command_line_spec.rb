@@ -22,7 +22,7 @@ RSpec.describe PushServer::CommandLine do
     expect(given("--sse-event", "--port=1")).to eq(sse_event: "--port=1")
   end
 
-  it "collects what may be repeated, and takes the last of what may not" do
+  it "collects options that may be repeated, and takes the last of others" do
     expect(given("-b", "tcp://a", "--bind=tcp://b", "-t1", "-t2")).to eq(bind: %w[tcp://a tcp://b], threads: "2")
   end
 
@@ -36,7 +36,7 @@ RSpec.describe PushServer::CommandLine do
     expect([line.files, line.given]).to eq([["a.ru", "-", "-w", "--port"], { port: "1" }])
   end
 
-  it "hears what the user asks" do
+  it "knows what the user wants printed" do
     expect(described_class.new(%w[--version]).question).to eq(:version)
     expect(described_class.new(%w[-p 1 -h]).question).to eq(:help)
   end
@@ -78,12 +78,12 @@ RSpec.describe PushServer::CommandLine do
     expect(complaint("-t")).to eq("-t needs a value: push_server --help says which")
   end
 
-  it "calls none of its own switches another server's" do
+  it "has no hint for a switch of its own" do
     ours = PushServer::Options::TABLE.values.flat_map(&:switches) + %w[-v --verbose -q --quiet --version -h --help]
     expect(PushServer::ForeignSwitches.names & ours).to be_empty
   end
 
-  it "says of other servers' switches only what is true: what it names is there" do
+  it "names only switches that exist in its hints about other servers' switches" do
     named = PushServer::ForeignSwitches.names.flat_map { |name| PushServer::ForeignSwitches[name].scan(/(?<!\w)--[a-z-]+/) }
     expect(named.uniq - PushServer::Options::TABLE.values.flat_map(&:switches) - %w[--version --quiet]).to be_empty
   end

@@ -2,7 +2,7 @@
 
 require_relative "unit_helper"
 
-# Words of Iodine and Agoo: each has a line, and the line says what is true.
+# Methods, constants and options of Iodine and Agoo: each raises one line that says what is true.
 RSpec.describe PushServer::Unsupported do
   page = File.read(File.expand_path("../../docs/migration.md", __dir__))
   owners = { "PushServer" => PushServer, "PushServer::Server" => PushServer::Server,
@@ -46,7 +46,7 @@ RSpec.describe PushServer::Unsupported do
     expect(named.uniq - PushServer::Options::TABLE.keys).to be_empty
   end
 
-  it "is asked by clients, which have none of its words" do
+  it "is included by clients, which have none of these methods" do
     expect(PushServer::Client).to include(PushServer::Unsupported::ClientWords)
     words = described_class::WORDS.fetch("PushServer::Client").keys
     expect(words.select { |word| PushServer::Client.method_defined?(word) }).to be_empty

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# The app of the fault suite (see Crossing): what waits, waits for GATE, which the spec opens by SpecApp's control.
+# The app of the fault suite (see Crossing). All that waits in it waits for GATE, which the spec opens and shuts.
 module Crossing
   APP = <<~'CONFIG'
     require "spec_app"
@@ -9,7 +9,7 @@ module Crossing
     # A write beyond the limit on file sizes fails, as on a full disk, instead of ending the process.
     Signal.trap("XFSZ", "IGNORE")
 
-    # What waits until it is opened. `open` lets through all that wait, now and until `shut`.
+    # Threads wait in `pass` until the gate is open. `open` lets all of them through until `shut`.
     class Gate
       def initialize
         @mutex, @changed, @open, @inside = Mutex.new, ConditionVariable.new, false, 0
@@ -44,7 +44,7 @@ module Crossing
     MET = ConditionVariable.new
     $met = 0
 
-    # While the spec wants it so, the server cannot make threads.
+    # While $no_threads is set, the server cannot make threads.
     module NoThreads
       def new(*)
         denied = $no_threads && caller_locations(1, 1).first.path.include?("/lib/push_server/")
@@ -108,7 +108,7 @@ module Crossing
       end
     end
 
-    # Does what a message says, and answers it.
+    # Does what a message says, and then answers it.
     module Handler
       def self.on_open(client)
         client.subscribe("crossing")

@@ -7,8 +7,8 @@ require_relative "../process_cost"
 require_relative "visitors"
 
 module Crossing
-  # One round: clients get into states of a connection, the server and the clients meet faults, and then all of it must
-  # come to an end. Everything is chosen by `random`, so that a seed repeats it.
+  # One round: clients get into states of a connection, faults happen to the server and the clients, and then every client
+  # must get its answer or see the end. `random` chooses everything, so that a seed repeats the round.
   class Round
     CLIENTS = 3 * Visitor::STATES.size
     THREADS = 3
@@ -17,7 +17,7 @@ module Crossing
     # The share of a CPU that a process may use while all in it waits. One that spins uses as much as it gets.
     MOST_CPU = 0.5
 
-    # What happens to the server while clients wait: code for its process. What has to be undone is undone by END.
+    # Faults of the server while clients wait: code that runs in its process. ENDING undoes them.
     FAULTS = {
       "kill of a worker" => "WORKERS.call.sample&.kill",
       "kill of all workers" => "WORKERS.call.each(&:kill)",
@@ -37,10 +37,10 @@ module Crossing
       Process.setrlimit(:FSIZE, Process.getrlimit(:FSIZE).last)
       GATE.open
     RUBY
-    # What requests and messages do to the worker they run on.
+    # What requests and messages do to the worker that runs them.
     DEEDS = %w[raise exception throw exit thread-exit kill deep kill-while-logged raise-while-logged collect].freeze
 
-    # patient: the process may be busy, and take its time.
+    # patient: the process may be busy; its CPU time is not checked.
     def initialize(app, random, clients: CLIENTS, patient: false)
       @app, @random, @patient = app, random, patient
       @faults = FAULTS.keys.sample(2, random: random)
@@ -48,10 +48,10 @@ module Crossing
       @plan = states.map { |state| [state, Visitor::DEEDS.sample(random: random)] }.shuffle(random: random)
     end
 
-    # What was done, for a failure's message.
+    # The faults, for the message of a failure.
     def to_s = @faults.join(" and ")
 
-    # Returns what is wrong: no line if nothing is.
+    # Returns a line for each thing that went wrong.
     def run
       @app.ask("#{BEGINNING}; $met = 0; GATE.shut")
       visitors = enter
@@ -67,7 +67,7 @@ module Crossing
 
     private
 
-    # Clients that are told something first: later, others occupy all workers.
+    # Clients that get a response before they are in their state enter first: the others may occupy all workers.
     def enter
       visitors = @plan.map { |state, deed| Visitor.new(@app.port, state, deed) }
       told, untold = visitors.partition { |visitor| visitor.state.entered }
@@ -86,7 +86,7 @@ module Crossing
       @app.signal("CONT")
     end
 
-    # What fails in an app, a body or a callback: it is answered, or its connection ends.
+    # Has the app, a body or a callback fail. The client must get an answer, or its connection must end.
     def misbehave(index)
       connection = RawConnection.new(@app.port)
       deed = DEEDS.rotate(@random.seed + index).first
@@ -109,19 +109,19 @@ module Crossing
       connection.write("GET /push HTTP/1.1\r\n#{Visitor::WEBSOCKET}")
       connection.read_until("open", seconds: 60)
       connection.write(WebSocketFrame.encode(:text, deed))
-      # Of a thread that was killed there is no answer; the connection stays.
+      # A thread that was killed writes no answer, and the connection stays open.
       text = "".b
       text << connection.read_available until text.match?(/answer to|tick/)
     end
 
     def finish
       @app.ask(ENDING)
-      # For clients that are in a callback now, or open later: until nobody waits for it any more.
+      # Clients in a callback, and those that open later, wait for such a message. So it is sent again and again.
       @app.ask("Thread.new { 200.times { PushServer.publish('crossing', 'tick'); sleep 0.05 } }; nil")
     end
 
-    # All workers are there: as many requests as there should be workers meet in the app. Where threads could not be
-    # made it takes a while until the server tries again, and meanwhile it may have no worker at all.
+    # Checks that all workers are there: as many requests meet in the app. If threads could not be made, it takes a while until
+    # the server tries again, and until then it may have no worker at all.
     def roll_call
       eventually("a worker to be there") { served? }
       clients = Array.new(THREADS) { HttpClient.new(@app.port).tap { |client| client.send_request("GET", "/meet?#{THREADS}") } }

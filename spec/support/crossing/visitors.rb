@@ -5,8 +5,8 @@ require_relative "../raw_connection"
 require_relative "../websocket_frame"
 
 module Crossing
-  # A client that gets into one state of a connection, meets a fault of its own, and then waits for its answer. What it
-  # must get is either the answer or the end of the connection: a client that is told nothing waits for ever.
+  # A client that gets into one state of a connection, does something wrong there, and then waits for its answer. It must get
+  # the answer or the end of the connection; otherwise it would wait for ever.
   class Visitor
     HEAD = "host: localhost\r\n"
     WEBSOCKET = "#{HEAD}connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n" \
@@ -19,9 +19,8 @@ module Crossing
     WAIT = WebSocketFrame.encode(:text, "wait").freeze
     POLL = "GET /push?push_wait=60 HTTP/1.1\r\n#{HEAD}accept: text/event-stream\r\n".freeze
 
-    # `enter` is sent first; `entered` is what then comes, of which `inside` makes what is sent next. `go_on` is sent
-    # when the server goes on, and `whole` is what comes then. `worker`: a worker waits with it, so that the others
-    # must have entered before.
+    # `enter` is sent first. `entered` matches what comes then, and from that `inside` makes what is sent next. `go_on` is sent
+    # when the gate is opened, and `whole` matches what comes then. `worker`: the state occupies a worker.
     State = Struct.new(:name, :enter, :entered, :inside, :go_on, :whole, :worker, keyword_init: true)
 
     STATES = [
@@ -52,7 +51,7 @@ module Crossing
                 inside: ->(answer) { "#{POLL}last-event-id: #{answer[/.*^id: ([^\n]*)\n/m, 1]}\r\n\r\n" }, whole: /data: tick/)
     ].freeze
 
-    # What a client does while the server has its own faults.
+    # What a client does while the server has its faults.
     DEEDS = %i[wait wait wait close half_close reset stall].freeze
 
     attr_reader :state, :deed
@@ -63,17 +62,17 @@ module Crossing
 
     def to_s = "#{state.name} (#{deed})"
 
-    # Connects, begins, and waits for what tells that it is in its state, where anything does.
+    # Connects, sends `enter`, and waits for `entered`, if there is one.
     def enter
       @connection = RawConnection.new(@port, receive_buffer: 16 * 1024)
       @connection.offer(state.enter)
       @answer = await(state.entered) if state.entered
     rescue RawConnection::Ended
-      # Refused, as when threads could not be made and the server has not tried again yet. It has been told.
+      # The server has refused the request, because it could not make threads and has not tried again yet.
       @connection.close
     end
 
-    # Goes further into its state, of which nothing tells.
+    # Sends `inside`, if there is one. Nothing comes back for that.
     def go_inside
       @connection.offer(state.inside.call(@answer)) if state.inside && !@connection.closed?
     end
@@ -90,7 +89,7 @@ module Crossing
       nil # The server has ended it already.
     end
 
-    # Goes on, and hears the answer or the end. Returns what is wrong, or nil.
+    # Sends `go_on`, and waits for the answer or the end. Returns what went wrong, or nil.
     def conclude
       return if @connection.closed?
 
