@@ -29,6 +29,25 @@ RSpec.describe "push_server, the command" do
                                     "--log-level LEVEL", "--max-message-size BYTES", "--version", "--help")
     end
 
+    it "takes folders whose names are bytes that are not UTF-8" do
+      Dir.mktmpdir do |parent|
+        folder = File.join(parent, "caf\xe9")
+        Dir.mkdir(folder)
+        File.write(File.join(folder, "config.ru"), hello)
+        File.write(File.join(folder, "public.txt"), "a file")
+        start_app("config.ru", "--public", folder, "--access-log", "json", "--access-log-file", File.join(folder, "log"), dir: folder)
+        expect(get("/public.txt").body).to eq("a file")
+        expect(app.stop).to be_success
+        expect(File.read(File.join(folder, "log"))).to include("/public.txt")
+        { 'raise "boom"' => "raises.ru:1: boom (RuntimeError)", "foo(" => "raises.ru:1: syntax error" }.each do |source, complaint|
+          File.write(File.join(folder, "raises.ru"), source)
+          expect(push_server(File.join(folder, "raises.ru")).err.scrub.lines.first).to include(complaint)
+        end
+      end
+    rescue Errno::EILSEQ
+      skip "the file system takes no such name"
+    end
+
     it "runs from the checkout, in any folder", if: File.exist?(File.join(AppProcess::ROOT, "bin/push_server")) do
       result = run_command(File.join(AppProcess::ROOT, "bin/push_server"), "--version")
       expect([result.out, result.exitstatus]).to eq(["push_server #{PushServer::VERSION}\n", 0])

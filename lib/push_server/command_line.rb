@@ -28,7 +28,8 @@ module PushServer
       @options = Options::TABLE.values.flat_map { |row| row.switches.map { |switch| [switch, row] } }.to_h
       @given = {}
       @files = []
-      @words = argv.dup
+      # A path may be bytes that no encoding explains. No pattern can be matched with those unless they are tagged as such.
+      @words = argv.map { |word| word.valid_encoding? ? word : word.b }
       while (word = @words.shift)
         read(word)
       end

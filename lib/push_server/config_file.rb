@@ -39,7 +39,7 @@ module PushServer
       raise ConfigError, syntax_error(e)
     rescue Exception => e # rubocop:disable Lint/RescueException -- whatever it is, the user must see where it comes from
       # If Rack's builder itself raises, the file lacks something, and no line of it is to blame.
-      by_builder = e.backtrace&.first&.match?(%r{/rack/builder\.rb:})
+      by_builder = e.backtrace&.first&.scrub&.match?(%r{/rack/builder\.rb:})
       raise ConfigError, "#{by_builder ? @path : place(e)}: #{one_line(ErrorReport.message(e), e)} (#{e.class})",
             cause: by_builder ? nil : e
     end
@@ -64,7 +64,7 @@ module PushServer
 
     # "file:3: syntax error, unexpected …", whichever parser wrote it.
     def syntax_error(error)
-      first, *rest = error.message.lines.map(&:strip).reject(&:empty?)
+      first, *rest = ErrorReport.message(error).lines.map(&:strip).reject(&:empty?)
       # Prism's first line only says that there are errors; each follows under a row of carets.
       detail = rest.filter_map { |line| line[/\^~*\s+(.*)/, 1] }.first if first.match?(/errors? found\z/)
       at = first[/\A.*?:\d+/]

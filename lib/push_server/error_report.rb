@@ -51,7 +51,7 @@ module PushServer
     # @return [Array<String>]
     def own_frames(error = @error)
       (error.backtrace || []).take_while { |line| !line.start_with?(LOADED_BY) }
-                             .reject { |line| line.start_with?("<internal:", "(eval", *FOREIGN) }
+                             .reject { |line| line.start_with?("<internal:", "(eval", *FOREIGN) }.map(&:scrub)
     end
 
     # The message and the whole backtrace, as Ruby prints them.

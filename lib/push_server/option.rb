@@ -27,7 +27,9 @@ module PushServer
     # How a command line says nil.
     OFF = { seconds: %w[off none], milliseconds: %w[off none] }.freeze
     NUMBERS = %i[bytes count milliseconds port seconds].freeze
-    private_constant :BYTES, :SCALE, :OFF, :NUMBERS
+    # Paths may be any bytes.
+    PATHS = %i[directory file].freeze
+    private_constant :BYTES, :SCALE, :OFF, :NUMBERS, :PATHS
 
     # Symbol, in snake_case.
     attr_reader :name
@@ -79,12 +81,18 @@ module PushServer
     # @param source [String] how the user named the option, for the error
     # @raise [OptionError]
     def coerce(value, source = "#{name}:")
+      raise OptionError, "#{source} cannot be #{value.inspect}: give UTF-8" unless PATHS.include?(type) || utf8?(value)
       return nil if off? && (value.nil? || OFF.fetch(type, [""]).include?(value.to_s.downcase))
 
       send(@type, value) || raise(OptionError, "#{source} cannot be #{value.inspect}: give #{wanted}#{not_a_range(value)}")
     end
 
     private
+
+    # Whether a String, or those of a list, are something that the system may have given as bytes and that can be read.
+    def utf8?(value)
+      Array(value).grep(String).all? { |text| text.dup.force_encoding(Encoding::UTF_8).valid_encoding? }
+    end
 
     def default_words
       case default

@@ -36,6 +36,11 @@ RSpec.describe PushServer::CommandLine do
     expect([line.files, line.given]).to eq([["a.ru", "-", "-w", "--port"], { port: "1" }])
   end
 
+  it "takes any bytes for a path, and names what it does not know, whatever its bytes are" do
+    expect(described_class.new(["\xff.ru", "--public=\xff"])).to have_attributes(files: ["\xff.ru".b], given: { public_dir: "\xff".b })
+    ["-\xff", "--\xff", "--threads\xff=1", "-x\xff=1"].each { |word| expect(complaint(word)).to start_with("there is no option -") }
+  end
+
   it "knows what the user wants printed" do
     expect(described_class.new(%w[--version]).question).to eq(:version)
     expect(described_class.new(%w[-p 1 -h]).question).to eq(:help)

@@ -38,6 +38,18 @@ RSpec.describe PushServer::Options do
     sizes.each { |text, bytes| expect(options(max_body_size: text)[:max_body_size]).to eq(bytes) }
   end
 
+  it "takes no bytes that are not UTF-8, but in paths" do
+    described_class::TABLE.each_value do |option|
+      next if %i[directory file].include?(option.type)
+
+      ["\xff", "\xff".b, ["a,\xff"]].each do |value|
+        expect { options(option.name => value) }.to raise_error(PushServer::OptionError, /\A#{option.name}: cannot be/)
+      end
+    end
+    expect { options({}, "RAILS_MAX_THREADS" => "\xff") }.to raise_error(PushServer::OptionError, /\$RAILS_MAX_THREADS cannot be "\\xFF"/)
+    expect(options(access_log_file: "/\xff".b)[:access_log_file].b).to eq("/\xff".b)
+  end
+
   it "takes '' and nil as nameless events" do
     expect(options(sse_event: "")[:sse_event]).to be_nil
     expect(options(sse_event: nil)[:sse_event]).to be_nil

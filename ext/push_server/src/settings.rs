@@ -1,9 +1,11 @@
 //! A Hash of settings, as `PushServer::Options#settings` makes it.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use magnus::value::ReprValue;
-use magnus::{Error, RArray, RHash, Ruby, Symbol, TryConvert, Value};
+use magnus::{Error, RArray, RHash, RString, Ruby, Symbol, TryConvert, Value};
 use push_core::access_log::{self, Format};
 use push_core::push::SlowPolicy;
 use push_core::push::sse::Fields;
@@ -59,7 +61,7 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
         Some(origins) => origins.to_vec::<String>()?,
         None => Vec::new(),
     };
-    let public_dir = fetch::<String>(ruby, hash, "public_dir")?.map(PathBuf::from);
+    let public_dir = path(ruby, hash, "public_dir")?;
     let access_log = access_log(ruby, hash)?;
     let own = Own {
         threads: fetch::<usize>(ruby, hash, "threads")?.unwrap_or(1),
@@ -77,12 +79,19 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
     Ok((settings, own))
 }
 
+/// A path, which may be any bytes.
+fn path(ruby: &Ruby, hash: RHash, name: &str) -> Result<Option<PathBuf>, Error> {
+    // SAFETY: copied before anything else runs.
+    let bytes = fetch::<RString>(ruby, hash, name)?.map(|path| unsafe { path.as_slice() }.to_vec());
+    Ok(bytes.map(|bytes| PathBuf::from(OsString::from_vec(bytes))))
+}
+
 fn access_log(ruby: &Ruby, hash: RHash) -> Result<Option<access_log::Settings>, Error> {
     let name = fetch::<Symbol>(ruby, hash, "access_log")?.map(|format| format.name().map(String::from)).transpose()?;
     let Some(name) = name.filter(|name| name != "off") else { return Ok(None) };
     let format = Format::named(&name)
         .ok_or_else(|| bad(ruby, format_args!("access_log can be :off, :common, :combined or :json, not {name}")))?;
-    let file = fetch::<String>(ruby, hash, "access_log_file")?.filter(|path| path != "-").map(PathBuf::from);
+    let file = path(ruby, hash, "access_log_file")?.filter(|path| path.as_os_str() != "-");
     Ok(Some(access_log::Settings { format, file }))
 }
 
