@@ -10,10 +10,10 @@ module Crossing
   # One round: clients get into states of a connection, faults happen to the server and the clients, and then every client
   # must get its answer or see the end. `random` chooses everything, so that a seed repeats the round.
   class Round
-    CLIENTS = 3 * Visitor::STATES.size
-    THREADS = 3
     include Eventually
 
+    CLIENTS = 3 * Visitor::STATES.size
+    THREADS = 3
     # The share of a CPU that a process may use while all in it waits. One that spins uses as much as it gets.
     MOST_CPU = 0.5
 
@@ -35,16 +35,30 @@ module Crossing
       $no_threads = false
       Process.setrlimit(:NOFILE, Process.getrlimit(:NOFILE).last)
       Process.setrlimit(:FSIZE, Process.getrlimit(:FSIZE).last)
+      GC.stress = false
       GATE.open
     RUBY
     # What requests and messages do to the worker that runs them.
     DEEDS = %w[raise exception throw exit thread-exit kill deep kill-while-logged raise-while-logged collect].freeze
 
-    # patient: the process may be busy; its CPU time is not checked.
-    def initialize(app, random, clients: CLIENTS, patient: false)
-      @app, @random, @patient = app, random, patient
-      @faults = FAULTS.keys.sample(2, random: random)
-      states = Visitor::STATES.cycle.first(clients)
+    # Moves every object that may move. The name of the second option depends on Ruby's version.
+    VERIFY = <<~'RUBY'
+      GC.stress = false
+      growth = GC.method(:verify_compaction_references).parameters.map(&:last) & %i[expand_heap double_heap]
+      GC.verify_compaction_references(toward: :empty, growth.first => true)
+      GC.stress = 1
+    RUBY
+    # Ruby itself crashes when a stack overflows while a compaction is verified.
+    STRESSED_DEEDS = (DEEDS - %w[deep]).freeze
+
+    # @param stress [Boolean] a collection at each allocation of a young object (at each of all it takes hours), a
+    #   compaction that is verified, and fewer clients, since all takes long
+    def initialize(app, random, stress: false)
+      @app, @random, @stress = app, random, stress
+      @patience = stress ? 8 * Deadline::PATIENCE : Deadline::PATIENCE
+      @deeds = stress ? STRESSED_DEEDS : DEEDS
+      @faults = stress ? ["compaction", *FAULTS.keys.sample(1, random: random)] : FAULTS.keys.sample(2, random: random)
+      states = Visitor::STATES.cycle.first(stress ? Visitor::STATES.size : CLIENTS)
       @plan = states.map { |state| [state, Visitor::DEEDS.sample(random: random)] }.shuffle(random: random)
     end
 
@@ -53,7 +67,7 @@ module Crossing
 
     # Returns a line for each thing that went wrong.
     def run
-      @app.ask("#{BEGINNING}; $met = 0; GATE.shut")
+      ask("#{BEGINNING}; $met = 0; GATE.shut; GC.stress = #{@stress ? 1 : false}")
       visitors = enter
       misdeeds = Array.new(8) { |index| Thread.new { misbehave(index) } }
       @faults.each { |fault| inflict(FAULTS.fetch(fault)) }
@@ -61,15 +75,17 @@ module Crossing
       busy = ProcessCost.cpu_share(@app.pid)
       finish
       wrong = visitors.map { |visitor| Thread.new { visitor.conclude } }.filter_map(&:value) + misdeeds.filter_map(&:value)
-      wrong << "#{(busy * 100).round} % of a CPU while all waited" if busy > MOST_CPU && !@patient
+      wrong << "#{(busy * 100).round} % of a CPU while all waited" if busy > MOST_CPU && !@stress
       wrong.concat(roll_call).map { |line| "#{self}: #{line}" }
     end
 
     private
 
+    def ask(code) = @app.ask(code, seconds: @patience)
+
     # Clients that get a response before they are in their state enter first: the others may occupy all workers.
     def enter
-      visitors = @plan.map { |state, deed| Visitor.new(@app.port, state, deed) }
+      visitors = @plan.map { |state, deed| Visitor.new(@app.port, state, deed, @patience) }
       told, untold = visitors.partition { |visitor| visitor.state.entered }
       told.each(&:enter)
       told.each(&:go_inside)
@@ -78,7 +94,8 @@ module Crossing
     end
 
     def inflict(fault)
-      return @app.ask(fault) unless fault == :stop_and_go
+      fault = VERIFY if @stress && fault == FAULTS["compaction"]
+      return ask(fault) unless fault == :stop_and_go
 
       # Longer than the server's timeouts.
       @app.signal("STOP")
@@ -89,10 +106,10 @@ module Crossing
     # Has the app, a body or a callback fail. The client must get an answer, or its connection must end.
     def misbehave(index)
       connection = RawConnection.new(@app.port)
-      deed = DEEDS.rotate(@random.seed + index).first
+      deed = @deeds.rotate(@random.seed + index).first
       if (path = %w[fault each call][index % 4])
         connection.write("GET /#{path}?#{deed} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
-        connection.ending
+        connection.ending(seconds: @patience)
       else
         misbehave_in_callback(connection, deed)
       end
@@ -107,23 +124,23 @@ module Crossing
 
     def misbehave_in_callback(connection, deed)
       connection.write("GET /push HTTP/1.1\r\n#{Visitor::WEBSOCKET}")
-      connection.read_until("open", seconds: 60)
+      connection.read_until("open", seconds: @patience)
       connection.write(WebSocketFrame.encode(:text, deed))
       # A thread that was killed writes no answer, and the connection stays open.
       text = "".b
-      text << connection.read_available until text.match?(/answer to|tick/)
+      text << connection.read_available(seconds: @patience) until text.match?(/answer to|tick/)
     end
 
     def finish
-      @app.ask(ENDING)
+      ask(ENDING)
       # Clients in a callback, and those that open later, wait for such a message. So it is sent again and again.
-      @app.ask("Thread.new { 200.times { PushServer.publish('crossing', 'tick'); sleep 0.05 } }; nil")
+      ask("Thread.new { 200.times { PushServer.publish('crossing', 'tick'); sleep 0.05 } }; nil")
     end
 
     # Checks that all workers are there: as many requests meet in the app. If threads could not be made, it takes a while until
     # the server tries again, and until then it may have no worker at all.
     def roll_call
-      eventually("a worker to be there") { served? }
+      eventually("a worker to be there", seconds: @patience) { served? }
       clients = Array.new(THREADS) { HttpClient.new(@app.port).tap { |client| client.send_request("GET", "/meet?#{THREADS}") } }
       answers = clients.map { |client| client.read_response.body }
       answers == ["met"] * THREADS ? [] : ["workers answered #{answers}"]

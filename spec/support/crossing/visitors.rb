@@ -56,8 +56,9 @@ module Crossing
 
     attr_reader :state, :deed
 
-    def initialize(port, state, deed)
-      @port, @state, @deed = port, state, deed
+    # @param patience [Numeric] seconds that it waits for each answer
+    def initialize(port, state, deed, patience)
+      @port, @state, @deed, @patience = port, state, deed, patience
     end
 
     def to_s = "#{state.name} (#{deed})"
@@ -106,7 +107,8 @@ module Crossing
 
     private
 
-    def await(pattern, deadline = Deadline.in)
+    def await(pattern)
+      deadline = Deadline.in(@patience)
       text = "".b
       text << @connection.read_available(seconds: deadline.remaining) until pattern.match?(text)
       text
