@@ -1,6 +1,8 @@
 //! What a connection's parts (the socket, the service, the deadlines, the worker that has its request) know of each
 //! other.
 
+mod reading;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -15,6 +17,7 @@ use super::framing::{Place, Scanner};
 use super::request::Takeover;
 use crate::access_log::Entry;
 use crate::push;
+pub(super) use reading::Read;
 
 /// Bytes of informational responses that wait for the socket, beyond which there are no more.
 const MAX_INFORMATION: usize = 64 * 1024;
@@ -81,21 +84,6 @@ pub enum Waiting {
     Body,
     /// For the socket to take something.
     Write,
-}
-
-/// What hyper gets when it reads the socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Read {
-    /// Bytes that were read before.
-    Ready,
-    /// Bytes from the socket.
-    Socket,
-    /// The end of the stream.
-    End,
-    /// An error: the body of the request handed over last is broken or was given up.
-    Broken,
-    /// Nothing. More bytes from the socket would not change that.
-    Nothing,
 }
 
 /// What a connection needs, beside hyper.
@@ -353,107 +341,6 @@ pub(super) struct Ending(pub(super) Arc<Watch>);
 impl Drop for Ending {
     fn drop(&mut self) {
         self.0.lock().entries.close();
-    }
-}
-
-impl State {
-    /// What hyper gets if it reads now; `flushed` if it holds no bytes for the socket.
-    pub(super) fn next_read(&self, flushed: bool) -> Read {
-        if !self.ready.is_empty() {
-            return Read::Ready;
-        }
-        if self.scanner.place() == Place::Broken && self.is_at_last_request() {
-            return Read::Broken;
-        }
-        if self.half_closed {
-            return if self.shows_half_close(flushed) { Read::End } else { Read::Nothing };
-        }
-        match self.scanner.place() {
-            // What follows may not be HTTP.
-            Place::Undecided => Read::Nothing,
-            // The refusal closes the connection.
-            Place::Refused | Place::Broken => Read::Nothing,
-            Place::Between | Place::Head | Place::Body => Read::Socket,
-        }
-    }
-
-    /// Keeps the task that wanted to read when there was [`Read::Nothing`].
-    pub(super) fn wait_to_read(&mut self, reader: &Waker) {
-        self.reader = Some(reader.clone());
-    }
-
-    /// Wakes the reader if it would get something now. Called where that may have changed: when the app has decided about
-    /// an upgrade, when a response begins that may last, and when hyper has flushed. A reader that would get nothing must
-    /// not be woken: hyper flushes whenever it is polled, so it would be polled for ever.
-    pub(super) fn wake_reader(&mut self, flushed: bool) {
-        if self.reader.is_some()
-            && self.next_read(flushed) != Read::Nothing
-            && let Some(reader) = self.reader.take()
-        {
-            reader.wake();
-        }
-    }
-
-    /// The request got an ordinary response: what came after it is HTTP. Does nothing if a later request has come, which
-    /// may ask for an upgrade itself.
-    fn decline_upgrade(&mut self, now: Instant) {
-        if self.called == self.scanner.heads()
-            && let Some(output) = self.scanner.decline_upgrade()
-        {
-            self.ready = output;
-            self.since = now;
-            self.progress = 0;
-        }
-    }
-
-    /// Whether the request handed over last is the last that came, and has no answer yet.
-    fn is_at_last_request(&self) -> bool {
-        self.called == self.scanner.heads() && self.called > self.answered
-    }
-
-    /// Whether the bytes that come in are the body of the request handed over last. While a request is with the app, the
-    /// body of the next one may have come in part: it is not read yet, and its time does not run.
-    fn reads_body(&self) -> bool {
-        self.scanner.place() == Place::Body && self.is_at_last_request()
-    }
-
-    /// What the connection waits for, and since when; `None` while the app is at work.
-    fn waiting(&self) -> Option<(Waiting, Instant)> {
-        if let Some(blocked) = self.blocked {
-            return Some((Waiting::Write, blocked));
-        }
-        let idle = self.called == self.ended;
-        match self.scanner.place() {
-            Place::Body if self.body_held => None,
-            Place::Body if self.reads_body() => Some((Waiting::Body, self.since)),
-            Place::Body if idle => Some((Waiting::NextRequest, self.since)),
-            Place::Head if idle => Some((Waiting::Head, self.since)),
-            Place::Between if idle && self.scanner.heads() == 0 => Some((Waiting::FirstRequest, self.since)),
-            Place::Between if idle => Some((Waiting::NextRequest, self.since)),
-            _ => None,
-        }
-    }
-
-    /// Whether hyper may learn that the peer has closed its side. It would cut a response that is
-    /// on its way; but who only listens may close its side early (RFC 9112 section 9.6). A body that
-    /// is still being made may last for hours: there, the end of the peer is worth knowing.
-    fn shows_half_close(&self, flushed: bool) -> bool {
-        let answered = self.called >= self.scanner.heads() && self.called == self.ended && flushed;
-        answered || self.streaming || self.reads_body()
-    }
-
-    /// Looks at bytes from the socket; returns what hyper gets in their place, if not the same.
-    pub(super) fn scan(&mut self, input: &[u8], now: Instant) -> Option<Bytes> {
-        let before = (self.scanner.place(), self.scanner.heads());
-        let output = self.scanner.scan(input);
-        let place = self.scanner.place();
-        self.progress += input.len();
-        let enough = place == Place::Body && self.progress >= self.body_progress;
-        if before != (place, self.scanner.heads()) || enough {
-            self.since = now;
-            self.progress = 0;
-        }
-        output
     }
 }
 
