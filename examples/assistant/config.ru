@@ -58,7 +58,7 @@ class Writer
   end
 end
 
-# A talk, and the handler of the streams that read it. Its id cannot be guessed: so whoever knows it may read and ask.
+# A talk, and the handler of the streams that read it. Its id cannot be guessed, so a client that knows it may read and ask.
 class Talk
   QUESTION = 1..500
 
@@ -66,13 +66,13 @@ class Talk
 
   def initialize(id)
     @channel = "talk:#{id}"
-    # Who asks without having read anything begins with the question.
+    # A client that asks without having read anything begins with its question.
     @cursor = PushServer.cursor
   end
 
   def on_open(client) = client.subscribe(channel, since: client.last_event_id || @cursor)
 
-  # The cursor first: what is told between these two lines is then read after the page has come.
+  # The page's stream goes on behind the last message in the page; if there is none, from the cursor that was taken before.
   def page
     told = PushServer.history(channel, limit: HISTORY)
     state = JSON.generate(cursor: told.last&.id || @cursor, told: told.map { |message| { event: message.event, data: message.data } })
@@ -99,7 +99,7 @@ run(lambda do |env|
 
       writer.ask(talk.channel, question)
     end
-    # Who asks need not listen.
+    # A client may ask without listening.
     next [asks ? 202 : 404, {}, []] unless env["rack.upgrade?"]
 
     env["rack.upgrade"] = talk
