@@ -33,4 +33,21 @@ RSpec.describe "A server that gets no more threads" do
       expect(client.request("POST", "/", body: "x" * 300_000)).to have_attributes(status: 200, body: "300000")
     end
   end
+
+  it "says so when it cannot start for want of a thread for the access log" do
+    skip "there is no limit of threads to set" unless Process.const_defined?(:RLIMIT_NPROC)
+    launch_app(<<~'SCRIPT', via: :ruby)
+      require "push_server"
+      Process::UID.change_privilege(54_000 + Process.pid % 10_000) if Process.uid.zero?
+      Process.setrlimit(:NPROC, 1)
+      begin
+        PushServer.run(->(_) { [200, {}, []] }, bind: "tcp://127.0.0.1:0", access_log: :json, access_log_file: "/dev/null")
+      rescue PushServer::Error => e
+        puts e.message
+      end
+    SCRIPT
+    expect_line(%r{\Acannot open the access log /dev/null: no thread to write it \(.*\): raise the system's limit on threads$})
+  ensure
+    kill_apps
+  end
 end

@@ -78,7 +78,14 @@ impl Writer {
             failing: false,
             _ending: ending,
         };
-        thread::Builder::new().name("push_access_log".to_owned()).spawn(|| writing.run())?;
+        let thread = thread::Builder::new().name("push_access_log".to_owned());
+        let no_thread = |error: io::Error| {
+            io::Error::new(
+                error.kind(),
+                format!("no thread to write it ({error}): raise the system's limit on threads"),
+            )
+        };
+        thread.spawn(|| writing.run()).map_err(no_thread)?;
         Ok(Writer { lines, orders, backlog, ended })
     }
 
