@@ -6,11 +6,15 @@ require "spec_helper"
 RSpec.describe "A storm of messages, and clients that come and go" do
   include ChannelClients
 
+  # Each of the 200 clients is a thread of this process. On a busy machine a thread waits for its turn longer than the
+  # server waits for a request or a pong.
+  patience = ["--head-timeout", 600, "--pong-timeout", 600]
+
   def storm(round) = Storm.new(app, seed: Integer(ENV.fetch("STORM_SEED", 42)) + round)
   def rounds = Integer(ENV.fetch("STORM_ROUNDS", 1))
 
   context "with enough history" do
-    serve "require 'push_server'\nPushServer.channel 'storm*', history: 100_000, ttl: nil\n" + ChannelClients::APP
+    serve "require 'push_server'\nPushServer.channel 'storm*', history: 100_000, ttl: nil\n" + ChannelClients::APP, *patience
 
     it "loses nothing and repeats nothing" do
       rounds.times do |round|
@@ -24,7 +28,7 @@ RSpec.describe "A storm of messages, and clients that come and go" do
   end
 
   context "with too little" do
-    serve "require 'push_server'\nPushServer.channel 'storm*', history: 30, ttl: nil\n" + ChannelClients::APP
+    serve "require 'push_server'\nPushServer.channel 'storm*', history: 30, ttl: nil\n" + ChannelClients::APP, *patience
 
     it "tells whoever has lost something" do
       rounds.times do |round|

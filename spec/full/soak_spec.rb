@@ -43,7 +43,8 @@ RSpec.describe "Soak", :full do
     RSpec.configuration.reporter.message("    KiB of memory after each round: #{memory.join(", ")}")
     before, after = states.values_at(warm_up - 1, -1)
     expect(after).to include(before.slice(:descriptors, :threads))
-    expect(after[:memory]).to be <= before[:memory] + tolerance
+    # The server gives memory back some time after a burst: each measurement is before or after that.
+    expect(memory.last(3).min).to be <= memory.first(3).min + tolerance
     total = { requests: requests, opened: cycles, closed: cycles }.transform_values { |each| each * (warm_up + rounds) }
     expect(app.ask("Counting::TALLY")).to eq(total)
   end
