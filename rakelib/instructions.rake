@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 # The figures are in bench/instructions.json.
-desc "Count the instructions of the core's hot paths and compare them with those recorded"
+desc "Count the instructions, cache misses and mallocs of the hot paths and compare them with those recorded"
 task :instructions do
   require_relative "instructions"
   unless Instructions.countable?
@@ -14,7 +14,7 @@ task :instructions do
 end
 
 namespace :instructions do
-  desc "Record the instructions of the core's hot paths as what later ones are compared with"
+  desc "Record the costs of the hot paths as what later ones are compared with"
   task :record do
     require_relative "instructions"
     puts Instructions.record

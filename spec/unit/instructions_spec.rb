@@ -4,35 +4,56 @@ require_relative "unit_helper"
 require_relative "../../rakelib/instructions"
 
 RSpec.describe Instructions do
-  def comparison(recorded, counted, recorded_with: { "rustc" => "rustc 1.95.0" })
-    Instructions::Comparison.new(recorded: recorded, counted: counted, recorded_with: recorded_with,
-                                 counted_with: { "rustc" => "rustc 1.95.0" })
+  def figures(instructions, **others)
+    Callgrind::FIGURES.to_h { |name| [name, 0] }.merge("instructions" => instructions, **others.transform_keys { |key| key.to_s.tr("_", " ") })
   end
 
-  it "takes the figure out of what callgrind prints" do
-    expect(described_class.collected("==1== Events    : Ir\n==1== Collected : 1156695\n==1==\n")).to eq(1_156_695)
-    expect { described_class.collected("valgrind: no such file") }.to raise_error(/counted nothing/)
+  def comparison(recorded, counted, recorded_with: { "rustc" => "rustc 1.95.0" })
+    recorded, counted = [recorded, counted].map { |paths| paths.transform_values { |it| it.is_a?(Hash) ? it : figures(it) } }
+    Instructions::Comparison.new(recorded: recorded, counted: counted, recorded_with: recorded_with,
+                                 counted_with: { "rustc" => "rustc 1.95.0" })
   end
 
   it "fails for a path that has got more expensive, and names only that" do
     dearer = comparison({ "scan" => 1000, "frame" => 1000 }, { "scan" => 1051, "frame" => 1050 })
 
     expect(dearer).to be_failed
-    expect(dearer.verdict).to eq("More expensive than recorded: scan (+5.1 %). If that is meant to be: rake instructions:record")
+    expect(dearer.verdict).to eq("More expensive than recorded: scan, instructions (+5.1 %). " \
+                                 "If that is meant to be: rake instructions:record")
+  end
+
+  it "fails for a path that misses the caches more often" do
+    missing = comparison({ "scan" => figures(1, "L1i_misses": 100.0) }, { "scan" => figures(1, "L1i_misses": 113.0) })
+
+    expect(missing).to be_failed
+    expect(missing.verdict).to start_with("More expensive than recorded: scan, L1i misses (+13.0 %).")
+  end
+
+  it "fails for one more malloc" do
+    missing = comparison({ "scan" => figures(1, mallocs: 8.0) }, { "scan" => figures(1, mallocs: 9.0) })
+
+    expect(missing).to be_failed
+    expect(missing.verdict).to start_with("More expensive than recorded: scan, mallocs (+12.5 %).")
+  end
+
+  it "allows a path with Ruby in it more misses, for the threads that share its work" do
+    noisy = comparison({ "Ruby: echo" => figures(1, "LL_misses": 1.0) }, { "Ruby: echo" => figures(1, "LL_misses": 40.0) })
+
+    expect(noisy).not_to be_failed
   end
 
   it "says of a path that has got cheaper that it can be recorded" do
     cheaper = comparison({ "scan" => 1000 }, { "scan" => 900 })
 
     expect(cheaper).not_to be_failed
-    expect(cheaper.verdict).to eq("Cheaper than recorded: scan (-10.0 %). So that it stays so: rake instructions:record")
+    expect(cheaper.verdict).to eq("Cheaper than recorded: scan, instructions (-10.0 %). So that it stays so: rake instructions:record")
   end
 
-  it "is content within the tolerance" do
-    same = comparison({ "scan" => 1000 }, { "scan" => 950 })
+  it "is content within the tolerances" do
+    same = comparison({ "scan" => figures(1000, "L1i_misses": 50.0) }, { "scan" => figures(950, "L1i_misses": 1.0) })
 
     expect(same).not_to be_failed
-    expect(same.verdict).to eq("No path is more than 5 % from what is recorded.")
+    expect(same.verdict).to eq("No figure is further from what is recorded than it may be.")
   end
 
   it "fails for a path that is not recorded, or not counted any more" do
@@ -50,11 +71,29 @@ RSpec.describe Instructions do
     expect(comparison({}, { "scan" => 1 }, recorded_with: {})).not_to be_failed
   end
 
-  it "shows all figures" do
-    expect(comparison({ "scan" => 1000 }, { "scan" => 1_234_567, "frame" => 7 }).table).to eq(
-      ["path   instructions per operation  recorded   difference",
-       "scan                    1 234 567     1 000  +123356.7 %",
-       "frame                           7         -            -"]
+  it "shows all figures, and how far each is from what is recorded" do
+    table = comparison({ "scan" => 1000 }, { "scan" => figures(1_234_567, mallocs: 1.5), "frame" => 7 }).table
+
+    expect(table.map { |row| row.split(/ {2,}/) }).to eq(
+      [["per operation", "instructions", "L1i misses", "L1d misses", "LL misses", "mallocs"],
+       ["scan", "1 234 567 (+123356.7 %)", "0", "0", "0", "1.5"],
+       ["frame", "7", "0", "0", "0", "0"]]
     )
+    expect(table.map(&:length).uniq.size).to eq(1)
+  end
+
+  describe Callgrind do
+    it "takes the figures out of what callgrind prints" do
+      printed = "==1== Events    : Ir Dr Dw I1mr D1mr D1mw ILmr DLmr DLmw\n==1== Collected : 1000 1 1 20 3 4 5 6 7\n"
+
+      expect(described_class.totals(printed)).to eq("instructions" => 1000, "L1i misses" => 20, "L1d misses" => 7, "LL misses" => 18)
+      expect { described_class.totals("valgrind: no such file") }.to raise_error(/counted nothing/)
+    end
+
+    it "counts the calls of what gives memory, by name and by the number that stands for it" do
+      lines = ["fn=(1) main\n", "cfn=(2) malloc\n", "calls=3 0\n", "cfn=(3) memcpy\n", "calls=5 0\n", "cfn=(2)\n", "calls=4 0\n"]
+
+      expect(described_class.mallocs(lines)).to eq(7)
+    end
   end
 end
