@@ -1,0 +1,92 @@
+# frozen_string_literal: true
+
+require "tsort"
+
+# Which file of a crate names which other one, read from its `use` lines and paths. Tests inside the files count for
+# nothing: they may know more.
+class Layers
+  ROOT = File.expand_path("../..", __dir__)
+
+  # One graph: the edges of each node. Nodes are Strings.
+  class Graph
+    include TSort
+
+    def initialize(edges) = @edges = edges
+
+    # Nodes that lead back to themselves: each an Array, sorted.
+    def cycles = strongly_connected_components.select { |nodes| nodes.size > 1 }.map(&:sort).sort
+
+    # [from, to], all of them.
+    def to_a = @edges.flat_map { |from, all| all.map { |to| [from, to] } }.sort
+
+    private
+
+    def tsort_each_node(&block) = @edges.each_key(&block)
+    def tsort_each_child(node, &block) = @edges.fetch(node, []).each(&block)
+  end
+
+  # @param source [String] a folder with a crate's sources, from the root of the project
+  def initialize(source) = @source = File.join(ROOT, source)
+
+  # The rooms of the crate, its folders and the files beside them: who names whom.
+  def rooms
+    Graph.new(modules.group_by { |name, _| name.first }.transform_values do |all|
+      all.flat_map { |_, named| named.map(&:first) }.uniq - [all.first.first.first]
+    end)
+  end
+
+  # The files of one room. A folder's mod.rs is left out: it names all that it holds.
+  def files(room)
+    inside = modules.select { |name, _| name.first == room && name.size > 1 }
+    Graph.new(inside.group_by { |name, _| name[1] }.to_h do |file, all|
+      named = all.flat_map { |_, paths| paths }.filter_map { |path| path[1] if path.first == room && path.size > 1 }
+      [file, named.uniq & inside.map { |name, _| name[1] } - [file]]
+    end)
+  end
+
+  private
+
+  # The modules of the crate: their path, such as ["http", "files", "range"], and the paths that they name.
+  def modules
+    @modules ||= Dir[File.join(@source, "**/*.rs")].sort.to_h do |path|
+      name = path.delete_prefix("#{@source}/").delete_suffix(".rs").delete_suffix("/mod").split("/")
+      [name, named(name, code(path))]
+    end.except(["lib"])
+  end
+
+  # Without comments, and without the tests at a file's end.
+  def code(path)
+    File.read(path).sub(/^#\[cfg\(test\)\]\nmod tests \{.*/m, "").gsub(%r{//.*}, "")
+  end
+
+  def named(name, text)
+    paths = expand(text.scan(/^\s*(?:pub(?:\([^)]*\))? )?use ([^;]+);/m).flatten) + text.scan(/\b((?:crate|super)(?:::\w+)+)/).flatten
+    paths.filter_map { |path| absolute(name, path.split("::")) }.uniq
+  end
+
+  # "a::{b, c::{d, e}}" => ["a::b", "a::c::d", "a::c::e"]
+  def expand(uses)
+    uses.flat_map do |use|
+      use = use.gsub(/\s+/, " ").strip
+      next [use] unless (match = use.match(/\A(.*?)\{(.*)\}\z/m))
+
+      split(match[2]).flat_map { |part| expand([match[1] + part]) }
+    end
+  end
+
+  # At the commas outside of braces.
+  def split(list)
+    depth = 0
+    list.each_char.slice_after { |char| depth += { "{" => 1, "}" => -1 }.fetch(char, 0); char == "," && depth.zero? }
+        .map { |chars| chars.join.delete_suffix(",").strip }.reject(&:empty?)
+  end
+
+  def absolute(name, path)
+    return path.drop(1).grep_v("self").then { |rest| rest unless rest.empty? } if path.first == "crate"
+    return unless path.first == "super"
+
+    ups = path.take_while { |part| part == "super" }.size
+    base = name.take([name.size - ups, 0].max)
+    (base + path.drop(ups)).then { |all| all unless all.empty? }
+  end
+end
