@@ -9,3 +9,10 @@ RbSys::ExtensionTask.new("push_server") do |ext|
   # The core crate is outside of the extension's folder.
   ext.source_pattern = "../../src/**/*.rs"
 end
+
+# bin/setup notes the profile of what it compiled. It has to compile again after another profile.
+task :compile do
+  note = ".local/extension"
+  profile = ENV.fetch("RB_SYS_CARGO_PROFILE", "release")
+  rm_f note if File.exist?(note) && File.read(note).split.last != profile
+end
