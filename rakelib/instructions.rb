@@ -40,7 +40,8 @@ module Instructions
       if recorded.empty?
         "Nothing is recorded. #{HOW_TO_RECORD}"
       elsif !comparable?
-        "Not judged: recorded with #{recorded_with.values.join(", ")}; this is #{counted_with.values.join(", ")}. #{HOW_TO_RECORD}"
+        "Not judged: recorded with #{recorded_with.values.join(", ")}; this is #{counted_with.values.join(", ")}. " \
+          "#{HOW_TO_RECORD}"
       elsif missing.any?
         "Recorded and counted paths differ: #{missing.join(", ")}. #{HOW_TO_RECORD}"
       elsif dearer.any?

@@ -34,7 +34,7 @@ end
 
 # Publishes what it hears in a channel, which the server itself delivers. Iodine has channels, too.
 class Publisher
-  PUBSUB = [:PushServer, :Iodine].filter_map { |name| Object.const_get(name) if Object.const_defined?(name) }.first
+  PUBSUB = %i[PushServer Iodine].filter_map { |name| Object.const_get(name) if Object.const_defined?(name) }.first
 
   def initialize(channel) = @channel = channel
   def on_message(_client, data) = PUBSUB.publish(@channel, data)

@@ -75,7 +75,8 @@ class Talk
   # The page's stream goes on behind the last message in the page; if there is none, from the cursor that was taken before.
   def page
     told = PushServer.history(channel, limit: HISTORY)
-    state = JSON.generate(cursor: told.last&.id || @cursor, told: told.map { |message| { event: message.event, data: message.data } })
+    messages = told.map { |message| { event: message.event, data: message.data } }
+    state = JSON.generate(cursor: told.last&.id || @cursor, told: messages)
     File.read(File.join(__dir__, "index.html")).sub("{{state}}") { state.gsub("<", '\u003c') }
   end
 end

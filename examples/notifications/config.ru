@@ -11,8 +11,9 @@ require "push_server"
 PushServer.channel "notifications", history: 100, ttl: 600
 
 module Inbox
-  NEWS = [["Parcel", "Your parcel is on its way"], ["Calendar", "Standup begins in ten minutes"], ["Build", "All tests have passed"],
-          ["Mail", "Ana has answered you"], ["Bank", "Your salary has come in"], ["Weather", "It will rain this afternoon"]].freeze
+  NEWS = [["Parcel", "Your parcel is on its way"], ["Calendar", "Standup begins in ten minutes"],
+          ["Build", "All tests have passed"], ["Mail", "Ana has answered you"], ["Bank", "Your salary has come in"],
+          ["Weather", "It will rain this afternoon"]].freeze
   @count = 0
   @mutex = Mutex.new
 

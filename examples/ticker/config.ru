@@ -34,7 +34,8 @@ class Exchange
   def trade(name)
     price = @prices[name] = (@prices[name] * (1 + rand(-0.0012..0.0012))).clamp(1, 9999).round(2)
     book = Array.new(DEPTH) { |depth| [(price - 2.5 + (depth * 0.01)).round(2), rand(1..900)] }
-    PushServer.publish("ticker:#{name}", { name: name, price: price, n: @counts[name] += 1, at: (Time.now.to_f * 1000).round, book: book },
+    at = (Time.now.to_f * 1000).round
+    PushServer.publish("ticker:#{name}", { name: name, price: price, n: @counts[name] += 1, at: at, book: book },
                        event: "price")
   end
 end

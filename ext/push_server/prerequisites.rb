@@ -32,7 +32,9 @@ class Prerequisites
     # If cargo is rustup's, it must not download a toolchain now.
     output, status = Open3.capture2e({ "RUSTUP_AUTO_INSTALL" => "0" }, name, "--version")
     version = output[/^cargo (\d+(?:\.\d+)+)/, 1]
-    return "#{name} does not run (#{output.lines.first.to_s.strip}): install Rust #{@rust} or newer from #{RUST}" unless status.success? && version
+    unless status.success? && version
+      return "#{name} does not run (#{output.lines.first.to_s.strip}): install Rust #{@rust} or newer from #{RUST}"
+    end
     return if Gem::Version.new(version) >= Gem::Version.new(@rust)
 
     "#{name} #{version} is too old: install Rust #{@rust} or newer, with rustup update or from #{RUST}"

@@ -49,7 +49,7 @@ module PushServer
     def binmode = self
     def sync = true
     def external_encoding = Encoding::BINARY
-    def set_encoding(*) = self # rubocop:disable Naming/AccessorMethodName -- IO's name for it
+    def set_encoding(*) = self
     def inspect = "#<PushServer::EmptyInput>"
   end
 end

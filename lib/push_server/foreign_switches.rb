@@ -7,7 +7,8 @@ module PushServer
     # Only switches that mean the same on all servers that have them. A spec checks that none of them is ours.
     HINTS = {
       %w[-w --workers -workers -s --servers] => "push_server runs one process; --threads says how many threads it has",
-      %w[-d --daemonize -D --daemon] => "push_server stays in the foreground; systemd or a container can keep it in the background",
+      %w[-d --daemonize -D --daemon] =>
+        "push_server stays in the foreground; systemd or a container can keep it in the background",
       %w[-C --config -c -config --no-config] =>
         "push_server reads no configuration file; its options are on the command line, and some in environment variables",
       %w[-o --host -a --address -address -l --listen] => "the address to listen on is --bind tcp://HOST:PORT",
@@ -29,7 +30,8 @@ module PushServer
       %w[-www --root --root_first --root-first] => "files are served from --public DIR",
       %w[-tls -tls-cert -cert -tls-key -key -tls-pass -tls-password --ssl --ssl_cert --ssl-cert --ssl_key --ssl-key] =>
         "push_server speaks no TLS; put a proxy in front of it (docs/proxies.md)",
-      %w[-k -keep-alive -tout --persistent-timeout --timeout] => "the timeout between two requests is --keep-alive-timeout SECONDS",
+      %w[-k -keep-alive -tout --persistent-timeout --timeout] =>
+        "the timeout between two requests is --keep-alive-timeout SECONDS",
       %w[-max-body -maxbd] => "the limit is --max-body-size BYTES",
       %w[-max-header -maxhd] => "the limit is --max-head-size BYTES",
       %w[-max-msg -maxms] => "the limit is --max-message-size BYTES",

@@ -83,7 +83,8 @@ module PushServer
     # @raise [UnsupportedError] if `name` is a method of another server that is missing here
     def self.refuse(owner, name)
       advice = WORDS.fetch(owner, {})[name] or return
-      raise UnsupportedError, "there is no #{owner}#{owner == "PushServer::Client" ? "#" : "."}#{name}: #{advice} (docs/migration.md)"
+      mark = owner == "PushServer::Client" ? "#" : "."
+      raise UnsupportedError, "there is no #{owner}#{mark}#{name}: #{advice} (docs/migration.md)"
     end
 
     # For the singleton methods of modules.

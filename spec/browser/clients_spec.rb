@@ -42,7 +42,7 @@ RSpec.describe "Clients people already have, in a browser" do
       end
 
       it "says something, once", if: ClientPages::DOCS.code(heading, "html").match?(/<form|window.say/) do
-            publish(heading, "say it")
+        publish(heading, "say it")
         app.wait_for_line(/said by #{@page}\b/)
         # A client that did not understand the answer would say it again.
         publish(heading, "thank you")

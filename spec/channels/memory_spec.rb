@@ -16,8 +16,6 @@ RSpec.describe "The memory of channels, when it is full" do
   # About 60 of the messages below fill it. A reader that takes a little now and then is never stalled.
   serve config, "--threads", "2", "--channel-memory", "8MiB", "--ping-interval", "3600"
 
-  
-
   def quiet(count) = Array.new(count) { |number| "quiet-#{@run}-#{number}" }
 
   # Gives each quiet channel three messages; returns the cursor before them.

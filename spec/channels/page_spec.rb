@@ -21,7 +21,7 @@ RSpec.describe "docs/channels.md" do
     end
     expect(JSON.parse(people.first.read_event.data)).to include("member" => "Björn")
     people.last.text("hi")
-    said = people.map { |client| client.read_event }
+    said = people.map(&:read_event)
     expect(said.map(&:event)).to eq([nil, nil])
     expect(said.map { |block| JSON.parse(block.data) }).to eq([{ "from" => "Björn", "text" => "hi" }] * 2)
   end

@@ -16,7 +16,8 @@ RSpec.describe "Subscribing" do
 
   # What the app's code got, in order.
   def calls(code, client = self.client)
-    ask(client, "#{code.sub("REPORT", "->(channel, data) { SpecApp.report(:call, client, channel: channel, data: data, encoding: data.encoding.name) }")}")
+    report = "->(channel, data) { SpecApp.report(:call, client, channel: channel, data: data, encoding: data.encoding.name) }"
+    ask(client, code.sub("REPORT", report))
   end
 
   def take_call(client = self.client) = event(:call, client).slice(:channel, :data, :encoding).values
@@ -54,14 +55,16 @@ RSpec.describe "Subscribing" do
     it "calls it no more once it has closed the client" do
       cursor = publish("kept-#{channel}", "0")
       publish("kept-#{channel}", *"1".."50")
-      ask(client, "client.subscribe('kept-#{channel}', since: #{cursor.inspect}) { |_, data| SpecApp.report(:call, client, data: data); client.close if data == '3' }")
+      ask(client, "client.subscribe('kept-#{channel}', since: #{cursor.inspect}) { |_, data| " \
+                  "SpecApp.report(:call, client, data: data); client.close if data == '3' }")
       client.read_close
       event(:close, client)
       expect(app.events.all(event: "call", id: client.id).map { |call| call[:data] }).to eq(%w[1 2 3])
     end
 
     it "survives what it raises, and can end itself" do
-      ask(client, "client.subscribe(#{channel.inspect}) { |_, data| client.unsubscribe(#{channel.inspect}) if data == '3'; SpecApp.report(:call, client, data: data); raise 'oops' if data == '1' }")
+      ask(client, "client.subscribe(#{channel.inspect}) { |_, data| client.unsubscribe(#{channel.inspect}) if data == '3'; " \
+                  "SpecApp.report(:call, client, data: data); raise 'oops' if data == '1' }")
       publish(channel, "1", "2", "3", "4", "5")
       expect(Array.new(3) { event(:call, client)[:data] }).to eq(%w[1 2 3])
       app.wait_for_line(/oops/)

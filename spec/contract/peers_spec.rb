@@ -160,7 +160,7 @@ RSpec.describe "What this server does" do
     it "a queued pong stalls no writes" do
       client = opened(websocket)
       client.ping("x" * 100)
-      ask(client, '3.times { |number| client.write(number.to_s) }; nil')
+      ask(client, "3.times { |number| client.write(number.to_s) }; nil")
       client.ping("y" * 100)
       frames = Array.new(5) { client.read_frame }
       expect(frames.select { |frame| frame.opcode == :text }.map(&:payload)).to eq(%w[0 1 2])

@@ -159,7 +159,6 @@ RSpec.describe "An event stream in answer to a request with a body" do
       app.ask("SpecApp.clients.each { |client| client.write('answer') }; nil")
       expect(clients.map { |it| it.read_event.data }).to all(eq("answer"))
     end
-
   end
 
   # Such a body has a thread to itself.

@@ -62,7 +62,7 @@ RSpec.describe "Request bodies in files" do
 
     [1000, 65_535, 65_536, 65_537, 90_000].each do |size|
       it "are whole in chunks of #{size}" do
-          client = http
+        client = http
         client.write(chunked(content, size))
         expect(client.read_response).to be_whole(content)
       end

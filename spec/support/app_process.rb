@@ -54,7 +54,8 @@ class AppProcess
   def initialize(source, *options, via: :cli, env: {}, files: {}, dir: nil)
     @temporary = dir.nil?
     @dir = dir || Dir.mktmpdir("push_server-spec")
-    file = dir ? source : write(files.merge((via == :ruby ? "app.rb" : "config.ru") => source))
+    name = via == :ruby ? "app.rb" : "config.ru"
+    file = dir ? source : write(files.merge(name => source))
     @lines = []
     @mutex = Mutex.new
     @printed = ConditionVariable.new

@@ -77,7 +77,7 @@ class Layers
   # At the commas outside of braces.
   def split(list)
     depth = 0
-    list.each_char.slice_after { |char| depth += { "{" => 1, "}" => -1 }.fetch(char, 0); char == "," && depth.zero? }
+    list.each_char.slice_after { |char| (depth += { "{" => 1, "}" => -1 }.fetch(char, 0)).zero? && char == "," }
         .map { |chars| chars.join.delete_suffix(",").strip }.reject(&:empty?)
   end
 

@@ -102,7 +102,8 @@ RSpec.describe PushServer::Options do
   describe "errors" do
     wrong = {
       port: ["abc", -1, 65_536, 1.5, true], threads: ["0", 0, "many"], drain_timeout: [-1, "soon", Float::INFINITY],
-      log_level: ["loud"], access_log: ["apache"], access_log_file: [""], javascript: ["push.js", "/", "/a b", "/a?b"], slow_client: ["maybe"], max_message_size: ["1x", -1, 0.5], public_dir: ["/no/such/folder"]
+      log_level: ["loud"], access_log: ["apache"], access_log_file: [""], javascript: ["push.js", "/", "/a b", "/a?b"], slow_client: ["maybe"],
+      max_message_size: ["1x", -1, 0.5], public_dir: ["/no/such/folder"]
     }
     wrong.each do |name, values|
       values.each do |value|
