@@ -15,7 +15,17 @@ Gem::Specification.new do |spec|
   spec.license = "MIT"
   spec.required_ruby_version = ">= 3.1"
   spec.required_rubygems_version = ">= 3.3"
-  spec.metadata["rubygems_mfa_required"] = "true"
+
+  source = "https://github.com/push-server/push_server"
+  tag = "#{source}/blob/v#{spec.version}"
+  spec.homepage = source
+  spec.metadata = {
+    "bug_tracker_uri" => "#{source}/issues",
+    "changelog_uri" => "#{tag}/CHANGELOG.md",
+    "documentation_uri" => "#{tag}/README.md",
+    "rubygems_mfa_required" => "true",
+    "source_code_uri" => "#{source}/tree/v#{spec.version}"
+  }
 
   spec.files = Dir.glob(
     %w[Cargo.toml Cargo.lock src/**/*.rs ext/**/*.{rb,rs,toml} lib/**/*.{js,rb} exe/* sig/*.rbs

@@ -11,7 +11,7 @@ RSpec.describe "The gem", :package do
     @gem_home = File.join(@folder, "gems")
     provide("rackup", "rb_sys")
     gem_file = File.join(@folder, "push_server.gem")
-    sh("gem", "build", "push_server.gemspec", "--output", gem_file, chdir: AppProcess::ROOT)
+    sh("gem", "build", "--strict", "push_server.gemspec", "--output", gem_file, chdir: AppProcess::ROOT)
     sh("gem", "install", "--local", "--no-document", gem_file, chdir: @folder)
   end
 
