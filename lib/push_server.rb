@@ -16,6 +16,7 @@ require_relative "push_server/bodies"
 require_relative "push_server/callbacks"
 require_relative "push_server/channels"
 require_relative "push_server/client"
+require_relative "push_server/default_handler"
 require_relative "push_server/javascript"
 require_relative "push_server/sendfile"
 require_relative "push_server/spooled_input"
@@ -47,7 +48,3 @@ module PushServer
   # @return [Hash{Symbol => Integer}] empty without a server
   def self.stats = Launcher.latest&.stats || {}
 end
-
-# A config.ru that requires this library means to be served by it, and plain `rackup` only asks these variables. It does
-# so after it has loaded the config.ru (Rackup 2 the first, Rack 2 the second). Whoever set one of them has chosen.
-ENV["RACKUP_HANDLER"] = ENV["RACK_HANDLER"] = "push_server" unless ENV["RACKUP_HANDLER"] || ENV["RACK_HANDLER"]

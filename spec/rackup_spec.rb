@@ -41,6 +41,17 @@ RSpec.describe "rackup" do
     expect(get("/").body).to start_with("push_server/")
   end
 
+  it "runs this server when the library was loaded before rackup" do
+    start(source, env: { "RUBYOPT" => "#{ENV.fetch("RUBYOPT", nil)} -rpush_server" })
+    expect(get("/").body).to start_with("push_server/")
+  end
+
+  it "tells no other process which server to run" do
+    start("require 'push_server'\n#{source}")
+    expect(app.ask("ENV.keys.grep(/HANDLER/)")).to eq([])
+    expect(app.ask("`env`.lines.grep(/HANDLER/)")).to eq([])
+  end
+
   it "runs another server when the environment says so" do
     other = { "RACKUP_HANDLER" => "none_such", "RACK_HANDLER" => "none_such" }
     result = run_command(RbConfig.ruby, AppProcess.rackup, env: other,
