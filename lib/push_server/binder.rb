@@ -8,7 +8,10 @@ module PushServer
   class Binder
     # One listening socket. `name` is what stands in SERVER_NAME: the host as the user wrote it.
     Listener = Struct.new(:socket, :address, :port, :name) do
+      # @return [String] where a browser finds it
       def url = "http://#{name}:#{port}"
+
+      # @return [Integer] the socket's descriptor
       def fileno = socket.fileno
     end
 

@@ -4,6 +4,7 @@ module PushServer
   # `rack.input` of a request without a body: at its end from the start. One for all requests, so it has no state.
   # What it answers is what a StringIO of "" does.
   class EmptyInput
+    # The one there is.
     INSTANCE = new.freeze
     private_class_method :new
 
@@ -17,10 +18,12 @@ module PushServer
       (buffer || +"".b) if length.nil? || length.zero?
     end
 
+    # @return [nil] at the end
     def gets(*) = nil
     def getc = nil
     def getbyte = nil
 
+    # Yields nothing.
     def each(*) = block_given? ? self : enum_for
     alias each_line each
     def each_byte = block_given? ? self : enum_for(:each_byte)
@@ -36,6 +39,7 @@ module PushServer
       read(length, buffer) || (raise(EOFError, "end of file reached") if exception)
     end
 
+    # As a StringIO of "" has them.
     def rewind = 0
     def pos = 0
     alias tell pos

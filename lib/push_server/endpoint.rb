@@ -11,6 +11,7 @@ module PushServer
 
     # The host as it was written, without the brackets of an IPv6 address.
     attr_reader :host
+    # @return [Integer] 0: the system chooses
     attr_reader :port
 
     # @param url [String] tcp://host or tcp://host:port
@@ -55,6 +56,7 @@ module PushServer
       address.include?(":") ? "[#{address[/[^%]+/]}]" : address
     end
 
+    # @return [String] the URL
     def to_s = "tcp://#{host.include?(":") ? "[#{host}]" : host}:#{port}"
   end
 end

@@ -10,6 +10,7 @@ module PushServer
   module EnvTemplate
     # The protocol's last version number, that of Rack 2.2 and 3.0. (Rack 3.2 calls its release Rack::VERSION.)
     RACK_VERSION = [1, 3].freeze
+    # SERVER_SOFTWARE.
     SOFTWARE = "push_server/#{VERSION}".freeze
 
     module_function

@@ -48,6 +48,7 @@ module PushServer
       # @return [String, nil] the hint, if another server has that switch
       def [](switch) = HINTS[switch]
 
+      # @return [Boolean] whether another server has that switch
       def include?(switch) = HINTS.key?(switch)
 
       # @return [Array<String>] all of them

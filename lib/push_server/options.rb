@@ -94,6 +94,7 @@ module PushServer
     # @raise [KeyError] if there is none of that name
     def [](name) = @values.fetch(name)
 
+    # @return [Hash{Symbol => Object}] all values, by name
     def to_h = @values
 
     # Where to listen: what `bind` says, or `host`, or what the environment makes the default.

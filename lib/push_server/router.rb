@@ -4,6 +4,7 @@ module PushServer
   # A Rack app that hands requests to handlers by method and path. Built by one thread, then frozen and called by many.
   class Router
     Route = Struct.new(:verb, :pattern, :handler) do
+      # Whether the method, and the path, are its own.
       def serves?(method) = verb.nil? || verb == method
       def match?(path) = pattern.is_a?(String) ? pattern == path : pattern.match?(path)
     end
@@ -35,6 +36,7 @@ module PushServer
       @routes << Route.new(method&.to_s&.upcase, compile(pattern), handler).freeze
     end
 
+    # No route can be added afterwards.
     def freeze
       @routes.freeze
       super

@@ -6,7 +6,9 @@ module PushServer
   # A process forked by the app inherits the handlers without what stands behind them: there, what was in place before
   # counts.
   class Signals
+    # What stops the server.
     STOP = %w[INT TERM QUIT].freeze
+    # What opens log files anew.
     REOPEN = %w[HUP].freeze
     # Signals that mean something to other servers, but nothing here. By default they would end or suspend the process.
     # Each with what the log says to do.

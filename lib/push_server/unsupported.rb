@@ -10,7 +10,8 @@ module PushServer
   module Unsupported
     OPTIONS = "give options to PushServer.run or PushServer::Server.init, or on the command line"
     TIMERS = "push_server has no timers; start a Thread that sleeps and then calls client.write or PushServer.publish"
-    STATES = "push_server runs one process and forks none; put the code before or after PushServer.run or PushServer::Server.start"
+    STATES =
+      "push_server runs one process and forks none; put the code before or after PushServer.run or PushServer::Server.start"
     RUN = "PushServer.run(app, port: 3000) serves an app, PushServer::Server.start starts the embedded form"
     STOP = "PushServer::Server.shutdown, or the signal TERM, stops the server"
     LOG = "the option access_log logs requests, the option log_level sets what else is logged, PushServer.log writes a line"

@@ -1,0 +1,226 @@
+# frozen_string_literal: true
+
+# The documentation of what ext/push_server defines. YARD reads this file; nothing loads it.
+# spec/unit/documentation_spec.rb checks that it names all native methods and constants, and no others.
+module PushServer
+  # One push connection: a WebSocket, an event stream, or a row of long polls. The server makes it and gives the same
+  # object to all callbacks. It may outlive its connection. All methods may be called from any thread; none waits for the
+  # network. In a forked child they do nothing, and {#write} returns false.
+  class Client
+    # @!method write(data, event: nil, id: nil, retry: nil)
+    #   Queues a message. UTF-8 is text; ASCII-8BIT is bytes. The keywords are the fields of a Server-Sent Event; a
+    #   WebSocket ignores them.
+    #   @param data [String]
+    #   @param event [String, nil] the event's name; nil is none; left out, the option sse_event
+    #   @param id [String, nil] the event's id
+    #   @param retry [Integer, nil] milliseconds after which an EventSource connects again
+    #   @return [Boolean] false if the client is closed or closing, or too slow: then nothing is queued
+    #   @raise [TypeError] for data that is no String
+    #   @raise [ArgumentError] for text that is not valid UTF-8, and for a field that cannot be
+
+    # @!method pending
+    #   @return [Integer] how many writes wait for the network; -1 once the client is closed
+
+    # @!method close(code = 1000, reason = nil)
+    #   Sends what is queued, then closes the connection. Later calls change nothing. RFC 6455 section 7.4 has the codes;
+    #   an event stream has none and just ends.
+    #   @param code [Integer, nil] 1000, 1001, 1003, 1007 to 1014, or 3000 to 4999
+    #   @param reason [String, nil] at most 123 bytes of UTF-8
+    #   @return [nil]
+    #   @raise [ArgumentError] for another code or reason
+
+    # @!method open?
+    #   @return [Boolean] false once it is closing, from whichever side
+
+    # @!method env
+    #   @return [Hash, nil] the Rack env of the request, without what served only its passage; nil after `on_close`
+
+    # @!method last_event_id
+    #   @return [String, nil] the cursor the client came with: its `Last-Event-ID`, or `last_event_id` in its query
+
+    # @!method close_code
+    #   @return [Integer, nil] the code of the end, RFC 6455 section 7.4; nil before the end, and for event streams
+
+    # @!method close_reason
+    #   @return [String, nil] the reason of the end; nil where {#close_code} is
+
+    # @!method protocol
+    #   @return [Symbol] :websocket or :sse; a long poll is :sse
+
+    # @!method handler
+    #   @return [Object] what gets the callbacks
+
+    # @!method handler=(handler)
+    #   Gives the connection another handler, after the events that wait; within a callback of the same client, when that
+    #   returns. The old handler gets `on_close`, then the new one `on_open`.
+    #   @param handler [Object] any of the callbacks is optional
+
+    # @!method timeout
+    #   @return [Integer, Float, nil] seconds of silence before a ping, or a comment on an event stream; nil is never
+
+    # @!method timeout=(seconds)
+    #   Sets {#timeout} for this client.
+    #   @param seconds [Integer, Float, nil] nil is never
+    #   @raise [TypeError] for what is no number
+    #   @raise [ArgumentError] for 0 or less
+
+    # @!method [](key)
+    #   @return [Object, nil] what {#[]=} has stored
+
+    # @!method []=(key, value)
+    #   Stores something with the connection, for the app.
+
+    # @!method pubsub?
+    #   @return [true] a client can subscribe; Iodine asks
+
+    # @!method recovered?
+    #   @return [Boolean, nil] whether it got all messages that it had missed; nil on a first visit
+
+    # @!method inspect
+    #   @return [String] its protocol, address and state
+
+    # @!method to_s
+    #   @return [String] as {#inspect}
+  end
+
+  # The native server of one process. {Launcher} runs it.
+  # @api private
+  class Reactor
+    # @!parse
+    #   # A row for each limit and timeout (src/limits.rs): name, default, bounds, unit, documentation.
+    #   LIMITS = [].freeze
+    #   # The documentation of each counter (src/stats.rs), by its name.
+    #   STATISTICS = {}.freeze
+
+    # @!method self.new(app, settings)
+    #   @param app [#call]
+    #   @param settings [Hash{Symbol => Object}] see {Options#settings}
+    #   @raise [ArgumentError] for a setting that cannot be
+
+    # @!method self.log_level=(level)
+    #   Sets what the core logs.
+    #   @param level [String] debug, info, warn or error
+    #   @raise [ArgumentError] for another one
+
+    # @!method listen(fileno, template)
+    #   Accepts connections from a listening socket, of which it takes a duplicate. Before {#start}.
+    #   @param fileno [Integer]
+    #   @param template [Hash] what the env of each request begins as
+    #   @raise [IOError]
+
+    # @!method start
+    #   Starts the reactor's threads.
+    #   @raise [Error] if the system has no thread to give
+
+    # @!method work
+    #   Runs requests and callbacks in the current thread. Any number of threads.
+    #   @return [Boolean] true if this thread has become one too many, false if the server has stopped
+
+    # @!method drain(seconds)
+    #   Stops accepting, and waits until what is open has ended. Ruby's lock is free meanwhile.
+    #   @param seconds [Integer, Float] how long at most
+    #   @return [Boolean] whether all has ended
+
+    # @!method await_shortage
+    #   Waits until a body that lasts occupies a worker.
+    #   @return [Boolean] true if another worker is needed, false if the server stops
+
+    # @!method workers_left=(count)
+    #   Tells how many workers there are, when the system gives no more threads: without any, requests are refused.
+    #   @param count [Integer, nil] nil: threads can be had again
+
+    # @!method reopen_logs
+    #   Opens the file of the access log anew. Returns at once.
+
+    # @!method stats
+    #   @return [Hash{Symbol => Integer}] the counters; see {PushServer.stats}
+
+    # @!method stop
+    #   Cuts all connections, and ends the threads in {#work}.
+  end
+
+  # @api private
+  module Channels
+    # @!method self.define(glob, history, ttl, slow, presence)
+    #   See {PushServer.channel}.
+
+    # @!method self.publish(channel, data, event, store, except, binary)
+    #   See {PushServer.publish}. `event`: false is the default, nil is none. `binary`: nil is by the String's encoding.
+
+    # @!method self.cursor
+    #   See {PushServer.cursor}.
+
+    # @!method self.history(channel, since, limit)
+    #   See {PushServer.history}.
+    #   @return [Array(Array, Boolean)] an Array for each message (cursor, event, data), and whether they are all
+
+    # @!method self.present(channel)
+    #   See {PushServer.present}.
+    #   @return [Hash{String => String}] JSON by member
+
+    # @!method self.names
+    #   See {PushServer.channels}.
+
+    # @!method self.disconnect(member)
+    #   See {PushServer.disconnect}.
+  end
+
+  # @api private
+  module Callbacks
+    # @!method self.around=(callable)
+    #   Sets what the core calls in place of each callback: with client, name, handler and arguments.
+  end
+
+  # The stream that a body of Rack 3 which responds to `call` gets. The body may use it in any thread.
+  class BodyStream
+    # @!method read(length = nil, buffer = nil)
+    #   Reads the request's body, as `rack.input` does.
+    #   @raise [IOError] after {#close_read}
+
+    # @!method write(*parts)
+    #   Sends parts of the response. Waits while the connection is behind.
+    #   @return [Integer] bytes
+    #   @raise [IOError] after {#close_write}
+    #   @raise [Disconnected] when the client is gone
+
+    # @!method <<(part)
+    #   Sends a part, as {#write} does.
+    #   @return [self]
+
+    # @!method flush
+    #   Does nothing: parts are on their way as soon as they are written.
+    #   @return [self]
+
+    # @!method close(error = nil)
+    #   Closes both sides.
+
+    # @!method close_read
+    #   Closes the request's side.
+
+    # @!method close_write
+    #   Ends the response.
+
+    # @!method closed?
+    #   @return [Boolean] whether both sides are closed
+  end
+
+  # What stands for the response of one request in its env: `rack.hijack` and `rack.early_hints`.
+  class Answer
+    # @!method call(headers = nil)
+    #   Without an argument, takes the connection over (`rack.hijack`). With one, sends an informational response 103
+    #   (`rack.early_hints`, RFC 8297).
+    #   @return [IO, nil] the socket; nil for early hints
+    #   @raise [IOError] if the request is answered already
+  end
+
+  # A request body's part of `max_spooled_total`.
+  # @api private
+  class SpoolReservation
+    # @!method release
+    #   Gives the bytes back.
+
+    # @!method share
+    #   For another descriptor of the same file: the bytes count until both are released.
+    #   @return [SpoolReservation]
+  end
+end
