@@ -21,5 +21,12 @@ RSpec.describe "The layout" do
     expect(lines).to be_empty
   end
 
+  it "has a line in spec/README.md for each folder of specs" do
+    folders = Dir[File.join(root, "spec/*/")].map { |folder| File.basename(folder) }
+    lines = File.readlines(File.join(root, "spec/README.md")).filter_map { |line| line[%r{\A\| `(\w+)/` \|}, 1] }
+
+    expect(lines).to match_array(folders)
+  end
+
   RSpec::Matchers.define_negated_matcher :not_match, :match
 end
