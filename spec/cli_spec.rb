@@ -48,7 +48,8 @@ RSpec.describe "push_server, the command" do
       skip "the file system takes no such name"
     end
 
-    it "runs from the checkout, in any folder", if: File.exist?(File.join(AppProcess::ROOT, "bin/push_server")) do
+    # bin/push_server sets up the checkout; that takes too long when bin/setup has not run before.
+    it "runs from the checkout, in any folder", if: File.exist?(File.join(AppProcess::ROOT, ".local/extension")) do
       result = run_command(File.join(AppProcess::ROOT, "bin/push_server"), "--version")
       expect([result.out, result.exitstatus]).to eq(["push_server #{PushServer::VERSION}\n", 0])
     end

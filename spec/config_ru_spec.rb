@@ -49,7 +49,8 @@ RSpec.describe "push_server, with a config.ru that raises," do
   it "names the library that is missing, and the line that requires it" do
     lines = told({ "part.rb" => "require 'no/such'", "config.ru" => "require_relative 'part'" })
     expect(lines.first).to eq("push_server: part.rb:1: cannot load such file -- no/such (LoadError)")
-    expect(lines.drop(1)).to start_with(/\A    from part.rb:1:in /, /\A    from config.ru:1:in /)
+    # Bundler's own `require` adds a line.
+    expect(lines.drop(1)).to include(/\A    from part.rb:1:in /, /\A    from config.ru:1:in /)
   end
 
   it "prints the causes of the exception, too" do
