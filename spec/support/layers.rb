@@ -81,12 +81,15 @@ class Layers
         .map { |chars| chars.join.delete_suffix(",").strip }.reject(&:empty?)
   end
 
+  # The module that a path names. What the crate's root exports again, such as crate::Limits, belongs to no module here.
   def absolute(name, path)
-    return path.drop(1).grep_v("self").then { |rest| rest unless rest.empty? } if path.first == "crate"
-    return unless path.first == "super"
-
-    ups = path.take_while { |part| part == "super" }.size
-    base = name.take([name.size - ups, 0].max)
-    (base + path.drop(ups)).then { |all| all unless all.empty? }
+    case path.first
+    when "crate" then path = path.drop(1)
+    when "super"
+      ups = path.take_while { |part| part == "super" }.size
+      path = name.take([name.size - ups, 0].max) + path.drop(ups)
+    else return
+    end
+    path if path.first&.match?(/\A[a-z]/)
   end
 end
