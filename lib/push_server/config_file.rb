@@ -62,9 +62,10 @@ module PushServer
       frame ? ErrorReport.shorten(frame[/\A.*?:\d+/]) : @path
     end
 
-    # "file:3: syntax error, unexpected …", whichever parser wrote it.
+    # "file:3: syntax error, unexpected …", whichever parser wrote it. From Ruby 3.2 on the detailed message begins with an
+    # excerpt of the file instead.
     def syntax_error(error)
-      first, *rest = ErrorReport.message(error).lines.map(&:strip).reject(&:empty?)
+      first, *rest = error.message.scrub.lines.map(&:strip).reject(&:empty?)
       # Prism's first line only says that there are errors; each follows under a row of carets.
       detail = rest.filter_map { |line| line[/\^~*\s+(.*)/, 1] }.first if first.match?(/errors? found\z/)
       at = first[/\A.*?:\d+/]
