@@ -1,6 +1,8 @@
 # frozen_string_literal: true
 
+require "timeout"
 require_relative "unit_helper"
+require_relative "../support/deadline"
 
 RSpec.describe PushServer::Signals do
   let!(:heard) { Thread::Queue.new }
@@ -85,12 +87,14 @@ RSpec.describe PushServer::Signals, "in a forked process, of a signal that suspe
     signals = described_class.new(%w[TTIN], only_defaults: true) { nil }
     reader, writer = IO.pipe
     child = fork do
+      # The kernel suspends no process of an orphaned group, as this one's may be: that of a job without a terminal.
+      Process.setpgrp
       writer.write("ready")
       sleep
     end
     reader.readpartial(5)
     Process.kill("TTIN", child)
-    expect(Process.wait2(child, Process::WUNTRACED).last).to be_stopped
+    expect(Timeout.timeout(Deadline::PATIENCE) { Process.wait2(child, Process::WUNTRACED).last }).to be_stopped
   ensure
     signals&.restore
     trap("TTIN", former || "DEFAULT")
