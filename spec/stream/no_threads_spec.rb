@@ -5,6 +5,9 @@ require "spec_helper"
 # The system gives no more threads: `ulimit -u`, or a container's limit of processes. The kernel does not hold root to
 # such a limit, so the apps become somebody else, whose threads are only theirs.
 RSpec.describe "A server that gets no more threads" do
+  # In Ruby 3.3, no thread runs any more once one could not be made, whatever the program.
+  before { skip "Ruby 3.3 itself hangs when it cannot make a thread" if RUBY_VERSION.start_with?("3.3.") }
+
   become_somebody = <<~'CONFIG'
     if Process.uid.zero?
       id = 100_000 + Process.pid
