@@ -306,10 +306,11 @@ mod tests {
         let disk = Disk::default();
         let release = hang(&disk);
         let (tell, told) = unbounded();
+        let mut running = Vec::new();
         for (lane, name) in [(Lane::Bodies, "body"), (Lane::Files, "file")] {
             for _ in 0..3 {
                 let tell: Sender<&str> = tell.clone();
-                std::mem::forget(disk.run(lane, move || tell.send(name)));
+                running.push(disk.run(lane, move || tell.send(name)));
             }
         }
         drop(release);

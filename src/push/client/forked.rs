@@ -26,11 +26,12 @@ fn returns_in_child(work: impl FnOnce()) -> bool {
         if child == 0 {
             libc::alarm(PATIENCE);
             work();
-            libc::_exit(0);
+            // By a signal, since valgrind has its own idea of a child's exit status.
+            libc::kill(libc::getpid(), libc::SIGUSR1);
         }
         let mut status = -1;
         assert_eq!(libc::waitpid(child, &mut status, 0), child);
-        libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
+        libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGUSR1
     }
 }
 
