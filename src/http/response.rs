@@ -5,7 +5,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use thiserror::Error;
@@ -107,6 +107,12 @@ impl Response {
         let mut headers = HeaderMap::new();
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         Response { status, headers, body: Body::from_bytes(text) }
+    }
+
+    /// The server has no room for the request now: 503, and the client may try again in a second (RFC 9110 section
+    /// 15.6.4).
+    pub fn unavailable() -> Self {
+        Response::plain(StatusCode::SERVICE_UNAVAILABLE).with(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
     /// A response of an app, without a body so far. `status` must end the request: 200 to 599

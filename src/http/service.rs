@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Version};
 use http_body::Body as _;
@@ -217,7 +217,7 @@ impl Service {
 /// An EventSource always uses GET. A client with another method would take an empty stream for its answer: it gets 503.
 pub(super) fn overloaded(request: &Request, pause: u64) -> Response {
     if request.upgrade != Some(Protocol::Sse) || request.head.method != Method::GET {
-        return Response::plain(StatusCode::SERVICE_UNAVAILABLE).with(RETRY_AFTER, HeaderValue::from_static("1"));
+        return Response::unavailable();
     }
     Response { status: StatusCode::OK, headers: http::HeaderMap::new(), body: Body::from_bytes(sse::retry(pause)) }
         .with(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"))

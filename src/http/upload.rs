@@ -6,8 +6,7 @@ use std::pin::Pin;
 use std::sync::Once;
 use std::task::ready;
 
-use http::header::RETRY_AFTER;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -96,11 +95,7 @@ fn refusal(error: &SpoolError, context: &Context) -> Box<Response> {
             is_shortage(error)
         }
     };
-    let response = if may_pass {
-        Response::plain(StatusCode::SERVICE_UNAVAILABLE).with(RETRY_AFTER, HeaderValue::from_static("1"))
-    } else {
-        Response::plain(StatusCode::INTERNAL_SERVER_ERROR)
-    };
+    let response = if may_pass { Response::unavailable() } else { Response::plain(StatusCode::INTERNAL_SERVER_ERROR) };
     Box::new(response.and_close())
 }
 

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use http::header::{HeaderValue, RETRY_AFTER};
+use http::header::HeaderValue;
 use magnus::block::Proc;
 use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
@@ -211,8 +211,7 @@ impl<'a> Exchange<'a> {
 
     fn refuse(&self, responder: Responder) -> Result<(), Error> {
         log::debug!("{}: 503, too many bodies are being streamed (max_streaming)", self.line);
-        let response = Response::plain(http::StatusCode::SERVICE_UNAVAILABLE);
-        responder.respond(response.with(RETRY_AFTER, HeaderValue::from_static("1")));
+        responder.respond(Response::unavailable());
         Ok(())
     }
 

@@ -27,8 +27,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION,
-    RETRY_AFTER, VARY,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, VARY,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
@@ -85,8 +84,7 @@ impl PublicDir {
         // Disks can be slow; the reactor must not be.
         context.disk.run(Lane::Files, move || inquiry.answer()).await.unwrap_or_else(|Unavailable| {
             context.stats.disk_unavailable.add();
-            let response = Response::plain(StatusCode::SERVICE_UNAVAILABLE);
-            Some(response.with(RETRY_AFTER, HeaderValue::from_static("1")))
+            Some(Response::unavailable())
         })
     }
 }
