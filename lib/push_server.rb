@@ -26,6 +26,9 @@ require_relative "push_server/server"
 
 # A Rack server with WebSocket and Server-Sent Events push built in.
 module PushServer
+  # Apps use it through {Launcher}.
+  private_constant :NativeServer
+
   extend Unsupported::Words
   extend Unsupported::Constants
   Server.extend Unsupported::Words

@@ -28,7 +28,7 @@ module StatisticsPage
   module_function
 
   def markdown
-    rows = PushServer::Reactor::STATISTICS.map { |name, doc| "| `#{name}` | #{doc.gsub("|", "\\|")} |\n" }
+    rows = PushServer.const_get(:NativeServer)::STATISTICS.map { |name, doc| "| `#{name}` | #{doc.gsub("|", "\\|")} |\n" }
     "#{HEAD}\n| | |\n|---|---|\n#{rows.join}"
   end
 end

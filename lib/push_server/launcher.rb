@@ -156,7 +156,7 @@ module PushServer
     def here? = Process.pid == @pid
 
     def open
-      @reactor = Reactor.new(app, @options.settings)
+      @reactor = NativeServer.new(app, @options.settings)
       @binder.bind
       @binder.listeners.each do |listener|
         @reactor.listen(listener.fileno, EnvTemplate.for(listener, threads: @options[:threads]))

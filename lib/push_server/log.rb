@@ -17,7 +17,7 @@ module PushServer
     # @param level [Symbol, String]
     # @raise [ArgumentError] if there is no such level
     def log_level=(level)
-      Reactor.log_level = level.to_s
+      NativeServer.log_level = level.to_s
       @log_level = level.to_sym
     end
 

@@ -85,7 +85,7 @@ module PushServer
 
   # The native server of one process. {Launcher} runs it.
   # @api private
-  class Reactor
+  class NativeServer
     # @!parse
     #   # A row for each limit and timeout (src/limits.rs): name, default, bounds, unit, documentation.
     #   LIMITS = [].freeze

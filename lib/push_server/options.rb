@@ -7,7 +7,7 @@ module PushServer
   # The server's options, whoever gives them: the command line, a Rack handler, Ruby. Frozen; any thread.
   #
   # What is not given is taken from the environment's variables, and then from the defaults in {TABLE}. The limits and
-  # timeouts of the table come from `Reactor::LIMITS`, where Rust keeps their only list.
+  # timeouts of the table come from `NativeServer::LIMITS`, where Rust keeps their only list.
   class Options
     # Where the server listens when it is not told: everything but development and tests is for others to reach.
     PRIVATE_ENVIRONMENTS = %w[development test].freeze
@@ -53,14 +53,14 @@ module PushServer
     ].freeze
     private_constant :OWN
 
-    # A row of Reactor::LIMITS as an Option.
+    # A row of NativeServer::LIMITS as an Option.
     def self.limit(name:, default:, least:, most:, off:, unit:, doc:)
       group = %i[seconds milliseconds].include?(unit) ? "Timeouts" : "Limits"
       Option.new(name, unit, doc, group: group, default: default, least: least, most: most, off: off)
     end
     private_class_method :limit
 
-    LIMITS = Reactor::LIMITS.map { |row| limit(**row) }.freeze
+    LIMITS = NativeServer::LIMITS.map { |row| limit(**row) }.freeze
     private_constant :LIMITS
 
     # Every option, in the order of --help: name => Option.
@@ -110,7 +110,7 @@ module PushServer
     # Whether there is a log file, which can be moved away and be opened anew.
     def log_file? = self[:access_log] != :off && self[:access_log_file] != "-"
 
-    # What `Reactor.new` is given.
+    # What `NativeServer.new` is given.
     # @return [Hash{Symbol => Object}]
     def settings
       @values.slice(*LIMITS.map(&:name), :sse_event, :poll_parameter, :allowed_origins, :slow_client, :public_dir, :threads,

@@ -8,7 +8,7 @@ RSpec.describe "An absurd value" do
   include Command
 
   numbers = PushServer::Options::TABLE.values.select { |option| %i[bytes count milliseconds port seconds].include?(option.type) }
-  limits = PushServer::Reactor::LIMITS.to_h { |row| [row[:name], row] }
+  limits = PushServer.const_get(:NativeServer)::LIMITS.to_h { |row| [row[:name], row] }
   huge = 10**30
 
   describe "of an option" do
@@ -20,7 +20,7 @@ RSpec.describe "An absurd value" do
         absurd.each do |value|
           number = PushServer::Options.new({ option.name => value }, env: {})[option.name]
           # The same bounds hold in the core.
-          PushServer::Reactor.new(->(_) {}, option.name => number) if limits.key?(option.name)
+          PushServer.const_get(:NativeServer).new(->(_) {}, option.name => number) if limits.key?(option.name)
           row = limits.fetch(option.name, { least: 0, most: nil })
           expect(number).to be_between(row[:least], row[:most] || Float::INFINITY) unless option.type == :port
         rescue PushServer::OptionError => e
@@ -33,7 +33,7 @@ RSpec.describe "An absurd value" do
       limits.each_value do |row|
         too_much = [row[:least] - 1, row[:most]&.succ, Float::NAN, Float::INFINITY].compact
         too_much.each do |value|
-          expect { PushServer::Reactor.new(->(_) {}, row[:name] => value) }
+          expect { PushServer.const_get(:NativeServer).new(->(_) {}, row[:name] => value) }
             .to raise_error(ArgumentError, /\A#{row[:name]} must be (at least|from) .+, not .+\z/), "#{row[:name]} #{value}"
         end
       end

@@ -58,7 +58,7 @@ RSpec.describe "Processes that the app starts" do
         pid = fork or return "child"
         Process.wait2(pid).last.pid == pid
       end,
-      "fork-server" => -> { in_child { ObjectSpace.each_object(PushServer::Reactor).map { |reactor| reactor.stop.inspect } }.size },
+      "fork-server" => -> { in_child { ObjectSpace.each_object(PushServer.const_get(:NativeServer)).map { |server| server.stop.inspect } }.size },
       "fork-write" => lambda do
         in_child do
           SpecApp.clients.map { |client| [client.write("from the child"), client.open?, client.close.inspect, client.pending] }.uniq

@@ -4,12 +4,12 @@ require "stringio"
 require_relative "unit_helper"
 
 RSpec.describe PushServer::Launcher do
-  before { stub_const("PushServer::Reactor", FakeReactor) }
+  before { use_fake_native_server }
 
   after do
     @launcher&.stop_now
     @launcher&.wait
-    FakeReactor.refusal = nil
+    FakeNativeServer.refusal = nil
   end
 
   let(:out) { StringIO.new }
@@ -19,7 +19,7 @@ RSpec.describe PushServer::Launcher do
     @launcher = described_class.new(app, { bind: "tcp://127.0.0.1:0", threads: 2, **options }, out: out)
   end
 
-  def reactor = FakeReactor.last
+  def reactor = FakeNativeServer.last
 
   def workers = Thread.list.select { |thread| thread.name.to_s.start_with?("push_server worker") }
 
@@ -72,7 +72,7 @@ RSpec.describe PushServer::Launcher do
     end
 
     it "passes on what the reactor refuses" do
-      FakeReactor.refusal = "max_queue must be at least 1"
+      FakeNativeServer.refusal = "max_queue must be at least 1"
       expect { launcher.start }.to raise_error(PushServer::OptionError, "max_queue must be at least 1")
     end
 

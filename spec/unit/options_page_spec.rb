@@ -9,7 +9,7 @@ RSpec.describe OptionsPage do
   end
 
   it "names every limit of the core" do
-    names = PushServer::Reactor::LIMITS.map { |row| row[:name].to_s.tr("_", "-") }
+    names = PushServer.const_get(:NativeServer)::LIMITS.map { |row| row[:name].to_s.tr("_", "-") }
     expect(names.reject { |name| OptionsPage.markdown.include?("`--#{name} ") }).to be_empty
   end
 end

@@ -12,14 +12,14 @@ RSpec.describe PushServer::Options do
   end
 
   it "takes limits and timeouts from Rust's table" do
-    PushServer::Reactor::LIMITS.each do |row|
+    PushServer.const_get(:NativeServer)::LIMITS.each do |row|
       expect(options[row[:name]]).to eq(row[:default]), row[:name].to_s
       expect(described_class::TABLE[row[:name]].doc).to eq(row[:doc])
     end
   end
 
   it "gives the reactor every limit, and what else it asks for" do
-    names = PushServer::Reactor::LIMITS.map { |row| row[:name] }
+    names = PushServer.const_get(:NativeServer)::LIMITS.map { |row| row[:name] }
     expect(options.settings.keys)
       .to match_array(names + %i[sse_event poll_parameter allowed_origins slow_client public_dir threads access_log
                                  access_log_file hint_event_name hint_text_in_bytes])

@@ -31,7 +31,7 @@ RSpec.describe PushServer::RackHandler do
   end
 
   describe ".run" do
-    before { stub_const("PushServer::Reactor", FakeReactor) }
+    before { use_fake_native_server }
 
     it "yields a server that can be stopped, and returns when it has" do
       server = nil

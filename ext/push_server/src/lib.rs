@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`gvl`] | leaving and re-entering Ruby's lock; the only place that does |
 //! | [`cell`] | state that only a holder of the lock touches |
-//! | [`reactor`] | `PushServer::Reactor`: settings, the worker loop, drain and stop |
+//! | [`reactor`] | `PushServer::NativeServer`: settings, the worker loop, drain and stop |
 //! | [`request`] | one call of the app |
 //! | [`exchange`] | what the app returned, on its way to the client |
 //! | [`declined`] | why a request was not upgraded |

@@ -1,4 +1,4 @@
-//! `PushServer::Reactor`: the native server, as `PushServer::Launcher` runs it.
+//! `PushServer::NativeServer`: the native server, as `PushServer::Launcher` runs it.
 
 use std::cell::Cell;
 use std::io::ErrorKind;
@@ -28,7 +28,7 @@ use crate::{callbacks, classes, hints, pubsub, request};
 
 /// The Ruby object: a server, its app, and the env templates of its listeners.
 #[derive(TypedData)]
-#[magnus(class = "PushServer::Reactor", mark, free_immediately)]
+#[magnus(class = "PushServer::NativeServer", mark, free_immediately)]
 struct Reactor {
     /// Not dropped in a forked child: its channels' locks may be held by threads that are not there.
     server: ManuallyDrop<Arc<Server>>,
@@ -60,8 +60,10 @@ impl DataTypeFunctions for Reactor {
 }
 
 pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
-    let class = module.define_class("Reactor", ruby.class_object())?;
+    let class = module.define_class("NativeServer", ruby.class_object())?;
     class.undef_default_alloc_func();
+    // Looked up now, because lib/push_server.rb makes the constant private, which ends look-ups by the full name.
+    let _ = Reactor::class(ruby);
     class.const_set("LIMITS", settings::table(ruby)?)?;
     class.const_set("STATISTICS", settings::statistics(ruby)?)?;
     class.define_singleton_method("new", function!(Reactor::new, 2))?;

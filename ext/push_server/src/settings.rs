@@ -121,7 +121,7 @@ pub fn table(ruby: &Ruby) -> Result<RArray, Error> {
     Ok(table)
 }
 
-/// What `Reactor#stats` counts, for Ruby: a frozen Hash of explanations by name.
+/// What `NativeServer#stats` counts, for Ruby: a frozen Hash of explanations by name.
 pub fn statistics(ruby: &Ruby) -> Result<RHash, Error> {
     let table = ruby.hash_new();
     for (name, doc) in Stats::TABLE {

@@ -27,7 +27,7 @@ pub struct Workers {
 
 #[derive(Default)]
 struct State {
-    /// Threads in `Reactor#work`.
+    /// Threads in `NativeServer#work`.
     present: usize,
     /// Bodies that began a moment ago, by number.
     young: BTreeMap<u64, Instant>,

@@ -3,8 +3,8 @@
 require_relative "unit_helper"
 
 # What is shown with the fake must hold for the native class: it is asked the same way.
-RSpec.describe FakeReactor do
-  native = PushServer::Reactor
+RSpec.describe FakeNativeServer do
+  native = PushServer.const_get(:NativeServer)
 
   (native.public_instance_methods(false) - %i[inspect]).each do |name|
     it "has ##{name}, with as many arguments as the native class" do

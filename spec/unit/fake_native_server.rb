@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 # A reactor that serves nobody: workers wait in it until it is stopped, and it writes down what it was told.
-class FakeReactor
+class FakeNativeServer
   class << self
     # The one made last.
     attr_accessor :last
