@@ -119,7 +119,7 @@ RSpec.describe "The examples" do
 
     # Asks, and reads the stream that is the response.
     def asking(question, path = talk, **how)
-      client = closing(SseClient.new(app.port, path, method: "POST", body: question, **how))
+      client = closing(SseClient.new(app.address, path, method: "POST", body: question, **how))
       expect(client).to be_accepted
       client
     end
@@ -152,7 +152,7 @@ RSpec.describe "The examples" do
       first = asking("Who is the keeper?", path = talk)
       expect(hear(first, "asked")).to include(question: "Who is the keeper?")
       cursor = hear(first, "word").fetch(:id)
-      second = closing(SseClient.new(app.port, path, headers: { "last-event-id" => cursor }))
+      second = closing(SseClient.new(app.address, path, headers: { "last-event-id" => cursor }))
       rest = words(first)
       expect(rest.size).to be > 50
       expect(words(second)).to eq(rest)

@@ -19,6 +19,7 @@ RSpec.configure do |config|
   config.include Eventually
   config.include Serving
   config.extend Serving::Macros
+  Transport.configure(config)
 
   config.after do |example|
     if example.exception

@@ -41,7 +41,7 @@ RSpec.describe "The article's own example in a browser" do
     pages = %w[websocket.html sse.html].to_h { |name| [name, File.read(File.join(article, name))] }
     start_app(source.sub(/^#{Regexp.escape(named)}$/, named.sub("6464", "0")), via: :ruby, files: pages)
     expect_ticking
-    hello, listen, nothing = %w[/hello /listen /nothing].map { |path| HttpClient.new(app.port).get(path) }
+    hello, listen, nothing = %w[/hello /listen /nothing].map { |path| HttpClient.new(app.address).get(path) }
     expect(hello.body).to eq("hello world")
     expect([listen.status, nothing.status]).to eq([404, 404])
     expect_goodbye

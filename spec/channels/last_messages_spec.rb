@@ -54,7 +54,7 @@ RSpec.describe "Publishing, and closing right after" do
   # One whose poll waits.
   def poller(channel)
     id = "push_wait=25&#{Serving.next_name}"
-    closing(PollClient.new(app.port, "/#{channel}?#{id}", id: id)).ask
+    closing(PollClient.new(app.address, "/#{channel}?#{id}", id: id)).ask
   end
 
   # The numbers that a client gets before its end.

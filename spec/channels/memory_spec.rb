@@ -82,7 +82,7 @@ RSpec.describe "The memory of channels, when it is full" do
   it "ends the session of a poll that nobody asks for, and its client learns of the gap" do
     cursor = fill(quiet(20))
     id = "push_wait=25&#{Serving.next_name}"
-    client = closing(PollClient.new(app.port, "/busy-#{@run}?#{id}", id: id))
+    client = closing(PollClient.new(app.address, "/busy-#{@run}?#{id}", id: id))
     expect(client.poll.events.map(&:event)).to eq(["push.open"])
     before = stat(:overruns)
     flood("busy-#{@run}", 0...200)

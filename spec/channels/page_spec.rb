@@ -15,7 +15,7 @@ RSpec.describe "docs/channels.md" do
     expect(code.lines.size).to be <= 20
     expect(get("/").body).to include("Chat")
     people = ["Ana", "Bj%C3%B6rn"].map do |name|
-      client = closing(PushV1Client.new(app.port, "/?#{name}"))
+      client = closing(PushV1Client.new(app.address, "/?#{name}"))
       expect(Array.new(2) { client.read_event.event }).to eq(%w[push.open push.here])
       client
     end

@@ -42,7 +42,7 @@ RSpec.describe "The long poll" do
   # A client that has not asked yet.
   def poller(channels = "", query: "push_wait=25", **options)
     id = "#{query}&#{Serving.next_name}"
-    closing(PollClient.new(app.port, "/#{channels}?#{id}", id: id, **options))
+    closing(PollClient.new(app.address, "/#{channels}?#{id}", id: id, **options))
   end
 
   # One that has a session, and has been told of its subscription.

@@ -48,7 +48,7 @@ RSpec.describe "The channels of a process" do
   it "keep what was published before the server has started" do
     start_app("require 'push_server'\nPushServer.channel 'a', history: 9\nCURSOR = PushServer.publish('a', '1')\n" \
               "PushServer.publish('a', '2')\n" + ChannelClients::APP)
-    client = closing(SseClient.new(app.port, "/a?x", id: "x", headers: { "last-event-id" => app.ask("CURSOR") }))
+    client = closing(SseClient.new(app.address, "/a?x", id: "x", headers: { "last-event-id" => app.ask("CURSOR") }))
     expect(read_open(client)).to eq(recovered: true, gap: [])
     expect(client.read_event.to_h).to include(event: "msg", data: "2")
     client.close

@@ -154,7 +154,7 @@ RSpec.describe "Resuming a channel" do
   it "is a gap once the server was restarted" do
     cursor = publish("kept-restart", "1")
     other = start_app(config)
-    client = closing(SseClient.new(other.port, "/kept-restart?x", id: "x", headers: { "last-event-id" => cursor }))
+    client = closing(SseClient.new(other.address, "/kept-restart?x", id: "x", headers: { "last-event-id" => cursor }))
     expect(read_open(client)).to eq(recovered: false, gap: ["kept-restart"])
     other.events.take(event: "gap", id: "x", channel: "kept-restart")
     client.close

@@ -35,7 +35,7 @@ RSpec.describe "Text and bytes" do
     return subscriber(kind, channel).tap { |client| read_open(client) } unless kind == PollClient
 
     id = "push_wait=25&#{Serving.next_name}"
-    client = closing(PollClient.new(app.port, "/#{channel}?#{id}", id: id))
+    client = closing(PollClient.new(app.address, "/#{channel}?#{id}", id: id))
     expect(client.poll.events.map(&:event)).to eq(["push.open"])
     client
   end

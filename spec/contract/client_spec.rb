@@ -20,13 +20,7 @@ RSpec.describe "The client" do
     end)
   CONFIG
 
-  # A client whose on_open has been called, so that `ask` finds it.
-  def opened(client)
-    event(:open, client)
-    client
-  end
-
-  # One that takes nothing after what its small buffer holds.
+  # An opened client with a small buffer. It takes nothing after what the buffer holds.
   def unread(protocol) = opened(public_send(protocol, "/", receive_buffer: 4096))
 
   # Fills the client's queue with more than the kernel takes on its behalf.

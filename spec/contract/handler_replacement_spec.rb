@@ -110,8 +110,7 @@ RSpec.describe "Replacing the handler" do
 
   describe "from elsewhere, several times" do
     it "lets them take turns" do
-      client = websocket
-      event(:open, client)
+      client = opened(websocket)
       ask(client, "client.handler = Second; client.handler = Third; nil")
       event(:open, client, handler: "third")
       expect(labelled_story(client)).to eq(["first open", "first close", "second open", "second close", "third open"])
@@ -121,8 +120,7 @@ RSpec.describe "Replacing the handler" do
   describe "of a client that is closed" do
     # Closed, and the last callback has returned: a round trip of another client's callbacks has been on its worker.
     def closed(path = "/")
-      client = websocket(path)
-      event(:open, client)
+      client = opened(websocket(path))
       client.finish
       event(:close, client)
       eventually("on_close to return") { ask(client, "client.env.nil?") }

@@ -262,8 +262,7 @@ RSpec.describe "The handler" do
     end
 
     it "runs on_close after on_open even if the client went meanwhile" do
-      client = websocket("/slow")
-      event(:open, client)
+      client = opened(websocket("/slow"))
       client.reset
       app.ask("Slow::GATE << true")
       event(:close, client)

@@ -82,8 +82,7 @@ RSpec.describe "Swapping the handler" do
   end
 
   it "shows in client.handler" do
-    client = websocket
-    event(:open, client)
+    client = opened(websocket)
     expect(ask(client, "client.handler.equal?(First)")).to be(true)
     client.text("swap")
     event(:open, client, handler: "second")
@@ -91,8 +90,7 @@ RSpec.describe "Swapping the handler" do
   end
 
   it "works for Server-Sent Events" do
-    client = sse
-    event(:open, client)
+    client = opened(sse)
     ask(client, "client.handler = Second; nil")
     event(:open, client, handler: "second")
     client.close

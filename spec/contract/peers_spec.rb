@@ -34,11 +34,6 @@ RSpec.describe "What this server does" do
     end)
   CONFIG
 
-  def opened(client)
-    event(:open, client)
-    client
-  end
-
   describe "where Iodine does not:" do
     it "write returns false when closed, not nil" do
       client = opened(websocket)

@@ -14,15 +14,11 @@ RSpec.describe "Server-Sent Events" do
     end)
   CONFIG
 
-  def opened(...)
-    client = sse(...)
-    event(:open, client)
-    client.read_retry
-    client
-  end
+  # An event stream whose `retry:` has been read.
+  def stream(...) = opened(sse(...)).tap(&:read_retry)
 
   # What arrives when the app writes this; `code` are the arguments of client.write.
-  def sent(code, client = opened)
+  def sent(code, client = stream)
     expect(ask(client, "client.write(#{code})")).to be(true)
     client.read_event
   end
@@ -34,7 +30,7 @@ RSpec.describe "Server-Sent Events" do
 
     describe "the head" do
       it "is that of an event stream which no cache or proxy holds back" do
-        response = opened.response
+        response = stream.response
         expect(response.head).to start_with("HTTP/1.1 200 OK\r\n")
         expect(response["content-type"]).to eq("text/event-stream; charset=utf-8")
         expect(response["cache-control"]).to eq("no-cache, no-store")
@@ -42,7 +38,7 @@ RSpec.describe "Server-Sent Events" do
       end
 
       it "frames the body by the end of the connection" do
-        response = opened.response
+        response = stream.response
         expect(response["connection"]).to eq("close")
         expect(response.headers.keys).not_to include("content-length", "transfer-encoding")
       end
@@ -58,8 +54,7 @@ RSpec.describe "Server-Sent Events" do
 
     # Clients that dispatch an event at each empty line would show an empty one.
     it "sends retry: without an empty line behind it, which is no event" do
-      client = sse
-      event(:open, client)
+      client = opened(sse)
       ask(client, 'client.write("x"); client.close; nil')
       expect(client.read_to_end).to match(/\Aretry: \d+\nevent: msg\ndata: x\n\n\z/)
     end
@@ -115,7 +110,7 @@ RSpec.describe "Server-Sent Events" do
       end
 
       it "may be given one by one" do
-        client = opened
+        client = stream
         expect(sent('"x", event: "tick"', client)).to have_attributes(event: "tick", id: nil, retry: nil)
         expect(sent('"x", id: "a b"', client)).to have_attributes(event: "msg", id: "a b", retry: nil)
         expect(sent('"x", retry: 0', client)).to have_attributes(event: "msg", id: nil, retry: 0)
@@ -132,7 +127,7 @@ RSpec.describe "Server-Sent Events" do
 
       %w[event id].product(["a\nb", "a\rb", "a\r\nb", "\n", "a\0b"]).each do |field, value|
         it "refuse #{value.inspect} as #{field}" do
-          client = opened
+          client = stream
           expect { ask(client, "client.write('x', #{field}: #{value.dump})") }.to raising(/\AArgumentError\z/)
           expect(sent('"still fine"', client).data).to eq("still fine")
         end
@@ -140,37 +135,37 @@ RSpec.describe "Server-Sent Events" do
 
       ["-1", "1.5", '"5"', ":soon"].each do |value|
         it "refuse #{value} as retry" do
-          expect { ask(opened, "client.write('x', retry: #{value})") }.to raising(/\A(ArgumentError|TypeError)\z/)
+          expect { ask(stream, "client.write('x', retry: #{value})") }.to raising(/\A(ArgumentError|TypeError)\z/)
         end
       end
 
       it "has no others" do
-        expect { ask(opened, "client.write('x', name: 'y')") }.to raising(/\AArgumentError\z/)
+        expect { ask(stream, "client.write('x', name: 'y')") }.to raising(/\AArgumentError\z/)
       end
     end
 
     describe "Last-Event-ID" do
       it "is in the env" do
-        client = opened("/", headers: { "last-event-id" => "7" })
+        client = stream("/", headers: { "last-event-id" => "7" })
         expect(ask(client, 'client.env["HTTP_LAST_EVENT_ID"]')).to eq("7")
       end
     end
 
     describe "the end" do
       it "is seen by on_close at once when the peer closes, with nothing written" do
-        client = opened
+        client = stream
         client.close
         expect_event(:close, client, code: nil, reason: nil)
       end
 
       it "is seen by on_close when the peer resets" do
-        client = opened
+        client = stream
         client.reset
         expect_event(:close, client, code: nil, reason: nil)
       end
 
       it "is the end of the body when the app closes" do
-        client = opened
+        client = stream
         ask(client, 'client.write("last"); client.close; nil')
         expect(client.read_event.data).to eq("last")
         expect(client.ending).to eq(:fin)
@@ -179,7 +174,7 @@ RSpec.describe "Server-Sent Events" do
     end
 
     it "works over HTTP/1.0, where the stream ends with the connection" do
-      client = opened("/", version: "1.0")
+      client = stream("/", version: "1.0")
       expect(client).to be_accepted
       expect(client.response.headers.keys).not_to include("transfer-encoding")
       expect(sent('"a\nb"', client)).to have_attributes(event: "msg", data: "a\nb")
@@ -192,14 +187,14 @@ RSpec.describe "Server-Sent Events" do
     serve config, "--sse-heartbeat", "0.1"
 
     it "sends a comment again and again while nothing else is sent" do
-      client = opened
+      client = stream
       expect(Array.new(3) { client.read_line }).to eq([":"] * 3)
       expect(sent('"x"', client).data).to eq("x")
       expect(client.read_comment).to eq("")
     end
 
     it "sends comments without empty lines, between two events as well" do
-      client = opened
+      client = stream
       client.read_comment
       ask(client, 'client.write("one")')
       first = client.connection.read_until("data: one\n\n")
@@ -214,7 +209,7 @@ RSpec.describe "Server-Sent Events" do
     serve config, "--sse-event", "tick"
 
     it "gives it to events without one of their own" do
-      client = opened
+      client = stream
       expect(sent('"x"', client).event).to eq("tick")
       expect(sent('"x", event: "other"', client).event).to eq("other")
       expect(sent('"x", event: nil', client).event).to be_nil
@@ -225,7 +220,7 @@ RSpec.describe "Server-Sent Events" do
     serve config, "--sse-event", ""
 
     it "sends nameless ones, for EventSource#onmessage" do
-      client = opened
+      client = stream
       expect(sent('"x"', client).event).to be_nil
       expect(sent('"x", event: "named"', client).event).to eq("named")
     end

@@ -54,11 +54,7 @@ RSpec.describe "An event stream in answer to a request with a body" do
     serve config, "--threads", "2"
 
     # A stream that the app has let in.
-    def asking(path = "/", **how)
-      client = sse(path, **how)
-      event(:open, client)
-      client
-    end
+    def asking(path = "/", **how) = opened(sse(path, **how))
 
     %w[POST PUT PATCH DELETE QUERY].each do |method|
       it "is made by a handler, as for a GET: #{method}" do
@@ -148,8 +144,7 @@ RSpec.describe "An event stream in answer to a request with a body" do
     def threads = app.ask("Thread.list.size")
 
     it "is accepted each time, and holds no thread" do
-      client = sse(method: "POST", body: "x")
-      event(:open, client)
+      opened(sse(method: "POST", body: "x"))
       before = threads
       clients = Array.new(130) { sse(method: "POST", body: "x") }
       expect(clients.map { |it| it.response.status }).to all(eq(200))

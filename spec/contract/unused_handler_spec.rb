@@ -62,8 +62,7 @@ RSpec.describe "A handler that was not used" do
       request("GET /plain", {})
       # These need no handler: 204 ends an EventSource, and a page that posts may accept event streams without using them.
       %w[GET POST].product(%w[202 204 205]) { |method, status| request("#{method} /plain/#{status}", event_stream.merge("content-length" => "0")) }
-      client = websocket("/used")
-      event(:open, client)
+      client = opened(websocket("/used"))
       client.finish
       sse("/used").close
       expect(logged).to be_empty

@@ -81,8 +81,7 @@ RSpec.describe "WebSocket, case by case" do
   end
 
   it "answers every ping of a peer that reads, and the latest of one that does not" do
-    client = websocket("/", receive_buffer: 4096)
-    event(:open, client)
+    client = opened(websocket("/", receive_buffer: 4096))
     # More than the system takes for the pongs; the socket is read all the time, so nothing stops this.
     count = 60_000
     pings = Array.new(1000) { |number| frame[:ping, "x" * 118 + number.to_s.rjust(7, "0")] }.join

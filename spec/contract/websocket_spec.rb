@@ -249,8 +249,7 @@ RSpec.describe "WebSocket" do
       end
 
       it "is 1006 without a reason: RST" do
-        client = websocket
-        event(:open, client)
+        client = opened(websocket)
         client.reset
         expect_event(:close, client, code: 1006, reason: "")
       end
@@ -383,8 +382,7 @@ RSpec.describe "WebSocket" do
     end
 
     it "puts no limit on what the server sends" do
-      client = websocket
-      event(:open, client)
+      client = opened(websocket)
       ask(client, 'client.write("x" * 100_000)')
       expect(client.read_message.size).to eq(100_000)
     end

@@ -86,7 +86,7 @@ RSpec.describe "docs/rails.md", :full do
 
   # An event stream that has subscribed.
   def feed(path = "/feed", **options)
-    client = closing(SseClient.new(app.port, path, headers: login("ann"), **options))
+    client = closing(SseClient.new(app.address, path, headers: login("ann"), **options))
     expect(client.read_event.event).to eq("push.open")
     client
   end
@@ -103,7 +103,7 @@ RSpec.describe "docs/rails.md", :full do
   end
 
   it "accepts only clients that have logged in, and only push connections" do
-    expect(SseClient.new(app.port, "/feed", headers: { "host" => host }).response.status).to eq(401)
+    expect(SseClient.new(app.address, "/feed", headers: { "host" => host }).response.status).to eq(401)
     expect { websocket("/feed") }.to raise_error(WebSocketClient::Refused, /401/)
     expect(get("/feed", login("ann")).status).to eq(404)
   end

@@ -115,7 +115,7 @@ RSpec.describe "The access log" do
     end
 
     it "has no request line where there was no request" do
-      connection = RawConnection.new(app.port)
+      connection = RawConnection.new(app.address)
       connection.write("NONSENSE\r\n\r\n")
       connection.ending
       expect(logged(/"-"/)).to match(/\A127\.0\.0\.1 - - #{time} "-" 400 \d+\z/)

@@ -44,7 +44,7 @@ RSpec.describe "Descriptors that become IOs" do
 
   # An answer, or none: then the connection is closed.
   def attempt(way)
-    client = HttpClient.new(app.port)
+    client = HttpClient.new(app.address)
     way == "upload" ? client.request("POST", "/upload", body: "x" * 300_000).body : client.get("/hijack").body
   rescue RawConnection::Ended, SystemCallError
     :ended

@@ -226,11 +226,9 @@ RSpec.describe "An app's fault" do
       end
 
       it "costs a client that is pushed to nothing, or its connection: on_open and on_close" do
-        client = websocket("/push/open/#{fault}")
-        event(:open, client)
+        client = opened(websocket("/push/open/#{fault}"))
         expect_alive_or_closed(client)
-        client = websocket("/push/close/#{fault}")
-        event(:open, client)
+        client = opened(websocket("/push/close/#{fault}"))
         expect(client.finish(1000)).to eq([1000, ""])
         event(:close, client)
         expect(story(client)).to eq(%i[open close])

@@ -292,7 +292,7 @@ RSpec.describe "Hijacking" do
     end
 
     it "is fine with an event loop that speaks WebSocket by itself" do
-      clients = Array.new(20) { WebSocketClient.new(app.port, "/cable") }
+      clients = Array.new(20) { WebSocketClient.new(app.address, "/cable") }
       ["one", "two", "x" * 20_000].each do |text|
         clients.each { |client| client.text(text) }
         clients.each { |client| expect(client.read_message).to eq("echo: #{text}") }

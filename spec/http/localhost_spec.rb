@@ -18,7 +18,7 @@ RSpec.describe "On localhost, max_connections" do
   pairs.each do |hosts|
     it "is the number of clients served at once: #{hosts.join(" and ")}" do
       5.times do
-        clients = hosts.map { |host| http(host: host) }
+        clients = hosts.map { |host| closing(HttpClient.new(Addrinfo.tcp(host, app.port))) }
         2.times { clients.each { |client| expect(client.get("/").body).to eq("answered") } }
         close_clients
       end

@@ -76,8 +76,7 @@ RSpec.describe "The process" do
   describe "with signals" do
     it "stops once, whatever comes together: TERM twice and INT" do
       start
-      socket = websocket
-      event(:open, socket)
+      socket = opened(websocket)
       %w[TERM TERM INT].each do |signal|
         app.signal(signal)
       rescue Errno::ESRCH
@@ -95,7 +94,7 @@ RSpec.describe "The process" do
         Thread.new do
           until stopping
             begin
-              client = HttpClient.new(app.port)
+              client = HttpClient.new(app.address)
               client.get("/")
             rescue SystemCallError, RawConnection::Ended
               nil
@@ -155,7 +154,7 @@ RSpec.describe "The process" do
 
   describe "listening on IPv6", if: ipv6 do
     def ask_for(address, host)
-      client = HttpClient.new(app.port, host: address)
+      client = HttpClient.new(Addrinfo.tcp(address, app.port))
       client.get("/address", { "host" => host }).body
     ensure
       client&.close
@@ -165,7 +164,7 @@ RSpec.describe "The process" do
       start(hello, "-b", "tcp://[::1]:0")
       url = app.wait_for_line(%r{http://\[::1\]:\d+})
       port = Integer(url[/:(\d+)\s*\z/, 1])
-      client = HttpClient.new(port, host: "::1")
+      client = HttpClient.new(Addrinfo.tcp("::1", port))
       expect(client.get("/address", { "host" => "[::1]:#{port}" }).body).to eq("[::1] #{port} ::1")
       client.close
     end
@@ -185,7 +184,7 @@ RSpec.describe "The process" do
   it "gives each listener on port 0 one of its own" do
     start(hello, *%w[-b tcp://127.0.0.1:0 -b tcp://127.0.0.1:0])
     app.wait_for_line(/Ctrl-C/)
-    ports = app.output.scan(AppProcess::LISTENING).map { |match| Integer(match.last) }
+    ports = app.output.scan(AppProcess::LISTENING).map { |_, _, port| Integer(port) }
     expect(ports.uniq.size).to eq(3)
     ports.each do |port|
       client = HttpClient.new(port)

@@ -449,7 +449,7 @@ RSpec.describe "A streaming body" do
     it "that ends in time is sent whole; one that does not is cut" do
       app = start_app(open, "--threads", "1", "--drain-timeout", "1")
       clients = Array.new(2) do
-        client = HttpClient.new(app.port)
+        client = HttpClient.new(app.address)
         client.send_request("GET", "/feed#{named}")
         app.events.take(event: "streaming", id: @name)
         client

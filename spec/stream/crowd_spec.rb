@@ -39,7 +39,7 @@ RSpec.describe "A crowd of clients that never read" do
 
     def polled
       id = "push_wait=0&#{Serving.next_name}"
-      client = closing(PollClient.new(app.port, "/?#{id}", id: id))
+      client = closing(PollClient.new(app.address, "/?#{id}", id: id))
       client.poll
       opened(client)
     end

@@ -48,8 +48,8 @@ RSpec.describe "Writes from foreign threads" do
       %i[close reset finish].cycle do |way|
         break if leaving
 
-        WebSocketClient.new(app.port, "/?visitor").public_send(way)
-        SseClient.new(app.port, "/?visitor").public_send(way == :finish ? :close : way)
+        WebSocketClient.new(app.address, "/?visitor").public_send(way)
+        SseClient.new(app.address, "/?visitor").public_send(way == :finish ? :close : way)
       end
     end
     yield

@@ -63,8 +63,7 @@ RSpec.describe "In a forked child" do
 
     %i[websocket sse].each do |protocol|
       it "is closed, whatever is asked of it, and its parent's is not (#{protocol})" do
-        client = public_send(protocol)
-        event(:open, client)
+        client = opened(public_send(protocol))
         told = ask(client, "SpecApp.answer_of(*SpecApp.in_child(client))").transform_keys(&:to_s)
         expect(told).to include(calm.merge("protocol" => protocol.to_s, "id" => client.id, "text" => /\A#<PushServer::Client #{protocol} .*closed>\z/))
         expect(ask(client, 'client.open? && client.write("still here")')).to be(true)

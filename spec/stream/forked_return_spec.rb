@@ -122,8 +122,7 @@ RSpec.describe "A child that is forked without a block" do
 
   %w[accept on_open on_message on_close block].each do |place|
     it "ends, and its parent's client goes on: #{place}" do
-      client = websocket("/#{place}")
-      event(:open, client)
+      client = opened(websocket("/#{place}"))
       client.text("hello")
       expect(read_answer(client)).to eq("hello")
       app.ask("PushServer.publish('forks', 'x'); nil") if place == "block"

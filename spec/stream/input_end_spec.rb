@@ -50,15 +50,6 @@ RSpec.describe "The end of a WebSocket's input" do
     expect(ask(client, "[client.open?, client.write('late'), client.pending]")).to eq([false, false, -1])
   end
 
-  def app = @app
-
-  def listening?
-    TCPSocket.new("127.0.0.1", app.port).close
-    true
-  rescue Errno::ECONNREFUSED, Errno::ECONNRESET
-    false
-  end
-
   def send_and_end(client, texts, finish)
     event(:open, client)
     # In one packet, as far as that can be said.
@@ -126,8 +117,7 @@ RSpec.describe "The end of a WebSocket's input" do
       end
 
       it "comes after what was published before it" do
-        client = websocket
-        event(:open, client)
+        client = opened(websocket)
         channel = "news-#{client.id}"
         ask(client, "client.subscribe(#{channel.inspect})")
         client.texts("wait")
@@ -139,8 +129,7 @@ RSpec.describe "The end of a WebSocket's input" do
       end
 
       it "comes for a client that does not read, too" do
-        client = websocket("/", receive_buffer: 4096)
-        event(:open, client)
+        client = opened(websocket("/", receive_buffer: 4096))
         ask(client, "100.times { client.write('x' * 65_536) }; nil")
         finish[client]
         client.reset
@@ -188,7 +177,7 @@ RSpec.describe "The end of a WebSocket's input" do
         event(:message, client)
         eventually("the end to be noticed") { !ask(client, "client.subscribe('a-#{rand}')") }
         stopping = Thread.new { app.stop }
-        eventually("connections to be refused") { !listening? }
+        eventually("connections to be refused") { !accepting_connections? }
         app.ask("GATE << true; nil")
         expect(client.read_message).to eq("wait")
         expect(client.read_close.first).to eq(code) unless code == 1006
@@ -204,8 +193,7 @@ RSpec.describe "The end of a WebSocket's input" do
     serve config, *%w[--close-timeout 3600 --threads 2]
 
     it "ends it at once, since no message can have come before" do
-      client = sse
-      event(:open, client)
+      client = opened(sse)
       client.connection.finish_writing
       event(:close, client, code: nil)
       expect(client.ending).to eq(:fin)

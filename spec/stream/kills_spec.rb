@@ -147,7 +147,7 @@ RSpec.describe "Workers that are killed" do
   end
 
   def get_alone(path)
-    client = HttpClient.new(app.port)
+    client = HttpClient.new(app.address)
     client.get(path).status
   ensure
     client&.close

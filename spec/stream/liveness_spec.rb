@@ -51,11 +51,6 @@ RSpec.describe "While every thread of the app is busy" do
 
   serve config, "--threads", "2", "--sse-heartbeat", "0.1", "--ping-interval", "0.1"
 
-  def opened(client)
-    event(:open, client)
-    client
-  end
-
   # Gives each thread of the app something to do.
   def blocking(how)
     Array.new(2) { opened(websocket) }.each { |client| client.text(how) }

@@ -43,8 +43,7 @@ RSpec.describe "A full mailbox" do
       serve config, "--threads", "2", *options
 
       it "stops reading from its client, and goes on with nothing lost" do
-        client = websocket
-        event(:open, client)
+        client = opened(websocket)
         client.text("wait")
         before = app.resident
         frame = WebSocketFrame.encode(:binary, "x" * 60_000)

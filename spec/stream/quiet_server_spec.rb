@@ -25,14 +25,9 @@ RSpec.describe "A write after a quiet time" do
   # Longer than the slow timeout; it is not waited for anything.
   quiet = "sleep 0.5"
 
-  def opened(client)
-    event(:open, client)
-    client
-  end
-
   def poller(path = "/")
     id = "push_wait=25&#{Serving.next_name}"
-    closing(PollClient.new(app.port, "#{path}?#{id}", id: id))
+    closing(PollClient.new(app.address, "#{path}?#{id}", id: id))
   end
 
   context "with --slow-client close" do

@@ -23,11 +23,6 @@ RSpec.describe "Shutdown" do
 
   before { |example| start_app(config, *example.metadata[:options]) }
 
-  def opened(client)
-    event(:open, client)
-    client
-  end
-
   # Answers the server's Close, as a WebSocket client has to.
   def leave(socket)
     socket.send_close(1001)
@@ -35,14 +30,7 @@ RSpec.describe "Shutdown" do
     socket.close
   end
 
-  def expect_refused
-    eventually("connections to be refused") do
-      TCPSocket.new("127.0.0.1", app.port).close
-      false
-    rescue Errno::ECONNREFUSED, Errno::ECONNRESET
-      true
-    end
-  end
+  def wait_until_refusing = eventually("connections to be refused") { !accepting_connections? }
 
   %w[INT TERM].each do |signal|
     it "by #{signal} calls on_shutdown, whose writes arrive, closes every stream and exits with 0" do
@@ -65,7 +53,7 @@ RSpec.describe "Shutdown" do
     socket.text("wait")
     event(:message, socket)
     app.signal("TERM")
-    expect_refused
+    wait_until_refusing
     expect(story(socket)).to eq(%i[open message])
     app.ask("GATE << true; nil")
     expect(socket.read_close.first).to eq(1001)
@@ -80,7 +68,7 @@ RSpec.describe "Shutdown" do
     idle = http
     idle.get("/")
     app.signal("TERM")
-    expect_refused
+    wait_until_refusing
     expect(idle.connection.ending).to eq(:fin)
     app.ask("GATE << true; nil")
     expect(running.read_response).to have_attributes(status: 200, body: "finished")
@@ -144,7 +132,7 @@ RSpec.describe "Shutdown" do
     asked = %w[GET POST].map { |method| http.send_request(method, "/wait", { "accept" => "text/event-stream" }, body: "x") }
     2.times { app.events.take(event: "call", path: "/wait") }
     app.signal("TERM")
-    expect_refused
+    wait_until_refusing
     app.ask("2.times { GATE << true }; nil")
     asked.each do |client|
       expect(client.read_head.status).to eq(200)
@@ -167,7 +155,7 @@ RSpec.describe "Shutdown" do
       client = http.send_request("GET", "/wait")
       app.events.take(event: "call", path: "/wait")
       app.signal("TERM")
-      expect_refused
+      wait_until_refusing
       app.signal(second)
       expect(client.connection.read_to_end).to eq("")
       expect(app.wait.exitstatus).to eq(1)

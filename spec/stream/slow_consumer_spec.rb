@@ -18,11 +18,6 @@ RSpec.describe "A slow consumer" do
     end)
   CONFIG
 
-  def opened(client)
-    event(:open, client)
-    client
-  end
-
   def slow(protocol) = opened(public_send(protocol, "/", receive_buffer: 4096))
   def message(client) = client.is_a?(SseClient) ? client.read_event.data : client.read_message
 

@@ -27,8 +27,7 @@ RSpec.describe "A slow link" do
   def queue(client, megabytes) = ask(client, "#{megabytes * 20}.times { client.write('x' * 50_000) }; nil")
 
   it "is given time for a ping that stands behind much" do
-    client = websocket("/", receive_buffer: 16_384)
-    event(:open, client)
+    client = opened(websocket("/", receive_buffer: 16_384))
     queue(client, 6)
     trickle(client.connection, 3_000_000)
     expect(ask(client, "client.open?")).to be(true)
@@ -36,8 +35,7 @@ RSpec.describe "A slow link" do
   end
 
   it "is given none if it stops: 1006" do
-    client = websocket("/", receive_buffer: 16_384)
-    event(:open, client)
+    client = opened(websocket("/", receive_buffer: 16_384))
     queue(client, 6)
     trickle(client.connection, 500_000)
     expect_event(:close, client, code: 1006)

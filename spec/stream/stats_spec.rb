@@ -54,8 +54,7 @@ RSpec.describe "The server's counters" do
 
   it "count the turns of a client's events as jobs" do
     before = stats
-    socket = websocket
-    event(:open, socket)
+    socket = opened(websocket)
     socket.text("a")
     event(:message, socket)
     # The second event may have come in time for the turn of the first.

@@ -38,7 +38,7 @@ RSpec.describe "Clients that vanish at once" do
     random = Random.new(RSpec.configuration.seed)
     leave = ->(client) { random.rand(3).zero? ? client.reset : client.close }
     rounds.times do |round|
-      clients = Array.new(crowd) { RawConnection.new(app.port) }
+      clients = Array.new(crowd) { RawConnection.new(app.address) }
       case round % 3
       when 0 then clients.each { |client| leave[client.write(bytes)] }
       when 1 then clients.each { |client| client.write(bytes) }

@@ -3,26 +3,29 @@
 require "fileutils"
 require "json"
 require "rbconfig"
+require "socket"
 require "tmpdir"
 require_relative "deadline"
 require_relative "event_log"
 require_relative "process_cost"
 require_relative "remote_control"
+require_relative "transport"
 
 # An app under test in a process of its own: a config.ru or a Ruby script, written to a temporary folder and started
 # as a user would start it. Its output is collected line by line; lines that spec_app.rb printed become events and
 # replies (see SpecApp).
 class AppProcess
   ROOT = File.expand_path("../..", __dir__)
-  LISTENING = %r{Listening on (?<url>http://(?<host>\[[^\]]+\]|[^\s:/]+):(?<port>\d+))}
+  LISTENING = %r{Listening on (?<url>unix://(?<path>[^\s?]+)|http://(?<host>\[[^\]]+\]|[^\s:/]+):(?<port>\d+))}
   # An app that was asked to stop may take its drain time; afterwards it is killed.
   STOP_PATIENCE = 30
 
-  # How each kind of app is started. Every command gets the file and further options.
+  # How each kind of app is started: the command for a file, an address to bind, and further options. rackup knows only TCP; a
+  # Ruby script chooses its address itself.
   COMMANDS = {
-    cli: ->(file, options) { [RbConfig.ruby, File.join(ROOT, "exe/push_server"), "-b", "tcp://127.0.0.1:0", *options, file] },
-    rackup: ->(file, options) { [RbConfig.ruby, AppProcess.rackup, "-o", "127.0.0.1", "-p", "0", *options, file] },
-    ruby: ->(file, options) { [RbConfig.ruby, file, *options] }
+    cli: ->(file, bind, options) { [RbConfig.ruby, File.join(ROOT, "exe/push_server"), "-b", bind, *options, file] },
+    rackup: ->(file, _, options) { [RbConfig.ruby, AppProcess.rackup, "-o", "127.0.0.1", "-p", "0", *options, file] },
+    ruby: ->(file, _, options) { [RbConfig.ruby, file, *options] }
   }.freeze
 
   class << self
@@ -47,20 +50,21 @@ class AppProcess
     end
   end
 
-  attr_reader :dir, :pid, :port, :url, :events
+  # address: the Addrinfo that clients connect to. port: its number, nil for a Unix socket.
+  attr_reader :dir, :pid, :address, :port, :url, :events
 
   # source: the text of the app. files: further files of its folder, name => text. via: a key of COMMANDS. dir: run in
-  # this existing folder, where `source` is then the name of a file.
-  def initialize(source, *options, via: :cli, env: {}, files: {}, dir: nil)
-    @temporary = dir.nil?
-    @dir = dir || Dir.mktmpdir("push_server-spec")
+  # this existing folder, where `source` is then the name of a file. transport: :tcp or :unix; see Transport.
+  def initialize(source, *options, via: :cli, env: {}, files: {}, dir: nil, transport: Transport.default)
+    @temporary = []
+    @dir = dir || temporary_folder
     name = via == :ruby ? "app.rb" : "config.ru"
     file = dir ? source : write(files.merge(name => source))
     @lines = []
     @mutex = Mutex.new
     @printed = ConditionVariable.new
     @events = EventLog.new
-    launch(COMMANDS.fetch(via).call(file, options.map(&:to_s)), env)
+    launch(COMMANDS.fetch(via).call(file, bind(transport), options.map(&:to_s)), env)
     @remote = RemoteControl.new(@stdin)
     self.class.running << self
   end
@@ -68,7 +72,8 @@ class AppProcess
   def wait_until_listening
     match = LISTENING.match(wait_for_line(LISTENING))
     @url = match[:url]
-    @port = Integer(match[:port])
+    @port = match[:port] && Integer(match[:port])
+    @address = match[:path] ? Addrinfo.unix(match[:path]) : Addrinfo.tcp(match[:host].delete("[]"), @port)
   end
 
   # The first line of output that matches, from the beginning, waiting for it if need be.
@@ -138,6 +143,16 @@ class AppProcess
 
   private
 
+  # The path of a Unix socket has at most 107 bytes, so the socket gets a folder of its own instead of the app's. An app may
+  # change its user before the server binds.
+  def bind(transport)
+    return "tcp://127.0.0.1:0" unless transport == :unix
+
+    "unix://#{temporary_folder.tap { |folder| File.chmod(0o777, folder) }}/server.sock"
+  end
+
+  def temporary_folder = Dir.mktmpdir("push_server-spec").tap { |folder| @temporary << folder }
+
   def write(files)
     files.each do |name, text|
       path = File.join(@dir, name)
@@ -196,6 +211,6 @@ class AppProcess
   def forget
     self.class.running.delete(self)
     @stdin.close unless @stdin.closed?
-    FileUtils.remove_entry(@dir) if @temporary && File.directory?(@dir)
+    @temporary.each { |folder| FileUtils.rm_rf(folder) }
   end
 end

@@ -4,8 +4,8 @@ require_relative "serving"
 
 # A WebSocket whose text messages hold the blocks of an event stream: the subprotocol push.v1.
 class PushV1Client < WebSocketClient
-  def initialize(port, target = "/", headers: {}, **options)
-    super(port, target, headers: { "sec-websocket-protocol" => "push.v1" }.merge(headers), **options)
+  def initialize(address, target = "/", headers: {}, **options)
+    super(address, target, headers: { "sec-websocket-protocol" => "push.v1" }.merge(headers), **options)
   end
 
   def read_event(**deadline) = SseClient.parse(read_message(**deadline).delete_suffix("\n\n").split("\n", -1))
@@ -44,7 +44,7 @@ module ChannelClients
   def unopened(kind, channels, since: nil, query: nil, headers: {}, **options)
     id = query ? "#{query}&#{Serving.next_name}" : Serving.next_name
     headers = headers.merge("last-event-id" => since) if since
-    closing(kind.new(app.port, "/#{channels}?#{id}", id: id, headers: headers, **options))
+    closing(kind.new(app.address, "/#{channels}?#{id}", id: id, headers: headers, **options))
   end
 
   # Publishes each on the app's side; returns the last one's cursor.

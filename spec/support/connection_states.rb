@@ -212,7 +212,7 @@ class ConnectionStates
   # Waits until the reactor has seen all that was sent before: it refuses this request after that, without a worker.
   def settle
     3.times do
-      RawConnection.new(@app.port).write("GET / HTTP/9.9\r\n\r\n").tap(&:read_to_end).close
+      RawConnection.new(@app.address).write("GET / HTTP/9.9\r\n\r\n").tap(&:read_to_end).close
     end
   end
 
@@ -238,10 +238,10 @@ class ConnectionStates
     @app.signal("TERM")
     deadline = Deadline.in
     loop do
-      RawConnection.new(@app.port).close
+      RawConnection.new(@app.address).close
       deadline.check!("the server to accept nobody")
     end
-  rescue Errno::ECONNREFUSED
+  rescue *RawConnection::REFUSED
     self
   end
 
@@ -261,7 +261,7 @@ class ConnectionStates
 
   private
 
-  def connection(**options) = RawConnection.new(@app.port, **options).tap { |client| @clients << client }
+  def connection(**options) = RawConnection.new(@app.address, **options).tap { |client| @clients << client }
   def slow_connection = connection(receive_buffer: 16_384)
 
   def get(path) = "GET #{path}?#{@name = Serving.next_name} HTTP/1.1\r\nhost: x\r\n\r\n"

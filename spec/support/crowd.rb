@@ -42,11 +42,6 @@ module Crowd
   # A client that never reads, with small buffers in the kernel.
   def idler = opened(websocket("/", receive_buffer: 4096, segment: 1000))
 
-  def opened(client)
-    event(:open, client)
-    client
-  end
-
   # Reads so many messages in the background. The thread's value is their numbers, or the error.
   def reading(client, count)
     Thread.new do

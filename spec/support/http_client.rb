@@ -20,8 +20,8 @@ class HttpClient
 
   attr_reader :connection
 
-  def initialize(port, **options)
-    @connection = RawConnection.new(port, **options)
+  def initialize(address, **options)
+    @connection = RawConnection.new(address, **options)
   end
 
   # Sends one request. headers: a Hash (a value may be an Array: one line each) or an Array of raw header lines.

@@ -18,15 +18,15 @@ class PollClient
   # id: what the specs call the server's side (its first query). cursor: the last id it was told.
   attr_reader :id, :cursor, :http
 
-  def initialize(port, target = "/", id:, cursor: nil, headers: {})
-    @port, @target, @id, @cursor = port, target, id, cursor
+  def initialize(address, target = "/", id:, cursor: nil, headers: {})
+    @address, @target, @id, @cursor = address, target, id, cursor
     @headers = { "accept" => "text/event-stream" }.merge(headers)
-    @http = HttpClient.new(port)
+    @http = HttpClient.new(address)
   end
 
   # Asks and does not wait for the answer. Without a wait in the target it may be asked for.
   def ask(wait: nil, target: @target, headers: {})
-    @http = HttpClient.new(@port) if @http.closed?
+    @http = HttpClient.new(@address) if @http.closed?
     target = target.sub(/push_wait=[^&]*/, "push_wait=#{wait}") if wait
     resume = { "last-event-id" => @cursor }.compact
     @http.send_request("GET", target, @headers.merge(resume, headers))

@@ -3,25 +3,33 @@
 require "socket"
 require_relative "deadline"
 
-# A TCP connection of which a spec controls every byte and every way to end it. All reads have a deadline.
+# A connection over TCP or a Unix socket. The spec controls each byte that is sent, and how the connection ends. All reads
+# have a deadline.
 class RawConnection
-  # The peer ended the stream (cleanly or by a reset) while more bytes were awaited.
+  # The peer closed or reset the connection while more bytes were awaited.
   Ended = Class.new(StandardError)
+
+  # What `new` raises when nothing listens at the address any more. A Unix socket's file is gone then.
+  REFUSED = [Errno::ECONNREFUSED, Errno::ECONNRESET, Errno::ENOENT].freeze
 
   READ_SIZE = 64 * 1024
 
   attr_reader :socket
 
-  # receive_buffer: size in bytes of the kernel's buffer, to be set before the connection is made; a small one makes
-  # a peer that does not read felt by the server at once. segment: the largest TCP segment in bytes; by it the server's
-  # kernel chooses how much it takes for a peer that does not read: megabytes on loopback, 100 KB with small segments.
-  def initialize(port, host: "127.0.0.1", receive_buffer: nil, segment: nil)
-    address = Addrinfo.tcp(host, port)
+  # address: an Addrinfo, or a port of 127.0.0.1. The other two make the server notice soon that its peer does not read.
+  # Unix sockets have neither: there, the server's own send buffer is the only one. receive_buffer: size in bytes of the
+  # kernel's buffer, set before the connection is made. segment: the largest TCP segment in bytes, by which the server's
+  # kernel chooses how much it buffers: megabytes on loopback, 100 KB with small segments.
+  def initialize(address, receive_buffer: nil, segment: nil)
+    address = Addrinfo.tcp("127.0.0.1", address) if address.is_a?(Integer)
     @socket = Socket.new(address.afamily, Socket::SOCK_STREAM)
-    @socket.setsockopt(:SOCKET, :RCVBUF, receive_buffer) if receive_buffer
-    @socket.setsockopt(:TCP, :MAXSEG, segment) if segment
+    @tcp = address.ip?
+    if @tcp
+      @socket.setsockopt(:SOCKET, :RCVBUF, receive_buffer) if receive_buffer
+      @socket.setsockopt(:TCP, :MAXSEG, segment) if segment
+      @socket.setsockopt(:TCP, :NODELAY, true)
+    end
     @socket.connect(address)
-    @socket.setsockopt(:TCP, :NODELAY, true)
     @buffer = String.new(encoding: Encoding::BINARY)
     @ending = nil
   end
@@ -115,9 +123,9 @@ class RawConnection
   # Ends the connection with a FIN (if nothing unread is left in the kernel's buffer).
   def close = @socket.close
 
-  # Ends the connection with a RST, as a peer does that crashed or whose network went.
+  # Ends the connection with a RST, as a peer does that has crashed. A Unix socket knows no RST and is just closed.
   def reset
-    @socket.setsockopt(Socket::Option.linger(true, 0))
+    @socket.setsockopt(Socket::Option.linger(true, 0)) if @tcp
     @socket.close
   end
 

@@ -11,7 +11,7 @@ module Serving
   module Macros
     # Starts the app before the group's first example; arguments as for AppProcess.start.
     def serve(source, *options, **how)
-      before(:context) { @app = AppProcess.start(source, *options, **how) }
+      before(:context) { @app = AppProcess.start(source, *options, transport: transport, **how) }
 
       after(:context) do
         status = @app&.stop
@@ -28,11 +28,14 @@ module Serving
   def start_app(...) = launch_app(...).tap(&:wait_until_listening)
 
   # The same for one that may never listen.
-  def launch_app(...)
-    @app = AppProcess.new(...)
+  def launch_app(source, *options, **how)
+    @app = AppProcess.new(source, *options, transport: transport, **how)
     (@started ||= []) << @app
     @app
   end
+
+  # :tcp or :unix. See Transport.
+  def transport = self.class.metadata.fetch(:transport, Transport.default)
 
   # Kills the apps of this example that still run.
   def kill_apps
@@ -45,23 +48,37 @@ module Serving
   # A name for the next client, unused in this run.
   def self.next_name = "c#{@names += 1}"
 
-  def http(**options) = closing(HttpClient.new(app.port, **options))
+  def http(**options) = closing(HttpClient.new(app.address, **options))
 
   # One request on a connection of its own.
   def get(target, headers = {}, **options) = http.get(target, headers, **options)
 
   def websocket(path = "/", **options)
     id = Serving.next_name
-    closing(WebSocketClient.new(app.port, "#{path}?#{id}", id: id, **options))
+    closing(WebSocketClient.new(app.address, "#{path}?#{id}", id: id, **options))
   end
 
   def sse(path = "/", **options)
     id = Serving.next_name
-    closing(SseClient.new(app.port, "#{path}?#{id}", id: id, **options))
+    closing(SseClient.new(app.address, "#{path}?#{id}", id: id, **options))
   end
 
   # Waits for what the app's handler reported of a client.
   def event(name, client, **fields) = app.events.take(event: name.to_s, id: client.id, **fields)
+
+  # Waits until the app's on_open has reported the client, and returns the client.
+  def opened(client)
+    event(:open, client)
+    client
+  end
+
+  # Whether a new client can connect to the app.
+  def accepting_connections?
+    RawConnection.new(app.address).close
+    true
+  rescue *RawConnection::REFUSED
+    false
+  end
 
   # The same as an expectation, for an example that is about just that.
   def expect_event(name, client, **fields) = expect(event(name, client, **fields)).to include(event: name.to_s)

@@ -28,9 +28,9 @@ class SseClient
 
   attr_reader :response, :id
 
-  def initialize(port, target = "/", id: nil, headers: {}, version: "1.1", method: "GET", body: nil, **options)
+  def initialize(address, target = "/", id: nil, headers: {}, version: "1.1", method: "GET", body: nil, **options)
     @id = id
-    @http = HttpClient.new(port, **options)
+    @http = HttpClient.new(address, **options)
     @http.send_request(method, target, { "accept" => "text/event-stream" }.merge(headers), version: version, body: body)
     @response = @http.read_head
   end

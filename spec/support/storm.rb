@@ -9,8 +9,8 @@ class Storm
   class Visitor
     attr_reader :channels, :faults, :gaps, :received, :returns
 
-    def initialize(port, channels, random, kind)
-      @port, @channels, @random, @kind = port, channels, random, kind
+    def initialize(address, channels, random, kind)
+      @address, @channels, @random, @kind = address, channels, random, kind
       @cursor = nil
       @last = Hash.new { |all, key| all[key] = nil }
       @faults, @gaps, @received, @returns, @ended = [], 0, 0, 0, []
@@ -29,7 +29,7 @@ class Storm
 
     def visit
       headers = @cursor ? { "last-event-id" => @cursor } : {}
-      client = @kind.new(@port, "/#{@channels.join(",")}?storm", headers: headers)
+      client = @kind.new(@address, "/#{@channels.join(",")}?storm", headers: headers)
       # Inside a replay, at its end, or much later.
       patience = @random.rand(3).zero? ? @random.rand(20) : @random.rand(2000)
       patience.times do
@@ -83,7 +83,7 @@ class Storm
   def run
     kinds = ChannelClients::KINDS.values
     visitors = Array.new(@clients) do |index|
-      Visitor.new(@app.port, CHANNELS.sample(3, random: @random), Random.new(@random.rand(1 << 30)), kinds[index % kinds.size])
+      Visitor.new(@app.address, CHANNELS.sample(3, random: @random), Random.new(@random.rand(1 << 30)), kinds[index % kinds.size])
     end
     running = visitors.map { |visitor| Thread.new { visitor.run } }
     visitors.each(&:await_open)

@@ -27,9 +27,9 @@ class WebSocketClient
   # How the specs name this client in the events of the app; see SpecApp.
   attr_reader :id
 
-  def initialize(port, target = "/", id: nil, headers: {}, **options)
+  def initialize(address, target = "/", id: nil, headers: {}, **options)
     @id = id
-    @http = HttpClient.new(port, **options)
+    @http = HttpClient.new(address, **options)
     key = SecureRandom.base64(16)
     @http.send_request("GET", target, self.class.handshake(key).merge(headers))
     # An upgrade has no body: whatever follows the head of a 101 is the first frame.

@@ -85,7 +85,7 @@ module Crossing
 
     # Clients that get a response before they are in their state enter first: the others may occupy all workers.
     def enter
-      visitors = @plan.map { |state, deed| Visitor.new(@app.port, state, deed, @patience) }
+      visitors = @plan.map { |state, deed| Visitor.new(@app.address, state, deed, @patience) }
       told, untold = visitors.partition { |visitor| visitor.state.entered }
       told.each(&:enter)
       told.each(&:go_inside)
@@ -105,7 +105,7 @@ module Crossing
 
     # Has the app, a body or a callback fail. The client must get an answer, or its connection must end.
     def misbehave(index)
-      connection = RawConnection.new(@app.port)
+      connection = RawConnection.new(@app.address)
       deed = @deeds.rotate(@random.seed + index).first
       if (path = %w[fault each call][index % 4])
         connection.write("GET /#{path}?#{deed} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
@@ -141,7 +141,7 @@ module Crossing
     # the server tries again, and until then it may have no worker at all.
     def roll_call
       eventually("a worker to be there", seconds: @patience) { served? }
-      clients = Array.new(THREADS) { HttpClient.new(@app.port).tap { |client| client.send_request("GET", "/meet?#{THREADS}") } }
+      clients = Array.new(THREADS) { HttpClient.new(@app.address).tap { |client| client.send_request("GET", "/meet?#{THREADS}") } }
       answers = clients.map { |client| client.read_response.body }
       answers == ["met"] * THREADS ? [] : ["workers answered #{answers}"]
     rescue Deadline::Missed, RawConnection::Ended => e
@@ -151,7 +151,7 @@ module Crossing
     end
 
     def served?
-      client = HttpClient.new(@app.port)
+      client = HttpClient.new(@app.address)
       client.get("/hello").status == 200
     ensure
       client&.close

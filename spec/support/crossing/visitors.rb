@@ -57,15 +57,15 @@ module Crossing
     attr_reader :state, :deed
 
     # @param patience [Numeric] seconds that it waits for each answer
-    def initialize(port, state, deed, patience)
-      @port, @state, @deed, @patience = port, state, deed, patience
+    def initialize(address, state, deed, patience)
+      @address, @state, @deed, @patience = address, state, deed, patience
     end
 
     def to_s = "#{state.name} (#{deed})"
 
     # Connects, sends `enter`, and waits for `entered`, if there is one.
     def enter
-      @connection = RawConnection.new(@port, receive_buffer: 16 * 1024)
+      @connection = RawConnection.new(@address, receive_buffer: 16 * 1024)
       @connection.offer(state.enter)
       @answer = await(state.entered) if state.entered
     rescue RawConnection::Ended

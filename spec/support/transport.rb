@@ -1,0 +1,34 @@
+# frozen_string_literal: true
+
+# Whether servers and clients of the specs talk over TCP or a Unix socket. A group of examples chooses by its metadata
+# (`RSpec.describe "Uploads", transport: :unix`). All others use TCP, or with SPEC_TRANSPORT=unix a Unix socket. Then the
+# specs that are about TCP itself are left out.
+module Transport
+  # The specs that are about TCP itself, with the reason for each: a whole file, or `FILE: TITLE` for the examples and groups
+  # with this title.
+  TCP_ONLY = {
+    "spec/contract/client_spec.rb: has a short inspect with protocol, remote address and state" => "the address has a port",
+    "spec/stream/forked_client_spec.rb: the server is not: the child answers nothing and ends; the parent's port is free when it stops" =>
+      "binds the port again",
+    "spec/stream/liveness_spec.rb: a request that calls the server itself is answered, also with another one pipelined behind it" =>
+      "the app finds the server by its port",
+    "spec/stream/slow_link_spec.rb" => "a Unix socket has no slow link"
+  }.freeze
+
+  class << self
+    def default = ENV.fetch("SPEC_TRANSPORT", "tcp").to_sym
+
+    # Why the example or group with this metadata needs TCP; nil if it does not.
+    def tcp_only(metadata)
+      file = metadata[:file_path].delete_prefix("./")
+      TCP_ONLY[file] || TCP_ONLY["#{file}: #{metadata[:description]}"]
+    end
+
+    def configure(config)
+      return unless default == :unix
+
+      config.define_derived_metadata { |metadata| metadata[:tcp_only] = true if tcp_only(metadata) }
+      config.filter_run_excluding(:tcp_only)
+    end
+  end
+end
