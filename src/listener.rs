@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use crate::base::lifecycle::Phase;
+use crate::base::stats::Stats;
 use crate::http::{self, connection};
-use crate::shutdown::{Phase, Signal};
-use crate::stats::Stats;
 
 /// How long to wait after `accept` failed: when descriptors or memory are short, trying again at
 /// once would spin.
@@ -18,14 +18,9 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// Accepts on `listener` until the server drains; then the socket is closed.
 ///
 /// `places` bounds the connections of the whole server: beyond it, peers wait in the backlog.
-pub async fn accept(
-    listener: TcpListener,
-    number: usize,
-    context: Arc<http::Context>,
-    places: Arc<Semaphore>,
-    mut signal: Signal,
-) {
-    let connections = signal.clone();
+pub async fn accept(listener: TcpListener, number: usize, context: Arc<http::Context>, places: Arc<Semaphore>) {
+    let mut phase = context.base.lifecycle.receiver();
+    let connections = phase.clone();
     let accepting = async {
         loop {
             let (stream, remote) = match listener.accept().await {
@@ -42,12 +37,12 @@ pub async fn accept(
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             // Events are small and must not wait for company. Fails only if the peer is gone.
             let _ = stream.set_nodelay(true);
-            let guard = Box::new((place, context.push.tally.mark(), Counted::new(&context.push.stats)));
+            let guard = Box::new((place, context.base.in_flight.guard(), Counted::new(&context.base.stats)));
             tokio::spawn(connection::serve(stream, remote, number, Arc::clone(&context), connections.clone(), guard));
         }
     };
     tokio::select! {
-        () = signal.reached(Phase::Draining) => {}
+        () = phase.reached(Phase::Draining) => {}
         () = accepting => {}
     }
 }

@@ -12,23 +12,22 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 
 use crate::access_log::{self, AccessLog};
+use crate::base;
+use crate::base::disk::Disk;
+use crate::base::in_flight::Drained;
+use crate::base::lifecycle::Phase;
+use crate::base::limits::Limits;
+use crate::base::stats::Stats;
 use crate::channel;
-use crate::descriptors;
-use crate::disk::Disk;
 use crate::http::budget::Budget;
 use crate::http::origin::{Allowed, BadOrigin};
 use crate::http::{self, files::PublicDir};
-use crate::limits::Limits;
 use crate::listener;
+use crate::net::fds;
 use crate::push::delivery::Delivery;
 use crate::push::pressure::Relief;
 use crate::push::{self, PubSub, SlowPolicy};
-use crate::reactor::{Job, Next, Reactor, Wheel, Worker};
-use crate::shutdown::{Phase, Switch};
-use crate::stats::Stats;
-use crate::tally::{Tally, Waited};
-use crate::timers::Timers;
-use crate::wakeups::Wakeups;
+use crate::reactor::{Job, Next, Reactor, Scheduler, Worker};
 
 /// How long clients that are cut at the end of a drain have for their Close frame to leave.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -80,8 +79,7 @@ pub enum SettingsError {
 pub struct Server {
     reactor: Reactor,
     http: Arc<http::Context>,
-    phase: Arc<Switch>,
-    tally: Arc<Tally>,
+    base: Arc<base::Context>,
     listeners: Mutex<Vec<TcpListener>>,
 }
 
@@ -92,47 +90,27 @@ impl Server {
         let origins = Allowed::parse(allowed)?;
         let open = |path: PathBuf| PublicDir::open(&path).map_err(|error| SettingsError::PublicDir { path, error });
         let files = settings.public_dir.map(open).transpose()?;
-        let stats: Arc<Stats> = Arc::default();
-        let access_log = settings.access_log.map(|it| open_access_log(it, &stats)).transpose()?;
-        let phase: Arc<Switch> = Arc::default();
-        let tally: Arc<Tally> = Arc::default();
-        let wakeups: Arc<Wakeups> = Arc::default();
-        let timers: Arc<Timers> = Arc::default();
-        let wheel = Arc::new(Wheel::new(
-            settings.limits.max_queue,
-            Arc::clone(&tally),
-            Arc::clone(&wakeups),
-            Arc::clone(&timers),
-            Arc::clone(&stats),
-        ));
-        pubsub.channels().configure(channel::Limits::from(&settings.limits), settings.default_event.as_deref());
-        let callbacks = Arc::clone(&wheel) as Arc<dyn push::Callbacks>;
+        let base = Arc::new(base::Context::new(settings.limits));
+        let access_log = settings.access_log.map(|it| open_access_log(it, &base.stats)).transpose()?;
+        let scheduler = Arc::new(Scheduler::new(Arc::clone(&base)));
+        pubsub.channels().configure(channel::Limits::from(&base.limits), settings.default_event.as_deref());
+        let callbacks = Arc::clone(&scheduler) as Arc<dyn push::Callbacks>;
         let push = Arc::new(push::Context {
             pubsub,
             slow_policy: settings.slow_policy,
-            timers,
-            phase: Arc::clone(&phase),
-            tally: Arc::clone(&tally),
-            stats,
-            access_log,
-            ..push::Context::new(settings.limits, callbacks, wakeups)
+            ..push::Context::new(Arc::clone(&base), callbacks)
         });
-        let budget = Budget::of_folder(push.limits.max_spooled_total);
-        let dispatch = Arc::clone(&wheel) as Arc<dyn http::Dispatch>;
-        Ok(Server {
-            reactor: Reactor::new(wheel, Arc::clone(&phase)),
-            http: Arc::new(http::Context {
-                push,
-                dispatch,
-                origins,
-                files,
-                budget,
-                poll_parameter: settings.poll_parameter,
-            }),
-            phase,
-            tally,
-            listeners: Mutex::default(),
-        })
+        let http = Arc::new(http::Context {
+            push,
+            dispatch: Arc::clone(&scheduler) as Arc<dyn http::Dispatch>,
+            access_log,
+            origins,
+            files,
+            budget: Budget::of_folder(base.limits.max_spooled_total),
+            poll_parameter: settings.poll_parameter,
+            base: Arc::clone(&base),
+        });
+        Ok(Server { reactor: Reactor::new(scheduler, Arc::clone(&base)), http, base, listeners: Mutex::default() })
     }
 
     /// Adds a socket that is bound and listens. Requests that come through it carry the number
@@ -148,23 +126,23 @@ impl Server {
     /// Starts to accept and serve.
     pub fn start(&self) -> io::Result<()> {
         let listeners = std::mem::take(&mut *self.listeners.lock().unwrap_or_else(PoisonError::into_inner));
-        let wanted = self.http.push.limits.max_connections;
-        let connections = descriptors::raise_limit(wanted);
+        let wanted = self.base.limits.max_connections;
+        let connections = fds::raise_limit(wanted);
         if connections < wanted {
             log::debug!("{connections} connections fit into the limit of open files (max_connections is {wanted})");
         }
         // Now, before the system may run out of threads.
-        self.http.push.disk.start();
+        self.base.disk.start();
         let places = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
-        let (http, phase) = (Arc::clone(&self.http), Arc::clone(&self.phase));
-        self.reactor.start(Arc::clone(&self.http.push.timers), move || {
-            tokio::spawn(Arc::clone(&http.push.timers).run());
+        let http = Arc::clone(&self.http);
+        self.reactor.start(move || {
+            tokio::spawn(Arc::clone(&http.base.timers).run());
             tokio::spawn(Delivery::new(Arc::clone(&http.push)));
             tokio::spawn(Relief::new(Arc::clone(&http.push)));
             for (number, listener) in listeners.into_iter().enumerate() {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 let (http, places) = (Arc::clone(&http), Arc::clone(&places));
-                tokio::spawn(listener::accept(listener, number, http, places, phase.signal()));
+                tokio::spawn(listener::accept(listener, number, http, places));
             }
             Ok(())
         })
@@ -193,16 +171,16 @@ impl Server {
     /// Finishes what is open: no new connections, `on_shutdown` for every client, streams closed,
     /// requests in flight answered. Blocks until all is done, `deadline` has passed and what is
     /// left has been told to go, or something arrives on `interrupt`: then it may be called again.
-    pub fn drain(&self, deadline: Instant, interrupt: &Receiver<()>) -> Waited {
-        if self.phase.advance(Phase::Draining) {
+    pub fn drain(&self, deadline: Instant, interrupt: &Receiver<()>) -> Drained {
+        if self.base.lifecycle.advance(Phase::Draining) {
             self.http.push.announce_shutdown(deadline.saturating_duration_since(Instant::now()));
         }
-        match self.tally.wait(deadline, interrupt) {
-            Waited::TimedOut => {
+        match self.base.in_flight.wait(deadline, interrupt) {
+            Drained::TimedOut => {
                 self.http.push.close_all();
-                match self.tally.wait(deadline.max(Instant::now()) + LAST_WORDS, interrupt) {
-                    Waited::Finished => Waited::Finished,
-                    Waited::TimedOut | Waited::Interrupted => Waited::TimedOut,
+                match self.base.in_flight.wait(deadline.max(Instant::now()) + LAST_WORDS, interrupt) {
+                    Drained::Finished => Drained::Finished,
+                    Drained::TimedOut | Drained::Interrupted => Drained::TimedOut,
                 }
             }
             waited => waited,
@@ -211,12 +189,12 @@ impl Server {
 
     /// The thread that does all work that may wait for a disk.
     pub fn disk(&self) -> &Disk {
-        &self.http.push.disk
+        &self.base.disk
     }
 
     /// What was counted so far, and how much the channels hold.
     pub fn stats(&self) -> &Stats {
-        let stats = &self.http.push.stats;
+        let stats = &self.base.stats;
         stats.queued_bytes.set(self.http.push.pressure.queued() as u64);
         stats.spooled_bytes.set(self.http.budget.used());
         // In a forked child the channels' lock may be held by nobody who is there.
@@ -233,15 +211,15 @@ impl Server {
     /// Stops at once, see [`Reactor::stop`], and writes what waits for the access log.
     pub fn stop(&self) {
         self.reactor.stop();
-        self.http.push.disk.stop();
-        if let Some(log) = &self.http.push.access_log {
+        self.base.disk.stop();
+        if let Some(log) = &self.http.access_log {
             log.close();
         }
     }
 
-    /// Opens the file of the access log anew. Returns at once.
+    /// Opens the file of the access log anew. ReconnectDelay at once.
     pub fn reopen_logs(&self) {
-        if let Some(log) = &self.http.push.access_log {
+        if let Some(log) = &self.http.access_log {
             log.reopen();
         }
     }
@@ -249,7 +227,7 @@ impl Server {
     /// Whether the process that the server runs in is another one than this: then nothing native
     /// may be touched.
     pub fn forked(&self) -> bool {
-        self.http.push.birth.forked()
+        self.base.owner.forked()
     }
 }
 

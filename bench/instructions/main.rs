@@ -21,9 +21,11 @@ use push_core::http::framing::Scanner;
 use push_core::http::origin::Allowed;
 use push_core::http::{self as core_http, Dispatch, Request, Response, connection};
 use push_core::push::delivery::Delivery;
+use push_core::push::queue::Frame;
 use push_core::push::stream::Stream;
-use push_core::push::websocket::{self, Decoder, Incoming, Opcode};
-use push_core::push::{self, Callbacks, Client, Event, Interest, Message, Protocol, Speech, Turn, sse};
+use push_core::push::{self, Callbacks, Client, Event, Interest, Message, Negotiated, Protocol, Turn};
+use push_core::websocket::{Decoder, Incoming, Opcode};
+use push_core::{base, sse};
 use tokio::runtime::Runtime;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
@@ -104,7 +106,7 @@ fn decode(times: u32) -> Result {
 
 fn frame(times: u32) -> Result {
     for _ in 0..times * 1000 {
-        websocket::message(Opcode::Text, black_box(TEXT)).for_each(|frame| drop(black_box(frame)));
+        Frame::message(Opcode::Text, black_box(TEXT)).for_each(|frame| drop(black_box(frame)));
     }
     Ok(())
 }
@@ -181,10 +183,10 @@ fn publish(times: u32) -> Result {
         let _inside = core.runtime.enter();
         core.runtime.spawn(Delivery::new(Arc::clone(&core.context)));
     }
-    let delivered = Arc::clone(&core.context.stats);
+    let delivered = Arc::clone(&core.context.base.stats);
     for round in 1..=u64::from(times) {
         let channels = core.context.pubsub.channels();
-        channels.post(&Draft::text("prices", black_box(TEXT)), core.context.timers.now())?;
+        channels.post(&Draft::text("prices", black_box(TEXT)), core.context.base.timers.now())?;
         core.drive_until(|| Ok((delivered.delivered.get() == round * CLIENTS as u64).then_some(())))?;
     }
     Ok(())
@@ -267,7 +269,7 @@ impl Core {
     fn new() -> Result<Self> {
         let inbox: Arc<Inbox> = Arc::default();
         let callbacks = Arc::clone(&inbox) as Arc<dyn Callbacks>;
-        let context = push::Context::new(Limits::default(), callbacks, Arc::default());
+        let context = push::Context::new(Arc::new(base::Context::new(Limits::default())), callbacks);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         Ok(Core { runtime, inbox, context: Arc::new(context), listener, spare: Vec::new() })
@@ -285,11 +287,11 @@ impl Core {
         });
         let (context, spare) = (&self.context, &mut self.spare);
         let result = self.runtime.block_on(poll_fn(|cx| {
-            context.timers.begin_turn();
-            context.wakeups.attend(cx.waker(), spare);
+            context.base.timers.begin_turn();
+            context.base.wakeups.attend(cx.waker(), spare);
             done.as_mut().poll(cx)
         }));
-        context.wakeups.leave();
+        context.base.wakeups.leave();
         result
     }
 
@@ -309,14 +311,16 @@ impl Core {
     fn serve_http(&self) -> Result<TcpStream> {
         let (socket, peer) = self.connect()?;
         let context = core_http::Context {
+            base: Arc::clone(&self.context.base),
             push: Arc::clone(&self.context),
+            access_log: None,
             dispatch: Arc::clone(&self.inbox) as Arc<dyn Dispatch>,
             origins: Allowed::parse([])?,
             files: None,
             budget: core_http::budget::Budget::new(u64::MAX),
             poll_parameter: None,
         };
-        let signal = self.context.phase.signal();
+        let signal = self.context.base.lifecycle.receiver();
         let remote = peer.local_addr()?;
         self.runtime.spawn(connection::serve(socket, remote, 0, Arc::new(context), signal, Box::new(())));
         Ok(peer)
@@ -328,7 +332,7 @@ impl Core {
         for _ in 0..count {
             let (socket, peer) = self.connect()?;
             let interest = Interest { message: true, drained: false, gap: false };
-            let client = Client::new(Arc::clone(&self.context), speech(protocol), String::new(), interest);
+            let client = Client::new(Arc::clone(&self.context), negotiated(protocol), String::new(), interest);
             let head = Bytes::from_static(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
             self.runtime.spawn(Stream::new(Arc::clone(&client), socket, head, Bytes::new(), None, Box::new(())));
             room.clients.push(client);
@@ -343,7 +347,7 @@ impl Core {
     }
 }
 
-fn speech(protocol: Protocol) -> Speech {
+fn negotiated(protocol: Protocol) -> Negotiated {
     let form = if protocol == Protocol::WebSocket { Form::Raw } else { Form::Sse };
-    Speech { protocol, form, since: Since::Now, polls: false }
+    Negotiated { protocol, form, since: Since::Now, polls: false }
 }

@@ -87,9 +87,9 @@ module PushServer
   # @api private
   class NativeServer
     # @!parse
-    #   # A row for each limit and timeout (src/limits.rs): name, default, bounds, unit, documentation.
+    #   # A row for each limit and timeout (src/base/limits.rs): name, default, bounds, unit, documentation.
     #   LIMITS = [].freeze
-    #   # The documentation of each counter (src/stats.rs), by its name.
+    #   # The documentation of each counter (src/base/stats.rs), by its name.
     #   STATISTICS = {}.freeze
 
     # @!method self.new(app, settings)

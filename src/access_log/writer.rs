@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select_biased, unbounded};
 
 use super::format::{self, Format};
-use crate::disk::refuse_file_size_signal;
-use crate::stats::Stats;
+use crate::base::disk::refuse_file_size_signal;
+use crate::base::stats::Stats;
 
 /// Lines that may wait.
 const MAX_LINES: usize = 8192;

@@ -9,9 +9,9 @@ use bytes::Bytes;
 
 use super::cursor::Epoch;
 use super::message::EventName;
-use crate::wire::{
-    FRAGMENT, HEADER, TEXT, binary_data_length, data_length, each_frame, fragments, frame, header_length,
-    put_binary_data, put_data, put_header, put_line,
+use crate::sse::{binary_data_length, data_length, put_binary_data, put_data, put_line};
+use crate::websocket::frame::{
+    FRAGMENT_SIZE, MAX_HEADER, Opcode, each_frame, fragments, frame, header_length, put_header,
 };
 
 /// How a reader's connection wants its messages.
@@ -55,7 +55,7 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Gives `sink` the block in the given form. Returns its bytes.
+    /// Gives `sink` the block in the given form. ReconnectDelay its bytes.
     pub(super) fn emit(&self, form: Form, sink: &mut impl FnMut(Bytes)) -> usize {
         if form == Form::Sse {
             let block = self.bytes.slice(usize::from(self.header)..);
@@ -64,7 +64,7 @@ impl Block {
             return length;
         }
         if self.header == 0 {
-            return each_frame(self.fragments.get_or_init(|| fragments(TEXT, &self.bytes)), sink);
+            return each_frame(self.fragments.get_or_init(|| fragments(Opcode::Text, &self.bytes)), sink);
         }
         sink(self.bytes.clone());
         self.bytes.len()
@@ -77,8 +77,8 @@ impl Block {
         match form {
             Form::Sse => sink(rest),
             // Replays into an open connection are rare: not worth keeping.
-            _ if length > FRAGMENT => return each_frame(&fragments(TEXT, &rest), sink),
-            _ => sink(frame(true, TEXT, &rest)),
+            _ if length > FRAGMENT_SIZE => return each_frame(&fragments(Opcode::Text, &rest), sink),
+            _ => sink(frame(true, Opcode::Text, &rest)),
         }
         length
     }
@@ -100,7 +100,7 @@ impl Wire {
         Wire { id: format!("id: {epoch}-").into_bytes().into(), default_event: default_event.into_bytes().into() }
     }
 
-    /// Gives `sink` an `id:` alone, which moves a client's cursor and dispatches no event. Returns its bytes; a raw
+    /// Gives `sink` an `id:` alone, which moves a client's cursor and dispatches no event. ReconnectDelay its bytes; a raw
     /// WebSocket has no cursor.
     pub(super) fn emit_id(&self, seq: u64, form: Form, sink: &mut impl FnMut(Bytes)) -> usize {
         let mut block = Vec::with_capacity(self.id.len() + 24);
@@ -108,7 +108,7 @@ impl Wire {
         block.push(b'\n');
         let bytes = match form {
             Form::Sse => Bytes::from(block),
-            Form::Push => frame(true, TEXT, &block),
+            Form::Push => frame(true, Opcode::Text, &block),
             Form::Raw => return 0,
         };
         let length = bytes.len();
@@ -124,12 +124,12 @@ impl Wire {
 
     /// Encodes a block; with an `id:` if it has a seq.
     pub(super) fn block(&self, seq: Option<u64>, event: EventName<&str>, content: &Content<'_>) -> Block {
-        let mut out = Vec::with_capacity(HEADER + self.id.len() + 64 + content.length());
-        out.resize(HEADER, 0);
+        let mut out = Vec::with_capacity(MAX_HEADER + self.id.len() + 64 + content.length());
+        out.resize(MAX_HEADER, 0);
         if let Some(seq) = seq {
             self.put_id(&mut out, seq);
         }
-        let id = out.len() - HEADER;
+        let id = out.len() - MAX_HEADER;
         match event {
             EventName::Default => out.extend_from_slice(&self.default_event),
             EventName::Nameless => {}
@@ -140,14 +140,14 @@ impl Wire {
             Content::Binary(data) => put_binary_data(&mut out, data),
         }
         out.push(b'\n');
-        let length = out.len() - HEADER;
-        let header = if length > FRAGMENT { 0 } else { header_length(length) };
+        let length = out.len() - MAX_HEADER;
+        let header = if length > FRAGMENT_SIZE { 0 } else { header_length(length) };
         if header > 0 {
-            let mut start = Vec::with_capacity(HEADER);
-            put_header(&mut start, true, TEXT, length);
-            out[HEADER - header..HEADER].copy_from_slice(&start);
+            let mut start = Vec::with_capacity(MAX_HEADER);
+            put_header(&mut start, true, Opcode::Text, length);
+            out[MAX_HEADER - header..MAX_HEADER].copy_from_slice(&start);
         }
-        let bytes = Bytes::from(out).slice(HEADER - header..);
+        let bytes = Bytes::from(out).slice(MAX_HEADER - header..);
         Block { bytes, header: header as u8, id: id as u8, fragments: OnceLock::new() }
     }
 }
@@ -227,7 +227,7 @@ mod tests {
             let emit = |form| pieces(|out| block.emit(form, &mut |bytes| out.push(bytes))).concat();
             assert_eq!(String::from_utf8(emit(Form::Sse)).unwrap(), expected);
             let mut frame = Vec::new();
-            put_header(&mut frame, true, TEXT, expected.len());
+            put_header(&mut frame, true, Opcode::Text, expected.len());
             frame.extend_from_slice(expected.as_bytes());
             assert_eq!(emit(Form::Push), frame);
         }

@@ -16,8 +16,8 @@ use super::work;
 use super::{
     Cursor, Draft, Engine, Error, EventName, Kind, Limits, Message, Policy, Reader, Since, Subscription, Target, Wake,
 };
-use crate::fork::Birth;
-use crate::stats::Counter;
+use crate::base::fork::OwnerProcess;
+use crate::base::stats::Counter;
 
 /// Bytes that wait in the engine at which a publisher takes them over itself: then the reactor is
 /// behind, and the log's bound must hold all the same.
@@ -62,7 +62,7 @@ pub struct Channels {
     engine: Arc<dyn Engine>,
     limits: RwLock<Limits>,
     published: Counter,
-    birth: Birth,
+    owner: OwnerProcess,
     state: Mutex<State>,
     presence: Mutex<Presence>,
     /// How many there were when it was looked last.
@@ -85,7 +85,7 @@ impl Channels {
             engine,
             limits: RwLock::new(limits),
             published: Counter::default(),
-            birth: Birth::now(),
+            owner: OwnerProcess::current(),
             state: Mutex::new(State { log, taken: Vec::new() }),
             presence: Mutex::default(),
             open: AtomicUsize::new(0),
@@ -106,7 +106,7 @@ impl Channels {
     /// Whether this process was forked off the one that the channels belong to: then locks may be held by threads
     /// that are not here.
     pub fn forked(&self) -> bool {
-        self.birth.forked()
+        self.owner.forked()
     }
 
     /// Sets the rules of all channels that match `glob` and no later rule: the last that matches
@@ -117,7 +117,7 @@ impl Channels {
         self.sweep_channels(now);
     }
 
-    /// Publishes a message; `now` is when its ttl begins. Returns the cursor behind it.
+    /// Publishes a message; `now` is when its ttl begins. ReconnectDelay the cursor behind it.
     ///
     /// Waits for other publishers' pushes, and for the log only if much waits to be taken over.
     pub fn publish(&self, draft: &Draft<'_>, now: Instant) -> Result<Cursor, Error> {
@@ -208,7 +208,7 @@ impl Channels {
     }
 
     /// Takes over what was published, and wakes the readers whose channels have something new,
-    /// each once until it has read all. Returns how many. For the reactor, when the engine woke it.
+    /// each once until it has read all. ReconnectDelay how many. For the reactor, when the engine woke it.
     pub fn deliver(&self) -> usize {
         let (mut woken, mut more) = self.lock_current().log.deliver();
         while more {

@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use super::block::{Block, Content, Form, Wire};
 use super::{Error, Limits};
-use crate::wire::{self, FRAGMENT};
+use crate::sse;
+use crate::websocket::frame::{self, FRAGMENT_SIZE, Opcode};
 
 /// The event's name on SSE and push.v1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -98,8 +99,8 @@ impl Message {
         };
         let length = draft.payload.len();
         let mut frame = Vec::with_capacity(length + 10);
-        if length <= FRAGMENT {
-            wire::put_header(&mut frame, true, opcode(draft.kind), length);
+        if length <= FRAGMENT_SIZE {
+            frame::put_header(&mut frame, true, opcode(draft.kind), length);
         }
         let header = frame.len() as u8;
         frame.extend_from_slice(draft.payload);
@@ -178,7 +179,7 @@ impl Message {
         self.cost
     }
 
-    /// Gives `sink` the message in the given form, whole frames or blocks. Returns their bytes.
+    /// Gives `sink` the message in the given form, whole frames or blocks. ReconnectDelay their bytes.
     ///
     /// `id` says whether it moves the client's cursor; `frames` is that of [`super::Subscription`].
     pub(super) fn emit(
@@ -195,17 +196,17 @@ impl Message {
                 // Few want it, so it is not kept.
                 let kind = frames.unwrap_or(self.kind);
                 let payload = self.payload();
-                if payload.len() > FRAGMENT {
-                    return wire::each_frame(&wire::fragments(opcode(kind), payload), sink);
+                if payload.len() > FRAGMENT_SIZE {
+                    return frame::each_frame(&frame::fragments(opcode(kind), payload), sink);
                 }
-                let frame = wire::frame(true, opcode(kind), payload);
+                let frame = frame::frame(true, opcode(kind), payload);
                 let length = frame.len();
                 sink(frame);
                 length
             }
             Form::Raw if self.header == 0 => {
-                let encode = || wire::fragments(opcode(self.kind), &self.frame);
-                wire::each_frame(self.fragments.get_or_init(encode), sink)
+                let encode = || frame::fragments(opcode(self.kind), &self.frame);
+                frame::each_frame(self.fragments.get_or_init(encode), sink)
             }
             Form::Raw => {
                 sink(self.frame.clone());
@@ -224,7 +225,7 @@ impl Message {
     }
 
     fn encode(&self, wire: &Wire) -> Block {
-        let event = if self.kind == Kind::Binary { EventName::Given(wire::BINARY_EVENT) } else { self.event() };
+        let event = if self.kind == Kind::Binary { EventName::Given(sse::BINARY_EVENT) } else { self.event() };
         wire.block(Some(self.seq()), event, &content(self.kind, self.payload()))
     }
 }
@@ -236,14 +237,14 @@ fn content(kind: Kind, payload: &[u8]) -> Content<'_> {
 /// See [`Message::cost`]. Each line of a text grows by a field's name.
 fn cost(draft: &Draft<'_>) -> usize {
     // A long one is kept whole and in fragments.
-    let kept = |length: usize| if length > FRAGMENT { 2 * length } else { length };
+    let kept = |length: usize| if length > FRAGMENT_SIZE { 2 * length } else { length };
     let event = if let EventName::Given(name) = draft.event { name.len() } else { 0 };
     let block = 128 + event + content(draft.kind, draft.payload).length();
     size_of::<Message>() + draft.channel.len() + event + kept(draft.payload.len()) + kept(block)
 }
 
-fn opcode(kind: Kind) -> u8 {
-    if matches!(kind, Kind::Binary | Kind::Utf8Bytes) { wire::BINARY } else { wire::TEXT }
+fn opcode(kind: Kind) -> Opcode {
+    if matches!(kind, Kind::Binary | Kind::Utf8Bytes) { Opcode::Binary } else { Opcode::Text }
 }
 
 #[cfg(test)]
@@ -288,7 +289,7 @@ mod tests {
             let message = message(&Draft::text("c", &payload));
             for form in [Form::Raw, Form::Sse, Form::Push] {
                 let (one, other) = (emitted(&message, form), emitted(&message, form));
-                assert_eq!(one.len(), if payload.len() > FRAGMENT && form != Form::Sse { 2 } else { 1 });
+                assert_eq!(one.len(), if payload.len() > FRAGMENT_SIZE && form != Form::Sse { 2 } else { 1 });
                 assert!(one.iter().zip(&other).all(|(one, other)| one.as_ptr() == other.as_ptr()));
             }
         }
@@ -299,7 +300,7 @@ mod tests {
         let lines = "\n".repeat(30_000);
         let long = "x".repeat(200_000);
         let named = Draft { event: EventName::Given(&long), ..Draft::text("c", b"hi") };
-        let drafts = [&b""[..], b"hi", &[b'x'; FRAGMENT], lines.as_bytes(), long.as_bytes()];
+        let drafts = [&b""[..], b"hi", &[b'x'; FRAGMENT_SIZE], lines.as_bytes(), long.as_bytes()];
         let drafts = drafts.into_iter().flat_map(|payload| [Draft::text("c", payload), Draft::binary("c", payload)]);
         for draft in drafts.chain([named]) {
             let message = message(&draft);

@@ -66,7 +66,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::limits;
+use crate::base::limits;
 
 pub use block::Form;
 pub use channels::{Channels, Figures, History};
@@ -93,7 +93,7 @@ pub trait Wake: Send + Sync {
     }
 }
 
-/// The bounds of all channels of a process: what concerns them of [`crate::limits::Limits`].
+/// The bounds of all channels of a process: what concerns them of [`crate::base::limits::Limits`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of messages in the log, with what encoding them may add; see `eviction` for what goes beyond it.

@@ -8,7 +8,6 @@ use std::task::{Context, Poll, Waker};
 
 use super::request::Reply;
 use super::watch::Watch;
-use crate::push;
 
 /// What a connection waits for. One request at a time is with the app.
 #[derive(Debug, Default)]
@@ -78,11 +77,11 @@ impl ReplySender {
     /// False if the connection is known to be gone.
     pub(super) fn send(mut self, reply: Reply) -> bool {
         self.answered = true;
-        !self.context().birth.forked() && put(&self.watch, Awaited::Answered(reply))
+        !self.context().base.owner.forked() && put(&self.watch, Awaited::Answered(reply))
     }
 
-    /// What push connections share.
-    pub(super) fn context(&self) -> &Arc<push::Context> {
+    /// What all connections share.
+    pub(super) fn context(&self) -> &Arc<super::Context> {
         self.watch.context()
     }
 
@@ -103,14 +102,14 @@ fn put(watch: &Watch, answer: Awaited) -> bool {
     let before = std::mem::replace(&mut state.awaited, answer);
     drop(state);
     if let Awaited::Waiting(task) = before {
-        watch.context().wakeups.wake(task);
+        watch.context().base.wakeups.wake(task);
     }
     true
 }
 
 impl Drop for ReplySender {
     fn drop(&mut self) {
-        if self.context().birth.forked() {
+        if self.context().base.owner.forked() {
             return;
         }
         if !self.answered {

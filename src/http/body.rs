@@ -13,9 +13,9 @@ use thiserror::Error;
 
 use super::files::FileBody;
 use super::watch::ResponseInProgress;
-use crate::disk::Disk;
-use crate::fork::Birth;
-use crate::wakeups::Wakeups;
+use crate::base::disk::Disk;
+use crate::base::fork::OwnerProcess;
+use crate::base::wakeups::Wakeups;
 
 /// Bytes of a streamed body that may wait for the socket before its writer has to.
 const STREAM_BUFFER: usize = 256 * 1024;
@@ -78,7 +78,7 @@ impl http_body::Body for Sending {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let chunk = ready!(this.body.poll_chunk(cx, &this.in_progress.context().disk));
+        let chunk = ready!(this.body.poll_chunk(cx, &this.in_progress.context().base.disk));
         let ended = chunk.is_none() || this.body.is_end_stream();
         let bytes = match &chunk {
             Some(Ok(chunk)) => chunk.len(),
@@ -134,13 +134,14 @@ impl Body {
 
 /// Makes a body that is written by one thread while the reactor, woken by way of `wakeups`, sends it.
 pub fn stream(wakeups: Arc<Wakeups>) -> (BodyWriter, BodyReader) {
-    let shared = Arc::new(Shared { birth: Birth::now(), state: Mutex::default(), room: Condvar::new(), wakeups });
+    let shared =
+        Arc::new(Shared { owner: OwnerProcess::current(), state: Mutex::default(), room: Condvar::new(), wakeups });
     (BodyWriter(Arc::clone(&shared)), BodyReader(shared))
 }
 
 #[derive(Debug)]
 struct Shared {
-    birth: Birth,
+    owner: OwnerProcess,
     state: Mutex<State>,
     room: Condvar,
     wakeups: Arc<Wakeups>,
@@ -172,7 +173,7 @@ impl Shared {
 
     fn end(&self, ending: Ending) {
         // A forked child has nobody to tell, and locks that nobody will release.
-        if self.birth.forked() {
+        if self.owner.forked() {
             return;
         }
         let mut state = self.lock();
@@ -208,7 +209,7 @@ pub struct BodyWriter(Arc<Shared>);
 impl BodyWriter {
     /// Adds a chunk; never blocks.
     pub fn push(&self, chunk: Bytes) -> Pushed {
-        if self.0.birth.forked() {
+        if self.0.owner.forked() {
             return Pushed::Gone;
         }
         let mut state = self.0.lock();

@@ -21,10 +21,10 @@ use super::service::Service;
 use super::socket::Socket;
 use super::watch::{Ending, Look, Waiting, Watch};
 use crate::access_log;
-use crate::limits::Limits;
+use crate::base::lifecycle::{Phase, PhaseReceiver};
+use crate::base::limits::Limits;
+use crate::base::stats::Stats;
 use crate::push::stream::Stream;
-use crate::shutdown::{Phase, Signal};
-use crate::stats::Stats;
 
 /// That of hyper, too. Told a number, it fills a table of as many places for each request, with any number: told
 /// none, it leaves them as they are.
@@ -49,11 +49,11 @@ pub async fn serve(
     remote: SocketAddr,
     listener: usize,
     context: Arc<Context>,
-    mut signal: Signal,
+    mut signal: PhaseReceiver,
     guard: Box<dyn Send + Sync>,
 ) {
-    let limits = &context.push.limits;
-    let watch = Watch::new(Arc::clone(&context.push));
+    let limits = &context.base.limits;
+    let watch = Watch::new(Arc::clone(&context));
     let _ending = Ending(Arc::clone(&watch));
     let socket = Socket::new(stream, Arc::clone(&watch));
     let service = Service { context: Arc::clone(&context), remote, listener, watch: Arc::clone(&watch) };
@@ -71,7 +71,7 @@ pub async fn serve(
         .serve_connection(TokioIo::new(socket), service);
 
     let outcome = {
-        let mut alarm = context.push.timers.alarm();
+        let mut alarm = context.base.timers.alarm();
         let mut draining = pin!(signal.reached(Phase::Draining));
         let (mut begun, mut told) = (false, false);
         poll_fn(|cx| {
@@ -80,7 +80,7 @@ pub async fn serve(
             if first {
                 watch.register(cx.waker());
             }
-            if !told && (first || !context.push.phase.serving()) && draining.as_mut().poll(cx).is_ready() {
+            if !told && (first || !context.base.lifecycle.serving()) && draining.as_mut().poll(cx).is_ready() {
                 told = true;
                 Pin::new(&mut connection).graceful_shutdown();
             }
@@ -95,7 +95,7 @@ pub async fn serve(
                     Look::Busy => return Poll::Pending,
                 };
                 let deadline = since + patience(waiting, limits);
-                if context.push.timers.now() < deadline {
+                if context.base.timers.now() < deadline {
                     alarm.set(deadline, cx.waker());
                     return Poll::Pending;
                 }
@@ -104,7 +104,7 @@ pub async fn serve(
                 if std::mem::replace(&mut gave_up, true) {
                     return Poll::Ready(Outcome::Stalled);
                 }
-                count(waiting, &context.push.stats);
+                count(waiting, &context.base.stats);
                 log::debug!("connection from {remote}: gave up waiting for {waiting}");
                 match waiting {
                     Waiting::FirstRequest | Waiting::NextRequest => return Poll::Ready(Outcome::Idle),
@@ -127,10 +127,10 @@ pub async fn serve(
         Outcome::Closed(Err(error)) => {
             log::debug!("connection from {remote}: {error}");
             if error.is_parse_too_large() {
-                context.push.stats.head_too_large.add();
+                context.base.stats.head_too_large.add();
                 log::debug!("431 to {remote}: too many headers (max_headers), or too large (max_head_size)");
             }
-            if let Some(log) = &context.push.access_log
+            if let Some(log) = &context.access_log
                 && let Some(status) = answered_by_hyper(&error)
             {
                 let outcome = access_log::Outcome { status: Some(status), ..access_log::Outcome::default() };

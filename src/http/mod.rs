@@ -48,7 +48,8 @@ pub use body::{BodyWriter, Pushed};
 pub use request::{Acceptance, Request, Responder};
 pub use response::{HeadError, Response};
 
-use crate::push;
+use crate::access_log::AccessLog;
+use crate::{base, push};
 
 /// Where requests are handed to workers.
 pub trait Dispatch: Send + Sync {
@@ -58,8 +59,12 @@ pub trait Dispatch: Send + Sync {
 
 /// What all connections of a server share.
 pub struct Context {
+    /// What all parts of the server share.
+    pub base: Arc<base::Context>,
     /// What push connections share.
     pub push: Arc<push::Context>,
+    /// Where requests are logged; `None` is nowhere.
+    pub access_log: Option<AccessLog>,
     /// The workers.
     pub dispatch: Arc<dyn Dispatch>,
     /// Pages that may open a WebSocket beside the server's own.

@@ -12,8 +12,9 @@ use http::{HeaderMap, Method, StatusCode};
 use super::body::Body;
 use super::response::Response;
 use super::{Context, upgrade};
+use crate::push::Protocol;
 use crate::push::poll::{self, Answer, Start};
-use crate::push::{Protocol, sse};
+use crate::sse;
 
 /// How long a poll waits that does not say it in a way that can be understood.
 const USUAL_WAIT: Duration = Duration::from_secs(25);

@@ -18,7 +18,7 @@ use super::spool::Spooled;
 use super::upgrade;
 use crate::channel::Form;
 use crate::push::poll::{self, Owner, Poll};
-use crate::push::{Client, Interest, Protocol, SUBPROTOCOL, Speech};
+use crate::push::{Client, Interest, Negotiated, Protocol, SUBPROTOCOL};
 
 /// A request body, whole.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ pub struct Request {
 impl Request {
     /// Answers that no worker can run it now.
     pub fn refuse(self: Box<Self>) {
-        let pause = self.responder.reply.context().returns.pause();
+        let pause = self.responder.reply.context().push.reconnect_delay.pause();
         let response = overloaded(&self, pause);
         self.responder.respond(response);
     }
@@ -127,7 +127,7 @@ impl Responder {
 
     /// Sends the head of `response`, and what is written to its body as it is written.
     pub fn stream(self, response: Response) -> BodyWriter {
-        let wakeups = Arc::clone(&self.reply.context().wakeups);
+        let wakeups = Arc::clone(&self.reply.context().base.wakeups);
         let (writer, response) = response.with_stream(wakeups);
         self.respond(response);
         writer
@@ -196,8 +196,8 @@ impl Responder {
             (Protocol::WebSocket, _) => Form::Raw,
         };
         let since = poll::since(upgrade::last_event_id(request).as_deref());
-        let speech = Speech { protocol, form, since, polls: self.poll.is_some() };
-        let client = Client::new(Arc::clone(self.reply.context()), speech, remote, interest);
+        let negotiated = Negotiated { protocol, form, since, polls: self.poll.is_some() };
+        let client = Client::new(Arc::clone(&self.reply.context().push), negotiated, remote, interest);
         let answer = match self.poll {
             Some(poll) => {
                 let (start, answer) = poll.begin(Arc::clone(&client));

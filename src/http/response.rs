@@ -14,7 +14,7 @@ use super::body::{self, Body, BodyWriter, Sending};
 use super::files::{FileBody, choose_part};
 use super::upgrade;
 use super::watch::ResponseInProgress;
-use crate::wakeups::Wakeups;
+use crate::base::wakeups::Wakeups;
 
 /// What is wrong with a status or a header of the app.
 #[derive(Debug, Error, PartialEq, Eq)]

@@ -22,7 +22,8 @@ use super::response::Response;
 use super::upgrade::Detected;
 use super::watch::Watch;
 use super::{Context, guard, upgrade, upload};
-use crate::push::{Protocol, sse};
+use crate::push::Protocol;
+use crate::sse;
 
 /// The service of one connection.
 #[derive(Clone)]
@@ -42,7 +43,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Service {
         let (head, body) = request.into_parts();
         let (method, version) = (head.method.clone(), head.version);
         let refused = self.watch.called();
-        if let Some(log) = &self.context.push.access_log {
+        if let Some(log) = &self.context.access_log {
             self.watch.log(log.begin(self.remote, refused.is_none().then_some(&head)));
         }
         let stage = match refused {
@@ -114,7 +115,7 @@ impl Future for Exchange {
 impl Service {
     /// Answers in place of a head that the scanner refused.
     fn refuse(&self, status: StatusCode) -> Response {
-        let stats = &self.context.push.stats;
+        let stats = &self.context.base.stats;
         let (counter, why) = match status {
             StatusCode::URI_TOO_LONG => (&stats.uri_too_long, "the target is too long (max_uri_size)"),
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
@@ -132,10 +133,10 @@ impl Service {
     /// The answer to a request whose body could not be read: the scanner's, if the framing was broken, otherwise
     /// `response`.
     fn refuse_body(&self, response: Box<Response>) -> Box<Response> {
-        let stats = &self.context.push.stats;
+        let stats = &self.context.base.stats;
         let response = match self.watch.body_breach() {
             None => response,
-            Some(StatusCode::PAYLOAD_TOO_LARGE) => upload::too_large(&self.context.push.limits),
+            Some(StatusCode::PAYLOAD_TOO_LARGE) => upload::too_large(&self.context.base.limits),
             Some(status) => {
                 if status == StatusCode::BAD_REQUEST {
                     stats.refused_heads.add();
@@ -152,7 +153,7 @@ impl Service {
 
     /// Goes as far as can be gone at once.
     fn begin(&self, head: Parts, body: Incoming) -> Stage {
-        let stats = &self.context.push.stats;
+        let stats = &self.context.base.stats;
         stats.requests.add();
         if let Some(response) = guard::refusal(&head) {
             stats.refused_heads.add();
@@ -205,9 +206,12 @@ impl Service {
         let request = Request { head, body, remote: self.remote, listener: self.listener, upgrade, responder };
         if let Err(request) = self.context.dispatch.dispatch(Box::new(request)) {
             let push = &self.context.push;
-            push.stats.queue_full.add();
-            log::debug!("503: {} requests wait for a worker (max_queue), or there is no worker", push.limits.max_queue);
-            return Stage::Answered(Box::new(overloaded(&request, push.returns.pause())));
+            push.base.stats.queue_full.add();
+            log::debug!(
+                "503: {} requests wait for a worker (max_queue), or there is no worker",
+                push.base.limits.max_queue
+            );
+            return Stage::Answered(Box::new(overloaded(&request, push.reconnect_delay.pause())));
         }
         Stage::Asked(answer)
     }

@@ -47,10 +47,10 @@ impl Socket {
             let written = Pin::new(&mut self.stream).poll_write(cx, &state.information);
             if written.is_pending() != self.blocked {
                 self.blocked = written.is_pending();
-                state.blocked = self.blocked.then(|| context.timers.now());
+                state.blocked = self.blocked.then(|| context.base.timers.now());
             }
             let written = ready!(written)?;
-            context.stats.bytes_out.add_many(written as u64);
+            context.base.stats.bytes_out.add_many(written as u64);
             state.information.advance(written);
         }
         self.watch.informed();
@@ -60,14 +60,14 @@ impl Socket {
     fn written(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.watch.set_flushed(false);
         if let Poll::Ready(Ok(bytes)) = &result {
-            self.watch.context().stats.bytes_out.add_many(*bytes as u64);
+            self.watch.context().base.stats.bytes_out.add_many(*bytes as u64);
             if self.logs {
                 self.watch.lock().entries.written(*bytes);
             }
         }
         if result.is_pending() != self.blocked {
             self.blocked = result.is_pending();
-            self.watch.lock().blocked = self.blocked.then(|| self.watch.context().timers.now());
+            self.watch.lock().blocked = self.blocked.then(|| self.watch.context().base.timers.now());
         }
         result
     }
@@ -102,8 +102,8 @@ impl AsyncRead for Socket {
                 state.half_closed = true;
                 continue;
             }
-            this.watch.context().stats.bytes_in.add_many(input.len() as u64);
-            match state.scan(input, this.watch.context().timers.now()) {
+            this.watch.context().base.stats.bytes_in.add_many(input.len() as u64);
+            match state.scan(input, this.watch.context().base.timers.now()) {
                 None => return Poll::Ready(Ok(())),
                 Some(output) => {
                     state.ready = output;

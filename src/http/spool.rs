@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::budget::{Budget, Reservation};
 use super::request::RequestBody;
-use crate::disk::{Disk, Lane, Running, Unavailable};
+use crate::base::disk::{Disk, Lane, Running, Unavailable};
 
 /// Bytes collected before they are written.
 const BLOCK: usize = 64 * 1024;

@@ -15,13 +15,13 @@ use super::request::RequestBody;
 use super::response::Response;
 use super::spool::{Spool, SpoolError};
 use super::watch::Watch;
-use crate::limits::Limits;
-use crate::seldom::Seldom;
+use crate::base::limits::Limits;
+use crate::base::log_throttle::LogThrottle;
 
 /// Reads a whole body. The error is the response to send instead. A body whose Content-Length is too large is refused
 /// before it is polled, because polling it makes hyper send 100 Continue.
 pub(super) async fn read(mut body: Incoming, context: &Context, watch: &Watch) -> Result<RequestBody, Box<Response>> {
-    let limits = &context.push.limits;
+    let limits = &context.base.limits;
     let most = limits.max_body_size as u64;
     let said = body.size_hint().lower();
     if said > most {
@@ -30,7 +30,7 @@ pub(super) async fn read(mut body: Incoming, context: &Context, watch: &Watch) -
     if said > limits.body_memory as u64 && !context.budget.fits(said) {
         return Err(refusal(&SpoolError::OverBudget, context));
     }
-    let mut spool = Spool::new(&context.push.disk, &context.budget, limits.body_memory);
+    let mut spool = Spool::new(&context.base.disk, &context.budget, limits.body_memory);
     let mut held = false;
     loop {
         let frame = poll_fn(|cx| {
@@ -69,12 +69,12 @@ pub(super) fn too_large(limits: &Limits) -> Box<Response> {
 
 /// The response to a body that cannot be kept: 503 if another try may succeed soon.
 fn refusal(error: &SpoolError, context: &Context) -> Box<Response> {
-    static OVER_BUDGET: Seldom = Seldom::once_a_minute();
-    static FAILED: Seldom = Seldom::once_a_minute();
+    static OVER_BUDGET: LogThrottle = LogThrottle::once_a_minute();
+    static FAILED: LogThrottle = LogThrottle::once_a_minute();
     let folder = context.budget.folder().display();
     let may_pass = match error {
         SpoolError::OverBudget => {
-            context.push.stats.spool_full.add();
+            context.base.stats.spool_full.add();
             let most = context.budget.most();
             if let Some(more) = OVER_BUDGET.allows() {
                 log::warn!(
@@ -84,11 +84,11 @@ fn refusal(error: &SpoolError, context: &Context) -> Box<Response> {
             true
         }
         SpoolError::Unavailable(_) => {
-            context.push.stats.disk_unavailable.add();
+            context.base.stats.disk_unavailable.add();
             true
         }
         SpoolError::File(error) => {
-            context.push.stats.spool_errors.add();
+            context.base.stats.spool_errors.add();
             if let Some(more) = FAILED.allows() {
                 log::error!("a request body cannot be written to a temporary file in {folder}: {error}{more}");
             }

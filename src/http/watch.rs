@@ -11,12 +11,12 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::StatusCode;
 
+use super::Context;
 use super::answer::Awaited;
 use super::entries::Entries;
 use super::framing::{Place, Scanner};
 use super::request::Takeover;
 use crate::access_log::Entry;
-use crate::push;
 pub(super) use reading::Read;
 
 /// Bytes of informational responses that wait for the socket, beyond which there are no more.
@@ -24,7 +24,7 @@ const MAX_INFORMATION: usize = 64 * 1024;
 
 /// A connection under watch. All of its parts but the worker run in one task, so the lock is seldom waited for.
 pub struct Watch {
-    context: Arc<push::Context>,
+    context: Arc<Context>,
     state: Mutex<State>,
     /// hyper holds no bytes for the socket.
     flushed: AtomicBool,
@@ -110,18 +110,18 @@ impl std::fmt::Display for Waiting {
 
 impl Watch {
     /// A watch over a new connection.
-    pub(super) fn new(context: Arc<push::Context>) -> Arc<Self> {
+    pub(super) fn new(context: Arc<Context>) -> Arc<Self> {
         let state = State {
-            scanner: Scanner::new(&context.limits),
+            scanner: Scanner::new(&context.base.limits),
             ready: Bytes::new(),
             called: 0,
             answered: 0,
             ended: 0,
             streaming: false,
             half_closed: false,
-            since: context.timers.now(),
+            since: context.base.timers.now(),
             progress: 0,
-            body_progress: context.limits.body_progress,
+            body_progress: context.base.limits.body_progress,
             reader: None,
             task: None,
             information: Bytes::new(),
@@ -139,8 +139,8 @@ impl Watch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What push connections share.
-    pub(super) fn context(&self) -> &Arc<push::Context> {
+    /// What all connections share.
+    pub(super) fn context(&self) -> &Arc<Context> {
         &self.context
     }
 
@@ -151,7 +151,7 @@ impl Watch {
         state.called += 1;
         if state.scanner.place() == Place::Body {
             // The body was not wanted until now, so its time begins now.
-            state.since = self.context.timers.now();
+            state.since = self.context.base.timers.now();
             state.progress = 0;
         }
         state.scanner.refusal_of(index)
@@ -165,7 +165,7 @@ impl Watch {
     /// The service has an ordinary response to the request it was called with last; `streaming`
     /// if its body is still being made. The response ends when what is returned is dropped.
     pub fn answered(self: &Arc<Self>, status: StatusCode, streaming: bool) -> ResponseInProgress {
-        let now = self.context.timers.now();
+        let now = self.context.base.timers.now();
         let mut state = self.lock();
         state.decline_upgrade(now);
         state.answered += 1;
@@ -178,7 +178,7 @@ impl Watch {
     /// The response to the request handed over last waits for something to say. That may be long: the
     /// end of the peer is worth knowing. It will be an ordinary one, whatever else was asked for.
     pub(super) fn polls(&self) {
-        let now = self.context.timers.now();
+        let now = self.context.base.timers.now();
         let mut state = self.lock();
         state.decline_upgrade(now);
         state.streaming = true;
@@ -214,7 +214,7 @@ impl Watch {
 
     /// Has `head` written at once, ahead of the response, or not at all.
     pub fn inform(&self, head: Bytes) {
-        if self.context.birth.forked() {
+        if self.context.base.owner.forked() {
             return;
         }
         let mut state = self.lock();
@@ -224,7 +224,7 @@ impl Watch {
             let task = state.task.clone();
             drop(state);
             if let Some(task) = task {
-                self.context.wakeups.wake(task);
+                self.context.base.wakeups.wake(task);
             }
         }
     }
@@ -276,7 +276,7 @@ impl Watch {
         let mut state = self.lock();
         state.body_held = held;
         if !held && state.scanner.place() == Place::Body {
-            state.since = self.context.timers.now();
+            state.since = self.context.base.timers.now();
             state.progress = 0;
         }
     }
@@ -311,8 +311,8 @@ pub struct ResponseInProgress {
 }
 
 impl ResponseInProgress {
-    /// What push connections share.
-    pub(super) fn context(&self) -> &push::Context {
+    /// What all connections share.
+    pub(super) fn context(&self) -> &Context {
         &self.watch.context
     }
 
@@ -329,7 +329,7 @@ impl Drop for ResponseInProgress {
         state.entries.ended(self.taken, self.whole);
         state.ended += 1;
         state.streaming = false;
-        state.since = self.watch.context.timers.now();
+        state.since = self.watch.context.base.timers.now();
         // The flush that follows wakes the reader if need be.
     }
 }

@@ -13,22 +13,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::close::CloseStatus;
-use super::feed::Feed;
 use super::mailbox::{Event, Interest, Mailbox};
 use super::outbox::{Outbox, Phase, Written};
-use super::outgoing::{Frame, Origin};
-use super::websocket::{self, Opcode};
-use super::{Context, Protocol, Speech, sse};
+use super::queue::{Frame, Origin};
+use super::reader::ClientReader;
+use super::{Context, Negotiated, Protocol};
+use crate::base::in_flight::InFlightGuard;
 use crate::channel::{Form, Since};
-use crate::tally::Mark;
+use crate::sse;
+use crate::websocket::Opcode;
+use crate::websocket::close::CloseStatus;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// A push connection, from the app's acceptance until its `on_close` has run.
 pub struct Client {
     id: u64,
-    speech: Speech,
+    negotiated: Negotiated,
     remote: String,
     context: Arc<Context>,
     outbox: Mutex<Outbox>,
@@ -36,26 +37,26 @@ pub struct Client {
     /// A handler wants to hear when all is sent: what most do not, and what would be asked after each write.
     wants_drained: AtomicBool,
     /// Keeps a drain waiting until the last callback has run.
-    mark: Mutex<Option<Mark>>,
+    in_flight: Mutex<Option<InFlightGuard>>,
 }
 
 impl Client {
     /// A client whose handshake has not been written yet.
-    pub fn new(context: Arc<Context>, speech: Speech, remote: String, interest: Interest) -> Arc<Self> {
-        let interval = match speech.protocol {
-            Protocol::WebSocket => context.limits.ping_interval,
-            Protocol::Sse => context.limits.sse_heartbeat,
+    pub fn new(context: Arc<Context>, negotiated: Negotiated, remote: String, interest: Interest) -> Arc<Self> {
+        let interval = match negotiated.protocol {
+            Protocol::WebSocket => context.base.limits.ping_interval,
+            Protocol::Sse => context.base.limits.sse_heartbeat,
         };
-        let mark = context.tally.mark();
+        let guard = context.base.in_flight.guard();
         Arc::new(Client {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            speech,
+            negotiated,
             remote,
             context,
             outbox: Mutex::new(Outbox::new(interval)),
             mailbox: Mutex::new(Mailbox::new(interest)),
             wants_drained: AtomicBool::new(interest.drained),
-            mark: Mutex::new(Some(mark)),
+            in_flight: Mutex::new(Some(guard)),
         })
     }
 
@@ -66,17 +67,17 @@ impl Client {
 
     /// What it speaks.
     pub fn protocol(&self) -> Protocol {
-        self.speech.protocol
+        self.negotiated.protocol
     }
 
     /// How it gets the messages of channels.
     pub fn form(&self) -> Form {
-        self.speech.form
+        self.negotiated.form
     }
 
     /// What it has got before, by its own word.
     pub(super) fn since(&self) -> Since {
-        self.speech.since
+        self.negotiated.since
     }
 
     /// The peer's address, for people.
@@ -94,7 +95,7 @@ impl Client {
     /// False if the client is closed, closing, or too slow.
     pub fn write_message(&self, text: bool, payload: &[u8]) -> bool {
         let opcode = if text { Opcode::Text } else { Opcode::Binary };
-        self.enqueue(websocket::message(opcode, payload))
+        self.enqueue(Frame::message(opcode, payload))
     }
 
     /// Queues an SSE event, in push.v1 as a message; `data` must be valid UTF-8 and `fields` checked.
@@ -102,7 +103,7 @@ impl Client {
     ///
     /// False if the client is closed, closing, or too slow.
     pub fn write_event(&self, fields: sse::Fields<'_>, data: &[u8]) -> bool {
-        let id = fields.id.filter(|_| !self.speech.polls);
+        let id = fields.id.filter(|_| !self.negotiated.polls);
         self.enqueue_event(sse::event(sse::Fields { id, ..fields }, data))
     }
 
@@ -113,7 +114,7 @@ impl Client {
 
     fn enqueue_event(&self, event: Bytes) -> bool {
         match self.form() {
-            Form::Push => self.enqueue(websocket::message(Opcode::Text, &event)),
+            Form::Push => self.enqueue(Frame::message(Opcode::Text, &event)),
             Form::Sse | Form::Raw => self.enqueue([Frame { bytes: event, origin: Origin::Write }]),
         }
     }
@@ -145,7 +146,7 @@ impl Client {
         (outbox.phase != Phase::Closed).then_some(outbox.queued.writes)
     }
 
-    /// Flushes what is queued, then closes with `status`. Returns at once; only the first call
+    /// Flushes what is queued, then closes with `status`. ReconnectDelay at once; only the first call
     /// counts.
     pub fn close(&self, status: CloseStatus) {
         if self.forked() {
@@ -218,7 +219,7 @@ impl Client {
     /// Whether this process was forked off the one the client belongs to: then its locks may be
     /// held by threads that do not exist here.
     pub(super) fn forked(&self) -> bool {
-        self.context.birth.forked()
+        self.context.base.owner.forked()
     }
 
     /// Sets what the handler in charge wants to hear about.
@@ -249,12 +250,12 @@ impl Client {
     }
 
     /// What it reads of channels, if it has subscribed and is not closed.
-    pub(super) fn feed(&self) -> Option<Arc<Feed>> {
+    pub(super) fn feed(&self) -> Option<Arc<ClientReader>> {
         if self.forked() { None } else { self.outbox().feed.clone() }
     }
 
     /// The same, made if need be; `None` if it is closed or closing.
-    pub(super) fn make_feed(&self) -> Option<Arc<Feed>> {
+    pub(super) fn make_feed(&self) -> Option<Arc<ClientReader>> {
         if self.forked() {
             return None;
         }
@@ -266,7 +267,7 @@ impl Client {
             return Some(Arc::clone(feed));
         }
         // The log's lock is taken within ours; never the other way round.
-        let feed = Feed::new(self, self.speech.since);
+        let feed = ClientReader::new(self, self.negotiated.since);
         outbox.feed = Some(Arc::clone(&feed));
         // The stream has to know.
         self.wake(outbox);
@@ -277,7 +278,7 @@ impl Client {
         self.outbox().opened
     }
 
-    pub(super) fn set_opened(&self) -> Option<Arc<Feed>> {
+    pub(super) fn set_opened(&self) -> Option<Arc<ClientReader>> {
         if self.forked() {
             return None;
         }
@@ -289,7 +290,7 @@ impl Client {
     /// The replay of the channels that the first callback subscribed has begun. The first answer to a long poll waits for
     /// this, so that it has what the callback wrote as well as what it subscribed.
     pub(super) fn set_replaying(&self) {
-        if self.speech.polls && !self.forked() {
+        if self.negotiated.polls && !self.forked() {
             let mut outbox = self.outbox();
             outbox.replaying = true;
             self.wake(outbox);
@@ -303,7 +304,7 @@ impl Client {
             return;
         }
         self.context.clients.remove(self.id);
-        self.mark.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Makes the stream look at its client soon. Any thread; cheap if it is already going to.
@@ -311,7 +312,7 @@ impl Client {
         let stream = outbox.stream.take();
         drop(outbox);
         if let Some(stream) = stream {
-            self.context.wakeups.wake(stream);
+            self.context.base.wakeups.wake(stream);
         }
     }
 
@@ -332,7 +333,7 @@ impl Client {
 /// For the log.
 impl std::fmt::Display for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kind = match self.speech.protocol {
+        let kind = match self.negotiated.protocol {
             Protocol::WebSocket => "WebSocket",
             Protocol::Sse => "event stream",
         };
@@ -342,6 +343,9 @@ impl std::fmt::Display for Client {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("id", &self.id).field("protocol", &self.speech.protocol).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("id", &self.id)
+            .field("protocol", &self.negotiated.protocol)
+            .finish_non_exhaustive()
     }
 }

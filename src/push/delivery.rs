@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use atomic_waker::AtomicWaker;
 
 use super::{Context, Event};
+use crate::base::timers::Alarm;
+use crate::base::wakeups::Wakeups;
 use crate::channel::{Channels, Limits, Local, Wake};
-use crate::timers::Alarm;
-use crate::wakeups::Wakeups;
 
 /// How often old messages are looked for, while there are any.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -47,33 +47,33 @@ impl PubSub {
 
 /// Rung by publishers. Usually one server hears it.
 #[derive(Debug, Default)]
-struct Bell(Mutex<Vec<Arc<Courier>>>);
+struct Bell(Mutex<Vec<Arc<Notifier>>>);
 
 impl Bell {
-    fn couriers(&self) -> MutexGuard<'_, Vec<Arc<Courier>>> {
+    fn couriers(&self) -> MutexGuard<'_, Vec<Arc<Notifier>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Wake for Bell {
     fn wake(&self) {
-        self.couriers().iter().for_each(|courier| courier.call());
+        self.couriers().iter().for_each(|notifier| notifier.call());
     }
 }
 
 /// A server's delivery, as other threads see it.
 #[derive(Debug)]
-pub struct Courier {
+pub struct Notifier {
     task: AtomicWaker,
     wakeups: Arc<Wakeups>,
     /// Clients with messages for Ruby, each with the number of its subscription.
     calls: Mutex<Vec<(u64, u64)>>,
 }
 
-impl Courier {
-    /// The courier of a server that does not run yet.
+impl Notifier {
+    /// The notifier of a server that does not run yet.
     pub fn new(wakeups: Arc<Wakeups>) -> Arc<Self> {
-        Arc::new(Courier { task: AtomicWaker::new(), wakeups, calls: Mutex::default() })
+        Arc::new(Notifier { task: AtomicWaker::new(), wakeups, calls: Mutex::default() })
     }
 
     fn call(&self) {
@@ -105,13 +105,13 @@ pub struct Delivery {
 impl Delivery {
     /// The delivery of a server: from now on it hears the bell.
     pub fn new(context: Arc<Context>) -> Self {
-        context.pubsub.bell.couriers().push(Arc::clone(&context.courier));
-        let alarm = context.timers.alarm();
+        context.pubsub.bell.couriers().push(Arc::clone(&context.notifier));
+        let alarm = context.base.timers.alarm();
         Delivery { context, alarm, sweep_at: None }
     }
 
     fn sweep(&mut self, cx: &TaskContext<'_>) {
-        let (channels, now) = (&self.context.pubsub.channels, self.context.timers.now());
+        let (channels, now) = (&self.context.pubsub.channels, self.context.base.timers.now());
         if self.sweep_at.is_some_and(|at| at <= now) {
             self.sweep_at = None;
             channels.sweep(now);
@@ -130,9 +130,9 @@ impl Future for Delivery {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         // Before it looks: whatever is published from now on calls again.
-        self.context.courier.task.register(cx.waker());
+        self.context.notifier.task.register(cx.waker());
         self.context.pubsub.channels.deliver();
-        for (client, subscription) in self.context.courier.take_calls() {
+        for (client, subscription) in self.context.notifier.take_calls() {
             if let Some(client) = self.context.clients.get(client) {
                 client.post(Event::Published(subscription));
             }
@@ -144,9 +144,9 @@ impl Future for Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        if !self.context.birth.forked() {
-            let own = &self.context.courier;
-            self.context.pubsub.bell.couriers().retain(|courier| !Arc::ptr_eq(courier, own));
+        if !self.context.base.owner.forked() {
+            let own = &self.context.notifier;
+            self.context.pubsub.bell.couriers().retain(|notifier| !Arc::ptr_eq(notifier, own));
         }
     }
 }

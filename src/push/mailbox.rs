@@ -8,9 +8,8 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::Client;
+use crate::websocket::Message;
 
 /// Something that happened to a client and that its handler may want to hear about.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,23 +32,6 @@ pub enum Event {
     Close,
     /// The handshake failed after the app accepted: no callback, ever.
     Abandoned,
-}
-
-/// A WebSocket message.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Message {
-    /// Valid UTF-8.
-    Text(Bytes),
-    /// Anything.
-    Binary(Bytes),
-}
-
-impl Message {
-    fn len(&self) -> usize {
-        match self {
-            Message::Text(bytes) | Message::Binary(bytes) => bytes.len(),
-        }
-    }
 }
 
 /// Which callbacks a handler has, so that Ruby is not called for nothing.
@@ -178,7 +160,7 @@ impl Mailbox {
         !self.scheduled
     }
 
-    /// The turn is over, and no event is left. Returns whether the stream must be woken for that.
+    /// The turn is over, and no event is left. ReconnectDelay whether the stream must be woken for that.
     fn rest(&mut self) -> bool {
         self.scheduled = false;
         std::mem::take(&mut self.watched)
@@ -218,7 +200,7 @@ impl Turn {
         if self.over.get() || self.client.forked() {
             return None;
         }
-        let limits = &self.client.context().limits;
+        let limits = &self.client.context().base.limits;
         let mut mailbox = self.client.mailbox();
         let event = mailbox.pop();
         let mut resume = false;
@@ -259,6 +241,7 @@ impl Drop for Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
     fn mailbox() -> Mailbox {
         Mailbox::new(Interest { message: true, drained: true, gap: true })

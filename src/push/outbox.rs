@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::close::CloseStatus;
-use super::feed::Feed;
-use super::outgoing::{Frame, Queue, Sent};
+use super::queue::{Frame, Queue, Sent};
+use super::reader::ClientReader;
 use super::{Context, SlowPolicy, pressure};
+use crate::websocket::close::CloseStatus;
 
 /// What was written and what was asked for; under one lock, so that a close is after the writes
 /// before it.
@@ -28,7 +28,7 @@ pub(super) struct Outbox {
     /// The stream's task, while it is not going to look here by itself.
     pub(super) stream: Option<Waker>,
     /// What it reads of channels; `None` until it subscribes, and again at the end.
-    pub(super) feed: Option<Arc<Feed>>,
+    pub(super) feed: Option<Arc<ClientReader>>,
     /// The first subscriptions are complete.
     pub(super) opened: bool,
     /// The replay of the first subscriptions has begun. Only for long polls.
@@ -102,7 +102,7 @@ impl Outbox {
         }
         // One message is always accepted when nothing waits.
         if self.queued.bytes > 0
-            && (self.queued.bytes + bytes > context.limits.max_queued_bytes || self.rejects(context))
+            && (self.queued.bytes + bytes > context.base.limits.max_queued_bytes || self.rejects(context))
         {
             if context.slow_policy == SlowPolicy::Reject {
                 return Written::Refused;
@@ -140,7 +140,7 @@ impl Outbox {
         }
     }
 
-    /// The client took something. Returns whether that was the last of what was written, and whether the client was
+    /// The client took something. ReconnectDelay whether that was the last of what was written, and whether the client was
     /// stalled before.
     pub(super) fn sent(&mut self, sent: &Sent) -> (bool, bool) {
         let stalled = self.stalled_since.take().is_some();
@@ -150,13 +150,13 @@ impl Outbox {
     }
 
     /// The end: nothing more goes in or out. The feed must be dropped without the outbox's lock.
-    pub(super) fn shut(&mut self) -> Option<Arc<Feed>> {
+    pub(super) fn shut(&mut self) -> Option<Arc<ClientReader>> {
         self.phase = Phase::Closed;
         self.frames = Vec::new();
         self.feed.take()
     }
 
-    /// The client takes nothing since then; `None` if it could take something again. Returns whether that is new.
+    /// The client takes nothing since then; `None` if it could take something again. ReconnectDelay whether that is new.
     pub(super) fn set_stalled(&mut self, since: Option<Instant>) -> bool {
         let changed = self.stalled_since.is_some() != since.is_some();
         self.stalled_since = since.map(|now| self.stalled_since.unwrap_or(now));
@@ -176,8 +176,8 @@ impl Outbox {
 
     /// When the client becomes slow unless it takes something.
     fn slow_at(&self, context: &Context) -> Option<Instant> {
-        let since = self.stalled_since.filter(|_| self.queued.bytes > context.limits.slow_bytes)?;
-        Some(since + context.limits.slow_timeout)
+        let since = self.stalled_since.filter(|_| self.queued.bytes > context.base.limits.slow_bytes)?;
+        Some(since + context.base.limits.slow_timeout)
     }
 
     /// Whether a write to a slow client is refused. Any thread may ask, so this takes the system's time. (Closing a slow

@@ -20,11 +20,11 @@ use std::time::{Duration, Instant};
 use atomic_waker::AtomicWaker;
 
 use super::{Client, Context};
-use crate::limits::Limits;
-use crate::memory;
-use crate::seldom::Seldom;
-use crate::timers::Alarm;
-use crate::wakeups::Wakeups;
+use crate::base::limits::Limits;
+use crate::base::log_throttle::LogThrottle;
+use crate::base::memory;
+use crate::base::timers::Alarm;
+use crate::base::wakeups::Wakeups;
 
 /// What a write takes beside its bytes: its places in the queues, and what the allocator adds.
 const WRITE: usize = 128;
@@ -166,14 +166,14 @@ pub struct Relief {
     /// Memory is to be given back once more, since Ruby frees its part later.
     again: bool,
     trimmed: Option<Instant>,
-    closings: Seldom,
+    closings: LogThrottle,
 }
 
 impl Relief {
     /// The relief of a server.
     pub fn new(context: Arc<Context>) -> Self {
-        let alarm = context.timers.alarm();
-        Relief { context, alarm, trim_at: None, again: false, trimmed: None, closings: Seldom::once_a_minute() }
+        let alarm = context.base.timers.alarm();
+        Relief { context, alarm, trim_at: None, again: false, trimmed: None, closings: LogThrottle::once_a_minute() }
     }
 
     /// Closes the slowest clients if too much waits.
@@ -196,7 +196,7 @@ impl Relief {
             closed += 1;
             freed += one.bytes;
         }
-        self.context.stats.crowded_out.add_many(closed);
+        self.context.base.stats.crowded_out.add_many(closed);
         if closed > 0
             && let Some(more) = self.closings.allows()
         {
@@ -227,7 +227,7 @@ impl Relief {
         pressure.peak.store(pressure.queued(), Ordering::Relaxed);
         pressure.surplus.store(false, Ordering::Relaxed);
         // If there is no disk thread, it is given back another time.
-        let _ = self.context.disk.chore(memory::give_back);
+        let _ = self.context.base.disk.chore(memory::give_back);
         if self.again {
             cx.waker().wake_by_ref();
         }
@@ -243,7 +243,7 @@ impl Future for Relief {
         pressure.relief.register(cx.waker());
         pressure.called.store(false, Ordering::Release);
         self.relieve();
-        let now = self.context.timers.now();
+        let now = self.context.base.timers.now();
         self.trim(cx, now);
         Poll::Pending
     }

@@ -21,15 +21,16 @@ use http::StatusCode;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use super::close::CloseStatus;
-use super::feed::Feed;
 use super::outbox::{Bounds, Order};
-use super::outgoing::{Frame, Outgoing, Queue, Sent};
-use super::websocket::Decoder;
-use super::{Client, Protocol, sse};
+use super::queue::{Frame, Outgoing, Queue, Sent};
+use super::reader::ClientReader;
+use super::{Client, Protocol};
 use crate::access_log::{Entry, Outcome, Traffic};
+use crate::base::timers::Alarm;
 use crate::channel::Cursor;
-use crate::timers::Alarm;
+use crate::sse;
+use crate::websocket::Decoder;
+use crate::websocket::close::CloseStatus;
 use input_end::InputEnd;
 
 /// A client's socket. Spawn it on the reactor; it ends with the connection.
@@ -38,7 +39,7 @@ pub struct Stream {
     socket: TcpStream,
     queue: Queue,
     /// What it reads of channels, once something is subscribed.
-    feed: Option<Arc<Feed>>,
+    feed: Option<Arc<ClientReader>>,
     /// Since when the socket has taken nothing of what waits.
     blocked: Option<Instant>,
     /// It was blocked since channels were read last.
@@ -117,16 +118,16 @@ impl Stream {
         let unsent_head = head.len();
         let traffic = Traffic { bytes_in: unread.len() as u64, ..Traffic::default() };
         queue.push(Frame::own(head));
-        let limits = &client.context().limits;
+        let limits = &client.context().base.limits;
         let decoder = match client.protocol() {
             Protocol::WebSocket => Some(Box::new(Decoder::new(limits.max_message_size))),
             Protocol::Sse => {
-                queue.push(Frame::own(sse::retry(client.context().returns.pause())));
+                queue.push(Frame::own(sse::retry(client.context().reconnect_delay.pause())));
                 None
             }
         };
-        let now = client.context().timers.now();
-        let alarm = client.context().timers.alarm();
+        let now = client.context().base.timers.now();
+        let alarm = client.context().base.timers.alarm();
         Stream {
             client,
             socket,
@@ -157,7 +158,7 @@ impl Stream {
     }
 
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        let now = self.client.context().timers.now();
+        let now = self.client.context().base.timers.now();
         if let Err(ended) = self.take_orders(cx, now).and_then(|()| self.work(cx, now)) {
             return Poll::Ready(ended);
         }
@@ -287,7 +288,7 @@ impl Stream {
         self.unsent_head -= head;
         self.traffic.bytes_out += (bytes - head) as u64;
         self.traffic.messages_out += writes as u64;
-        let stats = &self.client.context().stats;
+        let stats = &self.client.context().base.stats;
         stats.bytes_out.add_many(bytes as u64);
         stats.messages_out.add_many(writes as u64);
     }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Event;
 use super::client::Client;
-use super::close::{CloseStatus, code};
-use super::feed::{Call, Published};
-use super::{Event, sse};
+use super::reader::{Call, Published};
 use crate::channel::{Error, Form, Message, Since, Subscription, Target};
+use crate::sse;
+use crate::websocket::close::{CloseStatus, code};
 
 /// The event that tells a client not to come back.
 const BYE: &str = "push.bye";
@@ -38,7 +39,7 @@ impl Client {
         let mut state = feed.lock();
         state.last_call += 1;
         let call = Arc::new(Call::new(state.last_call, target));
-        if state.calls.len() >= self.context().limits.max_subscriptions {
+        if state.calls.len() >= self.context().base.limits.max_subscriptions {
             return Err(Error::TooManySubscriptions(state.calls.len()));
         }
         state.calls.push(Arc::clone(&call));
@@ -50,7 +51,7 @@ impl Client {
         begun.map(|_| Some(call.number))
     }
 
-    /// Ends the subscriptions to `target`. Returns whether there was one for the socket, and the
+    /// Ends the subscriptions to `target`. ReconnectDelay whether there was one for the socket, and the
     /// numbers of those for Ruby.
     pub fn unsubscribe(&self, target: Target<'_>) -> (bool, Vec<u64>) {
         let Some(feed) = self.feed() else { return (false, Vec::new()) };

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::base::in_flight::InFlightGuard;
 use crate::http::Request;
 use crate::push::Client;
-use crate::tally::Mark;
 
 /// Something for a worker to do.
 #[derive(Debug)]
 pub enum Job {
-    /// Call the app. The mark keeps a drain waiting until it is dropped.
-    Request(Box<Request>, Mark),
+    /// Call the app. The guard keeps a drain waiting until it is dropped.
+    Request(Box<Request>, InFlightGuard),
     /// Run a client's events: begin a [`crate::push::Turn`].
     Callbacks(Arc<Client>),
 }
@@ -20,7 +20,7 @@ pub enum Job {
 pub enum Next {
     /// A job.
     Job(Job),
-    /// Somebody wants the thread back: see [`super::Seat::interrupt`].
+    /// Somebody wants the thread back: see [`super::WorkerHandle::interrupt`].
     Interrupted,
     /// The server has stopped: there will be no more.
     Stopped,

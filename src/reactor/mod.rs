@@ -7,13 +7,13 @@
 //! | module | subject |
 //! |---|---|
 //! | [`job`] | what a worker is given to do |
-//! | [`wheel`] | who drives, and the queue between the reactor and the workers |
-//! | [`pace`] | whether the app is quick |
+//! | [`scheduler`] | who drives, and the queue between the reactor and the workers |
+//! | [`app_latency`] | whether the app is quick |
 //! | [`worker`] | a worker, and how it is called while it waits |
 
+mod app_latency;
 pub mod job;
-mod pace;
-mod wheel;
+mod scheduler;
 pub mod worker;
 
 use std::io;
@@ -21,27 +21,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 pub use self::job::{Job, Next};
-pub use self::wheel::Wheel;
-pub use self::worker::{Seat, Worker};
-use crate::shutdown::{Phase, Switch};
-use crate::timers::Timers;
+pub use self::scheduler::Scheduler;
+pub use self::worker::{Worker, WorkerHandle};
+use crate::base::{self, lifecycle::Phase};
 
 /// A process's reactor.
 #[derive(Debug)]
 pub struct Reactor {
-    wheel: Arc<Wheel>,
-    phase: Arc<Switch>,
+    scheduler: Arc<Scheduler>,
+    base: Arc<base::Context>,
     stand_in: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Reactor {
     /// A reactor that does not run yet.
-    pub fn new(wheel: Arc<Wheel>, phase: Arc<Switch>) -> Self {
-        Reactor { wheel, phase, stand_in: Mutex::new(None) }
+    pub fn new(scheduler: Arc<Scheduler>, base: Arc<base::Context>) -> Self {
+        Reactor { scheduler, base, stand_in: Mutex::new(None) }
     }
 
     /// Starts to run; `setup` spawns the first tasks, inside the runtime.
-    pub fn start(&self, timers: Arc<Timers>, setup: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    pub fn start(&self, setup: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let timers = Arc::clone(&self.base.timers);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -51,41 +51,42 @@ impl Reactor {
             let _inside = runtime.enter();
             setup()?;
         }
-        let wheel = Arc::clone(&self.wheel);
-        let thread = std::thread::Builder::new().name("push_stand_in".to_owned()).spawn(move || wheel.stand_in())?;
+        let scheduler = Arc::clone(&self.scheduler);
+        let thread =
+            std::thread::Builder::new().name("push_stand_in".to_owned()).spawn(move || scheduler.stand_in())?;
         *self.stand_in.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
-        self.wheel.begin(runtime);
+        self.scheduler.begin(runtime);
         Ok(())
     }
 
     /// The current thread as a worker.
     pub fn worker(&self) -> Worker {
-        self.wheel.worker()
+        self.scheduler.worker()
     }
 
     /// A job, if one waits. The worker's last one is done. Never blocks.
     pub fn try_next(&self, worker: &mut Worker) -> Option<Job> {
-        self.wheel.try_next(worker)
+        self.scheduler.try_next(worker)
     }
 
-    /// Blocks until there is a job, the server has stopped, or [`Seat::interrupt`] was called. The worker's
+    /// Blocks until there is a job, the server has stopped, or [`WorkerHandle::interrupt`] was called. The worker's
     /// last job is done. Meanwhile the thread may drive the reactor, so it must hold nothing that others
     /// wait for.
     pub fn next(&self, worker: &mut Worker) -> Next {
-        self.wheel.next(worker)
+        self.scheduler.next(worker)
     }
 
     /// Says whether there is a worker, or soon will be one. If not, requests that wait and requests that come get 503;
     /// callbacks wait. Any thread.
     pub fn set_attended(&self, attended: bool) {
-        self.wheel.set_attended(attended);
+        self.scheduler.set_attended(attended);
     }
 
     /// Stops: all connections are cut. Every worker's `next` returns [`Next::Stopped`] once the
     /// callbacks of their clients have been handed out. Blocks until nobody drives any more.
     pub fn stop(&self) {
-        self.phase.advance(Phase::Stopped);
-        self.wheel.stop();
+        self.base.lifecycle.advance(Phase::Stopped);
+        self.scheduler.stop();
         let thread = self.stand_in.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // A panic of the thread has been reported by then; there is nothing to add.

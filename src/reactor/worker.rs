@@ -9,7 +9,7 @@ use std::time::Instant;
 /// A thread that asks for work. Made on that thread, and not shared.
 #[derive(Debug)]
 pub struct Worker {
-    seat: Arc<Seat>,
+    handle: Arc<WorkerHandle>,
     /// When the job at hand was taken.
     pub(super) busy_since: Option<Instant>,
     /// Jobs taken since it last had to wait.
@@ -18,7 +18,7 @@ pub struct Worker {
 
 /// A worker's place, by which other threads call it.
 #[derive(Debug)]
-pub struct Seat {
+pub struct WorkerHandle {
     thread: Thread,
     interrupted: AtomicBool,
     /// Wakes whoever drives: it may be this worker.
@@ -27,26 +27,26 @@ pub struct Seat {
 
 impl Worker {
     pub(super) fn new(driver: Arc<OnceLock<Waker>>) -> Self {
-        let seat = Seat { thread: std::thread::current(), interrupted: AtomicBool::new(false), driver };
-        Worker { seat: Arc::new(seat), busy_since: None, batch: 0 }
+        let handle = WorkerHandle { thread: std::thread::current(), interrupted: AtomicBool::new(false), driver };
+        Worker { handle: Arc::new(handle), busy_since: None, batch: 0 }
     }
 
     /// Where it is called.
-    pub fn seat(&self) -> &Arc<Seat> {
-        &self.seat
+    pub fn handle(&self) -> &Arc<WorkerHandle> {
+        &self.handle
     }
 
     /// Whether it was interrupted since the last time that this was asked.
     pub(super) fn take_interrupt(&self) -> bool {
-        self.interrupted() && self.seat.interrupted.swap(false, Ordering::SeqCst)
+        self.interrupted() && self.handle.interrupted.swap(false, Ordering::SeqCst)
     }
 
     pub(super) fn interrupted(&self) -> bool {
-        self.seat.interrupted.load(Ordering::SeqCst)
+        self.handle.interrupted.load(Ordering::SeqCst)
     }
 }
 
-impl Seat {
+impl WorkerHandle {
     /// Makes the worker's `next` return [`super::Next::Interrupted`], now or when it is called the next
     /// time. Any thread; takes no lock.
     pub fn interrupt(&self) {

@@ -26,10 +26,10 @@ fn a_worker_that_waits_drives_and_the_stand_in_drives_without_one() {
     await_driver(&puppet, STAND_IN);
     let hand = puppet.hand("worker", drop);
     await_driver(&puppet, "worker");
-    hand.seat.interrupt();
+    hand.handle.interrupt();
     assert!(matches!(hand.end(), Next::Interrupted));
     await_driver(&puppet, STAND_IN);
-    assert!(puppet.context.stats.stand_ins.get() >= 2);
+    assert!(puppet.context.base.stats.stand_ins.get() >= 2);
     puppet.stop();
 }
 
@@ -62,9 +62,9 @@ fn a_job_that_another_worker_takes_does_not_leave_the_driver_deaf() {
     await_driver(&puppet, "worker");
     let (first, second) = (puppet.client(), puppet.client());
     let (leave, left) = channel::<()>();
-    let (wheel, client) = (Arc::clone(&puppet.wheel), Arc::clone(&first));
+    let (scheduler, client) = (Arc::clone(&puppet.scheduler), Arc::clone(&first));
     puppet.inside(move || {
-        wheel.ready(client);
+        scheduler.ready(client);
         // The driver cannot look before this returns.
         left.recv_timeout(PATIENCE).unwrap();
     });
@@ -143,9 +143,9 @@ fn slow_jobs_leave_the_wheel_to_the_stand_in_and_quick_ones_give_it_back() {
         (0..50).for_each(|_| run(&slow));
         await_driver(&puppet, STAND_IN);
         // While the worker waits, and between its jobs: the stand-in never leaves.
-        let before = puppet.context.stats.stand_ins.get();
+        let before = puppet.context.base.stats.stand_ins.get();
         (0..20).for_each(|_| run(&slow));
-        assert_eq!(puppet.context.stats.stand_ins.get(), before);
+        assert_eq!(puppet.context.base.stats.stand_ins.get(), before);
         assert_eq!(puppet.driver(), STAND_IN);
         eventually("the worker drives again", || {
             (0..50).for_each(|_| run(&quick));
@@ -163,20 +163,20 @@ fn an_interrupt_gets_back_who_drives_and_who_waits_to_be_called() {
         await_driver(&puppet, "first");
         let (second, jobs) = puppet.reporting_hand("second");
         if round % 2 == 0 {
-            second.seat.interrupt();
+            second.handle.interrupt();
             assert!(matches!(second.end(), Next::Interrupted));
             assert_eq!(puppet.driver(), "first");
-            first.seat.interrupt();
+            first.handle.interrupt();
             assert!(matches!(first.end(), Next::Interrupted));
         } else {
-            first.seat.interrupt();
+            first.handle.interrupt();
             assert!(matches!(first.end(), Next::Interrupted));
             // It waited to be called; whoever drives by now calls it for a job.
             let client = puppet.client();
             puppet.queue(&[&client]);
             assert_eq!(jobs.recv_timeout(PATIENCE), Ok(client.id()));
             await_driver(&puppet, "second");
-            second.seat.interrupt();
+            second.handle.interrupt();
             assert!(matches!(second.end(), Next::Interrupted));
         }
         puppet.stop();
@@ -187,10 +187,10 @@ fn an_interrupt_gets_back_who_drives_and_who_waits_to_be_called() {
 fn an_interrupt_that_comes_before_the_call_counts_once() {
     let puppet = Puppet::started();
     let worker = puppet.reactor.worker();
-    worker.seat().interrupt();
+    worker.handle().interrupt();
     assert!(matches!(puppet.ask(worker), Next::Interrupted));
     let mut worker = puppet.reactor.worker();
-    worker.seat().interrupt();
+    worker.handle().interrupt();
     assert!(matches!(puppet.reactor.next(&mut worker), Next::Interrupted));
     let client = puppet.client();
     puppet.queue(&[&client]);
@@ -241,7 +241,7 @@ fn a_stop_does_not_wait_for_who_is_busy_and_what_is_left_is_handed_out() {
     let busy = puppet.client();
     puppet.queue(&[&busy]);
     assert_eq!(holding.recv_timeout(PATIENCE), Ok(busy.id()));
-    puppet.wheel.ready(last);
+    puppet.scheduler.ready(last);
     puppet.stop();
     release.send(()).unwrap();
     assert_eq!(holding.recv_timeout(PATIENCE), Ok(id));

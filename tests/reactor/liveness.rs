@@ -83,7 +83,7 @@ fn requests_and_messages_pass_by_who_is_busy() {
     serving.finish();
 }
 
-/// With more workers than there is to do they take the wheel, the jobs, and the places to wait from each other in every
+/// With more workers than there is to do they take the scheduler, the jobs, and the places to wait from each other in every
 /// order. A wake-up that is lost leaves a request without its answer.
 #[test]
 fn no_wake_up_is_lost_among_many_workers() {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 
+use push_core::base;
 use push_core::channel::{Form, Since};
-use push_core::push::{self, Callbacks, Client, Interest, Protocol, Speech};
-use push_core::reactor::{Reactor, Seat, Wheel};
+use push_core::push::{self, Callbacks, Client, Interest, Negotiated, Protocol};
+use push_core::reactor::{Reactor, Scheduler, WorkerHandle};
 use push_core::{Job, Limits, Next, Worker};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -17,7 +18,7 @@ type Order = Box<dyn FnOnce() + Send>;
 /// The reactor, and the way into it.
 pub struct Puppet {
     pub reactor: Arc<Reactor>,
-    pub wheel: Arc<Wheel>,
+    pub scheduler: Arc<Scheduler>,
     pub context: Arc<push::Context>,
     orders: UnboundedSender<Order>,
     obedient: Option<UnboundedReceiver<Order>>,
@@ -25,27 +26,21 @@ pub struct Puppet {
 
 /// A thread that works until the end or until it is interrupted; its result says which.
 pub struct Hand {
-    pub seat: Arc<Seat>,
+    pub handle: Arc<WorkerHandle>,
     thread: JoinHandle<Next>,
 }
 
 impl Puppet {
     /// One that does not run.
     pub fn new() -> Self {
-        let (tally, wakeups, timers, stats): (Arc<_>, Arc<_>, Arc<_>, Arc<_>) = Default::default();
-        let wheel = Wheel::new(16, Arc::clone(&tally), Arc::clone(&wakeups), Arc::clone(&timers), Arc::clone(&stats));
-        let (wheel, phase) = (Arc::new(wheel), Arc::default());
-        let callbacks = Arc::clone(&wheel) as Arc<dyn Callbacks>;
-        let context = push::Context {
-            timers,
-            phase: Arc::clone(&phase),
-            tally,
-            stats,
-            ..push::Context::new(Limits::default(), callbacks, wakeups)
-        };
+        let limits = Limits { max_queue: 16, ..Limits::default() };
+        let base = Arc::new(base::Context::new(limits));
+        let scheduler = Arc::new(Scheduler::new(Arc::clone(&base)));
+        let callbacks = Arc::clone(&scheduler) as Arc<dyn Callbacks>;
+        let context = push::Context::new(Arc::clone(&base), callbacks);
         let (orders, obedient) = unbounded_channel();
-        let reactor = Arc::new(Reactor::new(Arc::clone(&wheel), phase));
-        Puppet { reactor, wheel, context: Arc::new(context), orders, obedient: Some(obedient) }
+        let reactor = Arc::new(Reactor::new(Arc::clone(&scheduler), base));
+        Puppet { reactor, scheduler, context: Arc::new(context), orders, obedient: Some(obedient) }
     }
 
     pub fn started() -> Self {
@@ -65,7 +60,7 @@ impl Puppet {
             tokio::spawn(obey);
             Ok(())
         };
-        self.reactor.start(Arc::clone(&self.context.timers), spawn).unwrap();
+        self.reactor.start(spawn).unwrap();
     }
 
     /// Runs `order` on the driver's thread, soon.
@@ -85,15 +80,15 @@ impl Puppet {
     /// A client to make jobs with.
     pub fn client(&self) -> Arc<Client> {
         let interest = Interest { message: true, drained: false, gap: false };
-        let speech = Speech { protocol: Protocol::WebSocket, form: Form::Raw, since: Since::Now, polls: false };
-        Client::new(Arc::clone(&self.context), speech, String::new(), interest)
+        let negotiated = Negotiated { protocol: Protocol::WebSocket, form: Form::Raw, since: Since::Now, polls: false };
+        Client::new(Arc::clone(&self.context), negotiated, String::new(), interest)
     }
 
     /// Queues a job for each of these on the driver's thread, between two looks at the queue.
     pub fn queue(&self, clients: &[&Arc<Client>]) {
         let clients: Vec<_> = clients.iter().map(|client| Arc::clone(client)).collect();
-        let wheel = Arc::clone(&self.wheel);
-        self.inside(move || clients.into_iter().for_each(|client| wheel.ready(client)));
+        let scheduler = Arc::clone(&self.scheduler);
+        self.inside(move || clients.into_iter().for_each(|client| scheduler.ready(client)));
     }
 
     /// A thread that works, as the extension's do.
@@ -102,7 +97,7 @@ impl Puppet {
         let (tell, told) = channel();
         let body = move || {
             let mut worker = reactor.worker();
-            tell.send(Arc::clone(worker.seat())).unwrap();
+            tell.send(Arc::clone(worker.handle())).unwrap();
             loop {
                 while let Some(job) = reactor.try_next(&mut worker) {
                     work(client_of(job));
@@ -114,7 +109,7 @@ impl Puppet {
             }
         };
         let thread = thread::Builder::new().name(name.to_owned()).spawn(body).unwrap();
-        Hand { seat: told.recv_timeout(PATIENCE).unwrap(), thread }
+        Hand { handle: told.recv_timeout(PATIENCE).unwrap(), thread }
     }
 
     /// A hand that reports its jobs.

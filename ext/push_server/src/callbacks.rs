@@ -3,8 +3,8 @@
 use magnus::typed_data::Obj;
 use magnus::value::{IntoId, OpaqueId, ReprValue};
 use magnus::{Error, Module, Object, RModule, Ruby, Value, function};
-use push_core::push::close::{CloseStatus, code};
 use push_core::push::{Event, Message, Turn};
+use push_core::websocket::close::{CloseStatus, code};
 
 use crate::cell::GvlCell;
 use crate::client::Client;

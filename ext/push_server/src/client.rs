@@ -16,10 +16,10 @@ use magnus::{
 };
 use push_core::channel::{Form, Kind};
 use push_core::http::upgrade::last_event_id_of;
-use push_core::push::close::CloseStatus;
 use push_core::push::poll::without_session;
-use push_core::push::sse::Fields;
 use push_core::push::{self, Interest, Protocol};
+use push_core::sse::Fields;
+use push_core::websocket::close::CloseStatus;
 
 use crate::cell::GvlCell;
 use crate::fields::{EventOptions, is_text, is_utf8, kind_of, text_of};
@@ -382,7 +382,7 @@ impl Client {
 
     /// Whether this process was forked off the one the client belongs to.
     pub fn forked(&self) -> bool {
-        self.core.context().birth.forked()
+        self.core.context().base.owner.forked()
     }
 
     pub fn handler(&self, ruby: &Ruby) -> Handler {

@@ -1,6 +1,6 @@
 //! Logs why a request was not upgraded although its app has a handler for it.
 
-use push_core::seldom::{HeldBack, Seldom};
+use push_core::base::log_throttle::{HeldBack, LogThrottle};
 
 use crate::request::Line;
 
@@ -18,9 +18,9 @@ pub enum Declined {
 impl Declined {
     /// Logs it at info level: at debug level always, otherwise once a minute for each reason.
     pub fn log(self, line: Line<'_>) {
-        static NOT_ASKED: Seldom = Seldom::once_a_minute();
-        static STATUS: Seldom = Seldom::once_a_minute();
-        static NO_HANDLER: Seldom = Seldom::once_a_minute();
+        static NOT_ASKED: LogThrottle = LogThrottle::once_a_minute();
+        static STATUS: LogThrottle = LogThrottle::once_a_minute();
+        static NO_HANDLER: LogThrottle = LogThrottle::once_a_minute();
 
         if !log::log_enabled!(log::Level::Info) {
             return;

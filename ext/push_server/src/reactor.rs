@@ -15,8 +15,8 @@ use magnus::typed_data::Obj;
 use magnus::{
     Class, DataTypeFunctions, Error, Module, Object, RHash, RModule, Ruby, TypedData, Value, function, method,
 };
+use push_core::base::in_flight::Drained;
 use push_core::push::Turn;
-use push_core::tally::Waited;
 use push_core::{Job, Next, Server};
 
 use crate::gvl::{check_interrupts, without_gvl, without_gvl_for_a_moment};
@@ -157,10 +157,10 @@ impl Reactor {
     /// Runs jobs until the server stops. Many jobs under one hold of the lock, but only the one
     /// that runs is taken: what has not begun is free for any worker.
     ///
-    /// Returns true if this worker ends because there are more than needed: a body that lasted has ended.
+    /// ReconnectDelay true if this worker ends because there are more than needed: a body that lasted has ended.
     fn work(ruby: &Ruby, this: Obj<Self>) -> Result<bool, Error> {
         let mut worker = this.server.worker();
-        let seat = Arc::clone(worker.seat());
+        let handle = Arc::clone(worker.handle());
         let context = request::Context {
             app: this.app,
             templates: &this.templates,
@@ -181,7 +181,7 @@ impl Reactor {
                     return Ok(true);
                 }
             }
-            match without_gvl(ruby, || this.server.next(&mut worker), || seat.interrupt()) {
+            match without_gvl(ruby, || this.server.next(&mut worker), || handle.interrupt()) {
                 Some(Next::Job(job)) => {
                     run(ruby, &context, job)?;
                     if this.workers.surplus() {
@@ -204,9 +204,9 @@ impl Reactor {
         loop {
             let waited = without_gvl(ruby, || this.server.drain(deadline, &interrupt.receiver), || interrupt.send());
             match waited {
-                Some(Waited::Finished) => return Ok(true),
-                Some(Waited::TimedOut) => return Ok(false),
-                Some(Waited::Interrupted) | None => check_interrupts(ruby)?,
+                Some(Drained::Finished) => return Ok(true),
+                Some(Drained::TimedOut) => return Ok(false),
+                Some(Drained::Interrupted) | None => check_interrupts(ruby)?,
             }
         }
     }
@@ -231,7 +231,7 @@ impl Reactor {
         }
     }
 
-    /// Opens the file of the access log anew. Returns at once.
+    /// Opens the file of the access log anew. ReconnectDelay at once.
     fn reopen_logs(this: Obj<Self>) {
         if !this.server.forked() {
             this.server.reopen_logs();

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use magnus::value::ReprValue;
 use magnus::{Error, RArray, RHash, RString, Ruby, Symbol, TryConvert, Value};
 use push_core::access_log::{self, Format};
+use push_core::base::stats::Stats;
 use push_core::push::SlowPolicy;
-use push_core::push::sse::Fields;
-use push_core::stats::Stats;
+use push_core::sse::Fields;
 use push_core::{Limits, Settings};
 
 use crate::jump::{inspect, lookup, unless_raised};

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use push_core::fork::Birth;
+use push_core::base::fork::OwnerProcess;
 
 /// Most bodies are done in less, and need no replacement.
 const MOMENT: Duration = Duration::from_millis(50);
@@ -22,7 +22,7 @@ pub struct Workers {
     /// Is told whether there is a worker for requests. Called with the lock held.
     attend: Box<dyn Fn(bool) + Send + Sync>,
     /// A forked child leaves the lock alone: a thread that is not there may hold it.
-    birth: Birth,
+    owner: OwnerProcess,
 }
 
 #[derive(Default)]
@@ -70,7 +70,7 @@ impl Workers {
             wanted,
             max_streaming,
             attend: Box::new(attend),
-            birth: Birth::now(),
+            owner: OwnerProcess::current(),
         })
     }
 
@@ -102,7 +102,7 @@ impl Workers {
 
     /// Whether there are more than needed, so that the current one should leave.
     pub fn surplus(&self) -> bool {
-        if self.birth.forked() {
+        if self.owner.forked() {
             return false;
         }
         let state = self.lock();
@@ -111,7 +111,7 @@ impl Workers {
 
     /// The current worker begins to stream a body; `None` if too many last already.
     pub fn stream(self: &Arc<Self>) -> Option<Streaming> {
-        if self.birth.forked() {
+        if self.owner.forked() {
             return None;
         }
         let mut state = self.lock();
@@ -169,7 +169,7 @@ impl Workers {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        if !self.0.birth.forked() {
+        if !self.0.owner.forked() {
             self.0.lock().present -= 1;
         }
     }
@@ -177,7 +177,7 @@ impl Drop for Presence {
 
 impl Drop for Streaming {
     fn drop(&mut self) {
-        if self.workers.birth.forked() {
+        if self.workers.owner.forked() {
             return;
         }
         let mut state = self.workers.lock();

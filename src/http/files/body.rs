@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::disk::{Disk, Lane, Running};
+use crate::base::disk::{Disk, Lane, Running};
 
 /// Bytes read from a file at a time, each time the socket has room.
 const CHUNK: u64 = 64 * 1024;

@@ -35,7 +35,7 @@ use percent_encoding::{CONTROLS, utf8_percent_encode};
 
 use super::body::Body;
 use super::response::Response;
-use crate::disk::{Lane, Unavailable};
+use crate::base::disk::{Lane, Unavailable};
 use crate::push;
 use coding::Coding;
 use conditional::{Validators, Verdict};
@@ -82,8 +82,8 @@ impl PublicDir {
             now: SystemTime::now(),
         };
         // Disks can be slow; the reactor must not be.
-        context.disk.run(Lane::Files, move || inquiry.answer()).await.unwrap_or_else(|Unavailable| {
-            context.stats.disk_unavailable.add();
+        context.base.disk.run(Lane::Files, move || inquiry.answer()).await.unwrap_or_else(|Unavailable| {
+            context.base.stats.disk_unavailable.add();
             Some(Response::unavailable())
         })
     }

@@ -18,7 +18,7 @@ use memchr::memchr;
 
 use self::chunked::Chunked;
 use self::head::{Framing, framing, is_tchar, is_version};
-use crate::limits::Limits;
+use crate::base::limits::Limits;
 
 /// What hyper gets in place of a head that is refused.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\n\r\n";
@@ -131,7 +131,7 @@ impl Scanner {
         self.heads
     }
 
-    /// The request that asked for an upgrade got an ordinary response, so HTTP goes on. Returns what hyper gets of the
+    /// The request that asked for an upgrade got an ordinary response, so HTTP goes on. ReconnectDelay what hyper gets of the
     /// bytes that came after the request.
     pub fn decline_upgrade(&mut self) -> Option<Bytes> {
         if !matches!(self.state, State::Undecided) {

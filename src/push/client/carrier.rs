@@ -6,36 +6,37 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::Client;
-use crate::push::close::CloseStatus;
-use crate::push::feed::Feed;
-use crate::push::mailbox::{Event, Message};
+use crate::base::stats::Counter;
+use crate::push::mailbox::Event;
 use crate::push::outbox::{Bounds, Order, Outbox, Phase};
-use crate::push::outgoing::{Queue, Sent};
 use crate::push::pressure::Stalled;
+use crate::push::queue::{Queue, Sent};
+use crate::push::reader::ClientReader;
 use crate::push::{Protocol, pressure};
-use crate::stats::Counter;
+use crate::websocket::Message;
+use crate::websocket::close::CloseStatus;
 
 impl Client {
     /// The handshake is written: the app hears of the client.
     pub(in crate::push) fn start(self: &Arc<Self>) {
-        match self.speech.protocol {
-            Protocol::WebSocket => self.context.stats.websockets.add(),
-            Protocol::Sse if self.speech.polls => self.context.stats.poll_sessions.add(),
-            Protocol::Sse => self.context.stats.event_streams.add(),
+        match self.negotiated.protocol {
+            Protocol::WebSocket => self.context.base.stats.websockets.add(),
+            Protocol::Sse if self.negotiated.polls => self.context.base.stats.poll_sessions.add(),
+            Protocol::Sse => self.context.base.stats.event_streams.add(),
         }
         self.open_streams().add();
         self.post(Event::Open);
         self.context.clients.insert(self);
         // After the insertion: whoever announces a shutdown either finds the client or was seen here.
-        if !self.context.phase.serving() {
+        if !self.context.base.lifecycle.serving() {
             self.post(Event::Shutdown);
         }
     }
 
     fn open_streams(&self) -> &Counter {
-        let stats = &self.context.stats;
-        match self.speech.protocol {
-            _ if self.speech.polls => &stats.open_poll_sessions,
+        let stats = &self.context.base.stats;
+        match self.negotiated.protocol {
+            _ if self.negotiated.polls => &stats.open_poll_sessions,
             Protocol::WebSocket => &stats.open_websockets,
             Protocol::Sse => &stats.open_event_streams,
         }
@@ -57,7 +58,7 @@ impl Client {
     pub(in crate::push) fn collect(
         &self,
         queue: &mut Queue,
-        feed: &mut Option<Arc<Feed>>,
+        feed: &mut Option<Arc<ClientReader>>,
         stream: &Waker,
     ) -> (Order, Bounds) {
         let mut outbox = self.outbox();
@@ -149,7 +150,7 @@ impl Client {
 
     /// Adds a message to the mailbox; whether it is full now, so that nothing more may be read.
     pub(in crate::push) fn post_message(self: &Arc<Self>, message: Message) -> bool {
-        let limits = &self.context.limits;
+        let limits = &self.context.base.limits;
         let mut mailbox = self.mailbox();
         let ask = mailbox.push(Event::Message(message));
         let full = mailbox.pause_if_full(limits.mailbox_messages, limits.mailbox_bytes);
@@ -159,7 +160,7 @@ impl Client {
 
     /// Whether the mailbox is still full.
     pub(in crate::push) fn is_full(&self) -> bool {
-        let limits = &self.context.limits;
+        let limits = &self.context.base.limits;
         self.mailbox().pause_if_full(limits.mailbox_messages, limits.mailbox_bytes)
     }
 
@@ -179,7 +180,7 @@ impl Client {
         if outbox.phase == Phase::Closed {
             return;
         }
-        outbox.close_status = status.filter(|_| self.speech.protocol == Protocol::WebSocket);
+        outbox.close_status = status.filter(|_| self.negotiated.protocol == Protocol::WebSocket);
         let feed = outbox.shut();
         self.release_all(outbox);
         self.open_streams().sub();

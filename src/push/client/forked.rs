@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::channel::{Subscription, Target};
-use crate::push::mailbox::{Message, Turn};
+use crate::push::mailbox::Turn;
 use crate::push::{Callbacks, Context};
-use crate::wakeups::Wakeups;
+use crate::websocket::Message;
 
 /// Seconds until a child that blocks is ended by a signal.
 const PATIENCE: u32 = 10;
@@ -39,10 +39,10 @@ fn returns_in_child(work: impl FnOnce()) -> bool {
 fn a_forked_child_waits_for_none_of_its_parents_locks() {
     let queue = Arc::new(Queue(Mutex::default()));
     let callbacks = Arc::clone(&queue) as Arc<dyn Callbacks>;
-    let context = Arc::new(Context::new(crate::Limits::default(), callbacks, Arc::<Wakeups>::default()));
-    let speech = Speech { protocol: Protocol::WebSocket, form: Form::Push, since: Since::Now, polls: false };
+    let context = Arc::new(Context::new(Arc::new(crate::base::Context::new(crate::Limits::default())), callbacks));
+    let negotiated = Negotiated { protocol: Protocol::WebSocket, form: Form::Push, since: Since::Now, polls: false };
     let interest = Interest { message: true, drained: true, gap: true };
-    let new = || Client::new(Arc::clone(&context), speech, String::new(), interest);
+    let new = || Client::new(Arc::clone(&context), negotiated, String::new(), interest);
     let (client, another) = (new(), new());
     client.post(Event::Message(Message::Text(Bytes::new())));
     let turn = Turn::begin(Arc::clone(&client));
@@ -75,9 +75,9 @@ fn a_forked_child_waits_for_none_of_its_parents_locks() {
     let locks = (
         client.outbox.lock().unwrap(),
         client.mailbox.lock().unwrap(),
-        client.mark.lock().unwrap(),
+        client.in_flight.lock().unwrap(),
         another.outbox.lock().unwrap(),
-        context.clients.0.lock().unwrap(),
+        context.clients.lock(),
         queue.0.lock().unwrap(),
     );
     let blocked: Vec<_> =

@@ -12,12 +12,13 @@ use bytes::Bytes;
 use super::backlog::Backlog;
 use super::session::{Arrival, Session};
 use super::ticket::Ticket;
+use crate::base::timers::Alarm;
 use crate::channel::{Cursor, Since};
-use crate::push::feed::Feed;
 use crate::push::outbox::{Bounds, Order};
-use crate::push::outgoing::{Origin, Outgoing, Queue, Sent};
-use crate::push::{Client, CloseStatus, pressure, sse};
-use crate::timers::Alarm;
+use crate::push::queue::{Origin, Outgoing, Queue, Sent};
+use crate::push::reader::ClientReader;
+use crate::push::{Client, CloseStatus, pressure};
+use crate::sse;
 
 /// Bytes of an answer, but for its last message; then there is another poll.
 const ANSWER: usize = 1 << 20;
@@ -32,7 +33,7 @@ pub(super) struct Host {
     session: Arc<Session>,
     /// Written, and not yet part of an answer.
     queue: Queue,
-    feed: Option<Arc<Feed>>,
+    feed: Option<Arc<ClientReader>>,
     backlog: Backlog,
     waiting: Option<Waiting>,
     /// The number of the last answer.
@@ -78,8 +79,8 @@ impl Host {
     /// The app hears of the client at once: there is no handshake that could fail.
     pub(super) fn new(client: Arc<Client>, session: Arc<Session>) -> Self {
         let context = client.context();
-        context.sessions.insert(&session, context.limits.max_connections);
-        let alarm = context.timers.alarm();
+        context.sessions.insert(&session, context.base.limits.max_connections);
+        let alarm = context.base.timers.alarm();
         client.start();
         Host {
             client,
@@ -99,7 +100,7 @@ impl Host {
     }
 
     fn step(&mut self, cx: &mut Context<'_>) -> Result<(), Ended> {
-        let now = self.client.context().timers.now();
+        let now = self.client.context().base.timers.now();
         let news = self.session.news(cx.waker());
         if news.dismissed {
             return Err(Ended);
@@ -124,7 +125,7 @@ impl Host {
             Order::CutSlow => return Err(self.cut_slow()),
             Order::Close(_) if self.closing.is_none() => {
                 let until = self.feed.as_ref().map(|feed| feed.last_message(&self.client));
-                self.closing = Some(Closing { until, deadline: now + self.client.context().limits.close_timeout });
+                self.closing = Some(Closing { until, deadline: now + self.client.context().base.limits.close_timeout });
             }
             Order::Close(_) => {}
         }
@@ -162,12 +163,12 @@ impl Host {
             }
             return Ok(());
         }
-        let stall_at = now + context.limits.slow_timeout;
+        let stall_at = now + context.base.limits.slow_timeout;
         let left = self.left.get_or_insert_with(|| {
             let number = context.sessions.leave(&self.session);
             Left { since: now, stall_at, number }
         });
-        if left.since + context.limits.poll_linger <= now {
+        if left.since + context.base.limits.poll_linger <= now {
             return Err(Ended);
         }
         if left.stall_at <= now {
@@ -181,7 +182,7 @@ impl Host {
 
     fn cut_slow(&self) -> Ended {
         log::debug!("{} is slow: closing it", self.client);
-        self.client.context().stats.slow_clients.add();
+        self.client.context().base.stats.slow_clients.add();
         Ended
     }
 
@@ -280,20 +281,20 @@ impl Host {
         let context = Arc::clone(self.client.context());
         if self.waiting.is_some() {
             while self.fill(cx)? {}
-            if !self.has_more() || !context.phase.serving() {
+            if !self.has_more() || !context.base.lifecycle.serving() {
                 let cursor = self.cursor();
-                self.answer(cursor, context.returns.pause());
+                self.answer(cursor, context.reconnect_delay.pause());
                 return Err(Ended);
             }
             // More than an answer holds.
             self.answer_so_far();
             if let Some(closing) = &mut self.closing {
-                closing.deadline = now + context.limits.close_timeout;
+                closing.deadline = now + context.base.limits.close_timeout;
             }
         }
         let deadline = self.closing.as_ref().map_or(now, |closing| closing.deadline);
         // A server that stops lets no new poll in.
-        if (!self.has_more() && !visited) || !context.phase.serving() || deadline <= now {
+        if (!self.has_more() && !visited) || !context.base.lifecycle.serving() || deadline <= now {
             return Err(Ended);
         }
         self.alarm.set(deadline, cx.waker());
@@ -308,7 +309,7 @@ impl Host {
     }
 
     fn set_alarm(&mut self, bounds: &Bounds, cx: &Context<'_>) {
-        let linger: Duration = self.client.context().limits.poll_linger;
+        let linger: Duration = self.client.context().base.limits.poll_linger;
         let left = self.left.as_ref();
         let deadlines = [
             self.waiting.as_ref().map(|waiting| waiting.until),
@@ -358,7 +359,7 @@ impl Drop for Host {
         for poll in waiting.into_iter().chain(self.session.close()) {
             // Of what it has not got by now it gets nothing: its cursor is the one that it came with.
             let cursor = poll.ticket.map(|ticket| ticket.cursor);
-            dismiss(poll, cursor, context.returns.pause());
+            dismiss(poll, cursor, context.reconnect_delay.pause());
         }
         self.client.finish(Some(CloseStatus::abnormal()));
     }

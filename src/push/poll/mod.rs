@@ -57,7 +57,7 @@ impl Poll {
     pub fn new(context: &Context, wait: Duration, id: Option<&str>, place: String) -> Self {
         let ticket = id.and_then(Ticket::parse);
         let visit = ticket.and_then(|ticket| context.sessions.find(ticket.token)?.visit(ticket, &place));
-        Poll { wait: wait.min(context.limits.max_poll_wait), key: Key { place, owner: None }, visit }
+        Poll { wait: wait.min(context.base.limits.max_poll_wait), key: Key { place, owner: None }, visit }
     }
 
     /// Sets the user that the app has named.

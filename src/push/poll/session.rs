@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 
 use super::Owner;
 use super::ticket::{Ticket, Token};
-use crate::fork::Birth;
+use crate::base::fork::OwnerProcess;
+use crate::base::wakeups::Wakeups;
 use crate::push::Context;
-use crate::wakeups::Wakeups;
 
 /// What is known of a session beside its client.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Session {
     /// `None`: no poll will ever find it.
     pub(super) token: Option<Token>,
     key: Key,
-    birth: Birth,
+    owner: OwnerProcess,
     host: AtomicWaker,
     wakeups: Arc<Wakeups>,
     state: Mutex<State>,
@@ -82,9 +82,9 @@ impl Session {
         Arc::new(Session {
             token,
             key,
-            birth: context.birth,
+            owner: context.base.owner,
             host: AtomicWaker::new(),
-            wakeups: Arc::clone(&context.wakeups),
+            wakeups: Arc::clone(&context.base.wakeups),
             state: Mutex::new(state),
         })
     }
@@ -162,7 +162,7 @@ impl Visit {
     /// The app has let it in, as a poll of `owner`. `None` if the session has ended, or has another owner. In the latter
     /// case the session goes on as if nothing had happened.
     pub(super) fn enter(self, wait: Duration, owner: &Owner) -> Option<oneshot::Receiver<Bytes>> {
-        if *owner != self.session.key.owner || self.session.birth.forked() {
+        if *owner != self.session.key.owner || self.session.owner.forked() {
             return None;
         }
         let mut state = self.session.lock();
@@ -179,7 +179,7 @@ impl Visit {
     /// The app has not let it in: the session ends, unless the poll has another owner.
     pub(super) fn refuse(self, owner: &Owner) {
         let stranger = owner.is_some() && *owner != self.session.key.owner;
-        if !stranger && !self.session.birth.forked() {
+        if !stranger && !self.session.owner.forked() {
             self.session.dismiss();
         }
     }
@@ -187,7 +187,7 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        if self.session.birth.forked() {
+        if self.session.owner.forked() {
             // Its lock may be held by a thread that is not here; and whatever it may hold last must
             // not be dropped here.
             std::mem::forget(Arc::clone(&self.session));

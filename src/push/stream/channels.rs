@@ -4,7 +4,7 @@ use std::task::Context;
 use std::time::Instant;
 
 use super::{State, Stream};
-use crate::push::outgoing::Frame;
+use crate::push::queue::Frame;
 
 impl Stream {
     /// Closes the client if channels have given it up. It is for a stream whose socket takes nothing: it does not read

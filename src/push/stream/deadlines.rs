@@ -7,13 +7,13 @@ use std::time::Instant;
 use tokio::net::TcpStream;
 
 use super::{Ended, State, Stream};
-use crate::push::outgoing::{Frame, Outgoing};
-use crate::push::sse;
-use crate::push::websocket::{self, Opcode};
+use crate::push::queue::{Frame, Outgoing};
+use crate::sse;
+use crate::websocket::{Opcode, frame};
 
 impl Stream {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let limits = &self.client.context().limits;
+        let limits = &self.client.context().base.limits;
         match &self.state {
             State::Handshake => Some(self.spoke + limits.close_timeout),
             State::Ending { .. } | State::Closing(_) => {
@@ -38,7 +38,7 @@ impl Stream {
             // Nobody reads: a pong could not be seen.
             _ if self.paused => None,
             // The ping may still stand behind what the socket has not taken.
-            Some(pinged) => Some(pinged.max(self.spoke) + self.client.context().limits.pong_timeout),
+            Some(pinged) => Some(pinged.max(self.spoke) + self.client.context().base.limits.pong_timeout),
             None => Some(self.heard + interval),
         }
     }
@@ -91,10 +91,10 @@ impl Stream {
             self.pinged = Some(now);
         } else if self.pinged.is_some() {
             log::debug!("{} sent no pong in time: its connection is reset", self.client);
-            self.client.context().stats.pong_timeouts.add();
+            self.client.context().base.stats.pong_timeouts.add();
             return Err(self.reset());
         } else {
-            self.queue.push_ping(websocket::control(Opcode::Ping, &[]));
+            self.queue.push_ping(frame::control(Opcode::Ping, &[]));
             self.pinged = Some(now);
             self.acknowledged = self.handed - unacknowledged(&self.socket).min(self.handed);
         }
@@ -113,7 +113,7 @@ impl Stream {
     /// When the client is slow in taking what channels have for it.
     pub(super) fn stall_deadline(&self) -> Option<Instant> {
         let since = self.blocked.filter(|_| self.feed.is_some())?;
-        Some(since + self.client.context().limits.slow_timeout)
+        Some(since + self.client.context().base.limits.slow_timeout)
     }
 
     /// It has taken nothing for the stall time.

@@ -7,10 +7,10 @@ use socket2::SockRef;
 
 use super::{Ended, State, Stream};
 use crate::channel::Form;
-use crate::push::close::{CloseStatus, code};
-use crate::push::outgoing::Frame;
-use crate::push::sse;
-use crate::push::websocket::{self, Opcode};
+use crate::push::queue::Frame;
+use crate::sse;
+use crate::websocket::close::{CloseStatus, code};
+use crate::websocket::{Opcode, frame};
 
 /// How long a closed WebSocket is read on, so that a reset does not eat the Close frame
 /// (RFC 6455 section 7.1.1).
@@ -19,11 +19,11 @@ pub(super) const LINGER: Duration = Duration::from_secs(2);
 impl Stream {
     /// The server stops: tells the client when to reconnect, so that not all clients do so at the same time.
     pub(super) fn put_off(&mut self) {
-        let retry = sse::retry(self.client.context().returns.pause());
+        let retry = sse::retry(self.client.context().reconnect_delay.pause());
         match self.client.form() {
             Form::Sse => self.queue.push(Frame::own(retry)),
             Form::Push => {
-                websocket::message(Opcode::Text, &retry).for_each(|frame| self.queue.push(Frame::own(frame.bytes)))
+                Frame::message(Opcode::Text, &retry).for_each(|frame| self.queue.push(Frame::own(frame.bytes)))
             }
             Form::Raw => {}
         }
@@ -31,7 +31,7 @@ impl Stream {
 
     /// Closes with `status`, behind what is queued.
     pub(super) fn say_close(&mut self, status: CloseStatus) {
-        if !self.client.context().phase.serving() {
+        if !self.client.context().base.lifecycle.serving() {
             self.put_off();
         }
         self.push_close(&status);
@@ -41,7 +41,7 @@ impl Stream {
     /// Queues a Close frame, if the client is a WebSocket and the status may be sent.
     pub(super) fn push_close(&mut self, status: &CloseStatus) {
         if self.is_websocket() && status.code != code::ABNORMAL {
-            self.queue.push(Frame::own(websocket::close(status)));
+            self.queue.push(Frame::own(frame::close(status)));
         }
     }
 
@@ -64,13 +64,13 @@ impl Stream {
     /// Closes a client that channels have given up. It gets a Close frame if its socket takes that soon.
     pub(super) fn give_up(&mut self, now: Instant) {
         log::debug!("{} is closed: it lags by more than the channels' memory can keep", self.client);
-        self.client.context().stats.slow_clients.add();
+        self.client.context().base.stats.slow_clients.add();
         self.part(CloseStatus::new(code::TRY_AGAIN, "too slow"), now);
     }
 
     pub(super) fn cut_slow(&mut self, now: Instant) {
         log::debug!("{} is slow: closing it", self.client);
-        self.client.context().stats.slow_clients.add();
+        self.client.context().base.stats.slow_clients.add();
         self.part(CloseStatus::new(code::TRY_AGAIN, "too slow"), now);
         // What the socket does not take at once would wait for the very client that does not read.
         self.state = State::Lingering { until: now, fin_sent: false };

@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{State, Stream};
-use crate::push::close::CloseStatus;
+use crate::websocket::close::CloseStatus;
 
 /// Why and until when a stream is in that state. It reads nothing more.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Stream {
         self.backlog = false;
         self.pinged = None;
         self.client.end_input();
-        let deadline = now + self.client.context().limits.close_timeout;
+        let deadline = now + self.client.context().base.limits.close_timeout;
         self.input_end.get_or_insert(InputEnd { status, deadline });
     }
 

@@ -9,8 +9,8 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 
 use super::{Ended, State, Stream};
-use crate::push::close::{CloseStatus, code};
-use crate::push::websocket::{self, Incoming, Opcode};
+use crate::websocket::close::{CloseStatus, code};
+use crate::websocket::{Incoming, Opcode, frame};
 
 /// Reads before other tasks get their turn.
 const READS_PER_TURN: usize = 8;
@@ -89,7 +89,7 @@ impl Stream {
             self.heard = now;
             self.pinged = None;
             self.traffic.bytes_in += input.len() as u64;
-            self.client.context().stats.bytes_in.add_many(input.len() as u64);
+            self.client.context().base.stats.bytes_in.add_many(input.len() as u64);
             self.decode(&mut input, now);
             if !input.is_empty() {
                 self.unread = Bytes::copy_from_slice(input);
@@ -113,7 +113,7 @@ impl Stream {
                 }
                 Ok(Some(Incoming::Message(message))) => {
                     self.traffic.messages_in += 1;
-                    self.client.context().stats.messages_in.add();
+                    self.client.context().base.stats.messages_in.add();
                     // After close() the app wants to hear nothing more.
                     if matches!(self.state, State::Open) {
                         self.paused = self.client.post_message(message);
@@ -125,7 +125,7 @@ impl Stream {
                 }
                 Ok(Some(Incoming::Ping(payload))) => {
                     if matches!(self.state, State::Open) {
-                        self.queue.push_pong(&websocket::control(Opcode::Pong, &payload));
+                        self.queue.push_pong(&frame::control(Opcode::Pong, &payload));
                     }
                 }
                 Ok(Some(Incoming::Pong)) => {}
@@ -139,7 +139,7 @@ impl Stream {
                 Err(status) => {
                     log::debug!("{} is closed with {}: {}", self.client, status.code, status.reason);
                     if status.code == code::TOO_BIG {
-                        self.client.context().stats.message_too_big.add();
+                        self.client.context().base.stats.message_too_big.add();
                     }
                     self.end_input(status, now);
                 }

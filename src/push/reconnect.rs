@@ -3,14 +3,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::limits::Limits;
+use crate::base::limits::Limits;
 
 /// How many of a stopped server's clients its successor takes in a second, if there is time.
 const RETURNING_A_SECOND: u32 = 100;
 
 /// Draws the pause of each client, so that those who are cut off together do not come back together.
 #[derive(Debug)]
-pub struct Returns {
+pub struct ReconnectDelay {
     /// Milliseconds.
     least: u64,
     most: u64,
@@ -18,11 +18,11 @@ pub struct Returns {
     spread: AtomicU64,
 }
 
-impl Returns {
+impl ReconnectDelay {
     /// Pauses between `retry_min` and `retry_max`.
     pub fn new(limits: &Limits) -> Self {
         let [least, most] = [limits.retry_min, limits.retry_max].map(milliseconds);
-        Returns { least, most: most.max(least), spread: AtomicU64::new(0) }
+        ReconnectDelay { least, most: most.max(least), spread: AtomicU64::new(0) }
     }
 
     /// The server stops, with so many clients: their pauses are spread over as much of `time` as
@@ -47,8 +47,8 @@ fn milliseconds(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    fn drawn(returns: &Returns) -> (u64, u64) {
-        let mut pauses: Vec<u64> = (0..1000).map(|_| returns.pause()).collect();
+    fn drawn(delay: &ReconnectDelay) -> (u64, u64) {
+        let mut pauses: Vec<u64> = (0..1000).map(|_| delay.pause()).collect();
         pauses.sort_unstable();
         (pauses[0], pauses[999])
     }
@@ -56,21 +56,21 @@ mod tests {
     #[test]
     fn a_pause_lies_between_its_bounds() {
         let mut limits = Limits::default();
-        let (least, most) = drawn(&Returns::new(&limits));
+        let (least, most) = drawn(&ReconnectDelay::new(&limits));
         assert!(least >= 1000 && most <= 3000);
         limits.set("retry_min", Some(5000.0)).unwrap();
-        assert_eq!(drawn(&Returns::new(&limits)), (5000, 5000));
+        assert_eq!(drawn(&ReconnectDelay::new(&limits)), (5000, 5000));
     }
 
     #[test]
     fn many_clients_of_a_server_that_stops_take_the_time_there_is() {
-        let returns = Returns::new(&Limits::default());
-        returns.spread(1, Duration::from_secs(25));
-        assert!(drawn(&returns).1 <= 3010);
-        returns.spread(10_000, Duration::from_secs(25));
-        let (least, most) = drawn(&returns);
+        let delay = ReconnectDelay::new(&Limits::default());
+        delay.spread(1, Duration::from_secs(25));
+        assert!(drawn(&delay).1 <= 3010);
+        delay.spread(10_000, Duration::from_secs(25));
+        let (least, most) = drawn(&delay);
         assert!(least < 3000 && (20_000..=28_000).contains(&most), "{least} to {most}");
-        returns.spread(usize::MAX, Duration::MAX);
-        returns.pause();
+        delay.spread(usize::MAX, Duration::MAX);
+        delay.pause();
     }
 }

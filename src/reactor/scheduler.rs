@@ -1,12 +1,12 @@
 //! Who drives the reactor, and the queue between it and the workers.
 //!
-//! A worker that finds nothing to do takes the wheel: it drives until there are jobs, leaves, and runs
+//! A worker that finds nothing to do takes the scheduler: it drives until there are jobs, leaves, and runs
 //! them. So a quick app never pays a switch of threads; one at a time drives, the others wait. But a push
 //! server must never stop: when nobody has driven for a moment, because the app takes its time, the
-//! stand-in, a thread that does nothing else, takes the wheel, and gives it back when a worker wants it.
-//! When the app is slow again and again ([`super::pace`]) the stand-in keeps it, and the workers only work.
+//! stand-in, a thread that does nothing else, takes the scheduler, and gives it back when a worker wants it.
+//! When the app is slow again and again ([`super::app_latency`]) the stand-in keeps it, and the workers only work.
 //!
-//! The wheel is the runtime itself: a value that is either here or with the one who drives.
+//! The scheduler is the runtime itself: a value that is either here or with the one who drives.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -18,27 +18,24 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::time::Sleep;
 
+use super::app_latency::{self, AppLatency};
 use super::job::{Job, Next};
-use super::pace::{self, Pace};
-use super::worker::{Seat, Worker};
+use super::worker::{Worker, WorkerHandle};
+use crate::base::{self, stats::Stats};
 use crate::http::{Dispatch, Request};
 use crate::push::{Callbacks, Client};
-use crate::stats::Stats;
-use crate::tally::Tally;
-use crate::timers::Timers;
-use crate::wakeups::Wakeups;
 
 /// How often the stand-in looks whether somebody drives, while there is something to look at.
-const TICK: Duration = pace::QUICK;
+const TICK: Duration = app_latency::FAST_APP;
 
-/// Ticks without a change until the stand-in stops looking, and is called when the wheel is left.
+/// Ticks without a change until the stand-in stops looking, and is called when the scheduler is left.
 const QUIET_TICKS: u32 = 2;
 
-/// The wheel, the queue, and everybody around them.
+/// The scheduler, the queue, and everybody around them.
 ///
 /// Requests in the queue are bounded; mailboxes need no bound, as each client is queued at most once.
 #[derive(Debug)]
-pub struct Wheel {
+pub struct Scheduler {
     state: Mutex<State>,
     /// Heard by the stand-in.
     left: Condvar,
@@ -46,11 +43,7 @@ pub struct Wheel {
     returned: Condvar,
     /// Wakes the runtime, whoever drives it; known from the first turn on.
     driver: Arc<OnceLock<Waker>>,
-    wakeups: Arc<Wakeups>,
-    timers: Arc<Timers>,
-    stats: Arc<Stats>,
-    tally: Arc<Tally>,
-    max_requests: usize,
+    base: Arc<base::Context>,
 }
 
 #[derive(Debug)]
@@ -62,19 +55,19 @@ struct State {
     /// Requests among the jobs.
     requests: usize,
     /// Workers that wait to be called; the last first, whose caches are warm.
-    followers: Vec<Arc<Seat>>,
-    pace: Pace,
+    followers: Vec<Arc<WorkerHandle>>,
+    app_latency: AppLatency,
     /// The driver knows that there are jobs.
     told: bool,
     /// There is no worker, and none will come soon: requests are refused.
     unattended: bool,
-    /// A worker wants the wheel from the stand-in.
+    /// A worker wants the scheduler from the stand-in.
     wanted: bool,
     /// Jobs wait although workers had time to take them: those at work are held up.
     stuck: bool,
     /// The stand-in looks by itself, and need not be called.
     watching: bool,
-    /// How often a worker has left the wheel.
+    /// How often a worker has left the scheduler.
     turns: u64,
     /// How many jobs were taken.
     taken: u64,
@@ -93,7 +86,7 @@ enum Driver {
 #[derive(Debug)]
 struct Driven {
     runtime: Runtime,
-    /// For [`Wakeups::attend`].
+    /// For [`base::wakeups::Wakeups::attend`].
     spare: Vec<Waker>,
 }
 
@@ -103,22 +96,17 @@ struct Queued {
     since: Instant,
 }
 
-impl Wheel {
-    /// A queue for `max_requests` requests; each counts in `tally` until it is answered.
-    pub fn new(
-        max_requests: usize,
-        tally: Arc<Tally>,
-        wakeups: Arc<Wakeups>,
-        timers: Arc<Timers>,
-        stats: Arc<Stats>,
-    ) -> Self {
+impl Scheduler {
+    /// A scheduler without jobs. Its queue holds [`crate::Limits::max_queue`] requests; each counts as in flight until it
+    /// is answered.
+    pub fn new(base: Arc<base::Context>) -> Self {
         let state = State {
             runtime: None,
             driver: Driver::Nobody,
             jobs: VecDeque::new(),
             requests: 0,
             followers: Vec::new(),
-            pace: Pace::default(),
+            app_latency: AppLatency::default(),
             told: false,
             unattended: false,
             wanted: false,
@@ -129,16 +117,12 @@ impl Wheel {
             stopping: false,
             stopped: false,
         };
-        Wheel {
+        Scheduler {
             state: Mutex::new(state),
             left: Condvar::new(),
             returned: Condvar::new(),
             driver: Arc::default(),
-            wakeups,
-            timers,
-            stats,
-            tally,
-            max_requests,
+            base,
         }
     }
 
@@ -163,27 +147,27 @@ impl Wheel {
         let now = Instant::now();
         let mut state = self.lock();
         state.finish(worker, now);
-        state.take(worker, now, &self.stats)
+        state.take(worker, now, &self.base.stats)
     }
 
     /// See [`super::Reactor::next`].
     pub(super) fn next(&self, worker: &mut Worker) -> Next {
         let mut state = self.lock();
         state.finish(worker, Instant::now());
-        self.stats.largest_batch.at_least(worker.batch);
+        self.base.stats.largest_batch.at_least(worker.batch);
         worker.batch = 0;
         loop {
             if !state.stopped && worker.take_interrupt() {
                 return Next::Interrupted;
             }
-            if let Some(job) = state.take(worker, Instant::now(), &self.stats) {
-                self.stats.batches.add();
+            if let Some(job) = state.take(worker, Instant::now(), &self.base.stats) {
+                self.base.stats.batches.add();
                 return Next::Job(job);
             }
             if state.stopped {
                 return Next::Stopped;
             }
-            let at_rest = if state.stopping || state.pace.is_slow() { None } else { state.runtime.take() };
+            let at_rest = if state.stopping || state.app_latency.is_slow() { None } else { state.runtime.take() };
             state = match at_rest {
                 Some(driven) => self.drive_for_jobs(state, driven, worker),
                 None => self.follow(state, worker),
@@ -207,24 +191,24 @@ impl Wheel {
         let mut state = self.put_back(driven);
         state.turns += 1;
         // Somebody else may have to look at the sockets: at once if the app is slow, or else after a while.
-        if !state.watching || state.pace.is_slow() {
+        if !state.watching || state.app_latency.is_slow() {
             self.left.notify_one();
         }
         state
     }
 
-    /// Waits to be called: for a job, or the wheel.
+    /// Waits to be called: for a job, or the scheduler.
     fn follow<'a>(&'a self, mut state: MutexGuard<'a, State>, worker: &Worker) -> MutexGuard<'a, State> {
-        if state.driver == Driver::StandIn && !state.pace.is_slow() && !state.wanted {
+        if state.driver == Driver::StandIn && !state.app_latency.is_slow() && !state.wanted {
             state.wanted = true;
             self.wake_driver();
         }
-        state.followers.push(Arc::clone(worker.seat()));
+        state.followers.push(Arc::clone(worker.handle()));
         drop(state);
         std::thread::park();
         let mut state = self.lock();
         // Woken by something else: then it is still there.
-        state.followers.retain(|seat| !Arc::ptr_eq(seat, worker.seat()));
+        state.followers.retain(|handle| !Arc::ptr_eq(handle, worker.handle()));
         state
     }
 
@@ -238,11 +222,11 @@ impl Wheel {
             if done(cx, &mut self.lock()) {
                 return Poll::Ready(());
             }
-            self.timers.begin_turn();
-            self.wakeups.attend(cx.waker(), spare);
+            self.base.timers.begin_turn();
+            self.base.wakeups.attend(cx.waker(), spare);
             Poll::Pending
         }));
-        self.wakeups.leave();
+        self.base.wakeups.leave();
     }
 
     fn put_back(&self, driven: Box<Driven>) -> MutexGuard<'_, State> {
@@ -263,14 +247,14 @@ impl Wheel {
 
     // ---- the stand-in ----------------------------------------------------------------------
 
-    /// Watches over the wheel until the reactor stops; a thread of its own.
+    /// Watches over the scheduler until the reactor stops; a thread of its own.
     pub(super) fn stand_in(&self) {
         let mut state = self.lock();
         let (mut unattended, mut quiet) = (false, 0);
         while !state.stopping {
             let nobody = state.driver == Driver::Nobody;
             if nobody
-                && (unattended || state.pace.is_slow())
+                && (unattended || state.app_latency.is_slow())
                 && let Some(driven) = state.runtime.take()
             {
                 state = self.substitute(state, driven);
@@ -294,11 +278,11 @@ impl Wheel {
         }
     }
 
-    /// Drives in the workers' place until one of them wants the wheel.
+    /// Drives in the workers' place until one of them wants the scheduler.
     fn substitute<'a>(&'a self, mut state: MutexGuard<'a, State>, mut driven: Box<Driven>) -> MutexGuard<'a, State> {
         state.begin_turn(Driver::StandIn);
         drop(state);
-        self.stats.stand_ins.add();
+        self.base.stats.stand_ins.add();
         let mut tick = Tick::default();
         self.drive(&mut driven, |cx, state| {
             if !state.stopping && !state.wanted {
@@ -319,7 +303,7 @@ impl Wheel {
         let follower = match state.driver {
             // Whoever has left it looks at the queue before waiting; the stand-in watches.
             Driver::Nobody => return,
-            Driver::StandIn if state.pace.is_slow() || state.stuck => state.followers.pop(),
+            Driver::StandIn if state.app_latency.is_slow() || state.stuck => state.followers.pop(),
             Driver::Worker | Driver::StandIn => None,
         };
         let tell = follower.is_none() && !std::mem::replace(&mut state.told, true);
@@ -340,7 +324,7 @@ impl Wheel {
         }
         let requests = state.take_requests();
         drop(state);
-        self.stats.queue_full.add_many(requests.len() as u64);
+        self.base.stats.queue_full.add_many(requests.len() as u64);
         for queued in requests {
             if let Job::Request(request, _mark) = queued.job {
                 request.refuse();
@@ -440,7 +424,7 @@ impl State {
     /// The worker's last job is done.
     fn finish(&mut self, worker: &mut Worker, now: Instant) {
         if let Some(since) = worker.busy_since.take() {
-            self.pace.record(now.saturating_duration_since(since));
+            self.app_latency.record(now.saturating_duration_since(since));
         }
     }
 
@@ -457,19 +441,19 @@ impl State {
     }
 }
 
-impl Dispatch for Wheel {
+impl Dispatch for Scheduler {
     fn dispatch(&self, request: Box<Request>) -> Result<(), Box<Request>> {
         let mut state = self.lock();
-        if state.unattended || state.requests >= self.max_requests {
+        if state.unattended || state.requests >= self.base.limits.max_queue {
             return Err(request);
         }
         state.requests += 1;
-        self.push(state, Job::Request(request, self.tally.mark()));
+        self.push(state, Job::Request(request, self.base.in_flight.guard()));
         Ok(())
     }
 }
 
-impl Callbacks for Wheel {
+impl Callbacks for Scheduler {
     fn ready(&self, client: Arc<Client>) {
         self.push(self.lock(), Job::Callbacks(client));
     }

@@ -6,19 +6,19 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use crate::fork::Birth;
+use crate::base::fork::OwnerProcess;
 
 /// A count of open connections, clients and requests that can be waited on to reach zero.
 #[derive(Debug)]
-pub struct Tally {
+pub struct InFlight {
     count: AtomicUsize,
-    birth: Birth,
+    owner: OwnerProcess,
     zero: (Sender<()>, Receiver<()>),
 }
 
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waited {
+pub enum Drained {
     /// Nothing is open any more.
     Finished,
     /// The deadline has passed.
@@ -29,19 +29,19 @@ pub enum Waited {
 
 /// One counted thing; dropping it counts down.
 #[derive(Debug)]
-pub struct Mark(Arc<Tally>);
+pub struct InFlightGuard(Arc<InFlight>);
 
-impl Default for Tally {
+impl Default for InFlight {
     fn default() -> Self {
-        Tally { count: AtomicUsize::new(0), birth: Birth::now(), zero: bounded(1) }
+        InFlight { count: AtomicUsize::new(0), owner: OwnerProcess::current(), zero: bounded(1) }
     }
 }
 
-impl Tally {
-    /// Counts one more thing until the mark is dropped.
-    pub fn mark(self: &Arc<Self>) -> Mark {
+impl InFlight {
+    /// Counts one more thing until the guard is dropped.
+    pub fn guard(self: &Arc<Self>) -> InFlightGuard {
         self.count.fetch_add(1, Ordering::AcqRel);
-        Mark(Arc::clone(self))
+        InFlightGuard(Arc::clone(self))
     }
 
     /// How many things are open.
@@ -50,22 +50,22 @@ impl Tally {
     }
 
     /// Blocks until nothing is open, `deadline` has passed, or something arrives on `interrupt`.
-    pub fn wait(&self, deadline: Instant, interrupt: &Receiver<()>) -> Waited {
+    pub fn wait(&self, deadline: Instant, interrupt: &Receiver<()>) -> Drained {
         while self.count() > 0 {
             select! {
                 recv(self.zero.1) -> _ => {}
-                recv(interrupt) -> _ => return Waited::Interrupted,
-                recv(crossbeam_channel::at(deadline)) -> _ => return Waited::TimedOut,
+                recv(interrupt) -> _ => return Drained::Interrupted,
+                recv(crossbeam_channel::at(deadline)) -> _ => return Drained::TimedOut,
             }
         }
-        Waited::Finished
+        Drained::Finished
     }
 }
 
-impl Drop for Mark {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         // In a forked child nobody waits, and the channel's lock may be held by nobody who is there.
-        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 && !self.0.birth.forked() {
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 && !self.0.owner.forked() {
             // Full means that a waiter is already going to look.
             let _ = self.0.zero.0.try_send(());
         }
@@ -78,17 +78,17 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn waits_for_the_last_mark() {
-        let tally = Arc::new(Tally::default());
-        let marks = [tally.mark(), tally.mark()];
+    fn waits_for_the_last_guard() {
+        let in_flight = Arc::new(InFlight::default());
+        let guards = [in_flight.guard(), in_flight.guard()];
         let never = crossbeam_channel::never();
-        assert_eq!(tally.wait(Instant::now(), &never), Waited::TimedOut);
+        assert_eq!(in_flight.wait(Instant::now(), &never), Drained::TimedOut);
         let waiter = {
-            let tally = Arc::clone(&tally);
-            std::thread::spawn(move || tally.wait(Instant::now() + Duration::from_secs(30), &never))
+            let in_flight = Arc::clone(&in_flight);
+            std::thread::spawn(move || in_flight.wait(Instant::now() + Duration::from_secs(30), &never))
         };
-        drop(marks);
-        assert_eq!(waiter.join().unwrap(), Waited::Finished);
-        assert_eq!(tally.count(), 0);
+        drop(guards);
+        assert_eq!(waiter.join().unwrap(), Drained::Finished);
+        assert_eq!(in_flight.count(), 0);
     }
 }

@@ -29,8 +29,8 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::fork::Birth;
-use crate::seldom::Seldom;
+use crate::base::fork::OwnerProcess;
+use crate::base::log_throttle::LogThrottle;
 
 /// How long to wait before another try to start the thread.
 const RETRY: Duration = Duration::from_secs(1);
@@ -58,7 +58,7 @@ type Starter = fn(Arc<Queue>) -> io::Result<()>;
 #[derive(Debug)]
 pub struct Disk {
     queue: Arc<Queue>,
-    birth: Birth,
+    owner: OwnerProcess,
     starter: Starter,
 }
 
@@ -95,13 +95,13 @@ impl Default for Disk {
 
 impl Disk {
     fn with_starter(starter: Starter) -> Self {
-        Disk { queue: Arc::default(), birth: Birth::now(), starter }
+        Disk { queue: Arc::default(), owner: OwnerProcess::current(), starter }
     }
 
     /// Starts the thread now, instead of with the first piece of work. If the system gives none, that is logged, and the
     /// next piece of work tries again.
     pub fn start(&self) {
-        if !self.birth.forked() {
+        if !self.owner.forked() {
             // The error has been logged.
             let _ = self.ensure_running(&mut self.queue.lock());
         }
@@ -132,7 +132,7 @@ impl Disk {
     /// Ends the thread when it has finished what it is doing. Does not wait for that, since a disk may hang; work
     /// that has not begun is dropped. Nothing is done afterwards.
     pub fn stop(&self) {
-        if self.birth.forked() {
+        if self.owner.forked() {
             return;
         }
         let mut state = self.queue.lock();
@@ -144,7 +144,7 @@ impl Disk {
 
     fn submit(&self, lane: Lane, work: Work) -> Result<(), Unavailable> {
         // In a child the lock may be held by a thread that is not there.
-        if self.birth.forked() {
+        if self.owner.forked() {
             return Err(Unavailable);
         }
         let mut state = self.queue.lock();
@@ -173,7 +173,7 @@ impl Disk {
                 Ok(())
             }
             Err(error) => {
-                static SELDOM: Seldom = Seldom::once_a_minute();
+                static SELDOM: LogThrottle = LogThrottle::once_a_minute();
                 if SELDOM.allows().is_some() {
                     log::error!(
                         "cannot start the disk thread ({error}): requests for static files, and with bodies over \

@@ -3,7 +3,7 @@
 //! A forked child inherits the parent's sockets and its epoll instance, but not the reactor
 //! thread. Closing, shutting down or deregistering anything there would silence the parent's
 //! connections, so the child must keep its hands off: what was made before the fork asks its
-//! [`Birth`] before it touches anything native.
+//! [`OwnerProcess`] before it touches anything native.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,16 +19,16 @@ extern "C" fn in_child() {
 
 /// The process something was made in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Birth(u32);
+pub struct OwnerProcess(u32);
 
-impl Birth {
+impl OwnerProcess {
     /// The process running now; forks are noticed from here on.
-    pub fn now() -> Self {
+    pub fn current() -> Self {
         WATCH.call_once(|| {
             // SAFETY: `in_child` only touches an atomic, which is async-signal-safe.
             unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
         });
-        Birth(GENERATION.load(Ordering::Relaxed))
+        OwnerProcess(GENERATION.load(Ordering::Relaxed))
     }
 
     /// Whether this process was forked off since. Costs one atomic load.

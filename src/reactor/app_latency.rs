@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 /// A job that takes longer is slow: by then somebody else must have looked at the sockets.
-pub(super) const QUICK: Duration = Duration::from_micros(500);
+pub(super) const FAST_APP: Duration = Duration::from_micros(500);
 
 /// The share of slow jobs among the recent ones.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct AppLatency {
     /// In units of 1/65536: a moving average with a weight of 1/64.
     share: u32,
     slow: bool,
@@ -19,16 +19,16 @@ const WEIGHT: u32 = 64;
 /// database does.
 const SLOW_FROM: u32 = ONE * 5 / 100;
 /// Lower, so that it does not go to and fro.
-const QUICK_UNTIL: u32 = ONE * 2 / 100;
+const FAST_UNTIL: u32 = ONE * 2 / 100;
 
-impl Pace {
+impl AppLatency {
     /// A job has taken so long.
     pub(super) fn record(&mut self, duration: Duration) {
         self.share -= self.share / WEIGHT;
-        if duration >= QUICK {
+        if duration >= FAST_APP {
             self.share += ONE / WEIGHT;
         }
-        self.slow = self.share > if self.slow { QUICK_UNTIL } else { SLOW_FROM };
+        self.slow = self.share > if self.slow { FAST_UNTIL } else { SLOW_FROM };
     }
 
     /// Whether jobs are slow often.
@@ -42,9 +42,9 @@ mod tests {
     use super::*;
 
     fn after(jobs: impl Iterator<Item = bool>) -> bool {
-        let mut pace = Pace::default();
-        jobs.for_each(|slow| pace.record(if slow { QUICK } else { Duration::ZERO }));
-        pace.is_slow()
+        let mut app_latency = AppLatency::default();
+        jobs.for_each(|slow| app_latency.record(if slow { FAST_APP } else { Duration::ZERO }));
+        app_latency.is_slow()
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 ///
 /// Mostly a `static` beside the line. Any thread; not in a forked child.
 #[derive(Debug)]
-pub struct Seldom {
+pub struct LogThrottle {
     pause: Duration,
     state: Mutex<State>,
 }
@@ -33,15 +33,15 @@ impl fmt::Display for HeldBack {
     }
 }
 
-impl Seldom {
+impl LogThrottle {
     /// At most one line in a minute.
     pub const fn once_a_minute() -> Self {
-        Seldom::new(Duration::from_secs(60))
+        LogThrottle::new(Duration::from_secs(60))
     }
 
     /// At most one line in `pause`.
     pub const fn new(pause: Duration) -> Self {
-        Seldom { pause, state: Mutex::new(State { last: None, held_back: 0 }) }
+        LogThrottle { pause, state: Mutex::new(State { last: None, held_back: 0 }) }
     }
 
     /// `Some` if the line is to be written now.
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn counts_what_it_holds_back() {
-        let seldom = Seldom::once_a_minute();
+        let seldom = LogThrottle::once_a_minute();
         let allowed = || seldom.allows().map(|held_back| held_back.to_string());
         assert_eq!([allowed(), allowed(), allowed()], [Some(String::new()), None, None]);
         seldom.state.lock().unwrap().last = None;

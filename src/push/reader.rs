@@ -11,14 +11,14 @@ use std::time::Instant;
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 
-use super::delivery::Courier;
+use super::delivery::Notifier;
 use super::{Client, Event};
+use crate::base::wakeups::Wakeups;
 use crate::channel::{self, Cursor, Form, Notice, Reader, Since, Target, Wake};
-use crate::wakeups::Wakeups;
 
 /// What a client reads of channels. Made with its first subscription.
 #[derive(Debug)]
-pub struct Feed {
+pub struct ClientReader {
     reader: Reader,
     alert: Arc<Alert>,
     pub(super) state: Mutex<State>,
@@ -69,10 +69,10 @@ pub struct Taken {
     pub overrun: bool,
 }
 
-impl Feed {
+impl ClientReader {
     pub(super) fn new(client: &Client, since: Since) -> Arc<Self> {
         let context = client.context();
-        let wakeups = Arc::clone(&context.wakeups);
+        let wakeups = Arc::clone(&context.base.wakeups);
         let alert = Arc::new(Alert {
             ready: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
@@ -80,7 +80,7 @@ impl Feed {
             wakeups,
         });
         let reader = context.pubsub.channels().attach(client.id(), Arc::clone(&alert) as Arc<dyn Wake>, since);
-        Arc::new(Feed { reader, alert, state: Mutex::default() })
+        Arc::new(ClientReader { reader, alert, state: Mutex::default() })
     }
 
     pub(super) fn reader(&self) -> &Reader {
@@ -125,7 +125,7 @@ impl Feed {
         self.alert.task.register(task);
         let given_up = self.alert.given_up.load(Ordering::Acquire);
         if given_up {
-            client.context().stats.overruns.add();
+            client.context().base.stats.overruns.add();
         }
         given_up
     }
@@ -136,7 +136,7 @@ impl Feed {
         // Before it looks: what comes from now on sets it again.
         self.alert.ready.store(false, Ordering::Release);
         let batch = self.reader.read(client.form(), blocked, sink);
-        let stats = &client.context().stats;
+        let stats = &client.context().base.stats;
         if batch.overrun {
             stats.overruns.add();
         }
@@ -160,7 +160,7 @@ impl Feed {
 
 /// Lets the app know of gaps; of what was skipped, too, if nobody else is told.
 fn report(client: &Arc<Client>, notice: &Notice, untold: bool) {
-    let stats = &client.context().stats;
+    let stats = &client.context().base.stats;
     match notice {
         Notice::Open { gap, .. } => gap.iter().for_each(|channel| tell_gap(client, channel)),
         Notice::Gap(channel) => tell_gap(client, channel),
@@ -175,7 +175,7 @@ fn report(client: &Arc<Client>, notice: &Notice, untold: bool) {
 }
 
 fn tell_gap(client: &Arc<Client>, channel: &Arc<str>) {
-    client.context().stats.gaps.add();
+    client.context().base.stats.gaps.add();
     client.post(Event::Gap(Arc::clone(channel)));
 }
 
@@ -203,12 +203,12 @@ pub struct Published {
 struct Announce {
     client: u64,
     number: u64,
-    courier: Arc<Courier>,
+    notifier: Arc<Notifier>,
 }
 
 impl Wake for Announce {
     fn wake(&self) {
-        self.courier.announce(self.client, self.number);
+        self.notifier.announce(self.client, self.number);
     }
 }
 
@@ -225,11 +225,11 @@ impl Call {
         if self.pattern { Target::Pattern(&self.name) } else { Target::Channel(&self.name) }
     }
 
-    /// Subscribes. Returns what [`Reader::subscribe`] does.
+    /// Subscribes. ReconnectDelay what [`Reader::subscribe`] does.
     pub(super) fn begin(&self, client: &Client, since: Since) -> Result<Option<bool>, channel::Error> {
         let context = client.context();
-        let courier = Arc::clone(&context.courier);
-        let wake = Announce { client: client.id(), number: self.number, courier };
+        let notifier = Arc::clone(&context.notifier);
+        let wake = Announce { client: client.id(), number: self.number, notifier };
         let reader = context.pubsub.channels().attach(client.id(), Arc::new(wake), since);
         let subscription = channel::Subscription { target: self.target(), ..channel::Subscription::to("") };
         let complete = reader.subscribe(subscription, Instant::now())?;

@@ -6,8 +6,8 @@ use bytes::{Bytes, BytesMut};
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-use crate::push::close::{CloseStatus, code};
-use crate::push::mailbox::Message;
+use super::close::{CloseStatus, code};
+use super::message::Message;
 
 /// Something that came in.
 #[derive(Debug, PartialEq, Eq)]

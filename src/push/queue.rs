@@ -9,6 +9,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
+use crate::websocket::{Opcode, frame};
+
 /// Frames handed to the socket in one call.
 const SLICES: usize = 64;
 
@@ -21,7 +23,7 @@ pub trait Outgoing {
     /// Fills `slices` with the next bytes to send, in order; returns how many slices it filled.
     fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize;
 
-    /// The socket took `bytes` of what was gathered. Returns what is finished by that.
+    /// The socket took `bytes` of what was gathered. ReconnectDelay what is finished by that.
     fn advance(&mut self, bytes: usize) -> Sent;
 
     /// Nothing is left to send.
@@ -61,6 +63,14 @@ impl Frame {
     /// A frame of the server's own.
     pub fn own(bytes: Bytes) -> Self {
         Frame { bytes, origin: Origin::Server }
+    }
+
+    /// The frames of a WebSocket message of the app. `payload` of a text message must be valid UTF-8.
+    pub fn message(opcode: Opcode, payload: &[u8]) -> impl Iterator<Item = Frame> + '_ {
+        frame::message(opcode, payload).map(|(bytes, last)| {
+            let origin = if last { Origin::Write } else { Origin::Fragment };
+            Frame { bytes, origin }
+        })
     }
 
     fn count(&self, bytes: usize, sent: &mut Sent) {

@@ -1,9 +1,13 @@
 //! `text/event-stream`, WHATWG HTML section 9.2: events that cannot be broken.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use memchr::{memchr2, memchr2_iter};
 use thiserror::Error;
 
-use crate::wire;
+/// The event that carries bytes where only text can go: its data is base64.
+pub(crate) const BINARY_EVENT: &str = "push.binary";
 
 /// The fields of an event beside its data. Check them with [`Fields::check`] when they come
 /// from an app.
@@ -42,25 +46,25 @@ impl Fields<'_> {
 /// Each line of `data` becomes a `data:` line; CRLF, CR and LF all end a line, and every line
 /// end starts a new one, so `"a\n"` has two and `""` has one.
 pub fn event(fields: Fields<'_>, data: &[u8]) -> Bytes {
-    encode(fields, data.len(), |out| wire::put_data(out, data))
+    encode(fields, data.len(), |out| put_data(out, data))
 }
 
 /// Encodes bytes as an event, where there is no other way for them: base64, under a name of its own.
 pub fn binary_event(fields: Fields<'_>, data: &[u8]) -> Bytes {
-    let fields = Fields { event: Some(wire::BINARY_EVENT), ..fields };
-    encode(fields, data.len() / 3 * 4, |out| wire::put_binary_data(out, data))
+    let fields = Fields { event: Some(BINARY_EVENT), ..fields };
+    encode(fields, data.len() / 3 * 4, |out| put_binary_data(out, data))
 }
 
 fn encode(fields: Fields<'_>, length: usize, put_data: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     let mut out = Vec::with_capacity(length + 64);
     if let Some(id) = fields.id {
-        wire::put_line(&mut out, "id", id.as_bytes());
+        put_line(&mut out, "id", id.as_bytes());
     }
     if let Some(event) = fields.event {
-        wire::put_line(&mut out, "event", event.as_bytes());
+        put_line(&mut out, "event", event.as_bytes());
     }
     if let Some(retry) = fields.retry {
-        wire::put_line(&mut out, "retry", retry.to_string().as_bytes());
+        put_line(&mut out, "retry", retry.to_string().as_bytes());
     }
     put_data(&mut out);
     out.push(b'\n');
@@ -78,6 +82,54 @@ pub fn retry(milliseconds: u64) -> Bytes {
 /// A comment: keeps proxies and load balancers from closing a quiet stream.
 pub fn heartbeat() -> Bytes {
     Bytes::from_static(b":\n")
+}
+
+/// Appends a field of an event.
+pub(crate) fn put_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.push(b'\n');
+}
+
+/// Appends an event's data: a field for each line of a text.
+pub(crate) fn put_data(out: &mut Vec<u8>, text: &[u8]) {
+    lines(text).for_each(|line| put_line(out, "data", line));
+}
+
+/// Bytes that [`put_data`] appends; more if CRLF ends lines.
+pub(crate) fn data_length(text: &[u8]) -> usize {
+    let ends = memchr2_iter(b'\r', b'\n', text).count();
+    text.len() + ends * "data: ".len() + "data: \n".len()
+}
+
+/// Bytes that [`put_binary_data`] appends.
+pub(crate) fn binary_data_length(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4 + "data: \n".len()
+}
+
+/// Appends an event's data: bytes, as one line of base64.
+pub(crate) fn put_binary_data(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(b"data: ");
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    // The room is exact: it cannot fail.
+    let _ = BASE64.encode_slice(bytes, &mut out[start..]);
+    out.push(b'\n');
+}
+
+/// CRLF, CR and LF all end a line, and every end starts a new one: `"a\n"` has two, `""` has one.
+fn lines(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(data);
+    std::iter::from_fn(move || {
+        let data = rest?;
+        let Some(end) = memchr2(b'\r', b'\n', data) else {
+            return rest.take();
+        };
+        let width = if data[end..].starts_with(b"\r\n") { 2 } else { 1 };
+        rest = Some(&data[end + width..]);
+        Some(&data[..end])
+    })
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub enum Phase {
 
 /// The switch: moves the phase forward, never back.
 #[derive(Debug)]
-pub struct Switch {
+pub struct Lifecycle {
     sender: watch::Sender<Phase>,
     /// The same, for those who look at every turn.
     serving: AtomicBool,
@@ -25,16 +25,16 @@ pub struct Switch {
 
 /// A task's view of the phase.
 #[derive(Debug, Clone)]
-pub struct Signal(watch::Receiver<Phase>);
+pub struct PhaseReceiver(watch::Receiver<Phase>);
 
-impl Default for Switch {
+impl Default for Lifecycle {
     fn default() -> Self {
-        Switch { sender: watch::Sender::new(Phase::Serving), serving: AtomicBool::new(true) }
+        Lifecycle { sender: watch::Sender::new(Phase::Serving), serving: AtomicBool::new(true) }
     }
 }
 
-impl Switch {
-    /// Moves on to `phase`, unless it is already reached. Returns whether it moved.
+impl Lifecycle {
+    /// Moves on to `phase`, unless it is already reached. ReconnectDelay whether it moved.
     pub fn advance(&self, phase: Phase) -> bool {
         // Before anybody is woken to look.
         self.serving.fetch_and(phase == Phase::Serving, Ordering::SeqCst);
@@ -53,18 +53,18 @@ impl Switch {
     }
 
     /// A view for one task.
-    pub fn signal(&self) -> Signal {
-        Signal(self.sender.subscribe())
+    pub fn receiver(&self) -> PhaseReceiver {
+        PhaseReceiver(self.sender.subscribe())
     }
 }
 
-impl Signal {
+impl PhaseReceiver {
     /// Whether the server still serves as usual.
     pub fn serving(&self) -> bool {
         *self.0.borrow() == Phase::Serving
     }
 
-    /// Returns once the server has reached `phase` (or is gone).
+    /// ReconnectDelay once the server has reached `phase` (or is gone).
     pub async fn reached(&mut self, phase: Phase) {
         // An error means the switch is gone, and the server with it.
         let _ = self.0.wait_for(|now| *now >= phase).await;

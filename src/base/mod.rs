@@ -1,0 +1,29 @@
+//! What every room of the core may use. These files use each other and nothing else of the core.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`context`] | what all parts of one server share |
+//! | [`limits`] | every bound and timeout, in one table |
+//! | [`stats`] | every counter, in one table |
+//! | [`lifecycle`] | whether the server serves, drains or has stopped |
+//! | [`in_flight`] | what a drain waits for |
+//! | [`timers`] | the queue of deadlines |
+//! | [`wakeups`] | waking tasks of the reactor from other threads |
+//! | [`fork`] | whether this process is a forked child of the one that an object belongs to |
+//! | [`disk`] | the thread that does all work that may wait for a disk |
+//! | [`memory`] | how much memory the machine has, and giving it back |
+//! | [`log_throttle`] | log lines about events that repeat |
+
+pub mod context;
+pub mod disk;
+pub mod fork;
+pub mod in_flight;
+pub mod lifecycle;
+pub mod limits;
+pub mod log_throttle;
+pub(crate) mod memory;
+pub mod stats;
+pub mod timers;
+pub mod wakeups;
+
+pub use context::Context;

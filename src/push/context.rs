@@ -1,0 +1,84 @@
+//! What all clients of a server share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Client;
+use super::clients::Clients;
+use super::delivery::{Notifier, PubSub};
+use super::mailbox::Event;
+use super::poll::Sessions;
+use super::pressure::Pressure;
+use super::reconnect::ReconnectDelay;
+use crate::base;
+use crate::websocket::close::{CloseStatus, code};
+
+/// What happens to a client that is slow (see [`Limits::slow_bytes`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlowPolicy {
+    /// It is closed: 1013, unsent data is dropped.
+    Close,
+    /// `write` returns false until it has caught up.
+    Reject,
+}
+
+/// Where clients report that their mailbox has something to do.
+pub trait Callbacks: Send + Sync {
+    /// `client` has events to run; a worker should take a [`Turn`]. Any thread; must not block.
+    fn ready(&self, client: Arc<Client>);
+}
+
+/// What all clients of a server share.
+pub struct Context {
+    /// What all parts of the server share.
+    pub base: Arc<base::Context>,
+    /// What becomes of slow clients.
+    pub slow_policy: SlowPolicy,
+    /// Where mailboxes are run.
+    pub callbacks: Arc<dyn Callbacks>,
+    /// The channels of the process.
+    pub pubsub: PubSub,
+    /// Notifies this server's clients of messages in their channels.
+    pub notifier: Arc<Notifier>,
+    /// How long clients that are cut off wait before they reconnect.
+    pub reconnect_delay: ReconnectDelay,
+    /// Clients from the start of their stream until their `on_close` has run.
+    pub clients: Clients,
+    /// How much waits for all clients together.
+    pub pressure: Pressure,
+    /// The sessions of clients that poll.
+    pub sessions: Sessions,
+}
+
+impl Context {
+    /// What a server's clients share: with channels of its own, and slow clients closed.
+    pub fn new(base: Arc<base::Context>, callbacks: Arc<dyn Callbacks>) -> Self {
+        Context {
+            slow_policy: SlowPolicy::Close,
+            callbacks,
+            pubsub: PubSub::default(),
+            notifier: Notifier::new(Arc::clone(&base.wakeups)),
+            reconnect_delay: ReconnectDelay::new(&base.limits),
+            clients: Clients::default(),
+            pressure: Pressure::new(&base.limits, Arc::clone(&base.wakeups)),
+            sessions: Sessions::default(),
+            base,
+        }
+    }
+
+    /// Tells every client that the server is stopping, in at most `time`. Any thread.
+    pub fn announce_shutdown(&self, time: Duration) {
+        let clients = self.clients.all();
+        self.reconnect_delay.spread(clients.len(), time);
+        for client in clients {
+            client.post(Event::Shutdown);
+        }
+    }
+
+    /// Closes every client with 1001, whatever its handler is doing. Any thread.
+    pub fn close_all(&self) {
+        for client in self.clients.all() {
+            client.close(CloseStatus::new(code::GOING_AWAY, ""));
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What a client and the server have agreed to speak.
+
+use crate::channel::{Form, Since};
+
+/// The protocol a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// RFC 6455.
+    WebSocket,
+    /// Server-Sent Events, WHATWG HTML section 9.2.
+    Sse,
+}
+
+/// What a client speaks, and what its app knows of that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Negotiated {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// How it gets channel messages: of a WebSocket, whether the subprotocol is push.v1.
+    pub form: Form,
+    /// What it has got before, by its own word.
+    pub since: Since,
+    /// It polls: its event stream comes in pieces.
+    pub polls: bool,
+}
+
+/// The WebSocket subprotocol in which text messages hold the blocks of an event stream.
+pub const SUBPROTOCOL: &str = "push.v1";
