@@ -35,7 +35,7 @@ RSpec.describe "push_server, with a config.ru that raises," do
   it "prints the whole backtrace with -v" do
     lines = told({ "part.rb" => part, "config.ru" => "require_relative 'part'\n\nboot\n" }, "-v")
     expect(lines.first).to eq("push_server: part.rb:4: no such host: db (ArgumentError)")
-    expect(lines.join("\n")).to match(/part.rb:4:in .*connect.*find\.rb.*config.ru:3:in .*rack.builder.*config_file/m)
+    expect(lines.join("\n")).to match(/part.rb:4:in .*connect.*find\.rb.*config.ru:3:in .*rack.builder.*rackup_file/m)
   end
 
   it "names the line of a syntax error, also in a file that config.ru requires" do

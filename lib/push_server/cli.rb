@@ -2,8 +2,8 @@
 
 require "optparse"
 require "push_server"
-require_relative "command_line"
-require_relative "config_file"
+require_relative "config/command_line"
+require_relative "rack/rackup_file"
 
 module PushServer
   # The command: push_server [options] [config.ru].
@@ -57,7 +57,7 @@ module PushServer
     def serve(path)
       options = Options.new(@given) { |option| option.switches.last }
       ENV["RACK_ENV"] = options[:environment]
-      launcher = Launcher.new(ConfigFile.new(path).load, options, out: @out)
+      launcher = Launcher.new(RackupFile.new(path).load, options, out: @out)
       launcher.run
       launcher.exit_unless_graceful
       0

@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
-require_relative "launcher"
-require_relative "router"
-require_relative "departure"
+require_relative "process/launcher"
+require_relative "process/exit_hook"
+require_relative "rack/router"
 
 module PushServer
   # The embedded form: a server inside a Ruby program, without a config.ru. One a process.
@@ -141,7 +141,7 @@ module PushServer
       end
 
       def depart_with(launcher)
-        departure = Departure.new(launcher, waiting: (Thread.current if @blocking))
+        departure = ExitHook.new(launcher, waiting: (Thread.current if @blocking))
         launcher.start
         departure.watch
         launcher

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "unit_helper"
-require "push_server/command_line"
+require "push_server/config/command_line"
 
 RSpec.describe PushServer::CommandLine do
   def given(*words) = described_class.new(words).given

@@ -2,9 +2,7 @@
 
 require_relative "unit_helper"
 require_relative "../support/documentation"
-Dir[File.join(Documentation::LIB, "push_server/*.rb")].each do |file|
-  require file unless file == Documentation::NATIVE || file.include?("/push_server/push_server")
-end
+Dir[File.join(Documentation::LIB, "push_server/**/*.rb")].each { |file| require file unless file == Documentation::NATIVE }
 
 RSpec.describe Documentation do
   subject(:documentation) { described_class.new }

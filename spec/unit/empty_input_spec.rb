@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "unit_helper"
-require "push_server/empty_input"
+require "push_server/rack/empty_input"
 require "stringio"
 
 # It stands for a StringIO of "", so that is what it is compared with.

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require "push_server/rack_handler"
+require "push_server/rack/handler"
 require_relative "unit_helper"
 
 RSpec.describe PushServer::RackHandler do

@@ -3,13 +3,13 @@
 require_relative "unit_helper"
 require_relative "../support/signatures"
 require "push_server/cli"
-require "push_server/rack_handler"
+require "push_server/rack/handler"
 
 # sig/push_server.rbs beside what is loaded: the classes, their public methods, native ones too, and their constants.
 RSpec.describe Signatures do
   # What no app uses: no signature of these.
-  internal = %i[Binder Bodies Callbacks CommandLine ConfigFile Departure EmptyInput Endpoint EnvTemplate ErrorReport
-                ForeignSwitches Router SelfPipe Sendfile Signals Unsupported WorkerPool]
+  internal = %i[Binder Bodies Callbacks CommandLine EmptyInput Endpoint EnvTemplate ErrorReport ExitHook
+                ForeignSwitches RackupFile Router SelfPipe Sendfile Signals Unsupported WorkerPool]
   declared = described_class.all
 
   # Of a Struct, its members only.

@@ -5,7 +5,7 @@ require "rack/version"
 if Rack.release < "3"
   require "rack"
   require "rack/handler"
-  require "push_server/rack_handler"
+  require "push_server/rack/handler"
 
   module Rack
     module Handler

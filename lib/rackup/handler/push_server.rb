@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "rackup/handler"
-require "push_server/rack_handler"
+require "push_server/rack/handler"
 
 module Rackup
   module Handler

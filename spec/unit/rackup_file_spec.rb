@@ -1,10 +1,10 @@
 # frozen_string_literal: true
 
 require "tmpdir"
-require "push_server/config_file"
+require "push_server/rack/rackup_file"
 require_relative "unit_helper"
 
-RSpec.describe PushServer::ConfigFile do
+RSpec.describe PushServer::RackupFile do
   around { |example| Dir.mktmpdir { |dir| Dir.chdir(dir) { example.run } } }
 
   def load(source, path = "config.ru")

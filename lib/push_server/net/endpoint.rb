@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "socket"
-require_relative "errors"
+require_relative "../errors"
 
 module PushServer
   # One place to listen, as `bind` names it: tcp://host:port. Frozen; any thread.

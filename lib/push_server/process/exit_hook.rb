@@ -8,7 +8,7 @@ module PushServer
   # unless the program takes them itself: the server is drained first, and then the main thread is made to exit, which a program
   # that loops for ever and rescues every Exception may not notice the first time. The second signal ends it at once.
   # HUP opens the log file anew, if there is one. A program that ends by itself drains the server too.
-  class Departure
+  class ExitHook
     # Between two attempts to make the main thread exit.
     INTERVAL = 0.5
     # What it may take to exit after the second signal, before it is left no choice.

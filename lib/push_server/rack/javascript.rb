@@ -11,7 +11,7 @@ module PushServer
   #   map("/push.js") { run PushServer::Javascript }
   module Javascript
     # The text of push.js.
-    SOURCE = File.read(File.join(__dir__, "push.js"), encoding: Encoding::UTF_8).freeze
+    SOURCE = File.read(File.expand_path("../push.js", __dir__), encoding: Encoding::UTF_8).freeze
     # Its entity tag, RFC 9110 section 8.8.3.
     ETAG = %("#{Digest::SHA256.hexdigest(SOURCE)[0, 32]}").freeze
 

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "option"
-require_relative "unsupported"
+require_relative "../unsupported"
 
 module PushServer
   # The server's options, whoever gives them: the command line, a Rack handler, Ruby. Frozen; any thread.

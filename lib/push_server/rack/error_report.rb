@@ -12,11 +12,11 @@ module PushServer
     # Folders of files that are not the app's: installed gems, Ruby's libraries, this library, the commands of gems.
     FOREIGN = [
       *Gem.path, Gem.bindir, *RbConfig::CONFIG.values_at("rubylibdir", "sitedir", "vendordir"),
-      File.expand_path("..", __dir__), File.expand_path("../../exe", __dir__)
+      File.expand_path("../..", __dir__), File.expand_path("../../../exe", __dir__)
     ].compact.flat_map { |folder| [folder, File.exist?(folder) ? File.realpath(folder) : folder] }.uniq
      .map { |folder| File.join(folder, "") }.freeze
     # The lines of the backtrace from this file on are not the app's.
-    LOADED_BY = File.expand_path("config_file.rb", __dir__)
+    LOADED_BY = File.expand_path("rackup_file.rb", __dir__)
     private_constant :MOST, :CAUSES, :FOREIGN, :LOADED_BY
 
     # The message of an exception, even if its method `message` raises.

@@ -3,11 +3,11 @@
 require "rack"
 require "rack/builder"
 require_relative "error_report"
-require_relative "errors"
+require_relative "../errors"
 
 module PushServer
   # A config.ru (or a .rb that defines the constant its name stands for), made into an app by Rack's own builder.
-  class ConfigFile
+  class RackupFile
     # The line of rackup options Rack 2 reads, with a warning, and Rack 3 refuses.
     OPTIONS_LINE = /^#\\.*/
     private_constant :OPTIONS_LINE

@@ -1,10 +1,10 @@
 # frozen_string_literal: true
 
 require "rack/version"
-require_relative "options"
-require_relative "binder"
-require_relative "env_template"
-require_relative "javascript"
+require_relative "../config/options"
+require_relative "../net/binder"
+require_relative "../rack/env_template"
+require_relative "../rack/javascript"
 require_relative "self_pipe"
 require_relative "signals"
 require_relative "worker_pool"

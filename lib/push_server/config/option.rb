@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require_relative "errors"
+require_relative "../errors"
 
 module PushServer
   # One row of the table of options: what it is called, what it takes, and what it is when nobody says.

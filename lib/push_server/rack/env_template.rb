@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "uri" # Rack::Lint of Rack 2.2 judges hosts with it, and takes any for wrong if nobody has loaded it
-require_relative "version"
+require_relative "../version"
 require_relative "empty_input"
 
 module PushServer
