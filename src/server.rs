@@ -217,7 +217,7 @@ impl Server {
         }
     }
 
-    /// Opens the file of the access log anew. ReconnectDelay at once.
+    /// Opens the file of the access log anew. Returns at once.
     pub fn reopen_logs(&self) {
         if let Some(log) = &self.http.access_log {
             log.reopen();

@@ -54,7 +54,7 @@ impl AccessLog {
         Entry::new(self.clone(), remote, head)
     }
 
-    /// Opens the file anew, for `logrotate` has moved it away. ReconnectDelay at once; what was logged
+    /// Opens the file anew, for `logrotate` has moved it away. Returns at once; what was logged
     /// before still goes to the old file.
     pub fn reopen(&self) {
         self.writer.reopen();

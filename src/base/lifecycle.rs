@@ -34,7 +34,7 @@ impl Default for Lifecycle {
 }
 
 impl Lifecycle {
-    /// Moves on to `phase`, unless it is already reached. ReconnectDelay whether it moved.
+    /// Moves on to `phase`, unless it is already reached. Returns whether it moved.
     pub fn advance(&self, phase: Phase) -> bool {
         // Before anybody is woken to look.
         self.serving.fetch_and(phase == Phase::Serving, Ordering::SeqCst);
@@ -64,7 +64,7 @@ impl PhaseReceiver {
         *self.0.borrow() == Phase::Serving
     }
 
-    /// ReconnectDelay once the server has reached `phase` (or is gone).
+    /// Returns once the server has reached `phase` (or is gone).
     pub async fn reached(&mut self, phase: Phase) {
         // An error means the switch is gone, and the server with it.
         let _ = self.0.wait_for(|now| *now >= phase).await;

@@ -55,7 +55,7 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Gives `sink` the block in the given form. ReconnectDelay its bytes.
+    /// Gives `sink` the block in the given form. Returns its bytes.
     pub(super) fn emit(&self, form: Form, sink: &mut impl FnMut(Bytes)) -> usize {
         if form == Form::Sse {
             let block = self.bytes.slice(usize::from(self.header)..);
@@ -100,7 +100,7 @@ impl Wire {
         Wire { id: format!("id: {epoch}-").into_bytes().into(), default_event: default_event.into_bytes().into() }
     }
 
-    /// Gives `sink` an `id:` alone, which moves a client's cursor and dispatches no event. ReconnectDelay its bytes; a raw
+    /// Gives `sink` an `id:` alone, which moves a client's cursor and dispatches no event. Returns its bytes; a raw
     /// WebSocket has no cursor.
     pub(super) fn emit_id(&self, seq: u64, form: Form, sink: &mut impl FnMut(Bytes)) -> usize {
         let mut block = Vec::with_capacity(self.id.len() + 24);

@@ -117,7 +117,7 @@ impl Channels {
         self.sweep_channels(now);
     }
 
-    /// Publishes a message; `now` is when its ttl begins. ReconnectDelay the cursor behind it.
+    /// Publishes a message; `now` is when its ttl begins. Returns the cursor behind it.
     ///
     /// Waits for other publishers' pushes, and for the log only if much waits to be taken over.
     pub fn publish(&self, draft: &Draft<'_>, now: Instant) -> Result<Cursor, Error> {
@@ -208,7 +208,7 @@ impl Channels {
     }
 
     /// Takes over what was published, and wakes the readers whose channels have something new,
-    /// each once until it has read all. ReconnectDelay how many. For the reactor, when the engine woke it.
+    /// each once until it has read all. Returns how many. For the reactor, when the engine woke it.
     pub fn deliver(&self) -> usize {
         let (mut woken, mut more) = self.lock_current().log.deliver();
         while more {

@@ -56,7 +56,7 @@ impl Log {
         }
     }
 
-    /// Takes the next step; in the channel `slow`, if it is given. ReconnectDelay false if nothing is left to free.
+    /// Takes the next step; in the channel `slow`, if it is given. Returns false if nothing is left to free.
     fn evict_some(&mut self, slow: Option<u32>, bytes: usize) -> bool {
         work::looked(1);
         let pins = self.memory.pinned() > self.limits.log_bytes / PINS;

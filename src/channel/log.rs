@@ -192,7 +192,7 @@ impl Log {
     }
 
     /// Wakes the readers of channels with new messages, each once until it has read all. Looks at as many channels as one
-    /// hold may. ReconnectDelay how many readers it woke, and whether there are more channels.
+    /// hold may. Returns how many readers it woke, and whether there are more channels.
     pub(super) fn deliver(&mut self) -> (usize, bool) {
         let mut woken = 0;
         let piece = self.dirty.len().min(PIECE);
@@ -213,7 +213,7 @@ impl Log {
     // ---- channels ------------------------------------------------------------------------
 
     /// Adds the names of channels to `names`, beginning with the channel number `from`, as many as one hold may look at.
-    /// ReconnectDelay the number to go on with.
+    /// Returns the number to go on with.
     pub(super) fn names_from(&self, from: u32, names: &mut Vec<Arc<str>>) -> Option<u32> {
         let end = self.channels.end().min(from.saturating_add(PIECE as u32));
         work::looked(end.saturating_sub(from) as usize);

@@ -179,7 +179,7 @@ impl Message {
         self.cost
     }
 
-    /// Gives `sink` the message in the given form, whole frames or blocks. ReconnectDelay their bytes.
+    /// Gives `sink` the message in the given form, whole frames or blocks. Returns their bytes.
     ///
     /// `id` says whether it moves the client's cursor; `frames` is that of [`super::Subscription`].
     pub(super) fn emit(

@@ -67,7 +67,7 @@ impl Notice {
         waiting.push(self);
     }
 
-    /// Gives `sink` the notice in the given form. ReconnectDelay its bytes. Raw WebSockets get nothing.
+    /// Gives `sink` the notice in the given form. Returns its bytes. Raw WebSockets get nothing.
     pub(super) fn emit(&self, form: Form, wire: &Wire, sink: &mut impl FnMut(Bytes)) -> usize {
         if form == Form::Raw {
             return 0;

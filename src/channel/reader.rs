@@ -120,7 +120,7 @@ impl Reader {
     /// Subscribes. Where it starts is fixed at once: what is published from now on comes, and
     /// between that and a replay there is neither hole nor duplicate.
     ///
-    /// ReconnectDelay true if the reader gets all that it missed, false if some of that is gone (a gap:
+    /// Returns true if the reader gets all that it missed, false if some of that is gone (a gap:
     /// then it gets nothing of it), `None` if it asked for nothing old or has the subscription.
     /// A subscription after [`Reader::open`] with an older start brings old messages without ids,
     /// so that the client's cursor never runs backwards.
@@ -132,7 +132,7 @@ impl Reader {
     }
 
     /// The first subscriptions are complete: starts one replay of all of them, in the log's order.
-    /// Nothing can be read before. ReconnectDelay what [`Reader::subscribe`] does, for all together.
+    /// Nothing can be read before. Returns what [`Reader::subscribe`] does, for all together.
     pub fn open(&self) -> Option<bool> {
         self.channels.lock().log.open(self.number)
     }

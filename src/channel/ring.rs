@@ -212,7 +212,7 @@ impl Channel {
         self.entries.iter().find(|entry| self.is_surplus(entry)).map(|entry| entry.message.published())
     }
 
-    /// ReconnectDelay a number such that `bytes` of what is kept for readers only can be freed if the readers that need messages
+    /// Returns a number such that `bytes` of what is kept for readers only can be freed if the readers that need messages
     /// before it are given up. They are the readers that lag most.
     pub(super) fn cut(&self, bytes: usize) -> u64 {
         let mut sum = 0;
@@ -226,7 +226,7 @@ impl Channel {
     }
 
     /// Gives up the reader at a place that needs messages before the number `cut`. By the channel's rules it either skips
-    /// them or must be closed. ReconnectDelay how many messages it skips; `None` if it must be closed.
+    /// them or must be closed. Returns how many messages it skips; `None` if it must be closed.
     pub(super) fn give_up(&mut self, place: u32, cut: u64) -> Option<u64> {
         let skipped = self.leap(place);
         let place = self.places.get_mut(place as usize)?;
@@ -256,7 +256,7 @@ impl Channel {
         self.entries.get(index).map_or(self.count, |entry| entry.number)
     }
 
-    /// Moves a place of a reader that is too slow forward, as the channel's rules say. ReconnectDelay how
+    /// Moves a place of a reader that is too slow forward, as the channel's rules say. Returns how
     /// many messages it skipped, or `None` if the rule is that it must go.
     pub(super) fn leap(&mut self, place: u32) -> Option<u64> {
         let place = self.places.get_mut(place as usize)?;

@@ -142,7 +142,7 @@ impl Log {
         self.readers.remove(reader);
     }
 
-    /// Subscribes a reader from `since` on, or from the cursor that it came with. ReconnectDelay whether
+    /// Subscribes a reader from `since` on, or from the cursor that it came with. Returns whether
     /// it will get all that it missed; `None` if it asks for no more than what is new, or has the
     /// subscription already.
     pub(super) fn subscribe(
@@ -198,7 +198,7 @@ impl Log {
         Ok(complete)
     }
 
-    /// All is subscribed that belongs to the first replay: it starts. ReconnectDelay whether the reader
+    /// All is subscribed that belongs to the first replay: it starts. Returns whether the reader
     /// gets all that it missed, as [`Log::subscribe`] does.
     pub(super) fn open(&mut self, reader: u32) -> Option<bool> {
         let Log { readers, channels, last, .. } = self;

@@ -146,7 +146,7 @@ impl Client {
         (outbox.phase != Phase::Closed).then_some(outbox.queued.writes)
     }
 
-    /// Flushes what is queued, then closes with `status`. ReconnectDelay at once; only the first call
+    /// Flushes what is queued, then closes with `status`. Returns at once; only the first call
     /// counts.
     pub fn close(&self, status: CloseStatus) {
         if self.forked() {

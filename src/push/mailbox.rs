@@ -160,7 +160,7 @@ impl Mailbox {
         !self.scheduled
     }
 
-    /// The turn is over, and no event is left. ReconnectDelay whether the stream must be woken for that.
+    /// The turn is over, and no event is left. Returns whether the stream must be woken for that.
     fn rest(&mut self) -> bool {
         self.scheduled = false;
         std::mem::take(&mut self.watched)

@@ -140,7 +140,7 @@ impl Outbox {
         }
     }
 
-    /// The client took something. ReconnectDelay whether that was the last of what was written, and whether the client was
+    /// The client took something. Returns whether that was the last of what was written, and whether the client was
     /// stalled before.
     pub(super) fn sent(&mut self, sent: &Sent) -> (bool, bool) {
         let stalled = self.stalled_since.take().is_some();
@@ -156,7 +156,7 @@ impl Outbox {
         self.feed.take()
     }
 
-    /// The client takes nothing since then; `None` if it could take something again. ReconnectDelay whether that is new.
+    /// The client takes nothing since then; `None` if it could take something again. Returns whether that is new.
     pub(super) fn set_stalled(&mut self, since: Option<Instant>) -> bool {
         let changed = self.stalled_since.is_some() != since.is_some();
         self.stalled_since = since.map(|now| self.stalled_since.unwrap_or(now));

@@ -23,7 +23,7 @@ pub trait Outgoing {
     /// Fills `slices` with the next bytes to send, in order; returns how many slices it filled.
     fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize;
 
-    /// The socket took `bytes` of what was gathered. ReconnectDelay what is finished by that.
+    /// The socket took `bytes` of what was gathered. Returns what is finished by that.
     fn advance(&mut self, bytes: usize) -> Sent;
 
     /// Nothing is left to send.

@@ -225,7 +225,7 @@ impl Call {
         if self.pattern { Target::Pattern(&self.name) } else { Target::Channel(&self.name) }
     }
 
-    /// Subscribes. ReconnectDelay what [`Reader::subscribe`] does.
+    /// Subscribes. Returns what [`Reader::subscribe`] does.
     pub(super) fn begin(&self, client: &Client, since: Since) -> Result<Option<bool>, channel::Error> {
         let context = client.context();
         let notifier = Arc::clone(&context.notifier);

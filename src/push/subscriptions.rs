@@ -51,7 +51,7 @@ impl Client {
         begun.map(|_| Some(call.number))
     }
 
-    /// Ends the subscriptions to `target`. ReconnectDelay whether there was one for the socket, and the
+    /// Ends the subscriptions to `target`. Returns whether there was one for the socket, and the
     /// numbers of those for Ruby.
     pub fn unsubscribe(&self, target: Target<'_>) -> (bool, Vec<u64>) {
         let Some(feed) = self.feed() else { return (false, Vec::new()) };

@@ -77,7 +77,7 @@ pub fn fragments(opcode: Opcode, payload: &[u8]) -> Bytes {
     Bytes::from(out)
 }
 
-/// Gives `sink` each frame of [`fragments`]. ReconnectDelay their bytes.
+/// Gives `sink` each frame of [`fragments`]. Returns their bytes.
 pub fn each_frame(fragments: &Bytes, sink: &mut impl FnMut(Bytes)) -> usize {
     const WHOLE: usize = MAX_HEADER + FRAGMENT_SIZE;
     for start in (0..fragments.len()).step_by(WHOLE) {

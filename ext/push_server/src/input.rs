@@ -45,7 +45,7 @@ impl Reservation {
         drop(this.0.with(ruby, Option::take));
     }
 
-    /// ReconnectDelay one for another descriptor of the same file. The bytes count until both are released.
+    /// Returns one for another descriptor of the same file. The bytes count until both are released.
     fn share(ruby: &Ruby, this: Obj<Self>) -> Obj<Self> {
         let shared = this.0.with(ruby, |held| held.clone());
         ruby.obj_wrap(Reservation(GvlCell::new(shared)))

@@ -154,7 +154,7 @@ fn define(
     })
 }
 
-/// `event`: false is the default, nil is none. `binary`: whether the data is binary; nil: its encoding says so. ReconnectDelay
+/// `event`: false is the default, nil is none. `binary`: whether the data is binary; nil: its encoding says so. Returns
 /// the cursor behind the message.
 fn publish(
     ruby: &Ruby,

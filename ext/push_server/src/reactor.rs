@@ -157,7 +157,7 @@ impl Reactor {
     /// Runs jobs until the server stops. Many jobs under one hold of the lock, but only the one
     /// that runs is taken: what has not begun is free for any worker.
     ///
-    /// ReconnectDelay true if this worker ends because there are more than needed: a body that lasted has ended.
+    /// Returns true if this worker ends because there are more than needed: a body that lasted has ended.
     fn work(ruby: &Ruby, this: Obj<Self>) -> Result<bool, Error> {
         let mut worker = this.server.worker();
         let handle = Arc::clone(worker.handle());
@@ -231,7 +231,7 @@ impl Reactor {
         }
     }
 
-    /// Opens the file of the access log anew. ReconnectDelay at once.
+    /// Opens the file of the access log anew. Returns at once.
     fn reopen_logs(this: Obj<Self>) {
         if !this.server.forked() {
             this.server.reopen_logs();

@@ -54,7 +54,7 @@ impl Chunked {
         Chunked { chunk: Chunk::Size { size: 0, digits: 0 }, room }
     }
 
-    /// Follows the body through `data`. ReconnectDelay how many bytes belong to it, and whether it ends there. An error is the
+    /// Follows the body through `data`. Returns how many bytes belong to it, and whether it ends there. An error is the
     /// status to answer with; nothing after that place can be understood.
     pub(super) fn follow(&mut self, data: &[u8]) -> (usize, Result<bool, StatusCode>) {
         let mut at = 0;
@@ -68,7 +68,7 @@ impl Chunked {
         (at, Ok(false))
     }
 
-    /// Takes a byte of the framing, or data. ReconnectDelay how many bytes it took, and whether the body ends there.
+    /// Takes a byte of the framing, or data. Returns how many bytes it took, and whether the body ends there.
     fn step(&mut self, data: &[u8]) -> Result<(usize, bool), StatusCode> {
         if let Chunk::Data(left) = &mut self.chunk {
             let taken = (*left).min(data.len() as u64);

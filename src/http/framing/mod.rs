@@ -131,7 +131,7 @@ impl Scanner {
         self.heads
     }
 
-    /// The request that asked for an upgrade got an ordinary response, so HTTP goes on. ReconnectDelay what hyper gets of the
+    /// The request that asked for an upgrade got an ordinary response, so HTTP goes on. Returns what hyper gets of the
     /// bytes that came after the request.
     pub fn decline_upgrade(&mut self) -> Option<Bytes> {
         if !matches!(self.state, State::Undecided) {

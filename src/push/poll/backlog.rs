@@ -30,7 +30,7 @@ impl Backlog {
         self.parts.push_back(Part { number, bytes, cost });
     }
 
-    /// The client has got the answer `number`. ReconnectDelay the cost of the parts that are not kept any more.
+    /// The client has got the answer `number`. Returns the cost of the parts that are not kept any more.
     pub(super) fn confirm(&mut self, number: u64) -> usize {
         let mut cost = 0;
         let got = self.parts.partition_point(|part| part.number <= number);
