@@ -18,10 +18,11 @@ use push_core::http::response::add_header;
 use push_core::http::{BodyWriter, Responder, Response, files};
 use rb_sys::RBasic;
 
-use crate::fields::text_of;
-use crate::gvl::{check_interrupts, without_gvl_for_a_moment};
-use crate::jump::{inspect, unless_raised};
-use crate::{body_stream, classes};
+use crate::ruby::body_stream;
+use crate::support::classes;
+use crate::support::fields::text_of;
+use crate::support::gvl::{check_interrupts, without_gvl_for_a_moment};
+use crate::support::jump::{inspect, unless_raised};
 
 /// A Rack response whose head is understood.
 pub struct AppResponse {

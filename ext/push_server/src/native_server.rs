@@ -19,17 +19,19 @@ use push_core::base::in_flight::Drained;
 use push_core::push::Turn;
 use push_core::{Job, Next, Server};
 
-use crate::gvl::{check_interrupts, without_gvl, without_gvl_for_a_moment};
-use crate::jump::contained;
-use crate::settings::{self, Own};
-use crate::template::Templates;
-use crate::workers::{Shortage, Workers};
-use crate::{callbacks, classes, hints, pubsub, request};
+use crate::app::{events, request};
+use crate::rack::env_template::Templates;
+use crate::ruby::channels;
+use crate::support::gvl::{check_interrupts, without_gvl, without_gvl_for_a_moment};
+use crate::support::jump::contained;
+use crate::support::settings::{self, Own};
+use crate::support::workers::{Shortage, Workers};
+use crate::support::{classes, developer_hints};
 
 /// The Ruby object: a server, its app, and the env templates of its listeners.
 #[derive(TypedData)]
 #[magnus(class = "PushServer::NativeServer", mark, free_immediately)]
-struct Reactor {
+struct NativeServer {
     /// Not dropped in a forked child: its channels' locks may be held by threads that are not there.
     server: ManuallyDrop<Arc<Server>>,
     own: Own,
@@ -39,11 +41,11 @@ struct Reactor {
 }
 
 // SAFETY: the VALUEs in here are only used with the lock held, by methods that Ruby calls.
-unsafe impl Send for Reactor {}
+unsafe impl Send for NativeServer {}
 // SAFETY: as above.
-unsafe impl Sync for Reactor {}
+unsafe impl Sync for NativeServer {}
 
-impl Drop for Reactor {
+impl Drop for NativeServer {
     fn drop(&mut self) {
         if !self.server.forked() {
             // SAFETY: dropped once, here.
@@ -52,7 +54,7 @@ impl Drop for Reactor {
     }
 }
 
-impl DataTypeFunctions for Reactor {
+impl DataTypeFunctions for NativeServer {
     fn mark(&self, marker: &Marker) {
         marker.mark(self.app);
         self.templates.mark(marker);
@@ -63,20 +65,20 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     let class = module.define_class("NativeServer", ruby.class_object())?;
     class.undef_default_alloc_func();
     // Looked up now, because lib/push_server.rb makes the constant private, which ends look-ups by the full name.
-    let _ = Reactor::class(ruby);
+    let _ = NativeServer::class(ruby);
     class.const_set("LIMITS", settings::table(ruby)?)?;
     class.const_set("STATISTICS", settings::statistics(ruby)?)?;
-    class.define_singleton_method("new", function!(Reactor::new, 2))?;
+    class.define_singleton_method("new", function!(NativeServer::new, 2))?;
     class.define_singleton_method("log_level=", function!(set_log_level, 1))?;
-    class.define_method("listen", method!(Reactor::listen, 2))?;
-    class.define_method("start", method!(Reactor::start, 0))?;
-    class.define_method("work", method!(Reactor::work, 0))?;
-    class.define_method("drain", method!(Reactor::drain, 1))?;
-    class.define_method("await_shortage", method!(Reactor::await_shortage, 0))?;
-    class.define_method("workers_left=", method!(Reactor::set_workers_left, 1))?;
-    class.define_method("reopen_logs", method!(Reactor::reopen_logs, 0))?;
-    class.define_method("stats", method!(Reactor::stats, 0))?;
-    class.define_method("stop", method!(Reactor::stop, 0))?;
+    class.define_method("listen", method!(NativeServer::listen, 2))?;
+    class.define_method("start", method!(NativeServer::start, 0))?;
+    class.define_method("work", method!(NativeServer::work, 0))?;
+    class.define_method("drain", method!(NativeServer::drain, 1))?;
+    class.define_method("await_shortage", method!(NativeServer::await_shortage, 0))?;
+    class.define_method("workers_left=", method!(NativeServer::set_workers_left, 1))?;
+    class.define_method("reopen_logs", method!(NativeServer::reopen_logs, 0))?;
+    class.define_method("stats", method!(NativeServer::stats, 0))?;
+    class.define_method("stop", method!(NativeServer::stop, 0))?;
     Ok(())
 }
 
@@ -107,14 +109,14 @@ impl Interrupt {
     }
 }
 
-impl Reactor {
+impl NativeServer {
     fn new(ruby: &Ruby, app: Value, hash: RHash) -> Result<Obj<Self>, Error> {
         classes::load(ruby)?;
         let (settings, own) = settings::parse(ruby, hash)?;
-        hints::expect_event_names(own.hint_event_name);
-        hints::expect_text_in_bytes(own.hint_text_in_bytes);
+        developer_hints::expect_event_names(own.hint_event_name);
+        developer_hints::expect_text_in_bytes(own.hint_text_in_bytes);
         let max_streaming = settings.limits.max_streaming;
-        let server = Server::new(settings, pubsub::for_server(ruby))
+        let server = Server::new(settings, channels::for_server(ruby))
             .map_err(|error| Error::new(ruby.exception_arg_error(), error.to_string()))?;
         let server = Arc::new(server);
         let attended = Arc::downgrade(&server);
@@ -123,7 +125,7 @@ impl Reactor {
                 server.set_attended(attend);
             }
         });
-        Ok(ruby.obj_wrap(Reactor {
+        Ok(ruby.obj_wrap(NativeServer {
             server: ManuallyDrop::new(server),
             own,
             app,
@@ -150,7 +152,7 @@ impl Reactor {
                 ErrorKind::WouldBlock => ": raise the system's limit on threads",
                 _ => "",
             };
-            pubsub::server_error(ruby, &format!("cannot start the reactor: {error}{cure}"))
+            channels::server_error(ruby, &format!("cannot start the reactor: {error}{cure}"))
         })
     }
 
@@ -271,7 +273,7 @@ fn run(ruby: &Ruby, context: &request::Context<'_>, job: Job) -> Result<(), Erro
         }
         Job::Callbacks(client) => {
             let turn = Turn::begin(client);
-            contained(|| callbacks::run(ruby, &turn))
+            contained(|| events::run(ruby, &turn))
         }
     };
     drop(context.streaming.take());

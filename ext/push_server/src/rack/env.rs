@@ -12,10 +12,10 @@ use magnus::{Error, Integer, RArray, RHash, RString, Ruby, Symbol, Value};
 use push_core::push::Protocol;
 use push_core::push::poll::Owner;
 
-use crate::jump::{class_name, lookup};
-use crate::raw::{Guarded, guarded_hash};
-use crate::template::Templates;
-use crate::words::{Words, interned, words};
+use crate::rack::env_template::Templates;
+use crate::support::interned::{Words, interned, words};
+use crate::support::jump::{class_name, lookup};
+use crate::support::raw::{Guarded, guarded_hash};
 
 /// Headers that many requests have; their keys are interned.
 const HEADERS: [HeaderName; 22] = [

@@ -6,7 +6,7 @@ use magnus::value::{Opaque, OpaqueId};
 use magnus::{RString, Ruby, StaticSymbol};
 use push_core::push::Protocol;
 
-use crate::pinned::pinned;
+use crate::support::pinned::pinned;
 
 static WORDS: OnceLock<Words> = OnceLock::new();
 

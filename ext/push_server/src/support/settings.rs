@@ -12,7 +12,7 @@ use push_core::push::SlowPolicy;
 use push_core::sse::Fields;
 use push_core::{Limits, Settings};
 
-use crate::jump::{inspect, lookup, unless_raised};
+use crate::support::jump::{inspect, lookup, unless_raised};
 
 /// What this crate itself must know of the settings.
 #[derive(Debug, Clone, Default)]

@@ -8,8 +8,8 @@ use magnus::value::ReprValue;
 use magnus::{Error, Integer, RHash, RString, Ruby, Symbol, Value};
 use push_core::channel::Kind;
 
-use crate::hints;
-use crate::jump::{class_name, inspect};
+use crate::support::developer_hints;
+use crate::support::jump::{class_name, inspect};
 
 /// A String of what was sent as text (UTF-8) or as bytes (ASCII-8BIT).
 pub fn string_of(ruby: &Ruby, text: bool, bytes: &[u8]) -> RString {
@@ -56,7 +56,7 @@ pub fn kind_of(ruby: &Ruby, what: &str, data: RString) -> Result<Kind, Error> {
     }
     let utf8 = is_utf8(data);
     if utf8 {
-        hints::text_in_bytes(what);
+        developer_hints::text_in_bytes(what);
     }
     Ok(if utf8 { Kind::Utf8Bytes } else { Kind::Binary })
 }

@@ -6,9 +6,9 @@ use magnus::gc::Marker;
 use magnus::value::{Opaque, ReprValue};
 use magnus::{Error, RHash, RString, Ruby, TryConvert};
 
-use crate::cell::GvlCell;
-use crate::raw::{guarded, guarded_hash};
-use crate::words::words;
+use crate::support::cell::GvlCell;
+use crate::support::interned::words;
+use crate::support::raw::{guarded, guarded_hash};
 
 /// The templates of all listeners of a server, by number.
 #[derive(Default)]

@@ -11,12 +11,12 @@ use push_core::http::hijack::Hijacked;
 use push_core::http::response::early_hints;
 use push_core::http::{Responder, Response};
 
-use crate::cell::GvlCell;
-use crate::classes;
-use crate::gvl::{check_interrupts, without_gvl};
-use crate::input::owned_by_ruby;
-use crate::response;
-use crate::words::words;
+use crate::app::input::owned_by_ruby;
+use crate::rack::response;
+use crate::support::cell::GvlCell;
+use crate::support::classes;
+use crate::support::gvl::{check_interrupts, without_gvl};
+use crate::support::interned::words;
 
 /// The way back from an app, as long as nobody has taken it. It is both `env["rack.hijack"]`, which is called
 /// without arguments, and `env["rack.early_hints"]`, which is called with headers: a request makes few objects.

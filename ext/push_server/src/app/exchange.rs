@@ -11,16 +11,19 @@ use magnus::{Error, RArray, RHash, Ruby, Value};
 use push_core::http::{Responder, Response};
 use push_core::push::Protocol;
 
-use crate::body_stream::BodyStream;
-use crate::client::Client;
-use crate::declined::Declined;
-use crate::handler::Handler;
-use crate::hijack::{Answer, take_socket};
-use crate::jump::{is_jump, lookup};
-use crate::request::{Context, Line};
-use crate::response::{self, AppResponse, BodyKind};
-use crate::words::words;
-use crate::{classes, env, input, registry};
+use crate::app::declined::Declined;
+use crate::app::input;
+use crate::app::request::{Context, Line};
+use crate::rack::env;
+use crate::rack::response::{self, AppResponse, BodyKind};
+use crate::ruby::answer::{Answer, take_socket};
+use crate::ruby::body_stream::BodyStream;
+use crate::ruby::client::Client;
+use crate::ruby::registry;
+use crate::support::classes;
+use crate::support::handler::Handler;
+use crate::support::interned::words;
+use crate::support::jump::{is_jump, lookup};
 
 /// A request whose app has been called. It lives on the stack, where the garbage collector sees the
 /// VALUEs in it.

@@ -2,7 +2,7 @@
 
 use push_core::base::log_throttle::{HeldBack, LogThrottle};
 
-use crate::request::Line;
+use crate::app::request::Line;
 
 /// Why there was no upgrade.
 #[derive(Clone, Copy)]

@@ -6,13 +6,13 @@ use magnus::{Error, Module, Object, RModule, Ruby, Value, function};
 use push_core::push::{Event, Message, Turn};
 use push_core::websocket::close::{CloseStatus, code};
 
-use crate::cell::GvlCell;
-use crate::client::Client;
-use crate::fields::string_of;
-use crate::handler::{Handler, OnClose};
-use crate::pinned::pinned;
-use crate::words::words;
-use crate::{registry, subscriptions};
+use crate::ruby::client::Client;
+use crate::ruby::{client_channels, registry};
+use crate::support::cell::GvlCell;
+use crate::support::fields::string_of;
+use crate::support::handler::{Handler, OnClose};
+use crate::support::interned::words;
+use crate::support::pinned::pinned;
 
 /// Events of one client in a row; then others get their turn.
 const EVENTS_PER_TURN: usize = 32;
@@ -70,7 +70,7 @@ fn dispatch(ruby: &Ruby, turn: &Turn, client: Obj<Client>, event: Event) -> Resu
         }
         Event::Message(_) | Event::Drained | Event::Gap(_) => Ok(()),
         Event::Published(number) => {
-            subscriptions::each_published(ruby, turn, client, number, |callable, channel, data| {
+            client_channels::each_published(ruby, turn, client, number, |callable, channel, data| {
                 let called = invoke(ruby, client, callable, words.call, &[channel.as_value(), data.as_value()]);
                 rescue(ruby, client, &handler, words.call, called)
             })

@@ -21,14 +21,14 @@ use push_core::push::{self, Interest, Protocol};
 use push_core::sse::Fields;
 use push_core::websocket::close::CloseStatus;
 
-use crate::cell::GvlCell;
-use crate::fields::{EventOptions, is_text, is_utf8, kind_of, text_of};
-use crate::handler::Handler;
-use crate::hints;
-use crate::jump::{class_name, inspect, lookup};
-use crate::settings::Own;
-use crate::subscriptions;
-use crate::words::words;
+use crate::ruby::client_channels;
+use crate::support::cell::GvlCell;
+use crate::support::developer_hints;
+use crate::support::fields::{EventOptions, is_text, is_utf8, kind_of, text_of};
+use crate::support::handler::Handler;
+use crate::support::interned::words;
+use crate::support::jump::{class_name, inspect, lookup};
+use crate::support::settings::Own;
 
 /// The Ruby object. It may outlive its connection, in whatever the app keeps it.
 #[derive(TypedData)]
@@ -129,7 +129,7 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     class.define_method("[]=", method!(Client::store, 2))?;
     class.define_method("inspect", method!(Client::inspect, 0))?;
     class.define_method("to_s", method!(Client::inspect, 0))?;
-    subscriptions::init(class)
+    client_channels::init(class)
 }
 
 /// What Ruby calls. The comments say what is special; `sig/push_server.rbs` and the
@@ -154,8 +154,8 @@ impl Client {
         })?;
         if this.core.form() == Form::Raw {
             let text = is_text(ruby, "client.write", data)?;
-            if !text && hints::expects_text_in_bytes() && is_utf8(data) {
-                hints::text_in_bytes("client.write");
+            if !text && developer_hints::expects_text_in_bytes() && is_utf8(data) {
+                developer_hints::text_in_bytes("client.write");
             }
             // SAFETY: nothing calls into Ruby while the slice is read.
             return Ok(this.core.write_message(text, unsafe { data.as_slice() }));
@@ -170,7 +170,7 @@ impl Client {
             None => EventOptions::default(),
             Some(options) => EventOptions::parse(ruby, options)?,
         };
-        hints::event_name(given.event.is_some());
+        developer_hints::event_name(given.event.is_some());
         let event = match &given.event {
             None => self.sse_event.as_deref(),
             Some(event) => event.as_deref(),
@@ -333,7 +333,7 @@ fn protocol_name(protocol: Protocol) -> &'static str {
 impl Client {
     pub fn wrap(ruby: &Ruby, core: Arc<push::Client>, own: &Own, env: RHash, handler: Handler) -> Obj<Self> {
         if core.protocol() == Protocol::Sse {
-            hints::event_stream_opened();
+            developer_hints::event_stream_opened();
         }
         let values = Values {
             env: None,

@@ -6,9 +6,9 @@ use magnus::{Error, Module, RClass, RString, Ruby, Value, method};
 use push_core::channel::{Kind, Member, Subscription, Target};
 use push_core::push::Turn;
 
-use crate::client::Client;
-use crate::fields::given;
-use crate::pubsub::{name, payload, refusal, since};
+use crate::ruby::channels::{name, payload, refusal, since};
+use crate::ruby::client::Client;
+use crate::support::fields::given;
 
 pub fn init(class: RClass) -> Result<(), Error> {
     class.define_method("pubsub?", method!(Client::pubsub, 0))?;

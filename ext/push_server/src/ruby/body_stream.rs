@@ -9,10 +9,10 @@ use magnus::value::ReprValue;
 use magnus::{Class, DataTypeFunctions, Error, Module, RModule, RString, Ruby, TypedData, Value, method};
 use push_core::http::{BodyWriter, Pushed};
 
-use crate::cell::GvlCell;
-use crate::gvl::{check_interrupts, without_gvl};
-use crate::jump::class_name;
-use crate::response::{app_error, disconnected_error};
+use crate::rack::response::{app_error, disconnected_error};
+use crate::support::cell::GvlCell;
+use crate::support::gvl::{check_interrupts, without_gvl};
+use crate::support::jump::class_name;
 
 /// Reads the request's body, writes the response's. It may outlive the call: an app may hand it
 /// to a thread of its own. Collected without being closed, it cuts the connection.

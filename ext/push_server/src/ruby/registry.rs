@@ -9,8 +9,8 @@ use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{Class, DataTypeFunctions, Error, Module, RModule, Ruby, TypedData, Value};
 
-use crate::cell::GvlCell;
-use crate::client::Client;
+use crate::ruby::client::Client;
+use crate::support::cell::GvlCell;
 
 static CLIENTS: GvlCell<Option<Clients>> = GvlCell::new(None);
 

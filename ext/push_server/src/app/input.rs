@@ -9,10 +9,10 @@ use magnus::{Class, Error, Module, RHash, RModule, Ruby, Value, method};
 use push_core::http::budget;
 use push_core::http::request::RequestBody;
 
-use crate::cell::GvlCell;
-use crate::classes;
-use crate::jump::lookup;
-use crate::words::words;
+use crate::support::cell::GvlCell;
+use crate::support::classes;
+use crate::support::interned::words;
+use crate::support::jump::lookup;
 
 /// Makes the input of one request: binary, rewindable, at its start. `None` if the body is empty: then the
 /// template's will do.

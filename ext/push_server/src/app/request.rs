@@ -12,15 +12,16 @@ use push_core::Server;
 use push_core::http::request::RequestBody;
 use push_core::http::{Request, Responder, Response};
 
-use crate::declined::Declined;
-use crate::exchange::Exchange;
-use crate::hijack::Answer;
-use crate::jump::unless_raised;
-use crate::settings::Own;
-use crate::template::Templates;
-use crate::words::words;
-use crate::workers::{Streaming, Workers};
-use crate::{env, input, response};
+use crate::app::declined::Declined;
+use crate::app::exchange::Exchange;
+use crate::app::input;
+use crate::rack::env_template::Templates;
+use crate::rack::{env, response};
+use crate::ruby::answer::Answer;
+use crate::support::interned::words;
+use crate::support::jump::unless_raised;
+use crate::support::settings::Own;
+use crate::support::workers::{Streaming, Workers};
 
 /// A request, for the log: method and path.
 #[derive(Clone, Copy)]

@@ -16,13 +16,13 @@ use magnus::{Error, ExceptionClass, Module, Object, RArray, RHash, RModule, RStr
 use push_core::channel::{self, Channels, Draft, EventName, Kind, Message, Policy, Since, Slow};
 use push_core::push::PubSub;
 
-use crate::cell::GvlCell;
-use crate::client::Client;
-use crate::fields::{field, given, is_text, is_utf8, kind_of, string_of, text};
-use crate::gvl::{check_interrupts, without_gvl_for_a_moment};
-use crate::hints;
-use crate::jump::unless_raised;
-use crate::registry;
+use crate::ruby::client::Client;
+use crate::ruby::registry;
+use crate::support::cell::GvlCell;
+use crate::support::developer_hints;
+use crate::support::fields::{field, given, is_text, is_utf8, kind_of, string_of, text};
+use crate::support::gvl::{check_interrupts, without_gvl_for_a_moment};
+use crate::support::jump::unless_raised;
 
 static PROCESS: GvlCell<Option<Process>> = GvlCell::new(None);
 
@@ -167,7 +167,7 @@ fn publish(
 ) -> Result<RString, Error> {
     let channel = name(ruby, "channel", channel)?;
     let event = given(event).map(|event| field(ruby, "event", event)).transpose()?;
-    hints::event_name(event.is_some());
+    developer_hints::event_name(event.is_some());
     let event = match &event {
         None => EventName::Default,
         Some(None) => EventName::Nameless,

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use magnus::value::{Opaque, ReprValue};
 use magnus::{Error, ExceptionClass, Module, RClass, RModule, Ruby};
 
-use crate::pinned::pinned;
+use crate::support::pinned::pinned;
 
 static CLASSES: OnceLock<Classes> = OnceLock::new();
 

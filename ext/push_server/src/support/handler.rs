@@ -4,7 +4,7 @@ use magnus::value::ReprValue;
 use magnus::{Error, RArray, Ruby, Symbol, Value};
 use push_core::push::Interest;
 
-use crate::jump::unless_raised;
+use crate::support::jump::unless_raised;
 
 /// A handler and what it responds to.
 #[derive(Clone, Copy)]
