@@ -9,11 +9,15 @@ module OptionsPage
   HEAD = <<~MARKDOWN
     # Options, limits and timeouts
 
-    Made by `bin/run rake docs` from the table that the server itself uses; `push_server --help` says the same.
+    `bin/run rake docs` writes this page from the table of options in the code. `push_server --help` has the same texts.
 
-    On the command line write the names as here, in full; in Ruby (`PushServer.run`, `PushServer::Server.init`) in snake_case,
-    as `max_queue: 64`; for `rackup` as `-O MaxQueue=64`. Sizes are bytes, or have a unit (`64KiB`); times are seconds unless
-    it says ms, and may be fractions. What can be off takes `off`, in Ruby nil.
+    * **Command line**: write the names as below, in full: `--max-queue 64`.
+    * **Ruby** (`PushServer.run`, `PushServer::Server.init`): write the names in snake_case: `max_queue: 64`.
+    * **rackup**: write the names in CamelCase: `-O MaxQueue=64`.
+
+    Sizes are in bytes, or have a unit: `64KiB`, `1MiB`. Times are in seconds, and may be fractions, unless the option says ms.
+    Some options can be switched off: in Ruby with nil, on the command line with `off` for a timeout and with `''` for a name, a path or
+    a folder.
   MARKDOWN
 
   module_function

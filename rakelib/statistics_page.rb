@@ -9,20 +9,20 @@ module StatisticsPage
   HEAD = <<~MARKDOWN
     # Statistics
 
-    Made by `bin/run rake docs` from the table that the server itself uses.
+    `bin/run rake docs` writes this page from the table of counters in the code.
 
-    `PushServer.stats` is a Hash of what the server in this process has counted since it was made. Counting is always on:
-    it costs an addition each. Asking costs microseconds, from any thread; without a server the Hash is empty.
+    `PushServer.stats` returns a Hash of counters. They count since the server in this process was made. Without a server the Hash
+    is empty. Counting is always on, because one count costs only an addition. A call takes microseconds. It is allowed in any thread.
 
     ```ruby
     stats = PushServer.stats
     stats[:open_websockets]                            # 1312
-    stats[:queue_microseconds].fdiv(stats[:jobs])      # what a job waits for a worker on average, in µs
-    stats[:jobs].fdiv(stats[:batches])                 # jobs done each time that Ruby's lock was taken
+    stats[:queue_microseconds].fdiv(stats[:jobs])      # how long a job waits for a worker on average, in µs
+    stats[:jobs].fdiv(stats[:batches])                 # how many jobs are done each time that Ruby's lock is taken
     ```
 
-    Numbers only grow, except those named `open_`, and `queued_bytes`, `channel_bytes`, `channels`, `readers` and
-    `spooled_bytes`. Those named after a limit tell how often it was hit ([options](options.md)).
+    Counters only grow, except those whose names begin with `open_`, and `queued_bytes`, `channel_bytes`, `channels`, `readers` and
+    `spooled_bytes`, which say what is true now. Many counters say how often a limit was reached: [options](options.md).
   MARKDOWN
 
   module_function

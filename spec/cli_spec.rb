@@ -29,6 +29,13 @@ RSpec.describe "push_server, the command" do
                                     "--log-level LEVEL", "--max-message-size BYTES", "--version", "--help")
     end
 
+    it "has one line for each switch, and takes no word of a description for a switch" do
+      require "push_server"
+      switches = PushServer::Options::TABLE.values.filter_map { |option| option.switches.last }
+      lines = push_server("--help").out.lines.grep(/\A {2,6}-/)
+      expect(lines.map { |line| line[/--[\w-]+/] }).to match_array(switches + %w[--verbose --quiet --version --help])
+    end
+
     it "takes folders whose names are bytes that are not UTF-8" do
       Dir.mktmpdir do |parent|
         folder = File.join(parent, "caf\xe9")

@@ -15,9 +15,9 @@ module PushServer
     WIDTH = 80
     INDENT = 32
     FOOTER = <<~TEXT
-      In brackets: the environment variables that set it, and the default. A size is
-      in bytes or with a unit (64KiB, 1MiB); a timeout that may be switched off takes
-      off.
+      In brackets: the environment variables that set the option, and its default. A
+      size is in bytes or has a unit (64KiB, 1MiB). off switches a timeout off, where
+      this is possible.
     TEXT
     private_constant :FAILURE, :USAGE, :WIDTH, :INDENT, :FOOTER
 
@@ -112,12 +112,13 @@ module PushServer
       layout.on("-q", "--quiet", "The same as --log-level warn")
     end
 
-    # The help of one option, in lines. RFC sections are for the documentation.
+    # The help of one option, in lines. RFC sections are for the documentation. No line begins with a dash, because
+    # OptionParser would take it for a switch.
     def describe(option)
       default = [*option.env.map { |name| "$#{name}" }, option.default_text].compact.join(", ")
       text = option.doc.gsub(/ \(RFC [^)]*\)/, "")
       text += " [#{default}]" unless default.empty?
-      text.scan(/\S.{0,#{WIDTH - INDENT - 1}}(?=\s|\z)/)
+      text.scan(/\S.{0,#{WIDTH - INDENT - 1}}(?=\s(?!-)|\z)/)
     end
   end
 end

@@ -198,77 +198,77 @@ const MIB: usize = 1024 * KIB;
 // A limit has a most if greater values would not work: hyper makes room for all headers with each request, its map of
 // headers has 24 576 places, and it keeps the whole head in memory. A target has at most 65 534 bytes.
 limits! {
-    /// Request line and headers together; beyond it 431 (RFC 6585 section 5)
+    /// Request line and headers together. Beyond it the answer is 431 (RFC 6585 section 5)
     max_head_size: usize = 64 * KIB, Bytes, 8192.0 to 16_777_216.0;
-    /// Request headers; beyond it 431 (RFC 6585 section 5)
+    /// Number of request headers. Beyond it the answer is 431 (RFC 6585 section 5)
     max_headers: usize = 100, Count, 1.0 to 10_000.0;
-    /// Request target; beyond it 414 (RFC 9110 section 15.5.15)
+    /// Request target. Beyond it the answer is 414 (RFC 9110 section 15.5.15)
     max_uri_size: usize = 16 * KIB, Bytes, 1.0 to 65_534.0;
-    /// Request body, counted while it is read; beyond it 413 and close (RFC 9110 section 15.5.14)
+    /// Request body, counted while it is read. Beyond it the answer is 413, and the connection is closed (RFC 9110 section 15.5.14)
     max_body_size: usize = 1024 * MIB, Bytes, 0.0;
-    /// Request body kept in memory; beyond it rack.input is an unlinked temporary file
+    /// Part of a request body that is kept in memory. A longer body goes to a temporary file, which is then rack.input
     body_memory: usize = 112 * KIB, Bytes, 0.0;
-    /// All request bodies in temporary files together, default a quarter of what is free in the temporary folder (TMPDIR) at the start; beyond it 503 with Retry-After, and close
+    /// All request bodies in temporary files together. Default: a quarter of the free space in the temporary folder (TMPDIR) at the start. Beyond it the answer is 503 with Retry-After, and the connection is closed
     max_spooled_total: Option<usize> = None, Bytes, 0.0;
-    /// Time a client has to send a request head, and to begin the first; beyond it 408, or close if nothing came (RFC 9110 section 15.5.9)
+    /// Time in which a client must begin its first request, and time for each request head. Beyond it the answer is 408, or the connection is closed if nothing came (RFC 9110 section 15.5.9)
     head_timeout: Duration = Duration::from_secs(15), Seconds, 0.01;
-    /// Time within which body_progress bytes of a request body must come; beyond it 408 and close
+    /// Time in which body_progress bytes of a request body must come. Beyond it the answer is 408, and the connection is closed
     body_timeout: Duration = Duration::from_secs(30), Seconds, 0.01;
     /// Bytes of a request body that must come within each body_timeout
     body_progress: usize = KIB, Bytes, 1.0;
-    /// Time a connection may be idle between two requests; then it is closed (RFC 9112 section 9.5)
+    /// Time that a connection may be idle between two requests. Then it is closed (RFC 9112 section 9.5)
     keep_alive_timeout: Duration = Duration::from_secs(65), Seconds, 0.01;
-    /// Time a socket may take nothing of a response; beyond it the connection is reset
+    /// Time in which a socket accepts nothing of a response. Then the connection is reset
     write_timeout: Duration = Duration::from_secs(30), Seconds, 0.01;
-    /// Open connections, streams included, at most what the limit of open files (raised as far as it may be) leaves; beyond it new ones wait
+    /// Open connections, including streams. The limit of open files, which the server raises as far as it can, may lower it. Beyond it new connections wait
     max_connections: usize = 65_536, Count, 1.0;
-    /// Requests waiting for a worker; beyond it 503 with Retry-After; a GET for SSE gets 200, retry: and the end
+    /// Requests that wait for a worker. Beyond it the answer is 503 with Retry-After; a GET for an event stream gets 200 and retry:, and then the stream ends
     max_queue: usize = 1024, Count, 1.0;
-    /// Workers occupied by a response body that lasts, each replaced by another; beyond it 503
+    /// Workers that are occupied by a long response body. Another worker replaces each of them. Beyond it the answer is 503
     max_streaming: usize = 100, Count, 0.0;
-    /// A received WebSocket message; beyond it the connection is closed with 1009 (RFC 6455 section 7.4.1)
+    /// A received WebSocket message. Beyond it the connection is closed with 1009 (RFC 6455 section 7.4.1)
     max_message_size: usize = MIB, Bytes, 1.0;
-    /// Received messages of one client waiting for their callback; beyond it its socket is not read
+    /// Received messages of one client that wait for their callback. Beyond it the server does not read from its socket
     mailbox_messages: usize = 64, Count, 1.0;
-    /// Bytes of received messages of one client waiting for their callback; beyond it its socket is not read
+    /// Bytes of received messages of one client that wait for their callback. Beyond it the server does not read from its socket
     mailbox_bytes: usize = MIB, Bytes, 1.0;
-    /// Bytes queued for one client, or of channel messages it has not got, at which it is slow if its socket takes nothing for slow_timeout
+    /// Bytes that wait for one client, queued or in channels. Beyond it the client is slow if its socket accepts nothing for slow_timeout
     slow_bytes: usize = MIB, Bytes, 0.0;
-    /// Time without the socket taking a byte after which a client with slow_bytes queued is slow
+    /// Time in which the socket accepts nothing while slow_bytes wait. Then the client is slow
     slow_timeout: Duration = Duration::from_secs(10), Seconds, 0.01;
-    /// Bytes queued for one client at which it is slow at once; one message is always accepted
+    /// Bytes that are queued for one client. Beyond it the client is slow at once. One message is always accepted
     max_queued_bytes: usize = 16 * MIB, Bytes, 1.0;
-    /// Memory for what is queued for all clients, default a quarter of the machine's or container's, at most 1 GiB; beyond it the slowest clients are closed with 1013
+    /// Memory for what is queued for all clients. Default: a quarter of the memory of the machine or the container, at most 1 GiB. Beyond it the slowest clients are closed with 1013
     max_queued_total: Option<usize> = None, Bytes, 65536.0;
-    /// Memory for the messages of all channels of a process, with what encoding them adds; beyond it the slowest clients are given up, then the largest histories are shortened
+    /// Memory for the messages of all channels of a process, including their encoded forms. Beyond it the slowest clients are closed or skip messages, then the largest histories become shorter
     channel_memory: usize = 64 * MIB, Bytes, 65536.0;
-    /// Channels of a process that have messages or subscribers; beyond it subscribing and publishing raise
+    /// Channels of a process that have messages or subscribers. Beyond it subscribe and publish raise an error
     max_channels: usize = 1_000_000, Count, 1.0;
-    /// Channels and patterns one client subscribes to; beyond it subscribing raises
+    /// Channels and patterns to which one client subscribes. Beyond it subscribe raises an error
     max_subscriptions: usize = 128, Count, 1.0;
-    /// A channel's name; beyond it an ArgumentError
+    /// Name of a channel. Beyond it an ArgumentError is raised
     max_channel_name: usize = 255, Bytes, 1.0;
-    /// Channel messages a client is given at once; then others get their turn
+    /// Channel messages that one client gets at once. Then other clients get theirs
     batch_messages: usize = 300, Count, 1.0;
-    /// Bytes of channel messages a client is given at once; then others get their turn
+    /// Bytes of channel messages that one client gets at once. Then other clients get theirs
     batch_bytes: usize = 256 * KIB, Bytes, 1.0;
-    /// Time for which a member whose last client has gone is still present; then the others are told
+    /// Time for which a member stays present after its last client has gone. Then the other members are told
     presence_linger: Duration = Duration::from_secs(15), Seconds, 0.0;
-    /// Most time a long poll waits for something to say, whatever it asks for; then it is answered without
+    /// Longest time that a long poll waits for a message, even if the client asks for more. Then the answer is empty
     max_poll_wait: Duration = Duration::from_secs(60), Seconds, 0.0;
-    /// Time without a long poll after which its session ends: on_close. There are as many sessions as max_connections; beyond it those that were left first end
+    /// Time without a long poll after which a session ends and on_close is called. There are at most max_connections sessions. Beyond it the session that has been without a poll for the longest time ends
     poll_linger: Duration = Duration::from_secs(15), Seconds, 0.01;
-    /// Silence of a WebSocket client after which it is pinged (RFC 6455 section 5.5.2)
+    /// Silence of a WebSocket client after which the server pings it (RFC 6455 section 5.5.2)
     ping_interval: Option<Duration> = Some(Duration::from_secs(25)), Seconds, 0.01;
-    /// Time a pinged client has to answer; beyond it the connection is dropped, on_close sees 1006
+    /// Time in which a client must answer a ping. Then the connection is dropped, and on_close gets 1006
     pong_timeout: Duration = Duration::from_secs(10), Seconds, 0.01;
-    /// Silence on an SSE stream after which a comment is sent
+    /// Silence of an event stream after which the server sends a comment
     sse_heartbeat: Option<Duration> = Some(Duration::from_secs(15)), Seconds, 0.01;
-    /// Time a client has to answer a Close frame, or to take what is queued before it; then it is cut
+    /// Time in which a client must take what is queued, or answer a Close frame. Then the connection is cut
     close_timeout: Duration = Duration::from_secs(5), Seconds, 0.01;
-    /// Least time before an EventSource reconnects; each stream is told a random one
+    /// Shortest time until an EventSource reconnects. Each stream gets a random time
     retry_min: Duration = Duration::from_millis(1000), Milliseconds, 0.0;
-    /// Most time before an EventSource reconnects
+    /// Longest time until an EventSource reconnects
     retry_max: Duration = Duration::from_millis(3000), Milliseconds, 0.0;
 }
 

@@ -62,97 +62,97 @@ macro_rules! stats {
 }
 
 stats! {
-    /// Connections accepted.
+    /// Connections that the server has accepted.
     connections;
-    /// Requests whose head was understood.
+    /// Requests whose head was valid.
     requests;
-    /// WebSocket connections opened.
+    /// WebSocket connections that were opened.
     websockets;
-    /// Event streams opened.
+    /// Event streams that were opened.
     event_streams;
-    /// Sessions of long polls begun.
+    /// Sessions of long polls that have begun.
     poll_sessions;
-    /// Connections open now, of whatever kind.
+    /// Connections of all kinds that are open now.
     open_connections;
-    /// Of these, WebSocket connections.
+    /// WebSocket connections that are open now.
     open_websockets;
-    /// Of these, event streams.
+    /// Event streams that are open now.
     open_event_streams;
-    /// Sessions of long polls open now, with a connection or without.
+    /// Sessions of long polls that are open now, with or without a waiting poll.
     open_poll_sessions;
     /// WebSocket messages received.
     messages_in;
-    /// WebSocket messages and events handed to the system: what was written to clients.
+    /// WebSocket messages and events that the app has written to clients and the server has given to the system.
     messages_out;
     /// Bytes received.
     bytes_in;
-    /// Bytes handed to the system.
+    /// Bytes given to the system.
     bytes_out;
-    /// Jobs done: calls of the app, and turns of a client's events.
+    /// Jobs done. A job is a call of the app, or a run of one client's callbacks.
     jobs;
-    /// Batches of jobs: each is one hold of Ruby's lock.
+    /// Batches of jobs. The server takes Ruby's lock once for each batch.
     batches;
     /// Jobs in the largest batch.
     largest_batch;
-    /// How long all jobs have waited for a worker, in microseconds.
+    /// Time that all jobs together have waited for a worker, in microseconds.
     queue_microseconds;
-    /// How long the one that waited longest has waited, in microseconds.
+    /// Longest time that one job has waited for a worker, in microseconds.
     longest_queue_microseconds;
-    /// How often the stand-in had to drive the reactor, because no worker had time to.
+    /// How often the standby thread had to drive the reactor because no worker was free.
     stand_ins;
-    /// Bytes queued for all clients together, with the overhead of keeping them.
+    /// Bytes that are queued for all clients together now, including the memory for managing them.
     queued_bytes;
-    /// Messages published in channels.
+    /// Messages that were published in channels.
     published;
-    /// Bytes that the channels' messages take.
+    /// Bytes that the messages of all channels take now.
     channel_bytes;
-    /// Channels that have messages or readers.
+    /// Channels that have messages or readers now.
     channels;
-    /// Readers of channels: clients with subscriptions.
+    /// Readers of channels now. A reader is a client with subscriptions.
     readers;
-    /// Requests with bad framing or a bad head, answered 400, 501 or 505.
+    /// Requests with invalid framing or an invalid head: 400, 501 or 505.
     refused_heads;
-    /// Targets over max_uri_size: 414.
+    /// Request targets over max_uri_size: 414.
     uri_too_long;
-    /// Heads over max_head_size: 431.
+    /// Request heads over max_head_size or max_headers: 431.
     head_too_large;
-    /// Bodies over max_body_size: 413.
+    /// Request bodies over max_body_size: 413.
     body_too_large;
     /// Bytes of request bodies that are in temporary files now.
     spooled_bytes;
-    /// Bodies that would have passed max_spooled_total: 503.
+    /// Request bodies that would have exceeded max_spooled_total: 503.
     spool_full;
-    /// Bodies that could not be written to a temporary file: 503 if the disk is full, or else 500.
+    /// Request bodies that could not be written to a temporary file: 503 if the disk is full, else 500.
     spool_errors;
     /// Requests that needed the disk thread while there was none: 503.
     disk_unavailable;
-    /// Heads that took longer than head_timeout: 408, or closed.
+    /// Request heads that took longer than head_timeout: 408, or the connection was closed.
     head_timeouts;
-    /// Bodies without progress within body_timeout: 408.
+    /// Request bodies that came too slowly for body_timeout: 408.
     body_timeouts;
-    /// Connections idle for keep_alive_timeout, closed.
+    /// Connections that were closed because they were idle for keep_alive_timeout.
     idle_timeouts;
-    /// Responses that nobody took within write_timeout, reset.
+    /// Connections that were reset because the client accepted nothing for write_timeout.
     write_timeouts;
-    /// Requests that found max_queue others waiting: 503, or 200 and the end to a GET for SSE.
+    /// Requests that came while max_queue others waited: 503; for a GET for an event stream 200, and then the end.
     queue_full;
     /// WebSocket handshakes from foreign origins: 403.
     foreign_origins;
-    /// Messages over max_message_size: 1009.
+    /// WebSocket messages over max_message_size: closed with 1009.
     message_too_big;
-    /// Clients without a pong within pong_timeout: 1006.
+    /// WebSocket clients that did not answer a ping within pong_timeout: 1006.
     pong_timeouts;
-    /// Slow clients closed: 1013.
+    /// Slow clients that were closed: 1013.
     slow_clients;
-    /// Slow clients closed because max_queued_total was exceeded; slow_clients counts them, too.
+    /// Slow clients that were closed because max_queued_total was exceeded. slow_clients counts them too.
     crowded_out;
-    /// Channel messages handed to clients.
+    /// Channel messages that were given to clients.
     delivered;
-    /// Gaps announced: of a channel, a client that came back had missed messages that are gone.
+    /// Gaps: a client had missed messages of a channel, and the server no longer had them.
     gaps;
     /// Channel messages that slow clients have skipped (slow: :drop).
     drops;
-    /// Clients closed because the memory of channels was full and messages that they had not got were freed.
+    /// Clients that were closed because the memory for channels was full and messages were freed that they had not got.
     overruns;
     /// Lines of the access log that could not be written, or not fast enough.
     log_lines_lost;

@@ -15,38 +15,41 @@ module PushServer
     ANY_HOST = "*"
 
     OWN = [
-      Option.new(:bind, :binds, "Where to listen; may be repeated. localhost is both 127.0.0.1 and [::1], * every address, " \
-                                "port 0 a free one. Default: localhost in development and test, * elsewhere",
+      Option.new(:bind, :binds, "Where to listen, such as tcp://127.0.0.1:3000; may be repeated. localhost means 127.0.0.1 " \
+                                "and [::1], * means all addresses, port 0 means a free port. Default: localhost in " \
+                                "development and test, * in other environments",
                  group: "Listening", switches: %w[-b --bind]),
-      Option.new(:host, :text, "The host to listen on, where bind is not given", switches: []),
-      Option.new(:port, :port, "The port, where --bind names none",
+      Option.new(:host, :text, "The host to listen on, if bind is not given", switches: []),
+      Option.new(:port, :port, "The port, if --bind names none",
                  group: "Listening", default: 9292, env: %w[PORT], switches: %w[-p --port]),
       Option.new(:threads, :count, "Ruby threads that run the app and its callbacks",
                  group: "Running", default: 5, env: %w[RAILS_MAX_THREADS], switches: %w[-t --threads], least: 1, most: 1000),
-      # APP_ENV first, as Puma and Sinatra have it.
-      Option.new(:environment, :text, "The environment; RACK_ENV is set to it",
+      # APP_ENV comes first, as in Puma and Sinatra.
+      Option.new(:environment, :text, "The environment; the server sets RACK_ENV to it",
                  group: "Running", default: "development", env: %w[APP_ENV RACK_ENV RAILS_ENV],
                  switches: %w[-e --environment]),
-      Option.new(:public_dir, :directory, "A folder whose files are served without asking the app",
+      Option.new(:public_dir, :directory, "A folder whose files the server sends without calling the app",
                  group: "Running", switches: %w[--public], off: true),
-      Option.new(:drain_timeout, :seconds, "How long a server that stops waits for requests and streams to end",
+      Option.new(:drain_timeout, :seconds, "Longest time that a stopping server waits for requests and streams to end",
                  group: "Running", default: 25),
-      Option.new(:log_level, :choice, "The least that is logged: debug, info, warn or error",
+      Option.new(:log_level, :choice, "The lowest level that is logged: debug, info, warn or error",
                  group: "Running", default: :info, metavar: "LEVEL", choices: %i[debug info warn error]),
-      Option.new(:access_log, :choice, "Log every response: common or combined, as Apache does, or json; or off",
+      Option.new(:access_log, :choice, "The format in which every response is logged: common or combined, as in Apache, " \
+                                       "or json; or off",
                  group: "Running", default: :off, metavar: "FORMAT", choices: %i[off common combined json]),
-      Option.new(:access_log_file, :file, "The file the access log is appended to, opened anew on HUP; - is stdout",
+      Option.new(:access_log_file, :file, "The file of the access log; HUP opens it again; - is stdout",
                  group: "Running", default: "-"),
-      Option.new(:sse_event, :text, "The event name of a plain client.write over SSE. '' sends nameless events, which " \
-                                    "EventSource#onmessage hears",
+      Option.new(:sse_event, :text, "The event name of a plain client.write over SSE. With '' events have no name; only " \
+                                    "such events reach EventSource#onmessage",
                  group: "Push", default: "msg", off: true),
-      Option.new(:poll_parameter, :text, "The parameter of a query, in seconds, that makes an event stream a long poll; " \
-                                         "'' for none",
+      Option.new(:poll_parameter, :text, "The query parameter, in seconds, that makes an event stream a long poll; '' for " \
+                                         "none",
                  group: "Push", default: "push_wait", off: true),
-      Option.new(:javascript, :location, "The path at which the server has push.js, the browser's side",
+      Option.new(:javascript, :location, "The path at which the server has push.js, the library for the browser",
                  group: "Push", off: true),
       Option.new(:allowed_origins, :list, "An origin whose pages may open a WebSocket, such as https://example.com, or * " \
-                                          "for any; may be repeated. Pages of the request's own host always may",
+                                          "for any; may be repeated. Pages of the server's own host and port are " \
+                                          "always allowed",
                  group: "Push", switches: %w[--allow-origin], default: [], metavar: "URL"),
       Option.new(:slow_client, :choice, "What happens to a slow client: close it, or reject what is written to it",
                  group: "Push", default: :close, metavar: "POLICY", choices: %i[close reject])
