@@ -82,7 +82,9 @@ RSpec.describe "rackup" do
 
   it "serves localhost on both families", if: ipv6 do
     start(source, "-s", "push_server", "-o", "localhost")
-    %w[127.0.0.1 ::1].each { |address| expect(http(host: address).get("/").status).to eq(200) }
+    %w[127.0.0.1 ::1].each do |host|
+      expect(closing(HttpClient.new(Addrinfo.tcp(host, app.port))).get("/").status).to eq(200)
+    end
   end
 
   it "lists our options in its help" do
