@@ -12,8 +12,6 @@ RSpec.describe "Subscribing" do
   let(:channel) { Serving.next_name }
   let(:client) { subscriber(WebSocketClient, "") }
 
-  def raising(type, message) = raise_error(RemoteControl::Raised) { |error| expect([error.type, error.message]).to match([type, message]) }
-
   # What the app's code got, in order.
   def calls(code, client = self.client)
     report = "->(channel, data) { SpecApp.report(:call, client, channel: channel, data: data, encoding: data.encoding.name) }"
@@ -124,27 +122,27 @@ RSpec.describe "Subscribing" do
   end
 
   it "is refused with a line that says why" do
-    expect { ask(client, "client.subscribe('')") }.to raising("ArgumentError", /must not be empty/)
-    expect { ask(client, "client.subscribe(nil)") }.to raising("TypeError", /channel: must be a String/)
-    expect { ask(client, "client.subscribe('x' * 256)") }.to raising("ArgumentError", /at most 255 bytes, not 256/)
-    expect { ask(client, "client.subscribe('a', match: :regexp)") }.to raising("ArgumentError", /match: can be :redis/)
-    expect { ask(client, "client.subscribe('a*', match: :redis, member: 'ana')") }.to raising("ArgumentError", /member: is for a channel/)
-    expect { ask(client, "client.subscribe(['a'])") }.to raising("TypeError", /channel: must be a String, not Array/)
-    expect { ask(client, "client.subscribe('a', handler: 5)") }.to raising("ArgumentError", /no method call/)
-    expect { ask(client, "5.times { |number| client.subscribe(number.to_s) }") }.to raising("PushServer::Error", /at most 4 channels/)
-    expect { app.ask("PushServer.publish('a', \"\\xff\")") }.to raising("ArgumentError", /not valid UTF-8/)
-    expect { app.ask("PushServer.publish('a', 'b', event: \"x\\ny\")") }.to raising("ArgumentError", /event: must not contain/)
-    expect { app.ask("PushServer.publish('a', 'b', except: 5)") }.to raising("TypeError", /Client/)
-    expect { app.ask("PushServer.channel('a', slow: :never)") }.to raising("ArgumentError", /slow: can be/)
-    expect { app.ask("PushServer.channel('', history: 5)") }.to raising("ArgumentError", /must not be empty/)
-    expect { app.ask("PushServer.history('a', limit: -1)") }.to raising("ArgumentError", /limit: must be 0 or more/)
-    expect { app.ask("PushServer.history('a', limit: nil)") }.to raising("TypeError", /limit: must be a number/)
-    expect { app.ask("PushServer.channel('a', ttl: 0)") }.to raising("ArgumentError", /ttl: must be more than 0/)
+    expect { ask(client, "client.subscribe('')") }.to raise_in_app("ArgumentError", /must not be empty/)
+    expect { ask(client, "client.subscribe(nil)") }.to raise_in_app("TypeError", /channel: must be a String/)
+    expect { ask(client, "client.subscribe('x' * 256)") }.to raise_in_app("ArgumentError", /at most 255 bytes, not 256/)
+    expect { ask(client, "client.subscribe('a', match: :regexp)") }.to raise_in_app("ArgumentError", /match: can be :redis/)
+    expect { ask(client, "client.subscribe('a*', match: :redis, member: 'ana')") }.to raise_in_app("ArgumentError", /member: is for a channel/)
+    expect { ask(client, "client.subscribe(['a'])") }.to raise_in_app("TypeError", /channel: must be a String, not Array/)
+    expect { ask(client, "client.subscribe('a', handler: 5)") }.to raise_in_app("ArgumentError", /no method call/)
+    expect { ask(client, "5.times { |number| client.subscribe(number.to_s) }") }.to raise_in_app("PushServer::Error", /at most 4 channels/)
+    expect { app.ask("PushServer.publish('a', \"\\xff\")") }.to raise_in_app("ArgumentError", /not valid UTF-8/)
+    expect { app.ask("PushServer.publish('a', 'b', event: \"x\\ny\")") }.to raise_in_app("ArgumentError", /event: must not contain/)
+    expect { app.ask("PushServer.publish('a', 'b', except: 5)") }.to raise_in_app("TypeError", /Client/)
+    expect { app.ask("PushServer.channel('a', slow: :never)") }.to raise_in_app("ArgumentError", /slow: can be/)
+    expect { app.ask("PushServer.channel('', history: 5)") }.to raise_in_app("ArgumentError", /must not be empty/)
+    expect { app.ask("PushServer.history('a', limit: -1)") }.to raise_in_app("ArgumentError", /limit: must be 0 or more/)
+    expect { app.ask("PushServer.history('a', limit: nil)") }.to raise_in_app("TypeError", /limit: must be a number/)
+    expect { app.ask("PushServer.channel('a', ttl: 0)") }.to raise_in_app("ArgumentError", /ttl: must be more than 0/)
   end
 
   it "keeps the browser's last event id for itself" do
     client = subscriber(SseClient, channel)
-    expect { ask(client, "client.write('a', id: '5')") }.to raising("ArgumentError", /id:/)
+    expect { ask(client, "client.write('a', id: '5')") }.to raise_in_app("ArgumentError", /id:/)
   end
 
   it "is false for a client that has gone" do

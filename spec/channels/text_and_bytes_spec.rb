@@ -50,7 +50,7 @@ RSpec.describe "Text and bytes" do
     end
   end
 
-  def refusal = raise_error(RemoteControl::Raised) { |error| expect(error.type).to eq("ArgumentError") }
+  def refusal = raise_in_app("ArgumentError")
 
   strings.each do |name, (code, message, event)|
     { "WebSocket" => WebSocketClient, **streams }.each do |form, kind|

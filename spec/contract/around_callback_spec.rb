@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# PushServer.around_callback is where a framework puts its executor, its database connections, its context.
+# A framework uses PushServer.around_callback for its executor, its database connections and its context.
 RSpec.describe "PushServer.around_callback" do
   serve <<~'CONFIG'
     require "spec_app"
@@ -50,7 +50,7 @@ RSpec.describe "PushServer.around_callback" do
                                    before close after])
   end
 
-  it "wraps those of Server-Sent Events" do
+  it "wraps the callbacks of an event stream" do
     client = sse
     expect(client.read_event.data).to eq("hello")
     event(:after, client, callback: "on_drained")
@@ -59,7 +59,7 @@ RSpec.describe "PushServer.around_callback" do
     expect(callbacks(client, "before")).to eq(%w[on_open on_drained on_close])
   end
 
-  it "sees the exception of a callback pass, and on_error gets it" do
+  it "lets the exception of a callback through to on_error" do
     client = websocket
     client.text("raise")
     expect_event(:error, client, message: "failed")

@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# Middleware wraps bodies in a Rack::BodyProxy, to hear when the response has ended. Rack 3's closes itself when it is
-# turned into an Array, Rack 2's does not.
+# Middleware wraps bodies in a Rack::BodyProxy, so that it is called when the response has ended. The one of Rack 3 closes
+# itself when it is turned into an Array, the one of Rack 2 does not.
 RSpec.describe "A body in a Rack::BodyProxy" do
   serve <<~'CONFIG', "--threads", "2"
     require "spec_app"
@@ -22,7 +22,7 @@ RSpec.describe "A body in a Rack::BodyProxy" do
   CONFIG
 
   %w[array each].each do |kind|
-    it "is closed once, and Rack::Lock with it: #{kind}" do
+    it "is closed once, which also releases Rack::Lock (#{kind})" do
       before = Integer(get("/closed?#{kind}").body, 10)
       3.times { expect(get("/#{kind}").body).to eq("body") }
       eventually { Integer(get("/closed?#{kind}").body, 10) == before + 3 }

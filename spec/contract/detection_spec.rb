@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# What a request is, as the app is told by env["rack.upgrade?"], and what never gets as far as the app.
-RSpec.describe "Upgrade detection" do
+# What env["rack.upgrade?"] tells the app about a request, and which requests the app never gets.
+RSpec.describe "env['rack.upgrade?']" do
   serve <<~'CONFIG'
     require "spec_app"
 
@@ -29,7 +29,7 @@ RSpec.describe "Upgrade detection" do
 
   websocket = {
     "the handshake of RFC 6455" => handshake,
-    "names and tokens in other cases" =>
+    "header names and tokens in another letter case" =>
       ["CONNECTION: UPGRADE", "UPGRADE: WebSocket", "SEC-WEBSOCKET-VERSION: 13", "SEC-WEBSOCKET-KEY: #{key}"],
     "upgrade among other connection options" => with["Connection", "Connection: keep-alive, Upgrade"],
     "upgrade in a second Connection line" => with["Connection", "Connection: keep-alive", "Connection: upgrade"],
@@ -38,14 +38,14 @@ RSpec.describe "Upgrade detection" do
     "a request that also accepts an event stream" => handshake + ["Accept: text/event-stream"]
   }
   websocket.each do |title, headers|
-    it "takes #{title} for a WebSocket" do
+    it "is :websocket for #{title}" do
       expect(told("GET", headers)).to eq("present" => true, "kind" => ":websocket", "handler" => false)
     end
   end
 
   sse = {
     "the media type alone" => ["Accept: text/event-stream"],
-    "the media type in another case" => ["accept: Text/Event-Stream"],
+    "the media type in another letter case" => ["accept: Text/Event-Stream"],
     "a parameter" => ["Accept: text/event-stream;charset=utf-8"],
     "a weight above zero" => ["Accept: text/event-stream; q=0.5"],
     "the smallest weight above zero" => ["Accept: text/event-stream;q=0.001"],
@@ -56,14 +56,14 @@ RSpec.describe "Upgrade detection" do
       ["Accept: text/event-stream", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"]
   }
   sse.each do |title, headers|
-    it "takes an Accept with #{title} for Server-Sent Events" do
+    it "is :sse for an Accept with #{title}" do
       expect(told("GET", headers)).to eq("present" => true, "kind" => ":sse", "handler" => false)
     end
   end
 
   # Datastar, MCP's Streamable HTTP and pages that stream an answer by fetch ask with a body.
   %w[POST PUT PATCH DELETE QUERY].each do |method|
-    it "takes a #{method} that accepts an event stream for Server-Sent Events, with a body and without" do
+    it "is :sse for a #{method} that accepts an event stream, with and without a body" do
       accept = "Accept: application/json, text/event-stream;q=0.5"
       expect(told(method, [accept, "Content-Length: 0"])).to eq("present" => true, "kind" => ":sse", "handler" => false)
       expect(told(method, [accept], body: "x")).to include("kind" => ":sse")
@@ -71,7 +71,7 @@ RSpec.describe "Upgrade detection" do
     end
   end
 
-  it "takes Server-Sent Events over HTTP/1.0, too" do
+  it "is :sse over HTTP/1.0, too" do
     expect(told("GET", ["Accept: text/event-stream"], version: "1.0")).to include("kind" => ":sse")
   end
 
@@ -81,36 +81,36 @@ RSpec.describe "Upgrade detection" do
     "Accept: text/*" => ["GET", ["Accept: text/*"]],
     "a weight of 0" => ["GET", ["Accept: text/event-stream;q=0"]],
     "a weight of 0.000, written with spaces and a capital" => ["GET", ["Accept: text/html, text/event-stream ; Q=0.000"]],
-    "a type that only begins like it" => ["GET", ["Accept: text/event-stream-x"]],
-    "a type that only ends like it" => ["GET", ["Accept: x-text/event-stream"]],
+    "a type that begins with text/event-stream" => ["GET", ["Accept: text/event-stream-x"]],
+    "a type that ends with text/event-stream" => ["GET", ["Accept: x-text/event-stream"]],
     "the media type as a parameter's value" => ["GET", ['Accept: text/html;profile="text/event-stream"']],
-    "POST with Accept: */*" => ["POST", ["Accept: */*", "Content-Length: 0"]],
-    "POST with a weight of 0" => ["POST", ["Accept: application/json, text/event-stream;q=0", "Content-Length: 0"]],
-    "OPTIONS with Accept" => ["OPTIONS", ["Accept: text/event-stream", "Content-Length: 0"]],
-    "a method of its own with Accept" => ["PROPFIND", ["Accept: text/event-stream", "Content-Length: 0"]],
-    "POST with a WebSocket handshake" => ["POST", handshake + ["Content-Length: 0"]],
+    "POST and Accept: */*" => ["POST", ["Accept: */*", "Content-Length: 0"]],
+    "POST and a weight of 0" => ["POST", ["Accept: application/json, text/event-stream;q=0", "Content-Length: 0"]],
+    "OPTIONS and Accept: text/event-stream" => ["OPTIONS", ["Accept: text/event-stream", "Content-Length: 0"]],
+    "an extension method and Accept: text/event-stream" => ["PROPFIND", ["Accept: text/event-stream", "Content-Length: 0"]],
+    "POST and a WebSocket handshake" => ["POST", handshake + ["Content-Length: 0"]],
     "an Upgrade to h2c" => ["GET", ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"]],
-    "an Upgrade to anything" => ["GET", ["Connection: Upgrade", "Upgrade: IRC/6.9"]],
-    "an Upgrade to something that only begins like it" => ["GET", with["Upgrade", "Upgrade: websockets"]]
+    "an Upgrade to another protocol" => ["GET", ["Connection: Upgrade", "Upgrade: IRC/6.9"]],
+    "an Upgrade to a protocol that begins with websocket" => ["GET", with["Upgrade", "Upgrade: websockets"]]
   }
   ordinary.each do |title, (method, headers)|
-    it "takes #{title} for an ordinary request" do
+    it "is nil for a request with #{title}" do
       expect(told(method, headers)).to eq("present" => true, "kind" => "nil", "handler" => false)
     end
   end
 
-  it "ignores Upgrade on HTTP/1.0" do
+  it "is nil for an Upgrade over HTTP/1.0" do
     expect(told("GET", handshake, version: "1.0")).to include("kind" => "nil")
     expect(told("GET", ["Connection: Upgrade", "Upgrade: websocket"], version: "1.0")).to include("kind" => "nil")
   end
 
-  it "takes HEAD for an ordinary request" do
+  it "is nil for HEAD" do
     response = http.request("HEAD", "/head", ["Accept: text/event-stream"])
     expect(response.status).to eq(200)
     expect(response["content-type"]).to eq("application/json")
   end
 
-  describe "requests that never reach the app" do
+  describe "when the server refuses the handshake" do
     refused = {
       "version 8" => [with["Sec-WebSocket-Version", "Sec-WebSocket-Version: 8"], 426],
       "no version" => [with["Sec-WebSocket-Version"], 426],
@@ -124,7 +124,7 @@ RSpec.describe "Upgrade detection" do
       "a Connection header without upgrade" => [with["Connection", "Connection: keep-alive"], 400]
     }
     refused.each do |title, (headers, status)|
-      it "answers #{status} to a WebSocket handshake with #{title}" do
+      it "does not reach the app; the client gets #{status} for #{title}" do
         path = "/#{title.tr(" ", "-")}"
         response = http.get(path, headers)
         expect(response.status).to eq(status)
@@ -136,7 +136,7 @@ RSpec.describe "Upgrade detection" do
     end
 
     # RFC 9110 section 15.5.22.
-    it "names the protocol to upgrade to in a 426" do
+    it "does not reach the app; a 426 names the protocol websocket" do
       expect(get("/", with["Sec-WebSocket-Version"])["upgrade"]).to eq("websocket")
     end
   end

@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# In development the log says once that events without a name of their own are called `msg`, to an app that never chose.
-RSpec.describe "The hint on the names of events" do
+# In development, the log says once that events without a name are called `msg`, unless the app has chosen a name.
+RSpec.describe "The hint about the names of events" do
   config = <<~'CONFIG'
     require "spec_app"
 
@@ -22,11 +22,10 @@ RSpec.describe "The hint on the names of events" do
 
   hint = /info: .*"msg".*--sse-event ''.*event: nil/
 
-  # What was logged of it after this code has run with a client of this kind.
+  # The hints that are logged when this code runs with a client of this kind.
   define_method(:hints) do |code, *options, kind: :sse, environment: "development"|
     start_app(config, *options, env: { "RACK_ENV" => environment })
-    client = send(kind)
-    event(:open, client)
+    client = opened(send(kind))
     ask(client, "#{code}; nil")
     ask(client, "$stderr.puts('the end'); nil")
     app.wait_for_line(/the end/)
@@ -38,24 +37,24 @@ RSpec.describe "The hint on the names of events" do
     expect(app.stop).to be_success
   end
 
-  it "comes with the first plain write over SSE, and only once" do
+  it "is logged at the first write to an event stream that names no event, and only once" do
     expect(hints('3.times { client.write("x") }; PushServer.publish("news", "x")').size).to eq(1)
   end
 
-  it "comes with what is published while an event stream is open" do
+  it "is logged when something is published while an event stream is open" do
     expect(hints('3.times { PushServer.publish("news", "x") }').size).to eq(1)
   end
 
   {
-    "where every event says what it is called" => ['client.write("x", event: nil); PushServer.publish("news", "x", event: "y")'],
-    "where the app has said once what an event is called" => ['client.write("x", event: nil); client.write("x")'],
-    "where the option says that events are nameless" => ['client.write("x")', "--sse-event", ""],
-    "where the option says their name, were it the default" => ['client.write("x")', "--sse-event", "msg"],
-    "over WebSocket" => ['client.write("x"); PushServer.publish("news", "x")', { kind: :websocket }],
+    "when every event has a name or says that it has none" => ['client.write("x", event: nil); PushServer.publish("news", "x", event: "y")'],
+    "when the app has once named an event" => ['client.write("x", event: nil); client.write("x")'],
+    "when the option says that events have no name" => ['client.write("x")', "--sse-event", ""],
+    "when the option names them, even with the default" => ['client.write("x")', "--sse-event", "msg"],
+    "for a WebSocket" => ['client.write("x"); PushServer.publish("news", "x")', { kind: :websocket }],
     "in production" => ['client.write("x")', { environment: "production" }],
     "in tests" => ['client.write("x")', { environment: "test" }]
   }.each do |where, (code, *options)|
-    it "does not come #{where}" do
+    it "is not logged #{where}" do
       how = options.last.is_a?(Hash) ? options.pop : {}
       expect(hints(code, *options, **how)).to eq([])
     end

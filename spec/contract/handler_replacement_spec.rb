@@ -2,32 +2,39 @@
 
 require "spec_helper"
 
-# client.handler = another, where it matters when it was said: twice in one callback, or too late. The ordinary swap is in
-# handler_swap_spec.rb.
+# client.handler = another: the old handler's on_close is called, then the new one's on_open. No message is lost between them.
 RSpec.describe "Replacing the handler" do
   serve <<~'CONFIG'
     require "spec_app"
 
     Second = SpecApp::Recorder.new(label: "second")
     Third = SpecApp::Recorder.new(label: "third")
-    # One without on_message, so that messages are wanted only if the other's wish counts.
-    class Deaf
-      def on_open(client) = SpecApp.report(:open, client, handler: "deaf")
-      def on_close(client, *) = SpecApp.report(:close, client, handler: "deaf")
+    GATE = Queue.new
+
+    class WithoutOnMessage
+      def on_open(client) = SpecApp.report(:open, client, handler: "without on_message")
+      def on_close(client, *) = SpecApp.report(:close, client, handler: "without on_message")
     end
 
-    twice = lambda do |client, *|
-      client.handler = Second
-      client.handler = Third
-    end
+    replace = ->(client, *handlers) { handlers.each { |handler| client.handler = handler } }
     First = SpecApp::Recorder.new(
       label: "first",
-      open: ->(client) { twice[client] if client.env["PATH_INFO"] == "/open" },
+      open: lambda do |client|
+        case client.env["PATH_INFO"]
+        when "/open" then client.handler = Second
+        when "/open-twice" then replace[client, Second, Third]
+        end
+      end,
       message: lambda do |client, data|
         case data
-        when "twice" then twice[client]
-        when "thrice" then [Second, Third, Second].each { |handler| client.handler = handler }
-        when "deaf, then third" then [Deaf.new, Third].each { |handler| client.handler = handler }
+        when "replace" then client.handler = Second
+        when "wait" then GATE.pop
+        when "replace and raise"
+          client.handler = Second
+          raise "after the replacement"
+        when "twice" then replace[client, Second, Third]
+        when "thrice" then replace[client, Second, Third, Second]
+        when "without on_message, then third" then replace[client, WithoutOnMessage.new, Third]
         when "raise between"
           client.handler = Second
           begin
@@ -49,8 +56,75 @@ RSpec.describe "Replacing the handler" do
     end)
   CONFIG
 
+  it "happens right after the callback that does it, before messages that wait already" do
+    client = websocket
+    client.texts("one", "replace", "two", "three")
+    client.send_close(1000)
+    event(:close, client, handler: "second")
+    expect(labelled_story(client)).to eq(["first open", "first message one", "first message replace", "first close", "second open",
+                                "second message two", "second message three", "second close"])
+  end
+
+  it "happens after the events that wait already when another thread does it" do
+    client = websocket
+    client.texts("wait", "one", "two")
+    # The pong shows that the messages before the ping are in the mailbox.
+    client.ping
+    client.read_until_frame(:pong)
+    ask(client, "client.handler = Second; nil")
+    app.ask("GATE << true; nil")
+    event(:open, client, handler: "second")
+    client.text("three")
+    event(:message, client, handler: "second")
+    expect(labelled_story(client)).to eq(["first open", "first message wait", "first message one", "first message two", "first close",
+                                "second open", "second message three"])
+  end
+
+  it "works in on_open" do
+    client = websocket("/open")
+    client.text("one")
+    event(:message, client, handler: "second")
+    expect(labelled_story(client)).to eq(["first open", "first close", "second open", "second message one"])
+  end
+
+  it "happens even if the callback raises afterwards" do
+    client = websocket
+    client.texts("replace and raise", "one")
+    event(:message, client, handler: "second")
+    expect(labelled_story(client)).to eq(["first open", "first message replace and raise", "first close", "second open",
+                                "second message one"])
+  end
+
+  it "calls the old handler's on_close without code and reason, and keeps the connection open" do
+    client = websocket
+    client.text("replace")
+    event(:close, client, handler: "first", code: nil, reason: nil)
+    event(:open, client, handler: "second")
+    expect(ask(client, "client.open?")).to be(true)
+    client.finish(4002, "later")
+    event(:close, client, handler: "second", code: 4002, reason: "later")
+    expect(labelled_story(client).count("first close")).to eq(1)
+  end
+
+  it "changes client.handler" do
+    client = opened(websocket)
+    expect(ask(client, "client.handler.equal?(First)")).to be(true)
+    client.text("replace")
+    event(:open, client, handler: "second")
+    expect(ask(client, "client.handler.equal?(Second)")).to be(true)
+  end
+
+  it "works for an event stream" do
+    client = opened(sse)
+    ask(client, "client.handler = Second; nil")
+    event(:open, client, handler: "second")
+    client.close
+    event(:close, client, handler: "second")
+    expect(labelled_story(client)).to eq(["first open", "first close", "second open", "second close"])
+  end
+
   describe "several times in one callback" do
-    it "lets only the last take over: on_message" do
+    it "opens only the last handler: on_message" do
       client = websocket
       client.texts("twice", "hello")
       client.finish
@@ -58,23 +132,23 @@ RSpec.describe "Replacing the handler" do
       expect(labelled_story(client)).to eq(["first open", "first message twice", "first close", "third open", "third message hello", "third close"])
     end
 
-    it "lets only the last take over: on_open" do
-      client = websocket("/open")
+    it "opens only the last handler: on_open" do
+      client = websocket("/open-twice")
       client.text("hello")
       client.finish
       event(:close, client, handler: "third", code: 1000)
       expect(labelled_story(client)).to eq(["first open", "first close", "third open", "third message hello", "third close"])
     end
 
-    it "lets only the last take over: Server-Sent Events" do
-      client = sse("/open")
+    it "opens only the last handler: on_open of an event stream" do
+      client = sse("/open-twice")
       event(:open, client, handler: "third")
       client.close
       event(:close, client, handler: "third")
       expect(labelled_story(client)).to eq(["first open", "first close", "third open", "third close"])
     end
 
-    it "lets only the last take over: one that was set before" do
+    it "opens only the last handler: one that was set twice" do
       client = websocket
       client.texts("thrice", "hello")
       client.finish
@@ -83,33 +157,33 @@ RSpec.describe "Replacing the handler" do
                                   "second close"])
     end
 
-    it "keeps messages that only the last wants" do
+    it "keeps messages when only the last handler has on_message" do
       client = websocket
-      client.texts("deaf, then third", "hello")
+      client.texts("without on_message, then third", "hello")
       event(:message, client, handler: "third")
-      expect(labelled_story(client)).to eq(["first open", "first message deaf, then third", "first close", "third open", "third message hello"])
+      expect(labelled_story(client)).to eq(["first open", "first message without on_message, then third", "first close", "third open", "third message hello"])
     end
 
-    it "lets only the last take over: with an exception in between" do
+    it "opens only the last handler: with an exception in between" do
       client = websocket
       client.texts("raise between", "hello")
       event(:message, client, handler: "third")
       expect(labelled_story(client).grep(/second/)).to eq([])
     end
 
-    it "counts for that callback alone: another callback's swap is one of its own" do
-      client = websocket("/open")
+    it "opens a handler for each callback that replaces it" do
+      client = websocket("/open-twice")
       event(:open, client, handler: "third")
       ask(client, "client.handler = First; nil")
       event(:open, client, handler: "first")
-      # This on_open has swapped twice again.
+      # This on_open has replaced the handler twice again.
       event(:open, client, handler: "third")
       expect(labelled_story(client)).to eq(["first open", "first close", "third open", "third close", "first open", "first close", "third open"])
     end
   end
 
-  describe "from elsewhere, several times" do
-    it "lets them take turns" do
+  describe "several times from another thread" do
+    it "opens and closes each handler in turn" do
       client = opened(websocket)
       ask(client, "client.handler = Second; client.handler = Third; nil")
       event(:open, client, handler: "third")
@@ -118,7 +192,7 @@ RSpec.describe "Replacing the handler" do
   end
 
   describe "of a client that is closed" do
-    # Closed, and the last callback has returned: a round trip of another client's callbacks has been on its worker.
+    # A client whose on_close has returned.
     def closed(path = "/")
       client = opened(websocket(path))
       client.finish
@@ -127,7 +201,7 @@ RSpec.describe "Replacing the handler" do
       client
     end
 
-    it "does nothing" do
+    it "does nothing after on_close" do
       client = closed
       expect(ask(client, "client.handler = Second; client.handler.equal?(First)")).to be(true)
       event(:open, other = websocket)
@@ -145,11 +219,11 @@ RSpec.describe "Replacing the handler" do
       expect(labelled_story(client)).to eq(["first open", "first close"])
     end
 
-    it "keeps none of them" do
+    it "keeps no reference to the new handlers" do
       client = closed
-      ask(client, "2000.times { client.handler = Deaf.new }; nil")
-      left = ask(client, "GC.start; ObjectSpace.each_object(Deaf).count")
-      # A stack may still show a few.
+      ask(client, "2000.times { client.handler = WithoutOnMessage.new }; nil")
+      left = ask(client, "GC.start; ObjectSpace.each_object(WithoutOnMessage).count")
+      # The collector may still find a few on a stack.
       expect(left).to be < 100
     end
   end

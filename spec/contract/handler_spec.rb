@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# What a handler may be, what it is called with, and in which order.
-RSpec.describe "The handler" do
+# What can be a handler, what its callbacks are given, and their order.
+RSpec.describe "A handler" do
   serve <<~'CONFIG'
     require "spec_app"
     require "delegate"
@@ -37,7 +37,7 @@ RSpec.describe "The handler" do
     OnlyClose = Class.new { def on_close(client) = SpecApp.report(:close, client) }
     Nothing = Class.new
 
-    # Answers by method_missing, as a proxy does.
+    # Has no callbacks but method_missing, as a proxy does.
     class Proxy < BasicObject
       def respond_to?(name, _all = false) = %i[on_open on_message on_close].include?(name)
 
@@ -46,7 +46,7 @@ RSpec.describe "The handler" do
       end
     end
 
-    # Counts what it is asked.
+    # Reports which callbacks respond_to? is called for.
     class Asked
       include Echoes
 
@@ -56,7 +56,7 @@ RSpec.describe "The handler" do
       end
     end
 
-    # Keeps the very objects it was given.
+    # Keeps the client objects that it was given.
     class Keeper
       def initialize = @seen = []
 
@@ -112,18 +112,18 @@ RSpec.describe "The handler" do
     Lambda = Object.new
     Lambda.define_singleton_method(:on_close, ->(client, code, reason) { SpecApp.report(:close, client, got: [code, reason]) })
 
-    # A delegator written by hand: it passes on whatever it gets.
+    # A handwritten delegator, which passes all arguments on.
     HandDelegator = Object.new
     def HandDelegator.on_close(*arguments, &block) = OneParameter.on_close(*arguments, &block)
 
-    # Writes before the handshake's response can have been read.
+    # Writes before the client can have read the response to its handshake.
     module Greeter
       def self.on_open(client)
         100.times { |number| client.write(number.to_s) }
       end
     end
 
-    # Takes its time to open.
+    # Its on_open waits for GATE.
     class Slow < SpecApp::Recorder
       GATE = Queue.new
 
@@ -154,9 +154,10 @@ RSpec.describe "The handler" do
     end)
   CONFIG
 
-  describe "kinds" do
-    { "module" => "AModule", "class" => "AClass", "instance" => "an instance", "frozen" => "an instance" }.each do |kind, name|
-      it "may be a #{kind}" do
+  describe "of any kind" do
+    { "module" => ["a module", "AModule"], "class" => ["a class", "AClass"], "instance" => ["an instance", "an instance"],
+      "frozen" => ["a frozen instance", "an instance"] }.each do |kind, (title, name)|
+      it "can be #{title}" do
         client = websocket("/#{kind}")
         event(:open, client, self: name)
         client.text("hi")
@@ -171,7 +172,7 @@ RSpec.describe "The handler" do
       expect(app.events.all(event: "instantiated")).to be_empty
     end
 
-    it "may be a proxy that answers through method_missing" do
+    it "can be a proxy that responds through method_missing" do
       client = websocket("/proxy")
       expect_event(:open, client, extra: 0)
       client.text("hi")
@@ -180,7 +181,7 @@ RSpec.describe "The handler" do
       expect_event(:close, client, extra: 0)
     end
 
-    it "is asked once what it responds to, when it is attached" do
+    it "is asked once for each callback whether it responds to it" do
       client = websocket("/asked")
       3.times do
         client.text("hi")
@@ -193,15 +194,15 @@ RSpec.describe "The handler" do
       expect(asked).to match_array(asked.uniq)
     end
 
-    it "may serve many clients" do
+    it "can serve many clients" do
       clients = Array.new(5) { websocket("/recorder") }
       clients.each { |client| client.text(client.id) }
       clients.each { |client| expect_event(:message, client, data: include(bytes: client.id.dump)) }
     end
   end
 
-  describe "callbacks left out" do
-    it "needs none" do
+  describe "with few callbacks" do
+    it "works without any" do
       client = websocket("/nothing")
       client.text("hi")
       client.ping("still there?")
@@ -209,32 +210,32 @@ RSpec.describe "The handler" do
       expect(client.finish(1000)).to eq([1000, ""])
     end
 
-    it "does with on_open alone" do
+    it "works with on_open alone" do
       client = websocket("/only-open")
       client.text("hi")
       expect(client.read_message).to eq("opened")
       expect(client.finish).to eq([1000, ""])
     end
 
-    it "does with on_message alone" do
+    it "works with on_message alone" do
       client = websocket("/only-message")
       client.text("hi")
       expect(client.read_message).to eq("hi")
     end
 
-    it "does with on_close alone" do
+    it "works with on_close alone" do
       client = websocket("/only-close")
       client.text("hi")
       client.close
       expect_event(:close, client)
     end
 
-    it "does without any for Server-Sent Events" do
+    it "works without any for an event stream" do
       expect(sse("/nothing").read_retry).to be_an(Integer)
     end
   end
 
-  it "gets the very same client object in every callback" do
+  it "gets the same client object in every callback" do
     client = websocket("/keeper")
     expect(client.read_message).to eq("hello")
     event(:drained, client)
@@ -247,12 +248,12 @@ RSpec.describe "The handler" do
     event(:close, client, seen: 6, same: true, deleted: true)
   end
 
-  describe "the order of callbacks" do
-    it "starts with on_open: nothing else begins before it has returned" do
+  describe "and the order of its callbacks:" do
+    it "no other callback begins before on_open has returned" do
       client = websocket("/slow")
       client.text("early")
       event(:open, client)
-      # The pong tells that the message before the ping has been read.
+      # The pong shows that the message before the ping has been read.
       client.ping
       client.read_until_frame(:pong)
       expect(story(client)).to eq([:open])
@@ -261,7 +262,7 @@ RSpec.describe "The handler" do
       expect(story(client)).to eq(%i[open opened message])
     end
 
-    it "runs on_close after on_open even if the client went meanwhile" do
+    it "on_close is called after on_open even if the client disconnects meanwhile" do
       client = opened(websocket("/slow"))
       client.reset
       app.ask("Slow::GATE << true")
@@ -269,7 +270,7 @@ RSpec.describe "The handler" do
       expect(story(client)).to eq(%i[open opened close])
     end
 
-    it "keeps messages in the order of their arrival, and on_close last" do
+    it "on_message is called in the order of arrival, and on_close last" do
       client = websocket("/recorder")
       client.write((1..50).map { |number| WebSocketFrame.encode(:text, number.to_s) }.join)
       client.send_close(1000)
@@ -279,20 +280,23 @@ RSpec.describe "The handler" do
       expect(bytes).to eq((1..50).map { |number| number.to_s.dump })
     end
 
-    it "sends what on_open wrote after the handshake and in order" do
+    it "writes of on_open are sent after the handshake and in order" do
       client = websocket("/greeter")
       expect(Array.new(100) { client.read_message }).to eq((0..99).map(&:to_s))
     end
   end
 
-  describe "on_close" do
-    # What on_close gets beside the client when this client closes with 4001 "bye".
+  describe "and its on_close" do
+    # What on_close is called with beside the client when the client closes with 4001 "bye".
     parameters = {
-      "one" => [], "two" => ["absent"], "three" => [4001, "bye"], "optional" => [4001, "bye"], "splat" => [], "only-splat" => [],
-      "keywords" => ["absent"], "lambda" => [4001, "bye"], "hand-delegator" => [], "simple-delegator" => []
+      "one" => ["(client)", []], "two" => ["(client, code = :absent)", ["absent"]], "three" => ["(client, code, reason)", [4001, "bye"]],
+      "optional" => ["(client, code = :absent, reason = :absent)", [4001, "bye"]], "splat" => ["(client, *rest)", []],
+      "only-splat" => ["(*all)", []], "keywords" => ["(client, why: :absent)", ["absent"]],
+      "lambda" => ["a lambda's (client, code, reason)", [4001, "bye"]],
+      "hand-delegator" => ["(*arguments, &block) of a delegator", []], "simple-delegator" => ["a SimpleDelegator to (client)", []]
     }
-    parameters.each do |handler, got|
-      it "gets the client and #{got.empty? ? "nothing else" : got} with the parameters of #{handler}" do
+    parameters.each do |handler, (described, got)|
+      it "gets the client and #{got.empty? ? "nothing else" : got} with #{described}" do
         client = websocket("/#{handler}")
         client.send_close(4001, "bye")
         expect(event(:close, client)).to include(got: got)

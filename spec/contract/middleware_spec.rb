@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# Middleware sees [200, {}, []] instead of the stream, and must neither break nor be broken by the upgrade.
+# Middleware sees the response [200, {}, []] instead of the stream. The upgrade and the middleware must not break each other.
 RSpec.describe "Middleware in front of an upgrade" do
   serve <<~'CONFIG'
     require "spec_app"
@@ -45,28 +45,28 @@ RSpec.describe "Middleware in front of an upgrade" do
   browser = { "accept-encoding" => "gzip, deflate, br", "if-none-match" => '"x"', "x-body" => nil }
 
   stacks = %w[lint common-logger etag conditional-get deflater content-length session all]
-  bodies = { "an empty body" => "", "a body that is not sent" => "What a long and compressible body! " * 50 }
+  bodies = { "an empty body" => "", "a body, which is not sent" => "What a long and compressible body! " * 50 }
   stacks.product(bodies.to_a).each do |stack, (title, body)|
-    it "lets a WebSocket through: #{stack}, #{title}" do
+    it "does not change a WebSocket: #{stack}, #{title}" do
       client = websocket("/#{stack}", headers: browser.merge("x-body" => body))
       expect(client.read_message).to eq("welcome")
       client.text("hello")
       expect(client.read_message).to eq("echo: hello")
     end
 
-    it "lets Server-Sent Events through: #{stack}, #{title}" do
+    it "does not change an event stream: #{stack}, #{title}" do
       client = sse("/#{stack}", headers: browser.merge("x-body" => body))
       expect(client.read_event).to have_attributes(event: "msg", data: "welcome")
       expect(client.response.headers.keys).not_to include("content-encoding", "etag", "content-length")
     end
   end
 
-  it "sends a session's cookie with either upgrade" do
+  it "can set a session's cookie" do
     expect(websocket("/session").response["set-cookie"]).to start_with("rack.session=")
     expect(sse("/all").response["set-cookie"]).to start_with("rack.session=")
   end
 
-  it "lets CommonLogger log the upgrade" do
+  it "can log the upgrade: Rack::CommonLogger" do
     client = websocket("/common-logger")
     expect_line(%r{"GET /common-logger\?#{client.id} HTTP/1\.1" 200})
   end

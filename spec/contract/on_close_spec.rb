@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# on_close comes exactly once, last, whatever ended the connection. "Exactly once" is only certain when the server has
-# ended: so all connections are ended in their ways first, then the server, and then its whole report is read.
+# on_close is called exactly once, as the last callback, however the connection ends. "Exactly once" is certain only after
+# the server has ended. So first all connections are ended, each in its way, then the server. Then all its events are read.
 RSpec.describe "on_close" do
   config = <<~'CONFIG'
     require "spec_app"
@@ -19,7 +19,7 @@ RSpec.describe "on_close" do
   limits = %w[--pong-timeout 0.3 --close-timeout 0.3 --max-message-size 1000 --slow-bytes 100000 --slow-timeout 1
               --drain-timeout 5]
 
-  # Queues more than the kernel takes for a peer that does not read.
+  # Queues more than the kernel buffers for a client that does not read.
   fill = "200.times { client.write('x' * 50_000) }; nil"
 
   # Each way: what the spec does to an open client, and what on_close gets of it.
@@ -49,11 +49,11 @@ RSpec.describe "on_close" do
       client.reset
     end, [1006, ""]],
     "no pong" => [->(client) { ask(client, "client.timeout = 0.1; nil") }, [1006, ""]],
-    "an oversize message" => [->(client) { client.text("x" * 1001) }, [1009, String]],
+    "a message that is too large" => [->(client) { client.text("x" * 1001) }, [1009, String]],
     "a protocol error" => [->(client) { client.send_frame(:text, "x", rsv: 1) }, [1002, String]],
     "bad UTF-8" => [->(client) { client.text("\xff") }, [1007, String]],
-    "slowness" => [->(client) { ask(client, fill) }, [1013, String]],
-    "a raising on_close" => [->(client) { client.finish(1000) }, [1000, ""], "/raising"],
+    "a slow client" => [->(client) { ask(client, fill) }, [1013, String]],
+    "an on_close that raises" => [->(client) { client.finish(1000) }, [1000, ""], "/raising"],
     "shutdown" => [->(_client) {}, [1001, String]]
   }
   sse_ways = {
@@ -64,9 +64,9 @@ RSpec.describe "on_close" do
       ask(client, fill)
       client.reset
     end, [nil, nil]],
-    # Slow consumers are told apart by 1013 (section 6), Server-Sent Events have no codes (section 3).
-    "slowness" => [->(client) { ask(client, fill) }, [->(code) { [nil, 1013].include?(code) }, ->(_reason) { true }]],
-    "a raising on_close" => [->(client) { client.close }, [nil, nil], "/raising"],
+    # A slow consumer gets 1013, but an event stream has no codes.
+    "a slow client" => [->(client) { ask(client, fill) }, [->(code) { [nil, 1013].include?(code) }, ->(_reason) { true }]],
+    "an on_close that raises" => [->(client) { client.close }, [nil, nil], "/raising"],
     "shutdown" => [->(_client) {}, [nil, nil]]
   }
   ways = { websocket: websocket_ways, sse: sse_ways }
@@ -83,7 +83,7 @@ RSpec.describe "on_close" do
         instance_exec(stream, &way)
       end
     end
-    # All but the last are ended by what was done to them.
+    # All have ended by now, except those that the shutdown ends.
     @streams.each_value do |streams|
       streams.reject { |name, _| name == "shutdown" }.each_value { |stream| event(:close, stream) }
     end
@@ -92,7 +92,7 @@ RSpec.describe "on_close" do
 
   ways.each do |protocol, of_protocol|
     of_protocol.each do |name, (_, outcome)|
-      it "of a #{protocol} client comes exactly once and last: #{name}" do
+      it "of #{protocol == :sse ? "an event stream" : "a WebSocket"} is called exactly once and last: #{name}" do
         stream = @streams[protocol][name]
         expect(story(stream).count(:close)).to eq(1)
         expect(story(stream).last).to eq(:close)
@@ -102,7 +102,7 @@ RSpec.describe "on_close" do
     end
   end
 
-  it "is no hindrance to a clean exit" do
+  it "does not keep the server from a clean exit" do
     expect(@status).to be_success
   end
 end

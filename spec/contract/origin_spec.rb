@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# A page of another site may open a WebSocket to this one with the user's cookies: browsers do not apply CORS to
-# WebSockets, they send an Origin and leave the check to the server.
+# A page of another site can open a WebSocket to this one with the user's cookies. Browsers do not apply CORS to WebSockets.
+# They send an Origin and leave the check to the server.
 RSpec.describe "The Origin check" do
   config = <<~'CONFIG'
     require "spec_app"
@@ -25,41 +25,40 @@ RSpec.describe "The Origin check" do
   context "without allowed origins" do
     serve config
 
-    it "lets a WebSocket without Origin pass" do
+    it "accepts a WebSocket without Origin" do
       expect(status(nil)).to eq(101)
     end
 
-    it "lets a page of the same host pass" do
+    it "accepts a page of the same host" do
       expect(status("http://example.com")).to eq(101)
       expect(status("http://localhost:9292", host: "localhost:9292")).to eq(101)
       expect(status("http://[::1]:9292", host: "[::1]:9292")).to eq(101)
     end
 
-    it "does not mind the scheme, which a proxy may have changed" do
+    it "ignores the scheme, which a proxy may have changed" do
       expect(status("https://example.com")).to eq(101)
     end
 
-    it "compares hosts without regard to case" do
+    it "ignores the letter case of hosts" do
       expect(status("http://EXAMPLE.com", host: "example.COM")).to eq(101)
     end
 
     foreign = %w[http://evil.example http://sub.example.com http://example.com.evil.example http://evilexample.com
                  http://evil.example/example.com http://example.com@evil.example null file:// garbage]
     foreign.each do |origin|
-      it "answers 403 to a WebSocket from #{origin} before the app" do
+      it "answers 403 to a WebSocket from #{origin}, without calling the app" do
         expect(status(origin)).to eq(403)
         expect(app.events.all(event: "call", origin: origin)).to be_empty
       end
     end
 
-    it "leaves Server-Sent Events and ordinary requests to CORS" do
+    it "does not apply to event streams and ordinary requests, for which browsers have CORS" do
       expect(sse("/", headers: { "origin" => "http://other.example" })).to be_accepted
       expect(get("/", { "origin" => "http://other.example" }).status).to eq(200)
     end
   end
 
-  # One line for each, as one would write it by hand.
-  context "in the log" do
+  context "that refuses a WebSocket" do
     serve config
 
     def line(origin, **how)
@@ -67,7 +66,7 @@ RSpec.describe "The Origin check" do
       app.wait_for_line(/a page of #{Regexp.escape(origin)} /)
     end
 
-    it "names the origin, the host and the cure" do
+    it "logs the origin, the host and the option that would allow it" do
       expect(line("http://elsewhere.example", host: "localhost:9360"))
         .to eq("[push_server] info: a WebSocket from a page of http://elsewhere.example was refused, because the host is " \
                "localhost:9360. To allow it: --allow-origin http://elsewhere.example\n")
@@ -78,7 +77,7 @@ RSpec.describe "The Origin check" do
   context "with --allow-origin URL" do
     serve config, "--allow-origin", "https://friend.example", "--allow-origin", "http://other.example:8080"
 
-    it "lets pages of these origins and of the same host pass, and no others" do
+    it "accepts pages of these origins and of the same host, and no others" do
       expect(status("https://friend.example")).to eq(101)
       expect(status("http://other.example:8080")).to eq(101)
       expect(status("http://example.com")).to eq(101)
@@ -90,7 +89,7 @@ RSpec.describe "The Origin check" do
   context "with --allow-origin *" do
     serve config, "--allow-origin", "*"
 
-    it "lets every page pass" do
+    it "accepts every page" do
       expect(status("http://anywhere.example")).to eq(101)
       expect(status("null")).to eq(101)
     end

@@ -2,9 +2,9 @@
 
 require "spec_helper"
 
-# What this server does where the two that implemented the draft before (Iodine 0.7 and Agoo 2.15) get it wrong, row by
-# row. Most rows are covered in depth by the specs of their subject.
-RSpec.describe "What this server does" do
+# What the two servers that implemented the draft before (Iodine 0.7 and Agoo 2.15) do not do. The specs of each subject say
+# more.
+RSpec.describe "The server" do
   serve <<~'CONFIG', "--threads", "4", "--close-timeout", "0.5", "--drain-timeout", "5"
     require "spec_app"
 
@@ -34,37 +34,37 @@ RSpec.describe "What this server does" do
     end)
   CONFIG
 
-  describe "where Iodine does not:" do
-    it "write returns false when closed, not nil" do
+  describe "does what Iodine 0.7 does not: it" do
+    it "returns false from write on a closed client (Iodine: nil)" do
       client = opened(websocket)
       client.finish
       event(:close, client)
       expect(ask(client, 'client.write("late")')).to be(false)
     end
 
-    it "Upgrade: h2c is ignored, not answered 400" do
+    it "ignores Upgrade: h2c (Iodine: answers 400)" do
       upgrade = { "connection" => "Upgrade, HTTP2-Settings", "upgrade" => "h2c", "http2-settings" => "AAMAAABkAAQAAP__" }
       expect(get("/ordinary", upgrade)).to have_attributes(status: 200, body: "ordinary")
     end
 
-    it "SSE for any Accept that names it, not only for the exact one" do
+    it "sends an event stream for any Accept that includes text/event-stream (Iodine: only for exactly that)" do
       expect(sse("/", headers: { "accept" => "text/html;q=0.5, text/event-stream;charset=utf-8" })).to be_accepted
     end
 
-    it "app headers do not stand beside the handshake's own" do
+    it "sends the handshake's headers once" do
       response = websocket.response
       expect(response.all("connection").map(&:downcase)).to eq(["upgrade"])
       expect(response.all("upgrade").map(&:downcase)).to eq(["websocket"])
       expect(response["x-app"]).to eq("yes")
     end
 
-    it "a Close frame is echoed, with its code" do
+    it "echoes a Close frame with its code" do
       client = opened(websocket)
       client.send_close(4001, "bye")
       expect(client.read_frame).to have_attributes(opcode: :close, close_code: 4001)
     end
 
-    it "on_close and close have codes and reasons" do
+    it "has codes and reasons in on_close and close" do
       one = opened(websocket)
       one.finish(4001, "bye")
       event(:close, one, code: 4001, reason: "bye")
@@ -73,14 +73,14 @@ RSpec.describe "What this server does" do
       expect(two.read_close).to eq([4002, "enough"])
     end
 
-    it "text that is not UTF-8 is 1007" do
+    it "closes with 1007 for text that is not UTF-8" do
       client = opened(websocket)
       client.text("\xff")
       expect(client.read_close.first).to eq(1007)
       expect(story(client)).not_to include(:message)
     end
 
-    it "on_drained is not called when nothing was written" do
+    it "calls on_drained only after a write" do
       client = opened(websocket)
       client.text("quiet")
       event(:done, client)
@@ -89,60 +89,60 @@ RSpec.describe "What this server does" do
       expect(story(client)).to eq(%i[open message done close])
     end
 
-    it "a bad key is 400, and no callback is called" do
+    it "answers 400 to a bad key and calls no callback" do
       expect(get("/?bad-key", WebSocketClient.handshake("short")).status).to eq(400)
       opened(websocket)
       expect(app.events.all(id: "bad-key")).to be_empty
     end
 
-    it "the encoding of a message decides between text and binary" do
+    it "sends text or binary by the String's encoding" do
       client = opened(websocket)
       ask(client, 'client.write("text"); client.write("bytes".b)')
       expect(Array.new(2) { client.read_frame.opcode }).to eq(%i[text binary])
     end
   end
 
-  describe "where Agoo does not:" do
-    it "[0, {}, []] accepts, and is no 500" do
+  describe "does what Agoo 2.15 does not: it" do
+    it "accepts with the status 0 (Agoo: answers 500)" do
       expect(websocket("/zero").response.status).to eq(101)
       expect(sse("/zero")).to be_accepted
     end
 
-    it "without a handler the response is an ordinary one, not a 500" do
+    it "sends the app's response when there is no handler (Agoo: answers 500)" do
       expect(get("/ordinary", WebSocketClient.handshake)).to have_attributes(status: 200, body: "ordinary")
       expect(get("/ordinary", { "accept" => "text/event-stream" })).to have_attributes(status: 200, body: "ordinary")
     end
 
-    it "the body is not sent behind the 101" do
+    it "does not send the app's body after the 101" do
       client = websocket
       client.text("hi")
       expect(client.read_frame).to have_attributes(opcode: :text, payload: "hi")
     end
 
-    it "SSE has the app's headers and cookies" do
+    it "sends the app's headers and cookies with an event stream" do
       response = sse.response
       expect(response.all("set-cookie")).to eq(%w[a=1 b=2])
       expect(response["x-app"]).to eq("yes")
     end
 
-    it "newlines in SSE data are split into lines of data" do
+    it "splits newlines in an event's data into lines of data" do
       client = opened(sse)
       ask(client, 'client.write("a\nb")')
       expect(client.read_event).to have_attributes(data: "a\nb", lines: include("data: a", "data: b"))
     end
 
-    it "retry is at least half a second, not 5 milliseconds" do
+    it "tells event streams to retry after half a second or more (Agoo: 5 ms)" do
       expect(sse.read_retry).to be >= 500
     end
 
-    it "fragmented messages are put together" do
+    it "joins fragmented messages" do
       client = websocket
       client.send_frame(:text, "frag", fin: false)
       client.send_frame(:continuation, "ments")
       expect(client.read_message).to eq("fragments")
     end
 
-    it "frames split over two reads arrive whole" do
+    it "reads frames that arrive in two parts" do
       client = websocket
       bytes = WebSocketFrame.encode(:text, "in two parts")
       (1...bytes.bytesize).each do |at|
@@ -152,7 +152,7 @@ RSpec.describe "What this server does" do
       end
     end
 
-    it "a queued pong stalls no writes" do
+    it "goes on writing after a queued pong" do
       client = opened(websocket)
       client.ping("x" * 100)
       ask(client, "3.times { |number| client.write(number.to_s) }; nil")
@@ -162,30 +162,30 @@ RSpec.describe "What this server does" do
       expect(frames.select { |frame| frame.opcode == :pong }.map(&:payload)).to eq(["x" * 100, "y" * 100])
     end
 
-    it "text is delivered as UTF-8" do
+    it "gives the app text as UTF-8" do
       client = websocket
       client.text("é")
       expect_event(:message, client, data: include(encoding: "UTF-8"))
     end
 
-    it "on_close is called once" do
+    it "calls on_close once" do
       client = opened(websocket)
       ask(client, "client.close(4002)")
       client.finish(4002)
       client.close
       event(:close, client)
-      # Later events of other clients leave a second one time to appear.
+      # A second one would come before the events of a later client.
       opened(websocket).finish
       expect(story(client).count(:close)).to eq(1)
     end
 
-    it "an SSE client's disconnect is seen without a write" do
+    it "notices without a write that the client of an event stream has disconnected" do
       client = opened(sse)
       client.close
       expect_event(:close, client)
     end
 
-    it "callbacks of one client run one after the other" do
+    it "runs the callbacks of a client one after the other" do
       client = opened(websocket)
       client.text("wait")
       event(:message, client)
@@ -200,14 +200,13 @@ RSpec.describe "What this server does" do
       expect(story(client) - [:drained]).to eq(%i[open message done message done])
     end
 
-    it "array header values are several lines" do
+    it "sends the values of a header in an Array as several lines" do
       expect(get("/arrays").all("set-cookie")).to eq(%w[a=1 b=2])
     end
   end
 
-  # Iodine sends a Pong instead of a Close at shutdown; Agoo never calls on_shutdown.
-  describe "where neither does, at shutdown:" do
-    it "on_shutdown is called and the streams are closed properly" do
+  describe "does what neither does: it" do
+    it "calls on_shutdown, then sends a Close frame or ends the body" do
       start_app(<<~'CONFIG')
         require "spec_app"
 

@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# Server-Sent Events byte by byte.
-RSpec.describe "Server-Sent Events" do
+# The bytes of an event stream (HTML standard, section 9.2).
+RSpec.describe "An event stream" do
   config = <<~'CONFIG'
     require "spec_app"
 
@@ -17,19 +17,17 @@ RSpec.describe "Server-Sent Events" do
   # An event stream whose `retry:` has been read.
   def stream(...) = opened(sse(...)).tap(&:read_retry)
 
-  # What arrives when the app writes this; `code` are the arguments of client.write.
+  # The event that is sent when the app calls client.write with these arguments.
   def sent(code, client = stream)
     expect(ask(client, "client.write(#{code})")).to be(true)
     client.read_event
   end
 
-  def raising(type) = raise_error(RemoteControl::Raised) { |error| expect(error.type).to match(type) }
-
   context "by default" do
     serve config, "--retry-min", "1500", "--retry-max", "2500"
 
-    describe "the head" do
-      it "is that of an event stream which no cache or proxy holds back" do
+    describe "in its head" do
+      it "says that it is an event stream, which caches and proxies must not hold back" do
         response = stream.response
         expect(response.head).to start_with("HTTP/1.1 200 OK\r\n")
         expect(response["content-type"]).to eq("text/event-stream; charset=utf-8")
@@ -37,14 +35,14 @@ RSpec.describe "Server-Sent Events" do
         expect(response["x-accel-buffering"]).to eq("no")
       end
 
-      it "frames the body by the end of the connection" do
+      it "says that the body ends with the connection" do
         response = stream.response
         expect(response["connection"]).to eq("close")
         expect(response.headers.keys).not_to include("content-length", "transfer-encoding")
       end
     end
 
-    it "sends retry: first, before any event, in milliseconds, and not the same for all" do
+    it "begins with `retry:` in milliseconds, which differs among clients" do
       lines = Array.new(10) { sse.read_line }
       expect(lines).to all(match(/\Aretry: \d+\z/))
       retries = lines.map { |line| Integer(line[/\d+/], 10) }
@@ -52,15 +50,15 @@ RSpec.describe "Server-Sent Events" do
       expect(retries.uniq.size).to be > 1
     end
 
-    # Clients that dispatch an event at each empty line would show an empty one.
-    it "sends retry: without an empty line behind it, which is no event" do
+    # Some clients dispatch an event at each empty line.
+    it "has no empty line after `retry:`" do
       client = opened(sse)
       ask(client, 'client.write("x"); client.close; nil')
       expect(client.read_to_end).to match(/\Aretry: \d+\nevent: msg\ndata: x\n\n\z/)
     end
 
-    describe "the data" do
-      # What is written => the lines it becomes.
+    describe "in its data" do
+      # What is written => the lines that are sent.
       {
         "a" => ["a"],
         "" => [""],
@@ -90,26 +88,26 @@ RSpec.describe "Server-Sent Events" do
         "line\u2028separator\u0085and\vtab\fand feed" => ["line\u2028separator\u0085and\vtab\fand feed"],
         "grüße 😀\nzwei" => ["grüße 😀", "zwei"]
       }.each do |text, lines|
-        it "of #{text.inspect} is #{lines}" do
+        it "sends #{text.inspect} as #{lines}" do
           block = sent(text.inspect)
           expect(block.lines.filter_map { |line| line[/\Adata: ?(.*)/m, 1] if line.start_with?("data") }).to eq(lines)
           expect(block).to have_attributes(event: "msg", data: lines.join("\n"), id: nil, retry: nil, comments: [])
         end
       end
 
-      it "may be large and of many lines" do
+      it "sends large data of many lines" do
         lines = Array.new(20_000) { |number| "line #{number}" }
         expect(sent('Array.new(20_000) { |number| "line #{number}" }.join("\n")').data).to eq(lines.join("\n"))
       end
     end
 
-    describe "the fields" do
-      it "name the event, its id and the time to retry" do
+    describe "in its fields" do
+      it "has the event's name, its ID and the time to retry" do
         expect(sent('"x", event: "tick", id: "42", retry: 3000'))
           .to have_attributes(event: "tick", id: "42", retry: 3000, data: "x")
       end
 
-      it "may be given one by one" do
+      it "has those that the app gives, and 'msg' as the name by default" do
         client = stream
         expect(sent('"x", event: "tick"', client)).to have_attributes(event: "tick", id: nil, retry: nil)
         expect(sent('"x", id: "a b"', client)).to have_attributes(event: "msg", id: "a b", retry: nil)
@@ -117,54 +115,54 @@ RSpec.describe "Server-Sent Events" do
         expect(sent('"x"', client)).to have_attributes(event: "msg", id: nil, retry: nil)
       end
 
-      it "may be an empty id, which resets the browser's" do
+      it "can have an empty ID, which resets the browser's" do
         expect(sent('"x", id: ""').id).to eq("")
       end
 
-      it "leave an event nameless with event: nil" do
+      it "has no name with event: nil" do
         expect(sent('"x", event: nil')).to have_attributes(event: nil, data: "x")
       end
 
       %w[event id].product(["a\nb", "a\rb", "a\r\nb", "\n", "a\0b"]).each do |field, value|
-        it "refuse #{value.inspect} as #{field}" do
+        it "cannot have #{value.inspect} as #{field}: write raises ArgumentError" do
           client = stream
-          expect { ask(client, "client.write('x', #{field}: #{value.dump})") }.to raising(/\AArgumentError\z/)
+          expect { ask(client, "client.write('x', #{field}: #{value.dump})") }.to raise_in_app("ArgumentError")
           expect(sent('"still fine"', client).data).to eq("still fine")
         end
       end
 
       ["-1", "1.5", '"5"', ":soon"].each do |value|
-        it "refuse #{value} as retry" do
-          expect { ask(stream, "client.write('x', retry: #{value})") }.to raising(/\A(ArgumentError|TypeError)\z/)
+        it "cannot have #{value} as retry: write raises an error" do
+          expect { ask(stream, "client.write('x', retry: #{value})") }.to raise_in_app("ArgumentError|TypeError")
         end
       end
 
-      it "has no others" do
-        expect { ask(stream, "client.write('x', name: 'y')") }.to raising(/\AArgumentError\z/)
+      it "has no other fields: write raises ArgumentError" do
+        expect { ask(stream, "client.write('x', name: 'y')") }.to raise_in_app("ArgumentError")
       end
     end
 
-    describe "Last-Event-ID" do
-      it "is in the env" do
+    describe "after a reconnect" do
+      it "has the Last-Event-ID in the env" do
         client = stream("/", headers: { "last-event-id" => "7" })
         expect(ask(client, 'client.env["HTTP_LAST_EVENT_ID"]')).to eq("7")
       end
     end
 
-    describe "the end" do
-      it "is seen by on_close at once when the peer closes, with nothing written" do
+    describe "at its end" do
+      it "calls on_close when the client closes, without waiting for a write" do
         client = stream
         client.close
         expect_event(:close, client, code: nil, reason: nil)
       end
 
-      it "is seen by on_close when the peer resets" do
+      it "calls on_close when the client resets the connection" do
         client = stream
         client.reset
         expect_event(:close, client, code: nil, reason: nil)
       end
 
-      it "is the end of the body when the app closes" do
+      it "ends the body when the app closes" do
         client = stream
         ask(client, 'client.write("last"); client.close; nil')
         expect(client.read_event.data).to eq("last")
@@ -173,7 +171,7 @@ RSpec.describe "Server-Sent Events" do
       end
     end
 
-    it "works over HTTP/1.0, where the stream ends with the connection" do
+    it "works over HTTP/1.0" do
       client = stream("/", version: "1.0")
       expect(client).to be_accepted
       expect(client.response.headers.keys).not_to include("transfer-encoding")
@@ -186,14 +184,14 @@ RSpec.describe "Server-Sent Events" do
   context "with --sse-heartbeat" do
     serve config, "--sse-heartbeat", "0.1"
 
-    it "sends a comment again and again while nothing else is sent" do
+    it "sends comments while nothing else is sent" do
       client = stream
       expect(Array.new(3) { client.read_line }).to eq([":"] * 3)
       expect(sent('"x"', client).data).to eq("x")
       expect(client.read_comment).to eq("")
     end
 
-    it "sends comments without empty lines, between two events as well" do
+    it "sends comments without empty lines, also between events" do
       client = stream
       client.read_comment
       ask(client, 'client.write("one")')
@@ -205,10 +203,10 @@ RSpec.describe "Server-Sent Events" do
     end
   end
 
-  context "with a name for events" do
+  context "with --sse-event NAME" do
     serve config, "--sse-event", "tick"
 
-    it "gives it to events without one of their own" do
+    it "gives this name to events without a name" do
       client = stream
       expect(sent('"x"', client).event).to eq("tick")
       expect(sent('"x", event: "other"', client).event).to eq("other")
@@ -216,10 +214,10 @@ RSpec.describe "Server-Sent Events" do
     end
   end
 
-  context "with an empty name for events" do
+  context "with an empty --sse-event" do
     serve config, "--sse-event", ""
 
-    it "sends nameless ones, for EventSource#onmessage" do
+    it "sends events without a name, for EventSource#onmessage" do
       client = stream
       expect(sent('"x"', client).event).to be_nil
       expect(sent('"x", event: "named"', client).event).to eq("named")

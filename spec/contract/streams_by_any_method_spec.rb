@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# A request of any method with a body may be answered with an event stream: so do Datastar, MCP's Streamable HTTP and pages that
-# stream an answer by fetch.
+# A request with a body can be answered with an event stream, whatever its method. Datastar, MCP's Streamable HTTP and pages that
+# stream an answer by fetch need this.
 RSpec.describe "An event stream in answer to a request with a body" do
   config = <<~'CONFIG'
     require "push_server"
@@ -22,7 +22,7 @@ RSpec.describe "An event stream in answer to a request with a body" do
 
     recorder = Answer.new
 
-    # Parts that come when the spec says so.
+    # The second part comes when the spec opens GATE.
     class Parts
       def each
         yield "data: first\n\n"
@@ -53,11 +53,11 @@ RSpec.describe "An event stream in answer to a request with a body" do
   context "with the usual limits" do
     serve config, "--threads", "2"
 
-    # A stream that the app has let in.
+    # A stream that the app has accepted.
     def asking(path = "/", **how) = opened(sse(path, **how))
 
     %w[POST PUT PATCH DELETE QUERY].each do |method|
-      it "is made by a handler, as for a GET: #{method}" do
+      it "comes from a handler, as for a GET: #{method}" do
         client = asking(method: method, body: "grüße")
         expect(event(:call, client)).to include(method: method, size: "grüße".bytesize, sum: "grüße".b.sum(32))
         expect(client.response.head).to start_with("HTTP/1.1 200 OK\r\n")
@@ -71,7 +71,7 @@ RSpec.describe "An event stream in answer to a request with a body" do
       end
     end
 
-    it "has a body before, of whatever size and framing" do
+    it "lets the app read a request body of any size and framing" do
       large = "x" * 300_000
       { { body: large } => large, { headers: { "content-length" => "0" } } => "",
         { headers: { "transfer-encoding" => "chunked" }, body: "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n" } => "hello world",
@@ -83,7 +83,7 @@ RSpec.describe "An event stream in answer to a request with a body" do
       end
     end
 
-    it "comes behind 100 Continue, and on a connection that was used before" do
+    it "can follow 100 Continue, and another request on the same connection" do
       client = http
       expect(client.request("POST", "/json", {}, body: "x").status).to eq(200)
       client.send_request("POST", "/?#{name = Serving.next_name}",
@@ -94,7 +94,7 @@ RSpec.describe "An event stream in answer to a request with a body" do
       expect(app.events.take(event: "call", id: name)).to include(size: 4)
     end
 
-    it "goes on where the client was" do
+    it "resumes after the client's Last-Event-ID" do
       channel = "kept-#{Serving.next_name}"
       publish = ->(data) { app.ask("PushServer.publish(#{channel.inspect}, #{data.inspect})") }
       cursor = publish.call("1")
@@ -105,7 +105,7 @@ RSpec.describe "An event stream in answer to a request with a body" do
       expect([client.read_event.data, client.read_event.data]).to eq(['{"recovered":true,"gap":[]}', "2"])
     end
 
-    it "is never a long poll, because a poll is repeated" do
+    it "is never a long poll, because the client would have to repeat the request" do
       client = sse("/?push_wait=0&", method: "POST", body: "x", headers: { "prefer" => "wait=0" })
       id = app.events.take(event: "open", id: /\Apush_wait=0/)[:id]
       expect(client.response.headers.keys).not_to include("content-length")
@@ -113,7 +113,7 @@ RSpec.describe "An event stream in answer to a request with a body" do
       expect(client.read_event.data).to eq("still open")
     end
 
-    it "does not come without a handler: then the app's response is sent" do
+    it "needs a handler; without one the app's response is sent" do
       accept = { "accept" => "application/json, text/event-stream" }
       expect(http.request("POST", "/json", accept, body: "x")).to have_attributes(status: 200, body: '"x"', framing: :length)
       expect(http.request("POST", "/accepted", accept, body: "x")).to have_attributes(status: 202, body: "")
@@ -123,13 +123,13 @@ RSpec.describe "An event stream in answer to a request with a body" do
         .to have_attributes(status: 200, framing: :chunked, body: "data: first\n\ndata: last\n\n")
     end
 
-    it "keeps nothing of the request's body, read or not" do
+    it "does not keep the request's body, read or unread" do
       bodies = -> { app.ask("3.times { GC.start }; ObjectSpace.each_object(StringIO).count") }
       before = [app.descriptors.size, bodies.call]
-      # What is in a file, and what is in memory.
+      # The larger bodies are in files, the others in memory.
       clients = [300_000, 50_000].product(%w[/ /unread], [*1..10]).map { |size, path, _| asking(path, method: "POST", body: "x" * size) }
       expect(ask(clients.first, "client.env.key?('rack.input')")).to be(false)
-      # A socket each; the collector may miss a few that a stack still seems to name.
+      # Each client has a socket. The collector may still find a few bodies on a stack.
       expect(app.descriptors.size).to be <= before.first + clients.size + 2
       expect(bodies.call).to be <= before.last + 5
       clients.each { |client| expect(ask(client, "client.write('still here')")).to be(true) }
@@ -137,33 +137,32 @@ RSpec.describe "An event stream in answer to a request with a body" do
     end
   end
 
-  # How a page asks a model today.
-  context "made by a handler, 130 at once with 5 threads" do
+  context "from a handler, for 130 clients at once with 5 threads" do
     serve config, "--threads", "5"
 
     def threads = app.ask("Thread.list.size")
 
-    it "is accepted each time, and holds no thread" do
+    it "is accepted for each, and occupies no thread" do
       opened(sse(method: "POST", body: "x"))
       before = threads
       clients = Array.new(130) { sse(method: "POST", body: "x") }
       expect(clients.map { |it| it.response.status }).to all(eq(200))
       clients.each { |it| event(:open, it) }
-      # What a spec asks runs on threads of its own.
+      # `ask` makes threads, too, which end soon.
       eventually("no more threads than with one stream") { threads <= before }
       app.ask("SpecApp.clients.each { |client| client.write('answer') }; nil")
       expect(clients.map { |it| it.read_event.data }).to all(eq("answer"))
     end
   end
 
-  # Such a body has a thread to itself.
-  context "made by the body of a response, 130 at once with 5 threads" do
+  # Each such body occupies a thread.
+  context "from the body of a response, for 130 clients at once with 5 threads" do
     serve config, "--threads", "5"
 
-    it "is accepted up to max_streaming; beyond it is 503" do
+    it "is accepted up to max_streaming, and then answered with 503" do
       clients = Array.new(130) { http.send_request("POST", "/body", { "accept" => "text/event-stream" }, body: "x") }
       heads = clients.map(&:read_head)
-      # A body counts once it has lasted for 50 ms: as many more as there are threads may have begun by then.
+      # A body counts once it has lasted for 50 ms. By then, each thread may have begun one more.
       expect(heads.map(&:status).tally).to match(200 => be_between(100, 105), 503 => be_between(25, 30))
       expect(heads.select { |head| head.status == 503 }.map { |head| Integer(head["retry-after"], 10) }).to all(be >= 1)
       app.ask("130.times { GATE << true }; nil")

@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# In development the log says once that a String of bytes was written or published that may be text.
-RSpec.describe "The hint on bytes that are text" do
+# In development, the log says once that a binary String was written or published that may be text.
+RSpec.describe "The hint about binary Strings that may be text" do
   config = <<~'CONFIG'
     require "spec_app"
 
@@ -13,18 +13,15 @@ RSpec.describe "The hint on bytes that are text" do
     end)
   CONFIG
 
-  # What was logged of it after this code has run with a client of this kind.
+  # The hints that are logged when this code runs with a client of this kind.
   define_method(:hints) do |code, kind: :websocket, environment: "development"|
-    @app = AppProcess.start(config, env: { "RACK_ENV" => environment })
-    client = send(kind)
-    event(:open, client)
+    start_app(config, env: { "RACK_ENV" => environment })
+    client = opened(send(kind))
     ask(client, "#{code}; nil")
     ask(client, "$stderr.puts('the end'); nil")
     app.wait_for_line(/the end/)
     app.lines.grep(/info: (publish|client\.write) .*ASCII-8BIT.*force_encoding/)
   end
-
-  attr_reader :app
 
   after do
     close_clients
@@ -36,17 +33,17 @@ RSpec.describe "The hint on bytes that are text" do
     "written to an event stream" => ['client.write("x".b)', { kind: :sse }],
     "published" => ['PushServer.publish("news", "x".b)']
   }.each do |how, (code, options)|
-    it "comes with the first String that is #{how}, and only once" do
+    it "is logged for the first such String that is #{how}, and only once" do
       expect(hints("3.times { #{code} }; PushServer.publish('news', 'y'.b)", **options.to_h).size).to eq(1)
     end
   end
 
   {
-    "for text, nor for bytes that are none" => ['client.write("x"); client.write([255].pack("C")); PushServer.publish("news", [255].pack("C"))'],
-    "where as: says what it is" => ['PushServer.publish("news", "x".b, as: :binary); PushServer.publish("news", "x".b, as: :text)'],
+    "for text, or for bytes that are not UTF-8" => ['client.write("x"); client.write([255].pack("C")); PushServer.publish("news", [255].pack("C"))'],
+    "when as: says what it is" => ['PushServer.publish("news", "x".b, as: :binary); PushServer.publish("news", "x".b, as: :text)'],
     "in production" => ['client.write("x".b); PushServer.publish("news", "x".b)', { environment: "production" }]
   }.each do |where, (code, options)|
-    it "does not come #{where}" do
+    it "is not logged #{where}" do
       expect(hints(code, **options.to_h)).to eq([])
     end
   end

@@ -2,12 +2,12 @@
 
 require "spec_helper"
 
-# An app has a handler for a request, and yet there is no upgrade: the log says why.
-RSpec.describe "A handler that was not used" do
+# The log says why a request with a handler was not upgraded.
+RSpec.describe "A handler that is not used" do
   source = <<~'CONFIG'
     require "spec_app"
 
-    # Middleware that hands the app a copy of env.
+    # Middleware that gives the app a copy of env.
     class Copying
       def initialize(app) = @app = app
       def call(env) = @app.call(env["PATH_INFO"] == "/copied" ? env.dup : env)
@@ -24,7 +24,7 @@ RSpec.describe "A handler that was not used" do
   websocket = WebSocketClient.handshake
   event_stream = { "accept" => "text/event-stream" }
 
-  # The lines about handlers so far. The answer to `ask` comes behind all that was logged before it.
+  # The log lines about handlers so far. All that was logged before comes before the reply to `ask`.
   def logged
     app.ask("nil")
     app.lines.grep(/rack\.upgrade'\]/).map { |line| line.chomp.delete_prefix("[push_server] info: ") }
@@ -41,26 +41,26 @@ RSpec.describe "A handler that was not used" do
   def request(line, headers) = http.request(*line.split, headers)
 
   describe "at the level info" do
-    # Each example needs an app of its own, since a line is not repeated within a minute.
+    # Each example needs an app of its own, because a line is not repeated within a minute.
     before { start_app(source) }
 
     reasons.each do |line, (headers, message)|
-      it "is explained: #{line}" do
+      it "is explained in the log: #{line}" do
         request(line, headers)
         expect(logged).to match([message])
       end
     end
 
-    it "is explained once a minute for each reason" do
+    it "is explained at most once a minute for each reason" do
       3.times { |number| request("GET /status/#{401 + number}", websocket) }
       3.times { |number| request("GET /not/asked/#{number}", {}) }
       2.times { request("GET /copied", event_stream) }
       expect(logged).to match([%r{GET /status/401: }, %r{GET /not/asked/0: }, %r{GET /copied: }])
     end
 
-    it "is not explained if there is no handler, or if it was used" do
+    it "is not explained when there is no handler, or when it is used" do
       request("GET /plain", {})
-      # These need no handler: 204 ends an EventSource, and a page that posts may accept event streams without using them.
+      # 204 ends an EventSource. A page that posts may accept event streams and not expect one.
       %w[GET POST].product(%w[202 204 205]) { |method, status| request("#{method} /plain/#{status}", event_stream.merge("content-length" => "0")) }
       client = opened(websocket("/used"))
       client.finish

@@ -2,9 +2,9 @@
 
 require "spec_helper"
 
-# What the Autobahn test suite asks in the cases of these numbers (spec/full/autobahn_spec.rb runs all of them), and what
-# RFC 6455 asks beyond: everything that came before a violation is answered before the Close frame.
-RSpec.describe "WebSocket, case by case" do
+# Cases of the Autobahn test suite, by their numbers (spec/full/autobahn_spec.rb runs all of them), and others of RFC 6455.
+# Messages before a violation are answered before the Close frame.
+RSpec.describe "A WebSocket that gets" do
   serve <<~'CONFIG', "--close-timeout", "3600"
     require "spec_app"
 
@@ -18,21 +18,21 @@ RSpec.describe "WebSocket, case by case" do
 
   frame = WebSocketFrame.method(:encode)
   text = ->(*arguments, **options) { WebSocketFrame.encode(:text, *arguments, **options) }
-  # A header by hand, with a key of zeros.
+  # A handwritten header, with a key of zeros.
   by_hand = ->(*head, payload) { head.pack("C*") + ("\0" * 4) + payload }
   hello = [:text, "Hello"]
   pings = Array.new(10) { |number| "payload-#{number}" }
 
-  # number and title => [what is sent, what comes back, the code of the Close frame (nil: none comes)]
+  # title => [what is sent, what comes back, the code of the Close frame (nil: none comes)]
   cases = {
-    "2.10 ten pings" => [pings.map { |it| frame[:ping, it] }.join, pings.map { |it| [:pong, it] }, nil],
-    "3.2 RSV of 2, then a ping" => [text["Hello"] + text["Hello", rsv: 2] + frame[:ping], [hello], 1002],
-    "3.3 RSV of 3, then a ping" => [text["Hello"] + text["Hello", rsv: 3] + frame[:ping], [hello], 1002],
-    "4.1.3 opcode 5, then a ping" => [text["Hello"] + frame[5] + frame[:ping], [hello], 1002],
-    "4.1.4 opcode 6 with a payload, then a ping" => [text["Hello"] + frame[6, "Hello"] + frame[:ping], [hello], 1002],
-    "4.2.3 opcode 13, then a ping" => [text["Hello"] + frame[13] + frame[:ping], [hello], 1002],
-    "4.2.4 opcode 14 with a payload, then a ping" => [text["Hello"] + frame[14, "Hello"] + frame[:ping], [hello], 1002],
-    "5.15 a continuation of nothing behind a fragmented message" =>
+    "ten pings (Autobahn 2.10)" => [pings.map { |it| frame[:ping, it] }.join, pings.map { |it| [:pong, it] }, nil],
+    "RSV of 2, then a ping (Autobahn 3.2)" => [text["Hello"] + text["Hello", rsv: 2] + frame[:ping], [hello], 1002],
+    "RSV of 3, then a ping (Autobahn 3.3)" => [text["Hello"] + text["Hello", rsv: 3] + frame[:ping], [hello], 1002],
+    "opcode 5, then a ping (Autobahn 4.1.3)" => [text["Hello"] + frame[5] + frame[:ping], [hello], 1002],
+    "opcode 6 with a payload, then a ping (Autobahn 4.1.4)" => [text["Hello"] + frame[6, "Hello"] + frame[:ping], [hello], 1002],
+    "opcode 13, then a ping (Autobahn 4.2.3)" => [text["Hello"] + frame[13] + frame[:ping], [hello], 1002],
+    "opcode 14 with a payload, then a ping (Autobahn 4.2.4)" => [text["Hello"] + frame[14, "Hello"] + frame[:ping], [hello], 1002],
+    "a continuation of nothing behind a fragmented message (Autobahn 5.15)" =>
       [text["Hel", fin: false] + frame[:continuation, "lo"] + frame[:continuation, "x", fin: false] + text["x"], [hello], 1002],
     "bad UTF-8 behind a message" => [text["Hello"] + text["\xff"], [hello], 1007],
     "too large a frame behind a message" => [text["Hello"] + frame[:binary, "", length: 1_048_577], [hello], 1009],
@@ -63,7 +63,7 @@ RSpec.describe "WebSocket, case by case" do
     cases.each do |title, (bytes, expected, code)|
       next if how == "byte by byte" && bytes.bytesize > 1000
 
-      it "#{title}, #{how}" do
+      it "#{title}, #{how}: answers #{code ? "and closes with #{code}" : "all"}" do
         client = websocket
         send[client, bytes.b]
         expect(received(client, expected) == expected).to be(true)
@@ -80,9 +80,9 @@ RSpec.describe "WebSocket, case by case" do
     end
   end
 
-  it "answers every ping of a peer that reads, and the latest of one that does not" do
+  it "many pings answers all of them for a client that reads, and at least the latest for one that does not" do
     client = opened(websocket("/", receive_buffer: 4096))
-    # More than the system takes for the pongs; the socket is read all the time, so nothing stops this.
+    # More pongs than the kernel buffers. The server reads all the time, so these writes do not block.
     count = 60_000
     pings = Array.new(1000) { |number| frame[:ping, "x" * 118 + number.to_s.rjust(7, "0")] }.join
     (count / 1000).times { client.write(pings) }

@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# Within a frame that has not ended, what is wrong already is refused (RFC 6455 sections 5.2, 8.1), and not buffered.
-RSpec.describe "A WebSocket frame that has not ended" do
+# A frame is refused as soon as a part of it is wrong (RFC 6455 sections 5.2, 8.1), and is not buffered.
+RSpec.describe "An incomplete WebSocket frame" do
   serve <<~'CONFIG', "--close-timeout", "0.5"
     require "spec_app"
 
@@ -31,15 +31,15 @@ RSpec.describe "A WebSocket frame that has not ended" do
   {
     "a stray byte at once" => "\x80", "a wrong byte in the middle" => "#{"x" * 50_000}\xff#{"x" * 50_000}",
     "an overlong form" => "grüße \xc0", "a surrogate" => "\xed\xa0", "beyond U+10FFFF" => "\xf4\x90",
-    "a character that does not go on" => "\xe2\x82x"
+    "a character that is not continued" => "\xe2\x82x"
   }.each do |title, payload|
-    it "is answered with 1007: #{title}" do
+    it "closes the client with 1007: #{title}" do
       client = websocket
       begin_frame(client, :text, payload)
       expect_failure(client, 1007)
     end
 
-    it "is answered with 1007 in a later fragment: #{title}" do
+    it "closes the client with 1007 in a later fragment: #{title}" do
       client = websocket
       client.send_frame(:text, "good ", fin: false)
       begin_frame(client, :continuation, payload)
@@ -47,7 +47,7 @@ RSpec.describe "A WebSocket frame that has not ended" do
     end
   end
 
-  it "is answered with 1007 when it comes byte by byte" do
+  it "closes the client with 1007 when it comes byte by byte" do
     client = websocket
     # With a key of zeros the masked payload is the payload.
     client.write([0x81, 0xff, 1_000_000].pack("CCQ>") + ("\0" * 4))
@@ -55,7 +55,7 @@ RSpec.describe "A WebSocket frame that has not ended" do
     expect_failure(client, 1007)
   end
 
-  it "is waited for when it is well so far, however it comes" do
+  it "is waited for when it is correct so far" do
     client = websocket
     text = "grüße €😀" * 1000
     frame = WebSocketFrame.encode(:text, text)
@@ -63,7 +63,7 @@ RSpec.describe "A WebSocket frame that has not ended" do
     expect_event(:message, client, data: include(size: text.bytesize, valid: true, sum: text.sum(32)))
   end
 
-  it "is answered with 1009 if it will be too large" do
+  it "closes the client with 1009 when its header says that it is too large" do
     client = websocket
     client.send_frame(:text, "x", length: 1_048_577)
     expect_failure(client, 1009)
@@ -71,7 +71,7 @@ RSpec.describe "A WebSocket frame that has not ended" do
 
   { "unmasked" => [0x81, 0x7f, 1_000_000].pack("CCQ>"), "RSV1" => [0xc1, 0xff, 1_000_000].pack("CCQ>"),
     "a reserved opcode" => [0x83, 0xff, 1_000_000].pack("CCQ>") }.each do |title, head|
-    it "is answered with 1002 by its head: #{title}" do
+    it "closes the client with 1002 for its header: #{title}" do
       client = websocket
       client.write("#{head}\0\0\0\0x")
       expect_failure(client, 1002)

@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# RFC 6455 over raw bytes.
-RSpec.describe "WebSocket" do
+# RFC 6455, byte by byte.
+RSpec.describe "A WebSocket" do
   config = <<~'CONFIG'
     require "spec_app"
 
@@ -23,8 +23,8 @@ RSpec.describe "WebSocket" do
 
   def frame(...) = WebSocketFrame.encode(...)
 
-  # The server's Close frame with this code, the end of the connection, and what on_close got. The server reads on for
-  # a while after such a Close; our FIN ends that.
+  # Expects the server's Close frame with this code, the end of the connection, and on_close with the same code. The server
+  # reads on for a while after such a Close frame. The client's FIN ends that.
   def expect_failure(client, code)
     expect(client.read_close.first).to eq(code)
     client.connection.finish_writing
@@ -35,8 +35,8 @@ RSpec.describe "WebSocket" do
   context "with the default limits" do
     serve config, "--close-timeout", "0.5"
 
-    describe "the handshake" do
-      it "is that of RFC 6455 section 4.2.2" do
+    describe "handshake" do
+      it "is answered as RFC 6455 section 4.2.2 says" do
         response = get("/?handshake", WebSocketClient.handshake("dGhlIHNhbXBsZSBub25jZQ=="))
         expect(response.head).to start_with("HTTP/1.1 101 Switching Protocols\r\n")
         expect(response["upgrade"]).to match(/\Awebsocket\z/i)
@@ -45,7 +45,7 @@ RSpec.describe "WebSocket" do
         expect(response.headers.keys).not_to include("content-length", "transfer-encoding", "sec-websocket-extensions")
       end
 
-      it "may be followed by frames in the same packet" do
+      it "can be followed by frames in the same packet" do
         client = http
         lines = WebSocketClient.handshake.map { |name, value| "#{name}: #{value}\r\n" }.join
         client.write("GET /?early HTTP/1.1\r\nhost: x\r\n#{lines}\r\n#{frame(:text, "early")}#{frame(:ping, "bird")}")
@@ -54,7 +54,7 @@ RSpec.describe "WebSocket" do
           .to contain_exactly(have_attributes(opcode: :text, payload: "early"), have_attributes(opcode: :pong, payload: "bird"))
       end
 
-      it "may come byte by byte, and so may frames" do
+      it "can be followed by frames that come byte by byte" do
         client = websocket
         (frame(:text, "hello") + frame(:text, "x" * 200)).each_char { |byte| client.write(byte) }
         expect(client.read_message).to eq("hello")
@@ -62,9 +62,9 @@ RSpec.describe "WebSocket" do
       end
     end
 
-    describe "a message" do
+    describe "message" do
       { "text" => "grüße 😀", "empty text" => "", "text with NUL" => "a\0b" }.each do |title, text|
-        it "arrives as UTF-8: #{title}" do
+        it "of type text is a UTF-8 String: #{title}" do
           client = websocket
           client.text(text)
           event(:message, client, data: { encoding: "UTF-8", valid: true, size: text.bytesize, bytes: text.b.dump, sum: text.sum(32) })
@@ -73,7 +73,7 @@ RSpec.describe "WebSocket" do
       end
 
       { "bytes" => "\x00\xff\x80".b, "no bytes" => "".b, "bytes that would be text" => "plain".b }.each do |title, bytes|
-        it "arrives as ASCII-8BIT: #{title}" do
+        it "of type binary is an ASCII-8BIT String: #{title}" do
           client = websocket
           client.binary(bytes)
           event(:message, client, data: include(encoding: "ASCII-8BIT", size: bytes.bytesize, bytes: bytes.dump))
@@ -84,7 +84,7 @@ RSpec.describe "WebSocket" do
       end
 
       [1, 125, 126, 127, 65_535, 65_536, 300_000, 1_048_576].each do |size|
-        it "may have #{size} bytes" do
+        it "can have #{size} bytes" do
           client = websocket
           bytes = SecureRandom.bytes(size)
           client.binary(bytes)
@@ -92,21 +92,21 @@ RSpec.describe "WebSocket" do
         end
       end
 
-      it "may be one of many in a packet" do
+      it "can be one of many in a packet" do
         client = websocket
         client.write((1..100).map { |number| frame(:text, number.to_s) }.join)
         expect(Array.new(100) { client.read_message }).to eq((1..100).map(&:to_s))
       end
 
-      it "is a fresh String, which the handler may change" do
+      it "is a new String, which the handler can change" do
         client = websocket
         2.times { client.text("change") }
         expect(Array.new(2) { client.read_message }).to eq(%w[changed changed])
       end
     end
 
-    describe "a fragmented message" do
-      it "is put together" do
+    describe "message in fragments" do
+      it "is joined" do
         client = websocket
         client.send_frame(:text, "one ", fin: false)
         client.send_frame(:continuation, "two ", fin: false)
@@ -117,7 +117,7 @@ RSpec.describe "WebSocket" do
         expect(client.read_message).to eq("\xff\xfe".b)
       end
 
-      it "may have empty fragments" do
+      it "can have empty fragments" do
         client = websocket
         client.send_frame(:text, "", fin: false)
         3.times { client.send_frame(:continuation, "", fin: false) }
@@ -126,7 +126,7 @@ RSpec.describe "WebSocket" do
         expect(client.read_message).to eq("end")
       end
 
-      it "may be cut within a character" do
+      it "can be split within a character" do
         client = websocket
         bytes = "😀é".bytes.map(&:chr)
         client.send_frame(:text, bytes.first, fin: false)
@@ -135,7 +135,7 @@ RSpec.describe "WebSocket" do
         expect(client.read_message).to eq("😀é")
       end
 
-      it "may have control frames in between, which are answered at once" do
+      it "can have control frames in between, which are answered at once" do
         client = websocket
         client.send_frame(:text, "be", fin: false)
         client.ping("first")
@@ -148,7 +148,7 @@ RSpec.describe "WebSocket" do
         expect(client.read_message).to eq("before!")
       end
 
-      it "may be of 1000 fragments" do
+      it "can have 1000 fragments" do
         client = websocket
         first, *rest = Array.new(1000) { |number| format("%04d", number) }
         client.write(frame(:text, first, fin: false) + rest[..-2].map { |part| frame(:continuation, part, fin: false) }.join +
@@ -156,7 +156,7 @@ RSpec.describe "WebSocket" do
         expect(client.read_message).to eq([first, *rest].join)
       end
 
-      it "that is left unfinished is no message" do
+      it "is dropped when it is not finished" do
         client = websocket
         client.send_frame(:text, "never", fin: false)
         client.finish
@@ -165,7 +165,7 @@ RSpec.describe "WebSocket" do
       end
     end
 
-    describe "a ping" do
+    describe "ping" do
       ["", "payload", "\0\xff".b, "x" * 125].each do |payload|
         it "is answered with its payload of #{payload.bytesize} bytes" do
           client = websocket
@@ -184,7 +184,7 @@ RSpec.describe "WebSocket" do
         expect(client.read_message).to eq("wait")
       end
 
-      it "may come in a flood, with nothing else suffering" do
+      it "does not delay messages when 20,000 come at once" do
         client = websocket
         200.times { client.write(frame(:ping, "x") * 100) }
         client.text("still there")
@@ -193,16 +193,18 @@ RSpec.describe "WebSocket" do
       end
     end
 
-    it "does not mind a pong nobody asked for" do
-      client = websocket
-      client.pong("surprise")
-      client.text("hi")
-      expect(client.read_message).to eq("hi")
+    describe "pong" do
+      it "is ignored when no ping asked for it" do
+        client = websocket
+        client.pong("surprise")
+        client.text("hi")
+        expect(client.read_message).to eq("hi")
+      end
     end
 
-    describe "a Close frame" do
+    describe "Close frame" do
       [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999].each do |code|
-        it "with code #{code} is echoed, told to on_close, and ends the connection" do
+        it "with code #{code} is echoed and given to on_close, and ends the connection" do
           client = websocket
           client.send_close(code, "grüße")
           expect(client.read_close.first).to eq(code)
@@ -211,7 +213,7 @@ RSpec.describe "WebSocket" do
         end
       end
 
-      it "without a code is echoed without one; on_close gets 1005" do
+      it "without a code is echoed without a code; on_close gets 1005" do
         client = websocket
         client.send_close
         expect(client.read_until_frame(:close).payload).to eq("")
@@ -219,14 +221,14 @@ RSpec.describe "WebSocket" do
         event(:close, client, code: 1005, reason: "")
       end
 
-      it "may carry a reason of 123 bytes" do
+      it "can have a reason of 123 bytes" do
         client = websocket
         client.send_close(1000, "x" * 123)
         expect(client.read_close.first).to eq(1000)
         event(:close, client, code: 1000, reason: "x" * 123)
       end
 
-      it "lets messages that came before through, and none after" do
+      it "comes after earlier messages; later ones are dropped" do
         client = websocket
         client.write(frame(:text, "before") + frame(:close, WebSocketFrame.close_payload(1000)) + frame(:text, "after"))
         event(:close, client, code: 1000)
@@ -234,21 +236,21 @@ RSpec.describe "WebSocket" do
       end
     end
 
-    describe "a broken connection" do
-      it "is 1006 without a reason: FIN" do
+    describe "connection that breaks" do
+      it "calls on_close with 1006 and no reason: FIN" do
         client = websocket
         client.close
         expect_event(:close, client, code: 1006, reason: "")
       end
 
-      it "is 1006 without a reason: FIN of a client that can still read" do
+      it "calls on_close with 1006 and no reason: FIN of a client that can still read" do
         client = websocket
         client.connection.finish_writing
         expect_event(:close, client, code: 1006, reason: "")
         client.ending
       end
 
-      it "is 1006 without a reason: RST" do
+      it "calls on_close with 1006 and no reason: RST" do
         client = opened(websocket)
         client.reset
         expect_event(:close, client, code: 1006, reason: "")
@@ -256,7 +258,7 @@ RSpec.describe "WebSocket" do
     end
 
     # RFC 6455 sections 5.1 to 5.5 and 7.4.
-    describe "what breaks the protocol" do
+    describe "violation of the protocol" do
       text = ->(*arguments, **options) { WebSocketFrame.encode(:text, *arguments, **options) }
       encode = WebSocketFrame.method(:encode)
       close = ->(*arguments) { WebSocketFrame.encode(:close, WebSocketFrame.close_payload(*arguments)) }
@@ -283,22 +285,22 @@ RSpec.describe "WebSocket" do
         end
       }
       broken.each do |title, bytes|
-        it "is answered with 1002: #{title}" do
+        it "closes the client with 1002: #{title}" do
           client = websocket
           client.write(bytes)
           expect_failure(client, 1002)
         end
       end
 
-      it "leaves messages that came before it alone, and drops those after it" do
+      it "comes after earlier messages; later ones are dropped" do
         client = websocket
         client.write(text["before"] + text["broken", rsv: 1] + text["after"])
         event(:close, client, code: 1002)
-        # The answer to the first is sent.
+        # The handler's answer to the first message is sent.
         expect(story(client)).to eq(%i[open message drained close])
       end
 
-      it "is told to the peer even if that goes on sending: no reset eats the Close frame" do
+      it "closes with a Close frame, not a reset, even if the client goes on sending" do
         client = websocket
         client.write(text["x", rsv: 1])
         20.times { client.write(text["x" * 60_000]) }
@@ -307,20 +309,20 @@ RSpec.describe "WebSocket" do
     end
 
     # RFC 6455 section 8.1, Unicode table 3-7.
-    describe "what is no UTF-8" do
+    describe "text that is not UTF-8" do
       {
         "a stray continuation byte" => "\x80", "an overlong /" => "\xc0\xaf", "an overlong NUL" => "\xe0\x80\x80",
         "a surrogate" => "\xed\xa0\x80", "beyond U+10FFFF" => "\xf4\x90\x80\x80", "0xFE" => "\xfe",
         "text with a wrong byte" => "hello \xff world", "a character cut off at the end" => "euro \xe2\x82"
       }.each do |title, bytes|
-        it "is answered with 1007: #{title}" do
+        it "closes the client with 1007: #{title}" do
           client = websocket
           client.text(bytes)
           expect_failure(client, 1007)
           expect(story(client)).to eq(%i[open close])
         end
 
-        it "is answered with 1007 when it comes in fragments: #{title}" do
+        it "closes the client with 1007 when it comes in fragments: #{title}" do
           client = websocket
           client.send_frame(:text, "good ", fin: false)
           bytes.b.each_char { |byte| client.send_frame(:continuation, byte, fin: false) }
@@ -329,19 +331,19 @@ RSpec.describe "WebSocket" do
         end
       end
 
-      it "is found before the message is complete" do
+      it "closes the client before the message is complete" do
         client = websocket
         client.send_frame(:text, "bad \xff", fin: false)
         expect_failure(client, 1007)
       end
 
-      it "is found in the reason of a Close frame" do
+      it "closes the client with 1007 when it is the reason of a Close frame" do
         client = websocket
         client.send_close(1000, "\xff\xfe")
         expect_failure(client, 1007)
       end
 
-      it "is fine in binary messages" do
+      it "is allowed in binary messages" do
         client = websocket
         client.binary("\xff\xfe")
         expect(client.read_message).to eq("\xff\xfe".b)
@@ -352,7 +354,7 @@ RSpec.describe "WebSocket" do
   context "with --max-message-size" do
     serve config, "--max-message-size", "1000"
 
-    it "takes a message of that size, whole or in fragments" do
+    it "accepts a message of that size, whole or in fragments" do
       client = websocket
       client.text("x" * 1000)
       expect(client.read_message).to eq("x" * 1000)
@@ -361,27 +363,27 @@ RSpec.describe "WebSocket" do
       expect(client.read_message).to eq("x" * 1000)
     end
 
-    it "answers 1009 to a larger one" do
+    it "closes the client with 1009 for a larger message" do
       client = websocket
       client.text("x" * 1001)
       expect_failure(client, 1009)
       expect(story(client)).to eq(%i[open close])
     end
 
-    it "answers 1009 to one that only claims to be larger, without waiting for it" do
+    it "closes the client with 1009 as soon as a frame's header says that it is larger" do
       client = websocket
       client.send_frame(:binary, "", length: 2**40)
       expect_failure(client, 1009)
     end
 
-    it "answers 1009 to fragments that are larger together" do
+    it "closes the client with 1009 for fragments that are larger together" do
       client = websocket
       client.send_frame(:text, "x" * 600, fin: false)
       client.send_frame(:continuation, "x" * 600, fin: false)
       expect_failure(client, 1009)
     end
 
-    it "puts no limit on what the server sends" do
+    it "does not limit what the app sends" do
       client = opened(websocket)
       ask(client, 'client.write("x" * 100_000)')
       expect(client.read_message.size).to eq(100_000)
@@ -391,19 +393,19 @@ RSpec.describe "WebSocket" do
   context "with --ping-interval and --pong-timeout" do
     serve config, "--ping-interval", "0.2", "--pong-timeout", "0.3", "--mailbox-messages", "2", "--threads", "2"
 
-    # Lives through that many pings: a clock whose ticks are the server's own.
+    # Answers the next pings. They show how much time has passed for the server.
     def answer_pings(client, count)
       count.times { client.pong(client.read_until_frame(:ping).payload) }
     end
 
-    it "pings an idle client, and keeps one that answers" do
+    it "pings an idle client, and keeps a client that answers" do
       client = websocket
       answer_pings(client, 5)
       client.text("hi")
       expect(client.read_message).to eq("hi")
     end
 
-    it "drops a client that does not answer: 1006" do
+    it "closes the connection of a client that does not answer; on_close gets 1006" do
       client = websocket
       expect(client.read_frame.opcode).to eq(:ping)
       client.ending
@@ -411,12 +413,12 @@ RSpec.describe "WebSocket" do
       expect(story(client).count(:close)).to eq(1)
     end
 
-    it "suspends the deadline while it does not read because the mailbox is full" do
+    it "extends the deadline while the mailbox is full and the client is not read from" do
       client = websocket
       client.text("wait")
       event(:message, client)
       client.write((1..20).map { |number| frame(:text, number.to_s) }.join)
-      # Far longer than the deadline, measured by another client's pings.
+      # Far longer than the deadline, by another client's pings.
       answer_pings(websocket, 8)
       expect(story(client)).to eq(%i[open message])
       app.ask("GATE << true; nil")

@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# What a drain that takes too long cuts off has been told of all the same: on_close of every client runs.
+# on_close is called for clients whose connections are cut because the drain takes too long.
 RSpec.describe "A drain that times out" do
   config = <<~'CONFIG'
     require "spec_app"
@@ -14,13 +14,13 @@ RSpec.describe "A drain that times out" do
     end)
   CONFIG
 
-  # Nobody else may give up on them before.
+  # No other limit may close them before.
   before do
     start_app(config, *%w[--drain-timeout 1 --close-timeout 3600 --slow-timeout 3600 --threads 2])
   end
 
   %i[websocket sse].each do |protocol|
-    it "calls on_close of every client that does not take what is queued for it (#{protocol})" do
+    it "calls on_close for every client that does not read what is queued for it (#{protocol})" do
       clients = Array.new(20) { public_send(protocol, "/", receive_buffer: 4096) }
       clients.each { |client| event(:open, client) }
       expect(ask(clients.last, "client.pending")).to be > 0

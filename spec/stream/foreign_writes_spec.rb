@@ -2,11 +2,11 @@
 
 require "spec_helper"
 
-RSpec.describe "Writes from foreign threads" do
+RSpec.describe "Writes from threads of the app" do
   serve <<~'CONFIG', "--threads", "4"
     require "spec_app"
 
-    # Knows who is there, as a chat would.
+    # Knows its clients, as a chat room does.
     class Room
       def initialize
         @clients = []
@@ -20,7 +20,7 @@ RSpec.describe "Writes from foreign threads" do
 
       def on_close(client) = @mutex.synchronize { @clients.delete(client) }
 
-      # Each thread tells everybody a numbered line, so many times.
+      # Each thread writes numbered lines to all clients.
       def broadcast(threads:, rounds:)
         Array.new(threads) do |thread|
           Thread.new do
@@ -41,7 +41,7 @@ RSpec.describe "Writes from foreign threads" do
     end)
   CONFIG
 
-  # Clients that join and leave, politely or not, until the block has returned.
+  # Clients that come and go, with and without a closing handshake, until the block has returned.
   def with_visitors
     leaving = false
     visitors = Thread.new do
@@ -74,12 +74,12 @@ RSpec.describe "Writes from foreign threads" do
     clients.each { |client| expect(received(client)).to eq(expected) }
   end
 
-  it "by 20 threads reach 200 clients completely while others come and go" do
+  it "reach 200 clients completely and in order, from 20 threads, while other clients come and go" do
     clients = Array.new(150) { websocket } + Array.new(50) { sse }
     expect_nothing_lost(clients, threads: 20, rounds: 15)
   end
 
-  it "survive GC.stress" do
+  it "reach all clients completely under GC.stress" do
     clients = Array.new(3) { websocket } + Array.new(2) { sse }
     app.ask("GC.stress = true; nil", seconds: 60)
     expect_nothing_lost(clients, threads: 4, rounds: 5)
@@ -87,7 +87,7 @@ RSpec.describe "Writes from foreign threads" do
     app.ask("GC.stress = false; nil", seconds: 60)
   end
 
-  it "and many collections keep clients and handlers alive" do
+  it "reach clients after many garbage collections" do
     clients = Array.new(20) { websocket }
     clients.each { |client| event(:open, client) }
     app.ask("10.times { GC.start; GC.compact if GC.respond_to?(:compact) }; nil", seconds: 60)

@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# An app that forks, or runs other programs, while streams are open: the child inherits the sockets and the memory, but
-# the streams stay the parent's.
+# An app that forks or runs other programs while streams are open. The child inherits the sockets and the memory, but the
+# streams stay the parent's.
 RSpec.describe "Processes that the app starts" do
   serve <<~'CONFIG', "--threads", "4", "--ping-interval", "0.5", "--pong-timeout", "10"
     require "spec_app"
@@ -11,7 +11,7 @@ RSpec.describe "Processes that the app starts" do
 
     handler = SpecApp::Recorder.new(message: ->(client, data) { client.write("echo: #{data}") })
 
-    # Ticks come from a thread of the app, all the time.
+    # A thread of the app writes ticks all the time.
     TICKS = [0]
     Thread.new do
       loop do
@@ -21,7 +21,7 @@ RSpec.describe "Processes that the app starts" do
       end
     end
 
-    # What a block in a child of this process returns.
+    # Runs the block in a child of this process and returns its value.
     def self.in_child(unwinding: false)
       reader, writer = IO.pipe
       pid = fork do
@@ -44,7 +44,7 @@ RSpec.describe "Processes that the app starts" do
       "fork-exec" => -> { Process.wait2(fork { exec "exit 5" }).last.exitstatus },
       "fork-signal" => -> { Process.wait2(fork { Process.kill("TERM", Process.pid); sleep }).last.termsig },
       "fork-gc" => -> { Process.wait2(fork { 3.times { GC.start }; GC.compact if GC.respond_to?(:compact) }).last.exitstatus },
-      # Without a block the child comes back into the app, and ends there.
+      # Without a block the child returns into the app, and ends there.
       "fork-return-exit" => lambda do
         pid = fork or exit(6)
         Process.wait2(pid).last.exitstatus
@@ -53,7 +53,7 @@ RSpec.describe "Processes that the app starts" do
         pid = fork or Thread.exit
         Process.wait2(pid).last.pid == pid
       end,
-      # … or answers the request that its parent answers.
+      # … or answers the request that its parent answers, too.
       "fork-return-response" => lambda do
         pid = fork or return "child"
         Process.wait2(pid).last.pid == pid
@@ -92,14 +92,14 @@ RSpec.describe "Processes that the app starts" do
     (@sockets + @streams).each { |client| event(:open, client) }
   end
 
-  # Every stream gets a tick that was made after this was called.
+  # Expects every stream to get a tick that was written after this call.
   def expect_ticking
     now = app.ask("TICKS[0]")
     @sockets.each { |client| nil until tick(client.read_message) > now }
     @streams.each { |client| nil until tick(client.read_event.data) > now }
   end
 
-  # Nothing but ticks comes: nothing of a child.
+  # Raises for anything but a tick: nothing may come from a child.
   def tick(text) = Integer(text, 10)
 
   def expect_nothing_closed
@@ -120,19 +120,19 @@ RSpec.describe "Processes that the app starts" do
     "fork-return-response" => true, "fork-thread" => 7, "system" => "false", "backticks" => "hello\n", "spawn" => 9,
     "popen" => "hello\n", "open3" => "hello", "daemon" => 0, "fork-server" => 1
   }.each do |way, result|
-    it "leave 100 open streams alone: #{way}" do
+    it "do not disturb 100 open streams: #{way}" do
       2.times { expect(answer(way)).to eq(result) }
       expect_nothing_closed
     end
   end
 
-  it "can do nothing to the clients of their parent" do
+  it "cannot write to or close the clients of their parent" do
     expect(answer("fork-write")).to eq([[false, false, "nil", -1]])
     expect(answer("fork-exit-write")).to eq([false])
     expect_nothing_closed
   end
 
-  it "may be many, at once" do
+  it "can be 20 at once" do
     requests = Array.new(20) { |number| http.send_request("GET", "/#{%w[fork-exit system backticks fork-write][number % 4]}") }
     expect(requests.map { |client| client.read_response.status }).to all(eq(200))
     expect_nothing_closed

@@ -2,16 +2,16 @@
 
 require "spec_helper"
 
-# The clients of a process in another that it forked, at any moment: whatever lock was held then is held there for ever.
-# What a child must leave alone is in fork_spec.rb.
-RSpec.describe "In a forked child" do
+# The parent's clients in a child. A lock that was held at the time of the fork is held for ever in the child. What a child
+# must not disturb is in fork_spec.rb.
+RSpec.describe "In a forked child," do
   config = <<~'CONFIG'
     require "spec_app"
 
     Second = SpecApp::Recorder.new
     FLOOD = []
 
-    # Calls everything that must return, in a child, and passes on what it returned.
+    # Calls all methods of the client in a child, and passes on what they return.
     def SpecApp.in_child(client)
       reader, writer = IO.pipe
       pid = fork do
@@ -28,7 +28,7 @@ RSpec.describe "In a forked child" do
       [pid, reader]
     end
 
-    # The child's answer; one that blocks is killed.
+    # The child's answer. A child that blocks is killed.
     def SpecApp.answer_of(pid, reader)
       answer = reader.wait_readable(10) ? reader.read : "blocked"
       Process.kill("KILL", pid) if answer == "blocked"
@@ -43,7 +43,7 @@ RSpec.describe "In a forked child" do
         env["rack.upgrade"] = handler
         [200, {}, []]
       elsif env["PATH_INFO"] == "/fork"
-        # Without a block: the child returns from here, too.
+        # Without a block, so the child returns from here, too.
         CHILDREN << fork
         [200, { "content-type" => "text/plain" }, ["from #{Process.pid}"]]
       else
@@ -62,7 +62,7 @@ RSpec.describe "In a forked child" do
     before { skip "this Ruby does not fork" unless Process.respond_to?(:fork) }
 
     %i[websocket sse].each do |protocol|
-      it "is closed, whatever is asked of it, and its parent's is not (#{protocol})" do
+      it "is closed, and all its methods return; the parent's is still open (#{protocol})" do
         client = opened(public_send(protocol))
         told = ask(client, "SpecApp.answer_of(*SpecApp.in_child(client))").transform_keys(&:to_s)
         expect(told).to include(calm.merge("protocol" => protocol.to_s, "id" => client.id, "text" => /\A#<PushServer::Client #{protocol} .*closed>\z/))
@@ -71,7 +71,7 @@ RSpec.describe "In a forked child" do
       end
     end
 
-    it "never blocks, although its parent's threads and reactor were writing just then" do
+    it "never blocks, even if the parent's threads and reactor write during the fork" do
       clients = Array.new(4) { websocket }
       clients.each { |client| event(:open, client) }
       readers = clients.map { |client| Thread.new { IO.copy_stream(client.connection.socket, File::NULL) } }
@@ -94,21 +94,21 @@ RSpec.describe "In a forked child" do
     end
   end
 
-  # fork without a block, in the app: the child comes back out of it, into a server that is not its own.
-  describe "that returns from the app" do
+  # After a fork without a block the child returns from the app into the server, which is its parent's.
+  describe "the server" do
     before do
       skip "this Ruby does not fork" unless Process.respond_to?(:fork)
       start_app(config, "--threads", "2")
     end
 
-    it "the server is not: the child answers nothing and ends; the parent's port is free when it stops" do
+    it "answers nothing and ends the child; the parent's port is free when the parent stops" do
       client = http
       5.times { expect(client.get("/fork").body).to eq("from #{app.pid}") }
       children = app.ask("CHILDREN.compact.map { |pid| Process.wait2(pid).last.pid }")
       expect(children.size).to eq(5)
       expect(client.get("/fork").body).to eq("from #{app.pid}")
       expect(app.stop).to be_success
-      expect { TCPSocket.new("127.0.0.1", app.port) }.to raise_error(Errno::ECONNREFUSED)
+      expect(accepting_connections?).to be(false)
       TCPServer.new("127.0.0.1", app.port).close
     end
   end

@@ -2,9 +2,9 @@
 
 require "spec_helper"
 
-# A child that is forked without a block comes back into the library, wherever it was forked: the library must let it go,
-# and neither wait for locks of threads that are not there nor speak to its parent's clients. That it waits for none of
-# them is shown in src/push/client/forked.rs, with every lock held; here, the reactor is merely busy.
+# A child that is forked without a block returns into the library. The library must end it, without waiting for locks of
+# threads that the child does not have, and without writing to the parent's clients. In src/push/client/forked.rs every lock
+# is held during the fork. Here the reactor is merely busy.
 RSpec.describe "A child that is forked without a block" do
   before { skip "this Ruby does not fork" unless Process.respond_to?(:fork) }
 
@@ -13,14 +13,14 @@ RSpec.describe "A child that is forked without a block" do
 
     CHILDREN = Queue.new
 
-    # In the child nothing is reported: its output is its parent's.
+    # The child must not report anything: its output is its parent's.
     def Object.fork_here
       child = fork
       CHILDREN << child if child
       child
     end
 
-    # How the next child ended; one that waits for a lock is killed.
+    # The exit status of the next child. A child that waits for a lock is killed.
     def Object.end_of_child
       pid = CHILDREN.pop
       waiter = Process.detach(pid)
@@ -98,12 +98,12 @@ RSpec.describe "A child that is forked without a block" do
     end)
   CONFIG
 
-  # Status 1 where an exception ends it.
+  # The status is 1 when an exception ends the child.
   def expect_child_to_end = expect(app.ask("Object.end_of_child", seconds: 30)).to be(0).or be(1)
 
   { "call" => "from the parent", "each" => "one two", "close" => "one two", "stream" => "one two", "hints" => "hinted",
     "hijack" => "the parent", "raise" => "Internal Server Error\n" }.each do |place, body|
-    it "ends, and its parent answers: #{place}" do
+    it "ends, and its parent answers the request: #{place}" do
       3.times do
         expect(get("/#{place}").body).to eq(body)
         expect_child_to_end
@@ -112,7 +112,7 @@ RSpec.describe "A child that is forked without a block" do
     end
   end
 
-  # The next message that is no tick.
+  # The next message that is not a tick.
   def read_answer(client)
     loop do
       message = client.read_message
@@ -121,7 +121,7 @@ RSpec.describe "A child that is forked without a block" do
   end
 
   %w[accept on_open on_message on_close block].each do |place|
-    it "ends, and its parent's client goes on: #{place}" do
+    it "ends, and its parent's client stays open: #{place}" do
       client = opened(websocket("/#{place}"))
       client.text("hello")
       expect(read_answer(client)).to eq("hello")

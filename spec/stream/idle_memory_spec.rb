@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# A connection that once had much to say is as cheap afterwards as it was before.
-RSpec.describe "Memory of idle WebSockets" do
+# After large messages, a connection uses as little memory as before.
+RSpec.describe "The memory of idle WebSockets" do
   serve <<~'CONFIG', "--threads", "2"
     require "spec_app"
 
@@ -26,7 +26,7 @@ RSpec.describe "Memory of idle WebSockets" do
   size = 1_000_000
   count = 150
 
-  # In KiB, with Ruby's share collected.
+  # In KiB, after a collection of Ruby's garbage.
   def resident
     app.ask("3.times { GC.start }; nil")
     app.resident
@@ -47,7 +47,7 @@ RSpec.describe "Memory of idle WebSockets" do
   }.each do |how, bytes|
     it "is given back after a large message on each, #{how}" do
       clients = Array.new(count) { websocket }
-      # What one such message costs for good, in whatever allocator, is not what is measured.
+      # What allocators keep for good after one such message is not measured.
       pass_round(clients.first(5), bytes, size)
       before = resident
       pass_round(clients, bytes, size)

@@ -2,23 +2,23 @@
 
 require "spec_helper"
 
-# The input of a WebSocket ends: it breaks the protocol, or closes its side without a Close frame. Whole messages that came
-# before are handled, and what the handler writes is sent. Then the connection ends, within close_timeout.
+# A WebSocket's input ends when the client breaks the protocol, or closes its side without a Close frame. Complete messages
+# that came before are handled, and what the handler writes is sent. Then the connection ends, within close_timeout.
 RSpec.describe "The end of a WebSocket's input" do
   config = <<~'CONFIG'
     require "push_server"
     require "spec_app"
 
     GATE = Queue.new
-    # Takes the client's word for what to do.
-    OBEDIENT = SpecApp::Recorder.new(message: lambda do |client, data|
+    # Does what the message says.
+    COMMANDS = SpecApp::Recorder.new(message: lambda do |client, data|
       case data
       when "wait" then GATE.pop
       when "raise" then raise "as told"
       when "close" then client.close(4000, "by the app")
       when "forever" then sleep 0.001 while client.write("x" * 1000)
       when "subscribe"
-        # Until the server knows of the end.
+        # Refused once the server has noticed the end.
         sleep 0.01 while (answer = client.subscribe("late-#{rand}"))
         client.write(answer.inspect)
       end
@@ -26,12 +26,12 @@ RSpec.describe "The end of a WebSocket's input" do
     end)
 
     run(lambda do |env|
-      env["rack.upgrade"] = OBEDIENT
+      env["rack.upgrade"] = COMMANDS
       [200, {}, []]
     end)
   CONFIG
 
-  # How the input ends, and the code the app is told.
+  # How the input ends, and the code that on_close gets.
   ends = {
     "a violation" => [->(client) { client.send_frame(:text, "x", rsv: 1) }, 1002],
     "bad UTF-8" => [->(client) { client.text("\xff") }, 1007],
@@ -39,7 +39,7 @@ RSpec.describe "The end of a WebSocket's input" do
     "a FIN" => [->(client) { client.connection.finish_writing }, 1006]
   }
 
-  # The end as the client sees it: a Close frame for a violation, none for a FIN.
+  # Expects a Close frame after a violation, none after a FIN, and the end of the connection.
   def expect_end(client, code)
     expect(client.read_close.first).to eq(code) unless code == 1006
     client.connection.finish_writing unless code == 1006
@@ -52,7 +52,7 @@ RSpec.describe "The end of a WebSocket's input" do
 
   def send_and_end(client, texts, finish)
     event(:open, client)
-    # In one packet, as far as that can be said.
+    # In one write.
     client.texts(*texts)
     finish[client]
   end
@@ -61,18 +61,18 @@ RSpec.describe "The end of a WebSocket's input" do
     context "by #{title}" do
       serve config, *%w[--close-timeout 3600 --threads 2 --mailbox-messages 4]
 
-      it "lets what came before be answered" do
+      it "comes after the answers to earlier messages" do
         client = websocket
         send_and_end(client, %w[a b c], finish)
         expect(Array.new(3) { client.read_message }).to eq(%w[a b c])
         expect_end(client, code)
       end
 
-      it "waits for a handler that is at work, whose writes are still sent" do
+      it "waits for a running on_message, whose writes are still sent" do
         client = websocket
         send_and_end(client, ["wait"], finish)
         event(:message, client)
-        # The server knows by now: it answers no ping any more, or would, and nothing more is subscribed.
+        # Once the server has noticed the end, subscribing returns false.
         eventually("the end to be noticed") { !ask(client, "client.subscribe('a-#{rand}')") }
         expect(ask(client, "[client.open?, client.write('meanwhile')]")).to eq([true, true])
         expect(client.read_message).to eq("meanwhile")
@@ -81,14 +81,14 @@ RSpec.describe "The end of a WebSocket's input" do
         expect_end(client, code)
       end
 
-      it "comes as well if the handler raises" do
+      it "comes after the answers to earlier messages even if the handler raises" do
         client = websocket
         send_and_end(client, %w[raise after], finish)
         expect(client.read_message).to eq("after")
         expect_end(client, code)
       end
 
-      it "has its own code, even if the handler closes with another one afterwards" do
+      it "has its own code even if the handler calls close with another one afterwards" do
         client = websocket
         send_and_end(client, %w[wait close], finish)
         event(:message, client)
@@ -98,7 +98,7 @@ RSpec.describe "The end of a WebSocket's input" do
         expect_end(client, code)
       end
 
-      it "takes no further subscription" do
+      it "makes subscribe return false" do
         client = websocket
         send_and_end(client, ["subscribe"], finish)
         expect(client.read_message).to eq("false")
@@ -116,7 +116,7 @@ RSpec.describe "The end of a WebSocket's input" do
         expect_end(client, code)
       end
 
-      it "comes after what was published before it" do
+      it "comes after earlier publications" do
         client = opened(websocket)
         channel = "news-#{client.id}"
         ask(client, "client.subscribe(#{channel.inspect})")
@@ -128,7 +128,7 @@ RSpec.describe "The end of a WebSocket's input" do
         expect_end(client, code)
       end
 
-      it "comes for a client that does not read, too" do
+      it "is reported to on_close once if the client does not read" do
         client = opened(websocket("/", receive_buffer: 4096))
         ask(client, "100.times { client.write('x' * 65_536) }; nil")
         finish[client]
@@ -138,10 +138,10 @@ RSpec.describe "The end of a WebSocket's input" do
       end
     end
 
-    context "by #{title}, and a handler that does not end" do
+    context "by #{title}, while a handler does not return," do
       serve config, *%w[--close-timeout 0.3 --threads 3]
 
-      it "is cut at the close timeout: one that waits" do
+      it "closes the connection after the close timeout: a handler that waits" do
         client = websocket
         send_and_end(client, ["wait"], finish)
         event(:message, client)
@@ -154,7 +154,7 @@ RSpec.describe "The end of a WebSocket's input" do
         event(:close, client, code: code)
       end
 
-      it "is cut at the close timeout: one that writes without end" do
+      it "closes the connection after the close timeout: a handler that keeps writing" do
         client = websocket
         send_and_end(client, ["forever"], finish)
         frames = []
@@ -169,8 +169,8 @@ RSpec.describe "The end of a WebSocket's input" do
       end
     end
 
-    context "by #{title}, and a server that stops" do
-      it "comes to the app as it does without a stop" do
+    context "by #{title}, while the server stops," do
+      it "is reported to on_close as at other times" do
         start_app(config, *%w[--close-timeout 3600 --threads 2])
         client = websocket
         send_and_end(client, ["wait"], finish)
@@ -189,10 +189,10 @@ RSpec.describe "The end of a WebSocket's input" do
     end
   end
 
-  describe "of an event stream" do
+  describe "of an event stream instead" do
     serve config, *%w[--close-timeout 3600 --threads 2]
 
-    it "ends it at once, since no message can have come before" do
+    it "ends the stream at once, because there can be no messages" do
       client = opened(sse)
       client.connection.finish_writing
       event(:close, client, code: nil)

@@ -2,17 +2,17 @@
 
 require "spec_helper"
 
-# Thread#kill may hit a worker anywhere: in the app, in a callback, in a body, while what these raised is logged, or
-# while it starts. It ends that worker, and the request or callback at hand; nothing else.
-RSpec.describe "Workers that are killed" do
+# Thread#kill can hit a worker anywhere: in the app, in a callback, in a body, while it logs an exception, or while it starts.
+# It ends that worker and the current request or callback, and nothing else.
+RSpec.describe "Killed workers" do
   threads = 4
-  # Hooks run the last first: the server has stopped by then.
+  # The hook defined last runs first, so the server has stopped by now.
   after(:context) { raise "the server did not drain:\n#{@app.output}" if @app.output.include?("gave up") }
 
   serve <<~'CONFIG', "--threads", threads, "--drain-timeout", 20
     require "spec_app"
 
-    # A kill has time to arrive while something is logged, and wherever the library calls a method of the app's.
+    # Gives a kill time to arrive while the server logs, or calls a method of the app.
     module Slow
       PAUSE = 0.002
 
@@ -37,7 +37,7 @@ RSpec.describe "Workers that are killed" do
       end
     end
 
-    # Its methods take their time, also those that tell what it is.
+    # All its methods are slow, even respond_to?.
     class Body
       def initialize(kind) = @kind = kind
 
@@ -61,7 +61,7 @@ RSpec.describe "Workers that are killed" do
       def close = sleep(rand * Slow::PAUSE)
     end
 
-    # Answers a number with the number, and raises at anything else.
+    # Answers a number with the number, and raises for anything else.
     class Handler
       def on_message(client, data)
         raise Failure unless data.match?(/\A\d+\z/)
@@ -79,7 +79,7 @@ RSpec.describe "Workers that are killed" do
       def close = SpecApp.report(:closed)
     end
 
-    # Of messages that it gets all at once, the first ends its thread.
+    # The message "kill" ends the thread that handles it.
     class Subscriber < SpecApp::Recorder
       def on_open(client)
         client.subscribe("kills") do |_, data|
@@ -98,7 +98,7 @@ RSpec.describe "Workers that are killed" do
 
     ARRIVED, DEPART = Queue.new, Queue.new
 
-    # Kills workers, wherever they are, and returns how many.
+    # Kills workers at random moments, and returns how many.
     Object.define_method(:kill_workers) do |count, seed|
       random = Random.new(seed)
       killed = 0
@@ -135,8 +135,8 @@ RSpec.describe "Workers that are killed" do
 
   paths = %w[/ /raise /body/good /body/early /body/late /body/call /headers /finished]
 
-  # Asks again and again until it is told to stop; returns how often there was neither an answer nor an end.
-  def ask_until_told(path, answers)
+  # Sends requests until @enough, and records the status of each, or that the connection ended without one.
+  def request_until_enough(path, answers)
     until @enough
       begin
         answers << get_alone(path)
@@ -153,7 +153,7 @@ RSpec.describe "Workers that are killed" do
     client&.close
   end
 
-  # Whether the client's handler is called still: its numbers come back, but for those whose callback was killed.
+  # Whether the client's handler is still called. Numbers whose callback was killed are not answered.
   def answers?(socket, number)
     deadline = Deadline.in
     loop do
@@ -165,7 +165,7 @@ RSpec.describe "Workers that are killed" do
     end
   end
 
-  it "end the response whose error they are just logging" do
+  it "end the response whose exception they are logging" do
     client = http
     client.send_request("GET", "/held")
     app.ask("LOGGING.pop.kill.join; nil")
@@ -173,7 +173,7 @@ RSpec.describe "Workers that are killed" do
     expect(client.read_response.status).to eq(500)
   end
 
-  it "leave the rest of a channel's messages to other workers" do
+  it "leave the other messages of a channel to other workers" do
     event(:open, sse("/subscribe"))
     app.ask("PushServer.publish('kills', 'hold'); nil")
     app.events.take(event: "published", data: "hold")
@@ -181,10 +181,10 @@ RSpec.describe "Workers that are killed" do
     expect(Array.new(3) { app.events.take(event: "published")[:data] }).to eq(%w[kill second third])
   end
 
-  it "lead to new workers: every request is answered or cut, and every client's handler is called" do
+  it "are replaced: every request is answered or its connection ends, and every client's handler is still called" do
     sockets = Array.new(4) { websocket }
     answers = paths.to_h { |path| [path, Queue.new] }
-    load = answers.map { |path, queue| Thread.new { ask_until_told(path, queue) } }
+    load = answers.map { |path, queue| Thread.new { request_until_enough(path, queue) } }
     chat = Thread.new do
       sockets.each { |socket| socket.text("raise") } && sleep(0.005) until @enough
     end
@@ -195,7 +195,7 @@ RSpec.describe "Workers that are killed" do
     expect(killed).to eq(150)
     expect(answers.fetch("/").then { |queue| Array.new(queue.size) { queue.pop } }).to include(200)
     expect(answers.fetch("/raise").then { |queue| Array.new(queue.size) { queue.pop } }.uniq - [500, :ended]).to be_empty
-    # As many as there were can work at the same time, and no more.
+    # As many as before can work at the same time, and no more.
     meeting = Array.new(threads) { http.send_request("GET", "/meet") }
     threads.times { app.ask("ARRIVED.pop") }
     app.ask("#{threads}.times { DEPART << true }; nil")

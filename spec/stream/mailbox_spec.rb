@@ -2,14 +2,14 @@
 
 require "spec_helper"
 
-# A client that sends faster than its handler works is slowed down by TCP, not piled up in memory.
+# A client that sends faster than its handler works is slowed down by flow control. Its messages do not pile up in memory.
 RSpec.describe "A full mailbox" do
   config = <<~'CONFIG'
     require "spec_app"
 
     GATE = Queue.new
     handler = SpecApp::Recorder.new
-    # Not every message of a flood is reported.
+    # Does not report messages.
     def handler.on_message(client, data)
       GATE.pop if data == "wait"
       client[:bytes] = client[:bytes].to_i + data.bytesize
@@ -22,8 +22,8 @@ RSpec.describe "A full mailbox" do
     end)
   CONFIG
 
-  # Sends the same frame, at most so often, until the kernel takes nothing more. Returns the number of frames begun, and
-  # what is left of the last one.
+  # Sends the same frame up to `limit` times, until the kernel takes nothing more. Returns the number of frames begun, and the
+  # rest of the last one.
   def flood(client, frame, limit:)
     connection = client.connection
     limit.times do |frames|
@@ -39,10 +39,10 @@ RSpec.describe "A full mailbox" do
   end
 
   { "messages" => ["--mailbox-messages", "8"], "bytes" => ["--mailbox-bytes", "200000"] }.each do |unit, options|
-    context "in #{unit}" do
+    context "of #{unit}" do
       serve config, "--threads", "2", *options
 
-      it "stops reading from its client, and goes on with nothing lost" do
+      it "stops the server from reading from this client; nothing is lost, and others are served" do
         client = opened(websocket)
         client.text("wait")
         before = app.resident

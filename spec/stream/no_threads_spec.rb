@@ -2,13 +2,13 @@
 
 require "spec_helper"
 
-# The system gives no more threads: `ulimit -u`, or a container's limit of processes. The kernel does not hold root to
-# such a limit, so the apps become somebody else, whose threads are only theirs.
-RSpec.describe "A server that gets no more threads" do
-  # In Ruby 3.3, no thread runs any more once one could not be made, whatever the program.
+# The system gives no more threads because of `ulimit -u` or a container's limit on processes. The kernel does not apply such
+# a limit to root, so the app changes to a user that has no other processes.
+RSpec.describe "A server that can start no more threads" do
+  # In Ruby 3.3, no other thread runs any more once a thread could not be made.
   before { skip "Ruby 3.3 itself hangs when it cannot make a thread" if RUBY_VERSION.start_with?("3.3.") }
 
-  become_somebody = <<~'CONFIG'
+  change_user = <<~'CONFIG'
     if Process.uid.zero?
       id = 100_000 + Process.pid
       Process::GID.change_privilege(id)
@@ -16,8 +16,8 @@ RSpec.describe "A server that gets no more threads" do
     end
   CONFIG
 
-  app_of_few_threads = become_somebody + <<~'CONFIG'
-    # No thread more than there are, or as many as before.
+  app_of_few_threads = change_user + <<~'CONFIG'
+    # WINCH forbids further threads, CONT allows them again.
     most = Process.getrlimit(:NPROC)
     limited = false
     trap("WINCH") do
@@ -29,7 +29,7 @@ RSpec.describe "A server that gets no more threads" do
       limited = false
       Process.setrlimit(:NPROC, *most)
     end
-    # Ruby keeps the system's threads of those that have ended for a moment: somebody takes them.
+    # Ruby keeps the system's thread of an ended Thread for a moment. This occupies it.
     Thread.new do
       loop do
         sleep 0.001
@@ -48,14 +48,14 @@ RSpec.describe "A server that gets no more threads" do
       end
     end
 
-    # Waits until so many have met.
+    # Requests to /meetN wait until there are N.
     MET = Queue.new
 
     run(lambda do |env|
       path, number = env["PATH_INFO"].match(%r{\A/([a-z]*)(\d*)\z}).captures
       case path
       when "die"
-        # Behind so many requests.
+        # After this number of requests.
         sleep 0.01 until PushServer.stats[:requests] >= number.to_i
         Thread.current.kill
       when "endless" then [200, {}, Endless.new]
@@ -87,7 +87,7 @@ RSpec.describe "A server that gets no more threads" do
   context "with three workers" do
     let(:threads) { 3 }
 
-    it "goes on with the workers it has, says so once, and starts the others when it can" do
+    it "goes on with the workers it has, logs that once, and starts the others when it can" do
       limit
       lose_a_worker
       app.wait_for_line(/warn: cannot start a worker: .*Going on with [12] and .*limit on threads/)
@@ -103,7 +103,7 @@ RSpec.describe "A server that gets no more threads" do
   context "with one worker" do
     let(:threads) { 1 }
 
-    it "answers 503 while it has none, also to requests that wait already, and stops well" do
+    it "answers 503 while it has none, also to requests that wait already" do
       limit
       requests = 0
       refused = eventually("a worker not to be replaced") do
@@ -121,14 +121,14 @@ RSpec.describe "A server that gets no more threads" do
       expect(get("/").body).to eq("served")
     end
 
-    it "stops well without any" do
+    it "can stop without any" do
       limit
       lose_a_worker
       expect_eventually("a refusal") { get("/").status == 503 }
       expect(app.stop).to be_success
     end
 
-    it "answers 503 while a body that lasts occupies it, and serves again when that has ended" do
+    it "answers 503 while a long body occupies it, and serves again afterwards" do
       limit
       client = http
       client.send_request("GET", "/endless")
@@ -143,9 +143,9 @@ RSpec.describe "A server that gets no more threads" do
   context "at its start" do
     let(:threads) { 1 }
 
-    # Each limit from none at all to the first that will do.
-    it "says so in one line and ends" do
-      source = become_somebody + <<~CONFIG
+    # Every limit up to the first that is high enough.
+    it "prints one line and exits with 1" do
+      source = change_user + <<~CONFIG
         limit = Integer(ENV.fetch("THREADS"))
         Process.setrlimit(:NPROC, limit, limit)
         run ->(_env) { [200, {}, ["served"]] }

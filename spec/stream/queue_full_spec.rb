@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# Requests wait for a thread of the app in a bounded queue; beyond it the server answers by itself.
-RSpec.describe "A full queue" do
+# Requests wait for a thread of the app in a bounded queue. While it is full, the server answers further requests itself.
+RSpec.describe "While the queue of requests is full" do
   serve <<~'CONFIG', "--threads", "1", "--max-queue", "2", "--retry-min", "1000", "--retry-max", "2000"
     require "spec_app"
 
@@ -16,7 +16,7 @@ RSpec.describe "A full queue" do
     end)
   CONFIG
 
-  # Yields while one request runs and two wait; these three are served afterwards, whatever happens.
+  # Yields the responses to refused requests while one request runs and two wait. These three are served afterwards.
   def with_full_queue
     waiting = [http.send_request("GET", "/wait")]
     app.events.take(event: "call", path: "/wait")
@@ -33,7 +33,7 @@ RSpec.describe "A full queue" do
     waiting.each { |client| expect(client.read_response.body).to eq("served") }
   end
 
-  it "is 503 with Retry-After for plain requests; those that wait are served" do
+  it "a further request gets 503 with Retry-After; those that wait are served" do
     with_full_queue do |refused|
       expect(refused.map(&:status)).to all(eq(503))
       expect(refused.map { |response| Integer(response["retry-after"], 10) }).to all(be >= 1)
@@ -43,8 +43,8 @@ RSpec.describe "A full queue" do
     expect(get("/after").body).to eq("served")
   end
 
-  # A browser's EventSource gives up for good at any status but 200.
-  it "is an empty event stream with retry: for Server-Sent Events" do
+  # A browser's EventSource does not reconnect after any status but 200.
+  it "an EventSource gets an empty event stream with `retry:`" do
     with_full_queue do
       response = get("/", { "accept" => "text/event-stream" })
       expect(response.status).to eq(200)
@@ -55,9 +55,9 @@ RSpec.describe "A full queue" do
     end
   end
 
-  # Whoever asked by another method would take an empty stream for the answer.
+  # A client that sent another method would take an empty stream for the answer.
   %w[POST PUT PATCH DELETE QUERY].each do |method|
-    it "is 503 with Retry-After for a #{method} that accepts an event stream" do
+    it "a #{method} that accepts an event stream gets 503 with Retry-After" do
       with_full_queue do
         response = http.request(method, "/", { "accept" => "text/event-stream" }, body: "question")
         expect(response.status).to eq(503)
@@ -67,7 +67,7 @@ RSpec.describe "A full queue" do
     end
   end
 
-  it "is 503 for a WebSocket" do
+  it "a WebSocket handshake gets 503" do
     with_full_queue { expect { websocket }.to raise_error(WebSocketClient::Refused, /503/) }
   end
 end

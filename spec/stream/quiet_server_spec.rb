@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# A server on which nothing happens does not look at the clock. The first write after such a time is not slow for that:
-# a client is slow from when its socket takes nothing.
+# An idle server does not look at the clock. The first write after a quiet time must not make a client slow: a client is slow
+# from the moment when its socket takes nothing.
 RSpec.describe "A write after a quiet time" do
   config = <<~'CONFIG'
     require "spec_app"
@@ -22,7 +22,7 @@ RSpec.describe "A write after a quiet time" do
   CONFIG
 
   limits = %w[--slow-bytes 1000 --slow-timeout 0.2]
-  # Longer than the slow timeout; it is not waited for anything.
+  # Longer than the slow timeout.
   quiet = "sleep 0.5"
 
   def poller(path = "/")
@@ -47,7 +47,7 @@ RSpec.describe "A write after a quiet time" do
       expect(ask(client, "client.open?")).to be(true)
     end
 
-    it "reaches the long poll that waits" do
+    it "reaches a waiting long poll, and keeps its session" do
       client = poller.ask
       event(:open, client)
       expect(ask(client, "#{quiet}; client.write('x' * 65_536)")).to be(true)
@@ -58,7 +58,7 @@ RSpec.describe "A write after a quiet time" do
       expect(story(client).count(:open)).to eq(1)
     end
 
-    it "reaches a long poll whose on_open took its time after it had written" do
+    it "reaches a long poll whose on_open went on for a while after its write" do
       client = poller("/gate").ask
       event(:open, client)
       app.ask("#{quiet}; GATE << true; nil")
@@ -67,14 +67,14 @@ RSpec.describe "A write after a quiet time" do
     end
   end
 
-  context "and a process that stood still" do
+  context "while the process is suspended" do
     serve config, "--slow-bytes", "1000", "--slow-timeout", "2", "--threads", "2"
 
-    it "is given the chance to go on when the process does" do
+    it "is sent whole when the process continues" do
       client = opened(websocket("/", receive_buffer: 16_384))
       ask(client, "64.times { client.write('x' * 65_536) }; nil")
       app.signal("STOP")
-      # What the system had taken; then there is room for more.
+      # Read what the kernel has buffered, so that there is room for more.
       connection, received = client.connection, String.new
       received << connection.socket.readpartial(65_536) while connection.socket.wait_readable(0.5)
       sleep 2.5
@@ -89,14 +89,14 @@ RSpec.describe "A write after a quiet time" do
   context "with --slow-client reject" do
     serve config, *limits, "--slow-client", "reject", "--threads", "2"
 
-    it "is accepted, and so are those that follow it" do
+    it "is accepted, and so are the writes that follow it" do
       client = opened(websocket)
-      # All of it fits into what the system takes for a client that does not read yet.
+      # All of it fits into the kernel's buffers.
       expect(ask(client, "#{quiet}; Array.new(50) { Thread.pass; client.write('x' * 2000) }.uniq")).to eq([true])
       50.times { expect(client.read_message.bytesize).to eq(2000) }
     end
 
-    it "is refused once the socket has taken nothing for the slow timeout, also with nothing else going on" do
+    it "is refused once the socket has taken nothing for the slow timeout, even if nothing else happens" do
       client = opened(websocket("/", receive_buffer: 4096))
       ask(client, "200.times { client.write('x' * 65_536) }; nil")
       eventually("a write to be refused") { !ask(client, "client.write('y')") }

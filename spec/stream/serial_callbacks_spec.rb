@@ -6,7 +6,7 @@ RSpec.describe "Callbacks of many clients on many threads" do
   serve <<~'CONFIG', "--threads", "8"
     require "spec_app"
 
-    # Notes callbacks that overlap: within a client they must not, across clients they should.
+    # Counts callbacks that overlap. Those of one client must not, those of different clients should.
     class Watcher
       def initialize
         @mutex = Mutex.new
@@ -51,7 +51,7 @@ RSpec.describe "Callbacks of many clients on many threads" do
     end)
   CONFIG
 
-  it "keep each client's order, never overlap within a client, and do overlap across clients" do
+  it "keep the order of each client's messages, overlap among clients, and never overlap within a client" do
     clients = Array.new(50) { websocket }
     messages = (0...200).map { |number| WebSocketFrame.encode(:text, number.to_s) }
     messages.each_slice(20) { |some| clients.each { |client| client.write(some.join) } }

@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# INT and TERM: nothing new is accepted, streams are told and closed, requests in flight finished.
+# At INT and TERM the server accepts nothing new, closes streams after on_shutdown, and finishes the requests in flight.
 RSpec.describe "Shutdown" do
   config = <<~'CONFIG'
     require "spec_app"
@@ -23,8 +23,8 @@ RSpec.describe "Shutdown" do
 
   before { |example| start_app(config, *example.metadata[:options]) }
 
-  # Answers the server's Close, as a WebSocket client has to.
-  def leave(socket)
+  # Answers the server's Close frame, and expects the end.
+  def answer_close(socket)
     socket.send_close(1001)
     expect(socket.ending).to eq(:fin)
     socket.close
@@ -33,13 +33,13 @@ RSpec.describe "Shutdown" do
   def wait_until_refusing = eventually("connections to be refused") { !accepting_connections? }
 
   %w[INT TERM].each do |signal|
-    it "by #{signal} calls on_shutdown, whose writes arrive, closes every stream and exits with 0" do
+    it "by #{signal} calls on_shutdown, sends what it writes, closes every stream and exits with 0" do
       socket = opened(websocket)
       stream = opened(sse)
       app.signal(signal)
       expect(socket.read_message).to eq("goodbye")
       expect(socket.read_close.first).to eq(1001)
-      leave(socket)
+      answer_close(socket)
       expect(stream.read_event.data).to eq("goodbye")
       expect(stream.ending).to eq(:fin)
       expect(app.wait).to be_success
@@ -48,7 +48,7 @@ RSpec.describe "Shutdown" do
     end
   end
 
-  it "calls on_shutdown after the callback that runs, and before on_close" do
+  it "calls on_shutdown after the running callback and before on_close" do
     socket = opened(websocket("/quiet"))
     socket.text("wait")
     event(:message, socket)
@@ -57,12 +57,12 @@ RSpec.describe "Shutdown" do
     expect(story(socket)).to eq(%i[open message])
     app.ask("GATE << true; nil")
     expect(socket.read_close.first).to eq(1001)
-    leave(socket)
+    answer_close(socket)
     expect(app.wait).to be_success
     expect(story(socket)).to eq(%i[open message shutdown close])
   end
 
-  it "finishes requests in flight, and those that wait, but accepts no more" do
+  it "finishes requests in flight, closes idle connections and accepts no more" do
     running = http.send_request("GET", "/wait")
     app.events.take(event: "call", path: "/wait")
     idle = http
@@ -76,14 +76,14 @@ RSpec.describe "Shutdown" do
     expect(app.wait).to be_success
   end
 
-  it "waits for no peer that does not answer the Close longer than the close timeout", options: %w[--close-timeout 0.3] do
+  it "waits for an answer to the Close frame no longer than the close timeout", options: %w[--close-timeout 0.3] do
     silent = opened(websocket)
     app.signal("TERM")
     expect(app.wait).to be_success
     expect(story(silent)).to end_with(:close)
   end
 
-  it "with 1000 open streams closes each of them properly", options: %w[--drain-timeout 25] do
+  it "of 1000 open streams calls on_shutdown and on_close for each, and spreads their reconnects", options: %w[--drain-timeout 25] do
     sockets = Array.new(500) { websocket }
     streams = Array.new(500) { sse }
     (sockets + streams).each { |client| event(:open, client) }
@@ -91,7 +91,7 @@ RSpec.describe "Shutdown" do
     sockets.each do |client|
       expect(client.read_message).to eq("goodbye")
       expect(client.read_close.first).to eq(1001)
-      leave(client)
+      answer_close(client)
     end
     pauses = streams.map do |client|
       expect(client.read_event.data).to eq("goodbye")
@@ -100,7 +100,7 @@ RSpec.describe "Shutdown" do
       client.close
       pause
     end
-    # A hundred a second: not all of them within the usual three seconds.
+    # A hundred a second. The usual range of three seconds would be too short.
     expect(pauses.minmax).to match([be_between(1000, 3000), be_between(8000, 13_000)])
     expect(app.wait).to be_success
     %w[shutdown close].each do |name|
@@ -109,7 +109,7 @@ RSpec.describe "Shutdown" do
     end
   end
 
-  it "tells clients when to come back, last of all" do
+  it "tells clients when to reconnect, after all else" do
     stream = opened(sse)
     plain = opened(websocket)
     framed = opened(websocket(headers: { "Sec-WebSocket-Protocol" => "push.v1" }))
@@ -122,13 +122,13 @@ RSpec.describe "Shutdown" do
     expect(plain.read_message).to eq("goodbye")
     [framed, plain].each do |client|
       expect(client.read_close.first).to eq(1001)
-      leave(client)
+      answer_close(client)
     end
     expect(stream.ending).to eq(:fin)
     expect(app.wait).to be_success
   end
 
-  it "still lets in a stream whose request is with the app, whatever its method, and tells it when to come back" do
+  it "still opens a stream that the app accepts afterwards, whatever its method, and tells it when to reconnect" do
     asked = %w[GET POST].map { |method| http.send_request(method, "/wait", { "accept" => "text/event-stream" }, body: "x") }
     2.times { app.events.take(event: "call", path: "/wait") }
     app.signal("TERM")
@@ -141,7 +141,7 @@ RSpec.describe "Shutdown" do
     expect(app.wait).to be_success
   end
 
-  it "gives up on what does not end within the drain time", options: %w[--drain-timeout 0.5] do
+  it "closes what has not ended after the drain timeout", options: %w[--drain-timeout 0.5] do
     client = http.send_request("GET", "/wait")
     app.events.take(event: "call", path: "/wait")
     app.signal("TERM")
@@ -151,7 +151,7 @@ RSpec.describe "Shutdown" do
   end
 
   %w[TERM INT].each do |second|
-    it "stops at once at a second signal (#{second})", options: %w[--drain-timeout 3600] do
+    it "ends at once at a second signal (#{second}), with 1", options: %w[--drain-timeout 3600] do
       client = http.send_request("GET", "/wait")
       app.events.take(event: "call", path: "/wait")
       app.signal("TERM")

@@ -2,9 +2,9 @@
 
 require "spec_helper"
 
-# A client at the end of a slow link reads all the time, and answers a ping as soon as it has got through to it: behind
-# what is queued, and behind what the kernel holds. It is not one that does not answer.
-RSpec.describe "A slow link" do
+# A client on a slow link reads all the time. It answers a ping as soon as the ping has reached it, after all that is queued
+# and all that the kernel has buffered. It must not be closed for the delay.
+RSpec.describe "A client on a slow link" do
   serve <<~'CONFIG', *%w[--threads 2 --ping-interval 0.3 --pong-timeout 1 --slow-timeout 3600]
     require "spec_app"
 
@@ -15,8 +15,8 @@ RSpec.describe "A slow link" do
     end)
   CONFIG
 
-  # Reads `bytes` in small parts: less than half a megabyte in a second. The kernel holds several times as much, and takes
-  # more when a third of it has gone, which is seldom.
+  # Reads `bytes` in small parts, at less than half a megabyte a second. The kernel buffers several times as much, and takes more
+  # only when a third of it has been read.
   def trickle(connection, bytes)
     (bytes / 5000).times do
       connection.read_exactly(5000)
@@ -26,7 +26,7 @@ RSpec.describe "A slow link" do
 
   def queue(client, megabytes) = ask(client, "#{megabytes * 20}.times { client.write('x' * 50_000) }; nil")
 
-  it "is given time for a ping that stands behind much" do
+  it "stays open when a ping has to wait behind much data" do
     client = opened(websocket("/", receive_buffer: 16_384))
     queue(client, 6)
     trickle(client.connection, 3_000_000)
@@ -34,7 +34,7 @@ RSpec.describe "A slow link" do
     expect(story(client)).not_to include(:close)
   end
 
-  it "is given none if it stops: 1006" do
+  it "is closed when it stops reading; on_close gets 1006" do
     client = opened(websocket("/", receive_buffer: 16_384))
     queue(client, 6)
     trickle(client.connection, 500_000)

@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# What PushServer.stats says of the work between reactor and app.
-RSpec.describe "The server's counters" do
+# PushServer.stats about the work between reactor and app.
+RSpec.describe "PushServer.stats" do
   config = <<~'CONFIG'
     require "spec_app"
 
@@ -23,7 +23,7 @@ RSpec.describe "The server's counters" do
 
   def stats = app.ask("PushServer.stats")
 
-  # Until the counters hold what the block says; returns them.
+  # Waits until the block is true of the statistics, and returns them.
   def stats_when(what)
     eventually(what) do
       now = stats
@@ -31,7 +31,7 @@ RSpec.describe "The server's counters" do
     end
   end
 
-  it "count jobs and batches, how long jobs waited, and how often the stand-in drove" do
+  it "counts jobs and batches, how long jobs waited, and how often the stand-in drove the reactor" do
     before = stats
     held = http.send_request("GET", "/hold")
     app.events.take(event: "held")
@@ -44,7 +44,7 @@ RSpec.describe "The server's counters" do
     app.ask("GATE << true; nil")
     expect([held, *waiting].map { |request| request.read_response.status }).to all(eq(200))
 
-    # The worker has taken the five without waiting, and in its turn counts them when it waits again.
+    # The worker takes the five without waiting, and counts them when it waits again.
     after = stats_when("the batch is counted") { |now| now[:largest_batch] >= 6 }
     expect(after).to include(jobs: before[:jobs] + 6)
     expect(after[:batches] - before[:batches]).to be <= 1
@@ -52,18 +52,18 @@ RSpec.describe "The server's counters" do
     expect(after[:queue_microseconds] - before[:queue_microseconds]).to be > after[:longest_queue_microseconds]
   end
 
-  it "count the turns of a client's events as jobs" do
+  it "counts a run of a client's events as a job" do
     before = stats
     socket = opened(websocket)
     socket.text("a")
     event(:message, socket)
-    # The second event may have come in time for the turn of the first.
+    # The second event may have come in time for the run of the first.
     expect(stats).to include(websockets: before[:websockets] + 1, jobs: be_between(before[:jobs] + 2, before[:jobs] + 3))
     socket.finish
     event(:close, socket)
   end
 
-  it "are numbers, each with a name" do
+  it "is a Hash of numbers" do
     expect(stats).to include(:connections, :stand_ins, :log_lines_lost)
     expect(stats.values).to all(be_an(Integer).and(be >= 0))
   end

@@ -2,9 +2,9 @@
 
 require "spec_helper"
 
-# Clients that are gone right after they have asked for a stream: at whatever moment between the app's acceptance and the
-# first byte that is found out, nothing of them stays, and no stop waits for them.
-RSpec.describe "Clients that vanish at once" do
+# Clients that disconnect right after they have requested a stream. The server can find out at any moment between the app's
+# acceptance and the first byte. Nothing of these clients may remain, and no shutdown may wait for them.
+RSpec.describe "Clients that disconnect at once" do
   config = <<~'CONFIG'
     require "spec_app"
 
@@ -28,12 +28,13 @@ RSpec.describe "Clients that vanish at once" do
   before { start_app(config, "--threads", "3", "--drain-timeout", "3600", "--body-memory", "10") }
 
   request = ->(lines) { "GET / HTTP/1.1\r\nhost: localhost\r\n#{lines}\r\n" }
-  # Its body is in a file.
+  # The server keeps its body in a file.
   post = "POST / HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\ncontent-length: 100\r\n\r\n#{"x" * 100}"
   requests = { "sse" => request["accept: text/event-stream\r\n"], "sse in answer to a POST" => post,
                "websocket" => request[WebSocketClient.handshake.map { |name, value| "#{name}: #{value}\r\n" }.join] }
 
-  # Crowds that ask and go: at once, one after the other, or when one of them has been answered; some with a reset.
+  # Clients that send a request and disconnect: at once, after all have sent it, or after one has been answered. Some reset the
+  # connection.
   def come_and_go(bytes, rounds:, crowd: 50)
     random = Random.new(RSpec.configuration.seed)
     leave = ->(client) { random.rand(3).zero? ? client.reset : client.close }
@@ -49,18 +50,18 @@ RSpec.describe "Clients that vanish at once" do
   end
 
   requests.each do |protocol, bytes|
-    it "leave nothing behind (#{protocol})" do
+    it "leave no client, descriptor or pending shutdown behind (#{protocol})" do
       before = app.descriptors.size
       come_and_go(bytes, rounds: 180)
-      # All that reached the app is over: a later request was answered behind it, on each worker.
+      # Later requests on each worker have been answered, so all earlier ones are over.
       6.times { get("/") }
       close_clients
       eventually("on_close of all that were opened") { app.ask("Counter::COUNTS.values_at(:open, :close).uniq.size") == 1 }
-      # The stacks of threads may still show a few.
+      # The collector may still find a few on the stacks of threads.
       eventually("the clients to be collected") { app.ask("GC.start; ObjectSpace.each_object(PushServer::Client).count") < 10 }
       expect(app.ask("CALLS.size")).to be > 100
       eventually("no more descriptors than before") { app.descriptors.size <= before + 1 }
-      # A drain that waited for one that is gone would take an hour.
+      # A drain that waited for such a client would take an hour.
       expect(app.stop).to be_success
     end
   end

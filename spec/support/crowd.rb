@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# An app that writes much to all its clients, some of which never read: for specs of the bound over all queues together. The
-# app is SpecApp's, which remembers its clients.
+# An app that writes much to all its clients, some of which never read. For specs of max_queued_total, the bound over all
+# queues together.
 module Crowd
   # The app's config.ru.
   CONFIG = <<~'CONFIG'
@@ -17,11 +17,11 @@ module Crowd
       def on_close(client, code, _) = SpecApp.report(:close, client, code: code)
     end
 
-    module Town
+    module Broadcast
       module_function
 
-      # Writes to all clients, round after round, `pace` bytes in a second.
-      def cry(rounds, size, pace)
+      # Writes to all clients in each round, `pace` bytes a second.
+      def run(rounds, size, pace)
         clients = SpecApp.clients
         rounds.times do |number|
           began = Process.clock_gettime(Process::CLOCK_MONOTONIC)
@@ -40,9 +40,9 @@ module Crowd
   CONFIG
 
   # A client that never reads, with small buffers in the kernel.
-  def idler = opened(websocket("/", receive_buffer: 4096, segment: 1000))
+  def silent_client = opened(websocket("/", receive_buffer: 4096, segment: 1000))
 
-  # Reads so many messages in the background. The thread's value is their numbers, or the error.
+  # Reads that many messages in the background. The thread's value is their numbers, or the error.
   def reading(client, count)
     Thread.new do
       Array.new(count) { (client.is_a?(SseClient) ? client.read_event.data : client.read_message).to_i }
@@ -57,7 +57,7 @@ module Crowd
     app.resident
   end
 
-  # Runs the block, and returns the highest value that a counter of the server had meanwhile, and the most memory in KiB.
+  # Returns the highest value of a counter of the server while the block ran, and the most memory in KiB.
   def most_of(counter)
     done = false
     watch = Thread.new do

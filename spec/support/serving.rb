@@ -89,6 +89,9 @@ module Serving
   # Runs code in the app with the server's side of this client as `client`.
   def ask(client, code, **deadline) = app.ask(code, id: client.id, **deadline)
 
+  # Expects that code raises this in the app. type: the name of the exception's class. message: a pattern.
+  def raise_in_app(type, message = //) = raise_error(RemoteControl::Raised, /\A(?:#{type}): .*#{message}/m)
+
   # What was reported of a client so far: names of the events, in order.
   def story(client) = app.events.all(id: client.id).map { |event| event[:event].to_sym }
 

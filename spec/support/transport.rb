@@ -7,10 +7,10 @@ module Transport
   # The specs that are about TCP itself, with the reason for each: a whole file, or `FILE: TITLE` for the examples and groups
   # with this title.
   TCP_ONLY = {
-    "spec/contract/client_spec.rb: has a short inspect with protocol, remote address and state" => "the address has a port",
-    "spec/stream/forked_client_spec.rb: the server is not: the child answers nothing and ends; the parent's port is free when it stops" =>
+    "spec/contract/client_spec.rb: shows its protocol, remote address and state in a short inspect" => "the address has a port",
+    "spec/stream/forked_client_spec.rb: answers nothing and ends the child; the parent's port is free when the parent stops" =>
       "binds the port again",
-    "spec/stream/liveness_spec.rb: a request that calls the server itself is answered, also with another one pipelined behind it" =>
+    "spec/stream/liveness_spec.rb: a request is answered that sends a request to the same server, and so is a request pipelined behind it" =>
       "the app finds the server by its port",
     "spec/stream/slow_link_spec.rb" => "a Unix socket has no slow link"
   }.freeze
