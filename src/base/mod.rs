@@ -12,12 +12,14 @@
 //! | [`fork`] | whether this process is a forked child of the one that an object belongs to |
 //! | [`disk`] | the thread that does all work that may wait for a disk |
 //! | [`memory`] | how much memory the machine has, and giving it back |
+//! | `json` | JSON strings |
 //! | [`log_throttle`] | log lines about events that repeat |
 
 pub mod context;
 pub mod disk;
 pub mod fork;
 pub mod in_flight;
+pub(crate) mod json;
 pub mod lifecycle;
 pub mod limits;
 pub mod log_throttle;

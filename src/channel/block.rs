@@ -164,24 +164,6 @@ fn put_decimal(out: &mut Vec<u8>, mut number: u64) {
     out[start..].reverse();
 }
 
-/// Appends `text` as a JSON string (RFC 8259 section 7).
-pub(super) fn put_json(out: &mut String, text: &str) {
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            control @ '\0'..'\x20' => {
-                out.push_str("\\u00");
-                let digit = |value: u32| char::from_digit(value, 16).unwrap_or('0');
-                out.extend([digit(control as u32 >> 4), digit(control as u32 & 15)]);
-            }
-            other => out.push(other),
-        }
-    }
-    out.push('"');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,12 +228,5 @@ mod tests {
                 assert_eq!(cut, pieces(|out| without.emit(form, &mut |bytes| out.push(bytes))));
             }
         }
-    }
-
-    #[test]
-    fn json_strings() {
-        let mut out = String::new();
-        put_json(&mut out, "a\"\\\n\u{1f}ä");
-        assert_eq!(out, r#""a\"\\\u000a\u001fä""#);
     }
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::block::{Content, Form, Wire, put_json};
+use super::block::{Content, Form, Wire};
 use super::cursor::Cursor;
 use super::message::EventName;
+use crate::base::json;
 
 /// Something that concerns one reader only: not part of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl Notice {
                     if index > 0 {
                         json.push(',');
                     }
-                    put_json(&mut json, channel);
+                    json::put_string(&mut json, channel);
                 }
                 json.push(']');
             }
@@ -115,7 +116,7 @@ impl Notice {
 
 fn put_channel(json: &mut String, channel: &str) {
     json.push_str("\"channel\":");
-    put_json(json, channel);
+    json::put_string(json, channel);
 }
 
 #[cfg(test)]

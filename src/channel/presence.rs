@@ -8,8 +8,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::block::put_json;
 use super::work::{self, PIECE};
+use crate::base::json;
 
 /// Who subscribes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,7 +195,7 @@ impl Presence {
             if json.len() > 1 {
                 json.push(',');
             }
-            put_json(&mut json, name);
+            json::put_string(&mut json, name);
             json.push(':');
             json.push_str(info);
         }
@@ -207,9 +207,9 @@ impl Presence {
 /// What others are told of a member that joins (with `info`) or leaves.
 pub(super) fn announcement(channel: &str, member: &str, info: Option<&str>) -> String {
     let mut json = String::from("{\"channel\":");
-    put_json(&mut json, channel);
+    json::put_string(&mut json, channel);
     json.push_str(",\"member\":");
-    put_json(&mut json, member);
+    json::put_string(&mut json, member);
     if let Some(info) = info {
         json.push_str(",\"info\":");
         json.push_str(info);
