@@ -4,7 +4,7 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -17,6 +17,7 @@ use crate::base::disk::Disk;
 use crate::base::in_flight::Drained;
 use crate::base::lifecycle::Phase;
 use crate::base::limits::Limits;
+use crate::base::lock::Lock;
 use crate::base::stats::Stats;
 use crate::channel;
 use crate::http::budget::Budget;
@@ -80,7 +81,7 @@ pub struct Server {
     reactor: Reactor,
     http: Arc<http::Context>,
     base: Arc<base::Context>,
-    listeners: Mutex<Vec<TcpListener>>,
+    listeners: Lock<Vec<TcpListener>>,
 }
 
 impl Server {
@@ -110,7 +111,7 @@ impl Server {
             poll_parameter: settings.poll_parameter,
             base: Arc::clone(&base),
         });
-        Ok(Server { reactor: Reactor::new(scheduler, Arc::clone(&base)), http, base, listeners: Mutex::default() })
+        Ok(Server { reactor: Reactor::new(scheduler, Arc::clone(&base)), http, base, listeners: Lock::default() })
     }
 
     /// Adds a socket that is bound and listens. Requests that come through it carry the number
@@ -118,14 +119,14 @@ impl Server {
     pub fn listen(&self, socket: OwnedFd) -> io::Result<usize> {
         let listener = TcpListener::from(socket);
         listener.set_nonblocking(true)?;
-        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listeners = self.listeners.lock();
         listeners.push(listener);
         Ok(listeners.len() - 1)
     }
 
     /// Starts to accept and serve.
     pub fn start(&self) -> io::Result<()> {
-        let listeners = std::mem::take(&mut *self.listeners.lock().unwrap_or_else(PoisonError::into_inner));
+        let listeners = std::mem::take(&mut *self.listeners.lock());
         let wanted = self.base.limits.max_connections;
         let connections = fds::raise_limit(wanted);
         if connections < wanted {

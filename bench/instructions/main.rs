@@ -10,12 +10,13 @@ use std::hint::black_box;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use push_core::Limits;
+use push_core::base::lock::Lock;
 use push_core::channel::{Draft, Form, Since, Subscription};
 use push_core::http::framing::Scanner;
 use push_core::http::origin::Allowed;
@@ -136,7 +137,7 @@ fn answer(times: u32) -> Result {
     for _ in 0..times * 100 {
         peer.write_all(REQUEST)?;
         let inbox = Arc::clone(&core.inbox);
-        let request = core.drive_until(|| Ok(inbox.requests.lock().unwrap_or_else(PoisonError::into_inner).pop()))?;
+        let request = core.drive_until(|| Ok(inbox.requests.lock().pop()))?;
         let response = Response::new(200, HeaderMap::new())?.with_bytes(Bytes::from_static(b"Hello"));
         request.responder.respond(response);
         let length = core.drive_until(|| match peer.read(&mut answer) {
@@ -219,26 +220,26 @@ fn echo(times: u32) -> Result {
 /// What the core reports, to be done later: a worker's part.
 #[derive(Default)]
 struct Inbox {
-    requests: Mutex<Vec<Request>>,
-    clients: Mutex<Vec<Arc<Client>>>,
+    requests: Lock<Vec<Request>>,
+    clients: Lock<Vec<Arc<Client>>>,
 }
 
 impl Inbox {
     fn take_client(&self) -> Option<Arc<Client>> {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        self.clients.lock().pop()
     }
 }
 
 impl Dispatch for Inbox {
     fn dispatch(&self, request: Box<Request>) -> std::result::Result<(), Box<Request>> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(*request);
+        self.requests.lock().push(*request);
         Ok(())
     }
 }
 
 impl Callbacks for Inbox {
     fn ready(&self, client: Arc<Client>) {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner).push(client);
+        self.clients.lock().push(client);
     }
 }
 

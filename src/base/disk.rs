@@ -21,7 +21,7 @@ use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,6 +31,8 @@ use tokio::sync::oneshot;
 
 use crate::base::fork::OwnerProcess;
 use crate::base::log_throttle::LogThrottle;
+
+use super::lock::{Condition, Lock};
 
 /// How long to wait before another try to start the thread.
 const RETRY: Duration = Duration::from_secs(1);
@@ -64,8 +66,8 @@ pub struct Disk {
 
 #[derive(Debug, Default)]
 struct Queue {
-    state: Mutex<State>,
-    changed: Condvar,
+    state: Lock<State>,
+    changed: Condition,
 }
 
 #[derive(Default)]
@@ -211,7 +213,7 @@ fn start_thread(queue: Arc<Queue>) -> io::Result<()> {
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// The thread.
@@ -226,7 +228,7 @@ impl Queue {
                     let _ = catch_unwind(AssertUnwindSafe(work));
                     state = self.lock();
                 }
-                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => state = self.changed.wait(state),
             }
         }
         let left = std::mem::take(&mut state.lanes);

@@ -5,6 +5,8 @@
 //! connections, so the child must keep its hands off: what was made before the fork asks its
 //! [`OwnerProcess`] before it touches anything native.
 
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -34,5 +36,59 @@ impl OwnerProcess {
     /// Whether this process was forked off since. Costs one atomic load.
     pub fn forked(self) -> bool {
         self.0 != GENERATION.load(Ordering::Relaxed)
+    }
+}
+
+/// A value that is not dropped in a forked child: it leaks there.
+///
+/// To drop it may take a lock whose holder does not exist in the child, or close a socket that the parent still uses.
+#[derive(Debug)]
+pub struct NotInChild<T> {
+    owner: OwnerProcess,
+    value: ManuallyDrop<T>,
+}
+
+impl<T> NotInChild<T> {
+    /// A value that may be dropped in the process `owner` only.
+    pub fn new(owner: OwnerProcess, value: T) -> Self {
+        NotInChild { owner, value: ManuallyDrop::new(value) }
+    }
+}
+
+impl<T> Deref for NotInChild<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> Drop for NotInChild<T> {
+    fn drop(&mut self) {
+        if !self.owner.forked() {
+            // SAFETY: this is the only place that drops the value, and nothing can use it afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.value) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_value_is_dropped_in_its_own_process_only() {
+        let value = Arc::new(());
+        let current = OwnerProcess::current();
+        drop(NotInChild::new(current, Arc::clone(&value)));
+        assert_eq!(Arc::strong_count(&value), 1);
+        // In the parent's child, the owner is of another generation.
+        let parent = OwnerProcess(current.0.wrapping_sub(1));
+        drop(NotInChild::new(parent, Arc::clone(&value)));
+        assert_eq!(Arc::strong_count(&value), 2);
+        // So that no checker of leaks reports it.
+        // SAFETY: the count was kept for the value that has leaked.
+        unsafe { Arc::decrement_strong_count(Arc::as_ptr(&value)) };
     }
 }

@@ -1,8 +1,9 @@
 //! Log lines about what happens again and again.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use super::lock::Lock;
 
 /// Limits how often a log line is written: at most one in a while. Counts the lines that it holds back.
 ///
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct LogThrottle {
     pause: Duration,
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 #[derive(Debug)]
@@ -41,12 +42,12 @@ impl LogThrottle {
 
     /// At most one line in `pause`.
     pub const fn new(pause: Duration) -> Self {
-        LogThrottle { pause, state: Mutex::new(State { last: None, held_back: 0 }) }
+        LogThrottle { pause, state: Lock::new(State { last: None, held_back: 0 }) }
     }
 
     /// `Some` if the line is to be written now.
     pub fn allows(&self) -> Option<HeldBack> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let now = Instant::now();
         if state.last.is_some_and(|last| now.saturating_duration_since(last) < self.pause) {
             state.held_back += 1;
@@ -66,7 +67,7 @@ mod tests {
         let seldom = LogThrottle::once_a_minute();
         let allowed = || seldom.allows().map(|held_back| held_back.to_string());
         assert_eq!([allowed(), allowed(), allowed()], [Some(String::new()), None, None]);
-        seldom.state.lock().unwrap().last = None;
+        seldom.state.lock().last = None;
         assert_eq!([allowed(), allowed()], [Some(" (2 more since the last such line)".to_owned()), None]);
     }
 }

@@ -12,6 +12,7 @@
 //! | [`fork`] | whether this process is a forked child of the one that an object belongs to |
 //! | [`disk`] | the thread that does all work that may wait for a disk |
 //! | [`memory`] | how much memory the machine has, and giving it back |
+//! | [`lock`] | a mutex and a condition variable without poisoning |
 //! | `json` | JSON strings |
 //! | [`log_throttle`] | log lines about events that repeat |
 
@@ -22,6 +23,7 @@ pub mod in_flight;
 pub(crate) mod json;
 pub mod lifecycle;
 pub mod limits;
+pub mod lock;
 pub mod log_throttle;
 pub(crate) mod memory;
 pub mod stats;

@@ -6,12 +6,14 @@
 //! queue once per interval and not once per message.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+
+use super::lock::Lock;
 
 /// Deadlines are met within this time.
 const TICK: Duration = Duration::from_millis(20);
@@ -27,7 +29,7 @@ pub struct Timers {
     turn: AtomicU64,
     /// How often that was asked for.
     asked: AtomicU64,
-    queue: Mutex<Queue>,
+    queue: Lock<Queue>,
     /// The last tick whose alarms have been woken.
     fired: AtomicU64,
     earlier: Notify,
@@ -55,7 +57,7 @@ impl Default for Timers {
             start: Instant::now(),
             turn: AtomicU64::new(0),
             asked: AtomicU64::new(0),
-            queue: Mutex::default(),
+            queue: Lock::default(),
             fired: AtomicU64::new(0),
             earlier: Notify::new(),
         }
@@ -123,7 +125,7 @@ impl Timers {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 }
 

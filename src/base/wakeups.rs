@@ -6,8 +6,12 @@
 //! even a system call is needed: the next driver begins with the list.
 
 use std::cell::Cell;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
+
+use atomic_waker::AtomicWaker;
+
+use super::lock::Lock;
 
 thread_local! {
     /// This thread drives a reactor: waking its tasks costs it nothing.
@@ -17,7 +21,7 @@ thread_local! {
 /// The list of tasks that have something new to look at.
 #[derive(Debug, Default)]
 pub struct Wakeups {
-    list: Mutex<List>,
+    list: Lock<List>,
 }
 
 #[derive(Debug, Default)]
@@ -63,14 +67,40 @@ impl Wakeups {
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        self.list.lock()
+    }
+}
+
+/// One task of the reactor that other threads wake: the [`Waker`] it has left, and the [`Wakeups`] of its reactor.
+#[derive(Debug)]
+pub struct RemoteWaker {
+    task: AtomicWaker,
+    wakeups: Arc<Wakeups>,
+}
+
+impl RemoteWaker {
+    /// Wakes nothing until a task is registered.
+    pub fn new(wakeups: Arc<Wakeups>) -> Self {
+        RemoteWaker { task: AtomicWaker::new(), wakeups }
+    }
+
+    /// The next [`RemoteWaker::wake`] wakes `task`. The task calls this before it looks for something to do: then no
+    /// wake-up is lost between the two.
+    pub fn register(&self, task: &Waker) {
+        self.task.register(task);
+    }
+
+    /// Wakes the task, unless it was woken since it registered. Any thread; must not be called in a forked child.
+    pub fn wake(&self) {
+        if let Some(task) = self.task.take() {
+            self.wakeups.wake(task);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
@@ -111,5 +141,25 @@ mod tests {
         wakeups.leave();
         wake(&wakeups, &task_waker);
         assert_eq!(driver.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_remote_waker_wakes_once_for_each_registration() {
+        let wakeups = Arc::new(Wakeups::default());
+        let remote = RemoteWaker::new(Arc::clone(&wakeups));
+        let ((task, task_waker), (_, driver_waker)) = (counted(), counted());
+        let wake_and_attend = || {
+            std::thread::scope(|scope| {
+                scope.spawn(|| remote.wake());
+            });
+            wakeups.attend(&driver_waker, &mut Vec::new());
+            wakeups.leave();
+            task.0.load(Ordering::SeqCst)
+        };
+        assert_eq!(wake_and_attend(), 0, "no task is registered");
+        remote.register(&task_waker);
+        assert_eq!([wake_and_attend(), wake_and_attend()], [1, 1]);
+        remote.register(&task_waker);
+        assert_eq!(wake_and_attend(), 2);
     }
 }

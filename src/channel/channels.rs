@@ -5,7 +5,7 @@
 //! Locks are taken in the order presence, log, engine.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use super::log::Log;
@@ -17,6 +17,7 @@ use super::{
     Cursor, Draft, Engine, Error, EventName, Kind, Limits, Message, Policy, Reader, Since, Subscription, Target, Wake,
 };
 use crate::base::fork::OwnerProcess;
+use crate::base::lock::Lock;
 use crate::base::stats::Counter;
 
 /// Bytes that wait in the engine at which a publisher takes them over itself: then the reactor is
@@ -60,11 +61,11 @@ pub struct Posted {
 /// All channels of a process. All methods may be called from any thread; in a forked child none may.
 pub struct Channels {
     engine: Arc<dyn Engine>,
-    limits: RwLock<Limits>,
+    limits: Lock<Limits>,
     published: Counter,
     owner: OwnerProcess,
-    state: Mutex<State>,
-    presence: Mutex<Presence>,
+    state: Lock<State>,
+    presence: Lock<Presence>,
     /// How many there were when it was looked last.
     open: AtomicUsize,
 }
@@ -83,24 +84,24 @@ impl Channels {
         let log = Log::new(engine.epoch(), engine.last(), limits, default_event);
         Arc::new(Channels {
             engine,
-            limits: RwLock::new(limits),
+            limits: Lock::new(limits),
             published: Counter::default(),
             owner: OwnerProcess::current(),
-            state: Mutex::new(State { log, taken: Vec::new() }),
-            presence: Mutex::default(),
+            state: Lock::new(State { log, taken: Vec::new() }),
+            presence: Lock::default(),
             open: AtomicUsize::new(0),
         })
     }
 
     /// Takes over the bounds and the default event's name of a server. Messages and readers stay.
     pub fn configure(&self, limits: Limits, default_event: Option<&str>) {
-        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+        *self.limits.lock() = limits;
         self.lock_current().log.configure(limits, default_event);
     }
 
     /// The bounds.
     pub fn limits(&self) -> Limits {
-        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
+        *self.limits.lock()
     }
 
     /// Whether this process was forked off the one that the channels belong to: then locks may be held by threads
@@ -351,7 +352,7 @@ impl Channels {
 
     /// The log, as the reactor has last seen it.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        let guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = self.state.lock();
         work::taken();
         guard
     }
@@ -372,7 +373,7 @@ impl Channels {
     }
 
     fn presence(&self) -> MutexGuard<'_, Presence> {
-        let guard = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = self.presence.lock();
         work::taken();
         guard
     }

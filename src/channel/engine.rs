@@ -4,11 +4,13 @@
 //! [`super::log`], in order and without holes. Everything else (channels, floors, readers) is
 //! above the seam and the same for every engine.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use thiserror::Error;
 
 use super::{Epoch, Message, Wake};
+
+use crate::base::lock::Lock;
 
 /// Why an engine did not take a message.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -55,7 +57,7 @@ pub trait Engine: Send + Sync {
 pub struct Local {
     epoch: Epoch,
     wake: Arc<dyn Wake>,
-    queue: Mutex<Queue>,
+    queue: Lock<Queue>,
 }
 
 #[derive(Default)]
@@ -68,11 +70,11 @@ struct Queue {
 impl Local {
     /// A new, empty log; `wake` is woken when there is something to take.
     pub fn new(wake: Arc<dyn Wake>) -> Self {
-        Local { epoch: Epoch::new(), wake, queue: Mutex::default() }
+        Local { epoch: Epoch::new(), wake, queue: Lock::default() }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 }
 

@@ -1,13 +1,13 @@
 //! The way back from a worker to its connection.
 
 use std::future::Future;
-use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::request::Reply;
 use super::watch::Watch;
+use crate::base::fork::NotInChild;
 
 /// What a connection waits for. One request at a time is with the app.
 #[derive(Debug, Default)]
@@ -64,14 +64,14 @@ impl Drop for Answer {
 /// The worker's end: answers once. Does nothing in a forked child, where locks may be held by threads
 /// that do not exist.
 pub(super) struct ReplySender {
-    /// Not dropped in a forked child: of what it may hold last, nothing may be dropped there.
-    watch: ManuallyDrop<Arc<Watch>>,
+    watch: NotInChild<Arc<Watch>>,
     answered: bool,
 }
 
 impl ReplySender {
     pub(super) fn new(watch: Arc<Watch>) -> Self {
-        ReplySender { watch: ManuallyDrop::new(watch), answered: false }
+        let watch = NotInChild::new(watch.context().base.owner, watch);
+        ReplySender { watch, answered: false }
     }
 
     /// False if the connection is known to be gone.
@@ -109,13 +109,8 @@ fn put(watch: &Watch, answer: Awaited) -> bool {
 
 impl Drop for ReplySender {
     fn drop(&mut self) {
-        if self.context().base.owner.forked() {
-            return;
-        }
-        if !self.answered {
+        if !self.answered && !self.context().base.owner.forked() {
             put(&self.watch, Awaited::Lost);
         }
-        // SAFETY: dropped once, here.
-        unsafe { ManuallyDrop::drop(&mut self.watch) };
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use super::files::FileBody;
 use super::watch::ResponseInProgress;
 use crate::base::disk::Disk;
 use crate::base::fork::OwnerProcess;
+use crate::base::lock::{Condition, Lock};
 use crate::base::wakeups::Wakeups;
 
 /// Bytes of a streamed body that may wait for the socket before its writer has to.
@@ -135,15 +136,15 @@ impl Body {
 /// Makes a body that is written by one thread while the reactor, woken by way of `wakeups`, sends it.
 pub fn stream(wakeups: Arc<Wakeups>) -> (BodyWriter, BodyReader) {
     let shared =
-        Arc::new(Shared { owner: OwnerProcess::current(), state: Mutex::default(), room: Condvar::new(), wakeups });
+        Arc::new(Shared { owner: OwnerProcess::current(), state: Lock::default(), room: Condition::new(), wakeups });
     (BodyWriter(Arc::clone(&shared)), BodyReader(shared))
 }
 
 #[derive(Debug)]
 struct Shared {
     owner: OwnerProcess,
-    state: Mutex<State>,
-    room: Condvar,
+    state: Lock<State>,
+    room: Condition,
     wakeups: Arc<Wakeups>,
 }
 
@@ -168,7 +169,7 @@ enum Ending {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn end(&self, ending: Ending) {
@@ -230,7 +231,7 @@ impl BodyWriter {
     pub fn wait_for_room(&self) {
         let mut state = self.0.lock();
         while state.bytes >= STREAM_BUFFER && !state.reader_gone && !state.interrupted {
-            state = self.0.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.0.room.wait(state);
         }
         state.interrupted = false;
     }

@@ -4,7 +4,7 @@
 mod reading;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -17,6 +17,7 @@ use super::entries::Entries;
 use super::framing::{Place, Scanner};
 use super::request::Takeover;
 use crate::access_log::Entry;
+use crate::base::lock::Lock;
 pub(super) use reading::Read;
 
 /// Bytes of informational responses that wait for the socket, beyond which there are no more.
@@ -25,7 +26,7 @@ const MAX_INFORMATION: usize = 64 * 1024;
 /// A connection under watch. All of its parts but the worker run in one task, so the lock is seldom waited for.
 pub struct Watch {
     context: Arc<Context>,
-    state: Mutex<State>,
+    state: Lock<State>,
     /// hyper holds no bytes for the socket.
     flushed: AtomicBool,
     /// There is an informational response to write.
@@ -132,11 +133,11 @@ impl Watch {
             entries: Entries::default(),
         };
         let (flushed, informs) = (AtomicBool::new(true), AtomicBool::new(false));
-        Arc::new(Watch { context, state: Mutex::new(state), flushed, informs })
+        Arc::new(Watch { context, state: Lock::new(state), flushed, informs })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// What all connections share.

@@ -8,7 +8,7 @@ mod carrier;
 mod forked;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use super::queue::{Frame, Origin};
 use super::reader::ClientReader;
 use super::{Context, Negotiated, Protocol};
 use crate::base::in_flight::InFlightGuard;
+use crate::base::lock::Lock;
 use crate::channel::{Form, Since};
 use crate::sse;
 use crate::websocket::Opcode;
@@ -32,12 +33,12 @@ pub struct Client {
     negotiated: Negotiated,
     remote: String,
     context: Arc<Context>,
-    outbox: Mutex<Outbox>,
-    mailbox: Mutex<Mailbox>,
+    outbox: Lock<Outbox>,
+    mailbox: Lock<Mailbox>,
     /// A handler wants to hear when all is sent: what most do not, and what would be asked after each write.
     wants_drained: AtomicBool,
     /// Keeps a drain waiting until the last callback has run.
-    in_flight: Mutex<Option<InFlightGuard>>,
+    in_flight: Lock<Option<InFlightGuard>>,
 }
 
 impl Client {
@@ -53,10 +54,10 @@ impl Client {
             negotiated,
             remote,
             context,
-            outbox: Mutex::new(Outbox::new(interval)),
-            mailbox: Mutex::new(Mailbox::new(interest)),
+            outbox: Lock::new(Outbox::new(interval)),
+            mailbox: Lock::new(Mailbox::new(interest)),
             wants_drained: AtomicBool::new(interest.drained),
-            in_flight: Mutex::new(Some(guard)),
+            in_flight: Lock::new(Some(guard)),
         })
     }
 
@@ -304,7 +305,7 @@ impl Client {
             return;
         }
         self.context.clients.remove(self.id);
-        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.in_flight.lock().take();
     }
 
     /// Makes the stream look at its client soon. Any thread; cheap if it is already going to.
@@ -322,11 +323,11 @@ impl Client {
     }
 
     pub(super) fn mailbox(&self) -> MutexGuard<'_, Mailbox> {
-        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+        self.mailbox.lock()
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+        self.outbox.lock()
     }
 }
 

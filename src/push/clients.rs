@@ -1,13 +1,15 @@
 //! The clients of a server, by number.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use super::Client;
 
+use crate::base::lock::Lock;
+
 /// The clients of a server, by number. Any thread.
 #[derive(Debug, Default)]
-pub struct Clients(Mutex<HashMap<u64, Arc<Client>>>);
+pub struct Clients(Lock<HashMap<u64, Arc<Client>>>);
 
 impl Clients {
     pub(super) fn insert(&self, client: &Arc<Client>) {
@@ -28,6 +30,6 @@ impl Clients {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Client>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

@@ -7,15 +7,14 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
-use atomic_waker::AtomicWaker;
-
 use super::{Context, Event};
+use crate::base::lock::Lock;
 use crate::base::timers::Alarm;
-use crate::base::wakeups::Wakeups;
+use crate::base::wakeups::{RemoteWaker, Wakeups};
 use crate::channel::{Channels, Limits, Local, Wake};
 
 /// How often old messages are looked for, while there are any.
@@ -47,11 +46,11 @@ impl PubSub {
 
 /// Rung by publishers. Usually one server hears it.
 #[derive(Debug, Default)]
-struct Bell(Mutex<Vec<Arc<Notifier>>>);
+struct Bell(Lock<Vec<Arc<Notifier>>>);
 
 impl Bell {
     fn couriers(&self) -> MutexGuard<'_, Vec<Arc<Notifier>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -64,34 +63,30 @@ impl Wake for Bell {
 /// A server's delivery, as other threads see it.
 #[derive(Debug)]
 pub struct Notifier {
-    task: AtomicWaker,
-    wakeups: Arc<Wakeups>,
+    task: RemoteWaker,
     /// Clients with messages for Ruby, each with the number of its subscription.
-    calls: Mutex<Vec<(u64, u64)>>,
+    calls: Lock<Vec<(u64, u64)>>,
 }
 
 impl Notifier {
     /// The notifier of a server that does not run yet.
     pub fn new(wakeups: Arc<Wakeups>) -> Arc<Self> {
-        Arc::new(Notifier { task: AtomicWaker::new(), wakeups, calls: Mutex::default() })
+        Arc::new(Notifier { task: RemoteWaker::new(wakeups), calls: Lock::default() })
     }
 
     fn call(&self) {
-        // None: it has been called, and did not look yet.
-        if let Some(task) = self.task.take() {
-            self.wakeups.wake(task);
-        }
+        self.task.wake();
     }
 
     /// Has a subscription's messages announced in its client's mailbox. That is not done at once:
     /// who calls this holds the log's lock.
     pub(super) fn announce(&self, client: u64, subscription: u64) {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push((client, subscription));
+        self.calls.lock().push((client, subscription));
         self.call();
     }
 
     fn take_calls(&self) -> Vec<(u64, u64)> {
-        std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.calls.lock())
     }
 }
 

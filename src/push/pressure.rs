@@ -13,18 +13,17 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
-use atomic_waker::AtomicWaker;
-
 use super::{Client, Context};
 use crate::base::limits::Limits;
+use crate::base::lock::Lock;
 use crate::base::log_throttle::LogThrottle;
 use crate::base::memory;
 use crate::base::timers::Alarm;
-use crate::base::wakeups::Wakeups;
+use crate::base::wakeups::{RemoteWaker, Wakeups};
 
 /// What a write takes beside its bytes: its places in the queues, and what the allocator adds.
 const WRITE: usize = 128;
@@ -58,10 +57,9 @@ pub struct Pressure {
     surplus: AtomicBool,
     /// The relief has been called, and has not looked yet.
     called: AtomicBool,
-    relief: AtomicWaker,
-    wakeups: Arc<Wakeups>,
+    relief: RemoteWaker,
     /// Clients that take nothing of what waits for them.
-    stalled: Mutex<HashMap<u64, Arc<Client>>>,
+    stalled: Lock<HashMap<u64, Arc<Client>>>,
 }
 
 /// A client for whom something waits and who takes nothing of it.
@@ -84,9 +82,8 @@ impl Pressure {
             peak: AtomicUsize::new(0),
             surplus: AtomicBool::new(false),
             called: AtomicBool::new(false),
-            relief: AtomicWaker::new(),
-            wakeups,
-            stalled: Mutex::default(),
+            relief: RemoteWaker::new(wakeups),
+            stalled: Lock::default(),
         }
     }
 
@@ -134,11 +131,8 @@ impl Pressure {
     }
 
     fn call(&self) {
-        if !self.called.load(Ordering::Relaxed)
-            && !self.called.swap(true, Ordering::AcqRel)
-            && let Some(relief) = self.relief.take()
-        {
-            self.wakeups.wake(relief);
+        if !self.called.load(Ordering::Relaxed) && !self.called.swap(true, Ordering::AcqRel) {
+            self.relief.wake();
         }
     }
 
@@ -154,7 +148,7 @@ impl Pressure {
     }
 
     fn stalled(&self) -> MutexGuard<'_, HashMap<u64, Arc<Client>>> {
-        self.stalled.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stalled.lock()
     }
 }
 

@@ -4,16 +4,16 @@
 //! ends may collect them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
 use std::time::Instant;
 
-use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 
 use super::delivery::Notifier;
 use super::{Client, Event};
-use crate::base::wakeups::Wakeups;
+use crate::base::lock::Lock;
+use crate::base::wakeups::RemoteWaker;
 use crate::channel::{self, Cursor, Form, Notice, Reader, Since, Target, Wake};
 
 /// What a client reads of channels. Made with its first subscription.
@@ -21,7 +21,7 @@ use crate::channel::{self, Cursor, Form, Notice, Reader, Since, Target, Wake};
 pub struct ClientReader {
     reader: Reader,
     alert: Arc<Alert>,
-    pub(super) state: Mutex<State>,
+    pub(super) state: Lock<State>,
 }
 
 #[derive(Debug, Default)]
@@ -42,16 +42,13 @@ pub(super) struct State {
 struct Alert {
     ready: AtomicBool,
     given_up: AtomicBool,
-    task: AtomicWaker,
-    wakeups: Arc<Wakeups>,
+    task: RemoteWaker,
 }
 
 impl Wake for Alert {
     fn wake(&self) {
         self.ready.store(true, Ordering::Release);
-        if let Some(task) = self.task.take() {
-            self.wakeups.wake(task);
-        }
+        self.task.wake();
     }
 
     fn give_up(&self) {
@@ -72,15 +69,13 @@ pub struct Taken {
 impl ClientReader {
     pub(super) fn new(client: &Client, since: Since) -> Arc<Self> {
         let context = client.context();
-        let wakeups = Arc::clone(&context.base.wakeups);
         let alert = Arc::new(Alert {
             ready: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
-            task: AtomicWaker::new(),
-            wakeups,
+            task: RemoteWaker::new(Arc::clone(&context.base.wakeups)),
         });
         let reader = context.pubsub.channels().attach(client.id(), Arc::clone(&alert) as Arc<dyn Wake>, since);
-        Arc::new(ClientReader { reader, alert, state: Mutex::default() })
+        Arc::new(ClientReader { reader, alert, state: Lock::default() })
     }
 
     pub(super) fn reader(&self) -> &Reader {
@@ -88,7 +83,7 @@ impl ClientReader {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// The first subscriptions are complete: what was missed in them is replayed. Only the first
@@ -185,9 +180,9 @@ pub(super) struct Call {
     pub(super) number: u64,
     pub(super) name: String,
     pub(super) pattern: bool,
-    reader: Mutex<Option<Reader>>,
+    reader: Lock<Option<Reader>>,
     /// Read already, but not given to Ruby.
-    returned: Mutex<Vec<Arc<channel::Message>>>,
+    returned: Lock<Vec<Arc<channel::Message>>>,
 }
 
 /// Messages for Ruby.
@@ -218,7 +213,7 @@ impl Call {
             Target::Channel(name) => (name, false),
             Target::Pattern(name) => (name, true),
         };
-        Call { number, name: name.to_owned(), pattern, reader: Mutex::new(None), returned: Mutex::default() }
+        Call { number, name: name.to_owned(), pattern, reader: Lock::new(None), returned: Lock::default() }
     }
 
     pub(super) fn target(&self) -> Target<'_> {
@@ -234,7 +229,7 @@ impl Call {
         let subscription = channel::Subscription { target: self.target(), ..channel::Subscription::to("") };
         let complete = reader.subscribe(subscription, Instant::now())?;
         reader.open();
-        *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = Some(reader);
+        *self.reader.lock() = Some(reader);
         Ok(complete)
     }
 
@@ -244,13 +239,13 @@ impl Call {
     }
 
     fn returned(&self) -> MutexGuard<'_, Vec<Arc<channel::Message>>> {
-        self.returned.lock().unwrap_or_else(PoisonError::into_inner)
+        self.returned.lock()
     }
 
     /// Reads what has come.
     pub(super) fn read(&self, client: &Arc<Client>) -> Published {
         let mut published = Published { messages: std::mem::take(&mut *self.returned()), more: false };
-        let guard = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = self.reader.lock();
         let Some(reader) = &*guard else { return published };
         let batch = reader.read_messages(|message| published.messages.push(Arc::clone(message)));
         published.more = batch.more;

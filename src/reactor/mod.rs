@@ -17,12 +17,13 @@ mod scheduler;
 pub mod worker;
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 pub use self::job::{Job, Next};
 pub use self::scheduler::Scheduler;
 pub use self::worker::{Worker, WorkerHandle};
+use crate::base::lock::Lock;
 use crate::base::{self, lifecycle::Phase};
 
 /// A process's reactor.
@@ -30,13 +31,13 @@ use crate::base::{self, lifecycle::Phase};
 pub struct Reactor {
     scheduler: Arc<Scheduler>,
     base: Arc<base::Context>,
-    stand_in: Mutex<Option<JoinHandle<()>>>,
+    stand_in: Lock<Option<JoinHandle<()>>>,
 }
 
 impl Reactor {
     /// A reactor that does not run yet.
     pub fn new(scheduler: Arc<Scheduler>, base: Arc<base::Context>) -> Self {
-        Reactor { scheduler, base, stand_in: Mutex::new(None) }
+        Reactor { scheduler, base, stand_in: Lock::new(None) }
     }
 
     /// Starts to run; `setup` spawns the first tasks, inside the runtime.
@@ -54,7 +55,7 @@ impl Reactor {
         let scheduler = Arc::clone(&self.scheduler);
         let thread =
             std::thread::Builder::new().name("push_stand_in".to_owned()).spawn(move || scheduler.stand_in())?;
-        *self.stand_in.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        *self.stand_in.lock() = Some(thread);
         self.scheduler.begin(runtime);
         Ok(())
     }
@@ -87,7 +88,7 @@ impl Reactor {
     pub fn stop(&self) {
         self.base.lifecycle.advance(Phase::Stopped);
         self.scheduler.stop();
-        let thread = self.stand_in.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.stand_in.lock().take();
         if let Some(thread) = thread {
             // A panic of the thread has been reported by then; there is nothing to add.
             let _ = thread.join();

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use tokio::time::Sleep;
 use super::app_latency::{self, AppLatency};
 use super::job::{Job, Next};
 use super::worker::{Worker, WorkerHandle};
+use crate::base::lock::{Condition, Lock};
 use crate::base::{self, stats::Stats};
 use crate::http::{Dispatch, Request};
 use crate::push::{Callbacks, Client};
@@ -36,11 +37,11 @@ const QUIET_TICKS: u32 = 2;
 /// Requests in the queue are bounded; mailboxes need no bound, as each client is queued at most once.
 #[derive(Debug)]
 pub struct Scheduler {
-    state: Mutex<State>,
+    state: Lock<State>,
     /// Heard by the stand-in.
-    left: Condvar,
+    left: Condition,
     /// Heard by who stops the reactor.
-    returned: Condvar,
+    returned: Condition,
     /// Wakes the runtime, whoever drives it; known from the first turn on.
     driver: Arc<OnceLock<Waker>>,
     base: Arc<base::Context>,
@@ -118,16 +119,16 @@ impl Scheduler {
             stopped: false,
         };
         Scheduler {
-            state: Mutex::new(state),
-            left: Condvar::new(),
-            returned: Condvar::new(),
+            state: Lock::new(state),
+            left: Condition::new(),
+            returned: Condition::new(),
             driver: Arc::default(),
             base,
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// From now on somebody drives `runtime`.
@@ -261,17 +262,17 @@ impl Scheduler {
                 (unattended, quiet) = (false, 0);
             } else if !nobody && quiet >= QUIET_TICKS {
                 state.watching = false;
-                state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self.left.wait(state);
                 state.watching = true;
                 quiet = 0;
             } else {
                 let (turns, taken) = (state.turns, state.taken);
-                let (changed, waited) = self.left.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner);
+                let (changed, timed_out) = self.left.wait_timeout(state, TICK);
                 state = changed;
-                let same = waited.timed_out() && state.turns == turns;
+                let same = timed_out && state.turns == turns;
                 unattended = same && state.driver == Driver::Nobody;
                 quiet = if same && state.driver == Driver::Worker { quiet + 1 } else { 0 };
-                if waited.timed_out() && state.taken == taken {
+                if timed_out && state.taken == taken {
                     state.call_for_waiting_jobs();
                 }
             }
@@ -341,7 +342,7 @@ impl Scheduler {
         self.left.notify_all();
         self.wake_driver();
         while state.driver != Driver::Nobody {
-            state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.returned.wait(state);
         }
         let driven = state.runtime.take();
         drop(state);

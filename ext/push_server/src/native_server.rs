@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::io::ErrorKind;
-use std::mem::ManuallyDrop;
 use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use magnus::typed_data::Obj;
 use magnus::{
     Class, DataTypeFunctions, Error, Module, Object, RHash, RModule, Ruby, TypedData, Value, function, method,
 };
+use push_core::base::fork::{NotInChild, OwnerProcess};
 use push_core::base::in_flight::Drained;
 use push_core::push::Turn;
 use push_core::{Job, Next, Server};
@@ -32,8 +32,7 @@ use crate::support::{classes, developer_hints};
 #[derive(TypedData)]
 #[magnus(class = "PushServer::NativeServer", mark, free_immediately)]
 struct NativeServer {
-    /// Not dropped in a forked child: its channels' locks may be held by threads that are not there.
-    server: ManuallyDrop<Arc<Server>>,
+    server: NotInChild<Arc<Server>>,
     own: Own,
     app: Value,
     templates: Templates,
@@ -44,15 +43,6 @@ struct NativeServer {
 unsafe impl Send for NativeServer {}
 // SAFETY: as above.
 unsafe impl Sync for NativeServer {}
-
-impl Drop for NativeServer {
-    fn drop(&mut self) {
-        if !self.server.forked() {
-            // SAFETY: dropped once, here.
-            unsafe { ManuallyDrop::drop(&mut self.server) };
-        }
-    }
-}
 
 impl DataTypeFunctions for NativeServer {
     fn mark(&self, marker: &Marker) {
@@ -126,7 +116,7 @@ impl NativeServer {
             }
         });
         Ok(ruby.obj_wrap(NativeServer {
-            server: ManuallyDrop::new(server),
+            server: NotInChild::new(OwnerProcess::current(), server),
             own,
             app,
             templates: Templates::default(),

@@ -9,11 +9,11 @@ use crate::websocket::Message;
 /// Seconds until a child that blocks is ended by a signal.
 const PATIENCE: u32 = 10;
 
-struct Queue(Mutex<()>);
+struct Queue(Lock<()>);
 
 impl Callbacks for Queue {
     fn ready(&self, _client: Arc<Client>) {
-        drop(self.0.lock().unwrap());
+        drop(self.0.lock());
     }
 }
 
@@ -37,7 +37,7 @@ fn returns_in_child(work: impl FnOnce()) -> bool {
 
 #[test]
 fn a_forked_child_waits_for_none_of_its_parents_locks() {
-    let queue = Arc::new(Queue(Mutex::default()));
+    let queue = Arc::new(Queue(Lock::default()));
     let callbacks = Arc::clone(&queue) as Arc<dyn Callbacks>;
     let context = Arc::new(Context::new(Arc::new(crate::base::Context::new(crate::Limits::default())), callbacks));
     let negotiated = Negotiated { protocol: Protocol::WebSocket, form: Form::Push, since: Since::Now, polls: false };
@@ -73,12 +73,12 @@ fn a_forked_child_waits_for_none_of_its_parents_locks() {
         ("a turn that ends", Box::new(|| drop(Turn::begin(Arc::clone(&client))))),
     ];
     let locks = (
-        client.outbox.lock().unwrap(),
-        client.mailbox.lock().unwrap(),
-        client.in_flight.lock().unwrap(),
-        another.outbox.lock().unwrap(),
+        client.outbox.lock(),
+        client.mailbox.lock(),
+        client.in_flight.lock(),
+        another.outbox.lock(),
         context.clients.lock(),
-        queue.0.lock().unwrap(),
+        queue.0.lock(),
     );
     let blocked: Vec<_> =
         checks.into_iter().filter_map(|(name, check)| (!returns_in_child(check)).then_some(name)).collect();

@@ -23,7 +23,7 @@ mod session;
 mod ticket;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,6 +35,8 @@ use super::{Client, Context};
 use host::Host;
 use session::{Arrival, Key, Session, Visit};
 use ticket::Token;
+
+use crate::base::lock::Lock;
 
 /// The answer to a poll, once there is one: the body of its response.
 pub type Answer = oneshot::Receiver<Bytes>;
@@ -108,7 +110,7 @@ impl Drop for Start {
 
 /// The sessions of a server.
 #[derive(Debug, Default)]
-pub struct Sessions(Mutex<Table>);
+pub struct Sessions(Lock<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
@@ -159,6 +161,6 @@ impl Sessions {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

@@ -1,18 +1,18 @@
 //! A session as those see it who bring polls to it: workers, and connections that are asking the app.
 //! Any thread.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
 use std::time::Duration;
 
-use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::Owner;
 use super::ticket::{Ticket, Token};
-use crate::base::fork::OwnerProcess;
-use crate::base::wakeups::Wakeups;
+use crate::base::fork::{NotInChild, OwnerProcess};
+use crate::base::lock::Lock;
+use crate::base::wakeups::RemoteWaker;
 use crate::push::Context;
 
 /// What is known of a session beside its client.
@@ -22,9 +22,8 @@ pub(super) struct Session {
     pub(super) token: Option<Token>,
     key: Key,
     owner: OwnerProcess,
-    host: AtomicWaker,
-    wakeups: Arc<Wakeups>,
-    state: Mutex<State>,
+    host: RemoteWaker,
+    state: Lock<State>,
 }
 
 /// What a poll must have in common with the first one of its session to go on with it.
@@ -83,9 +82,8 @@ impl Session {
             token,
             key,
             owner: context.base.owner,
-            host: AtomicWaker::new(),
-            wakeups: Arc::clone(&context.base.wakeups),
-            state: Mutex::new(state),
+            host: RemoteWaker::new(Arc::clone(&context.base.wakeups)),
+            state: Lock::new(state),
         })
     }
 
@@ -97,8 +95,8 @@ impl Session {
         }
         state.visits += 1;
         drop(state);
-        self.wake();
-        Some(Visit { session: Arc::clone(self), ticket })
+        self.host.wake();
+        Some(Visit { session: NotInChild::new(self.owner, Arc::clone(self)), ticket })
     }
 
     /// What has happened; `host` is woken when there is more.
@@ -122,7 +120,7 @@ impl Session {
     /// Ends it: the host goes, and no poll goes on with it.
     pub(super) fn dismiss(&self) {
         self.lock().dismissed = true;
-        self.wake();
+        self.host.wake();
     }
 
     /// The same, from the host itself: polls that were let in meanwhile are returned.
@@ -132,14 +130,8 @@ impl Session {
         std::mem::take(&mut state.arrivals)
     }
 
-    fn wake(&self) {
-        if let Some(host) = self.host.take() {
-            self.wakeups.wake(host);
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -154,7 +146,7 @@ impl State {
 /// session does not count as left.
 #[derive(Debug)]
 pub(super) struct Visit {
-    session: Arc<Session>,
+    session: NotInChild<Arc<Session>>,
     ticket: Ticket,
 }
 
@@ -188,12 +180,9 @@ impl Visit {
 impl Drop for Visit {
     fn drop(&mut self) {
         if self.session.owner.forked() {
-            // Its lock may be held by a thread that is not here; and whatever it may hold last must
-            // not be dropped here.
-            std::mem::forget(Arc::clone(&self.session));
             return;
         }
         self.session.lock().visits -= 1;
-        self.session.wake();
+        self.session.host.wake();
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -14,6 +14,7 @@ use magnus::r_hash::ForEach;
 use magnus::rb_sys::AsRawValue;
 use magnus::value::ReprValue;
 use magnus::{Error, Integer, RArray, RHash, RString, Ruby, Symbol, TryConvert, Value};
+use push_core::base::lock::Lock;
 use push_core::http::response::add_header;
 use push_core::http::{BodyWriter, Responder, Response, files};
 use rb_sys::RBasic;
@@ -269,7 +270,7 @@ pub fn send_each(
     response: Response,
 ) -> Result<(), (Error, Option<Responder>)> {
     // The block is a Ruby object and lives until it is collected; the writer must not.
-    let state = Arc::new(Mutex::new(Sending::Waiting(Box::new((responder, response)))));
+    let state = Arc::new(Lock::new(Sending::Waiting(Box::new((responder, response)))));
     let shared = Arc::clone(&state);
     let block = ruby.proc_from_fn(move |ruby: &Ruby, parts: &[Value], _| -> Result<(), Error> {
         let part = parts.first().copied().unwrap_or_else(|| ruby.qnil().as_value());
@@ -291,11 +292,11 @@ pub fn send_each(
     Ok(())
 }
 
-fn lock(state: &Mutex<Sending>) -> MutexGuard<'_, Sending> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(state: &Lock<Sending>) -> MutexGuard<'_, Sending> {
+    state.lock()
 }
 
-fn send_part(ruby: &Ruby, state: &Mutex<Sending>, part: Bytes) -> Result<(), Error> {
+fn send_part(ruby: &Ruby, state: &Lock<Sending>, part: Bytes) -> Result<(), Error> {
     let writer = {
         let mut state = lock(state);
         let writer = match std::mem::replace(&mut *state, Sending::Ended) {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{Error, ExceptionClass, Module, Object, RArray, RHash, RModule, RString, Ruby, Symbol, Value, function};
+use push_core::base::fork::{NotInChild, OwnerProcess};
 use push_core::channel::{self, Channels, Draft, EventName, Kind, Message, Policy, Since, Slow};
 use push_core::push::PubSub;
 
@@ -28,7 +29,7 @@ static PROCESS: GvlCell<Option<Process>> = GvlCell::new(None);
 
 /// The channels of the process, from their first use on.
 struct Process {
-    pubsub: PubSub,
+    pubsub: NotInChild<PubSub>,
     /// A server was made for them: a child that is forked now is not the one that serves.
     serves: bool,
     /// What `PushServer.channel` was told: a child that begins anew knows it, too.
@@ -40,6 +41,7 @@ impl Process {
         let pubsub = PubSub::default();
         let now = Instant::now();
         rules.iter().for_each(|(glob, policy)| pubsub.channels().define(glob, policy.clone(), now));
+        let pubsub = NotInChild::new(OwnerProcess::current(), pubsub);
         Process { pubsub, serves: false, rules }
     }
 }
@@ -69,14 +71,13 @@ fn with_process<R>(ruby: &Ruby, work: impl FnOnce(&mut Process) -> R) -> Result<
 }
 
 /// In a forked child, replaces what belongs to the parent, if it does not serve there or (`always`)
-/// anyway. It is not dropped: threads that are not here may hold its locks.
+/// anyway.
 fn renew(slot: &mut Option<Process>, always: bool) {
     if let Some(process) = slot
         && process.pubsub.channels().forked()
         && (always || !process.serves)
     {
-        let fresh = Process::new(std::mem::take(&mut process.rules));
-        std::mem::forget(std::mem::replace(process, fresh));
+        *process = Process::new(std::mem::take(&mut process.rules));
     }
 }
 
@@ -86,7 +87,7 @@ pub fn for_server(ruby: &Ruby) -> PubSub {
         renew(slot, true);
         let process = slot.get_or_insert_with(|| Process::new(Vec::new()));
         process.serves = true;
-        process.pubsub.clone()
+        PubSub::clone(&process.pubsub)
     })
 }
 

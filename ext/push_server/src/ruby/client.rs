@@ -1,7 +1,6 @@
 //! `PushServer::Client`: one push connection, as handlers see it.
 
 use std::collections::VecDeque;
-use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use magnus::{
     Class, DataTypeFunctions, Error, Float, Integer, Module, RHash, RModule, RString, Ruby, Symbol, TypedData, Value,
     method,
 };
+use push_core::base::fork::NotInChild;
 use push_core::channel::{Form, Kind};
 use push_core::http::upgrade::last_event_id_of;
 use push_core::push::poll::without_session;
@@ -34,19 +34,9 @@ use crate::support::settings::Own;
 #[derive(TypedData)]
 #[magnus(class = "PushServer::Client", mark, free_immediately)]
 pub struct Client {
-    /// Not dropped in a forked child: dropping the last reference could take locks.
-    core: ManuallyDrop<Arc<push::Client>>,
+    core: NotInChild<Arc<push::Client>>,
     sse_event: Option<String>,
     values: GvlCell<Values>,
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        if !self.forked() {
-            // SAFETY: dropped once, here.
-            unsafe { ManuallyDrop::drop(&mut self.core) };
-        }
-    }
 }
 
 /// What the object holds of Ruby's.
@@ -345,7 +335,7 @@ impl Client {
             callables: Vec::new(),
         };
         let client = ruby.obj_wrap(Client {
-            core: ManuallyDrop::new(core),
+            core: NotInChild::new(core.context().base.owner, core),
             sse_event: own.sse_event.clone(),
             values: GvlCell::new(values),
         });

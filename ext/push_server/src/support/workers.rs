@@ -5,18 +5,19 @@
 //! pool starts another worker in the place of the one it occupies.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use push_core::base::fork::OwnerProcess;
+use push_core::base::lock::{Condition, Lock};
 
 /// Most bodies are done in less, and need no replacement.
 const MOMENT: Duration = Duration::from_millis(50);
 
 /// The workers of a server.
 pub struct Workers {
-    state: Mutex<State>,
-    changed: Condvar,
+    state: Lock<State>,
+    changed: Condition,
     wanted: usize,
     max_streaming: usize,
     /// Is told whether there is a worker for requests. Called with the lock held.
@@ -65,8 +66,8 @@ impl Workers {
     /// worker is left for requests, and when there is one again.
     pub fn new(wanted: usize, max_streaming: usize, attend: impl Fn(bool) + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Workers {
-            state: Mutex::default(),
-            changed: Condvar::new(),
+            state: Lock::default(),
+            changed: Condition::new(),
             wanted,
             max_streaming,
             attend: Box::new(attend),
@@ -75,7 +76,7 @@ impl Workers {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// The current thread becomes a worker.
@@ -139,17 +140,14 @@ impl Workers {
             }
             let first = state.young.first_key_value().map(|(number, began)| (*number, began.elapsed()));
             state = match first {
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => self.changed.wait(state),
                 Some((number, age)) if age >= MOMENT => {
                     state.young.remove(&number);
                     state.lasting += 1;
                     self.attend(&mut state);
                     return Shortage::OneMore;
                 }
-                Some((_, age)) => {
-                    let waited = self.changed.wait_timeout(state, MOMENT - age);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
+                Some((_, age)) => self.changed.wait_timeout(state, MOMENT - age).0,
             };
         }
     }
