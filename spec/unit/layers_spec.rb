@@ -24,7 +24,7 @@ RSpec.describe Layers do
   cycles = {
     "access_log" => [%w[entry format]],
     "channel" => [%w[block message], %w[channels log memory reader ring subscription]],
-    "http" => [%w[answer body files guard polling request response service spool upgrade upload watch]]
+    "http" => [%w[answer body files long_poll request response service spool upgrade upload validate watch]]
   }
   extension_cycles = {
     "app" => [%w[declined exchange request]],

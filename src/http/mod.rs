@@ -11,14 +11,16 @@
 //! | [`spool`] | a request's body in memory or in a temporary file |
 //! | [`budget`] | a bound for all bodies in temporary files together |
 //! | [`framing`] | the raw bytes in front of hyper: what it would be lenient about |
-//! | [`guard`] | what hyper lets through and a server must not |
+//! | [`validate`] | what hyper lets through and a server must not |
+//! | [`headers`] | reading header fields: single values, lists, q-values |
 //! | [`upgrade`] | which requests can become push connections, and the head that says yes |
-//! | [`polling`] | which requests are long polls, and what answers them |
+//! | [`long_poll`] | which requests are long polls, and what answers them |
 //! | [`hijack`] | handing the socket to the app |
 //! | [`origin`] | which web pages may open a WebSocket |
 //! | [`files`] | static files |
 //! | [`request`] | a request on its way to the app |
 //! | [`answer`] | the way back |
+//! | [`head`] | the head of a response, before a protocol has written it |
 //! | [`response`] | the app's answer, checked |
 //! | [`body`] | response bodies, ready or still being made |
 
@@ -29,10 +31,12 @@ pub mod connection;
 mod entries;
 pub mod files;
 pub mod framing;
-pub mod guard;
+pub mod h1;
+pub mod head;
+pub mod headers;
 pub mod hijack;
+pub mod long_poll;
 pub mod origin;
-pub mod polling;
 pub mod request;
 pub mod response;
 pub mod service;
@@ -40,6 +44,7 @@ pub mod socket;
 pub mod spool;
 pub mod upgrade;
 mod upload;
+pub mod validate;
 pub mod watch;
 
 use std::sync::Arc;

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crossbeam_channel::Receiver;
 use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::answer::ReplySender;
 use super::body::BodyWriter;
+use super::h1::write_head;
+use super::head::ResponseHead;
 use super::hijack::{Hijack, Hijacked};
-use super::polling::{Polled, poll_headers};
+use super::long_poll::{Polled, poll_headers};
 use super::response::Response;
 use super::service::overloaded;
 use super::spool::Spooled;
@@ -146,8 +148,9 @@ impl Responder {
             poll.refuse();
         }
         let (sender, receiver) = crossbeam_channel::bounded(1);
-        let status = response.as_ref().map(|response| response.status);
-        let head = response.map(Response::into_raw_head).unwrap_or_default();
+        let head = response.map(Response::into_head);
+        let status = head.as_ref().map(|head| head.status);
+        let head = head.map(|head| write_head(&head)).unwrap_or_default();
         // A failure drops the sender, which says it all.
         self.reply.send(Reply::Takeover(Takeover::Hijack(Hijack { status, head, receiver: sender })));
         receiver
@@ -155,8 +158,9 @@ impl Responder {
 
     /// Sends an informational response (103 Early Hints, RFC 8297) ahead of the final one, if that can be done
     /// at once: hints are only worth it early.
-    pub fn inform(&self, head: Bytes) {
-        self.reply.watch().inform(head);
+    pub fn inform(&self, headers: HeaderMap) {
+        let head = ResponseHead::new(StatusCode::EARLY_HINTS, headers);
+        self.reply.watch().inform(write_head(&head));
     }
 
     /// Sets the user to whom a long poll's session belongs. Has no effect on other requests.
@@ -204,7 +208,7 @@ impl Responder {
                 Reply::Poll(Box::new(Polled::new(poll_headers(app), answer, Some(start))))
             }
             None => {
-                let head = upgrade::head(protocol, &self.accept, subprotocol, app);
+                let head = write_head(&upgrade::head(protocol, &self.accept, subprotocol, app));
                 Reply::Takeover(Takeover::Stream(Upgrade(Some((Arc::clone(&client), head)))))
             }
         };

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::body::{self, Body, BodyWriter, Sending};
 use super::files::{FileBody, choose_part};
-use super::upgrade;
+use super::head::ResponseHead;
 use super::watch::ResponseInProgress;
 use crate::base::wakeups::Wakeups;
 
@@ -40,8 +40,7 @@ pub enum HeadError {
 /// A final response.
 #[derive(Debug)]
 pub struct Response {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
+    pub(super) head: ResponseHead,
     pub(super) body: Body,
 }
 
@@ -66,39 +65,18 @@ pub fn add_header(headers: &mut HeaderMap, name: &[u8], value: &[u8]) -> Result<
     Ok(())
 }
 
-/// The head of an informational response: 103 Early Hints (RFC 8297).
-pub fn early_hints(headers: &HeaderMap) -> Bytes {
-    raw_head(StatusCode::EARLY_HINTS, headers, false)
-}
-
-fn raw_head(status: StatusCode, headers: &HeaderMap, close: bool) -> Bytes {
-    let mut wire = BytesMut::with_capacity(256);
-    let reason = status.canonical_reason().unwrap_or_default();
-    wire.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).as_bytes());
-    for (name, value) in headers {
-        // The server says itself how the connection ends.
-        if close && name == CONNECTION {
-            continue;
-        }
-        wire.extend_from_slice(name.as_str().as_bytes());
-        wire.extend_from_slice(b": ");
-        wire.extend_from_slice(value.as_bytes());
-        wire.extend_from_slice(b"\r\n");
-    }
-    if close {
-        wire.extend_from_slice(b"connection: close\r\n");
-    }
-    wire.extend_from_slice(b"\r\n");
-    wire.freeze()
-}
-
 impl Response {
+    /// A response of the server's own.
+    pub(super) fn of(status: StatusCode, headers: HeaderMap, body: Body) -> Self {
+        Response { head: ResponseHead::new(status, headers), body }
+    }
+
     /// The answer to a request for another protocol, which the app speaks from then on
     /// (RFC 9110 section 15.2.2).
     pub fn switching(protocol: HeaderValue, mut headers: HeaderMap) -> Self {
         headers.insert(http::header::UPGRADE, protocol);
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        Response { status: StatusCode::SWITCHING_PROTOCOLS, headers, body: Body::Empty }
+        Response::of(StatusCode::SWITCHING_PROTOCOLS, headers, Body::Empty)
     }
 
     /// A response of the server's own: a status and its reason as text.
@@ -106,7 +84,7 @@ impl Response {
         let text = format!("{}\n", status.canonical_reason().unwrap_or("Error"));
         let mut headers = HeaderMap::new();
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        Response { status, headers, body: Body::from_bytes(text) }
+        Response::of(status, headers, Body::from_bytes(text))
     }
 
     /// The server has no room for the request now: 503, and the client may try again in a second (RFC 9110 section
@@ -121,23 +99,24 @@ impl Response {
         let checked = u16::try_from(status).ok().filter(|status| *status >= 200);
         let checked = checked.and_then(|status| StatusCode::from_u16(status).ok());
         let status = checked.ok_or(HeadError::Status(status))?;
-        Ok(Response { status, headers, body: Body::Empty })
+        Ok(Response::of(status, headers, Body::Empty))
     }
 
     /// Adds a header.
     pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.head.headers.insert(name, value);
         self
     }
 
     /// Closes the connection after the response.
-    pub fn and_close(self) -> Self {
-        self.with(CONNECTION, HeaderValue::from_static("close"))
+    pub fn and_close(mut self) -> Self {
+        self.head.close = true;
+        self
     }
 
     /// Whether a body may follow the head of this response to `method`, RFC 9110 section 6.4.1.
     pub fn sends_body(&self, method: &Method) -> bool {
-        *method != Method::HEAD && !matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        *method != Method::HEAD && !matches!(self.head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
     }
 
     /// Whether the body is still being made.
@@ -145,39 +124,39 @@ impl Response {
         matches!(self.body, Body::Stream(_))
     }
 
-    /// Whether the connection ends after it (RFC 9112 section 9.6).
+    /// Whether the connection ends after it, by the server's will or the app's.
     fn closes(&self) -> bool {
-        upgrade::list(&self.headers, CONNECTION).any(|option| option.eq_ignore_ascii_case("close"))
+        self.head.close || self.head.has_token(CONNECTION, "close")
     }
 
     /// Whether the app said how long the body is.
     pub fn has_length(&self) -> bool {
-        self.headers.contains_key(CONTENT_LENGTH)
+        self.head.headers.contains_key(CONTENT_LENGTH)
     }
 
     /// How long the app said the body is.
     pub fn length(&self) -> Option<u64> {
-        self.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+        self.head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
     }
 
     /// Sets a body that is known whole. Its length is counted, not believed.
     pub fn with_chunks(mut self, chunks: VecDeque<Bytes>) -> Self {
-        self.headers.remove(CONTENT_LENGTH);
+        self.head.headers.remove(CONTENT_LENGTH);
         self.body = Body::Chunks(chunks);
         self
     }
 
     /// Sets a body of one piece. Its length is counted, not believed.
     pub fn with_bytes(mut self, bytes: Bytes) -> Self {
-        self.headers.remove(CONTENT_LENGTH);
+        self.head.headers.remove(CONTENT_LENGTH);
         self.body = Body::Whole(bytes);
         self
     }
 
     /// Sends a file of `length` bytes, or the part of it that `request` asks for: see [`choose_part`].
     pub fn with_file(mut self, file: File, length: u64, request: &Parts) -> Self {
-        let chosen = choose_part(request, &mut self.status, &mut self.headers, length);
-        self.headers.remove(CONTENT_LENGTH);
+        let chosen = choose_part(request, &mut self.head, length);
+        self.head.headers.remove(CONTENT_LENGTH);
         self.body = match chosen {
             Some(bytes) => Body::File(FileBody::part(file, bytes)),
             None => Body::Empty,
@@ -199,10 +178,11 @@ impl Response {
         self
     }
 
-    /// The head as bytes, for a response whose body the app writes to the socket itself. Unless it
-    /// switches protocols, the connection ends with it.
-    pub(super) fn into_raw_head(self) -> Bytes {
-        raw_head(self.status, &self.headers, self.status != StatusCode::SWITCHING_PROTOCOLS)
+    /// The head alone, for a response whose body the app writes to the socket itself. Unless it switches protocols, the
+    /// connection ends with it.
+    pub(super) fn into_head(self) -> ResponseHead {
+        let close = self.head.status != StatusCode::SWITCHING_PROTOCOLS;
+        ResponseHead { close, ..self.head }
     }
 
     /// For hyper: framing is its business, not the app's.
@@ -212,17 +192,17 @@ impl Response {
         version: Version,
         mut in_progress: ResponseInProgress,
     ) -> http::Response<Sending> {
-        self.headers.remove(TRANSFER_ENCODING);
+        self.head.headers.remove(TRANSFER_ENCODING);
         // Without a length its end is the connection's.
         let unframed = version == Version::HTTP_10 && matches!(self.body, Body::Stream(_)) && !self.has_length();
         // If a client of HTTP/1.0 asks for keep-alive, hyper promises it even beside a close; but not if the response
         // itself says HTTP/1.0.
         let closes = version == Version::HTTP_10 && (unframed || self.closes());
-        if closes {
-            self.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if closes || self.head.close {
+            self.head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if !self.sends_body(method) && *method != Method::HEAD {
-            self.headers.remove(CONTENT_LENGTH);
+            self.head.headers.remove(CONTENT_LENGTH);
             self.body = Body::Empty;
         }
         // hyper does not ask for what it will not send.
@@ -230,8 +210,8 @@ impl Response {
         in_progress.took(0, nothing_to_send, None);
         let length = self.length();
         let mut response = http::Response::new(Sending { body: self.body, length, in_progress });
-        *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        *response.status_mut() = self.head.status;
+        *response.headers_mut() = self.head.headers;
         if closes {
             *response.version_mut() = Version::HTTP_10;
         }

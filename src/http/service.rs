@@ -1,4 +1,4 @@
-//! What happens to a request, step by step: guard, upgrade, files, body, app.
+//! What happens to a request, step by step: validation, upgrade, files, body, app.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -8,20 +8,19 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::answer::{Answer, ReplySender};
 use super::body::{Body, Sending};
-use super::polling::{self, Polled};
+use super::long_poll::{self, Polled};
 use super::request::{Reply, Request, RequestBody, Responder};
 use super::response::Response;
 use super::upgrade::Detected;
 use super::watch::Watch;
-use super::{Context, guard, upgrade, upload};
+use super::{Context, upgrade, upload, validate};
 use crate::push::Protocol;
 use crate::sse;
 
@@ -102,7 +101,7 @@ impl Future for Exchange {
                 Stage::Polling(polled) => Stage::Answered(Box::new(ready!(Pin::new(polled.as_mut()).poll(cx)))),
                 Stage::Answered(_) => {
                     let Stage::Answered(response) = std::mem::replace(&mut this.stage, Stage::Over) else { continue };
-                    let in_progress = this.watch.answered(response.status, response.is_streaming());
+                    let in_progress = this.watch.answered(response.head.status, response.is_streaming());
                     return Poll::Ready(Ok(response.into_hyper(&this.method, this.version, in_progress)));
                 }
                 // The connection drops this future when it takes the socket.
@@ -145,7 +144,7 @@ impl Service {
                 Box::new(Response::plain(status).and_close())
             }
         };
-        if response.status == StatusCode::PAYLOAD_TOO_LARGE {
+        if response.head.status == StatusCode::PAYLOAD_TOO_LARGE {
             stats.body_too_large.add();
         }
         response
@@ -155,7 +154,7 @@ impl Service {
     fn begin(&self, head: Parts, body: Incoming) -> Stage {
         let stats = &self.context.base.stats;
         stats.requests.add();
-        if let Some(response) = guard::refusal(&head) {
+        if let Some(response) = validate::refusal(&head) {
             stats.refused_heads.add();
             return Stage::Answered(Box::new(response));
         }
@@ -164,7 +163,7 @@ impl Service {
             Detected::Sse => Some((Protocol::Sse, String::new())),
             Detected::WebSocket(accept) => Some((Protocol::WebSocket, accept)),
             Detected::Refused(response) => {
-                if response.status == StatusCode::FORBIDDEN {
+                if response.head.status == StatusCode::FORBIDDEN {
                     stats.foreign_origins.add();
                 }
                 return Stage::Answered(response);
@@ -200,7 +199,7 @@ impl Service {
     fn ask(&self, head: Parts, body: RequestBody, upgrade: Option<(Protocol, String)>) -> Stage {
         let (upgrade, accept) = upgrade.map_or((None, String::new()), |(protocol, accept)| (Some(protocol), accept));
         let answer = Answer::new(Arc::clone(&self.watch));
-        let poll = upgrade.and_then(|protocol| polling::detect(protocol, &head, &self.context)).map(Box::new);
+        let poll = upgrade.and_then(|protocol| long_poll::detect(protocol, &head, &self.context)).map(Box::new);
         let reply = ReplySender::new(Arc::clone(&self.watch));
         let responder = Responder { reply, method: head.method.clone(), accept, poll };
         let request = Request { head, body, remote: self.remote, listener: self.listener, upgrade, responder };
@@ -223,7 +222,6 @@ pub(super) fn overloaded(request: &Request, pause: u64) -> Response {
     if request.upgrade != Some(Protocol::Sse) || request.head.method != Method::GET {
         return Response::unavailable();
     }
-    Response { status: StatusCode::OK, headers: http::HeaderMap::new(), body: Body::from_bytes(sse::retry(pause)) }
-        .with(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"))
-        .with(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"))
+    let headers = sse::headers(&http::HeaderMap::new());
+    Response::of(StatusCode::OK, headers, Body::from_bytes(sse::retry(pause)))
 }

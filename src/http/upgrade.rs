@@ -1,16 +1,20 @@
-//! Which requests can become push connections, and the response head that says yes.
+//! Which requests can become push connections, and the response head that accepts one.
+
+use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{self, ACCEPT, CONNECTION, HeaderName, HeaderValue, ORIGIN, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Version};
 use tungstenite::handshake::derive_accept_key;
 
+use super::head::ResponseHead;
+use super::headers::{has_token, list, single_text, weighted};
 use super::origin::Allowed;
 use super::response::Response;
 use crate::push::{Protocol, SUBPROTOCOL};
+use crate::sse;
 
 /// What a request can be upgraded to.
 #[derive(Debug)]
@@ -52,14 +56,14 @@ fn websocket(headers: &HeaderMap, origins: &Allowed) -> Result<String, Box<Respo
         return Err(bad_request());
     }
     // Section 4.4: say which version would do.
-    let version = single(headers, &header::SEC_WEBSOCKET_VERSION);
+    let version = single_text(headers, header::SEC_WEBSOCKET_VERSION);
     if version != Some("13") {
         let response = Response::plain(StatusCode::UPGRADE_REQUIRED)
             .with(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
             .with(UPGRADE, HeaderValue::from_static("websocket"));
         return Err(Box::new(response.and_close()));
     }
-    let key = single(headers, &header::SEC_WEBSOCKET_KEY).ok_or_else(bad_request)?;
+    let key = single_text(headers, header::SEC_WEBSOCKET_KEY).ok_or_else(bad_request)?;
     if STANDARD.decode(key).map(|key| key.len()) != Ok(16) {
         return Err(bad_request());
     }
@@ -78,33 +82,11 @@ fn websocket(headers: &HeaderMap, origins: &Allowed) -> Result<String, Box<Respo
     Ok(derive_accept_key(key.as_bytes()))
 }
 
-/// The header's value, if it is there exactly once.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next()?;
-    if values.next().is_some() { None } else { value.to_str().ok().map(str::trim) }
-}
-
-fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
-    list(headers, name).any(|item| item.eq_ignore_ascii_case(token))
-}
-
-/// The items of a comma-separated header, over all its lines (RFC 9110 section 5.6.1).
-pub(super) fn list(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    let lines = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|item| !item.is_empty())
-}
-
 /// Whether Accept names `text/event-stream` with q > 0 (RFC 9110 section 12.5.1).
 fn accepts_event_stream(headers: &HeaderMap) -> bool {
     list(headers, ACCEPT).any(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let named = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("text/event-stream"));
-        let quality = parts
-            .filter_map(|parameter| parameter.split_once('='))
-            .find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
-        let wanted = quality.is_none_or(|(_, q)| q.trim().parse::<f32>().is_ok_and(|q| q > 0.0));
-        named && wanted
+        let (media, weight) = weighted(range);
+        weight > 0 && media.eq_ignore_ascii_case("text/event-stream")
     })
 }
 
@@ -128,7 +110,7 @@ const NOT_PASSED_ON: [&str; 13] = [
 /// What the client of a push connection says that it has got, `Last-Event-ID` first: a browser's
 /// EventSource repeats the URL of its first request, with a parameter that is old by then.
 pub fn last_event_id(head: &Parts) -> Option<String> {
-    // Whatever it is, it is more than nothing: who comes with what nobody can read has been here.
+    // An unreadable id still proves that the client has connected before.
     let header = head.headers.get("last-event-id").filter(|value| !value.is_empty());
     let header = header.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     header.or_else(|| last_event_id_of(head.uri.query()?))
@@ -155,57 +137,50 @@ pub fn subprotocol<'a>(protocol: Protocol, request: &HeaderMap, app: &'a HeaderM
     list(request, header::SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == chosen).then_some(chosen)
 }
 
-/// Builds the head that accepts an upgrade: 101 or 200, whatever status the app returned, with
-/// the app's headers as far as they fit.
-pub fn head(protocol: Protocol, accept: &str, subprotocol: Option<&str>, app: &HeaderMap) -> Bytes {
-    let mut wire = BytesMut::with_capacity(512);
-    match protocol {
+/// The head that accepts an upgrade: 101 or 200, whatever status the app returned, with the app's headers as far as they
+/// fit. `accept` is the Sec-WebSocket-Accept of a WebSocket.
+pub fn head(protocol: Protocol, accept: &str, subprotocol: Option<&str>, app: &HeaderMap) -> ResponseHead {
+    let mut head = match protocol {
         Protocol::WebSocket => {
-            wire.put_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
-            line(&mut wire, b"connection", b"Upgrade");
-            line(&mut wire, b"upgrade", b"websocket");
-            line(&mut wire, b"sec-websocket-accept", accept.as_bytes());
+            let mut headers = HeaderMap::with_capacity(app.len() + 5);
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            insert(&mut headers, header::SEC_WEBSOCKET_ACCEPT, accept);
             if let Some(subprotocol) = subprotocol {
-                line(&mut wire, b"sec-websocket-protocol", subprotocol.as_bytes());
+                insert(&mut headers, header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
             }
+            ResponseHead::new(StatusCode::SWITCHING_PROTOCOLS, headers)
         }
-        Protocol::Sse => {
-            wire.put_slice(b"HTTP/1.1 200 OK\r\n");
-            line(&mut wire, b"content-type", b"text/event-stream; charset=utf-8");
-            // The stream ends with the connection (RFC 9112 section 6.3): no framing per event,
-            // so that the bytes of an event are the same for every reader.
-            line(&mut wire, b"connection", b"close");
-            if !app.contains_key(header::CACHE_CONTROL) {
-                line(&mut wire, b"cache-control", b"no-cache, no-store");
-            }
-            if !app.contains_key("x-accel-buffering") {
-                line(&mut wire, b"x-accel-buffering", b"no");
-            }
-        }
-    }
+        // The stream ends with the connection (RFC 9112 section 6.3): no framing per event, so that the bytes of an
+        // event are the same for every reader.
+        Protocol::Sse => ResponseHead { close: true, ..ResponseHead::new(StatusCode::OK, sse::stream_headers(app)) },
+    };
     if !app.contains_key(header::DATE) {
-        let date = httpdate::fmt_http_date(std::time::SystemTime::now());
-        line(&mut wire, b"date", date.as_bytes());
+        insert(&mut head.headers, header::DATE, &httpdate::fmt_http_date(SystemTime::now()));
     }
+    add_fitting(&mut head.headers, protocol, app);
+    head
+}
+
+/// Adds what is made of characters that any value may have.
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// Adds the app's headers that fit an accepted upgrade.
+pub(super) fn add_fitting(headers: &mut HeaderMap, protocol: Protocol, app: &HeaderMap) {
     for (name, value) in app {
-        if passed_on(protocol, name) {
-            line(&mut wire, name.as_str().as_bytes(), value.as_bytes());
+        if fits(protocol, name) {
+            headers.append(name, value.clone());
         }
     }
-    wire.put_slice(b"\r\n");
-    wire.freeze()
 }
 
-fn line(wire: &mut BytesMut, name: &[u8], value: &[u8]) {
-    wire.put_slice(name);
-    wire.put_slice(b": ");
-    wire.put_slice(value);
-    wire.put_slice(b"\r\n");
-}
-
-pub(super) fn passed_on(protocol: Protocol, name: &HeaderName) -> bool {
+fn fits(protocol: Protocol, name: &HeaderName) -> bool {
     match name.as_str() {
-        // Written already, if at all.
+        // The server has added these already, if at all.
         "sec-websocket-protocol" => false,
         "content-type" => protocol == Protocol::WebSocket,
         name => !NOT_PASSED_ON.contains(&name),
@@ -215,6 +190,7 @@ pub(super) fn passed_on(protocol: Protocol, name: &HeaderName) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::h1::write_head;
     use proptest::prelude::*;
 
     const HANDSHAKE: [(&str, &str); 5] = [
@@ -236,7 +212,7 @@ mod tests {
             Detected::Nothing => "nil".to_owned(),
             Detected::WebSocket(accept) => accept,
             Detected::Sse => "sse".to_owned(),
-            Detected::Refused(response) => response.status.as_str().to_owned(),
+            Detected::Refused(response) => response.head.status.as_str().to_owned(),
         }
     }
 
@@ -294,18 +270,19 @@ mod tests {
         app.insert("content-type", HeaderValue::from_static("text/html"));
         app.insert("cache-control", HeaderValue::from_static("private"));
         app.insert("sec-websocket-protocol", HeaderValue::from_static("chat"));
-        let sse = String::from_utf8(head(Protocol::Sse, "", None, &app).to_vec()).unwrap();
+        let written = |head: ResponseHead| String::from_utf8(write_head(&head).to_vec()).unwrap();
+        let sse = written(head(Protocol::Sse, "", None, &app));
         assert!(sse.starts_with("HTTP/1.1 200 OK\r\n") && sse.ends_with("\r\n\r\n"));
         assert!(sse.contains("set-cookie: a=1\r\nset-cookie: b=2\r\n"));
         assert!(!sse.contains("gzip") && !sse.contains("text/html") && !sse.contains("no-store"));
         let mut request = HeaderMap::new();
         let chosen = |request: &HeaderMap| subprotocol(Protocol::WebSocket, request, &app).map(str::to_owned);
-        let websocket = String::from_utf8(head(Protocol::WebSocket, "x", None, &app).to_vec()).unwrap();
+        let websocket = written(head(Protocol::WebSocket, "x", None, &app));
         assert!(websocket.contains("sec-websocket-accept: x\r\n") && !websocket.contains("chat"));
         request.insert("sec-websocket-protocol", HeaderValue::from_static("soap, chat"));
         assert_eq!(chosen(&request).as_deref(), Some("chat"));
-        let websocket = head(Protocol::WebSocket, "x", Some("chat"), &app);
-        assert!(String::from_utf8_lossy(&websocket).contains("sec-websocket-protocol: chat\r\n"));
+        let websocket = written(head(Protocol::WebSocket, "x", Some("chat"), &app));
+        assert!(websocket.contains("sec-websocket-protocol: chat\r\n"));
     }
 
     #[test]

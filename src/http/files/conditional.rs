@@ -8,6 +8,7 @@ use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMO
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::coding::Coding;
+use crate::http::headers::{Field, field, single_text};
 
 /// The age at which a file cannot change any more without a new time: that of the coarsest clock
 /// that matters, Last-Modified's.
@@ -63,7 +64,32 @@ impl Validators {
 
     /// Section 8.8.3.2.
     fn matches_strongly(&self, tag: &Tag<'_>) -> bool {
-        self.settled && !tag.weak && self.matches_weakly(tag)
+        self.strong().matches(tag)
+    }
+
+    /// Those of them that tell every version from every other one.
+    pub(super) fn strong(&self) -> Strong<'_> {
+        if self.settled {
+            Strong { tag: Some(self.tag.as_bytes()), modified: self.modified }
+        } else {
+            Strong::default()
+        }
+    }
+}
+
+/// Strong validators: no two versions of a file have the same one (section 8.8.1).
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Strong<'a> {
+    /// The tag's text, without quotes; `None` if there is none, or a weak one.
+    pub(super) tag: Option<&'a [u8]>,
+    /// Seconds since 1970; `None` if the time is not known, or the file may change again within the same second.
+    pub(super) modified: Option<u64>,
+}
+
+impl Strong<'_> {
+    /// Section 8.8.3.2.
+    fn matches(&self, tag: &Tag<'_>) -> bool {
+        !tag.weak && self.tag == Some(tag.text)
     }
 }
 
@@ -100,18 +126,18 @@ pub(super) fn judge(headers: &HeaderMap, validators: &Validators) -> Verdict {
     if fresh { Verdict::NotModified } else { Verdict::Perform }
 }
 
-/// If-Range, section 13.1.5: whether the client's part belongs to this version. Without the header
-/// it does; what cannot be understood is of another one.
-pub(super) fn range_applies(headers: &HeaderMap, validators: &Validators) -> bool {
-    if !headers.contains_key(IF_RANGE) {
-        return true;
+/// If-Range, section 13.1.5: whether the client's part belongs to the version with these validators. Without the header
+/// it does; a value that cannot be understood is of another version.
+pub(super) fn range_applies(headers: &HeaderMap, validators: &Strong<'_>) -> bool {
+    let value = match field(headers, IF_RANGE) {
+        Field::Absent => return true,
+        Field::Repeated => return false,
+        Field::Once(value) => value,
+    };
+    match Tag::parse(value.as_bytes()) {
+        Some((tag, behind)) => behind.is_empty() && validators.matches(&tag),
+        None => validators.modified.is_some() && date(headers, IF_RANGE) == validators.modified,
     }
-    let Some(value) = single(headers, IF_RANGE) else { return false };
-    if let Some((tag, rest)) = Tag::parse(value.as_bytes()) {
-        return rest.is_empty() && validators.matches_strongly(&tag);
-    }
-    // A date must be the very one, and its second be over: else there may be two versions of it.
-    validators.settled && validators.modified.is_some() && date(headers, IF_RANGE) == validators.modified
 }
 
 /// Whether the header is `*`, which any file matches, or lists a tag for which `matches` holds.
@@ -125,21 +151,15 @@ fn lists(headers: &HeaderMap, name: HeaderName, matches: impl Fn(&Tag<'_>) -> bo
 /// The header as seconds since 1970. `None` if it is not exactly one valid date: then it is to be
 /// ignored, sections 13.1.3 and 13.1.4.
 pub(super) fn date(headers: &HeaderMap, name: HeaderName) -> Option<u64> {
-    let date = httpdate::parse_http_date(single(headers, name)?.to_str().ok()?).ok()?;
+    let date = httpdate::parse_http_date(single_text(headers, name)?).ok()?;
     date.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
-}
-
-pub(super) fn single(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
-    let mut lines = headers.get_all(name).iter();
-    let line = lines.next()?;
-    lines.next().is_none().then_some(line)
 }
 
 /// An entity tag, section 8.8.3.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Tag<'a> {
     pub(super) weak: bool,
-    text: &'a [u8],
+    pub(super) text: &'a [u8],
 }
 
 impl<'a> Tag<'a> {
@@ -277,8 +297,9 @@ mod tests {
 
     #[test]
     fn if_range_is_strong() {
-        let applies = |value, validators: &Validators| range_applies(&headers(&[(IF_RANGE, value)]), validators);
-        assert!(range_applies(&HeaderMap::new(), &validators()));
+        let applies =
+            |value, validators: &Validators| range_applies(&headers(&[(IF_RANGE, value)]), &validators.strong());
+        assert!(range_applies(&HeaderMap::new(), &validators().strong()));
         assert!(applies("\"a\"", &validators()));
         assert!(applies(SAME, &validators()));
         for value in ["\"b\"", "W/\"a\"", "\"a\", \"a\"", BEFORE, AFTER, "*", "", "junk"] {
@@ -347,7 +368,7 @@ mod tests {
                 .filter_map(|(name, value)| Some((names[*name].clone(), HeaderValue::from_bytes(value).ok()?)))
                 .collect();
             judge(&headers, &validators());
-            range_applies(&headers, &validators());
+            range_applies(&headers, &validators().strong());
         }
 
         #[test]
@@ -368,7 +389,7 @@ mod tests {
                 prop_assert_eq!(judge(&headers, &validators), Verdict::NotModified);
             }
             for value in [tag, date] {
-                prop_assert!(range_applies(&HeaderMap::from_iter([(IF_RANGE, value)]), &validators));
+                prop_assert!(range_applies(&HeaderMap::from_iter([(IF_RANGE, value)]), &validators.strong()));
             }
         }
     }

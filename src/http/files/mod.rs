@@ -155,7 +155,7 @@ impl Inquiry {
             Verdict::Failed => return Some(Response::plain(StatusCode::PRECONDITION_FAILED)),
             // ETag and Vary are all of a 200's headers that a cache needs: RFC 9110 section 15.4.5.
             Verdict::NotModified => {
-                return Some(Response { status: StatusCode::NOT_MODIFIED, headers, body: Body::Empty });
+                return Some(Response::of(StatusCode::NOT_MODIFIED, headers, Body::Empty));
             }
             Verdict::Perform => {}
         }
@@ -175,12 +175,11 @@ impl Inquiry {
         let (status, bytes) = match self.requested(validators, length) {
             Requested::Whole => (StatusCode::OK, 0..length),
             Requested::Part(bytes) => {
-                let range = format!("bytes {}-{}/{length}", bytes.start, bytes.end - 1);
-                headers.insert(CONTENT_RANGE, HeaderValue::try_from(range).ok()?);
+                headers.insert(CONTENT_RANGE, range::content_range(&bytes, length)?);
                 (StatusCode::PARTIAL_CONTENT, bytes)
             }
             Requested::Unsatisfiable => {
-                let range = HeaderValue::try_from(format!("bytes */{length}")).ok()?;
+                let range = range::unsatisfied_range(length)?;
                 return Some(Response::plain(StatusCode::RANGE_NOT_SATISFIABLE).with(CONTENT_RANGE, range));
             }
         };
@@ -192,12 +191,12 @@ impl Inquiry {
             body.read_ahead();
             Body::File(body)
         };
-        Some(Response { status, headers, body })
+        Some(Response::of(status, headers, body))
     }
 
     fn requested(&self, validators: &Validators, length: u64) -> Requested {
         // RFC 9110 section 14.2: Range means nothing with any method but GET.
-        if self.head_only || !conditional::range_applies(&self.headers, validators) {
+        if self.head_only || !conditional::range_applies(&self.headers, &validators.strong()) {
             return Requested::Whole;
         }
         range::requested(&self.headers, length)

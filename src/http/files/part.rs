@@ -5,13 +5,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, IF_RANGE, LAST_MODIFIED,
+    CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use super::conditional::{Tag, date, single};
+use super::conditional::{Strong, Tag, date, range_applies};
 use super::range::{self, Requested};
+use crate::http::head::ResponseHead;
+use crate::http::headers::single;
 
 /// Headers that speak of what a 200 has, and not of a 416.
 const OF_THE_FILE: [http::HeaderName; 9] = [
@@ -26,12 +28,13 @@ const OF_THE_FILE: [http::HeaderName; 9] = [
     LAST_MODIFIED,
 ];
 
-/// What of an app's file is sent in answer to `request`. `status` and `headers` are the app's, and become those of the
-/// answer. `None`: nothing of the file is in the range, and the status is 416.
+/// What of an app's file is sent in answer to `request`. `head` is the app's, and becomes that of the answer. `None`:
+/// nothing of the file is in the range, and the status is 416.
 ///
 /// Left alone is an answer to anything but GET and HEAD, with another status than 200, or whose app knows better: it set
 /// Content-Range, Content-Encoding or an Accept-Ranges without bytes.
-pub fn choose(request: &Parts, status: &mut StatusCode, headers: &mut HeaderMap, length: u64) -> Option<Range<u64>> {
+pub fn choose(request: &Parts, head: &mut ResponseHead, length: u64) -> Option<Range<u64>> {
+    let ResponseHead { status, headers, .. } = head;
     let asks = matches!(request.method, Method::GET | Method::HEAD);
     let refuses = headers.get(ACCEPT_RANGES).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"bytes"));
     let knows_better = refuses || headers.contains_key(CONTENT_RANGE) || headers.contains_key(CONTENT_ENCODING);
@@ -40,41 +43,34 @@ pub fn choose(request: &Parts, status: &mut StatusCode, headers: &mut HeaderMap,
     }
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     // RFC 9110 section 14.2: Range means nothing with any method but GET.
-    if request.method != Method::GET || !applies(&request.headers, headers, SystemTime::now()) {
+    if request.method != Method::GET || !range_applies(&request.headers, &strong(headers, SystemTime::now())) {
         return Some(0..length);
     }
     match range::requested(&request.headers, length) {
         Requested::Whole => Some(0..length),
         Requested::Part(bytes) => {
-            let range = format!("bytes {}-{}/{length}", bytes.start, bytes.end - 1);
-            headers.insert(CONTENT_RANGE, HeaderValue::try_from(range).ok()?);
+            headers.insert(CONTENT_RANGE, range::content_range(&bytes, length)?);
             *status = StatusCode::PARTIAL_CONTENT;
             Some(bytes)
         }
         Requested::Unsatisfiable => {
             OF_THE_FILE.iter().for_each(|name| drop(headers.remove(name)));
-            headers.insert(CONTENT_RANGE, HeaderValue::try_from(format!("bytes */{length}")).ok()?);
+            headers.insert(CONTENT_RANGE, range::unsatisfied_range(length)?);
             *status = StatusCode::RANGE_NOT_SATISFIABLE;
             None
         }
     }
 }
 
-/// If-Range, RFC 9110 section 13.1.5, compared with the app's ETag or Last-Modified. Without the header the range
-/// applies; a validator that the app does not have is of another version.
-fn applies(request: &HeaderMap, response: &HeaderMap, now: SystemTime) -> bool {
-    if !request.contains_key(IF_RANGE) {
-        return true;
-    }
-    let Some(value) = single(request, IF_RANGE) else { return false };
-    if let Some((asked, rest)) = Tag::parse(value.as_bytes()) {
-        let own = single(response, ETAG).and_then(|own| Tag::parse(own.as_bytes()));
-        // Strong comparison, section 8.8.3.2.
-        return own.is_some_and(|(own, behind)| own == asked && !own.weak && rest.is_empty() && behind.is_empty());
-    }
+/// What an app says by which one version of its file is told from another. A date counts once its second is over:
+/// otherwise there may be two versions of it (RFC 9110 section 8.8.2.2).
+fn strong(headers: &HeaderMap, now: SystemTime) -> Strong<'_> {
     let second = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    // The very date, and its second over: else there may be two versions of it (section 8.8.2.2).
-    date(request, IF_RANGE).is_some_and(|asked| date(response, LAST_MODIFIED) == Some(asked) && asked < second)
+    let tag = single(headers, ETAG).and_then(|tag| Tag::parse(tag.as_bytes()));
+    Strong {
+        tag: tag.filter(|(tag, behind)| !tag.weak && behind.is_empty()).map(|(tag, _)| tag.text),
+        modified: date(headers, LAST_MODIFIED).filter(|modified| *modified < second),
+    }
 }
 
 #[cfg(test)]
@@ -97,9 +93,9 @@ mod tests {
         for (name, value) in said {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        let mut status = StatusCode::OK;
-        let bytes = choose(&request, &mut status, &mut headers, 10);
-        (status.as_u16(), bytes)
+        let mut head = ResponseHead::new(StatusCode::OK, headers);
+        let bytes = choose(&request, &mut head, 10);
+        (head.status.as_u16(), bytes)
     }
 
     #[test]

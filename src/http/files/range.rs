@@ -4,8 +4,10 @@
 
 use std::ops::Range;
 
-use http::HeaderMap;
 use http::header::RANGE;
+use http::{HeaderMap, HeaderValue};
+
+use crate::http::headers::{items, single};
 
 /// What of a file is to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,13 +19,22 @@ pub(super) enum Requested {
 
 /// What the Range header asks of a file of this length.
 pub(super) fn requested(headers: &HeaderMap, length: u64) -> Requested {
-    let mut lines = headers.get_all(RANGE).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else { return Requested::Whole };
+    let Some(line) = single(headers, RANGE) else { return Requested::Whole };
     // What cannot be understood may be ignored, section 14.2.
     match line.to_str().ok().and_then(Spec::parse) {
         Some(spec) => spec.within(length),
         None => Requested::Whole,
     }
+}
+
+/// The value of Content-Range for a part of a file of this length, RFC 9110 section 14.4.
+pub(super) fn content_range(bytes: &Range<u64>, length: u64) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("bytes {}-{}/{length}", bytes.start, bytes.end.checked_sub(1)?)).ok()
+}
+
+/// The same for a range that no part of the file is in.
+pub(super) fn unsatisfied_range(length: u64) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("bytes */{length}")).ok()
 }
 
 /// A range as it was asked for. Numbers that are too large for u64 are larger than any file.
@@ -40,8 +51,7 @@ impl Spec {
         if !unit.eq_ignore_ascii_case("bytes") {
             return None;
         }
-        // Empty items of a list mean nothing, section 5.6.1.
-        let mut specs = set.split(',').map(|spec| spec.trim_matches([' ', '\t'])).filter(|spec| !spec.is_empty());
+        let mut specs = items(set);
         let (Some(spec), None) = (specs.next(), specs.next()) else { return None };
         match spec.split_once('-')? {
             ("", length) => Some(Spec::Last(number(length)?)),
@@ -79,7 +89,6 @@ fn number(digits: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     fn of(value: &str, length: u64) -> Requested {

@@ -3,11 +3,12 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use http::header::HeaderValue;
+use http::header::{HeaderValue, UPGRADE};
 use magnus::block::Proc;
 use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{Error, RArray, RHash, Ruby, Value};
+use push_core::http::headers::has_token;
 use push_core::http::{Responder, Response};
 use push_core::push::Protocol;
 
@@ -220,8 +221,7 @@ impl<'a> Exchange<'a> {
 
     /// The name of a protocol that the app chose (Rack 3.1's `rack.protocol`), if it was asked for.
     fn requested(&self, chosen: &str) -> Option<HeaderValue> {
-        let asked = self.line.0.headers.get_all(http::header::UPGRADE).iter().filter_map(|line| line.to_str().ok());
-        let asked = asked.flat_map(|line| line.split(',')).any(|name| name.trim().eq_ignore_ascii_case(chosen));
+        let asked = has_token(&self.line.0.headers, UPGRADE, chosen);
         HeaderValue::from_str(chosen).ok().filter(|_| asked)
     }
 

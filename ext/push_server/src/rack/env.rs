@@ -9,6 +9,7 @@ use http::{Method, Version};
 use magnus::r_hash::ForEach;
 use magnus::value::{Opaque, ReprValue};
 use magnus::{Error, Integer, RArray, RHash, RString, Ruby, Symbol, Value};
+use push_core::http::headers::list;
 use push_core::push::Protocol;
 use push_core::push::poll::Owner;
 
@@ -170,10 +171,8 @@ fn protocols(ruby: &Ruby, head: &Parts) -> Result<Option<RArray>, Error> {
         return Ok(None);
     }
     let names = ruby.ary_new();
-    for line in head.headers.get_all(header::UPGRADE).iter().filter_map(|line| line.to_str().ok()) {
-        for name in line.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-            names.push(ruby.str_new(name))?;
-        }
+    for name in list(&head.headers, header::UPGRADE) {
+        names.push(ruby.str_new(name))?;
     }
     Ok(Some(names))
 }

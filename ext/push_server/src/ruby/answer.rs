@@ -8,7 +8,6 @@ use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{Class, DataTypeFunctions, Error, Module, RClass, RHash, RModule, Ruby, TypedData, Value, method};
 use push_core::http::hijack::Hijacked;
-use push_core::http::response::early_hints;
 use push_core::http::{Responder, Response};
 
 use crate::app::input::owned_by_ruby;
@@ -99,10 +98,10 @@ impl Answer {
 
     /// Sends 103 Early Hints, if there is still time.
     fn inform(&self, ruby: &Ruby, headers: Value) -> Result<(), Error> {
-        let head = early_hints(&response::headers(ruby, headers)?);
+        let headers = response::headers(ruby, headers)?;
         self.responder.with(ruby, |responder| {
             if let Some(responder) = responder {
-                responder.inform(head);
+                responder.inform(headers);
             }
         });
         Ok(())

@@ -6,6 +6,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, StatusCode, Version};
 
+use super::headers::{Field, field};
 use super::response::Response;
 
 /// The response to a request that must not reach the app.
@@ -23,11 +24,10 @@ pub fn refusal(head: &Parts) -> Option<Response> {
         return Some(Response::plain(StatusCode::BAD_REQUEST).and_close());
     }
     // RFC 9112 section 3.2: exactly one valid Host on HTTP/1.1.
-    let mut hosts = head.headers.get_all(HOST).iter();
-    let valid = match (hosts.next(), hosts.next()) {
-        (None, _) => head.version < Version::HTTP_11,
-        (Some(host), None) => host.to_str().is_ok_and(valid_host),
-        (Some(_), Some(_)) => false,
+    let valid = match field(&head.headers, HOST) {
+        Field::Absent => head.version < Version::HTTP_11,
+        Field::Once(host) => host.to_str().is_ok_and(valid_host),
+        Field::Repeated => false,
     };
     (!valid).then(|| Response::plain(StatusCode::BAD_REQUEST).and_close())
 }
@@ -53,7 +53,7 @@ mod tests {
 
     fn status(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> Option<u16> {
         let (head, ()) = build(http::Request::builder().uri("/")).body(()).unwrap().into_parts();
-        refusal(&head).map(|response| response.status.as_u16())
+        refusal(&head).map(|response| response.head.status.as_u16())
     }
 
     #[test]

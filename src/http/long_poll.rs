@@ -5,11 +5,12 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use http::header::{HOST, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::body::Body;
+use super::headers::list;
 use super::response::Response;
 use super::{Context, upgrade};
 use crate::push::Protocol;
@@ -38,7 +39,7 @@ pub(super) fn detect(protocol: Protocol, head: &Parts, context: &Context) -> Opt
 fn wait(head: &Parts, parameter: &str) -> Option<Duration> {
     let query = head.uri.query().unwrap_or_default();
     let asked = query.split('&').find_map(|pair| value_of(pair, parameter)).or_else(|| {
-        let preferences = upgrade::list(&head.headers, PREFER).flat_map(|item| item.split(';'));
+        let preferences = list(&head.headers, PREFER).flat_map(|item| item.split(';'));
         preferences.map(str::trim).find_map(|preference| value_of(preference, "wait"))
     })?;
     let seconds = asked.trim_matches('"').parse().ok().filter(|seconds: &f64| *seconds >= 0.0);
@@ -65,16 +66,8 @@ fn place(head: &Parts, parameter: &str) -> String {
 
 /// The headers of an answer: the server's, and the app's as far as they fit.
 pub(super) fn poll_headers(app: &HeaderMap) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(app.len() + 2);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-    if !app.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"));
-    }
-    for (name, value) in app {
-        if upgrade::passed_on(Protocol::Sse, name) {
-            headers.append(name, value.clone());
-        }
-    }
+    let mut headers = sse::headers(app);
+    upgrade::add_fitting(&mut headers, Protocol::Sse, app);
     headers
 }
 
@@ -108,13 +101,14 @@ impl Future for Polled {
         let headers = std::mem::take(&mut self.headers);
         // A host that is gone without a word: the client may try again.
         let body = answer.unwrap_or_else(|_| sse::retry(1000));
-        Poll::Ready(Response { status: StatusCode::OK, headers, body: Body::from_bytes(body) })
+        Poll::Ready(Response::of(StatusCode::OK, headers, Body::from_bytes(body)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
     fn head(uri: &str, prefer: Option<&'static str>) -> Parts {
         let request = http::Request::builder().uri(uri).header("host", "example.com");

@@ -1,0 +1,125 @@
+//! Reading header fields: a field that may come once, lists, q-values.
+
+use http::header::{AsHeaderName, HeaderMap, HeaderValue};
+
+/// How often a field is there. Most fields may come once (RFC 9110 section 5.3).
+#[derive(Debug, PartialEq, Eq)]
+pub enum Field<'a> {
+    /// It is not there.
+    Absent,
+    /// It is there once.
+    Once(&'a HeaderValue),
+    /// It is there several times.
+    Repeated,
+}
+
+/// The field `name`.
+pub fn field(headers: &HeaderMap, name: impl AsHeaderName) -> Field<'_> {
+    let mut lines = headers.get_all(name).into_iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => Field::Absent,
+        (Some(line), None) => Field::Once(line),
+        (Some(_), Some(_)) => Field::Repeated,
+    }
+}
+
+/// The value of a field that is there exactly once.
+pub fn single(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&HeaderValue> {
+    match field(headers, name) {
+        Field::Once(value) => Some(value),
+        Field::Absent | Field::Repeated => None,
+    }
+}
+
+/// The same, if it is visible ASCII; without the space around it.
+pub fn single_text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
+    single(headers, name)?.to_str().ok().map(str::trim)
+}
+
+/// The items of a comma-separated list, over all its lines (RFC 9110 section 5.6.1).
+pub fn list(headers: &HeaderMap, name: impl AsHeaderName) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(items)
+}
+
+/// The items of one line of a list. Empty ones mean nothing.
+pub fn items(line: &str) -> impl Iterator<Item = &str> {
+    line.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// Whether a list has `token`, in upper or lower case.
+pub fn has_token(headers: &HeaderMap, name: impl AsHeaderName, token: &str) -> bool {
+    list(headers, name).any(|item| item.eq_ignore_ascii_case(token))
+}
+
+/// An item of Accept or Accept-Encoding: what it names, and its q-value in thousandths. An unreadable q-value is 0: the
+/// client gets what it gets without the item.
+pub fn weighted(item: &str) -> (&str, u16) {
+    let (named, parameters) = item.split_once(';').unwrap_or((item, ""));
+    let mut parameters = parameters.split(';').filter_map(|parameter| parameter.split_once('='));
+    let weight = match parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("q")) {
+        Some((_, value)) => thousandths(value.trim()).unwrap_or(0),
+        None => 1000,
+    };
+    (named.trim(), weight)
+}
+
+/// A qvalue, RFC 9110 section 12.4.2: 0 to 1 with at most three digits after the point.
+fn thousandths(value: &str) -> Option<u16> {
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
+    if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    match (whole, format!("{fraction:0<3}").parse().ok()?) {
+        ("0", thousandths) => Some(thousandths),
+        ("1", 0) => Some(1000),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderName;
+    use http::header::{ACCEPT, CONNECTION};
+
+    fn lines(name: HeaderName, values: &[&'static str]) -> HeaderMap {
+        values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn a_field_once_or_several_times() {
+        assert_eq!(field(&lines(ACCEPT, &[]), ACCEPT), Field::Absent);
+        assert_eq!(field(&lines(ACCEPT, &["a"]), ACCEPT), Field::Once(&HeaderValue::from_static("a")));
+        assert_eq!(field(&lines(ACCEPT, &["a", "a"]), ACCEPT), Field::Repeated);
+        assert_eq!(single_text(&lines(ACCEPT, &["a"]), "accept"), Some("a"));
+        assert_eq!(single_text(&lines(ACCEPT, &["a", "a"]), "accept"), None);
+    }
+
+    #[test]
+    fn a_list_may_have_several_lines_and_empty_items() {
+        let headers = lines(CONNECTION, &["keep-alive,, Upgrade ", ",", "a"]);
+        assert_eq!(list(&headers, CONNECTION).collect::<Vec<_>>(), ["keep-alive", "Upgrade", "a"]);
+        assert!(has_token(&headers, CONNECTION, "upgrade") && !has_token(&headers, CONNECTION, "up"));
+    }
+
+    #[test]
+    fn weights() {
+        let rows = [
+            ("gzip", 1000),
+            ("gzip;q=1", 1000),
+            ("gzip ; Q = 1.000", 1000),
+            ("gzip; a=b; q=0.5", 500),
+            ("gzip;q=0.05", 50),
+            ("gzip;q=0.", 0),
+            ("gzip;q=1.", 1000),
+            ("gzip;q=0.000", 0),
+        ];
+        for (item, weight) in rows {
+            assert_eq!(weighted(item), ("gzip", weight), "{item}");
+        }
+        for unreadable in ["2", "1.1", "1.001", "0.1234", "-1", "+1", "x", "", ".5", "0,5", "1e0", "0.5.5"] {
+            assert_eq!(weighted(&format!("gzip;q={unreadable}")), ("gzip", 0), "{unreadable}");
+        }
+    }
+}
