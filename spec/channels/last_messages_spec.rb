@@ -2,11 +2,11 @@
 
 require "spec_helper"
 
-# What was published before a client is closed comes before the end, whoever closes it.
-RSpec.describe "Publishing, and closing right after" do
+# What is published before a client is closed is sent before the end, whether the app or the server closes it.
+RSpec.describe "The last messages before a close" do
   include ChannelClients
 
-  # A message on `end-…` is a callback of the client on every transport: it publishes so many, and closes.
+  # A message on `end-…` calls the client's block, which publishes that many messages and closes the client.
   config = <<~'CONFIG'
     require "spec_app"
 
@@ -19,21 +19,21 @@ RSpec.describe "Publishing, and closing right after" do
         close_after(client, channel, 5) if channel.start_with?("brief")
       end
 
-      # A poll is answered as soon as there is something, and a server that stops lets in no other.
+      # A poll is answered with the first message, and a server that stops accepts no further poll.
       def on_shutdown(client)
         polls = client.env["QUERY_STRING"].start_with?("push_wait")
-        say(client.env["PATH_INFO"].delete_prefix("/"), 1..(polls ? 1 : 5))
+        publish(client.env["PATH_INFO"].delete_prefix("/"), 1..(polls ? 1 : 5))
       end
 
       private
 
       def close_after(client, channel, count)
-        say(channel, 1..count.to_i)
+        publish(channel, 1..count.to_i)
         client.close
       end
 
-      # 1 KiB each: some hundreds are more than one read takes out of the log, and than an answer to a poll holds.
-      def say(channel, numbers) = numbers.each { |number| PushServer.publish(channel, "#{number} ".ljust(1024, "x")) }
+      # 1 KiB each. Some hundreds are more than one read takes out of the log, and more than the answer to a poll holds.
+      def publish(channel, numbers) = numbers.each { |number| PushServer.publish(channel, "#{number} ".ljust(1024, "x")) }
     end
 
     run(lambda do |env|
@@ -45,17 +45,8 @@ RSpec.describe "Publishing, and closing right after" do
 
   def self.kinds = { "SSE" => SseClient, "push.v1" => PushV1Client, "a raw WebSocket" => WebSocketClient, "polls" => PollClient }
 
-  def opened(kind, channel)
-    client = kind == PollClient ? poller(channel) : unopened(kind, channel)
-    event(:open, client)
-    client
-  end
-
-  # One whose poll waits.
-  def poller(channel)
-    id = "push_wait=25&#{Serving.next_name}"
-    closing(PollClient.new(app.address, "/#{channel}?#{id}", id: id)).ask
-  end
+  # A client whose on_open has been called, and whose poll waits.
+  def waiting(kind, channel) = opened(kind == PollClient ? poller("/#{channel}").ask : unopened(kind, channel))
 
   # The numbers that a client gets before its end.
   def numbers_until_end(client)
@@ -66,7 +57,7 @@ RSpec.describe "Publishing, and closing right after" do
     end.map(&:to_i)
   end
 
-  # The last answer of a session names it no more.
+  # The IDs of a session's last answer do not name the session.
   def data_until_end(client)
     answers = [client.answer]
     while client.cursor.include?(".")
@@ -85,21 +76,21 @@ RSpec.describe "Publishing, and closing right after" do
     messages
   end
 
-  context "from a callback" do
+  context "by a callback" do
     serve config, "--threads", "2"
 
     kinds.each do |name, kind|
       [1, 5, 3000].each do |count|
-        it "brings #{count} over #{name}" do
-          client = opened(kind, channel = Serving.next_name)
+        it "arrive over #{name}: #{count}" do
+          client = waiting(kind, channel = Serving.next_name)
           publish("end-#{channel}", count.to_s)
           expect(numbers_until_end(client)).to eq([*1..count])
           event(:close, client)
         end
       end
 
-      it "brings what on_open publishes over #{name}" do
-        client = kind == PollClient ? poller("brief-poll") : unopened(kind, "brief-#{name}".tr(" ", "-"))
+      it "arrive over #{name} if on_open publishes them" do
+        client = kind == PollClient ? poller("/brief-poll").ask : unopened(kind, "brief-#{name}".tr(" ", "-"))
         expect(numbers_until_end(client)).to eq([*1..5])
         event(:close, client)
       end
@@ -111,9 +102,8 @@ RSpec.describe "Publishing, and closing right after" do
     serve config, "--threads", "2", "--close-timeout", "0.3"
 
     [SseClient, WebSocketClient].each do |kind|
-      it "ends all the same (#{kind})" do
-        client = unopened(kind, channel = Serving.next_name, receive_buffer: 4096)
-        event(:open, client)
+      it "do not keep the connection open (#{kind})" do
+        client = subscriber(kind, channel = Serving.next_name, receive_buffer: 4096)
         publish("end-#{channel}", (16 * 1024).to_s)
         event(:close, client)
         expect_eventually("its place in the log to be given up") { app.ask("PushServer.stats.values_at(:readers, :channels)") == [0, 0] }
@@ -124,18 +114,16 @@ RSpec.describe "Publishing, and closing right after" do
   context "for a client that begins to read late" do
     serve config, "--threads", "2", "--channel-memory", "50MiB"
 
-    it "brings all that waits in the log" do
-      client = unopened(WebSocketClient, channel = Serving.next_name, receive_buffer: 4096)
-      event(:open, client)
+    it "arrive if the log has kept them" do
+      client = subscriber(WebSocketClient, channel = Serving.next_name, receive_buffer: 4096)
       publish("end-#{channel}", (16 * 1024).to_s)
       eventually("the client to be closing") { !ask(client, "client.open?") }
       expect(numbers_until_end(client)).to eq([*1..16 * 1024])
       event(:close, client, code: 1000)
     end
 
-    it "does not pretend that it has got all when the memory was full" do
-      client = unopened(WebSocketClient, channel = Serving.next_name, receive_buffer: 4096)
-      event(:open, client)
+    it "are followed by 1013 instead of 1000 if the log could not keep all" do
+      client = subscriber(WebSocketClient, channel = Serving.next_name, receive_buffer: 4096)
       publish("end-#{channel}", (64 * 1024).to_s)
       eventually("the client to be closing") { !ask(client, "client.open?") }
       expect(numbers_until_end(client).size).to be < 64 * 1024
@@ -143,13 +131,13 @@ RSpec.describe "Publishing, and closing right after" do
     end
   end
 
-  context "by stopping the server" do
-    # One worker: what it was called for is over before on_shutdown.
+  context "by a shutdown" do
+    # With one worker, earlier callbacks have returned before on_shutdown.
     before { start_app(config, "--threads", "1") }
 
     (kinds.keys - ["polls"]).each do |name|
-      it "brings what on_shutdown publishes over #{name}" do
-        client = opened(self.class.kinds[name], Serving.next_name)
+      it "arrive over #{name} if on_shutdown publishes them" do
+        client = waiting(self.class.kinds[name], Serving.next_name)
         app.signal("TERM")
         expect(numbers_until_end(client)).to eq([*1..5])
         client.close
@@ -157,8 +145,8 @@ RSpec.describe "Publishing, and closing right after" do
       end
     end
 
-    it "brings what on_shutdown publishes over a poll that waits" do
-      client = opened(PollClient, Serving.next_name)
+    it "arrive over a waiting poll if on_shutdown publishes them" do
+      client = waiting(PollClient, Serving.next_name)
       expect(client.answer.events.map(&:event)).to eq(["push.open"])
       client.ask
       2.times { app.events.take(event: "call", id: client.id) }

@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# What is given up when the memory of all channels is full, and in which order.
-RSpec.describe "The memory of channels, when it is full" do
+# What is dropped when the memory of all channels is full, and in which order.
+RSpec.describe "While the memory of channels is full, the server" do
   include ChannelClients
 
   config = <<~CONFIG + ChannelClients::APP
@@ -13,7 +13,7 @@ RSpec.describe "The memory of channels, when it is full" do
     PushServer.channel "drop*", slow: :drop
   CONFIG
 
-  # About 60 of the messages below fill it. A reader that takes a little now and then is never stalled.
+  # About 60 of the messages of `flood` fill it. A reader that reads a little now and then is never stalled.
   serve config, "--threads", "2", "--channel-memory", "8MiB", "--ping-interval", "3600"
 
   def quiet(count) = Array.new(count) { |number| "quiet-#{@run}-#{number}" }
@@ -25,8 +25,8 @@ RSpec.describe "The memory of channels, when it is full" do
     cursor
   end
 
-  # A client that comes back to a quiet channel gets all three.
-  def expect_whole(channels, cursor)
+  # Expects that a client that resumes a quiet channel gets all three.
+  def expect_complete(channels, cursor)
     channels.each do |name|
       client = subscriber(SseClient, name, since: cursor)
       expect(read_open(client)).to eq({ recovered: true, gap: [] }), name
@@ -39,9 +39,7 @@ RSpec.describe "The memory of channels, when it is full" do
     app.ask("(#{numbers}).each { |number| PushServer.publish(#{channel.inspect}, \"\#{number} \".ljust(65_000, 'x')) }; nil")
   end
 
-  def opened(kind, channel, **options) = subscriber(kind, channel, **options).tap { |client| read_open(client) }
-
-  # One reader takes a kilobyte, where another takes all: eight messages at a time.
+  # Publishes eight messages each turn. One reader reads all of them, the other a kilobyte.
   def trickle(channel, slow, healthy, turns: 40)
     turns.times do |turn|
       numbers = (turn * 8)...((turn + 1) * 8)
@@ -55,44 +53,42 @@ RSpec.describe "The memory of channels, when it is full" do
 
   before { @run = Serving.next_name }
 
-  it "closes the reader for which most waits, and nobody else" do
+  it "closes the reader for which most messages wait, and no other" do
     cursor = fill(quiet(20))
-    healthy = opened(SseClient, "busy-#{@run}")
-    slow = opened(SseClient, "busy-#{@run}", receive_buffer: 4096)
+    healthy = subscribed(SseClient, "busy-#{@run}")
+    slow = subscribed(SseClient, "busy-#{@run}", receive_buffer: 4096)
     before = stat(:overruns)
     trickle("busy-#{@run}", slow, healthy) { nil }
     event(:close, slow)
     slow.ending
     expect(stat(:overruns)).to eq(before + 1)
     expect(story(healthy)).to eq([:open])
-    expect_whole(quiet(20), cursor)
+    expect_complete(quiet(20), cursor)
   end
 
-  it "closes a slow reader of a pattern, too" do
+  it "closes a slow reader of a pattern" do
     cursor = fill(quiet(20))
-    healthy = opened(SseClient, "busy-#{@run}")
+    healthy = subscribed(SseClient, "busy-#{@run}")
     slow = subscriber(PushV1Client, "", receive_buffer: 4096)
     ask(slow, "client.subscribe('busy-#{@run}*', match: :redis)")
     read_open(slow)
     trickle("busy-#{@run}", slow, healthy) { nil }
     event(:close, slow, code: 1013)
-    expect_whole(quiet(20), cursor)
+    expect_complete(quiet(20), cursor)
   end
 
-  it "ends the session of a poll that nobody asks for, and its client learns of the gap" do
+  it "ends a session without polls, and tells its client about the gap" do
     cursor = fill(quiet(20))
-    id = "push_wait=25&#{Serving.next_name}"
-    client = closing(PollClient.new(app.address, "/busy-#{@run}?#{id}", id: id))
-    expect(client.poll.events.map(&:event)).to eq(["push.open"])
+    client = subscribed(PollClient, "busy-#{@run}")
     before = stat(:overruns)
     flood("busy-#{@run}", 0...200)
     event(:close, client)
     expect(stat(:overruns)).to eq(before + 1)
     expect(JSON.parse(client.poll.events.first.data)).to eq("recovered" => false, "gap" => ["busy-#{@run}"])
-    expect_whole(quiet(20), cursor)
+    expect_complete(quiet(20), cursor)
   end
 
-  it "calls on_gap where a block gets the messages, and goes on with what is new" do
+  it "calls on_gap of a client whose block is slow, and goes on with new messages" do
     cursor = fill(quiet(20))
     client = subscriber(WebSocketClient, "")
     ask(client, "held = Queue.new; client[:held] = held; " \
@@ -103,13 +99,13 @@ RSpec.describe "The memory of channels, when it is full" do
     event(:gap, client, channel: "busy-#{@run}")
     publish("busy-#{@run}", "new")
     event(:call, client, data: "new")
-    expect_whole(quiet(20), cursor)
+    expect_complete(quiet(20), cursor)
   end
 
-  it "makes a slow reader skip if the rule is slow: :drop" do
+  it "skips messages for a slow reader with slow: :drop" do
     cursor = fill(quiet(20))
-    healthy = opened(SseClient, "drop-#{@run}")
-    slow = opened(PushV1Client, "drop-#{@run}", receive_buffer: 4096)
+    healthy = subscribed(SseClient, "drop-#{@run}")
+    slow = subscribed(PushV1Client, "drop-#{@run}", receive_buffer: 4096)
     trickle("drop-#{@run}", slow, healthy) { raise "it was closed" }
     publish("drop-#{@run}", "end")
     told = seen = 0
@@ -117,22 +113,22 @@ RSpec.describe "The memory of channels, when it is full" do
       block.event == "push.drop" ? told += JSON.parse(block.data)["count"] : seen += 1
     end
     expect([told, told + seen]).to match([be_positive, 320])
-    expect_whole(quiet(20), cursor)
+    expect_complete(quiet(20), cursor)
   end
 
-  it "shortens the longest history, and leaves a quiet channel its last messages" do
+  it "shortens the longest history, and keeps the last messages of quiet channels" do
     cursor = fill(quiet(20))
     flood("wide-#{@run}", 0...200)
     expect(stat(:channel_bytes)).to be <= 8 << 20
     kept = app.ask("PushServer.history('wide-#{@run}', limit: 1000).map { |it| it.data.to_i }")
     expect(kept).to eq([*kept.first..199])
     expect(kept.size).to be_between(20, 70)
-    expect_whole(quiet(20), cursor)
+    expect_complete(quiet(20), cursor)
   end
 
-  it "closes nobody because of a burst, although histories fill the memory" do
+  it "closes no client for a burst, even if histories fill the memory" do
     flood("wide-#{@run}", 0...200)
-    healthy = opened(SseClient, "burst-#{@run}")
+    healthy = subscribed(SseClient, "burst-#{@run}")
     10.times do
       app.ask("2000.times { |number| PushServer.publish('burst-#{@run}', number.to_s) }; nil")
       expect(read_data(healthy, 2000)).to eq([*"0".."1999"])

@@ -2,12 +2,12 @@
 
 require "spec_helper"
 
-# What is subscribed in on_open belongs together, however it comes about.
+# All subscriptions in on_open are resumed together.
 RSpec.describe "Subscriptions made in on_open" do
   include ChannelClients
 
-  # The steps of a client's on_open are in its path: subscribe to, leave, be a member of a room, or let another handler
-  # go on.
+  # The path lists the steps of on_open: subscribe to a channel (to), unsubscribe (leave), subscribe as a member (as), or
+  # replace the handler (swap), whose on_open does the rest.
   serve <<~'CONFIG'
     require "spec_app"
 
@@ -45,7 +45,7 @@ RSpec.describe "Subscriptions made in on_open" do
 
   ChannelClients::KINDS.each do |transport, kind|
     context "over #{transport}" do
-      it "are one replay, also when the handler that made some of them was replaced in it" do
+      it "are replayed together, also by several handlers" do
         kept, other, short = "kept-#{name}", "kept-#{name}-too", "short-#{name}"
         cursor = publish(kept, "0")
         publish(short, *"a".."e")
@@ -58,7 +58,7 @@ RSpec.describe "Subscriptions made in on_open" do
         expect(numbers).to eq(numbers.sort)
       end
 
-      it "are opened by the first that lasts, when those before have ended" do
+      it "send push.open with the first subscription that is not ended at once" do
         client = subscriber(kind, "to:#{name},leave:#{name}")
         ask(client, "client.subscribe('kept-#{name}')")
         expect(read_open(client)).to eq(recovered: nil, gap: [])
@@ -66,9 +66,8 @@ RSpec.describe "Subscriptions made in on_open" do
         expect(client.read_event.data).to eq("1")
       end
 
-      it "tell who is here once a room, and nothing of a room that was left" do
-        client = subscriber(kind, "as:room-#{name}-left,leave:room-#{name}-left,#{"as:room-#{name}," * 3}")
-        read_open(client)
+      it "tell the members of each room once, and not those of a room that was left" do
+        client = subscribed(kind, "as:room-#{name}-left,leave:room-#{name}-left,#{"as:room-#{name}," * 3}")
         publish("room-#{name}", "next")
         notice, message = client.read_event, client.read_event
         expect([notice.event, JSON.parse(notice.data)]).to eq(["push.here", { "channel" => "room-#{name}", "members" => { "ana" => nil } }])

@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# The chat that docs/channels.md begins with.
-RSpec.describe "docs/channels.md" do
+# The first example of docs/channels.md.
+RSpec.describe "The example in docs/channels.md" do
   include ChannelClients
 
   page = File.read(File.expand_path("../../docs/channels.md", __dir__))
@@ -11,7 +11,7 @@ RSpec.describe "docs/channels.md" do
 
   serve code, files: { "chat.html" => "<title>Chat</title>" }
 
-  it "is a chat, in 20 lines" do
+  it "is a chat in 20 lines that works" do
     expect(code.lines.size).to be <= 20
     expect(get("/").body).to include("Chat")
     people = ["Ana", "Bj%C3%B6rn"].map do |name|

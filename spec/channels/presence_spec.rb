@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# Who is there. A member with several clients is there once, and stays for the linger.
+# The members of a channel. A member with several clients is listed once, and stays for presence_linger.
 RSpec.describe "Presence" do
   include ChannelClients
 
@@ -27,11 +27,7 @@ RSpec.describe "Presence" do
 
   let(:room) { "room-#{Serving.next_name}" }
 
-  def join(name, kind = SseClient)
-    client = subscriber(kind, "#{room}/#{name}")
-    read_open(client)
-    client
-  end
+  def join(name, kind = SseClient) = subscribed(kind, "#{room}/#{name}")
 
   def read_notice(client)
     block = client.read_event
@@ -40,10 +36,10 @@ RSpec.describe "Presence" do
 
   def present = app.ask("PushServer.present(#{room.inspect})")
 
-  context "with a linger that ends" do
+  context "with --presence-linger 0" do
     serve config, "--presence-linger", "0"
 
-    it "has a client as one member: as whom it has subscribed last" do
+    it "lists a client as the member that it has subscribed as last" do
       watcher = join("watcher")
       read_notice(watcher)
       guest = join("guest")
@@ -54,7 +50,7 @@ RSpec.describe "Presence" do
       expect(present.keys).to contain_exactly(:ana, :watcher)
     end
 
-    it "tells who is here, who joins, and who has left: three tabs are one" do
+    it "tells clients the members, who joins and who leaves; three tabs are one member" do
       watcher = join("watcher", PushV1Client)
       expect(read_notice(watcher)).to eq(["push.here", { members: { watcher: { name: "Watcher" } } }])
       tabs = Array.new(3) { join("ana") }
@@ -73,10 +69,10 @@ RSpec.describe "Presence" do
     end
   end
 
-  context "with a linger that lasts" do
+  context "with --presence-linger 3600" do
     serve config, "--presence-linger", "3600"
 
-    it "is not ended by a client that comes back, nor begun anew" do
+    it "does not report a member that leaves and comes back within the linger" do
       watcher = join("watcher")
       read_notice(watcher)
       ana = join("ana")
@@ -89,7 +85,7 @@ RSpec.describe "Presence" do
       expect(watcher.read_event.data).to eq("no news")
     end
 
-    it "ends for a member who is disconnected, who is told not to come back" do
+    it "removes a disconnected member, and tells its clients not to reconnect" do
       other = join("other")
       read_notice(other)
       streams = [join("ana"), join("ana", PushV1Client)]
@@ -103,8 +99,8 @@ RSpec.describe "Presence" do
       expect(other.read_event.data).to eq("alone")
     end
 
-    it "is not needed for a member to be disconnected, from a channel that tells nobody who is there" do
-      clients = [SseClient, PushV1Client].map { |kind| subscriber(kind, "private-#{room}/ana").tap { |client| read_open(client) } }
+    it "is not needed for disconnect, which also works on channels without presence" do
+      clients = [SseClient, PushV1Client].map { |kind| subscribed(kind, "private-#{room}/ana") }
       left = subscriber(WebSocketClient, "private-#{room}/ana")
       expect(app.ask("PushServer.present('private-#{room}')")).to eq({})
       expect(ask(left, "client.unsubscribe('private-#{room}')")).to be(true)

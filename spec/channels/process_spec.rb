@@ -2,34 +2,14 @@
 
 require "spec_helper"
 
-# Channels belong to a process, with or without a server.
+# Channels belong to a process, which need not be a server.
 RSpec.describe "The channels of a process" do
   include Command
   include ChannelClients
 
   def ruby(code) = run_command(RbConfig.ruby, "-rpush_server", "-rjson", "-e", code)
 
-  # The value of the block of a forked child.
-  CHILD = <<~'RUBY'
-    IN_CHILD = lambda do |&work|
-      reader, writer = IO.pipe
-      pid = fork do
-        value = begin
-          work.call
-        rescue StandardError => e
-          [e.class.name, e.message]
-        end
-        writer.write(JSON.generate(value))
-        writer.close
-        exit!
-      end
-      writer.close
-      answer = reader.wait_readable(10) ? reader.read : "blocked"
-      Process.kill("KILL", pid) if answer == "blocked"
-      Process.wait(pid)
-      answer
-    end
-  RUBY
+  FORKED_CHILD = "require #{File.expand_path("../support/app/forked_child", __dir__).inspect}\n".freeze
 
   it "work without a server" do
     result = ruby(<<~'RUBY')
@@ -55,42 +35,41 @@ RSpec.describe "The channels of a process" do
     expect(app.stop).to be_success
   end
 
-  it "begin anew in a child that was forked off before there was a server, with their rules" do
-    result = ruby("#{CHILD}
+  it "are separate in a child that is forked without a server, with the same rules" do
+    result = ruby("#{FORKED_CHILD}
       PushServer.channel 'a', history: 2
       PushServer.publish('a', 'in the parent')
-      puts IN_CHILD.call { PushServer.publish('a', 'in the child'); PushServer.history('a').map(&:data) }
+      p ForkedChild.run { PushServer.publish('a', 'in the child'); PushServer.history('a').map(&:data) }
       p PushServer.history('a').map(&:data)")
     expect(result.out.lines.map(&:chomp)).to eq(['["in the child"]', '["in the parent"]']), result.err
   end
 
-  context "whose child was forked while it served" do
-    serve CHILD + ChannelClients::APP, "--threads", "2"
+  context "that serves, in a forked child" do
+    serve FORKED_CHILD + ChannelClients::APP, "--threads", "2"
 
-    it "are not the child's" do
-      client = subscriber(SseClient, "a")
-      read_open(client)
+    it "cannot be used" do
+      client = subscribed(SseClient, "a")
       {
         "PushServer.publish('a', 'x')" => /forked off the one that serves/, "PushServer.cursor" => /forked/,
         "PushServer.channel('a', history: 1)" => /forked/, "PushServer.history('a')" => /forked/,
         "PushServer.disconnect(member: 'a')" => /forked/, "client.publish('a', 'x')" => /forked/
       }.each do |code, message|
-        type, text = JSON.parse(ask(client, "IN_CHILD.call { #{code} }"))
+        type, text = ask(client, "ForkedChild.run { #{code} }")
         expect([type, text]).to match(["PushServer::Error", message]), code
       end
       quiet = "[client.subscribe('b'), client.unsubscribe('a'), client.recovered?, client.pubsub?]"
-      expect(JSON.parse(ask(client, "IN_CHILD.call { #{quiet} }"))).to eq([false, false, nil, true])
-      expect(JSON.parse(ask(client, "IN_CHILD.call { 3.times { GC.start }; 1 }"))).to eq(1)
+      expect(ask(client, "ForkedChild.run { #{quiet} }")).to eq([false, false, nil, true])
+      expect(ask(client, "ForkedChild.run { 3.times { GC.start }; 1 }")).to eq(1)
       publish("a", "1")
       expect(client.read_event.data).to eq("1")
     end
 
-    it "leave a child in peace that forks in the middle of a storm" do
+    it "do not block the child, even if it is forked while many threads publish" do
       clients = Array.new(20) { subscriber(SseClient, "a,b") }
       app.ask("STOP = []; STORM = Array.new(4) { Thread.new { (PushServer.publish(%w[a b].sample, 'x'); sleep 0.0001) while STOP.empty? } }; nil")
-      answers = app.ask("Array.new(20) { IN_CHILD.call { SpecApp.clients.each { |it| it.subscribe('c'); it.write('x') }; GC.start; 1 } }", seconds: 60)
+      answers = app.ask("Array.new(20) { ForkedChild.run { SpecApp.clients.each { |it| it.subscribe('c'); it.write('x') }; GC.start; 1 } }", seconds: 60)
       app.ask("STOP << 1; STORM.each(&:join); PushServer.publish('a', 'end'); nil")
-      expect(answers.uniq).to eq(["1"])
+      expect(answers.uniq).to eq([1])
       clients.each { |client| client.connection.read_until("data: end\n\n", seconds: 60) }
     end
   end

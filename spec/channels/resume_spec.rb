@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# Clients that go and come back: exactly what they missed, or a gap that is announced.
+# A client that reconnects gets exactly what it has missed, or is told that there is a gap.
 RSpec.describe "Resuming a channel" do
   include ChannelClients
 
@@ -16,7 +16,7 @@ RSpec.describe "Resuming a channel" do
       let(:channel) { "kept-#{Serving.next_name}" }
       let(:short) { "short-#{Serving.next_name}" }
 
-      it "brings exactly what was missed, then what is new" do
+      it "brings exactly what was missed, then new messages" do
         client = subscriber(kind, channel)
         expect(read_open(client)).to eq(recovered: nil, gap: [])
         publish(channel, *"1".."5")
@@ -36,7 +36,7 @@ RSpec.describe "Resuming a channel" do
         expect(client.read_event.data).to eq("10")
       end
 
-      it "says that there is a gap, calls on_gap, and brings nothing of it, when some of it is gone" do
+      it "announces a gap, calls on_gap and brings no old message when some are lost" do
         cursor = publish(short, "0")
         publish(short, *"1".."5")
         client = subscriber(kind, "#{short},#{channel}", since: cursor)
@@ -48,7 +48,7 @@ RSpec.describe "Resuming a channel" do
         expect(app.events.all(event: "gap", id: client.id).size).to eq(1)
       end
 
-      it "announces a gap once, also to a client that is gone again before anything new came" do
+      it "announces a gap once, also to a client that reconnects before the next message" do
         cursor = publish(short, "0")
         publish(short, *"1".."5")
         client = subscriber(kind, short, since: cursor)
@@ -60,7 +60,7 @@ RSpec.describe "Resuming a channel" do
         expect(client.read_event.data).to eq("6")
       end
 
-      it "is complete if just what is kept was missed" do
+      it "is complete if the history has exactly what was missed" do
         cursor = publish(short, "0")
         publish(short, *"1".."3")
         client = subscriber(kind, short, since: cursor)
@@ -68,7 +68,7 @@ RSpec.describe "Resuming a channel" do
         expect(read_data(client, 3)).to eq(%w[1 2 3])
       end
 
-      it "is a gap for a cursor of another log, one that is ahead, and one that is none" do
+      it "announces a gap for an ID of another log, one that is ahead, or an invalid one" do
         current = publish(channel, "1")
         epoch, seq = current.split("-")
         ["123-#{seq}", "#{epoch}-#{Integer(seq) + 1_000_000}", "nonsense", "\u00e4-1", "#{epoch}-", "-1"].each do |cursor|
@@ -79,9 +79,8 @@ RSpec.describe "Resuming a channel" do
         end
       end
 
-      it "does not bring back what was published to all but the client, nor takes it for missed" do
-        client = subscriber(kind, "#{channel},#{short}")
-        read_open(client)
+      it "does not bring what was published with except: this client, and does not count it as missed" do
+        client = subscribed(kind, "#{channel},#{short}")
         ask(client, "[*1..5].each { |number| client.publish(#{short.inspect}, number, except: client) }")
         cursor = ask(client, "client.publish(#{channel.inspect}, 'own', except: client)")
         blocks = Array.new(6) { kind == SseClient ? client.read_block : client.read_event }
@@ -95,7 +94,7 @@ RSpec.describe "Resuming a channel" do
         expect(client.read_event.data).to eq("next")
       end
 
-      it "merges what was missed in several channels, in the order in which it was published" do
+      it "brings what was missed in several channels in the order of publication" do
         other, cursor = "kept-#{Serving.next_name}", publish(channel, "0")
         (1..6).each { |number| publish(number.even? ? channel : other, number.to_s) }
         client = subscriber(kind, "#{channel},#{other}", since: cursor)
@@ -106,7 +105,7 @@ RSpec.describe "Resuming a channel" do
         expect(numbers).to eq(numbers.sort)
       end
 
-      it "begins where a page was rendered: ?last_event_id=" do
+      it "can begin at an ID in the query: ?last_event_id=" do
         cursor = app.ask("PushServer.cursor")
         publish(channel, "A", "B")
         client = subscriber(kind, channel, query: "last_event_id=#{cursor}")
@@ -114,7 +113,7 @@ RSpec.describe "Resuming a channel" do
         expect(read_data(client, 2)).to eq(%w[A B])
       end
 
-      it "trusts Last-Event-ID more than the query, which a browser repeats" do
+      it "prefers the Last-Event-ID header to the query, which a browser repeats" do
         old = publish(channel, "A")
         new = publish(channel, "B")
         publish(channel, "C")
@@ -124,11 +123,10 @@ RSpec.describe "Resuming a channel" do
         expect(client.read_event.data).to eq("C")
       end
 
-      it "can be asked for in a later subscription, whose old messages have no id" do
+      it "is possible in a later subscription with since:, whose old messages have no ID" do
         cursor = publish(channel, "1")
         publish(channel, "2", "3")
-        client = subscriber(kind, short)
-        read_open(client)
+        client = subscribed(kind, short)
         position = publish(short, "here")
         expect(client.read_event.id).to eq(position)
         expect(ask(client, "client.subscribe(#{channel.inspect}, since: #{cursor.inspect})")).to be(true)
@@ -138,9 +136,8 @@ RSpec.describe "Resuming a channel" do
         expect(publish(channel, "4")).to eq(client.read_event.id)
       end
 
-      it "brings a later subscription all that it asks for, also what a pattern has just brought" do
-        client = subscriber(kind, short)
-        read_open(client)
+      it "brings all since: in a later subscription, even what a pattern has already brought" do
+        client = subscribed(kind, short)
         expect(ask(client, "client.subscribe(to: '#{channel[..-2]}?', match: :redis)")).to be(true)
         cursor = publish(channel, "1")
         expect(client.read_event.id).to eq(cursor)
@@ -151,7 +148,7 @@ RSpec.describe "Resuming a channel" do
     end
   end
 
-  it "is a gap once the server was restarted" do
+  it "announces a gap after the server was restarted" do
     cursor = publish("kept-restart", "1")
     other = start_app(config)
     client = closing(SseClient.new(other.address, "/kept-restart?x", id: "x", headers: { "last-event-id" => cursor }))
@@ -161,7 +158,7 @@ RSpec.describe "Resuming a channel" do
     expect(other.stop).to be_success
   end
 
-  it "happens without ids and openings on a raw WebSocket" do
+  it "brings messages without IDs and push.open over a plain WebSocket" do
     channel = "kept-#{Serving.next_name}"
     cursor = publish(channel, "1")
     publish(channel, "2", "3")
@@ -171,7 +168,7 @@ RSpec.describe "Resuming a channel" do
     event(:gap, client, channel: channel)
   end
 
-  it "shows a page what came before" do
+  it "has a counterpart for pages: PushServer.history returns what is kept" do
     channel = "short-#{Serving.next_name}"
     first = publish(channel, "0")
     publish(channel, "1", { a: 1 }, "3", event: "said")
@@ -183,7 +180,7 @@ RSpec.describe "Resuming a channel" do
     expect(app.ask("PushServer.history(#{channel.inspect}).last.id")).to match(/\A\h+-\d+\z/)
   end
 
-  it "tells a page when some of what came before is gone" do
+  it "has a counterpart for pages: PushServer.history(since:) tells whether it is complete" do
     channel = "short-#{Serving.next_name}"
     first, second = Array.new(2) { |number| publish(channel, number.to_s) }
     publish(channel, "2", "3", "4")

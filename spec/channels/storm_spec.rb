@@ -2,12 +2,13 @@
 
 require "spec_helper"
 
-# STORM_SEED and STORM_ROUNDS repeat it with other chances: rake storm.
-RSpec.describe "A storm of messages, and clients that come and go" do
+# Many clients that come and go while many threads publish. `rake storm` repeats it with other seeds (STORM_SEED,
+# STORM_ROUNDS).
+RSpec.describe "A storm of messages to clients that come and go" do
   include ChannelClients
 
-  # Each of the 200 clients is a thread of this process. On a busy machine a thread waits for its turn longer than the
-  # server waits for a request or a pong.
+  # Each of the 200 clients is a thread of this process. On a busy machine, a thread may wait longer than the server waits for a
+  # request or a pong.
   patience = ["--head-timeout", 600, "--pong-timeout", 600]
 
   def storm(round) = Storm.new(app, seed: Integer(ENV.fetch("STORM_SEED", 42)) + round)
@@ -16,10 +17,10 @@ RSpec.describe "A storm of messages, and clients that come and go" do
   context "with enough history" do
     serve "require 'push_server'\nPushServer.channel 'storm*', history: 100_000, ttl: nil\n" + ChannelClients::APP, *patience
 
-    it "loses nothing and repeats nothing" do
+    it "brings every client every message once" do
       rounds.times do |round|
         visitors = (storm = storm(round)).run
-        expect(visitors.flat_map(&:faults)).to eq([])
+        expect(visitors.flat_map(&:errors)).to eq([])
         expect(visitors.map(&:received)).to eq(visitors.map { |visitor| storm.published.values_at(*visitor.channels).sum })
         expect(visitors.sum(&:gaps)).to eq(0)
         expect(visitors.sum(&:returns)).to be > visitors.size
@@ -27,13 +28,13 @@ RSpec.describe "A storm of messages, and clients that come and go" do
     end
   end
 
-  context "with too little" do
+  context "with too little history" do
     serve "require 'push_server'\nPushServer.channel 'storm*', history: 30, ttl: nil\n" + ChannelClients::APP, *patience
 
-    it "tells whoever has lost something" do
+    it "announces a gap to every client that has lost something" do
       rounds.times do |round|
         visitors = storm(round).run
-        expect(visitors.flat_map(&:faults)).to eq([])
+        expect(visitors.flat_map(&:errors)).to eq([])
         expect(visitors.sum(&:gaps)).to be_positive
       end
     end

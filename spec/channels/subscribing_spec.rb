@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# Everything about client.subscribe that is no resuming.
-RSpec.describe "Subscribing" do
+# client.subscribe, but for resuming (resume_spec.rb).
+RSpec.describe "A subscription" do
   include ChannelClients
 
   serve "require 'push_server'\nPushServer.channel 'kept*', history: true\n" + ChannelClients::APP, "--threads", "3",
@@ -12,7 +12,7 @@ RSpec.describe "Subscribing" do
   let(:channel) { Serving.next_name }
   let(:client) { subscriber(WebSocketClient, "") }
 
-  # What the app's code got, in order.
+  # Runs code in which REPORT stands for a callable that reports its calls.
   def calls(code, client = self.client)
     report = "->(channel, data) { SpecApp.report(:call, client, channel: channel, data: data, encoding: data.encoding.name) }"
     ask(client, code.sub("REPORT", report))
@@ -21,7 +21,7 @@ RSpec.describe "Subscribing" do
   def take_call(client = self.client) = event(:call, client).slice(:channel, :data, :encoding).values
 
   describe "with a block or handler" do
-    it "calls it with channel and data, and sends nothing" do
+    it "calls it with the channel and the data, and sends nothing" do
       calls("client.subscribe(#{channel.inspect}, &REPORT)")
       publish(channel, "ä")
       expect(take_call).to eq([channel, "ä", "UTF-8"])
@@ -31,7 +31,7 @@ RSpec.describe "Subscribing" do
       expect(client.read_message).to eq("written")
     end
 
-    it "has Iodine's keywords" do
+    it "accepts the keywords of Iodine" do
       calls("client.subscribe(to: '#{channel}.*', match: :redis, as: :binary, handler: REPORT)")
       publish("#{channel}.a", "1")
       expect(take_call).to eq(["#{channel}.a", "1", "ASCII-8BIT"])
@@ -42,7 +42,7 @@ RSpec.describe "Subscribing" do
       expect(take_call).to eq([channel, "3", "UTF-8"])
     end
 
-    it "calls it in turn with the client's other callbacks" do
+    it "calls it in order with the client's other callbacks" do
       ask(client, "client.subscribe(#{channel.inspect}) { |_, data| SpecApp.report(:call, client, data: data); client.close if data == '300' }")
       publish(channel, *"1".."300")
       expect(Array.new(300) { event(:call, client)[:data] }).to eq([*"1".."300"])
@@ -50,7 +50,7 @@ RSpec.describe "Subscribing" do
       event(:close, client)
     end
 
-    it "calls it no more once it has closed the client" do
+    it "does not call it any more after it has closed the client" do
       cursor = publish("kept-#{channel}", "0")
       publish("kept-#{channel}", *"1".."50")
       ask(client, "client.subscribe('kept-#{channel}', since: #{cursor.inspect}) { |_, data| " \
@@ -60,7 +60,7 @@ RSpec.describe "Subscribing" do
       expect(app.events.all(event: "call", id: client.id).map { |call| call[:data] }).to eq(%w[1 2 3])
     end
 
-    it "survives what it raises, and can end itself" do
+    it "goes on after an exception in it, and can be ended by it" do
       ask(client, "client.subscribe(#{channel.inspect}) { |_, data| client.unsubscribe(#{channel.inspect}) if data == '3'; " \
                   "SpecApp.report(:call, client, data: data); raise 'oops' if data == '1' }")
       publish(channel, "1", "2", "3", "4", "5")
@@ -71,7 +71,7 @@ RSpec.describe "Subscribing" do
       expect(app.events.all(event: "call", id: client.id).size).to eq(3)
     end
 
-    it "replays to it, too" do
+    it "replays old messages to it" do
       cursor = publish("kept-#{channel}", "1")
       publish("kept-#{channel}", "2")
       calls("client.subscribe('kept-#{channel}', since: #{cursor.inspect}, &REPORT)")
@@ -79,7 +79,7 @@ RSpec.describe "Subscribing" do
     end
   end
 
-  it "sends text or binary messages, as is asked for" do
+  it "sends text or binary messages, as as: says" do
     ask(client, "client.subscribe('#{channel}-b', as: :binary); client.subscribe('#{channel}-t', as: :text)")
     publish("#{channel}-b", "1", "x" * 70_000)
     app.ask("PushServer.publish('#{channel}-t', '3'.b); PushServer.publish('#{channel}-t', [255].pack('C'))")
@@ -88,9 +88,8 @@ RSpec.describe "Subscribing" do
     expect(messages.map(&:encoding)).to eq([Encoding::BINARY, Encoding::BINARY, Encoding::UTF_8, Encoding::BINARY])
   end
 
-  it "takes patterns, and gives a message once" do
-    client = subscriber(SseClient, "#{channel}.a")
-    read_open(client)
+  it "can be to a pattern; a message that several match is sent once" do
+    client = subscribed(SseClient, "#{channel}.a")
     expect(ask(client, "client.subscribe('#{channel}.[ab]', match: :redis)")).to be(true)
     publish("#{channel}.c", "c")
     publish("#{channel}.a", "a")
@@ -99,7 +98,7 @@ RSpec.describe "Subscribing" do
     expect(read_data(client, 3)).to eq(%w[a b a2])
   end
 
-  it "is later than on_open, if the app likes, with one opening" do
+  it "can be made after on_open, with one push.open" do
     client = subscriber(SseClient, "")
     ask(client, "client.subscribe('kept-#{channel}'); client.subscribe(#{channel.inspect})")
     expect(read_open(client)).to eq(recovered: nil, gap: [])
@@ -108,20 +107,19 @@ RSpec.describe "Subscribing" do
     expect(read_data(client, 2)).to eq(%w[1 2])
   end
 
-  it "is not twice" do
-    client = subscriber(SseClient, channel)
-    read_open(client)
+  it "to the same channel twice brings each message once" do
+    client = subscribed(SseClient, channel)
     expect(ask(client, "client.subscribe(#{channel.inspect})")).to be(true)
     publish(channel, "1", "2")
     expect(read_data(client, 2)).to eq(%w[1 2])
   end
 
-  it "is pub/sub, and no recovery on a first visit" do
+  it "of a new client leaves recovered? nil" do
     client = subscriber(SseClient, channel)
     expect(ask(client, "[client.pubsub?, client.recovered?]")).to eq([true, nil])
   end
 
-  it "is refused with a line that says why" do
+  it "with wrong arguments raises an error that says why" do
     expect { ask(client, "client.subscribe('')") }.to raise_in_app("ArgumentError", /must not be empty/)
     expect { ask(client, "client.subscribe(nil)") }.to raise_in_app("TypeError", /channel: must be a String/)
     expect { ask(client, "client.subscribe('x' * 256)") }.to raise_in_app("ArgumentError", /at most 255 bytes, not 256/)
@@ -140,12 +138,12 @@ RSpec.describe "Subscribing" do
     expect { app.ask("PushServer.channel('a', ttl: 0)") }.to raise_in_app("ArgumentError", /ttl: must be more than 0/)
   end
 
-  it "keeps the browser's last event id for itself" do
+  it "makes write with id: raise, because IDs are positions in the log" do
     client = subscriber(SseClient, channel)
     expect { ask(client, "client.write('a', id: '5')") }.to raise_in_app("ArgumentError", /id:/)
   end
 
-  it "is false for a client that has gone" do
+  it "returns false for a client that has disconnected" do
     client.close
     event(:close, client)
     expect(ask(client, "[client.subscribe('a'), client.unsubscribe('a'), client.recovered?]")).to eq([false, false, nil])

@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# What a String is to each kind of client, written or published: the table "Text and bytes" of docs/push.md.
-RSpec.describe "Text and bytes" do
+# What each kind of client gets for a String that is written or published: the table "Text and bytes" of docs/push.md.
+RSpec.describe "A String" do
   include ChannelClients
 
   config = "require 'push_server'\nPushServer.channel '*', history: true\n" +
@@ -20,25 +20,17 @@ RSpec.describe "Text and bytes" do
 
   let(:channel) { Serving.next_name }
 
-  # As Ruby code, and what becomes of them: as a WebSocket message, and as an event.
+  # Strings as Ruby code; what a WebSocket gets; and what an event stream gets.
   strings = {
     "UTF-8" => ["'ä'", [:text, "ä"], ["msg", "ä"]],
     "US-ASCII" => ["'a'.encode('US-ASCII')", [:text, "a"], %w[msg a]],
     "ASCII-8BIT that is valid UTF-8" => ["'ä'.b", [:binary, "ä".b], ["msg", "ä"]],
-    "ASCII-8BIT that is not" => ["[0, 255].pack('C*')", [:binary, "\x00\xFF".b], ["push.binary", "AP8="]]
+    "ASCII-8BIT that is not valid UTF-8" => ["[0, 255].pack('C*')", [:binary, "\x00\xFF".b], ["push.binary", "AP8="]]
   }
   refused = { "UTF-8 that is not valid" => '"\\xff"', "UTF-16" => "'a'.encode('UTF-16LE')" }
   streams = { "SSE" => SseClient, "push.v1" => PushV1Client, "polls" => PollClient }
 
-  def opened(kind)
-    return unopened(kind, channel).tap { |client| event(:open, client) } if kind == WebSocketClient
-    return subscriber(kind, channel).tap { |client| read_open(client) } unless kind == PollClient
-
-    id = "push_wait=25&#{Serving.next_name}"
-    client = closing(PollClient.new(app.address, "/#{channel}?#{id}", id: id))
-    expect(client.poll.events.map(&:event)).to eq(["push.open"])
-    client
-  end
+  def subscribed(kind) = super(kind, channel)
 
   def read_one(client)
     case client
@@ -56,8 +48,8 @@ RSpec.describe "Text and bytes" do
     { "WebSocket" => WebSocketClient, **streams }.each do |form, kind|
       expected = kind == WebSocketClient ? message : event
 
-      it "published, #{name} is #{expected.inspect} over #{form}, live and again" do
-        client = opened(kind)
+      it "that is published in #{name} is #{expected.inspect} over #{form}, live and replayed" do
+        client = subscribed(kind)
         before = app.ask("PushServer.cursor")
         app.ask("PushServer.publish(#{channel.inspect}, #{code})")
         expect(read_one(client)).to eq(expected)
@@ -70,8 +62,8 @@ RSpec.describe "Text and bytes" do
         expect(read_one(back)).to eq(expected)
       end
 
-      it "written, #{name} is the same over #{form}" do
-        client = opened(kind)
+      it "that is written in #{name} is the same over #{form}, or is refused" do
+        client = subscribed(kind)
         if event.first == "push.binary" && [SseClient, PollClient].include?(kind)
           expect { ask(client, "client.write(#{code})") }.to refusal
         else
@@ -83,16 +75,16 @@ RSpec.describe "Text and bytes" do
   end
 
   refused.each do |name, code|
-    it "#{name} is refused, written and published" do
-      [WebSocketClient, *streams.values].each { |kind| expect { ask(opened(kind), "client.write(#{code})") }.to refusal }
+    it "in #{name} is refused when it is written or published" do
+      [WebSocketClient, *streams.values].each { |kind| expect { ask(subscribed(kind), "client.write(#{code})") }.to refusal }
       expect { app.ask("PushServer.publish(#{channel.inspect}, #{code})") }.to refusal
     end
   end
 
   { "text" => [:text, "ä", :text, %w[msg ä]], "binary, and valid UTF-8" => [:binary, "ä", :binary, %w[msg ä]],
     "binary, and not" => [:binary, "\xFF\xFE", :binary, ["push.binary", "//4="]] }.each do |name, (sent, bytes, opcode, event)|
-    it "a client's message that on_message publishes stays text or binary: #{name}" do
-      readers = [WebSocketClient, *streams.values].map { |kind| opened(kind) }
+    it "from a client that on_message publishes stays text or binary: #{name}" do
+      readers = [WebSocketClient, *streams.values].map { |kind| subscribed(kind) }
       sender = readers.first
       sender.send_frame(sent, bytes.b)
       expect(readers.map { |reader| read_one(reader) })
@@ -100,8 +92,8 @@ RSpec.describe "Text and bytes" do
     end
   end
 
-  it "is what publish's as: says" do
-    raw, sse, push = opened(WebSocketClient), opened(SseClient), opened(PushV1Client)
+  it "is text or binary as publish's as: says" do
+    raw, sse, push = subscribed(WebSocketClient), subscribed(SseClient), subscribed(PushV1Client)
     app.ask("PushServer.publish(#{channel.inspect}, 'ä'.b, as: :text); PushServer.publish(#{channel.inspect}, 'ä', as: :binary)")
     expect(Array.new(2) { read_one(raw) }).to eq([[:text, "ä"], [:binary, "ä".b]])
     [sse, push].each { |client| expect(Array.new(2) { read_one(client) }).to eq([%w[msg ä], ["push.binary", "w6Q="]]) }
@@ -110,14 +102,14 @@ RSpec.describe "Text and bytes" do
     expect { app.ask("PushServer.publish(#{channel.inspect}, 'a', as: :json)") }.to refusal
   end
 
-  it "does not change the frames that subscribe's as: asks for" do
-    client = opened(WebSocketClient)
+  it "is sent in the frames that subscribe's as: asks for" do
+    client = subscribed(WebSocketClient)
     ask(client, "client.unsubscribe(#{channel.inspect}); client.subscribe(#{channel.inspect}, as: :text)")
     app.ask("PushServer.publish(#{channel.inspect}, 'ä'.b); PushServer.publish(#{channel.inspect}, [255].pack('C'))")
     expect(Array.new(2) { read_one(client) }).to eq([[:text, "ä"], [:binary, "\xFF".b]])
   end
 
-  it "does not matter in names: of channels, events and members" do
+  it "is the same name of a channel, event or member in either encoding" do
     client = subscriber(SseClient, "")
     ask(client, "client.subscribe('raum-ä#{channel}'.b)")
     read_open(client)

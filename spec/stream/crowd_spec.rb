@@ -37,12 +37,7 @@ RSpec.describe "The queues of many clients that never read" do
 
     def write(client) = ask(client, "64.times { client.write('x' * 16_384) }; nil")
 
-    def polled
-      id = "push_wait=0&#{Serving.next_name}"
-      client = closing(PollClient.new(app.address, "/?#{id}", id: id))
-      client.poll
-      opened(client)
-    end
+    def polled = opened(poller(query: "push_wait=0").tap(&:poll))
 
     it "are bounded for long-poll sessions without a poll" do
       clients = Array.new(20) { polled }

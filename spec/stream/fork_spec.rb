@@ -7,6 +7,7 @@ require "spec_helper"
 RSpec.describe "Processes that the app starts" do
   serve <<~'CONFIG', "--threads", "4", "--ping-interval", "0.5", "--pong-timeout", "10"
     require "spec_app"
+    require "forked_child"
     require "open3"
 
     handler = SpecApp::Recorder.new(message: ->(client, data) { client.write("echo: #{data}") })
@@ -19,20 +20,6 @@ RSpec.describe "Processes that the app starts" do
         SpecApp.clients.each { |client| client.write(tick.to_s) }
         sleep 0.05
       end
-    end
-
-    # Runs the block in a child of this process and returns its value.
-    def self.in_child(unwinding: false)
-      reader, writer = IO.pipe
-      pid = fork do
-        reader.close
-        writer.write(JSON.generate(yield))
-        writer.close
-        exit! unless unwinding
-      end
-      writer.close
-      Process.wait(pid)
-      JSON.parse(reader.read)
     end
 
     ways = {
@@ -58,13 +45,13 @@ RSpec.describe "Processes that the app starts" do
         pid = fork or return "child"
         Process.wait2(pid).last.pid == pid
       end,
-      "fork-server" => -> { in_child { ObjectSpace.each_object(PushServer.const_get(:NativeServer)).map { |server| server.stop.inspect } }.size },
+      "fork-stop-server" => -> { ForkedChild.run { ObjectSpace.each_object(PushServer.const_get(:NativeServer)).map { |server| server.stop.inspect } }.size },
       "fork-write" => lambda do
-        in_child do
+        ForkedChild.run do
           SpecApp.clients.map { |client| [client.write("from the child"), client.open?, client.close.inspect, client.pending] }.uniq
         end
       end,
-      "fork-exit-write" => -> { in_child(unwinding: true) { SpecApp.clients.map { |client| client.write("x") }.uniq } },
+      "fork-exit-write" => -> { ForkedChild.run(unwind: true) { SpecApp.clients.map { |client| client.write("x") }.uniq } },
       "fork-thread" => -> { Thread.new { Process.wait2(fork { exit 7 }).last.exitstatus }.value },
       "system" => -> { system("exit 8").inspect },
       "backticks" => -> { `echo hello` },
@@ -118,7 +105,7 @@ RSpec.describe "Processes that the app starts" do
     "fork" => 0, "fork-exit" => 3, "fork-exit!" => 4, "fork-raise" => 1, "fork-abort" => 1, "fork-exec" => 5,
     "fork-signal" => Signal.list["TERM"], "fork-gc" => 0, "fork-return-exit" => 6, "fork-return-throw" => true,
     "fork-return-response" => true, "fork-thread" => 7, "system" => "false", "backticks" => "hello\n", "spawn" => 9,
-    "popen" => "hello\n", "open3" => "hello", "daemon" => 0, "fork-server" => 1
+    "popen" => "hello\n", "open3" => "hello", "daemon" => 0, "fork-stop-server" => 1
   }.each do |way, result|
     it "do not disturb 100 open streams: #{way}" do
       2.times { expect(answer(way)).to eq(result) }

@@ -7,34 +7,20 @@ require "spec_helper"
 RSpec.describe "In a forked child," do
   config = <<~'CONFIG'
     require "spec_app"
+    require "forked_child"
 
     Second = SpecApp::Recorder.new
     FLOOD = []
 
-    # Calls all methods of the client in a child, and passes on what they return.
-    def SpecApp.in_child(client)
-      reader, writer = IO.pipe
-      pid = fork do
-        reader.close
-        told = { open: client.open?, pending: client.pending, write: client.write("x"), code: client.close_code,
-                 reason: client.close_reason, close: client.close, text: client.inspect, protocol: client.protocol,
-                 pubsub: client.pubsub?, timeout: (client.timeout; true), id: client.env["QUERY_STRING"],
-                 storage: (client[:a] = client[:a].to_s), handler: (client.handler = Second; true),
-                 interval: (client.timeout = 5; true) }
-        writer.write(JSON.generate(told))
-        exit!
+    # Calls all methods of the client in a child. Its value is what they return.
+    def SpecApp.call_in_child(client)
+      ForkedChild.new do
+        { open: client.open?, pending: client.pending, write: client.write("x"), code: client.close_code,
+          reason: client.close_reason, close: client.close, text: client.inspect, protocol: client.protocol,
+          pubsub: client.pubsub?, timeout: (client.timeout; true), id: client.env["QUERY_STRING"],
+          storage: (client[:a] = client[:a].to_s), handler: (client.handler = Second; true),
+          interval: (client.timeout = 5; true) }
       end
-      writer.close
-      [pid, reader]
-    end
-
-    # The child's answer. A child that blocks is killed.
-    def SpecApp.answer_of(pid, reader)
-      answer = reader.wait_readable(10) ? reader.read : "blocked"
-      Process.kill("KILL", pid) if answer == "blocked"
-      Process.wait(pid)
-      reader.close
-      answer == "blocked" ? answer : JSON.parse(answer)
     end
 
     handler = SpecApp::Recorder.new
@@ -64,7 +50,7 @@ RSpec.describe "In a forked child," do
     %i[websocket sse].each do |protocol|
       it "is closed, and all its methods return; the parent's is still open (#{protocol})" do
         client = opened(public_send(protocol))
-        told = ask(client, "SpecApp.answer_of(*SpecApp.in_child(client))").transform_keys(&:to_s)
+        told = ask(client, "SpecApp.call_in_child(client).value").transform_keys(&:to_s)
         expect(told).to include(calm.merge("protocol" => protocol.to_s, "id" => client.id, "text" => /\A#<PushServer::Client #{protocol} .*closed>\z/))
         expect(ask(client, 'client.open? && client.write("still here")')).to be(true)
         expect(protocol == :sse ? client.read_event.data : client.read_message).to eq("still here")
@@ -83,7 +69,7 @@ RSpec.describe "In a forked child," do
         nil
       CODE
       answers = app.ask(<<~'CODE', seconds: 60)
-        Array.new(30) { FLOODED.map { |client| SpecApp.in_child(client) }.map { |child| SpecApp.answer_of(*child) } }
+        Array.new(30) { FLOODED.map { |client| SpecApp.call_in_child(client) }.map(&:value) }
              .flatten.map { |answer| answer == "blocked" ? answer : answer["open"] }.tally
       CODE
       expect(answers).to eq(false: 120)

@@ -25,11 +25,6 @@ RSpec.describe "A write after a quiet time" do
   # Longer than the slow timeout.
   quiet = "sleep 0.5"
 
-  def poller(path = "/")
-    id = "push_wait=25&#{Serving.next_name}"
-    closing(PollClient.new(app.address, "#{path}?#{id}", id: id))
-  end
-
   context "with --slow-client close" do
     serve config, *limits, "--threads", "2"
 

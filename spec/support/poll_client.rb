@@ -2,20 +2,19 @@
 
 require_relative "sse_client"
 
-# A client of long polls, as a page is one: it asks with the id that it was told last. What it does not do by itself is
-# to ask again.
+# A client of long polls, like a page. Each poll has the last ID that the client got. It polls only when the spec says so.
 class PollClient
-  # One answer: its response, and its blocks (see SseClient::Block).
+  # The answer to a poll: its response and its blocks (see SseClient::Block).
   Answer = Struct.new(:response, :blocks) do
     def status = response.status
-    # What a page hears of: blocks with data.
+    # Blocks with data, which a page sees as events.
     def events = blocks.reject { |block| block.data.nil? }
     def data = events.map(&:data)
     def ids = blocks.map(&:id).compact
     def comments = blocks.flat_map(&:comments)
   end
 
-  # id: what the specs call the server's side (its first query). cursor: the last id it was told.
+  # id: the name of the client in the app's events, which is its first query. cursor: the last ID that it got.
   attr_reader :id, :cursor, :http
 
   def initialize(address, target = "/", id:, cursor: nil, headers: {})
@@ -24,7 +23,7 @@ class PollClient
     @http = HttpClient.new(address)
   end
 
-  # Asks and does not wait for the answer. Without a wait in the target it may be asked for.
+  # Sends a poll and does not wait for the answer. wait: replaces push_wait in the target.
   def ask(wait: nil, target: @target, headers: {})
     @http = HttpClient.new(@address) if @http.closed?
     target = target.sub(/push_wait=[^&]*/, "push_wait=#{wait}") if wait
@@ -33,7 +32,7 @@ class PollClient
     self
   end
 
-  # The answer to what was asked.
+  # Reads the answer to the poll that was sent.
   def answer
     response = @http.read_response
     streams = response["content-type"].to_s.start_with?("text/event-stream")
@@ -44,14 +43,14 @@ class PollClient
 
   def poll(**how) = ask(**how).answer
 
-  # Polls until that many events have come.
+  # Polls until there are at least that many events.
   def events(count)
     all = []
     all.concat(poll.events) while all.size < count
     all
   end
 
-  # The connection goes, as a phone's does in a tunnel: the server hears of it, or does not.
+  # Loses the connection.
   def lose = @http.connection.reset
 
   def connection = @http.connection

@@ -4,6 +4,7 @@ require_relative "app_process"
 require_relative "http_client"
 require_relative "websocket_client"
 require_relative "sse_client"
+require_relative "poll_client"
 
 # Gives examples a running app and clients for it. `serve` starts one app for all examples of a group; that must end well
 # when it is told to stop. `start_app` starts one for a single example. Clients are closed after each example.
@@ -61,6 +62,12 @@ module Serving
   def sse(path = "/", **options)
     id = Serving.next_name
     closing(SseClient.new(app.address, "#{path}?#{id}", id: id, **options))
+  end
+
+  # A client of long polls that has not polled yet.
+  def poller(path = "/", query: "push_wait=25", **options)
+    id = "#{query}&#{Serving.next_name}"
+    closing(PollClient.new(app.address, "#{path}?#{id}", id: id, **options))
   end
 
   # Waits for what the app's handler reported of a client.

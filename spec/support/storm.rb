@@ -2,18 +2,18 @@
 
 require_relative "channel_clients"
 
-# Many clients that come, go and resume while many threads publish. Each checks what it gets: of every thread and
-# channel every message once and in order, or a gap that is announced.
+# Many clients that come, go and resume while many threads publish. Each checks that it gets every message of every thread and
+# channel once and in order, or is told about a gap.
 class Storm
-  # A client through all its connections.
+  # A client with its reconnects.
   class Visitor
-    attr_reader :channels, :faults, :gaps, :received, :returns
+    attr_reader :channels, :errors, :gaps, :received, :returns
 
     def initialize(address, channels, random, kind)
       @address, @channels, @random, @kind = address, channels, random, kind
       @cursor = nil
       @last = Hash.new { |all, key| all[key] = nil }
-      @faults, @gaps, @received, @returns, @ended = [], 0, 0, 0, []
+      @errors, @gaps, @received, @returns, @ended = [], 0, 0, 0, []
       @opened = Queue.new
     end
 
@@ -30,10 +30,10 @@ class Storm
     def visit
       headers = @cursor ? { "last-event-id" => @cursor } : {}
       client = @kind.new(@address, "/#{@channels.join(",")}?storm", headers: headers)
-      # Inside a replay, at its end, or much later.
+      # The client leaves during a replay, at its end, or much later.
       patience = @random.rand(3).zero? ? @random.rand(20) : @random.rand(2000)
       patience.times do
-        hear(client.read_event(seconds: 60))
+        take(client.read_event(seconds: 60))
         break if (@channels - @ended).empty?
       end
       @returns += 1
@@ -41,12 +41,12 @@ class Storm
       @random.rand(2).zero? ? client&.reset : client&.close
     end
 
-    def hear(block)
+    def take(block)
       @cursor = block.id if block.id
       case block.event
       when "push.open" then opened(JSON.parse(block.data))
       when "msg" then message(*block.data.split(":"))
-      else @faults << "unexpected #{block.event}"
+      else @errors << "unexpected #{block.event}"
       end
     end
 
@@ -64,7 +64,7 @@ class Storm
       @received += 1
       number = Integer(number)
       last = @last[[channel, thread]]
-      @faults << "#{channel} #{thread}: #{number} after #{last}" if last && number != last + 1
+      @errors << "#{channel} #{thread}: #{number} after #{last}" if last && number != last + 1
       @last[[channel, thread]] = number
     end
   end
@@ -76,10 +76,10 @@ class Storm
     @random = Random.new(seed)
   end
 
-  # How many messages each channel had.
+  # The number of messages of each channel.
   attr_reader :published
 
-  # All visitors, when they have heard the end.
+  # Runs all clients until they have got the end of their channels, and returns them.
   def run
     kinds = ChannelClients::KINDS.values
     visitors = Array.new(@clients) do |index|
@@ -95,7 +95,7 @@ class Storm
 
   private
 
-  # Each thread numbers its messages in each channel; at the end an end, until nobody is there any more.
+  # Each thread numbers its messages in each channel. Afterwards, ends are published until all clients have gone.
   def publishing
     <<~RUBY
       threads = Array.new(#{@threads}) do |thread|
