@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
-# All examples in one server, under one page. Start it with `bin/examples` and open http://localhost:9292/.
+# This app serves all examples, and a page with links to them. Start it with `bin/examples` and open
+# http://localhost:9292/.
 
 require "push_server"
 
@@ -9,7 +10,7 @@ EXAMPLES = %w[assistant chat clock dashboard echo job_progress notifications tic
 EXAMPLES.each do |name|
   example = Array(Rack::Builder.parse_file(File.join(__dir__, name, "config.ru"))).first
   map("/#{name}") do
-    # Pages name what is beside them: so they want to be in their folder.
+    # The pages use relative links, so their address must end with a slash.
     run ->(env) { env["PATH_INFO"].empty? ? [301, { "location" => "#{env["SCRIPT_NAME"]}/" }, []] : example.call(env) }
   end
 end

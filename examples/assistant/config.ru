@@ -5,8 +5,8 @@
 #
 #   curl -N -H "accept: text/event-stream" -d "Who is the keeper?" http://localhost:9292/talks/0123456789abcdef
 #
-# A page asks by POST, and the response is the answer, word by word as it is written. The words go through a channel with a
-# history. So a page that is loaded again goes on where it was, and a second tab reads along.
+# The page sends a question by POST. The response is a stream of the answer, word by word. The words go through a channel with
+# a history, so a page that is loaded again continues where it was, and a second tab shows the same answer.
 
 require "json"
 require "push_server"
@@ -16,9 +16,9 @@ require_relative "markov"
 HISTORY = 2000
 PushServer.channel "talk:*", history: HISTORY, ttl: 3600
 
-# What is written for one question.
+# The answer to one question.
 Answer = Struct.new(:channel, :id, :words) do
-  # Publishes the next word. False when there is none.
+  # Publishes the next word. Returns false when there is none.
   def go_on
     tell("word", word: words.next)
     true
@@ -30,7 +30,7 @@ Answer = Struct.new(:channel, :id, :words) do
   def tell(event, **news) = PushServer.publish(channel, { answer: id, **news }, event: event)
 end
 
-# Writes all answers on one thread, a word of each in turn. It does not know who reads.
+# Writes all answers on one thread: a word of each answer in turn. It does not know its readers.
 class Writer
   PAUSE = 0.06
 
@@ -58,7 +58,8 @@ class Writer
   end
 end
 
-# A talk, and the handler of the streams that read it. Its id cannot be guessed, so a client that knows it may read and ask.
+# A conversation. It is also the handler of the streams that read it. Nobody can guess its id, so a client that knows the id
+# may read and ask.
 class Talk
   QUESTION = 1..500
 
@@ -66,13 +67,14 @@ class Talk
 
   def initialize(id)
     @channel = "talk:#{id}"
-    # A client that asks without having read anything begins with its question.
+    # A client that has read nothing yet begins with its own question.
     @cursor = PushServer.cursor
   end
 
   def on_open(client) = client.subscribe(channel, since: client.last_event_id || @cursor)
 
-  # The page's stream goes on behind the last message in the page; if there is none, from the cursor that was taken before.
+  # The page's stream begins after the last message in the page. If there is none, it begins at the cursor that was taken
+  # before.
   def page
     told = PushServer.history(channel, limit: HISTORY)
     messages = told.map { |message| { event: message.event, data: message.data } }
@@ -100,7 +102,7 @@ run(lambda do |env|
 
       writer.ask(talk.channel, question)
     end
-    # A client may ask without listening.
+    # A client may ask a question without reading the answer.
     next [asks ? 202 : 404, {}, []] unless env["rack.upgrade?"]
 
     env["rack.upgrade"] = talk

@@ -1,9 +1,9 @@
 # frozen_string_literal: true
 
-# Stands in for a language model: a Markov chain over a text of our own. Each word is drawn from those that follow the last three
-# words somewhere in the text. The same question always gets the same answer.
+# A Markov chain over a text of our own, in place of a language model. It chooses each word among the words that follow the
+# last three words somewhere in the text. The same question always gets the same answer.
 class Markov
-  # An answer has at least so many words, and ends with a sentence.
+  # The least number of words in an answer. An answer ends at the end of a sentence.
   WORDS = 60
 
   def initialize(text)
@@ -12,7 +12,7 @@ class Markov
     @sentences.each { |words| words.each_cons(4) { |*pair, word| @followers[pair] << word } }
   end
 
-  # @return [Enumerator] the words of an answer; a sentence is made when it is asked for
+  # @return [Enumerator] the words of an answer. Each sentence is made when its first word is needed
   def answer(question)
     random = Random.new(question.sum(32))
     about = sentences_about(question)
@@ -29,14 +29,14 @@ class Markov
 
   private
 
-  # Those that share a longer word with the question, or all.
+  # The sentences that have a word of four or more letters in common with the question; if there are none, all sentences.
   def sentences_about(question)
     asked = question.downcase.scan(/\p{Alpha}{4,}/)
     found = @sentences.select { |words| words.join(" ").downcase.scan(/\p{Alpha}{4,}/).intersect?(asked) }
     found.empty? ? @sentences : found
   end
 
-  # Begins as one of the text does.
+  # A new sentence, with the same first three words as `like`.
   def sentence(like, random)
     words = like.first(3)
     while (followers = @followers.fetch(words.last(3), nil))

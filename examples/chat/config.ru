@@ -8,23 +8,23 @@ require "push_server"
 
 ROOM = "chat:room"
 
-# Who comes late reads what was said, and who was away for a moment gets what was said meanwhile.
+# A new client reads the history. A client that was disconnected for a moment gets the messages that it has missed.
 PushServer.channel ROOM, history: 50, ttl: 3600, presence: true
 
-# One room. Whoever opens the stream is in it; several tabs of one member are one person.
+# One room. A client that opens the stream is in it. Several tabs of one member count as one.
 module Chat
   NAME = 1..30
   TEXT = 1..2000
 
-  # A stranger, without a name, only listens.
+  # A client without a name can only read.
   def self.on_open(client)
     member, name = Rack::Utils.parse_query(client.env["QUERY_STRING"]).values_at("member", "name")
     info = { name: name } if member && NAME.cover?(name.to_s.strip.size)
     client.subscribe(ROOM, member: info && member, info: info)
   end
 
-  # What is said comes by POST: that works over every transport, and goes through the app's own authentication. Only
-  # who is in the room may speak, and under no other name.
+  # A page sends its messages by POST. This works with every transport, and with the app's own authentication. Only a member
+  # who is in the room may send, under the name that the member has in the room.
   def self.say(env)
     words = JSON.parse(env["rack.input"].read)
     member, text = words.values_at("member", "text")
@@ -38,7 +38,8 @@ module Chat
     400
   end
 
-  # The cursor first: what is said between these two lines is then in both, and the page knows it by its id.
+  # The cursor is taken first. A message between these two lines is then in the page and in the stream, and the page
+  # recognizes it by its id.
   def self.page
     cursor = PushServer.cursor
     said = PushServer.history(ROOM, limit: 50).map { |message| { id: message.id, data: message.data } }

@@ -1,10 +1,10 @@
 # frozen_string_literal: true
 
-# Tells everybody the time, once a second. One handler serves all clients, whichever protocol they speak.
+# Sends the time to all clients once a second. One handler serves the clients of both protocols.
 class Clock
   def initialize
     @clients = []
-    # Callbacks of different clients run on several threads at once.
+    # Callbacks of different clients run on several threads at the same time.
     @mutex = Mutex.new
   end
 
@@ -21,7 +21,7 @@ class Clock
     @mutex.synchronize { @clients.delete(client) }
   end
 
-  # Ticks for ever.
+  # Runs for ever.
   def run
     loop do
       sleep(1 - (Time.now.to_f % 1))
@@ -31,12 +31,12 @@ class Clock
 
   private
 
-  # A write never blocks and never raises because a client has gone, so it may be made under the lock.
+  # A write never blocks, and never raises if a client has gone. So it is allowed while the lock is held.
   def tick
     @mutex.synchronize { @clients.each { |client| tell(client, time) } }
   end
 
-  # Over SSE an event without a name, for the page's onmessage; over WebSocket just the text.
+  # Over SSE this is an event without a name, for the page's onmessage. Over WebSocket it is the text alone.
   def tell(client, text) = client.write(text, event: nil)
 
   def time = Time.now.strftime("%H:%M:%S")

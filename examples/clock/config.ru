@@ -12,7 +12,7 @@ Thread.new { clock.run }
 run(lambda do |env|
   path = env["PATH_INFO"]
   if env["rack.upgrade?"] && %w[/listen /sse].include?(path)
-    # From here on the clock has this client, be it a WebSocket or an EventSource.
+    # The clock becomes the handler of this client: of a WebSocket or of an EventSource.
     env["rack.upgrade"] = clock
     [200, { "set-cookie" => "clock=seen; path=/" }, []]
   elsif %w[/websocket.html /sse.html].include?(path)

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# The clock without Rack's config.ru. Start it with `bin/run ruby examples/clock/push.rb` and open
+# The clock without a config.ru. Start it with `bin/run ruby examples/clock/push.rb` and open
 # http://localhost:6464/websocket.html or http://localhost:6464/sse.html.
 
 require "push_server"
@@ -15,8 +15,8 @@ accept = lambda do |env|
   [200, { "set-cookie" => "clock=seen; path=/" }, []]
 end
 
-# The files of this folder, which include the two pages, are served as they are. With threads of its own the server
-# leaves the main thread to the clock.
+# The server sends the files of this folder, which include the two pages. It has threads of its own, so the main thread is free
+# for the clock.
 PushServer::Server.init(Integer(ENV.fetch("PORT", 6464)), __dir__, thread_count: 2)
 PushServer::Server.handle(:GET, "/listen", accept)
 PushServer::Server.handle(:GET, "/sse", accept)

@@ -3,15 +3,15 @@
 # Start it with `bin/push_server examples/dashboard/config.ru`, or with `rackup` in this folder, and open
 # http://localhost:9292/.
 #
-# A page is old when it is born: what happens between its rendering and its connecting is in neither. Unless the page
-# knows where it stands: it is rendered with a cursor, and connects with that.
+# A message that is published after a page was rendered, and before the page has connected, is neither in the page nor in its
+# stream. This page does not miss such messages: it is rendered with a cursor, and its stream begins at this cursor.
 
 require "json"
 require "push_server"
 
 PushServer.channel "dashboard", history: 200, ttl: 120
 
-# Measures a shop that is not there, a few times a second.
+# Makes up measurements of a shop, a few times a second.
 class Shop
   EVERY = 0.25
   KEPT = 120
@@ -20,7 +20,7 @@ class Shop
     @count = 0
     @load = 40.0
     @mutex = Mutex.new
-    # As if it had been open for a while.
+    # The shop has been open for some time already.
     @points = Array.new(KEPT / 2) { measure }
   end
 
@@ -34,7 +34,7 @@ class Shop
     end
   end
 
-  # The points so far, and the cursor behind them: under one lock, so that they belong together.
+  # The points so far, and the cursor after them. The lock makes sure that no point is published in between.
   def snapshot = @mutex.synchronize { { cursor: PushServer.cursor, points: @points.dup } }
 
   private
@@ -59,7 +59,7 @@ run(lambda do |env|
   case env["PATH_INFO"]
   when "/"
     state = JSON.generate(shop.snapshot)
-    # A slow page: it is this old when the browser gets it.
+    # A slow page: it is 2 s old when the browser gets it.
     sleep 2 if env["QUERY_STRING"] == "slow"
     html = File.read(File.join(__dir__, "index.html")).sub("{{state}}") { state }
     [200, { "content-type" => "text/html; charset=utf-8", "cache-control" => "no-store" }, [html]]

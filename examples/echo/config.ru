@@ -5,7 +5,7 @@
 
 require "push_server"
 
-# Says back what it hears, text as text and bytes as bytes. A module will do: there is nothing to remember.
+# Sends back each message, text as text and bytes as bytes. The handler has no state, so a module is enough.
 module Echo
   def self.on_message(client, data)
     client.write(data)

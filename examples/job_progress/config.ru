@@ -3,16 +3,16 @@
 # Start it with `bin/push_server examples/job_progress/config.ru`, or with `rackup` in this folder, and open
 # http://localhost:9292/.
 #
-# A job runs on a thread of its own and publishes how far it is; it knows nothing of who watches.
+# A job runs on a thread of its own and publishes its progress. It does not know which clients watch it.
 
 require "json"
 require "push_server"
 require "securerandom"
 
-# A page that is loaded again while the job runs gets all from the job's beginning.
+# A page that is loaded again while the job runs gets all messages from the beginning of the job.
 PushServer.channel "jobs:*", history: 200, ttl: 600
 
-# Makes a film that is not there.
+# Pretends to encode a film.
 class Job
   STAGES = ["Reading the film", "Counting the frames", "Encoding the picture", "Encoding the sound", "Writing the file"].freeze
   STEPS = 100
@@ -21,7 +21,7 @@ class Job
 
   def initialize
     @id = SecureRandom.hex(8)
-    # From here on everything is there for whoever comes with this cursor.
+    # A client that connects with this cursor gets all messages of the job.
     @cursor = PushServer.cursor
   end
 
@@ -40,7 +40,7 @@ class Job
   def tell(event, **news) = PushServer.publish("jobs:#{@id}", news, event: event)
 end
 
-# Watches the job that the address names. Its id cannot be guessed: so whoever knows it may.
+# Watches the job that the URL names. Nobody can guess the job's id, so a client that knows the id may watch the job.
 module JobWatcher
   def self.on_open(client) = client.subscribe("jobs:#{client.env["PATH_INFO"][/\h+\z/]}")
 end

@@ -3,7 +3,7 @@
 # Start it with `bin/push_server examples/notifications/config.ru`, or with `rackup` in this folder, and open
 # http://localhost:9292/.
 #
-# The same handler, the same messages and the same cursor over WebSocket, event stream and long poll.
+# WebSocket, event stream and long poll use the same handler, the same messages and the same cursor.
 
 require "json"
 require "push_server"

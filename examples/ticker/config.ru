@@ -3,15 +3,16 @@
 # Start it with `bin/push_server examples/ticker/config.ru`, or with `rackup` in this folder, and open
 # http://localhost:9292/.
 #
-# Prices come quicker than a slow reader reads. What it wants then is not all of them, later and later, but the newest.
+# Prices come faster than a slow client reads them. Such a client should get the newest prices, not all prices with a growing
+# delay.
 
 require "json"
 require "push_server"
 
-# One channel a share: a reader that lags skips to the newest message of each.
+# There is a channel for each share. A client that is behind skips to the newest message of each channel.
 PushServer.channel "ticker:*", slow: :latest
 
-# Shares of companies that are not there, with their order books.
+# Made-up shares, with their order books.
 class Exchange
   SHARES = { "ACME" => 182.4, "GLOBEX" => 64.1, "HOOLI" => 311.7, "INITECH" => 28.9, "STARK" => 540.2, "WAYNE" => 97.5 }.freeze
   EVERY = 0.02
