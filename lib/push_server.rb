@@ -21,12 +21,12 @@ require_relative "push_server/rack/javascript"
 require_relative "push_server/rack/sendfile"
 require_relative "push_server/rack/spooled_input"
 require_relative "push_server/config/options"
-require_relative "push_server/process/launcher"
+require_relative "push_server/process/single"
 require_relative "push_server/server"
 
 # A Rack server with WebSocket and Server-Sent Events push built in.
 module PushServer
-  # Apps use it through {Launcher}.
+  # Apps use it through {Service}.
   private_constant :NativeServer
 
   extend Unsupported::Words
@@ -43,11 +43,11 @@ module PushServer
   # @param options [Hash] see Options
   # @return [Boolean] true after a graceful stop, false after one at once
   # @raise [OptionError, BindError]
-  def self.run(app, **options) = Launcher.new(app, options).run == :graceful
+  def self.run(app, **options) = Single.new(app, options).run == :graceful
 
   # What the server in this process has counted since it was started: connections, requests, each limit hit, and so on.
   # Always on, and cheap to ask. Any thread.
   #
   # @return [Hash{Symbol => Integer}] empty without a server
-  def self.stats = Launcher.latest&.stats || {}
+  def self.stats = Service.latest&.stats || {}
 end

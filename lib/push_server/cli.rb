@@ -37,7 +37,7 @@ module PushServer
     # See {CLI.start}.
     def start(argv)
       line = CommandLine.new(argv)
-      return tell(line.question) if line.question
+      return print_answer(line.question) if line.question
 
       @given = line.given
       serve(config_file(line))
@@ -57,13 +57,13 @@ module PushServer
     def serve(path)
       options = Options.new(@given) { |option| option.switches.last }
       ENV["RACK_ENV"] = options[:environment]
-      launcher = Launcher.new(RackupFile.new(path).load, options, out: @out)
-      launcher.run
-      launcher.exit_unless_graceful
+      server = Single.new(RackupFile.new(path).load, options, out: @out)
+      server.run
+      server.exit_unless_graceful
       0
     end
 
-    def tell(question)
+    def print_answer(question)
       @out.puts(question == :version ? "push_server #{VERSION}" : help)
       0
     end

@@ -83,7 +83,7 @@ module PushServer
     #   @return [String] as {#inspect}
   end
 
-  # The native server of one process. {Launcher} runs it.
+  # The native server of one process. {Service} runs it.
   # @api private
   class NativeServer
     # @!parse

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require_relative "process/launcher"
+require_relative "process/single"
 require_relative "process/exit_hook"
 require_relative "rack/router"
 
@@ -20,7 +20,7 @@ module PushServer
     @lock = Mutex.new
 
     class << self
-      # Prepares a server; what an earlier call prepared is forgotten.
+      # Prepares a server, in place of one that an earlier call has prepared.
       #
       # @param port [Integer, nil] nil: as without the embedded form, $PORT or 9292
       # @param root [String, nil] a folder whose files are served by GET and HEAD without asking a handler
@@ -30,14 +30,14 @@ module PushServer
       # @raise [Error] while a server is running
       def init(port = nil, root = nil, thread_count: 1, **options)
         @lock.synchronize do
-          raise Error, "the server is running: shut it down before init" if @launcher&.running?
+          raise Error, "the server is running: shut it down before init" if @server&.running?
 
           @blocking = thread_count.to_s == "0"
           given = { port: port, public_dir: root, threads: @blocking ? 1 : thread_count, **options }
           @options = Options.new(given) { |option| "#{NAMES.fetch(option.name, option.name)}:" }
           @router = Router.new
           @middleware = []
-          @launcher = nil
+          @server = nil
         end
         nil
       end
@@ -55,7 +55,7 @@ module PushServer
         nil
       end
 
-      # Registers what answers a path no handler fits, in place of a plain 404.
+      # Registers what answers a path that no handler fits, in place of a plain 404.
       # @param handler [#call] called with the Rack env; or a block
       # @raise [Error] before {.init} or after {.start}
       def handle_not_found(handler = nil, &block)
@@ -66,13 +66,13 @@ module PushServer
         nil
       end
 
-      # Puts middleware around all handlers, also around that for paths that are not found. Files of the root do not pass
-      # it. The first middleware is the outermost. To be called between {.init} and {.start}.
+      # Puts middleware around all handlers, also around the one for paths that are not found. Files of the root do not
+      # pass through it. The first middleware is the outermost. To be called between {.init} and {.start}.
       #
       # @example
       #   PushServer::Server.use Rack::Session::Cookie, secret: secret
       # @param middleware [#new] called with the app behind it, then the arguments and the block
-      # @raise [ArgumentError] for what has no method new
+      # @raise [ArgumentError] for something that has no method new
       # @raise [Error] before {.init} or after {.start}
       def use(middleware, *arguments, **options, &block)
         unless middleware.respond_to?(:new)
@@ -87,34 +87,59 @@ module PushServer
       # Starts the server. With a thread_count above 0 it returns, and the program goes on; with 0 it returns when the
       # server has stopped.
       #
-      # INT, TERM and QUIT, where the program has not taken them itself, stop the server gracefully and then end the program
-      # with status 0; the second signal ends it at once. When the program ends otherwise, the server is stopped
-      # gracefully first. HUP, if there is a log file, opens that anew.
+      # INT, TERM and QUIT stop the server gracefully and then end the program with status 0; the second signal ends the
+      # program at once. A signal for which the program has a handler of its own is left to that. When the program ends by
+      # itself, the server is stopped gracefully first. HUP opens the log file anew, if there is one.
       #
       # @raise [BindError] if it cannot listen
       # @raise [Error] before {.init}, or for the second time
       def start
-        launcher = launch
+        server = launch
         return unless @blocking
 
-        launcher.wait
-        launcher.exit_unless_graceful
+        server.wait
+        server.exit_unless_graceful
         nil
       end
 
-      # Stops the server gracefully and waits until it has stopped, but for two callers that must not wait: a handler,
-      # for which the server waits itself, and a signal handler. Any thread. Idempotent.
-      def shutdown
-        launcher = @launcher
-        return unless launcher&.running?
+      # Begins to listen on one more endpoint while the server is running. Any thread, but no signal handler.
+      #
+      # @example
+      #   url = PushServer::Server.listen("tcp://127.0.0.1:0")   # "tcp://127.0.0.1:40123"
+      #   PushServer::Server.retire(url)
+      # @param url [String] as the option bind takes it: tcp://host:port, unix:///path?mode=0660 or fd://3
+      # @return [String] the same with the port that the system chose
+      # @raise [OptionError] for another URL
+      # @raise [BindError] if it cannot listen there
+      # @raise [Error] if the server is not running
+      def listen(url)
+        raise Error, "call start before listen" unless running?
 
-        launcher.stop
-        launcher.wait unless WorkerPool.inside? || in_trap?
+        @server.listen(url.to_s)
+      end
+
+      # Accepts no more connections on an endpoint; those that are open go on. Any thread, but no signal handler.
+      # @param url [String] as {.listen} returned it, or as the option bind has it
+      # @return [Boolean] false if the server does not listen there
+      # @raise [OptionError] for another URL
+      def retire(url) = @server&.retire(url.to_s) == true
+
+      # Opens the file of the access log anew, after it was moved away. Returns at once. Any thread, signal handlers too.
+      def reopen_logs = @server&.reopen_logs
+
+      # Stops the server gracefully and waits until it has stopped. It does not wait in two places: in a handler, for which
+      # the server waits itself, and in a signal handler. Any thread. Idempotent.
+      def shutdown
+        server = @server
+        return unless server&.running?
+
+        server.stop
+        server.wait unless WorkerPool.inside? || in_trap?
         nil
       end
 
       # Whether the server is running.
-      def running? = @launcher&.running? == true
+      def running? = @server&.running? == true
 
       private
 
@@ -128,28 +153,28 @@ module PushServer
       def launch
         @lock.synchronize do
           raise Error, "call init before start" unless @options
-          raise Error, "the server has been started already: init prepares another" if @launcher
+          raise Error, "the server has been started already: init prepares another" if @server
 
-          # Known before it starts: the first request may ask for a shutdown.
+          # Set before it starts: the first request may ask for a shutdown.
           @router.freeze
-          @launcher = Launcher.new(@middleware.reverse.reduce(@router) { |app, wrap| wrap.call(app) }, @options)
-          depart_with(@launcher)
+          @server = Single.new(@middleware.reverse.reduce(@router) { |app, wrap| wrap.call(app) }, @options)
+          start_with_exit_hook(@server)
         rescue BindError, OptionError
-          @launcher = nil # another try may do better
+          @server = nil # so that start can be called again
           raise
         end
       end
 
-      def depart_with(launcher)
-        departure = ExitHook.new(launcher, waiting: (Thread.current if @blocking))
-        launcher.start
-        departure.watch
-        launcher
+      def start_with_exit_hook(server)
+        hook = ExitHook.new(server, waiting: (Thread.current if @blocking))
+        server.start
+        hook.install
+        server
       ensure
-        departure&.cancel unless launcher.running?
+        hook&.remove unless server.running?
       end
 
-      # A signal handler cannot take a lock, which is the only way to know that one is in it.
+      # Whether this is a signal handler: there, Ruby lets no lock be taken. It gives no other sign.
       def in_trap?
         Mutex.new.synchronize { false }
       rescue ThreadError

@@ -6,13 +6,14 @@ require "stringio"
 require_relative "unit_helper"
 
 RSpec.describe PushServer::EnvTemplate do
-  def template(address, name = address, threads: 5)
-    described_class.for(PushServer::Binder::Listener.new(nil, address, 8080, name), threads: threads)
+  def template(name, threads: 5)
+    listener = PushServer::Listener.new(nil, url: "http://#{name}:8080", server_name: name, server_port: "8080")
+    described_class.for(listener, threads: threads)
   end
 
-  [%w[127.0.0.1 localhost], %w[0.0.0.0 0.0.0.0], %w[::1 [::1]], %w[:: [::]], %w[10.0.0.1 10.0.0.1]].each do |address, name|
-    it "satisfies Rack::Lint once a request fills it, listening on #{address} as #{name}" do
-      env = template(address, name).merge(
+  %w[localhost [::1] 10.0.0.1].each do |name|
+    it "satisfies Rack::Lint once a request fills it, listening as #{name}" do
+      env = template(name).merge(
         "REQUEST_METHOD" => "GET", "PATH_INFO" => "/", "QUERY_STRING" => "", "SERVER_PROTOCOL" => "HTTP/1.1",
         "rack.input" => StringIO.new("".b)
       )
@@ -22,11 +23,11 @@ RSpec.describe PushServer::EnvTemplate do
   end
 
   it "keeps to the protocol's version whatever the release is called" do
-    expect(template("::1")["rack.version"]).to eq([1, 3])
+    expect(template("[::1]")["rack.version"]).to eq([1, 3])
   end
 
   it "tells the truth about threads" do
-    expect(template("::1", threads: 1)["rack.multithread"]).to be(false)
-    expect(template("::1", threads: 2)["rack.multithread"]).to be(true)
+    expect(template("[::1]", threads: 1)["rack.multithread"]).to be(false)
+    expect(template("[::1]", threads: 2)["rack.multithread"]).to be(true)
   end
 end

@@ -1,19 +1,21 @@
 # frozen_string_literal: true
 
-# A reactor that serves nobody: workers wait in it until it is stopped, and it writes down what it was told.
+# Stands in for the native server. It serves nothing: workers wait in it until it is stopped, and it records what it is
+# told.
 class FakeNativeServer
   class << self
-    # The one made last.
+    # The one that was made last.
     attr_accessor :last
-    # What `new` raises, if anything.
+    # The message with which `new` raises, if any.
     attr_accessor :refusal
     attr_writer :log_level
   end
 
+  # listeners: number => [socket, template]. told: what it was told, in order.
   attr_reader :app, :settings, :listeners, :told
   # What the workers do next, as Procs; without one they wait.
   attr_reader :work_to_do
-  # Whether a drain finishes in time.
+  # Whether a drain ends in time.
   attr_writer :drains
 
   def initialize(app, settings)
@@ -21,7 +23,7 @@ class FakeNativeServer
 
     @app = app
     @settings = settings
-    @listeners = []
+    @listeners = {}
     @told = Thread::Queue.new
     @work_to_do = Thread::Queue.new
     @drains = true
@@ -33,7 +35,14 @@ class FakeNativeServer
   def listen(fileno, template)
     lent = Socket.for_fd(fileno)
     lent.autoclose = false
-    @listeners << [lent.dup, template]
+    number = @listeners.size
+    @listeners[number] = [lent.dup, template]
+    number
+  end
+
+  def retire(number)
+    @told << [:retire, number]
+    @listeners.fetch(number).first.close
   end
 
   def start = @told << :start
@@ -59,7 +68,7 @@ class FakeNativeServer
 
   def stats = { connections: 0 }
 
-  # Waits while `hold_drain` says so.
+  # Waits after `hold_drain` until `release_drain`.
   def drain(seconds)
     @told << [:drain, seconds]
     @hold.pop if @held
@@ -74,9 +83,9 @@ class FakeNativeServer
     @told << :stop
     @work_to_do.close
     @shortage.close
-    @listeners.each { |socket, _| socket.close }
+    @listeners.each_value { |socket, _| socket.close }
   end
 
-  # All it has been told so far, in order.
+  # Everything that it has been told so far.
   def story = Array.new(@told.size) { @told.pop }
 end

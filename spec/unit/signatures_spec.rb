@@ -9,7 +9,7 @@ require "push_server/rack/handler"
 RSpec.describe Signatures do
   # What no app uses: no signature of these.
   internal = %i[Binder Bodies Callbacks CommandLine EmptyInput Endpoint EnvTemplate ErrorReport ExitHook
-                ForeignSwitches RackupFile Router SelfPipe Sendfile Signals Unsupported WorkerPool]
+                ForeignSwitches RackupFile Listener Router SelfPipe Sendfile Service Signals SocketFile Unsupported WorkerPool]
   declared = described_class.all
 
   # Of a Struct, its members only.

@@ -1,4 +1,4 @@
-//! `PushServer::NativeServer`: the native server, as `PushServer::Launcher` runs it.
+//! `PushServer::NativeServer`: the native server, as `PushServer::Service` runs it.
 
 use std::cell::Cell;
 use std::io::ErrorKind;

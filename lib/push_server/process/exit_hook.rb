@@ -4,74 +4,75 @@ require_relative "self_pipe"
 require_relative "signals"
 
 module PushServer
-  # How a Ruby program with an embedded server ends. Until the server has stopped, INT, TERM and QUIT are answered here,
-  # unless the program takes them itself: the server is drained first, and then the main thread is made to exit, which a program
-  # that loops for ever and rescues every Exception may not notice the first time. The second signal ends it at once.
-  # HUP opens the log file anew, if there is one. A program that ends by itself drains the server too.
+  # How a Ruby program with an embedded server ends. Until the server has stopped, this class answers INT, TERM and QUIT,
+  # unless the program has its own handler for them. The first signal drains the server and then raises SystemExit in the
+  # main thread. A program that loops for ever and rescues every Exception may swallow that, so it is raised again. The
+  # second signal ends the program at once. HUP opens the log file anew, if there is one. A program that ends by itself
+  # drains the server, too.
   class ExitHook
-    # Between two attempts to make the main thread exit.
-    INTERVAL = 0.5
-    # What it may take to exit after the second signal, before it is left no choice.
-    LAST_WORDS = 2
-    private_constant :INTERVAL, :LAST_WORDS
+    # Seconds between two attempts to make the main thread exit.
+    RETRY_INTERVAL = 0.5
+    # Seconds that the main thread has to exit after the second signal, before the process is ended without it.
+    EXIT_TIMEOUT = 2
+    private_constant :RETRY_INTERVAL, :EXIT_TIMEOUT
 
-    # @param launcher [Launcher]
-    # @param waiting [Thread, nil] the thread that waits for the server and needs no telling that it has stopped
-    def initialize(launcher, waiting: nil)
-      @launcher = launcher
+    # @param server [Single]
+    # @param waiting [Thread, nil] the thread that waits for the server, which sees by itself that the server has stopped
+    def initialize(server, waiting: nil)
+      @server = server
       @waiting = waiting
-      @notes = SelfPipe.new
+      @events = SelfPipe.new
       @signals = Signals.new(only_defaults: true) do
-        @launcher.signal
-        @notes.notify("!")
+        @server.signal
+        @events.notify("!")
       end
-      # Without a log file, what HUP means is the program's own business.
-      @reopening = Signals.new(Signals::REOPEN, only_defaults: true) { @launcher.reopen_logs } if launcher.options.log_file?
+      # Without a log file, the program decides what HUP means.
+      @reopening = Signals.new(Signals::REOPEN, only_defaults: true) { @server.reopen_logs } if server.options.log_file?
     end
 
-    # To be called when the launcher has started.
-    def watch
+    # To be called when the server has started.
+    def install
       pid = Process.pid
       at_exit { drain if Process.pid == pid }
-      Thread.new { follow }.name = "push_server departure"
+      Thread.new { follow }.name = "push_server exit hook"
     end
 
     # Gives the signals back.
-    def cancel
+    def remove
       @signals.restore
       @reopening&.restore
-      @notes.close
+      @events.close
     end
 
     private
 
     def follow
-      @launcher.wait
-      end_program if @launcher.signalled? && @waiting != Thread.main
+      @server.wait
+      end_program if @server.signalled? && @waiting != Thread.main
     ensure
-      cancel
+      remove
     end
 
     def end_program
-      @notes.wait(0) # what led here
-      @hurry = now if @launcher.ending == :forced
+      @events.wait(0) # the signal that stopped the server
+      @forced_at = now if @server.ending == :forced
       while main_running?
-        Thread.main.raise(SystemExit.new(@hurry ? 1 : 0, "exit")) if @hurry || !cleaning_up?
-        @hurry ||= now if @notes.wait(@hurry ? INTERVAL / 2 : INTERVAL)
-        exit!(1) if @hurry && now - @hurry > LAST_WORDS
+        Thread.main.raise(SystemExit.new(@forced_at ? 1 : 0, "exit")) if @forced_at || !cleaning_up?
+        @forced_at ||= now if @events.wait(@forced_at ? RETRY_INTERVAL / 2 : RETRY_INTERVAL)
+        exit!(1) if @forced_at && now - @forced_at > EXIT_TIMEOUT
       end
     end
 
     def drain
-      @launcher.stop
-      @launcher.wait
-      @launcher.exit_unless_graceful
+      @server.stop
+      @server.wait
+      @server.exit_unless_graceful
     end
 
-    # Whether the program is still in its main part, and not in an at_exit block (this would be the outermost frame).
+    # Whether the program is still in its main part, and not in an at_exit block, whose frame would be the outermost.
     def main_running? = Thread.main.backtrace_locations&.last&.label == "<main>"
 
-    # An ensure clause run by an exception has a frame of its own: the main thread is on its way out already.
+    # Whether the main thread is exiting already: an ensure clause that an exception runs has a frame of its own.
     def cleaning_up? = Thread.main.backtrace_locations&.any? { |frame| frame.label.start_with?("ensure in") }
 
     def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)

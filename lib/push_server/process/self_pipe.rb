@@ -3,40 +3,40 @@
 require "io/wait"
 
 module PushServer
-  # Carries single-byte notes from signal handlers and any thread to the one thread that waits for them. A handler may
-  # interrupt anything, so it must not lock; writing to a pipe is all it does.
+  # Carries events, each a single byte, from signal handlers and any thread to the one thread that waits for them. A signal
+  # handler may interrupt code that holds a lock, so it must not take one. It can write to a pipe.
   #
-  # A process forked from this one shares the pipe and must not speak through it: there, {#notify} does nothing.
+  # A process forked from this one shares the pipe, but must not write to it: there, {#notify} does nothing.
   class SelfPipe
     def initialize
       @reader, @writer = IO.pipe
       @pid = Process.pid
     end
 
-    # Async-signal-safe; never blocks; drops the note when nobody has read for 64 KiB, or after {#close}.
-    # @param note [String] one byte
-    def notify(note)
-      @writer.write_nonblock(note, exception: false) if Process.pid == @pid
+    # Async-signal-safe; never blocks. The event is lost if 64 KiB of them wait to be read, or after {#close}.
+    # @param event [String] one byte
+    def notify(event)
+      @writer.write_nonblock(event, exception: false) if Process.pid == @pid
       nil
     rescue IOError, SystemCallError
       nil
     end
 
-    # Waits for notes.
+    # Waits for events.
     # @param timeout [Numeric, nil] seconds; nil waits for ever
-    # @return [String, nil] the notes in order; nil if none came in time, or when the pipe is closed
+    # @return [String, nil] the events in order; nil if none came in time, or when the pipe is closed
     def wait(timeout = nil)
       return nil unless @reader.wait_readable(timeout)
 
-      notes = @reader.read_nonblock(256, exception: false)
-      notes if notes.is_a?(String)
+      events = @reader.read_nonblock(256, exception: false)
+      events if events.is_a?(String)
     rescue IOError
       nil
     end
 
     # Ends {#wait}, in whatever thread.
     def close
-      # Not the writer alone: a forked child may hold another end of it, and then there is no end of file.
+      # Both ends: a forked child may have the writer, too, and then closing it here would not end a read.
       [@reader, @writer].each(&:close)
       nil
     end

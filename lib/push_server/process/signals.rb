@@ -1,17 +1,17 @@
 # frozen_string_literal: true
 
 module PushServer
-  # Signal handlers that are put in place for a while, and then what was there before is put back.
+  # Signal handlers that are in place for a while. {#restore} puts the former handlers back.
   #
-  # A process forked by the app inherits the handlers without what stands behind them: there, what was in place before
-  # counts.
+  # A process that the app forks inherits the handlers, but not the threads that act on them. There, the former handlers
+  # are called.
   class Signals
-    # What stops the server.
+    # The signals that stop the server.
     STOP = %w[INT TERM QUIT].freeze
-    # What opens log files anew.
+    # The signals that open log files anew.
     REOPEN = %w[HUP].freeze
     # Signals that mean something to other servers, but nothing here. By default they would end or suspend the process.
-    # Each with what the log says to do.
+    # Each with what the log advises instead.
     REFUSED = {
       "USR1" => "to restart, stop the server with TERM and start it again; HUP opens the file of the access log anew",
       "USR2" => "to restart, stop the server with TERM and start it again",
@@ -24,7 +24,7 @@ module PushServer
     DEFAULTS = %w[DEFAULT SYSTEM_DEFAULT].freeze
     private_constant :JOB_CONTROL, :DEFAULTS
 
-    # The signals to refuse: those that this system knows, except those that a terminal may send.
+    # The signals to refuse: those that this system knows, except those that a terminal may cause.
     # @return [Array<String>]
     def self.refused
       names = REFUSED.keys & Signal.list.keys
@@ -44,7 +44,7 @@ module PushServer
       names.each { |name| install(name, only_defaults) }
     end
 
-    # Puts back what was there before, unless somebody has replaced our handler meanwhile. Idempotent.
+    # Puts the former handlers back, except where our handler has been replaced meanwhile. Idempotent.
     def restore
       return if Process.pid != @pid
 
@@ -59,7 +59,7 @@ module PushServer
     private
 
     def install(name, only_defaults)
-      ours = proc { |number| Process.pid == @pid ? @handler.call(number) : as_before(name, number) }
+      ours = proc { |number| Process.pid == @pid ? @handler.call(number) : call_former(name, number) }
       former = Signal.trap(name, ours)
       if only_defaults && !DEFAULTS.include?(former)
         Signal.trap(name, former || "DEFAULT")
@@ -69,7 +69,7 @@ module PushServer
       end
     end
 
-    def as_before(name, number)
+    def call_former(name, number)
       former = @former[name]
       return former.call(number) if former.respond_to?(:call)
 

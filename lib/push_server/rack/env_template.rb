@@ -15,18 +15,17 @@ module PushServer
 
     module_function
 
-    # @param listener [Binder::Listener]
+    # @param listener [Listener]
     # @param threads [Integer] how many threads may be in the app at once
     # @return [Hash{String => Object}] frozen
     def for(listener, threads:)
       {
         "SCRIPT_NAME" => "",
-        # On "every address" there is no one name; a request that has a Host does not need it.
-        "SERVER_NAME" => %w[0.0.0.0 ::].include?(listener.address) ? "localhost" : listener.name,
-        "SERVER_PORT" => listener.port.to_s.freeze,
+        "SERVER_NAME" => listener.server_name,
+        "SERVER_PORT" => listener.server_port,
         "SERVER_SOFTWARE" => SOFTWARE,
         "rack.version" => RACK_VERSION,
-        "rack.url_scheme" => "http",
+        "rack.url_scheme" => listener.scheme,
         "rack.errors" => $stderr,
         "rack.multithread" => threads > 1,
         "rack.multiprocess" => false,

@@ -17,13 +17,13 @@ module PushServer
     #
     # @param app [#call]
     # @param options [Hash] any option of the server, CamelCase or snake_case; Strings are converted
-    # @yieldparam server [Launcher] to stop it: `stop`, from any thread or signal handler
+    # @yieldparam server [Single] to stop it: `stop`, from any thread or signal handler
     # @raise [Error]
     def run(app, **options)
-      launcher = Launcher.new(app, RackHandler.options(options))
-      yield launcher if block_given?
-      launcher.run
-      launcher.exit_unless_graceful if Thread.current == Thread.main
+      server = Single.new(app, RackHandler.options(options))
+      yield server if block_given?
+      server.run
+      server.exit_unless_graceful if Thread.current == Thread.main
     rescue Error => e
       raise unless Thread.current == Thread.main
 

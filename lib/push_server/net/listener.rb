@@ -1,0 +1,66 @@
+# frozen_string_literal: true
+
+require "socket"
+
+module PushServer
+  # A socket that listens, and what it is called in envs and in the log. One thread at a time.
+  class Listener
+    # @return [Socket] closed by {#close}
+    attr_reader :socket
+    # @return [String] where people find it: http://host:port or unix:///path
+    attr_reader :url
+    # @return [String] of its requests' URLs, rack.url_scheme: "http"
+    attr_reader :scheme
+    # @return [String] SERVER_NAME of a request without Host
+    attr_reader :server_name
+    # @return [String] SERVER_PORT of a request without Host
+    attr_reader :server_port
+
+    # A listener for a TCP socket.
+    # @param name [String, nil] its host, for people; nil: the address
+    def self.tcp(socket, name: nil)
+      address = socket.local_address
+      # Without the zone of a link-local address, which no URL can have.
+      name ||= address.ipv6? ? "[#{address.ip_address[/[^%]+/]}]" : address.ip_address
+      # A socket for every address has no name of its own.
+      server_name = %w[0.0.0.0 [::]].include?(name) ? "localhost" : name
+      new(socket, url: "http://#{name}:#{address.ip_port}", server_name: server_name, server_port: address.ip_port.to_s)
+    end
+
+    # A listener for a Unix socket.
+    # @param file [SocketFile, nil] what {#retire} removes
+    def self.unix(socket, path, file: nil)
+      # The env needs a name and a port. These are Puma's, too.
+      new(socket, url: unix_url(path), server_name: "localhost", server_port: "80", file: file)
+    end
+
+    # @return [String] unix:///path, with %XX for bytes that have a meaning in URLs or lists, or cannot be printed
+    def self.unix_url(path)
+      "unix://#{path.b.gsub(%r{[^\w/.~!$&'()*+;=:@-]}n) { |byte| format("%%%02X", byte.ord) }}".encode(Encoding::UTF_8)
+    end
+
+    def initialize(socket, url:, server_name:, server_port:, file: nil)
+      @socket = socket
+      @url = url.freeze
+      @scheme = "http"
+      @server_name = server_name.freeze
+      @server_port = server_port.freeze
+      @file = file
+    end
+
+    # @return [Integer] the socket's descriptor
+    def fileno = socket.fileno
+
+    # @return [Integer] the port of a TCP socket
+    def port = server_port.to_i
+
+    # Closes the socket in this process. What was duplicated from it stays open. Idempotent.
+    def close = socket.close
+
+    # Removes the file of a Unix socket that this process has made, and closes the socket. Idempotent.
+    def retire
+      @file&.remove
+      close
+    end
+  end
+end

@@ -1,0 +1,108 @@
+# frozen_string_literal: true
+
+require_relative "../config/options"
+require_relative "../rack/env_template"
+require_relative "../rack/javascript"
+require_relative "worker_pool"
+
+module PushServer
+  # What serves an app in a process, whatever kind of process that is: the native server, the Ruby threads that run the
+  # app, and the listeners. Knows no signals, prints nothing, and neither opens nor closes a socket: it serves duplicates of
+  # the listeners that it is given. Serves once.
+  #
+  # It belongs to the process that made it. Any thread, but one at a time.
+  class Service
+    # Seconds that workers have to return once the native server has stopped, before they are killed.
+    WORKER_TIMEOUTS = { graceful: 1, forced: 0 }.freeze
+    private_constant :WORKER_TIMEOUTS
+
+    class << self
+      # @return [Service, nil] the one that was started last in this process
+      attr_accessor :latest
+    end
+
+    # @param app [#call] a Rack app
+    # @param options [Options]
+    # @raise [OptionError]
+    def initialize(app, options)
+      @options = options
+      path = options[:javascript]
+      @native = NativeServer.new(path ? Javascript.at(path, app) : app, options.settings)
+      # The number that the native server has given to each listener.
+      @numbers = {}.compare_by_identity
+    rescue ArgumentError => e
+      raise OptionError, e.message
+    end
+
+    # Starts to serve and returns.
+    # @yieldparam event [:workers_changed, :drained] on any thread, and must not wait: {#respawn} is to be called; a
+    #   {#drain} has ended
+    # @return [void]
+    # @raise [Error] and then {#stop} is to be called
+    def start(&on_event)
+      PushServer.log_level = @options[:log_level]
+      @native.start
+      @workers = WorkerPool.new(@native, @options[:threads]) { on_event.call(:workers_changed) }
+      # Made now, because later the system may give no more threads.
+      @drain_timeouts = Thread::Queue.new
+      @drain = Thread.new { await_drain(on_event) }
+      @drain.name = "push_server drain"
+      Service.latest = self
+    rescue ThreadError => e
+      raise Error, "cannot start #{@options[:threads]} threads: #{e.message}. Lower --threads, or raise the system's limit"
+    end
+
+    # Accepts connections from a listener's socket, of which it takes a duplicate. Before {#start}, or while it serves.
+    # @param listener [Listener]
+    # @raise [IOError]
+    def listen(listener)
+      @numbers[listener] = @native.listen(listener.fileno, EnvTemplate.for(listener, threads: @options[:threads]))
+    end
+
+    # Accepts no more connections from a listener; those that are open go on.
+    # @param listener [Listener]
+    def retire(listener)
+      number = @numbers.delete(listener)
+      @native.retire(number) if number
+    end
+
+    # Adds, replaces and forgets workers, as is needed. To be called by one thread: after each event :workers_changed, and
+    # when {#respawn_delay} has passed.
+    def respawn = @workers.respawn
+
+    # @return [Numeric, nil] seconds until {#respawn} is to be called again without an event
+    def respawn_delay = @workers.respawn_delay
+
+    # Begins to drain and returns: accepts no more, tells handlers on_shutdown, closes streams, finishes requests. The
+    # event :drained follows.
+    # @param seconds [Numeric] how long at most
+    def drain(seconds) = @drain_timeouts << seconds
+
+    # Cuts what is still open, and waits for the workers to end.
+    # @param ending [:graceful, :forced] after a {#drain}, or without waiting
+    # @return [Boolean] whether all workers have ended: one in native code that does not return cannot be killed
+    def stop(ending)
+      @drain&.kill
+      @native.stop
+      @workers.nil? || @workers.end(timeout: WORKER_TIMEOUTS.fetch(ending))
+    end
+
+    # Opens the file of the access log anew, and returns at once.
+    def reopen_logs = @native.reopen_logs
+
+    # What has been counted since this was made: connections, requests, each limit hit, and so on. Any thread.
+    # @return [Hash{Symbol => Integer}]
+    def stats = @native.stats
+
+    private
+
+    # On a thread of its own, so that others can stop it.
+    def await_drain(on_event)
+      seconds = @drain_timeouts.pop
+      drained = @native.drain(seconds)
+      PushServer.log(:warn, "gave up after #{seconds} s: what was still open is cut (drain_timeout)") unless drained
+    ensure
+      on_event.call(:drained) if seconds
+    end
+  end
+end

@@ -1,0 +1,283 @@
+# frozen_string_literal: true
+
+require "rack/version"
+require_relative "../config/options"
+require_relative "../net/binder"
+require_relative "self_pipe"
+require_relative "service"
+require_relative "signals"
+
+module PushServer
+  # A server in a single process: a {Service} with its sockets and signals, and the lines that say what happens. Serves once.
+  #
+  # Methods such as {#stop}, signals, and workers that end only write an event into a pipe. One thread reads the events and
+  # acts on them.
+  #
+  # In a process forked from the one that started it, every method does nothing.
+  class Single
+    STOP = "s"
+    STOP_NOW = "n"
+    SIGNAL = "!"
+    REOPEN_LOGS = "h"
+    # What the service tells.
+    SERVICE_EVENTS = { drained: "d", workers_changed: "w" }.freeze
+    # The signals that are refused: event => name of the signal.
+    REFUSALS = Signals::REFUSED.keys.each_with_index.to_h { |name, index| [index.to_s, name] }.freeze
+    NOT_RUNNING = "the server is not running, so it cannot listen on another endpoint"
+    private_constant :STOP, :STOP_NOW, :SIGNAL, :REOPEN_LOGS, :SERVICE_EVENTS, :REFUSALS, :NOT_RUNNING
+
+    # @return [Options]
+    attr_reader :options
+    # @return [:graceful, :forced, nil] how it ended: by itself, or cut by {#stop_now}; nil before
+    attr_reader :ending
+
+    # @param app [#call] a Rack app
+    # @param options [Options, Hash] see Options
+    # @param out [IO] for the start-up lines
+    # @raise [OptionError]
+    def initialize(app, options = {}, out: $stdout)
+      raise OptionError, "the app has no method call: #{app.inspect[0, 60]}" unless app.respond_to?(:call)
+
+      @app = app
+      @options = options.is_a?(Options) ? options : Options.new(options)
+      @endpoints = @options.binds.map { |url| endpoint(url) }
+      @out = out
+      @binder = Binder.new
+      # Held while listeners are added or retired, and while they end: a listener comes before that, or not at all.
+      @listening = Mutex.new
+      @events = SelfPipe.new
+      @pid = Process.pid
+    end
+
+    # Starts to serve and returns.
+    # @return [self]
+    # @raise [BindError, OptionError, Error] and then nothing is left open
+    def start
+      raise Error, "this server has been started already: make another" if @control
+
+      @service = Service.new(@app, @options)
+      @endpoints.each { |endpoint| serve(endpoint, @binder.open(endpoint)) }
+      addresses = urls
+      @service.start { |event| @events.notify(SERVICE_EVENTS.fetch(event)) }
+      @control = Thread.new { control }
+      @control.name = "push_server control"
+      announce(addresses)
+      self
+    rescue SystemCallError, IOError, ThreadError => e
+      raise Error, "cannot start: #{e.message}"
+    ensure
+      unless @control
+        @binder.retire_all
+        @service&.stop(:forced)
+      end
+    end
+
+    # Starts, serves until {#stop}, or until INT, TERM or QUIT: the first stops gracefully, the second at once. HUP opens
+    # the log file anew, if there is one; {Signals::REFUSED} are answered by a line in the log, unless the app has taken
+    # them. The signals are taken only in the main thread, since a server on another thread does not own the process.
+    # @return [:graceful, :forced] as {#ending}
+    # @raise [BindError, OptionError, Error]
+    def run
+      signals = take_signals if Thread.current == Thread.main
+      start
+      wait
+      ending
+    ensure
+      stop_early
+      signals&.each(&:restore)
+    end
+
+    # Begins to listen on one more endpoint. Any thread, but no signal handler.
+    # @param url [String] as the option bind takes it
+    # @return [String] the same with the port that the system chose, for {#retire}
+    # @raise [OptionError, BindError]
+    # @raise [Error] if the server is not running, or the system has no descriptor to give
+    def listen(url)
+      endpoint = endpoint(url)
+      raise Error, NOT_RUNNING unless serving?
+
+      # Outside of the lock, since a host's name may take long to look up.
+      listeners = @binder.open(endpoint)
+      bound = @listening.synchronize { serve(endpoint, listeners) if serving? }
+      raise Error, NOT_RUNNING unless bound
+
+      listeners.map(&:url).uniq.each { |address| say "* Listening on #{address}" }
+      bound
+    rescue SystemCallError, IOError => e
+      raise Error, "cannot listen on #{endpoint}: #{e.message}"
+    ensure
+      listeners&.each(&:retire) unless bound
+    end
+
+    # Accepts no more connections on an endpoint; those that are open go on. The file of a Unix socket is removed. Any
+    # thread, but no signal handler.
+    # @param url [String] as {#listen} returned it, or as bind has it
+    # @return [Boolean] false if the server does not listen there
+    # @raise [OptionError]
+    def retire(url)
+      url = endpoint(url).to_s
+      retired = @listening.synchronize { unserve(url) if serving? }
+      retired&.map(&:url)&.uniq&.each { |address| say "* No longer listening on #{address}" }
+      !retired.nil?
+    end
+
+    # @return [Array<String>] where people find the server, ports resolved; empty before {#start} and after the end
+    def urls = @binder.urls
+
+    # Asks for a graceful stop and returns at once: no more is accepted, handlers hear on_shutdown, streams are closed
+    # and requests finished, for up to drain_timeout seconds. Any thread, signal handlers too. Idempotent.
+    def stop = @events.notify(STOP)
+
+    # Asks for a stop that waits for nothing. Any thread, signal handlers too. Idempotent.
+    def stop_now = @events.notify(STOP_NOW)
+
+    # Tells that INT, TERM or QUIT has come: {#stop}, and the second time {#stop_now}. Any thread, signal handlers too.
+    def signal = @events.notify(SIGNAL)
+
+    # Opens the file of the access log anew, after it was moved away; returns at once. Any thread, signal handlers too.
+    def reopen_logs = @events.notify(REOPEN_LOGS)
+
+    # Waits for the server to have stopped. Any thread but a worker, which would wait for itself.
+    # @param timeout [Numeric, nil] seconds
+    # @return [Boolean] whether it has stopped (or was never started)
+    def wait(timeout = nil)
+      return true unless @control && here?
+
+      !@control.join(timeout).nil?
+    end
+
+    # Whether it has been started and has not stopped.
+    def running? = here? && !@control.nil? && @control.alive?
+
+    # What this server has counted since it was started: connections, requests, each limit hit, and so on. Any thread.
+    # @return [Hash{Symbol => Integer}] empty before {#start}
+    def stats = @service&.stats || {}
+
+    # Whether a signal was among the reasons to stop.
+    def signalled? = @signalled == true
+
+    # Whether it has stopped, but a worker is in native code that does not return, so that the process would hang.
+    def stuck? = @stuck == true
+
+    # Ends the process with status 1 unless the server has stopped gracefully: what a second signal asks for. A worker
+    # that does not end would keep the process; then it ends without its at_exit blocks.
+    def exit_unless_graceful
+      if stuck?
+        [$stdout, $stderr].each(&:flush)
+        exit!(1)
+      end
+      exit(1) if ending == :forced
+    end
+
+    private
+
+    def take_signals
+      refused = Signals.new(Signals.refused, only_defaults: true) do |number|
+        @events.notify(REFUSALS.key(Signal.signame(number)))
+      end
+      [Signals.new { signal }, Signals.new(Signals::REOPEN) { reopen_logs }, refused]
+    end
+
+    # A forked child must leave alone what it shares with its parent.
+    def here? = Process.pid == @pid
+
+    def serving? = running? && !@draining && !@ending
+
+    def endpoint(url) = Endpoint.parse(url, port: @options[:port])
+
+    # Serves what an endpoint has opened. Returns its URL.
+    def serve(endpoint, listeners)
+      url = @binder.add(endpoint, listeners)
+      listeners.each { |listener| @service.listen(listener) }
+      # The service has its own duplicates, and closes them when it drains: with these open as well, the system would go
+      # on accepting into the backlog.
+      listeners.each(&:close)
+      url
+    rescue Exception # rubocop:disable Lint/RescueException -- an Interrupt leaves no socket open either
+      url ? unserve(url) : listeners.each(&:retire)
+      raise
+    end
+
+    # The file of a Unix socket goes first, while the service has the socket open.
+    def unserve(url) = @binder.retire(url)&.each { |listener| @service.retire(listener) }
+
+    # Reads events until the server has ended.
+    def control
+      until @ending
+        events = @events.wait(@service.respawn_delay)
+        events ? events.each_char { |event| handle(event) unless @ending } : @service.respawn
+      end
+    rescue Exception => e # rubocop:disable Lint/RescueException -- whatever it is, the server may not stay half alive
+      PushServer.log_exception("stopping", e)
+      finish(:forced)
+    ensure
+      @events.close
+    end
+
+    def handle(event)
+      case event
+      when SIGNAL then @signalled ? finish(:forced) : drain
+      when STOP then drain
+      when STOP_NOW then finish(:forced)
+      when SERVICE_EVENTS[:drained] then finish(:graceful)
+      when SERVICE_EVENTS[:workers_changed] then @service.respawn
+      when REOPEN_LOGS then @service.reopen_logs
+      when *REFUSALS.keys then refuse(REFUSALS.fetch(event))
+      end
+      @signalled = true if event == SIGNAL
+    end
+
+    def refuse(signal)
+      PushServer.log(:warn, "the signal #{signal} has no meaning here: #{Signals::REFUSED.fetch(signal)}")
+    end
+
+    def drain
+      return if @draining
+
+      say "* Stopping: up to #{@options[:drain_timeout]} s for what is open. Ctrl-C to stop at once"
+      end_listening
+      @service.drain(@options[:drain_timeout])
+    end
+
+    def end_listening
+      @listening.synchronize do
+        @draining = true
+        @binder.retire_all
+      end
+    end
+
+    def finish(ending)
+      end_listening
+      @stuck = !@service.stop(ending)
+      PushServer.log(:warn, "a worker is in native code that does not return: the process ends without it") if @stuck
+      say ending == :forced ? "* Stopped at once" : "* Stopped"
+    ensure
+      @ending = ending
+    end
+
+    # What ends `run` otherwise: an exception in the main thread, such as the app's own `exit`.
+    def stop_early
+      return unless running?
+
+      stop
+      wait
+    end
+
+    def announce(addresses)
+      say "push_server #{VERSION} (ruby #{RUBY_VERSION}, rack #{::Rack.release})"
+      say "* #{@options[:threads]} #{@options[:threads] == 1 ? "thread" : "threads"}, #{@options[:environment]}"
+      addresses.each { |address| say "* Listening on #{address}" }
+      say "Ctrl-C to stop"
+    end
+
+    # For people, not for logs; --quiet silences it.
+    def say(line)
+      return unless %i[debug info].include?(@options[:log_level])
+
+      @out.puts(line)
+      @out.flush
+    rescue IOError, SystemCallError
+      nil # nobody is there to read it
+    end
+  end
+end
