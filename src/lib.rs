@@ -1,6 +1,6 @@
 //! The Ruby-free core of push_server: reactor, HTTP, WebSocket, Server-Sent Events.
 //!
-//! Imports run one way: [`server`] → [`reactor`] → [`http`] → [`push`] → [`channel`] → [`websocket`], [`sse`] → [`base`].
+//! Imports run one way: [`server`] → [`reactor`] → [`http`] → [`push`] → [`channel`] → [`websocket`], [`sse`] → [`net`] → [`base`].
 //! No lower module names a higher one. `spec/unit/layers_spec.rb` checks that.
 //!
 //! | module | subject |
@@ -13,14 +13,13 @@
 //! | [`websocket`] | RFC 6455: frames out, messages in, close codes |
 //! | [`sse`] | `text/event-stream`: events that cannot break out of their lines |
 //! | [`access_log`] | a line for each response, written by a thread of its own |
-//! | [`listener`], [`net`] | sockets to accept from, and how many may be open |
+//! | [`net`] | sockets: listening, accepting, reading and writing |
 //! | [`base`] | limits, counters, deadlines, wake-ups, lifecycle: what every module may use |
 
 pub mod access_log;
 pub mod base;
 pub mod channel;
 pub mod http;
-pub mod listener;
 pub mod net;
 pub mod push;
 pub mod reactor;

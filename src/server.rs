@@ -1,7 +1,6 @@
 //! The front door: listeners in, jobs out, drain and stop.
 
 use std::io;
-use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use thiserror::Error;
-use tokio::sync::Semaphore;
 
 use crate::access_log::{self, AccessLog};
 use crate::base;
@@ -17,14 +15,12 @@ use crate::base::disk::Disk;
 use crate::base::in_flight::Drained;
 use crate::base::lifecycle::Phase;
 use crate::base::limits::Limits;
-use crate::base::lock::Lock;
 use crate::base::stats::Stats;
 use crate::channel;
 use crate::http::budget::Budget;
 use crate::http::origin::{Allowed, BadOrigin};
-use crate::http::{self, files::PublicDir};
-use crate::listener;
-use crate::net::fds;
+use crate::http::{self, connection, files::PublicDir};
+use crate::net::{Acceptor, ListenError, ListenerId, Listeners, fds};
 use crate::push::delivery::Delivery;
 use crate::push::pressure::Relief;
 use crate::push::{self, PubSub, SlowPolicy};
@@ -81,7 +77,7 @@ pub struct Server {
     reactor: Reactor,
     http: Arc<http::Context>,
     base: Arc<base::Context>,
-    listeners: Lock<Vec<TcpListener>>,
+    listeners: Listeners,
 }
 
 impl Server {
@@ -111,22 +107,25 @@ impl Server {
             poll_parameter: settings.poll_parameter,
             base: Arc::clone(&base),
         });
-        Ok(Server { reactor: Reactor::new(scheduler, Arc::clone(&base)), http, base, listeners: Lock::default() })
+        Ok(Server { reactor: Reactor::new(scheduler, Arc::clone(&base)), http, base, listeners: Listeners::default() })
     }
 
-    /// Adds a socket that is bound and listens. Requests that come through it carry the number
-    /// returned.
-    pub fn listen(&self, socket: OwnedFd) -> io::Result<usize> {
-        let listener = TcpListener::from(socket);
-        listener.set_nonblocking(true)?;
-        let mut listeners = self.listeners.lock();
-        listeners.push(listener);
-        Ok(listeners.len() - 1)
+    /// Adds a stream socket of IPv4, IPv6 or the Unix family that is bound and listens. Requests that come through it
+    /// carry the id returned. Before [`Server::start`], or while the server serves: then it accepts at once.
+    pub fn listen(&self, socket: OwnedFd) -> Result<ListenerId, ListenError> {
+        if !self.base.lifecycle.serving() {
+            return Err(ListenError::Stopping);
+        }
+        self.listeners.listen(socket)
+    }
+
+    /// Closes a listener; connections that came through it go on. See [`Listeners::retire`], which blocks shortly.
+    pub fn retire(&self, listener: ListenerId) -> bool {
+        self.listeners.retire(listener)
     }
 
     /// Starts to accept and serve.
     pub fn start(&self) -> io::Result<()> {
-        let listeners = std::mem::take(&mut *self.listeners.lock());
         let wanted = self.base.limits.max_connections;
         let connections = fds::raise_limit(wanted);
         if connections < wanted {
@@ -134,18 +133,16 @@ impl Server {
         }
         // Now, before the system may run out of threads.
         self.base.disk.start();
-        let places = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
         let http = Arc::clone(&self.http);
-        self.reactor.start(move || {
-            tokio::spawn(Arc::clone(&http.base.timers).run());
-            tokio::spawn(Delivery::new(Arc::clone(&http.push)));
-            tokio::spawn(Relief::new(Arc::clone(&http.push)));
-            for (number, listener) in listeners.into_iter().enumerate() {
-                let listener = tokio::net::TcpListener::from_std(listener)?;
-                let (http, places) = (Arc::clone(&http), Arc::clone(&places));
-                tokio::spawn(listener::accept(listener, number, http, places));
-            }
-            Ok(())
+        let phase = self.base.lifecycle.receiver();
+        let acceptor = Acceptor::new(Arc::clone(&self.base), connections, move |accepted| {
+            tokio::spawn(connection::serve(accepted, Arc::clone(&http), phase.clone()));
+        });
+        self.reactor.start(|| {
+            tokio::spawn(Arc::clone(&self.base.timers).run());
+            tokio::spawn(Delivery::new(Arc::clone(&self.http.push)));
+            tokio::spawn(Relief::new(Arc::clone(&self.http.push)));
+            self.listeners.start(acceptor)
         })
     }
 
@@ -212,6 +209,7 @@ impl Server {
     /// Stops at once, see [`Reactor::stop`], and writes what waits for the access log.
     pub fn stop(&self) {
         self.reactor.stop();
+        self.listeners.stop();
         self.base.disk.stop();
         if let Some(log) = &self.http.access_log {
             log.close();

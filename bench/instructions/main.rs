@@ -21,6 +21,7 @@ use push_core::channel::{Draft, Form, Since, Subscription};
 use push_core::http::framing::Scanner;
 use push_core::http::origin::Allowed;
 use push_core::http::{self as core_http, Dispatch, Request, Response, connection};
+use push_core::net::{Accepted, ListenerId, Peer, Socket};
 use push_core::push::delivery::Delivery;
 use push_core::push::queue::Frame;
 use push_core::push::stream::Stream;
@@ -297,7 +298,7 @@ impl Core {
     }
 
     /// The two ends of a new connection.
-    fn connect(&self) -> Result<(tokio::net::TcpStream, TcpStream)> {
+    fn connect(&self) -> Result<(Socket, TcpStream)> {
         let peer = TcpStream::connect(self.listener.local_addr()?)?;
         let (socket, _) = self.listener.accept()?;
         for end in [&peer, &socket] {
@@ -305,7 +306,7 @@ impl Core {
             end.set_nodelay(true)?;
         }
         let _inside = self.runtime.enter();
-        Ok((tokio::net::TcpStream::from_std(socket)?, peer))
+        Ok((Socket::Tcp(tokio::net::TcpStream::from_std(socket)?), peer))
     }
 
     /// A connection that speaks HTTP; returns its other end.
@@ -322,8 +323,9 @@ impl Core {
             poll_parameter: None,
         };
         let signal = self.context.base.lifecycle.receiver();
-        let remote = peer.local_addr()?;
-        self.runtime.spawn(connection::serve(socket, remote, 0, Arc::new(context), signal, Box::new(())));
+        let from = Peer::Inet(peer.local_addr()?);
+        let accepted = Accepted { socket, peer: from, listener: ListenerId(0), guard: Box::new(()) };
+        self.runtime.spawn(connection::serve(accepted, Arc::new(context), signal));
         Ok(peer)
     }
 
@@ -333,7 +335,7 @@ impl Core {
         for _ in 0..count {
             let (socket, peer) = self.connect()?;
             let interest = Interest { message: true, drained: false, gap: false };
-            let client = Client::new(Arc::clone(&self.context), negotiated(protocol), String::new(), interest);
+            let client = Client::new(Arc::clone(&self.context), negotiated(protocol), Peer::Unix, interest);
             let head = Bytes::from_static(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
             self.runtime.spawn(Stream::new(Arc::clone(&client), socket, head, Bytes::new(), None, Box::new(())));
             room.clients.push(client);

@@ -103,10 +103,18 @@ module PushServer
     #   @raise [ArgumentError] for another one
 
     # @!method listen(fileno, template)
-    #   Accepts connections from a listening socket, of which it takes a duplicate. Before {#start}.
-    #   @param fileno [Integer]
+    #   Accepts connections from a listening socket, of which it takes a duplicate. Before {#start}, connections wait in
+    #   the backlog; afterwards they are accepted at once. Any thread.
+    #   @param fileno [Integer] a stream socket of IPv4, IPv6 or the Unix family that listens
     #   @param template [Hash] what the env of each request begins as
-    #   @raise [IOError]
+    #   @return [Integer] the listener's id, for {#retire}
+    #   @raise [IOError] for another kind of descriptor, and once the server drains
+
+    # @!method retire(id)
+    #   Ends a listener. Connections that clients have made already are served, also those in the backlog. When this
+    #   returns, the duplicate is closed. Blocks for a turn of the reactor, without the GVL. Any thread.
+    #   @param id [Integer] what {#listen} returned
+    #   @return [Boolean] false if there is no such listener
 
     # @!method start
     #   Starts the reactor's threads.

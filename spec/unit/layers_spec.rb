@@ -12,12 +12,11 @@ RSpec.describe Layers do
     "sse" => [],
     "websocket" => %w[base],
     "channel" => %w[base sse websocket],
-    "access_log" => %w[base],
+    "access_log" => %w[base net],
     "push" => %w[access_log base channel net sse websocket],
     "http" => %w[access_log base channel net push sse websocket],
-    "listener" => %w[base http],
     "reactor" => %w[base http push],
-    "server" => %w[access_log base channel http listener net push reactor]
+    "server" => %w[access_log base channel http net push reactor]
   }
 
   # Files of a room that name each other in a circle. This list may only shrink.

@@ -1,6 +1,5 @@
 //! A request's line, from its arrival until it is written.
 
-use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
 use http::StatusCode;
@@ -8,6 +7,7 @@ use http::request::Parts;
 
 use super::AccessLog;
 use super::format::Template;
+use crate::net::Peer;
 
 /// The line of one request. Dropped without having been logged, it says that there was no response.
 #[derive(Debug)]
@@ -49,10 +49,8 @@ pub struct Traffic {
 }
 
 impl Entry {
-    pub(super) fn new(log: AccessLog, remote: SocketAddr, head: Option<&Parts>) -> Self {
-        // A socket for both families knows IPv4 peers by IPv6 addresses.
-        let remote = remote.ip().to_canonical();
-        let template = Template::new(log.format, SystemTime::now(), remote, head);
+    pub(super) fn new(log: AccessLog, peer: Peer, head: Option<&Parts>) -> Self {
+        let template = Template::new(log.format, SystemTime::now(), peer.ip(), head);
         Entry { log, template, began: Instant::now(), logged: false }
     }
 

@@ -13,7 +13,6 @@ mod redaction;
 pub mod writer;
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,6 +22,7 @@ pub use entry::{Entry, Outcome, Traffic};
 pub use format::Format;
 
 use crate::base::stats::Stats;
+use crate::net::Peer;
 use writer::{Sink, Writer};
 
 /// How requests are logged.
@@ -50,8 +50,8 @@ impl AccessLog {
     }
 
     /// The line of a request that has arrived; `None` for a head that cannot be understood.
-    pub fn begin(&self, remote: SocketAddr, head: Option<&Parts>) -> Entry {
-        Entry::new(self.clone(), remote, head)
+    pub fn begin(&self, peer: Peer, head: Option<&Parts>) -> Entry {
+        Entry::new(self.clone(), peer, head)
     }
 
     /// Opens the file anew, for `logrotate` has moved it away. Returns at once; what was logged

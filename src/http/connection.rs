@@ -1,7 +1,6 @@
 //! One connection: hyper, until an upgrade takes the socket over.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -10,20 +9,19 @@ use std::time::Duration;
 use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use socket2::SockRef;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 
 use super::Context;
 use super::hijack;
 use super::request::Takeover;
 use super::service::Service;
-use super::socket::Socket;
+use super::socket::ScannedSocket;
 use super::watch::{Ending, Look, Waiting, Watch};
 use crate::access_log;
 use crate::base::lifecycle::{Phase, PhaseReceiver};
 use crate::base::limits::Limits;
 use crate::base::stats::Stats;
+use crate::net::{Accepted, Socket};
 use crate::push::stream::Stream;
 
 /// That of hyper, too. Told a number, it fills a table of as many places for each request, with any number: told
@@ -43,20 +41,14 @@ enum Outcome {
     TakenOver(Takeover),
 }
 
-/// Serves one connection; `guard` lives until its socket is closed, by whoever holds it then.
-pub async fn serve(
-    stream: TcpStream,
-    remote: SocketAddr,
-    listener: usize,
-    context: Arc<Context>,
-    mut signal: PhaseReceiver,
-    guard: Box<dyn Send + Sync>,
-) {
+/// Serves one connection. Its guard lives as long as its socket, which may go to another task.
+pub async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) {
+    let Accepted { socket, peer, listener, guard } = accepted;
     let limits = &context.base.limits;
     let watch = Watch::new(Arc::clone(&context));
     let _ending = Ending(Arc::clone(&watch));
-    let socket = Socket::new(stream, Arc::clone(&watch));
-    let service = Service { context: Arc::clone(&context), remote, listener, watch: Arc::clone(&watch) };
+    let socket = ScannedSocket::new(socket, Arc::clone(&watch));
+    let service = Service { context: Arc::clone(&context), peer, listener, watch: Arc::clone(&watch) };
     let mut builder = http1::Builder::new();
     if limits.max_headers != DEFAULT_MAX_HEADERS {
         builder.max_headers(limits.max_headers);
@@ -105,7 +97,7 @@ pub async fn serve(
                     return Poll::Ready(Outcome::Stalled);
                 }
                 count(waiting, &context.base.stats);
-                log::debug!("connection from {remote}: gave up waiting for {waiting}");
+                log::debug!("connection from {peer}: gave up waiting for {waiting}");
                 match waiting {
                     Waiting::FirstRequest | Waiting::NextRequest => return Poll::Ready(Outcome::Idle),
                     Waiting::Write => return Poll::Ready(Outcome::Stalled),
@@ -121,33 +113,32 @@ pub async fn serve(
         Outcome::Idle => {}
         Outcome::Closed(Ok(())) => {
             if watch.expects_more() {
-                tokio::spawn(linger(connection.into_parts().io.into_inner().into_stream(), guard));
+                tokio::spawn(linger(connection.into_parts().io.into_inner().into_socket(), guard));
             }
         }
         Outcome::Closed(Err(error)) => {
-            log::debug!("connection from {remote}: {error}");
+            log::debug!("connection from {peer}: {error}");
             if error.is_parse_too_large() {
                 context.base.stats.head_too_large.add();
-                log::debug!("431 to {remote}: too many headers (max_headers), or too large (max_head_size)");
+                log::debug!("431 to {peer}: too many headers (max_headers), or too large (max_head_size)");
             }
             if let Some(log) = &context.access_log
                 && let Some(status) = answered_by_hyper(&error)
             {
                 let outcome = access_log::Outcome { status: Some(status), ..access_log::Outcome::default() };
-                log.begin(remote, None).log(&outcome);
+                log.begin(peer, None).log(&outcome);
             }
             if error.is_parse() {
-                tokio::spawn(linger(connection.into_parts().io.into_inner().into_stream(), guard));
+                tokio::spawn(linger(connection.into_parts().io.into_inner().into_socket(), guard));
             }
         }
         Outcome::Stalled => {
-            let socket = connection.into_parts().io.into_inner().into_stream();
-            let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+            connection.into_parts().io.into_inner().into_socket().reset();
         }
         Outcome::TakenOver(takeover) => {
             let parts = connection.into_parts();
             let unread = watch.take_unread(&parts.read_buf);
-            let socket = parts.io.into_inner().into_stream();
+            let socket = parts.io.into_inner().into_socket();
             // Tasks of their own: this one's memory holds hyper's connection.
             match takeover {
                 Takeover::Stream(upgrade) => {
@@ -170,7 +161,7 @@ pub async fn serve(
 
 /// Reads on for a while, and drops what comes: a socket that is closed with bytes unread is reset, which may take the
 /// answer away from the client before it has read it (RFC 9112 section 9.6). hyper has sent the FIN.
-async fn linger(mut socket: TcpStream, guard: Box<dyn Send + Sync>) {
+async fn linger(mut socket: Socket, guard: Box<dyn Send + Sync>) {
     let rest = async {
         let mut dropped = vec![0; 16 * 1024];
         while matches!(socket.read(&mut dropped).await, Ok(1..)) {}

@@ -1,6 +1,5 @@
 //! A request on its way to the app, and the way back.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,6 +18,7 @@ use super::service::overloaded;
 use super::spool::Spooled;
 use super::upgrade;
 use crate::channel::Form;
+use crate::net::{ListenerId, Peer};
 use crate::push::poll::{self, Owner, Poll};
 use crate::push::{Client, Interest, Negotiated, Protocol, SUBPROTOCOL};
 
@@ -53,10 +53,10 @@ pub struct Request {
     pub head: Parts,
     /// The body, read whole.
     pub body: RequestBody,
-    /// The peer.
-    pub remote: SocketAddr,
-    /// The number of the listener it came through, see [`crate::Server::listen`].
-    pub listener: usize,
+    /// Where it comes from.
+    pub peer: Peer,
+    /// Where its connection came in.
+    pub listener: ListenerId,
     /// What it can be upgraded to.
     pub upgrade: Option<Protocol>,
     /// The way back.
@@ -188,7 +188,7 @@ impl Responder {
     pub fn accept(
         self,
         protocol: Protocol,
-        remote: String,
+        peer: Peer,
         request: &Parts,
         app: &HeaderMap,
         interest: Interest,
@@ -201,7 +201,7 @@ impl Responder {
         };
         let since = poll::since(upgrade::last_event_id(request).as_deref());
         let negotiated = Negotiated { protocol, form, since, polls: self.poll.is_some() };
-        let client = Client::new(Arc::clone(&self.reply.context().push), negotiated, remote, interest);
+        let client = Client::new(Arc::clone(&self.reply.context().push), negotiated, peer, interest);
         let answer = match self.poll {
             Some(poll) => {
                 let (start, answer) = poll.begin(Arc::clone(&client));

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -21,6 +20,7 @@ use super::response::Response;
 use super::upgrade::Detected;
 use super::watch::Watch;
 use super::{Context, upgrade, upload, validate};
+use crate::net::{ListenerId, Peer};
 use crate::push::Protocol;
 use crate::sse;
 
@@ -28,8 +28,8 @@ use crate::sse;
 #[derive(Clone)]
 pub(super) struct Service {
     pub(super) context: Arc<Context>,
-    pub(super) remote: SocketAddr,
-    pub(super) listener: usize,
+    pub(super) peer: Peer,
+    pub(super) listener: ListenerId,
     pub(super) watch: Arc<Watch>,
 }
 
@@ -43,7 +43,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Service {
         let (method, version) = (head.method.clone(), head.version);
         let refused = self.watch.called();
         if let Some(log) = &self.context.access_log {
-            self.watch.log(log.begin(self.remote, refused.is_none().then_some(&head)));
+            self.watch.log(log.begin(self.peer, refused.is_none().then_some(&head)));
         }
         let stage = match refused {
             Some(status) => Stage::Answered(Box::new(self.refuse(status))),
@@ -125,7 +125,7 @@ impl Service {
             _ => (&stats.refused_heads, "the head is not acceptable"),
         };
         counter.add();
-        log::debug!("{status} to {}: {why}", self.remote);
+        log::debug!("{status} to {}: {why}", self.peer);
         Response::plain(status).and_close()
     }
 
@@ -139,7 +139,7 @@ impl Service {
             Some(status) => {
                 if status == StatusCode::BAD_REQUEST {
                     stats.refused_heads.add();
-                    log::debug!("{status} to {}: the framing of the body is broken", self.remote);
+                    log::debug!("{status} to {}: the framing of the body is broken", self.peer);
                 }
                 Box::new(Response::plain(status).and_close())
             }
@@ -202,7 +202,7 @@ impl Service {
         let poll = upgrade.and_then(|protocol| long_poll::detect(protocol, &head, &self.context)).map(Box::new);
         let reply = ReplySender::new(Arc::clone(&self.watch));
         let responder = Responder { reply, method: head.method.clone(), accept, poll };
-        let request = Request { head, body, remote: self.remote, listener: self.listener, upgrade, responder };
+        let request = Request { head, body, peer: self.peer, listener: self.listener, upgrade, responder };
         if let Err(request) = self.context.dispatch.dispatch(Box::new(request)) {
             let push = &self.context.push;
             push.base.stats.queue_full.add();

@@ -7,15 +7,15 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::watch::{Read, Watch};
+use crate::net::Socket;
 
 /// A connection's socket, while hyper speaks HTTP on it.
 ///
 /// What it knows of the watch's state it need not lock it for.
-pub struct Socket {
-    stream: TcpStream,
+pub struct ScannedSocket {
+    socket: Socket,
     watch: Arc<Watch>,
     /// There is an access log.
     logs: bool,
@@ -23,16 +23,16 @@ pub struct Socket {
     blocked: bool,
 }
 
-impl Socket {
-    /// Puts `stream` under `watch`.
-    pub fn new(stream: TcpStream, watch: Arc<Watch>) -> Self {
+impl ScannedSocket {
+    /// Puts `socket` under `watch`.
+    pub fn new(socket: Socket, watch: Arc<Watch>) -> Self {
         let logs = watch.context().access_log.is_some();
-        Socket { stream, watch, logs, half_closed: false, blocked: false }
+        ScannedSocket { socket, watch, logs, half_closed: false, blocked: false }
     }
 
     /// The bare socket.
-    pub fn into_stream(self) -> TcpStream {
-        self.stream
+    pub fn into_socket(self) -> Socket {
+        self.socket
     }
 
     /// Writes an informational response. It was taken when hyper had nothing to write, so it goes
@@ -44,7 +44,7 @@ impl Socket {
         let context = self.watch.context();
         let mut state = self.watch.lock();
         while !state.information.is_empty() {
-            let written = Pin::new(&mut self.stream).poll_write(cx, &state.information);
+            let written = Pin::new(&mut self.socket).poll_write(cx, &state.information);
             if written.is_pending() != self.blocked {
                 self.blocked = written.is_pending();
                 state.blocked = self.blocked.then(|| context.base.timers.now());
@@ -73,7 +73,7 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for ScannedSocket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         // Held over the read, too: nobody waits for it but a worker with early hints.
@@ -95,7 +95,7 @@ impl AsyncRead for Socket {
                 }
             }
             let start = buffer.filled().len();
-            ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+            ready!(Pin::new(&mut this.socket).poll_read(cx, buffer))?;
             let input = &buffer.filled()[start..];
             if input.is_empty() {
                 this.half_closed = true;
@@ -114,10 +114,10 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for ScannedSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_information(cx))?;
-        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let result = Pin::new(&mut self.socket).poll_write(cx, bytes);
         self.written(result)
     }
 
@@ -127,12 +127,12 @@ impl AsyncWrite for Socket {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_information(cx))?;
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let result = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
         self.written(result)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.socket.is_write_vectored()
     }
 
     /// hyper calls this only once its own buffer is empty.
@@ -147,10 +147,10 @@ impl AsyncWrite for Socket {
                 state.wake_reader(true);
             }
         }
-        Pin::new(&mut this.stream).poll_flush(cx)
+        Pin::new(&mut this.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

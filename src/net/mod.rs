@@ -1,7 +1,23 @@
-//! Sockets: listening, accepting, and how many may be open.
+//! Sockets: listening, accepting, reading and writing, and how many may be open.
 //!
 //! | module | subject |
 //! |---|---|
+//! | [`listeners`] | the listeners of a server, which come and go at any time |
+//! | [`listener`] | a listening socket of any family |
+//! | [`accept`] | accepting connections, as many as may be open |
+//! | [`socket`] | the socket of a connection, of any family |
+//! | [`peer`] | the other end of a connection |
 //! | [`fds`] | the limit of open files |
 
+pub mod accept;
 pub mod fds;
+pub mod listener;
+pub mod listeners;
+pub mod peer;
+pub mod socket;
+
+pub use accept::{Accepted, Acceptor};
+pub use listener::{ListenError, ListenerId};
+pub use listeners::Listeners;
+pub use peer::Peer;
+pub use socket::Socket;

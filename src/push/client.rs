@@ -21,6 +21,7 @@ use super::{Context, Negotiated, Protocol};
 use crate::base::in_flight::InFlightGuard;
 use crate::base::lock::Lock;
 use crate::channel::{Form, Since};
+use crate::net::Peer;
 use crate::sse;
 use crate::websocket::Opcode;
 use crate::websocket::close::CloseStatus;
@@ -31,7 +32,7 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 pub struct Client {
     id: u64,
     negotiated: Negotiated,
-    remote: String,
+    peer: Peer,
     context: Arc<Context>,
     outbox: Lock<Outbox>,
     mailbox: Lock<Mailbox>,
@@ -43,7 +44,7 @@ pub struct Client {
 
 impl Client {
     /// A client whose handshake has not been written yet.
-    pub fn new(context: Arc<Context>, negotiated: Negotiated, remote: String, interest: Interest) -> Arc<Self> {
+    pub fn new(context: Arc<Context>, negotiated: Negotiated, peer: Peer, interest: Interest) -> Arc<Self> {
         let interval = match negotiated.protocol {
             Protocol::WebSocket => context.base.limits.ping_interval,
             Protocol::Sse => context.base.limits.sse_heartbeat,
@@ -52,7 +53,7 @@ impl Client {
         Arc::new(Client {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             negotiated,
-            remote,
+            peer,
             context,
             outbox: Lock::new(Outbox::new(interval)),
             mailbox: Lock::new(Mailbox::new(interest)),
@@ -81,9 +82,9 @@ impl Client {
         self.negotiated.since
     }
 
-    /// The peer's address, for people.
-    pub fn remote(&self) -> &str {
-        &self.remote
+    /// Where it comes from.
+    pub fn peer(&self) -> Peer {
+        self.peer
     }
 
     /// What it shares with the server's other clients.

@@ -1,34 +1,14 @@
 //! A client's frames, in order, on their way to the socket.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 use crate::websocket::{Opcode, frame};
 
-/// Frames handed to the socket in one call.
-const SLICES: usize = 64;
-
 /// Bytes of pongs that wait for one client.
 const PONGS: usize = 4096;
-
-/// Where a stream gets its bytes from. One implementation is [`Queue`]; a cursor into a shared
-/// log can be another: the stream asks only these questions.
-pub trait Outgoing {
-    /// Fills `slices` with the next bytes to send, in order; returns how many slices it filled.
-    fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize;
-
-    /// The socket took `bytes` of what was gathered. Returns what is finished by that.
-    fn advance(&mut self, bytes: usize) -> Sent;
-
-    /// Nothing is left to send.
-    fn is_empty(&self) -> bool;
-}
 
 /// What a write to the socket finished.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -98,7 +78,7 @@ impl Queue {
         self.frames.push_back(frame);
     }
 
-    /// Takes the next frame out, for who hands it over in another way than [`Queue::write`].
+    /// Takes the next frame out, to be sent in another way than by a stream.
     pub fn pop(&mut self) -> Option<Frame> {
         self.frames.pop_front()
     }
@@ -121,19 +101,8 @@ impl Queue {
         self.pongs.extend_from_slice(frame);
     }
 
-    /// Hands the socket as much as it takes in one call.
-    pub fn write(&self, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let socket = Pin::new(socket);
-        if let Some(only) = self.only() {
-            return socket.poll_write(cx, only);
-        }
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let filled = self.gather(&mut slices);
-        socket.poll_write_vectored(cx, &slices[..filled])
-    }
-
-    /// What is next, if nothing follows it: by far the most frequent case, and the cheaper call.
-    fn only(&self) -> Option<&Bytes> {
+    /// What is next, if nothing follows it.
+    pub(super) fn only(&self) -> Option<&Bytes> {
         if self.ping.is_some() || !self.pongs.is_empty() {
             return None;
         }
@@ -144,48 +113,8 @@ impl Queue {
         }
     }
 
-    /// Forgets all that is not yet begun.
-    pub fn drop_unsent(&mut self) {
-        self.ping = None;
-        self.pongs = BytesMut::new();
-        self.frames = VecDeque::new();
-    }
-
-    /// Takes the next frame if `bytes` reach into it, or if it has no bytes left to wait for.
-    fn next_taken(&mut self, bytes: usize) -> Option<Frame> {
-        if let Some(frame) = self.begun.take_if(|_| bytes > 0) {
-            return Some(frame);
-        }
-        if bytes > 0
-            && let Some(frame) = self.ping.take().or_else(|| self.take_pong())
-        {
-            return Some(Frame::own(frame));
-        }
-        let takes = self.frames.front().is_some_and(|frame| bytes > 0 || frame.bytes.is_empty());
-        if takes { self.frames.pop_front() } else { None }
-    }
-}
-
-impl Queue {
-    fn take_pong(&mut self) -> Option<Bytes> {
-        let length = first_pong(&self.pongs)?;
-        let pong = Bytes::copy_from_slice(&self.pongs[..length]);
-        self.pongs.advance(length);
-        if self.pongs.is_empty() {
-            self.pongs = BytesMut::new();
-        }
-        Some(pong)
-    }
-}
-
-/// The length of the first of some frames that hold at most 125 bytes each: RFC 6455 section 5.5.
-fn first_pong(pongs: &[u8]) -> Option<usize> {
-    let payload = usize::from(*pongs.get(1)?);
-    Some(pongs.len().min(2 + payload))
-}
-
-impl Outgoing for Queue {
-    fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+    /// Fills `slices` with the next bytes to send, in order. Returns how many slices it filled.
+    pub(super) fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let begun = self.begun.iter().map(|frame| &frame.bytes[..]);
         let waiting = self.frames.iter().map(|frame| &frame.bytes[..]);
         let pongs = Some(&self.pongs[..]).filter(|pongs| !pongs.is_empty());
@@ -198,7 +127,8 @@ impl Outgoing for Queue {
         filled
     }
 
-    fn advance(&mut self, mut bytes: usize) -> Sent {
+    /// The socket took `bytes` of what was gathered. Returns what is finished by that.
+    pub(super) fn advance(&mut self, mut bytes: usize) -> Sent {
         let mut sent = Sent::default();
         // All of the only one there is: no need to look further.
         if self.only().is_some_and(|only| only.len() == bytes)
@@ -226,9 +156,47 @@ impl Outgoing for Queue {
         sent
     }
 
-    fn is_empty(&self) -> bool {
+    /// Nothing is left to send.
+    pub(super) fn is_empty(&self) -> bool {
         self.begun.is_none() && self.ping.is_none() && self.pongs.is_empty() && self.frames.is_empty()
     }
+
+    /// Forgets all that is not yet begun.
+    pub fn drop_unsent(&mut self) {
+        self.ping = None;
+        self.pongs = BytesMut::new();
+        self.frames = VecDeque::new();
+    }
+
+    /// Takes the next frame if `bytes` reach into it, or if it has no bytes left to wait for.
+    fn next_taken(&mut self, bytes: usize) -> Option<Frame> {
+        if let Some(frame) = self.begun.take_if(|_| bytes > 0) {
+            return Some(frame);
+        }
+        if bytes > 0
+            && let Some(frame) = self.ping.take().or_else(|| self.take_pong())
+        {
+            return Some(Frame::own(frame));
+        }
+        let takes = self.frames.front().is_some_and(|frame| bytes > 0 || frame.bytes.is_empty());
+        if takes { self.frames.pop_front() } else { None }
+    }
+
+    fn take_pong(&mut self) -> Option<Bytes> {
+        let length = first_pong(&self.pongs)?;
+        let pong = Bytes::copy_from_slice(&self.pongs[..length]);
+        self.pongs.advance(length);
+        if self.pongs.is_empty() {
+            self.pongs = BytesMut::new();
+        }
+        Some(pong)
+    }
+}
+
+/// The length of the first of some frames that hold at most 125 bytes each: RFC 6455 section 5.5.
+fn first_pong(pongs: &[u8]) -> Option<usize> {
+    let payload = usize::from(*pongs.get(1)?);
+    Some(pongs.len().min(2 + payload))
 }
 
 #[cfg(test)]

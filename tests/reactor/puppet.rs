@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use push_core::base;
 use push_core::channel::{Form, Since};
+use push_core::net::Peer;
 use push_core::push::{self, Callbacks, Client, Interest, Negotiated, Protocol};
 use push_core::reactor::{Reactor, Scheduler, WorkerHandle};
 use push_core::{Job, Limits, Next, Worker};
@@ -81,7 +82,7 @@ impl Puppet {
     pub fn client(&self) -> Arc<Client> {
         let interest = Interest { message: true, drained: false, gap: false };
         let negotiated = Negotiated { protocol: Protocol::WebSocket, form: Form::Raw, since: Since::Now, polls: false };
-        Client::new(Arc::clone(&self.context), negotiated, String::new(), interest)
+        Client::new(Arc::clone(&self.context), negotiated, Peer::Unix, interest)
     }
 
     /// Queues a job for each of these on the driver's thread, between two looks at the queue.

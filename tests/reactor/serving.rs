@@ -51,9 +51,9 @@ impl App {
                 let head = &request.head;
                 if let Some(protocol) = request.upgrade {
                     let interest = Interest { message: true, drained: false, gap: false };
-                    let remote = request.remote.to_string();
+                    let peer = request.peer;
                     let none = HeaderMap::new();
-                    request.responder.accept(protocol, remote, head, &none, interest).send();
+                    request.responder.accept(protocol, peer, head, &none, interest).send();
                     return;
                 }
                 let path = head.uri.path();

@@ -16,11 +16,12 @@ use magnus::{
 };
 use push_core::base::fork::{NotInChild, OwnerProcess};
 use push_core::base::in_flight::Drained;
+use push_core::net::{ListenError, ListenerId};
 use push_core::push::Turn;
 use push_core::{Job, Next, Server};
 
 use crate::app::{events, request};
-use crate::rack::env_template::Templates;
+use crate::rack::env_template::{Template, Templates};
 use crate::ruby::channels;
 use crate::support::gvl::{check_interrupts, without_gvl, without_gvl_for_a_moment};
 use crate::support::jump::contained;
@@ -61,6 +62,7 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     class.define_singleton_method("new", function!(NativeServer::new, 2))?;
     class.define_singleton_method("log_level=", function!(set_log_level, 1))?;
     class.define_method("listen", method!(NativeServer::listen, 2))?;
+    class.define_method("retire", method!(NativeServer::retire, 1))?;
     class.define_method("start", method!(NativeServer::start, 0))?;
     class.define_method("work", method!(NativeServer::work, 0))?;
     class.define_method("drain", method!(NativeServer::drain, 1))?;
@@ -124,16 +126,29 @@ impl NativeServer {
         }))
     }
 
-    fn listen(ruby: &Ruby, this: Obj<Self>, descriptor: i32, template: RHash) -> Result<(), Error> {
-        let io_error = |error: std::io::Error| Error::new(ruby.exception_io_error(), error.to_string());
+    fn listen(ruby: &Ruby, this: Obj<Self>, descriptor: i32, template: RHash) -> Result<u64, Error> {
         if descriptor < 0 {
             return Err(Error::new(ruby.exception_arg_error(), "not a file descriptor"));
         }
+        let io_error = |error: ListenError| Error::new(ruby.exception_io_error(), error.to_string());
         // SAFETY: borrowed for this call; the IO it belongs to is open while Ruby is in it.
         let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
-        let socket = socket.try_clone_to_owned().map_err(io_error)?;
-        this.server.listen(socket).map_err(io_error)?;
-        this.templates.push(ruby, template)
+        let socket = socket.try_clone_to_owned().map_err(|error| io_error(error.into()))?;
+        let template = Template::new(ruby, template)?;
+        let listener = this.server.listen(socket).map_err(io_error)?;
+        // Requests may be there already. They find the template, because this thread has held the lock since.
+        this.templates.add(ruby, listener, template);
+        Ok(listener.0)
+    }
+
+    fn retire(ruby: &Ruby, this: Obj<Self>, listener: u64) -> bool {
+        if this.server.forked() {
+            return false;
+        }
+        let listener = ListenerId(listener);
+        // The reactor goes on without Ruby, so this ends soon even if it must be done with the lock held.
+        let retired = without_gvl_for_a_moment(ruby, || this.server.retire(listener));
+        retired.unwrap_or_else(|| this.server.retire(listener))
     }
 
     fn start(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {

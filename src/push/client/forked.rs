@@ -42,7 +42,7 @@ fn a_forked_child_waits_for_none_of_its_parents_locks() {
     let context = Arc::new(Context::new(Arc::new(crate::base::Context::new(crate::Limits::default())), callbacks));
     let negotiated = Negotiated { protocol: Protocol::WebSocket, form: Form::Push, since: Since::Now, polls: false };
     let interest = Interest { message: true, drained: true, gap: true };
-    let new = || Client::new(Arc::clone(&context), negotiated, String::new(), interest);
+    let new = || Client::new(Arc::clone(&context), negotiated, Peer::Unix, interest);
     let (client, another) = (new(), new());
     client.post(Event::Message(Message::Text(Bytes::new())));
     let turn = Turn::begin(Arc::clone(&client));

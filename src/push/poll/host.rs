@@ -15,7 +15,7 @@ use super::ticket::Ticket;
 use crate::base::timers::Alarm;
 use crate::channel::{Cursor, Since};
 use crate::push::outbox::{Bounds, Order};
-use crate::push::queue::{Origin, Outgoing, Queue, Sent};
+use crate::push::queue::{Origin, Queue, Sent};
 use crate::push::reader::ClientReader;
 use crate::push::{Client, CloseStatus, pressure};
 use crate::sse;

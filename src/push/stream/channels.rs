@@ -3,7 +3,7 @@
 use std::task::Context;
 use std::time::Instant;
 
-use super::{State, Stream};
+use super::task::{State, Stream};
 use crate::push::queue::Frame;
 
 impl Stream {
@@ -33,7 +33,7 @@ impl Stream {
             && !(taken.more && feed.reader().is_behind(*until))
         {
             let status = status.clone();
-            self.say_close(status);
+            self.queue_close(status);
         } else if taken.more {
             // Others first.
             cx.waker().wake_by_ref();

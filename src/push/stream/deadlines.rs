@@ -1,13 +1,12 @@
-//! A stream's deadlines: pings and pongs, heartbeats, clients that do not take what is sent, and farewells.
+//! A stream's deadlines: pings and pongs, heartbeats, clients that do not take what is sent, and lingering.
 
-use std::os::fd::AsRawFd;
 use std::task::Context;
 use std::time::Instant;
 
-use tokio::net::TcpStream;
+use rustix::event::PollFlags;
 
-use super::{Ended, State, Stream};
-use crate::push::queue::{Frame, Outgoing};
+use super::task::{Ended, State, Stream};
+use crate::push::queue::Frame;
 use crate::sse;
 use crate::websocket::{Opcode, frame};
 
@@ -15,9 +14,9 @@ impl Stream {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let limits = &self.client.context().base.limits;
         match &self.state {
-            State::Handshake => Some(self.spoke + limits.close_timeout),
+            State::Handshake => Some(self.last_write_at + limits.close_timeout),
             State::Ending { .. } | State::Closing(_) => {
-                let deadline = self.spoke + limits.close_timeout;
+                let deadline = self.last_write_at + limits.close_timeout;
                 Some(self.input_end.as_ref().map_or(deadline, |end| end.deadline.min(deadline)))
             }
             State::Lingering { until, .. } => Some(*until),
@@ -32,14 +31,14 @@ impl Stream {
     pub(super) fn idle_deadline(&self) -> Option<Instant> {
         let interval = self.bounds.interval?;
         match self.pinged {
-            _ if !self.is_websocket() => Some(self.spoke + interval),
+            _ if !self.is_websocket() => Some(self.last_write_at + interval),
             // Nothing is read any more, so a pong would not be seen.
             _ if self.input_end.is_some() => None,
             // Nobody reads: a pong could not be seen.
             _ if self.paused => None,
             // The ping may still stand behind what the socket has not taken.
-            Some(pinged) => Some(pinged.max(self.spoke) + self.client.context().base.limits.pong_timeout),
-            None => Some(self.heard + interval),
+            Some(pinged) => Some(pinged.max(self.last_write_at) + self.client.context().base.limits.pong_timeout),
+            None => Some(self.last_read_at + interval),
         }
     }
 
@@ -57,10 +56,10 @@ impl Stream {
                 } else if passed(self.stall_deadline()) {
                     self.stall(now);
                 } else if passed(self.idle_deadline()) {
-                    self.break_silence(now)?;
+                    self.on_idle(now)?;
                 } else if let Some(end) = self.input_end.take_if(|end| end.deadline <= now) {
                     // A callback has not ended, or what it wrote was not sent in time.
-                    self.part(end.status, now);
+                    self.abort(end.status, now);
                 }
             }
             State::Handshake | State::Ending { .. } | State::Closing(_) if passed(self.next_deadline()) => {
@@ -74,18 +73,19 @@ impl Stream {
 
     /// Whether the socket has what is waited for, although the reactor does not know it yet.
     fn is_about_to_move(&self) -> bool {
-        let takes = if self.blocked.is_some() { libc::POLLOUT } else { 0 };
-        let says = if self.pinged.is_some() && !self.paused { libc::POLLIN } else { 0 };
-        is_ready(&self.socket, takes | says)
+        let mut interest = PollFlags::empty();
+        interest.set(PollFlags::OUT, self.blocked.is_some());
+        interest.set(PollFlags::IN, self.pinged.is_some() && !self.paused);
+        self.pipe.is_ready(interest)
     }
 
-    pub(super) fn break_silence(&mut self, now: Instant) -> Result<(), Ended> {
+    pub(super) fn on_idle(&mut self, now: Instant) -> Result<(), Ended> {
         if !self.is_websocket() {
             // A socket that takes nothing needs no more to take.
-            if self.queue.is_empty() {
+            if !self.has_unsent() {
                 self.queue.push(Frame::own(sse::heartbeat()));
             }
-            self.spoke = now;
+            self.last_write_at = now;
         } else if self.pinged.is_some() && self.makes_progress() {
             // A slow link: the ping has not got through what the kernel holds.
             self.pinged = Some(now);
@@ -96,7 +96,7 @@ impl Stream {
         } else {
             self.queue.push_ping(frame::control(Opcode::Ping, &[]));
             self.pinged = Some(now);
-            self.acknowledged = self.handed - unacknowledged(&self.socket).min(self.handed);
+            self.acknowledged = self.count_acknowledged();
         }
         Ok(())
     }
@@ -104,10 +104,14 @@ impl Stream {
     /// Whether the peer has acknowledged more than when it was looked last, but not all: then a
     /// ping may not have got through to it.
     pub(super) fn makes_progress(&mut self) -> bool {
-        let waiting = unacknowledged(&self.socket).min(self.handed);
-        let acknowledged = self.handed - waiting;
+        let acknowledged = self.count_acknowledged();
         let before = std::mem::replace(&mut self.acknowledged, acknowledged);
-        acknowledged > before && (waiting > 0 || !self.queue.is_empty())
+        acknowledged > before && (acknowledged < self.bytes_written || self.has_unsent())
+    }
+
+    /// How much of what was written the peer has acknowledged. If that is unknown, what was written counts.
+    fn count_acknowledged(&self) -> u64 {
+        self.bytes_written.saturating_sub(self.pipe.unacknowledged().unwrap_or(0))
     }
 
     /// When the client is slow in taking what channels have for it.
@@ -125,19 +129,4 @@ impl Stream {
             self.blocked = Some(now);
         }
     }
-}
-
-/// Whether one of these events (poll(2)) is there.
-fn is_ready(socket: &TcpStream, events: libc::c_short) -> bool {
-    let mut asked = libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 };
-    // SAFETY: one entry, which lives over the call; a timeout of 0 does not wait.
-    unsafe { libc::poll(&raw mut asked, 1, 0) > 0 && asked.revents & events != 0 }
-}
-
-/// Bytes that the kernel holds and the peer has not acknowledged (tcp(7), SIOCOUTQ).
-fn unacknowledged(socket: &TcpStream) -> u64 {
-    let mut bytes: libc::c_int = 0;
-    // SAFETY: the descriptor is open, and the request writes one int.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-    if result == 0 { bytes.max(0) as u64 } else { 0 }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{State, Stream};
+use super::task::{State, Stream};
 use crate::websocket::close::CloseStatus;
 
 /// Why and until when a stream is in that state. It reads nothing more.

@@ -1,14 +1,13 @@
 //! What a stream reads: messages for the mailbox, pings, and the end.
 
 use std::cell::RefCell;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, Interest, ReadBuf};
+use tokio::io::ReadBuf;
 
-use super::{Ended, State, Stream};
+use super::task::{Ended, State, Stream};
 use crate::websocket::close::{CloseStatus, code};
 use crate::websocket::{Incoming, Opcode, frame};
 
@@ -33,7 +32,7 @@ impl Stream {
                 self.decode_unread(now);
                 continue;
             }
-            if self.listening && !self.is_readable() {
+            if self.listening && !self.pipe.may_read() {
                 return Ok(());
             }
             let read = self.read_once(cx, now);
@@ -57,12 +56,6 @@ impl Stream {
         }
     }
 
-    /// Whether the socket has something, as far as the reactor knows: asking it that is much cheaper than another
-    /// registration of a task that is registered.
-    fn is_readable(&self) -> bool {
-        self.socket.try_io(Interest::READABLE, || Ok(())).is_ok()
-    }
-
     fn decode_unread(&mut self, now: Instant) {
         let mut unread = std::mem::take(&mut self.unread);
         let mut input = &unread[..];
@@ -75,7 +68,7 @@ impl Stream {
     fn read_once(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Result<(), Ended>> {
         READ_BUFFER.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
-            if ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer)).is_err() {
+            if ready!(self.pipe.poll_read(cx, &mut buffer)).is_err() {
                 return Poll::Ready(Err(Ended));
             }
             let mut input = buffer.filled();
@@ -86,7 +79,7 @@ impl Stream {
                 self.end_input(CloseStatus::abnormal(), now);
                 return Poll::Ready(Ok(()));
             }
-            self.heard = now;
+            self.last_read_at = now;
             self.pinged = None;
             self.traffic.bytes_in += input.len() as u64;
             self.client.context().base.stats.bytes_in.add_many(input.len() as u64);
@@ -132,9 +125,9 @@ impl Stream {
                 Ok(Some(Incoming::Close(status))) => match &self.state {
                     State::Closing(ours) => {
                         let ours = ours.clone();
-                        self.farewell(ours, now);
+                        self.begin_linger(ours, now);
                     }
-                    _ => self.part(status, now),
+                    _ => self.abort(status, now),
                 },
                 Err(status) => {
                     log::debug!("{} is closed with {}: {}", self.client, status.code, status.reason);
@@ -152,7 +145,7 @@ impl Stream {
         if self.paused && !(matches!(self.state, State::Open) && self.client.is_full()) {
             self.paused = false;
             // A pong may have waited in the socket while nobody read it: ask again.
-            self.heard = now;
+            self.last_read_at = now;
             self.pinged = None;
         }
         self.paused

@@ -10,6 +10,7 @@ use magnus::value::ReprValue;
 use magnus::{Error, RArray, RHash, Ruby, Value};
 use push_core::http::headers::has_token;
 use push_core::http::{Responder, Response};
+use push_core::net::Peer;
 use push_core::push::Protocol;
 
 use crate::app::declined::Declined;
@@ -236,7 +237,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Accepts an upgrade: everything that belongs to the request is finished before `on_open`.
-    pub fn accept(&self, protocol: Protocol, remote: String, handler: Value, app: AppResponse) -> Result<(), Error> {
+    pub fn accept(&self, protocol: Protocol, peer: Peer, handler: Value, app: AppResponse) -> Result<(), Error> {
         let ruby = self.ruby;
         let handler = Handler::attach(ruby, handler)?;
         let kept = env::trimmed(ruby, self.env)?;
@@ -252,7 +253,7 @@ impl<'a> Exchange<'a> {
         responder.set_owner(owner);
         // Of a poll that goes on with its session, the handler has said no more than yes.
         let Err(responder) = responder.resume(&app.headers) else { return Ok(()) };
-        let acceptance = responder.accept(protocol, remote, self.line.0, &app.headers, handler.interest());
+        let acceptance = responder.accept(protocol, peer, self.line.0, &app.headers, handler.interest());
         let core = acceptance.client();
         let id = core.id();
         let client = Client::wrap(ruby, Arc::clone(core), self.context.own, kept, handler);

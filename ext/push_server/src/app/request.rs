@@ -47,14 +47,14 @@ pub struct Context<'a> {
 /// Calls the app and answers. The error is what must end this thread (a `Thread#kill`): whatever
 /// the app raises is answered here.
 pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(), Error> {
-    let Request { head, body, remote, listener, upgrade, responder } = request;
+    let Request { head, body, peer, listener, upgrade, responder } = request;
     let line = Line(&head);
     let spooled = matches!(body, RequestBody::Spooled(_));
     let body_length = body.len();
     let answer = Answer::wrap(ruby, responder);
     let env = input::new(ruby, body).and_then(|input| {
         let answer = answer.as_value();
-        let subject = env::Subject { head: &head, listener, remote, upgrade, body_length, input, answer };
+        let subject = env::Subject { head: &head, listener, peer, upgrade, body_length, input, answer };
         env::build(ruby, context.templates, &subject)
     });
     let env = match env {
@@ -85,7 +85,7 @@ pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(),
             return exchange.respond(app, false);
         };
         match env::handler(ruby, env)? {
-            Some(handler) if app.status < 300 => exchange.accept(protocol, remote.to_string(), handler, app),
+            Some(handler) if app.status < 300 => exchange.accept(protocol, peer, handler, app),
             Some(_) => {
                 Declined::Status(app.status).log(line);
                 exchange.respond(app, false)

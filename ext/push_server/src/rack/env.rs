@@ -1,6 +1,5 @@
 //! The Rack env: a copy of the listener's template, filled with what the request says.
 
-use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use http::header::{self, HeaderName};
@@ -10,6 +9,7 @@ use magnus::r_hash::ForEach;
 use magnus::value::{Opaque, ReprValue};
 use magnus::{Error, Integer, RArray, RHash, RString, Ruby, Symbol, Value};
 use push_core::http::headers::list;
+use push_core::net::{ListenerId, Peer};
 use push_core::push::Protocol;
 use push_core::push::poll::Owner;
 
@@ -95,8 +95,8 @@ fn header_key(ruby: &Ruby, raw: &Guarded, name: &HeaderName) -> Value {
 /// A request, as far as its env is concerned.
 pub struct Subject<'a> {
     pub head: &'a Parts,
-    pub listener: usize,
-    pub remote: SocketAddr,
+    pub listener: ListenerId,
+    pub peer: Peer,
     pub upgrade: Option<Protocol>,
     /// Length of the body in bytes.
     pub body_length: u64,
@@ -115,7 +115,7 @@ pub fn build(ruby: &Ruby, templates: &Templates, subject: &Subject<'_>) -> Resul
         None => head.headers.get(header::HOST).and_then(|host| host.to_str().ok()),
     };
     let template = templates.get(ruby, subject.listener, host)?;
-    let address = templates.address(ruby, subject.listener, subject.remote.ip())?;
+    let address = templates.address(ruby, subject.listener, subject.peer.ip())?;
     let protocols = protocols(ruby, head)?;
     let words = words(ruby);
     let word = |word: Opaque<RString>| ruby.get_inner(word);

@@ -5,18 +5,23 @@ use std::net::{IpAddr, Ipv4Addr};
 use magnus::gc::Marker;
 use magnus::value::{Opaque, ReprValue};
 use magnus::{Error, RHash, RString, Ruby, TryConvert};
+use push_core::net::ListenerId;
 
 use crate::support::cell::GvlCell;
 use crate::support::interned::words;
 use crate::support::raw::{guarded, guarded_hash};
 
-/// The templates of all listeners of a server, by number.
+/// The templates of all listeners of a server. They are few: looked for one after the other.
+///
+/// A listener that is retired keeps its template, because its open connections go on and their requests need it.
 #[derive(Default)]
-pub struct Templates(GvlCell<Vec<Template>>);
+pub struct Templates(GvlCell<Vec<(ListenerId, Template)>>);
 
+/// Where the envs of one listener's requests come from.
+///
 /// Most requests of a server name the same host, and behind a proxy all have the same peer: what follows
 /// from these is made once, and made anew when another comes.
-struct Template {
+pub struct Template {
     /// What does not depend on the request.
     base: RHash,
     /// `base`, and what follows from `host`.
@@ -26,9 +31,9 @@ struct Template {
     address: Opaque<RString>,
 }
 
-impl Templates {
-    /// Adds a listener; `base` is what does not depend on the request.
-    pub fn push(&self, ruby: &Ruby, base: RHash) -> Result<(), Error> {
+impl Template {
+    /// `base` is what does not depend on the request.
+    pub fn new(ruby: &Ruby, base: RHash) -> Result<Self, Error> {
         let words = words(ruby);
         // Set here already, the values of most requests need not be set in each copy.
         let base = guarded_hash(ruby, |raw| {
@@ -40,24 +45,28 @@ impl Templates {
             env
         })?;
         base.freeze();
-        let address = words.empty;
         let peer = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let template = Template { base, with_host: base, host: Vec::new(), peer, address };
-        self.0.with(ruby, |templates| templates.push(template));
-        Ok(())
+        Ok(Template { base, with_host: base, host: Vec::new(), peer, address: words.empty })
+    }
+}
+
+impl Templates {
+    /// Adds the template of a listener. Does nothing that lets another thread of Ruby run.
+    pub fn add(&self, ruby: &Ruby, listener: ListenerId, template: Template) {
+        self.0.with(ruby, |templates| templates.push((listener, template)));
     }
 
     /// The template for requests to `host`, a name and maybe a port, if the request says one.
-    pub fn get(&self, ruby: &Ruby, listener: usize, host: Option<&str>) -> Result<RHash, Error> {
+    pub fn get(&self, ruby: &Ruby, listener: ListenerId, host: Option<&str>) -> Result<RHash, Error> {
         let known = self.0.with(ruby, |templates| {
-            let template = templates.get(listener)?;
+            let template = find(templates, listener)?;
             match host {
                 None => Some((template.base, true)),
                 Some(host) if host.as_bytes() == template.host => Some((template.with_host, true)),
                 Some(_) => Some((template.base, false)),
             }
         });
-        let unknown = || Error::new(ruby.exception_runtime_error(), format!("no listener {listener}"));
+        let unknown = || Error::new(ruby.exception_runtime_error(), format!("no listener {}", listener.0));
         let (base, ready) = known.ok_or_else(unknown)?;
         let Some(host) = host.filter(|_| !ready) else { return Ok(base) };
         let (name, port) = name_and_port(host);
@@ -71,7 +80,7 @@ impl Templates {
         })?;
         with_host.freeze();
         self.0.with(ruby, |templates| {
-            if let Some(template) = templates.get_mut(listener) {
+            if let Some(template) = find(templates, listener) {
                 template.host = host.as_bytes().to_vec();
                 template.with_host = with_host;
             }
@@ -80,17 +89,17 @@ impl Templates {
     }
 
     /// A peer's address, for people: a frozen string.
-    pub fn address(&self, ruby: &Ruby, listener: usize, peer: IpAddr) -> Result<RString, Error> {
+    pub fn address(&self, ruby: &Ruby, listener: ListenerId, peer: IpAddr) -> Result<RString, Error> {
         let known = self.0.with(ruby, |templates| {
-            templates.get(listener).filter(|template| template.peer == peer).map(|template| template.address)
+            find(templates, listener).filter(|template| template.peer == peer).map(|template| template.address)
         });
         if let Some(address) = known {
             return Ok(ruby.get_inner(address));
         }
-        let text = peer.to_canonical().to_string();
+        let text = peer.to_string();
         let address = RString::try_convert(guarded(ruby, |raw| raw.interned(text.as_bytes()))?)?;
         self.0.with(ruby, |templates| {
-            if let Some(template) = templates.get_mut(listener) {
+            if let Some(template) = find(templates, listener) {
                 (template.peer, template.address) = (peer, address.into());
             }
         });
@@ -100,13 +109,17 @@ impl Templates {
     /// Called by the garbage collector.
     pub fn mark(&self, marker: &Marker) {
         self.0.while_marking(|templates| {
-            for template in templates {
+            for (_, template) in templates {
                 marker.mark(template.base);
                 marker.mark(template.with_host);
                 marker.mark(template.address);
             }
         });
     }
+}
+
+fn find(templates: &mut [(ListenerId, Template)], listener: ListenerId) -> Option<&mut Template> {
+    templates.iter_mut().find(|(id, _)| *id == listener).map(|(_, template)| template)
 }
 
 fn name_and_port(host: &str) -> (&str, &str) {

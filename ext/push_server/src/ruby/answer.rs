@@ -154,7 +154,7 @@ fn socket_of(ruby: &Ruby, hijacked: Hijacked) -> Result<Value, Error> {
         Ok(io)
     };
     match hijacked {
-        Hijacked::Connection(descriptor) => wrap(classes::tcp_socket(ruby)?, descriptor),
-        Hijacked::Pumped(descriptor) => wrap(classes::unix_socket(ruby)?, descriptor),
+        Hijacked::Tcp(descriptor) => wrap(classes::tcp_socket(ruby)?, descriptor),
+        Hijacked::Unix(descriptor) => wrap(classes::unix_socket(ruby)?, descriptor),
     }
 }

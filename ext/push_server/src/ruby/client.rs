@@ -308,7 +308,7 @@ impl Client {
             (false, Some(_)) => "closing",
             (false, None) => "closed",
         };
-        format!("#<PushServer::Client {} {} {state}>", protocol_name(self.core.protocol()), self.core.remote())
+        format!("#<PushServer::Client {} {} {state}>", protocol_name(self.core.protocol()), self.core.peer())
     }
 }
 

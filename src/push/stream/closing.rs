@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use socket2::SockRef;
 
-use super::{Ended, State, Stream};
+use super::task::{Ended, State, Stream};
 use crate::channel::Form;
 use crate::push::queue::Frame;
 use crate::sse;
@@ -18,7 +17,7 @@ pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 impl Stream {
     /// The server stops: tells the client when to reconnect, so that not all clients do so at the same time.
-    pub(super) fn put_off(&mut self) {
+    pub(super) fn send_retry(&mut self) {
         let retry = sse::retry(self.client.context().reconnect_delay.pause());
         match self.client.form() {
             Form::Sse => self.queue.push(Frame::own(retry)),
@@ -30,9 +29,9 @@ impl Stream {
     }
 
     /// Closes with `status`, behind what is queued.
-    pub(super) fn say_close(&mut self, status: CloseStatus) {
+    pub(super) fn queue_close(&mut self, status: CloseStatus) {
         if !self.client.context().base.lifecycle.serving() {
-            self.put_off();
+            self.send_retry();
         }
         self.push_close(&status);
         self.state = State::Closing(status);
@@ -46,14 +45,14 @@ impl Stream {
     }
 
     /// Drops what is queued and parts with `status`; `on_close` sees it.
-    pub(super) fn part(&mut self, status: CloseStatus, now: Instant) {
+    pub(super) fn abort(&mut self, status: CloseStatus, now: Instant) {
         self.queue.drop_unsent();
         self.push_close(&status);
-        self.farewell(status, now);
+        self.begin_linger(status, now);
     }
 
     /// Tells the app, and reads on for a while.
-    pub(super) fn farewell(&mut self, status: CloseStatus, now: Instant) {
+    pub(super) fn begin_linger(&mut self, status: CloseStatus, now: Instant) {
         self.client.finish(Some(status));
         self.feed = None;
         self.decoder = None;
@@ -65,21 +64,21 @@ impl Stream {
     pub(super) fn give_up(&mut self, now: Instant) {
         log::debug!("{} is closed: it lags by more than the channels' memory can keep", self.client);
         self.client.context().base.stats.slow_clients.add();
-        self.part(CloseStatus::new(code::TRY_AGAIN, "too slow"), now);
+        self.abort(CloseStatus::new(code::TRY_AGAIN, "too slow"), now);
     }
 
     pub(super) fn cut_slow(&mut self, now: Instant) {
         log::debug!("{} is slow: closing it", self.client);
         self.client.context().base.stats.slow_clients.add();
-        self.part(CloseStatus::new(code::TRY_AGAIN, "too slow"), now);
+        self.abort(CloseStatus::new(code::TRY_AGAIN, "too slow"), now);
         // What the socket does not take at once would wait for the very client that does not read.
         self.state = State::Lingering { until: now, fin_sent: false };
     }
 
     /// Ends the connection with a reset: the peer learns at once, and nothing of what is queued
     /// in the kernel stays behind.
-    pub(super) fn reset(&self) -> Ended {
-        let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+    pub(super) fn reset(&mut self) -> Ended {
+        self.pipe.reset();
         Ended
     }
 

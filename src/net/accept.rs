@@ -1,0 +1,147 @@
+//! Accepting connections.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::listener::Listener;
+use super::{ListenerId, Peer, Socket};
+use crate::base;
+use crate::base::lifecycle::Phase;
+use crate::base::stats::Stats;
+
+/// How long to wait after `accept` failed. When descriptors or memory are short, another attempt at once would spin.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// A connection that has been accepted.
+pub struct Accepted {
+    /// Its socket.
+    pub socket: Socket,
+    /// The other end.
+    pub peer: Peer,
+    /// Where it came in.
+    pub listener: ListenerId,
+    /// The connection counts as open (`max_connections`, a drain, the statistics) until this is dropped.
+    pub guard: Box<dyn Send + Sync>,
+}
+
+/// The request to close a listener. Dropped when the listener is closed.
+pub(super) type Retirement = Sender<()>;
+
+/// Accepts connections and hands them on. All listeners of a server share it.
+pub struct Acceptor {
+    base: Arc<base::Context>,
+    /// One for each connection of the server. Beyond them, clients wait in the backlog.
+    permits: Arc<Semaphore>,
+    serve: Box<dyn Fn(Accepted) + Send + Sync>,
+}
+
+impl Acceptor {
+    /// `serve` gets each connection, at most `max_connections` at a time. It is called in the reactor.
+    pub fn new(
+        base: Arc<base::Context>,
+        max_connections: usize,
+        serve: impl Fn(Accepted) + Send + Sync + 'static,
+    ) -> Self {
+        let permits = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
+        Acceptor { base, permits, serve: Box::new(serve) }
+    }
+
+    /// Accepts from `listener` until the server drains or the listener is retired. Then the socket is closed.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        listener: Listener,
+        id: ListenerId,
+        retired: oneshot::Receiver<Retirement>,
+    ) {
+        let mut phase = self.base.lifecycle.receiver();
+        let mut waiting = None;
+        let retirement = tokio::select! {
+            () = phase.reached(Phase::Draining) => return,
+            retirement = retired => retirement,
+            never = self.accept_all(&listener, id, &mut waiting) => match never {},
+        };
+        // Connections that are complete for their clients are not to be reset.
+        if let Ok(listening) = listener.deregister() {
+            while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned()
+                && let Some(connection) = waiting.take().or_else(|| listening.accept().ok())
+            {
+                self.hand_on(connection, id, permit);
+            }
+        }
+        drop(retirement);
+        if let Some(connection) = waiting {
+            tokio::select! {
+                () = phase.reached(Phase::Draining) => {}
+                permit = self.permit() => self.hand_on(connection, id, permit),
+            }
+        }
+    }
+
+    /// Accepts for ever. What is in `waiting` when this is cancelled has been accepted and not handed on.
+    async fn accept_all(
+        &self,
+        listener: &Listener,
+        id: ListenerId,
+        waiting: &mut Option<(Socket, Peer)>,
+    ) -> std::convert::Infallible {
+        loop {
+            match listener.accept().await {
+                Ok(connection) => *waiting = Some(connection),
+                Err(error) => {
+                    if !belongs_to_peer(&error) {
+                        log::warn!("cannot accept connections: {error}");
+                        tokio::time::sleep(BACK_OFF).await;
+                    }
+                    continue;
+                }
+            }
+            // Taken now and not before: otherwise each of several listeners would hold one for no connection.
+            let permit = self.permit().await;
+            if let Some(connection) = waiting.take() {
+                self.hand_on(connection, id, permit);
+            }
+        }
+    }
+
+    async fn permit(&self) -> OwnedSemaphorePermit {
+        match Arc::clone(&self.permits).acquire_owned().await {
+            Ok(permit) => permit,
+            // The semaphore is never closed.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    fn hand_on(&self, (socket, peer): (Socket, Peer), listener: ListenerId, permit: OwnedSemaphorePermit) {
+        let guard = Box::new((permit, self.base.in_flight.guard(), Counted::new(&self.base.stats)));
+        (self.serve)(Accepted { socket, peer, listener, guard });
+    }
+}
+
+/// A connection in the statistics, until it is dropped.
+struct Counted(Arc<Stats>);
+
+impl Counted {
+    fn new(stats: &Arc<Stats>) -> Self {
+        stats.connections.add();
+        stats.open_connections.add();
+        Counted(Arc::clone(stats))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.open_connections.sub();
+    }
+}
+
+/// The connection failed before it was accepted; the listener is fine.
+fn belongs_to_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,100 @@
+//! The listeners of a server. They come and go at any time.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::accept::{Acceptor, Retirement};
+use super::listener::{ListenError, Listener, ListenerId, Listening};
+use crate::base::lock::Lock;
+
+/// The listeners of a server. Any thread.
+#[derive(Default)]
+pub struct Listeners(Lock<State>);
+
+#[derive(Default)]
+struct State {
+    /// How many there have been.
+    count: u64,
+    /// Added before the start.
+    waiting: Vec<(ListenerId, Listening)>,
+    /// Connections are accepted from these.
+    open: HashMap<ListenerId, oneshot::Sender<Retirement>>,
+    /// From the start until the end.
+    accepting: Option<(Handle, Arc<Acceptor>)>,
+}
+
+impl Listeners {
+    /// Adds a socket that listens. Connections are accepted from it at once, or from the start on.
+    pub fn listen(&self, socket: OwnedFd) -> Result<ListenerId, ListenError> {
+        let listening = Listening::try_from(socket)?;
+        let mut state = self.0.lock();
+        let id = ListenerId(state.count);
+        match state.accepting.clone() {
+            None => state.waiting.push((id, listening)),
+            Some((runtime, acceptor)) => state.open(id, listening, &runtime, acceptor)?,
+        }
+        state.count += 1;
+        Ok(id)
+    }
+
+    /// Accepts from all listeners. Inside the runtime, once.
+    pub fn start(&self, acceptor: Acceptor) -> io::Result<()> {
+        let mut state = self.0.lock();
+        let (runtime, acceptor) = (Handle::current(), Arc::new(acceptor));
+        for (id, listening) in std::mem::take(&mut state.waiting) {
+            state.open(id, listening, &runtime, Arc::clone(&acceptor))?;
+        }
+        state.accepting = Some((runtime, acceptor));
+        Ok(())
+    }
+
+    /// Accepts no connections any more from the listener, and closes its socket. Connections that clients have made
+    /// already are served. Returns false if there is no such listener.
+    ///
+    /// Blocks for a turn of the reactor; when it returns, the descriptor is closed. Not for the reactor's own tasks.
+    pub fn retire(&self, id: ListenerId) -> bool {
+        let mut state = self.0.lock();
+        if let Some(at) = state.waiting.iter().position(|(waiting, _)| *waiting == id) {
+            state.waiting.remove(at);
+            return true;
+        }
+        let Some(retire) = state.open.remove(&id) else { return false };
+        drop(state);
+        let (retirement, closed) = crossbeam_channel::bounded(0);
+        // Otherwise the server drains, and the listener is closed.
+        if retire.send(retirement).is_ok() {
+            // Nothing is sent: it ends when the other side is dropped.
+            let _ = closed.recv();
+        }
+        true
+    }
+
+    /// The runtime has ended, and all listeners with it.
+    pub fn stop(&self) {
+        // The handle would keep parts of the runtime.
+        let mut state = self.0.lock();
+        *state = State { count: state.count, ..State::default() };
+    }
+}
+
+impl State {
+    fn open(
+        &mut self,
+        id: ListenerId,
+        listening: Listening,
+        runtime: &Handle,
+        acceptor: Arc<Acceptor>,
+    ) -> io::Result<()> {
+        let _inside = runtime.enter();
+        let listener = Listener::register(listening)?;
+        let (retire, retired) = oneshot::channel();
+        runtime.spawn(acceptor.run(listener, id, retired));
+        self.open.insert(id, retire);
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! What a stream sends through and reads from.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use rustix::event::PollFlags;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+#[cfg(test)]
+use super::tests::Buffering;
+use crate::net::Socket;
+use crate::push::queue::Queue;
+
+/// Frames handed to the socket in one call.
+const SLICES: usize = 64;
+
+/// What a stream sends through and reads from.
+///
+/// A pipe may hold back what was written: it is with the peer's kernel, or with ours, only once `poll_flush` is ready.
+pub(super) enum Pipe {
+    /// A connection of its own.
+    Socket(Socket),
+    /// A pipe that holds back, as TLS does.
+    #[cfg(test)]
+    Buffering(Buffering),
+}
+
+impl Pipe {
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Pipe::Socket(socket) => Pin::new(socket).poll_read(cx, buffer),
+            #[cfg(test)]
+            Pipe::Buffering(pipe) => Pin::new(&mut pipe.socket).poll_read(cx, buffer),
+        }
+    }
+
+    /// Whether a read may give something, as far as the reactor knows.
+    pub(super) fn may_read(&self) -> bool {
+        self.socket().may_read()
+    }
+
+    /// Takes as much of the queue as it can in one call. The queue is not empty.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, queue: &Queue) -> Poll<io::Result<usize>> {
+        match self {
+            Pipe::Socket(socket) => write(socket, cx, queue),
+            #[cfg(test)]
+            Pipe::Buffering(pipe) => write(pipe, cx, queue),
+        }
+    }
+
+    /// Sends on what it holds back.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Pipe::Socket(socket) => Pin::new(socket).poll_flush(cx),
+            #[cfg(test)]
+            Pipe::Buffering(pipe) => Pin::new(pipe).poll_flush(cx),
+        }
+    }
+
+    /// Tells the peer that nothing follows: it reads the end behind what was written. May have to be called again, as
+    /// the end may be something to send.
+    pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Pipe::Socket(socket) => Pin::new(socket).poll_shutdown(cx),
+            #[cfg(test)]
+            Pipe::Buffering(pipe) => Pin::new(pipe).poll_shutdown(cx),
+        }
+    }
+
+    /// See [`Socket::reset`].
+    pub(super) fn reset(&mut self) {
+        match self {
+            Pipe::Socket(socket) => socket.reset(),
+            #[cfg(test)]
+            Pipe::Buffering(pipe) => pipe.socket.reset(),
+        }
+    }
+
+    /// See [`Socket::unacknowledged`].
+    pub(super) fn unacknowledged(&self) -> Option<u64> {
+        self.socket().unacknowledged()
+    }
+
+    /// Whether the peer has sent something, or takes something again, even if the reactor does not know that yet.
+    pub(super) fn is_ready(&self, interest: PollFlags) -> bool {
+        self.socket().is_ready(interest)
+    }
+
+    fn socket(&self) -> &Socket {
+        match self {
+            Pipe::Socket(socket) => socket,
+            #[cfg(test)]
+            Pipe::Buffering(pipe) => &pipe.socket,
+        }
+    }
+}
+
+fn write(socket: &mut (impl AsyncWrite + Unpin), cx: &mut Context<'_>, queue: &Queue) -> Poll<io::Result<usize>> {
+    let socket = Pin::new(socket);
+    // One frame is by far the most frequent case, and write(2) is cheaper than writev(2).
+    if let Some(only) = queue.only() {
+        return socket.poll_write(cx, only);
+    }
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let filled = queue.gather(&mut slices);
+    socket.poll_write_vectored(cx, &slices[..filled])
+}

@@ -1,0 +1,235 @@
+//! The task of a stream: its state, and what it does in a turn.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::input_end::InputEnd;
+use super::pipe::Pipe;
+use crate::access_log::{Entry, Traffic};
+use crate::base::timers::Alarm;
+use crate::channel::Cursor;
+use crate::net::Socket;
+use crate::push::outbox::{Bounds, Order};
+use crate::push::queue::{Frame, Queue, Sent};
+use crate::push::reader::ClientReader;
+use crate::push::{Client, Protocol};
+use crate::sse;
+use crate::websocket::Decoder;
+use crate::websocket::close::CloseStatus;
+
+/// A client's socket. Spawn it on the reactor; it ends with the connection.
+pub struct Stream {
+    pub(super) client: Arc<Client>,
+    pub(super) pipe: Pipe,
+    pub(super) queue: Queue,
+    /// What it reads of channels, once something is subscribed.
+    pub(super) feed: Option<Arc<ClientReader>>,
+    /// What the pipe has taken and may still hold back. While there is any, nothing more is written.
+    pub(super) unflushed: Option<Unflushed>,
+    /// Since when the pipe has taken nothing of what waits.
+    pub(super) blocked: Option<Instant>,
+    /// It was blocked since channels were read last.
+    pub(super) lagged: bool,
+    /// Gone once nothing that comes in matters any more.
+    pub(super) decoder: Option<Box<Decoder>>,
+    /// Read, but not decoded yet, because the mailbox is full.
+    pub(super) unread: Bytes,
+    /// It will be woken when the socket has something: there was nothing when it was read last.
+    pub(super) listening: bool,
+    /// There is more to decode, in `unread` or in the decoder's own buffer.
+    pub(super) backlog: bool,
+    /// The mailbox is full: nothing is read until there is room.
+    pub(super) paused: bool,
+    pub(super) bounds: Bounds,
+    pub(super) state: State,
+    /// Nothing more can come in.
+    pub(super) input_end: Option<InputEnd>,
+    /// When the last byte came in.
+    pub(super) last_read_at: Instant,
+    /// When the last byte went out.
+    pub(super) last_write_at: Instant,
+    /// When a ping was sent that is not answered.
+    pub(super) pinged: Option<Instant>,
+    /// Bytes bytes_written to the socket.
+    pub(super) bytes_written: u64,
+    /// How many of them the peer had acknowledged when it was looked last.
+    pub(super) acknowledged: u64,
+    pub(super) alarm: Alarm,
+    /// The next deadline, as of the last turn.
+    pub(super) due: Option<Instant>,
+    /// For the access log, if there is one.
+    pub(super) entry: Option<Entry>,
+    pub(super) traffic: Traffic,
+    /// Bytes of the response's head that are not written yet.
+    pub(super) unsent_head: usize,
+    /// Whatever must live as long as the socket (a place among the server's connections).
+    _guard: Box<dyn Send + Sync>,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// The head of the response is being written.
+    Handshake,
+    Open,
+    /// The app wants it closed; what was published before, up to `until`, is not all read yet.
+    Ending {
+        status: CloseStatus,
+        until: Cursor,
+    },
+    /// Our Close frame is queued behind all that goes before it.
+    Closing(CloseStatus),
+    /// `on_close` has been told; what is left is to part politely.
+    Lingering {
+        until: Instant,
+        fin_sent: bool,
+    },
+}
+
+/// The stream has ended: the socket broke, the peer went or did not answer in time, or all is said.
+/// What that means for the app follows from the state.
+pub(super) struct Ended;
+
+/// What a pipe has taken in one call.
+#[derive(Debug)]
+pub(super) struct Unflushed {
+    pub(super) bytes: usize,
+    /// What the client is told when the pipe has sent it on.
+    pub(super) sent: Sent,
+}
+
+impl Stream {
+    /// A stream that writes `head` before the client's `on_open`; `unread` is what hyper had
+    /// read beyond the request.
+    pub fn new(
+        client: Arc<Client>,
+        socket: Socket,
+        head: Bytes,
+        unread: Bytes,
+        entry: Option<Entry>,
+        guard: Box<dyn Send + Sync>,
+    ) -> Self {
+        Stream::over(Pipe::Socket(socket), client, head, unread, entry, guard)
+    }
+
+    pub(super) fn over(
+        pipe: Pipe,
+        client: Arc<Client>,
+        head: Bytes,
+        unread: Bytes,
+        entry: Option<Entry>,
+        guard: Box<dyn Send + Sync>,
+    ) -> Self {
+        let mut queue = Queue::default();
+        let unsent_head = head.len();
+        let traffic = Traffic { bytes_in: unread.len() as u64, ..Traffic::default() };
+        queue.push(Frame::own(head));
+        let limits = &client.context().base.limits;
+        let decoder = match client.protocol() {
+            Protocol::WebSocket => Some(Box::new(Decoder::new(limits.max_message_size))),
+            Protocol::Sse => {
+                queue.push(Frame::own(sse::retry(client.context().reconnect_delay.pause())));
+                None
+            }
+        };
+        let now = client.context().base.timers.now();
+        let alarm = client.context().base.timers.alarm();
+        Stream {
+            client,
+            pipe,
+            queue,
+            feed: None,
+            unflushed: None,
+            blocked: None,
+            lagged: false,
+            decoder,
+            backlog: !unread.is_empty(),
+            unread,
+            listening: false,
+            paused: false,
+            bounds: Bounds::default(),
+            state: State::Handshake,
+            input_end: None,
+            last_read_at: now,
+            last_write_at: now,
+            pinged: None,
+            bytes_written: 0,
+            acknowledged: 0,
+            alarm,
+            due: None,
+            entry,
+            traffic,
+            unsent_head,
+            _guard: guard,
+        }
+    }
+
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let now = self.client.context().base.timers.now();
+        if let Err(ended) = self.take_order(cx, now).and_then(|()| self.work(cx, now)) {
+            return Poll::Ready(ended);
+        }
+        self.due = self.next_deadline();
+        if let Some(deadline) = self.due {
+            self.alarm.set(deadline, cx.waker());
+        }
+        Poll::Pending
+    }
+
+    fn work(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
+        // Read before looking at the clock: a pong may lie in the socket already.
+        self.read(cx, now)?;
+        if self.due.is_some_and(|due| due <= now) {
+            self.keep_deadlines(cx, now)?;
+        }
+        self.flush(cx, now)?;
+        self.close_after_input();
+        Ok(())
+    }
+
+    fn take_order(&mut self, cx: &Context<'_>, now: Instant) -> Result<(), Ended> {
+        let (order, bounds) = self.client.collect(&mut self.queue, &mut self.feed, cx.waker());
+        self.bounds = bounds;
+        match order {
+            Order::Close(status) if matches!(self.state, State::Open) => {
+                self.last_write_at = now;
+                let status = self.input_end.as_ref().map_or(status, |end| end.status.clone());
+                match self.feed.as_ref().map(|feed| feed.last_message(&self.client)) {
+                    Some(until) => self.state = State::Ending { status, until },
+                    None => self.queue_close(status),
+                }
+            }
+            Order::CutSlow if matches!(self.state, State::Open) => self.cut_slow(now),
+            // The client was being closed already.
+            Order::CutSlow if matches!(self.state, State::Ending { .. } | State::Closing(_)) => {
+                return Err(self.reset());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_websocket(&self) -> bool {
+        self.client.protocol() == Protocol::WebSocket
+    }
+}
+
+impl Future for Stream {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.step(cx).map(|Ended| ())
+    }
+}
+
+impl Drop for Stream {
+    /// However a stream ends, also with a panic or with the runtime, its client hears of it.
+    fn drop(&mut self) {
+        self.end();
+        self.log_end();
+    }
+}

@@ -1,0 +1,208 @@
+//! Streams over a pipe that holds back what was written, as TLS does.
+
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+use rustix::net::sockopt;
+use tokio::io::AsyncWrite;
+use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
+
+use super::Stream;
+use super::pipe::Pipe;
+use crate::base;
+use crate::base::limits::Limits;
+use crate::channel::{Form, Since};
+use crate::net::{Peer, Socket};
+use crate::push::{self, Callbacks, Client, CloseStatus, Event, Interest, Negotiated, Protocol, Turn};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What stands behind everything else, as close_notify does.
+const END: &[u8] = b"end";
+
+/// A pipe that takes as much as fits, and hands it on only when it is flushed.
+pub(super) struct Buffering {
+    pub(super) socket: Socket,
+    held: BytesMut,
+    room: usize,
+    ended: bool,
+}
+
+impl AsyncWrite for Buffering {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.held.len() >= this.room {
+            ready!(Pin::new(&mut *this).poll_flush(cx))?;
+        }
+        let taken = bytes.len().min(this.room - this.held.len());
+        this.held.extend_from_slice(&bytes[..taken]);
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        while !this.held.is_empty() {
+            let written = ready!(Pin::new(&mut this.socket).poll_write(cx, &this.held))?;
+            this.held.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !std::mem::replace(&mut this.ended, true) {
+            this.held.extend_from_slice(END);
+        }
+        ready!(Pin::new(&mut *this).poll_flush(cx))?;
+        Pin::new(&mut this.socket).poll_shutdown(cx)
+    }
+}
+
+/// A reactor that the test drives. Its app does nothing.
+struct Core {
+    runtime: Runtime,
+    context: Arc<push::Context>,
+    spare: Vec<Waker>,
+}
+
+struct Idle;
+
+impl Callbacks for Idle {
+    fn ready(&self, client: Arc<Client>) {
+        let turn = Turn::begin(client);
+        while let Some(event) = turn.next_event() {
+            if matches!(event, Event::Close) {
+                turn.client().retire();
+            }
+        }
+    }
+}
+
+impl Core {
+    fn new(limits: Limits) -> Self {
+        let context = Arc::new(push::Context::new(Arc::new(base::Context::new(limits)), Arc::new(Idle)));
+        let timers = Arc::clone(&context.base.timers);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .on_thread_unpark(move || timers.begin_turn())
+            .build()
+            .unwrap();
+        runtime.spawn(Arc::clone(&context.base.timers).run());
+        Core { runtime, context, spare: Vec::new() }
+    }
+
+    /// A WebSocket over a pipe that holds back at most `room` bytes, and its other end.
+    fn open(&mut self, room: usize) -> (Arc<Client>, StdUnixStream) {
+        let (ours, peer) = StdUnixStream::pair().unwrap();
+        sockopt::set_socket_send_buffer_size(&ours, 4096).unwrap();
+        ours.set_nonblocking(true).unwrap();
+        peer.set_nonblocking(true).unwrap();
+        let negotiated = Negotiated { protocol: Protocol::WebSocket, form: Form::Raw, since: Since::Now, polls: false };
+        let interest = Interest { message: false, drained: false, gap: false };
+        let client = Client::new(Arc::clone(&self.context), negotiated, Peer::Unix, interest);
+        let _inside = self.runtime.enter();
+        let socket = Socket::Unix(UnixStream::from_std(ours).unwrap());
+        let pipe = Pipe::Buffering(Buffering { socket, held: BytesMut::new(), room, ended: false });
+        let head = Bytes::from_static(b"head");
+        self.runtime.spawn(Stream::over(pipe, Arc::clone(&client), head, Bytes::new(), None, Box::new(())));
+        (client, peer)
+    }
+
+    /// Drives until `done` has something.
+    fn drive_until<T>(&mut self, what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        let (context, spare) = (&self.context, &mut self.spare);
+        let result = self.runtime.block_on(std::future::poll_fn(|cx| {
+            context.base.timers.begin_turn();
+            context.base.wakeups.attend(cx.waker(), spare);
+            assert!(Instant::now() < deadline, "gave up waiting: {what}");
+            // The reactor looks at sockets and clocks between two polls.
+            cx.waker().wake_by_ref();
+            done().map_or(Poll::Pending, Poll::Ready)
+        }));
+        context.base.wakeups.leave();
+        result
+    }
+
+    /// Drives until the peer has got this many bytes more; returns them.
+    fn receive(&mut self, mut peer: &StdUnixStream, length: usize) -> Vec<u8> {
+        let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
+        self.drive_until("bytes for the peer", || {
+            let wanted = buffer.len().min(length - received.len());
+            if let Ok(read) = peer.read(&mut buffer[..wanted]) {
+                received.extend_from_slice(&buffer[..read]);
+            }
+            (received.len() == length).then(|| received.clone())
+        })
+    }
+
+    /// Drives until the peer has read everything up to the end.
+    fn receive_all(&mut self, mut peer: &StdUnixStream) -> Vec<u8> {
+        let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
+        self.drive_until("the end for the peer", || match peer.read(&mut buffer) {
+            Ok(0) => Some(received.clone()),
+            Ok(read) => {
+                received.extend_from_slice(&buffer[..read]);
+                None
+            }
+            Err(_) => None,
+        })
+    }
+}
+
+#[test]
+fn what_the_pipe_holds_back_is_flushed() {
+    let mut core = Core::new(Limits::default());
+    let (client, peer) = core.open(usize::MAX);
+    assert_eq!(core.receive(&peer, 4), b"head");
+    for _ in 0..3 {
+        assert!(client.write_message(true, b"message"));
+        assert_eq!(&core.receive(&peer, 9)[2..], b"message");
+    }
+}
+
+#[test]
+fn a_write_is_pending_until_the_pipe_has_sent_it_on() {
+    let mut core = Core::new(Limits::default());
+    let (client, peer) = core.open(usize::MAX);
+    core.receive(&peer, 4);
+    let large = vec![b'a'; 60_000];
+    assert!(client.write_message(true, &large));
+    // The peer has got some of it: so the pipe has it all.
+    core.receive(&peer, 100);
+    assert_eq!(client.pending(), Some(1));
+    core.receive(&peer, large.len() + 4 - 100);
+    core.drive_until("nothing pending", || (client.pending() == Some(0)).then_some(()));
+}
+
+#[test]
+fn the_end_is_sent_behind_what_the_pipe_holds_back() {
+    let mut core = Core::new(Limits::default());
+    let (client, peer) = core.open(usize::MAX);
+    core.receive(&peer, 4);
+    let large = vec![b'a'; 60_000];
+    assert!(client.write_message(true, &large));
+    client.close(CloseStatus::new(1000, ""));
+    let masked_close = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
+    io::Write::write_all(&mut &peer, &masked_close).unwrap();
+    let received = core.receive_all(&peer);
+    assert_eq!(&received[large.len() + 4..], [&[0x88, 2, 0x03, 0xe8], END].concat());
+}
+
+#[test]
+fn a_peer_that_reads_nothing_is_slow_however_much_the_pipe_would_take() {
+    let mut core = Core::new(Limits { slow_timeout: Duration::from_millis(50), slow_bytes: 1000, ..Limits::default() });
+    let (client, _peer) = core.open(usize::MAX);
+    // Each would be taken at once by a pipe without bounds.
+    core.drive_until("the end of the slow client", || {
+        client.write_message(true, &[b'a'; 1000]);
+        client.close_status()
+    });
+    assert_eq!(client.close_status().unwrap().code, 1013);
+}
