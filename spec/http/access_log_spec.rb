@@ -46,13 +46,13 @@ RSpec.describe "The access log" do
     end)
   CONFIG
 
-  # Lines of a log file of the app's folder.
+  # The lines of a log file in the app's folder.
   def lines(name = "access.log")
     path = File.join(app.dir, name)
     File.exist?(path) ? File.readlines(path, chomp: true) : []
   end
 
-  # The next whole lines that match, as many as asked for.
+  # Waits for `count` lines that match, and returns the last of them.
   def logged(pattern, count = 1, name: "access.log")
     found = eventually("#{count} lines like #{pattern.inspect}") do
       matching = lines(name).grep(pattern)
@@ -65,15 +65,15 @@ RSpec.describe "The access log" do
 
   time = %r{\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]}
 
-  # A ticket of a long poll, as some clients send it, and what may be known of it.
+  # The ID of a long poll, with its secret token.
   ticket = "cc8cae96a686-17.#{"0123456789abcdef" * 2}.3"
   token = ticket[/\h{32}/]
 
   %w[common combined json].each do |format|
-    context "of requests with the token of a long poll's session, as #{format}" do
+    context "of requests with the token of a long poll's session, in the format #{format}" do
       serve source, "--access-log", format, "--access-log-file", "access.log", "--log-level", "debug"
 
-      it "does not have the token, nor has any other log" do
+      it "does not contain the token, and neither does the server's log" do
         get("/redacted?a=b&last_event_id=#{ticket}", { "referer" => "http://a/?last_event_id=#{ticket}" })
         get("/redacted?last_event_id=#{ticket.gsub(".", "%2E")}&push_wait=0", { "accept" => "text/event-stream" })
         websocket("/socket?last_event_id=#{ticket}&").finish
@@ -87,15 +87,15 @@ RSpec.describe "The access log" do
     end
   end
 
-  context "in Apache's common format" do
+  context "in the format common, which is Apache's" do
     serve source, "--access-log", "common", "--access-log-file", "access.log"
 
-    it "says who asked what when, and what came of it" do
+    it "has the client, the time, the request line, the status and the bytes" do
       get("/common?a=b", { "referer" => "http://a/", "user-agent" => "spec" })
       expect(logged(/common/)).to match(%r{\A127\.0\.0\.1 - - #{time} "GET /common\?a=b HTTP/1\.1" 200 5\z})
     end
 
-    it "tells the time of the request, in the zone of the machine" do
+    it "has the time of the request, in the machine's time zone" do
       before = Time.now.to_i
       get("/time")
       possible = (before..Time.now.to_i).map { |seconds| Time.at(seconds).strftime("%d/%b/%Y:%H:%M:%S %z") }
@@ -108,13 +108,13 @@ RSpec.describe "The access log" do
       expect([logged(/head/), logged(/unchanged/)]).to match([end_with('HTTP/1.1" 200 -'), end_with('HTTP/1.1" 304 -')])
     end
 
-    it "marks what was cut" do
+    it "marks a response that was cut off" do
       connection = http.send_request("GET", "/half").connection
       connection.ending
       expect(logged(%r{/half})).to end_with('HTTP/1.1" 200 10 cut')
     end
 
-    it "has no request line where there was no request" do
+    it "has a hyphen for an invalid request line" do
       connection = RawConnection.new(app.address)
       connection.write("NONSENSE\r\n\r\n")
       connection.ending
@@ -122,22 +122,22 @@ RSpec.describe "The access log" do
     end
   end
 
-  context "in Apache's combined format" do
+  context "in the format combined, which is Apache's" do
     serve source, "--access-log", "combined", "--access-log-file", "access.log"
 
-    it "adds the referer and the browser" do
+    it "adds the referer and the user agent" do
       get("/combined", { "referer" => "http://a/", "user-agent" => "spec/1 (x)" })
       expect(logged(/combined/)).to match(%r{\A127\.0\.0\.1 - - #{time} "GET /combined HTTP/1\.1" 200 5 "http://a/" "spec/1 \(x\)"\z})
       get("/bare")
       expect(logged(/bare/)).to end_with('200 5 "-" "-"')
     end
 
-    it "cannot be made to say what is not so" do
+    it "escapes what clients send, so that they cannot forge an entry" do
       get('/"quoted"', { "user-agent" => "a\" 200 9\t\\ \xC2\x9B2J" })
       expect(logged(/quoted/)).to end_with('"GET /\"quoted\" HTTP/1.1" 200 5 "-" "a\" 200 9\t\\\\ \xc2\x9b2J"')
     end
 
-    it "logs a stream when it begins and when it ends" do
+    it "has a line when a stream begins and one when it ends" do
       client = websocket("/socket", headers: { "user-agent" => "spec" })
       expect(client.read_message).to eq("hi")
       expect(logged(%r{/socket})).to match(%r{"GET /socket\?#{client.id} HTTP/1\.1" 101 - "-" "spec"\z})
@@ -150,11 +150,11 @@ RSpec.describe "The access log" do
     end
   end
 
-  context "as JSON" do
+  context "in the format json" do
     serve source, "--access-log", "json", "--access-log-file", "access.log", "--public", "public", "--max-uri-size", "1000",
           "-t", "2", files: { "public/page.html" => "<p>page</p>" }
 
-    it "has documented fields" do
+    it "has the documented fields" do
       before = Time.now
       get("/fields?a=b", { "referer" => "http://a/", "user-agent" => "spec", "host" => "example.org:80" })
       entry = entry(/fields/)
@@ -166,7 +166,7 @@ RSpec.describe "The access log" do
       expect(Time.iso8601(entry[:time])).to be_between(before - 0.001, Time.now)
     end
 
-    it "cannot be made to say what is not so" do
+    it "escapes what clients send, so that they cannot forge an entry" do
       agent = "\",\"status\":500,\"x\":\"\\ \t\u{85}é"
       get("/injected", { "user-agent" => agent })
       expect(entry(/injected/)).to include(status: 200, user_agent: agent)
@@ -174,7 +174,7 @@ RSpec.describe "The access log" do
     end
 
     { "/stream" => 11, "/told" => 3, "/page.html" => 11, "/large" => 50_000_000 }.each do |path, bytes|
-      it "counts the bytes of a body: #{path}" do
+      it "has the bytes of a body: #{path}" do
         client = http
         client.send_request("GET", path)
         path == "/told" ? client.read_head : client.read_response
@@ -184,7 +184,7 @@ RSpec.describe "The access log" do
       end
     end
 
-    it "is one line a response, also on one connection" do
+    it "has one line for each response, also on one connection" do
       client = http
       client.write("GET /first HTTP/1.1\r\nhost: a\r\n\r\nGET /second HTTP/1.1\r\nhost: a\r\n\r\n")
       2.times { client.read_response }
@@ -192,7 +192,7 @@ RSpec.describe "The access log" do
       expect(lines.grep(/first|second/).size).to eq(2)
     end
 
-    it "says what the socket took of a response that its client does not want" do
+    it "has the bytes that the socket took of a response that its client does not read" do
       client = http(receive_buffer: 4096)
       client.send_request("GET", "/large?unread")
       client.read_head
@@ -200,14 +200,14 @@ RSpec.describe "The access log" do
       expect(entry(/unread/)).to include(status: 200, bytes: be_between(1, 49_999_999), cut: true)
     end
 
-    it "logs refusals" do
+    it "has a line for requests that the server refuses" do
       get("/#{"x" * 2000}")
       expect(entry(/:414/)).to include(status: 414, target: nil, method: nil, bytes: be > 0)
       expect { websocket("/refused", headers: { "origin" => "http://evil.example" }) }.to raise_error(WebSocketClient::Refused)
       expect(entry(/:403/)).to include(target: start_with("/refused"), upgrade: nil)
     end
 
-    it "logs a request whose client did not wait for the answer" do
+    it "has a line for a request whose client disconnects before the response" do
       connection = http.send_request("GET", "/gone").connection
       app.events.take(event: "called")
       connection.reset
@@ -216,28 +216,28 @@ RSpec.describe "The access log" do
       app.ask("$let_go << 1; nil")
     end
 
-    it "logs connections that the app takes" do
+    it "has a line for connections that the app hijacks" do
       expect(http.send_request("GET", "/hijack").connection.read_to_end).to eq("raw")
       expect(entry(%r{/hijack})).to include(status: nil, upgrade: "hijack")
       http.send_request("GET", "/partial").connection.ending
       expect(entry(%r{/partial})).to include(status: 202, upgrade: "hijack")
     end
 
-    it "logs a WebSocket when it begins and when it ends" do
+    it "has a line when a WebSocket begins and one when it ends" do
       client = websocket("/socket")
       client.read_message
       expect(entry(/#{client.id}"/)).to include(status: 101, bytes: 0, upgrade: "websocket")
       3.times { client.text("abc") }
       3.times { client.read_message }
       client.finish(1000)
-      # Frames have a head of 2 bytes, and from the client a mask of 4; a Close frame has 2 bytes for its code.
+      # A frame has a header of 2 bytes, and from the client 4 more for the key; a Close frame has 2 bytes for its code.
       expect(entry(/#{client.id}".*closed/)).to include(
         status: 101, upgrade: "websocket", closed: true, close_code: 1000, messages_in: 3, messages_out: 4,
         bytes_in: (3 * 9) + 8, bytes_out: 4 + (3 * 5) + 4, bytes: 23, duration: be > 0
       )
     end
 
-    it "logs an event stream when it begins and when it ends" do
+    it "has a line when an event stream begins and one when it ends" do
       client = sse("/events")
       event = client.read_event
       expect(event.data).to eq("hi")
@@ -249,8 +249,8 @@ RSpec.describe "The access log" do
     end
   end
 
-  describe "the file" do
-    it "is opened anew on HUP, and nothing is lost" do
+  describe "as a file" do
+    it "is reopened at HUP, and loses no line" do
       start_app(source, "--access-log", "common", "--access-log-file", "access.log")
       get("/before")
       logged(/before/)
@@ -264,7 +264,7 @@ RSpec.describe "The access log" do
       expect([lines("access.log.1").size, lines.size]).to eq([2, 1])
     end
 
-    it "is opened anew on HUP in a program with an embedded server" do
+    it "is reopened at HUP in a program with an embedded server" do
       start_app(<<~RUBY, via: :ruby)
         require "push_server"
         PushServer::Server.init(0, nil, thread_count: 0, access_log: :json, access_log_file: "access.log")
@@ -278,7 +278,7 @@ RSpec.describe "The access log" do
       expect(entry(/after/)[:status]).to eq(200)
     end
 
-    it "is made for others to read, and appended to" do
+    it "is readable for others, and appended to" do
       start_app("File.umask(0)\n#{source}", "--access-log", "common", "--access-log-file", "log/access.log",
             files: { "log/access.log" => "old\n" })
       get("/new")
@@ -293,7 +293,7 @@ RSpec.describe "The access log" do
       expect(mode & 0o777).to eq(0o644)
     end
 
-    it "is whole when the server has stopped" do
+    it "is complete when the server has stopped" do
       Dir.mktmpdir do |dir|
         path = File.join(dir, "access.log")
         start_app(source, "--access-log", "json", "--access-log-file", path)
@@ -310,7 +310,7 @@ RSpec.describe "The access log" do
       end
     end
 
-    it "must be one that can be written: one line says so, and the server does not start" do
+    it "must be writable; otherwise the server prints one line and does not start" do
       { "no/such/folder/access.log" => /No such file or directory/, "." => /Is a directory/ }.each do |path, reason|
         result = push_server("--access-log", "json", "--access-log-file", path, files: { "config.ru" => "run ->(_) {}" })
         expect(result.complaint).to match([/\Apush_server: cannot open the access log .*: #{reason}/])
@@ -322,19 +322,19 @@ RSpec.describe "The access log" do
   describe "on stdout" do
     serve source, "--access-log", "json"
 
-    it "is between what else is printed" do
+    it "is printed among other output" do
       get("/stdout")
       expect(JSON.parse(app.wait_for_line(/stdout/))).to include("target" => "/stdout", "status" => 200)
     end
 
-    it "has nothing to be opened anew: HUP is ignored" do
+    it "needs no reopening: HUP is ignored" do
       app.signal("HUP")
       get("/after-hup")
       expect(JSON.parse(app.wait_for_line(/after-hup/))["status"]).to eq(200)
     end
   end
 
-  describe "off, as it is by default" do
+  describe "by default" do
     serve source
 
     it "is not written, and HUP is ignored" do
@@ -344,7 +344,7 @@ RSpec.describe "The access log" do
     end
   end
 
-  describe "with a full queue" do
+  describe "while the queue of requests is full" do
     serve <<~CONFIG, "--access-log", "json", "--access-log-file", "access.log", "-t", "1", "--max-queue", "1"
       require "spec_app"
 
@@ -357,7 +357,7 @@ RSpec.describe "The access log" do
       end)
     CONFIG
 
-    it "has the 503s" do
+    it "has a line for each 503" do
       first = http.send_request("GET", "/running")
       app.events.take(event: "called")
       others = Array.new(2) { http.send_request("GET", "/waiting") }

@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# An app that misbehaves gets a 500 and a line in the log; the client learns nothing of it.
+# The client gets a 500 that says nothing about the error, which is logged.
 RSpec.describe "An app's error" do
   serve <<~'CONFIG', "-e", "production", "--threads", "2"
     require "spec_app"
@@ -18,7 +18,7 @@ RSpec.describe "An app's error" do
         rescue ArgumentError
           raise "the consequence"
         end
-      when "/unspeakable" then raise Class.new(StandardError) { def backtrace = raise("no backtrace either") }
+      when "/raising-methods" then raise Class.new(StandardError) { def backtrace = raise("no backtrace either") }
       when "/not-standard" then raise NotImplementedError, "the secret is 42"
       when "/deep" then dive
       when "/throw" then throw :nobody
@@ -34,13 +34,13 @@ RSpec.describe "An app's error" do
   CONFIG
 
   %w[raise not-standard deep throw nil two status status-99 body parts].each do |kind|
-    it "is a 500 that tells nothing: #{kind}" do
+    it "is a 500 without details: #{kind}" do
       response = get("/#{kind}")
       expect(response.status).to eq(500)
       expect(response.body).not_to match(/secret|\wError|\.rb|\.ru|nil|nobody/)
     end
 
-    it "takes neither the connection nor a worker with it: #{kind}" do
+    it "ends neither the connection nor a worker: #{kind}" do
       client = http
       5.times { client.get("/#{kind}") }
       expect(client.get("/").body).to eq("fine")
@@ -54,7 +54,7 @@ RSpec.describe "An app's error" do
     expect_line(/\A    \S*config\.ru:\d+/)
   end
 
-  it "is logged in a hundred lines, however deep it was" do
+  it "is logged in at most a hundred lines" do
     get("/deep?logged")
     expect_line(%r{\A\[push_server\] error: GET /deep: SystemStackError: stack level too deep$})
     expect_line(/\A    … \d+ more lines …$/)
@@ -62,14 +62,14 @@ RSpec.describe "An app's error" do
     expect(dives).to be_between(1, 100 * app.lines.grep(/more lines …/).size)
   end
 
-  it "is logged with what caused it" do
+  it "is logged with its cause" do
     get("/caused")
     expect_line(%r{GET /caused: RuntimeError: the consequence})
     expect_line(/caused by ArgumentError: invalid value for Integer\(\): "the root"/)
   end
 
-  it "is logged although its own methods raise" do
-    get("/unspeakable")
-    expect_line(%r{GET /unspeakable: #<Class:\w+> \(its methods raise RuntimeError\)})
+  it "is logged even if its own methods raise" do
+    get("/raising-methods")
+    expect_line(%r{GET /raising-methods: #<Class:\w+> \(its methods raise RuntimeError\)})
   end
 end

@@ -2,18 +2,16 @@
 
 require "spec_helper"
 
-# What a client may send and should not: one table of raw bytes, a row an input, with the section of the RFC that speaks
-# of it. After each row a good request on a new connection is answered by the same process.
-#
-# What a WebSocket client may do wrong is in spec/contract/websocket_spec.rb.
-RSpec.describe "Bad input" do
+# A table of bytes that a client can send, with the section of the RFC for each. After each row, the same process answers a good
+# request on a new connection. Violations of the WebSocket protocol are in spec/contract/websocket_spec.rb.
+RSpec.describe "Unusual or invalid input" do
   serve <<~'CONFIG', *%w[--threads 1 --max-body-size 2MiB --head-timeout 1.5 --body-timeout 1.5 --keep-alive-timeout 2]
     require "spec_app"
 
-    # One worker: a request that came before a good one has been noted before that is answered.
+    # There is one worker, so earlier requests are recorded before a later one is answered.
     CALLS = []
 
-    # Bare of Rack::Lint, which answers some of this by itself.
+    # Without Rack::Lint, which would refuse some of these requests.
     run(lambda do |env|
       path = env["PATH_INFO"]
       told = if path == "/good"
@@ -29,17 +27,17 @@ RSpec.describe "Bad input" do
     end)
   CONFIG
 
-  # Behind every row comes this: bytes behind what is refused must never be answered as a request.
+  # Sent after every row: bytes after a refused request must never be answered as a request.
   smuggled = "GET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n"
 
-  # A good request on a new connection; returns the paths of what was called since the last.
+  # Sends a good request on a new connection. Returns the paths of the requests that the app got since the last call.
   def calls
     told = JSON.parse(get("/good").body)
     expect(told["pid"]).to eq(app.pid)
     told["calls"]
   end
 
-  # What was answered until the connection ended: a status, or :close for nothing at all.
+  # The only response until the end of the connection: its status, or :close if there is none.
   def only_answer(client)
     raw = client.connection.read_to_end
     return :close if raw.empty?
@@ -52,10 +50,10 @@ RSpec.describe "Bad input" do
 
   after { expect(calls).to eq([]) }
 
-  # bytes are refused with one of `statuses`, or (:close) by no answer; then the connection ends. `behind` is sent with
-  # them; `finish` half-closes the connection, which is how a client says that no more will come.
+  # Defines an example: the bytes are refused with one of `statuses`, or without a response (:close), and the connection ends.
+  # behind: sent after the bytes. finish: half-close the connection, as a client does that sends no more.
   define_singleton_method(:refused) do |section, title, bytes, *statuses, behind: smuggled, finish: false|
-    it "is refused, with the bytes behind it: #{title} (RFC #{section})" do
+    it "is refused: #{title} (RFC #{section})" do
       client = http
       client.connection.offer(bytes.b + behind)
       client.connection.finish_writing if finish
@@ -64,7 +62,7 @@ RSpec.describe "Bad input" do
     end
   end
 
-  # bytes are a request that the app gets, as `told` says; the connection goes on.
+  # Defines an example: the bytes are a request that reaches the app with these values, and the connection stays open.
   define_singleton_method(:passed) do |section, title, bytes, **told|
     it "reaches the app: #{title} (RFC #{section})" do
       client = http
@@ -78,13 +76,13 @@ RSpec.describe "Bad input" do
   end
 
   describe "in the request line" do
-    passed "9110 9.1", "a lower-case method is another method", "get /row HTTP/1.1\r\nhost: x\r\n\r\n", method: "get"
+    passed "9110 9.1", "a lower-case method, which is another method", "get /row HTTP/1.1\r\nhost: x\r\n\r\n", method: "get"
     passed "9110 9.1", "an unknown method", "FROB-1.2 /row HTTP/1.1\r\nhost: x\r\n\r\n", method: "FROB-1.2"
     passed "9112 2.2", "an empty line before it", "\r\nGET /row HTTP/1.1\r\nhost: x\r\n\r\n", path: '"/row"'
     passed "9112 2.2", "ten empty lines before it", "#{"\r\n" * 10}GET /row HTTP/1.1\r\nhost: x\r\n\r\n", path: '"/row"'
-    passed "3986 2.1", "%00 in the target stays as it is", "GET /a%00b HTTP/1.1\r\nhost: x\r\n\r\n", path: '"/a%00b"'
-    passed "3986 5.2.4", ".. stays as it is", "GET /a/../../b HTTP/1.1\r\nhost: x\r\n\r\n", path: '"/a/../../b"'
-    passed "3986 2.4", "%2e%2e%2f stays as it is", "GET /%2e%2e%2fb HTTP/1.1\r\nhost: x\r\n\r\n", path: '"/%2e%2e%2fb"'
+    passed "3986 2.1", "%00 in the target, unchanged", "GET /a%00b HTTP/1.1\r\nhost: x\r\n\r\n", path: '"/a%00b"'
+    passed "3986 5.2.4", ".., unchanged", "GET /a/../../b HTTP/1.1\r\nhost: x\r\n\r\n", path: '"/a/../../b"'
+    passed "3986 2.4", "%2e%2e%2f, unchanged", "GET /%2e%2e%2fb HTTP/1.1\r\nhost: x\r\n\r\n", path: '"/%2e%2e%2fb"'
     passed "9112 3.2.2", "absolute-form, with a Host of the same name",
            "GET http://example.com:81/row?q=1 HTTP/1.1\r\nhost: example.com:81\r\n\r\n",
            path: '"/row"', query: "q=1", name: "example.com", port: "81", host: "example.com:81"
@@ -94,13 +92,13 @@ RSpec.describe "Bad input" do
     passed "9112 3.2.4", "OPTIONS *", "OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n", method: "OPTIONS", path: '"*"'
 
     refused "9110 9.1", "a method that is no token", "G(ET /row HTTP/1.1\r\nhost: x\r\n\r\n", 400
-    refused "9112 3", "a double space behind the method", "GET  /row HTTP/1.1\r\nhost: x\r\n\r\n", 400
+    refused "9112 3", "a double space after the method", "GET  /row HTTP/1.1\r\nhost: x\r\n\r\n", 400
     refused "9112 3", "a double space before the version", "GET /row  HTTP/1.1\r\nhost: x\r\n\r\n", 400
     refused "9112 3", "a space in the target", "GET /r ow HTTP/1.1\r\nhost: x\r\n\r\n", 400
     refused "9112 3", "a space before the method", " GET /row HTTP/1.1\r\nhost: x\r\n\r\n", 400
     refused "9112 3", "a tab in place of a space", "GET\t/row\tHTTP/1.1\r\nhost: x\r\n\r\n", 400
     refused "9112 2.2", "CR only", "GET /row HTTP/1.1\rhost: x\r\r", 400, 408, behind: ""
-    refused "9112 2.2", "CR only, and more behind it", "GET /row HTTP/1.1\rhost: x\r\r", 400
+    refused "9112 2.2", "CR only, and another request", "GET /row HTTP/1.1\rhost: x\r\r", 400
     refused "9112 2.2", "LF only", "GET /row HTTP/1.1\nhost: x\n\n", 400
     refused "9112 2.2", "LF at its end", "GET /row HTTP/1.1\nhost: x\r\n\r\n", 400
     refused "9112 2.2", "empty lines without end", "\r\n" * 40_000, 400, 431
@@ -110,21 +108,21 @@ RSpec.describe "Bad input" do
     ["/row#b", "/#", "/row?a#b", "#", "http://x/row#b", "*#"].each do |target|
       refused "9112 3.2", "a target with a fragment, #{target}", "GET #{target} HTTP/1.1\r\nhost: x\r\n\r\n", 400
     end
-    passed "3986 3.5", "%23 is no fragment", "GET /a%23b HTTP/1.1\r\nhost: x\r\n\r\n", path: '"/a%23b"'
+    passed "3986 3.5", "%23, which is no fragment", "GET /a%23b HTTP/1.1\r\nhost: x\r\n\r\n", path: '"/a%23b"'
     refused "3986 2", "NUL in the target", "GET /a\0b HTTP/1.1\r\nhost: x\r\n\r\n", 400
     refused "3986 2", "DEL in the target", "GET /a\x7fb HTTP/1.1\r\nhost: x\r\n\r\n", 400
     refused "3986 2", "8-bit bytes in the target that are no UTF-8", "GET /a\xffb HTTP/1.1\r\nhost: x\r\n\r\n", 400
     refused "9112 3.2", "a target without a slash", "GET row HTTP/1.1\r\nhost: x\r\n\r\n", 400
     refused "9110 4.2.4", "absolute-form with a user", "GET http://user@a/row HTTP/1.1\r\nhost: a\r\n\r\n", 400
-    refused "9112 3.2.2", "absolute-form whose port is none", "GET http://a:b/row HTTP/1.1\r\nhost: a\r\n\r\n", 400
+    refused "9112 3.2.2", "absolute-form with an invalid port", "GET http://a:b/row HTTP/1.1\r\nhost: a\r\n\r\n", 400
     refused "9112 3.2.2", "absolute-form without a host", "GET http:///row HTTP/1.1\r\nhost: a\r\n\r\n", 400
     refused "9112 3.2", "absolute-form without Host", "GET http://a/row HTTP/1.1\r\n\r\n", 400
     refused "9112 3.2.4", "* for another method than OPTIONS", "GET * HTTP/1.1\r\nhost: x\r\n\r\n", 400
     refused "9110 9.3.6", "CONNECT", "CONNECT example.com:443 HTTP/1.1\r\nhost: example.com:443\r\n\r\n", 501
     refused "9110 9.3.6", "CONNECT to a path", "CONNECT /row HTTP/1.1\r\nhost: x\r\n\r\n", 400, 501
     refused "9112 2.3", "HTTP/0.9", "GET /row\r\n", 400, behind: ""
-    refused "9112 2.3", "HTTP/0.9, and more behind it", "GET /row\r\n", 400
-    # RFC 9110 section 2.5 would have it taken for 1.1. Nobody sends it.
+    refused "9112 2.3", "HTTP/0.9, and another request", "GET /row\r\n", 400
+    # RFC 9110 section 2.5 says to treat it like 1.1. No client sends it.
     refused "9110 2.5", "HTTP/1.2", "GET /row HTTP/1.2\r\nhost: x\r\n\r\n", 505
     refused "9110 15.6.6", "HTTP/3.0", "GET /row HTTP/3.0\r\nhost: x\r\n\r\n", 505
     refused "9113 3.4", "the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 505, behind: ""
@@ -160,12 +158,12 @@ RSpec.describe "Bad input" do
       refused "9110 7.2", "an invalid Host, #{host.inspect}", "GET /row HTTP/1.1\r\nhost: #{host}\r\n\r\n", 400
     end
 
-    passed "3875 4.1.18", "a name with an underscore beside the one with dashes, which alone counts",
+    passed "3875 4.1.18", "a name with an underscore, which is dropped",
            head["X_Forwarded_For: 6.6.6.6", "X-Forwarded-For: 1.1.1.1"], forwarded: "1.1.1.1"
-    passed "9112 3.2", "HTTP/1.0 needs no Host",
+    passed "9112 3.2", "HTTP/1.0 without Host",
            "GET /row HTTP/1.0\r\nconnection: keep-alive\r\n\r\n", version: "HTTP/1.0"
 
-    it "Connection: close, keep-alive is answered, and closes (RFC 9112 9.3)" do
+    it "is answered, and the connection is closed: Connection: close, keep-alive (RFC 9112 9.3)" do
       client = http
       client.write(head["connection: close, keep-alive"] + smuggled)
       expect(only_answer(client)).to eq(200)
@@ -196,7 +194,7 @@ RSpec.describe "Bad input" do
             "#{post["transfer-encoding: chunked", "transfer-encoding: chunked"]}0\r\n\r\n", 400, 501
     refused "9112 6.1", "Transfer-Encoding on HTTP/1.0", "#{post["transfer-encoding: chunked", version: "1.0"]}0\r\n\r\n", 400
 
-    # What request smuggling is made of: two parsers that disagree where a request ends.
+    # With these, two parsers can disagree about the end of a request, which allows request smuggling.
     describe "with a Content-Length and a Transfer-Encoding" do
       {
         "one after the other" => ["content-length: 5", "transfer-encoding: chunked"],
@@ -213,21 +211,21 @@ RSpec.describe "Bad input" do
       end
     end
 
-    # A body whose framing is broken is answered, however it comes: with its head, behind it, or behind another request.
+    # Defines examples: a body with invalid framing is refused when it comes with its head, after it, or after another request.
     define_singleton_method(:broken) do |section, title, body, status, finish: false, behind: smuggled|
       refused section, title, chunked[body], status, finish: finish, behind: behind
 
-      it "is refused behind its head: #{title} (RFC #{section})" do
+      it "is refused when it comes after its head: #{title} (RFC #{section})" do
         client = http
         client.write(chunked[""])
-        # By then the server has read the head.
+        # The server has read the head by now.
         expect(calls).to eq([])
         client.connection.offer(body.b + behind)
         client.connection.finish_writing if finish
         expect(only_answer(client)).to eq(status)
       end
 
-      it "is refused behind another request, which is answered: #{title} (RFC #{section})" do
+      it "is refused after another request, which is answered: #{title} (RFC #{section})" do
         client = http
         client.connection.offer("GET /first HTTP/1.1\r\nhost: x\r\n\r\n#{chunked[body]}#{behind}".b)
         client.connection.finish_writing if finish
@@ -253,12 +251,12 @@ RSpec.describe "Bad input" do
     broken "9112 7.1.1", "LF in an extension", "5;a\nb\r\nhello\r\n0\r\n\r\n", 400
     broken "9112 7.1.2", "trailers of 1 MB", "0\r\n#{"x-a: #{"b" * 990}\r\n" * 1000}\r\n", 400
     broken "9112 7.1.2", "LF in the trailers", "0\r\nx-a: b\n\r\n", 400
-    # What a chunk says of itself is believed: nothing of it need come.
-    broken "9110 15.5.14", "a chunk of 16 hex digits that does not come", "ffffffffffffffff\r\n", 413, behind: ""
-    broken "9110 15.5.14", "a chunk larger than max_body_size that does not come", "200001\r\n", 413, behind: ""
-    broken "9110 15.5.14", "a second chunk that is too much with the first", "5\r\nhello\r\n1ffffc\r\n", 413, behind: ""
-    broken "9110 15.5.14", "a chunk larger than max_body_size that comes", "200001\r\n#{"x" * 0x200001}\r\n0\r\n\r\n", 413
-    passed "9110 15.5.14", "chunks of max_body_size together", chunked["5\r\nhello\r\n1ffffb\r\n#{"x" * 0x1ffffb}\r\n0\r\n\r\n"],
+    # The size of a chunk is enough for a refusal. Its data need not come.
+    broken "9110 15.5.14", "a chunk with a size of 16 hex digits, without data", "ffffffffffffffff\r\n", 413, behind: ""
+    broken "9110 15.5.14", "a chunk larger than max_body_size, without data", "200001\r\n", 413, behind: ""
+    broken "9110 15.5.14", "a second chunk that together with the first is larger than max_body_size", "5\r\nhello\r\n1ffffc\r\n", 413, behind: ""
+    broken "9110 15.5.14", "a chunk larger than max_body_size, with its data", "200001\r\n#{"x" * 0x200001}\r\n0\r\n\r\n", 413
+    passed "9110 15.5.14", "chunks of max_body_size in total", chunked["5\r\nhello\r\n1ffffb\r\n#{"x" * 0x1ffffb}\r\n0\r\n\r\n"],
            body: "hello#{"x" * 95}"
     refused "9112 7.1", "no last CRLF", chunked["5\r\nhello\r\n0\r\n"], 408, behind: ""
     refused "9112 7.1.1", "extensions without end", chunked["1;#{"x" * 1000}\r\na\r\n" * 4000], 400, 413, :close
@@ -268,18 +266,18 @@ RSpec.describe "Bad input" do
     refused "9112 8", "a body shorter than its Content-Length, and the end", post["content-length: 10"] + "hello",
             400, :close, behind: "", finish: true
     refused "9112 8", "a head without end", "GET /row HTTP/1.1\r\nhost: x\r\n", 400, :close, behind: "", finish: true
-    refused "9112 8", "a head that does not go on", "GET /row HTTP/1.1\r\nhost: x\r\n", 408, behind: ""
+    refused "9112 8", "a head that is not continued", "GET /row HTTP/1.1\r\nhost: x\r\n", 408, behind: ""
     refused "9112 9.5", "nothing", "", :close, behind: ""
 
-    passed "9110 6.5.1", "trailers are dropped", chunked["5\r\nhello\r\n0\r\nx-trailer: y\r\nhost: evil.example\r\n\r\n"],
+    passed "9110 6.5.1", "trailers, which are dropped", chunked["5\r\nhello\r\n0\r\nx-trailer: y\r\nhost: evil.example\r\n\r\n"],
            body: "hello", trailer: nil, host: "x"
-    passed "9112 7.1.1", "extensions are ignored", chunked["5;a=b;c=\"d\"\r\nhello\r\n0;e\r\n\r\n"], body: "hello"
-    passed "9112 7.1", "a size with zeros before it, in either case", chunked["00000A\r\nhellohello\r\n000\r\n\r\n"], body: "hello" * 2
-    passed "9112 7", "the name of the encoding in any case", "#{post["Transfer-Encoding: CHUNKED"]}5\r\nhello\r\n0\r\n\r\n", body: "hello"
+    passed "9112 7.1.1", "extensions, which are ignored", chunked["5;a=b;c=\"d\"\r\nhello\r\n0;e\r\n\r\n"], body: "hello"
+    passed "9112 7.1", "a size with leading zeros, in upper case", chunked["00000A\r\nhellohello\r\n000\r\n\r\n"], body: "hello" * 2
+    passed "9112 7", "the name of the encoding in upper case", "#{post["Transfer-Encoding: CHUNKED"]}5\r\nhello\r\n0\r\n\r\n", body: "hello"
     passed "9112 6.3", "a GET with a body", "GET /row HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello", body: "hello"
-    passed "9110 10.1.1", "an unknown expectation is ignored", "#{post["expect: the-moon", "content-length: 5"]}hello", body: "hello"
+    passed "9110 10.1.1", "an unknown expectation, which is ignored", "#{post["expect: the-moon", "content-length: 5"]}hello", body: "hello"
 
-    it "that promises less than there is: the rest is taken for a request, and refused (RFC 9112 6.3)" do
+    it "is refused after a body that is longer than its Content-Length: the rest counts as a request (RFC 9112 6.3)" do
       client = http
       client.write("#{post["content-length: 5"]}hello, world\r\n\r\n#{smuggled}")
       expect(client.read_response.status).to eq(200)
@@ -287,7 +285,7 @@ RSpec.describe "Bad input" do
       expect(calls).to eq(["/row"])
     end
 
-    it "100-continue is said before the body is read, and once (RFC 9110 10.1.1)" do
+    it "gets one 100 Continue before the body is read, if it asks for it (RFC 9110 10.1.1)" do
       client = http
       client.write(post["expect: 100-continue", "content-length: 5"])
       expect(client.read_response(interim: true).status).to eq(100)
@@ -296,7 +294,7 @@ RSpec.describe "Bad input" do
       expect(calls).to eq(["/row"])
     end
 
-    it "100-continue is not said to a body that will be refused (RFC 9110 10.1.1)" do
+    it "gets no 100 Continue if its body will be refused (RFC 9110 10.1.1)" do
       client = http
       client.write(post["expect: 100-continue", "content-length: 3000000"])
       expect(client.read_response(interim: true).status).to eq(413)
@@ -304,8 +302,8 @@ RSpec.describe "Bad input" do
     end
   end
 
-  describe "by the way a connection ends" do
-    it "half-closed behind a whole request: it is answered (RFC 9112 9.6)" do
+  describe "at the end of a connection" do
+    it "is answered when the client half-closes after a request (RFC 9112 9.6)" do
       client = http
       client.write("GET /row HTTP/1.1\r\nhost: x\r\n\r\n")
       client.connection.finish_writing
@@ -314,7 +312,7 @@ RSpec.describe "Bad input" do
       expect(calls).to eq(["/row"])
     end
 
-    it "half-closed behind several requests: all are answered (RFC 9112 9.6)" do
+    it "is answered when the client half-closes after several requests (RFC 9112 9.6)" do
       client = http
       client.write((1..5).map { |number| "GET /#{number} HTTP/1.1\r\nhost: x\r\n\r\n" }.join)
       client.connection.finish_writing
@@ -329,7 +327,7 @@ RSpec.describe "Bad input" do
       "a chunk" => "POST /row HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhel",
       "a spooled body" => "POST /row HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n#{"x" * 500_000}"
     }.each do |what, bytes|
-      it "reset within #{what}: the app is not called (RFC 9112 8)" do
+      it "does not reach the app when the client resets within #{what} (RFC 9112 8)" do
         client = http
         client.write(bytes)
         client.connection.reset
@@ -338,8 +336,8 @@ RSpec.describe "Bad input" do
     end
   end
 
-  describe "in great numbers" do
-    # Sent while the answers are read: neither side can hold all of them.
+  describe "in large numbers" do
+    # Writes while it reads the responses: the buffers cannot hold all of them.
     def expect_answers_in_order(count)
       client = http
       wire = (0...count).map { |number| "GET /#{number} HTTP/1.1\r\nhost: x\r\n\r\n" }.join
@@ -350,20 +348,20 @@ RSpec.describe "Bad input" do
       expect(calls.size).to eq(count)
     end
 
-    it "20 pipelined requests are answered in order (RFC 9112 9.3.2)" do
+    it "is answered in order: 20 pipelined requests (RFC 9112 9.3.2)" do
       expect_answers_in_order(20)
     end
 
-    it "10 000 pipelined requests are answered in order (RFC 9112 9.3.2)" do
+    it "is answered in order: 10,000 pipelined requests (RFC 9112 9.3.2)" do
       expect_answers_in_order(10_000)
     end
 
-    it "10 000 pipelined requests of a client that does not read and goes away harm nobody (RFC 9112 9.3.2)" do
+    it "does not disturb others: 10,000 pipelined requests of a client that does not read, and disconnects (RFC 9112 9.3.2)" do
       client = http(receive_buffer: 4096)
       client.connection.write_some("GET /row HTTP/1.1\r\nhost: x\r\n\r\n" * 10_000)
       client.connection.reset
       expect(calls).to all(eq("/row"))
-      # Some may have been in the app just then.
+      # The app may still be handling some.
       eventually("the last of them") { calls.empty? }
     end
   end

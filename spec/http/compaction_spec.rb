@@ -2,9 +2,9 @@
 
 require "spec_helper"
 
-# The collector may move objects: when the app calls GC.compact or Process.warmup, or by itself with GC.auto_compact.
-# Each example first uses everything, so that whatever is looked up once has been looked up, and then moves it.
-RSpec.describe "A server whose objects move" do
+# The garbage collector can move objects: when the app calls GC.compact or Process.warmup, or by itself with GC.auto_compact. Each
+# example first uses everything, so that all that is looked up once has been looked up, and then moves the objects.
+RSpec.describe "A server whose Ruby objects are moved" do
   before { skip Compaction.missing if Compaction.missing }
 
   serve <<~'CONFIG', "--threads", "2"
@@ -15,7 +15,7 @@ RSpec.describe "A server whose objects move" do
       def close = SpecApp.report(:closed)
     end
 
-    # Ends when its client is gone, and says how it was told.
+    # Ends when its client has disconnected, and reports the error.
     class Endless
       def each
         loop { yield "x" * 65_536 }
@@ -75,10 +75,10 @@ RSpec.describe "A server whose objects move" do
     expect(http.request("POST", "/upload", body: "x" * 300_000).body).to eq("PushServer::SpooledInput 300000")
     expect(get("/hijack").body).to eq("TCPSocket")
     expect(get("/raise").status).to eq(500)
-    leave_a_body
+    expect_body_ended
   end
 
-  def leave_a_body
+  def expect_body_ended
     client = http
     client.send_request("GET", "/endless")
     client.read_head
@@ -103,7 +103,7 @@ RSpec.describe "A server whose objects move" do
 
   Compaction::WAYS.each do |name, way|
     describe "by #{name}" do
-      it "goes on to serve requests" do
+      it "still serves requests" do
         expect_requests_served
         2.times do
           move(way)
@@ -111,7 +111,7 @@ RSpec.describe "A server whose objects move" do
         end
       end
 
-      it "goes on to call its clients' handlers, and ends them well" do
+      it "still calls its clients' handlers, up to on_close" do
         clients = connect
         use_clients(clients)
         move(way)
@@ -128,9 +128,9 @@ RSpec.describe "A server whose objects move" do
     end
   end
 
-  it "knows protocols by symbols that were objects before it was loaded" do
+  it "recognizes protocols by symbols that were made at run time before it was loaded" do
     source = <<~CONFIG
-      # Made of Strings, a symbol is an object that may move; the library's own code makes them otherwise.
+      # A symbol that is made of Strings is an object that can move, unlike a symbol in code.
       SYMBOLS = %w[web s].zip(%w[socket se]).map { |parts| parts.join.to_sym }
       require "push_server"
       require "spec_app"

@@ -2,14 +2,14 @@
 
 require "spec_helper"
 
-# Requests on one connection.
+# Several requests on one connection.
 RSpec.describe "A connection" do
   serve <<~'CONFIG', "--threads", "4"
     require "spec_app"
 
     GATE = Queue.new
 
-    # Bare of Rack::Lint, whose bodies have no length on Rack 2.
+    # Without Rack::Lint, whose bodies have no length on Rack 2.
     run(lambda do |env|
       name = env["PATH_INFO"].delete_prefix("/")
       SpecApp.report(:call, path: env["PATH_INFO"])
@@ -24,7 +24,7 @@ RSpec.describe "A connection" do
     end)
   CONFIG
 
-  it "is kept for further requests" do
+  it "stays open for further requests" do
     client = http
     expect((1..20).map { |number| client.get("/#{number}").body }).to eq((1..20).map(&:to_s))
   end
@@ -50,7 +50,7 @@ RSpec.describe "A connection" do
     expect(client.connection.ending).to eq(:fin)
   end
 
-  it "of HTTP/1.0 is kept when both want it" do
+  it "of HTTP/1.0 stays open when the client asks for it and the response allows it" do
     client = http
     2.times do
       response = client.get("/old", { "connection" => "keep-alive" }, version: "1.0")
@@ -59,11 +59,11 @@ RSpec.describe "A connection" do
     end
   end
 
-  # A client that would keep it is told once, and truly, that it ends (RFC 9112 section 9.6).
-  { "a body without a length" => ["/stream", {}, 200], "an app that closes it" => ["/close", {}, 200],
-    "an app that closes it and streams" => ["/close-stream", {}, 200], "a bad Host" => ["/", { "host" => "a b" }, 400],
+  # A client that asked to keep the connection is told once that it ends (RFC 9112 section 9.6).
+  { "a body without a length" => ["/stream", {}, 200], "a response with connection: close" => ["/close", {}, 200],
+    "a streamed response with connection: close" => ["/close-stream", {}, 200], "a bad Host" => ["/", { "host" => "a b" }, 400],
     "a body that is too large" => ["/", { "content-length" => (1 << 40).to_s }, 413] }.each do |what, (path, headers, status)|
-    it "of HTTP/1.0 is closed, and says nothing else: #{what}" do
+    it "of HTTP/1.0 is closed, and the response says so: #{what}" do
       client = http
       client.send_request("GET", path, { "connection" => "keep-alive" }.merge(headers), version: "1.0")
       response = client.read_response
@@ -73,14 +73,14 @@ RSpec.describe "A connection" do
     end
   end
 
-  it "answers pipelined requests in their order, however long each takes" do
+  it "answers pipelined requests in order, even if some take longer" do
     client = http
     names = (1..20).map { |number| "#{number}#{%w[-slow -quick -stream -slow-stream][number % 4]}" }
     client.write(names.map { |name| "GET /#{name} HTTP/1.1\r\nhost: x\r\n\r\n" }.join)
     expect(names.map { client.read_response.body }).to eq(names)
   end
 
-  it "answers pipelined requests of all kinds in their order" do
+  it "answers pipelined requests of different kinds in order" do
     client = http
     client.write("HEAD /head HTTP/1.1\r\nhost: x\r\n\r\n" \
                  "POST /post HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello" \
@@ -92,13 +92,13 @@ RSpec.describe "A connection" do
     expect(client.read_response.body).to eq("chunks")
   end
 
-  it "takes a request that comes byte by byte" do
+  it "accepts a request that comes byte by byte" do
     client = http
     "GET /bytes HTTP/1.1\r\nhost: x\r\n\r\n".each_char { |byte| client.write(byte) }
     expect(client.read_response.body).to eq("bytes")
   end
 
-  it "that a client gave up while its request ran harms nobody" do
+  it "that the client resets while its request runs does not disturb other requests" do
     client = http
     client.send_request("GET", "/wait")
     app.events.take(event: "call", path: "/wait")
@@ -107,14 +107,14 @@ RSpec.describe "A connection" do
     expect(get("/next").body).to eq("next")
   end
 
-  it "answers 400 to what is no HTTP, and closes" do
+  it "is closed with 400 if the request is not HTTP" do
     client = http
     client.write("what is this\r\n\r\n")
     expect(client.read_response.status).to eq(400)
     expect(client.connection.ending).to eq(:fin).or eq(:reset)
   end
 
-  it "is one of many" do
+  it "can be one of a hundred" do
     clients = Array.new(100) { http }
     clients.each_with_index { |client, number| client.send_request("GET", "/#{number}") }
     expect(clients.map { |client| client.read_response.body }).to eq((0..99).map(&:to_s))

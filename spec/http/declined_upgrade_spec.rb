@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# An upgrade that the app declines leaves an ordinary connection: what follows is read as ever, however it comes. It was
-# held back until it was decided for whom it is.
+# After an upgrade that the app declines, the connection goes on with HTTP. Bytes that come while the app decides are kept back
+# until it has decided.
 RSpec.describe "A connection whose upgrade was declined" do
   serve <<~'CONFIG', "--threads", "2"
     require "spec_app"
@@ -19,7 +19,7 @@ RSpec.describe "A connection whose upgrade was declined" do
   requests = { "websocket" => -> { WebSocketClient.handshake }, "sse" => -> { { "accept" => "text/event-stream" } } }
   next_request = "POST /next HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nhello"
 
-  # An upgradeable request, which the app declines.
+  # A client whose request for an upgrade was declined.
   def declined(protocol, headers, path: "/")
     client = http.send_request("GET", path, headers)
     yield client if block_given?
@@ -28,12 +28,12 @@ RSpec.describe "A connection whose upgrade was declined" do
   end
 
   requests.each do |protocol, headers|
-    it "takes a head that comes byte by byte (#{protocol})" do
+    it "accepts a request that comes byte by byte (#{protocol})" do
       client = declined(protocol, headers.call)
       3.times do
         next_request.each_char do |byte|
           client.write(byte)
-          # Each by itself: this is answered by the reactor that read the byte before.
+          # Makes the server read each byte by itself: the same reactor answers this.
           get("/")
         end
         expect(client.read_response.body).to eq("nil hello")
@@ -41,11 +41,11 @@ RSpec.describe "A connection whose upgrade was declined" do
     end
 
     [0, 1, 30, next_request.size - 7, next_request.size - 1].each do |size|
-      it "takes a request of which #{size} bytes came before it was decided (#{protocol})" do
+      it "accepts a request of which #{size} bytes came before the app had decided (#{protocol})" do
         client = declined(protocol, headers.call, path: "/wait") do |waiting|
           waiting.write(next_request.byteslice(0, size)) unless size.zero?
           app.events.take(event: "call", path: "/wait")
-          # Read after what was sent before it.
+          # The server reads this after the bytes that were sent before.
           expect(get("/").body).to eq("nil ")
           app.ask("GATE << true; nil")
         end
@@ -55,7 +55,7 @@ RSpec.describe "A connection whose upgrade was declined" do
       end
     end
 
-    it "may be asked again and again (#{protocol})" do
+    it "can be asked for an upgrade again (#{protocol})" do
       client = declined(protocol, headers.call)
       20.times do
         client.send_request("GET", "/", headers.call)

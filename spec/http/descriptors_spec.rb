@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# A descriptor on its way from the server to an IO of Ruby's, while the thread that takes it is killed, or the IO cannot
-# be made: somebody closes it.
+# The server passes file descriptors to Ruby, which makes IOs of them. The thread may be killed at this moment, or the IO may
+# not be made. The descriptor must still be closed.
 RSpec.describe "Descriptors that become IOs" do
   before { skip "there is no /proc" unless ProcessCost.available? }
 
@@ -42,7 +42,7 @@ RSpec.describe "Descriptors that become IOs" do
     end)
   CONFIG
 
-  # An answer, or none: then the connection is closed.
+  # The response's body, or :ended if the connection ends without a response.
   def attempt(way)
     client = HttpClient.new(app.address)
     way == "upload" ? client.request("POST", "/upload", body: "x" * 300_000).body : client.get("/hijack").body
@@ -54,7 +54,7 @@ RSpec.describe "Descriptors that become IOs" do
 
   { "upload" => "300000", "hijack" => "hijacked" }.each do |way, answer|
     %w[kill raise].each do |ending|
-      it "are closed when the thread ends by #{ending}: #{way}" do
+      it "are closed when the thread ends by #{ending} in between: #{way}" do
         expect(attempt(way)).to eq(answer)
         eventually { app.ask("GC.start; PushServer.stats[:open_connections]").zero? }
         before = app.descriptors.size

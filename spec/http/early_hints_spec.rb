@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# rack.early_hints: a 103 (RFC 8297) goes ahead of its own response, whatever comes next.
+# rack.early_hints: a 103 (RFC 8297) comes before its own response, whatever that is.
 RSpec.describe "A 103 Early Hints" do
   serve <<~'CONFIG', "--threads", "2"
     require "spec_app"
@@ -33,7 +33,7 @@ RSpec.describe "A 103 Early Hints" do
   end
 
   %w[/ /each].each do |path|
-    it "comes before a response that follows at once, on a kept connection: #{path}" do
+    it "comes before a response that follows at once, on one connection: #{path}" do
       client = http
       300.times do |number|
         client.send_request("GET", "#{path}?#{number}")
@@ -53,14 +53,14 @@ RSpec.describe "A 103 Early Hints" do
     end
   end
 
-  it "comes before the 500 of an app that raises" do
+  it "comes before the 500 if the app raises" do
     client = http.send_request("GET", "/raise?x")
     expect_hint(client, "x")
     expect(client.read_response(interim: true).status).to eq(500)
   end
 
-  # Behind a response that is not written yet a hint may be left out, but nothing may be out of order.
-  it "never stands within or behind a response when requests are pipelined" do
+  # While an earlier response is not written yet, a hint may be left out, but never out of order.
+  it "never comes within or after a response when requests are pipelined" do
     client = http
     client.write((0...200).map { |number| "GET /?#{number} HTTP/1.1\r\nhost: x\r\n\r\n" }.join)
     200.times do |number|
@@ -83,7 +83,7 @@ RSpec.describe "A 103 Early Hints" do
     end
   end
 
-  it "comes before what an app writes to a connection that it took over" do
+  it "comes before what the app writes to a hijacked connection" do
     50.times do |number|
       client = http.send_request("GET", "/hijack?#{number}")
       expect_hint(client, number)

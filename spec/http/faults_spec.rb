@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# Whatever an app does to itself: each request is answered or cut, the log says why, the process lives on, and all its
-# workers are there. What a plain error is answered with is in app_errors_spec.rb.
+# Whatever an app does, each request is answered or its connection ends, the process goes on, and no worker is lost. The response
+# to an ordinary exception is in app_errors_spec.rb.
 RSpec.describe "An app's fault" do
   config = <<~'CONFIG'
     require "spec_app"
@@ -98,14 +98,14 @@ RSpec.describe "An app's fault" do
       "numbers in the body" => ->(_) { [200, {}, [1, 2]] },
       "nil in the body" => ->(_) { [200, {}, ["a", nil]] },
       "a body whose to_ary raises" => ->(_) { [200, {}, Class.new { def to_ary = raise("to_ary") }.new] },
-      "a body whose to_ary is none" => ->(_) { [200, {}, Class.new { def to_ary = 1 }.new] },
+      "a body whose to_ary returns no Array" => ->(_) { [200, {}, Class.new { def to_ary = 1 }.new] },
       "a body whose to_path raises" => ->(_) { [200, {}, Class.new { def to_path = raise("to_path"); def each; end }.new] },
       "a body whose each yields a number" => ->(_) { [200, {}, [1].each] },
       "a BasicObject" => ->(_) { BasicObject.new },
       "a BasicObject as body" => ->(_) { [200, {}, BasicObject.new] }
     }.freeze
 
-    # What is unusual, but no fault.
+    # Unusual responses that are not faults.
     FINE = {
       "status \"201\"" => ["201", {}, ["fine"]],
       "frozen things" => [201, { "x-a" => "b".freeze }.freeze, ["fine".freeze].freeze].freeze,
@@ -113,7 +113,7 @@ RSpec.describe "An app's fault" do
       "no content type" => [201, {}, ["fine"]],
       "a wrong length" => [201, { "content-length" => "1" }, ["fine"]],
       # Ruby's own rule for to_ary; Rails has such bodies up to 7.0.
-      "a body that says by nil that it is no Array" => [201, {}, Class.new { def to_ary = nil; def each = yield("fine") }.new]
+      "a body whose to_ary returns nil" => [201, {}, Class.new { def to_ary = nil; def each = yield("fine") }.new]
     }.freeze
 
     run(lambda do |env|
@@ -162,12 +162,12 @@ RSpec.describe "An app's fault" do
   faults = %w[raise throw exit abort thread-exit kill kill-from-outside raise-from-outside deep timeout timeout-compute
               no-memory exception interrupt signal not-implemented syntax fiber stop-iteration local-jump mutex no-message
               nil-message binary-message no-backtrace frozen]
-  # After these the thread ends without an exception that somebody could rescue.
+  # These end the thread without an exception that could be rescued.
   killing = %w[thread-exit kill kill-from-outside]
 
   def named = "?#{@name = Serving.next_name}"
 
-  # All workers are there: as many requests are in the app at once.
+  # Expects that all workers are there: as many requests are in the app at once.
   def expect_all_workers(count)
     clients = Array.new(count) { http.send_request("GET", "/meet") }
     clients.each { app.events.take(event: "met") }
@@ -187,11 +187,11 @@ RSpec.describe "An app's fault" do
 
   faults.each do |fault|
     describe "of kind #{fault}" do
-      it "is a 500 in the app" do
+      it "is answered with 500 when it happens in the app" do
         3.times { expect(get("/app/#{fault}").status).to eq(500) }
       end
 
-      it "is a 500 in a body's each before its first part, and nothing that looks whole after it" do
+      it "is answered with 500 in a body's each before its first part; later, the response looks incomplete" do
         expect(raw("/body/first/#{fault}#{named}")).to start_with("HTTP/1.1 500 ").or eq("")
         app.events.take(event: "closed", id: @name)
         text = raw("/body/later/#{fault}#{named}")
@@ -200,34 +200,34 @@ RSpec.describe "An app's fault" do
         app.events.take(event: "closed", id: @name)
       end
 
-      it "does no harm in a body's close, nor in rack.response_finished" do
+      it "does not change the response in a body's close or in rack.response_finished" do
         expect(get("/body/close/#{fault}#{named}").body).to eq("part")
         app.events.take(event: "closed", id: @name)
         expect(get("/finished/#{fault}").body).to eq("finished") if Rack.release >= "3"
       end
 
-      it "never looks like a whole response in a body's call", if: Rack.release >= "3" do
+      it "leaves the response incomplete in a body's call", if: Rack.release >= "3" do
         expect(raw("/stream/first/#{fault}")).not_to end_with("0\r\n\r\n")
         text = raw("/stream/later/#{fault}")
         expect(text).to include("part")
         expect(text).not_to end_with("0\r\n\r\n")
       end
 
-      it "costs a client that is pushed to nothing, or its connection: on_message" do
+      it "does not disturb the client in on_message or on_drained" do
         %i[websocket sse].each do |protocol|
-          # Server-Sent Events have no messages.
+          # Event streams have no messages.
           where = protocol == :sse ? "drained" : "message"
           client = public_send(protocol, "/push/#{where}/#{fault}")
           event(:open, client)
           protocol == :sse ? ask(client, 'client.write("x")') : client.text("fault")
           event(protocol == :sse ? :drained : :message, client)
-          expect_alive_or_closed(client)
+          expect_alive(client)
         end
       end
 
-      it "costs a client that is pushed to nothing, or its connection: on_open and on_close" do
+      it "does not disturb the client in on_open or on_close" do
         client = opened(websocket("/push/open/#{fault}"))
-        expect_alive_or_closed(client)
+        expect_alive(client)
         client = opened(websocket("/push/close/#{fault}"))
         expect(client.finish(1000)).to eq([1000, ""])
         event(:close, client)
@@ -236,8 +236,8 @@ RSpec.describe "An app's fault" do
     end
   end
 
-  # Messages are answered, and on_close comes once; or it has come by now.
-  def expect_alive_or_closed(client)
+  # Expects that messages are still answered, and that on_close is called once.
+  def expect_alive(client)
     if client.is_a?(SseClient)
       expect(ask(client, 'client.write("again")')).to be(true)
       nil until client.read_event.data == "again"
@@ -254,9 +254,9 @@ RSpec.describe "An app's fault" do
   ["nil", "false", "a String", "a Hash", "an empty array", "a 2-array", "a 4-array", "status 99", "status 0", "status 2**70",
    "status nil", "nil headers", "a String for headers", "a number in a header", "nil in a header", "a number as name",
    "an empty name", "CRLF in a value", "CRLF in a name", "headers whose each raises", "a nil body", "a String as body",
-   "numbers in the body", "nil in the body", "a body whose to_ary raises", "a body whose to_ary is none",
+   "numbers in the body", "nil in the body", "a body whose to_ary raises", "a body whose to_ary returns no Array",
    "a body whose to_path raises", "a body whose each yields a number", "a BasicObject", "a BasicObject as body"].each do |what|
-    it "is a 500 with nothing of the app's: it returns #{what}" do
+    it "is answered with 500, without the app's headers: the app returns #{what}" do
       response = get("/returned/#{Rack::Utils.escape_path(what)}")
       expect(response.status).to eq(500)
       expect(response.headers.keys).not_to include("x-a", "x-evil")
@@ -264,24 +264,24 @@ RSpec.describe "An app's fault" do
   end
 
   ['status "201"', "frozen things", "symbol keys", "no content type", "a wrong length"].each do |what|
-    it "is not what is only unusual: #{what}" do
+    it "is not what is merely unusual: #{what}" do
       2.times { expect(get("/fine/#{Rack::Utils.escape_path(what)}")).to have_attributes(status: 201, framing: :length, body: "fine") }
     end
   end
 
-  it "is not a to_ary that returns nil: the body is no Array, and is sent by each" do
-    response = get("/fine/#{Rack::Utils.escape_path("a body that says by nil that it is no Array")}")
+  it "is not a to_ary that returns nil: the body is sent by each" do
+    response = get("/fine/#{Rack::Utils.escape_path("a body whose to_ary returns nil")}")
     expect(response).to have_attributes(status: 201, framing: :chunked, body: "fine")
   end
 
-  it "is not a body that the app has closed itself: the server closes it all the same, once" do
+  it "is not a body that the app has closed: the server closes it, too, once" do
     expect(get("/twice#{named}").body).to eq("part")
     2.times { app.events.take(event: "closed", id: @name) }
     get("/")
     expect(app.events.all(event: "closed", id: @name).size).to eq(2)
   end
 
-  it "in many requests at once leaves all workers" do
+  it "in many requests at once costs no worker" do
     clients = Array.new(60) { |number| http.send_request("GET", "/app/#{(faults - killing)[number % (faults.size - killing.size)]}") }
     expect(clients.map { |client| client.read_response.status }).to all(eq(500))
     clients = Array.new(20) { http.send_request("GET", "/app/kill") }

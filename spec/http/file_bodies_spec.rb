@@ -2,8 +2,7 @@
 
 require "spec_helper"
 
-# Files that an app sends with a body that responds to to_path: parts of them, and what becomes of X-Sendfile. That they are
-# sent at all is in rack3_spec.rb.
+# Files that an app sends with a body that responds to to_path: ranges and X-Sendfile. The rest is in rack3_spec.rb.
 RSpec.describe "A body with to_path" do
   date = "Fri, 10 May 2024 10:00:00 GMT"
 
@@ -37,7 +36,7 @@ RSpec.describe "A body with to_path" do
   def part(path, range, headers = {}, **options) = get(path, { "range" => range }.merge(headers), **options)
   def be_whole = have_attributes(status: 200, framing: :length, body: "0123456789")
 
-  it "says that it has parts" do
+  it "is sent with accept-ranges: bytes" do
     %w[/plain /etag /dated /length].each do |path|
       expect(get(path)).to be_whole
       expect(get(path)["accept-ranges"]).to eq("bytes")
@@ -47,7 +46,7 @@ RSpec.describe "A body with to_path" do
 
   { "bytes=2-5" => ["2345", "bytes 2-5/10"], "bytes=7-" => ["789", "bytes 7-9/10"], "bytes=-2" => ["89", "bytes 8-9/10"],
     "bytes=0-99" => ["0123456789", "bytes 0-9/10"] }.each do |range, (body, content_range)|
-    it "is sent in part: #{range}" do
+    it "is sent in part for a range: #{range}" do
       %w[/plain /etag /dated /length].each do |path|
         response = part(path, range)
         expect(response).to have_attributes(status: 206, framing: :length, body: body)
@@ -57,7 +56,7 @@ RSpec.describe "A body with to_path" do
     end
   end
 
-  it "is 416 beyond its end, with headers that are not the file's" do
+  it "is answered with 416 for a range beyond its end, without headers about the file" do
     client = http
     response = client.get("/dated", { "range" => "bytes=10-" })
     expect(response).to have_attributes(status: 416, framing: :length)
@@ -67,18 +66,18 @@ RSpec.describe "A body with to_path" do
     expect(client.get("/plain")).to be_whole
   end
 
-  it "is whole when several parts are asked for, or none that can be understood" do
+  it "is sent whole for several ranges, or an invalid one" do
     ["bytes=0-1,3-4", "bytes=5-2", "lines=1-2", "bytes"].each { |range| expect(part("/plain", range)).to be_whole }
   end
 
-  it "is whole when it is not a GET, not a 200, or the app knows better" do
+  it "is sent whole if the request is no GET, the status is not 200, or the app's headers forbid ranges" do
     expect(http.request("POST", "/plain", { "range" => "bytes=2-5" }, body: "x")).to be_whole
     expect(part("/404", "bytes=2-5")).to have_attributes(status: 404, body: "0123456789")
     %w[/coded /none /own].each { |path| expect(part(path, "bytes=2-5")).to be_whole }
     expect(part("/none", "bytes=2-5")["accept-ranges"]).to eq("none")
   end
 
-  it "is sent in part with If-Range only of the version that the app names" do
+  it "is sent in part with If-Range only if the app's ETag or date matches" do
     [["/etag", '"a"'], ["/dated", date]].each { |path, value| expect(part(path, "bytes=2-5", { "if-range" => value }).status).to eq(206) }
     [["/etag", '"b"'], ["/etag", date], ["/weak", 'W/"a"'], ["/dated", '"a"'], ["/plain", '"a"'], ["/plain", date]].each do |path, value|
       expect(part(path, "bytes=2-5", { "if-range" => value })).to be_whole
@@ -87,21 +86,21 @@ RSpec.describe "A body with to_path" do
 
   describe "behind Rack::Sendfile" do
     ["/sendfile/plain", "/lighttpd/plain", "/header", "/asked/plain"].each do |path|
-      it "is sent by this server, which does not know X-Sendfile: #{path}" do
+      it "is sent by this server, which ignores X-Sendfile: #{path}" do
         headers = { "x-sendfile-type" => "X-Sendfile" }
         expect(get(path, headers)).to be_whole
         expect(part(path, "bytes=2-5", headers)).to have_attributes(status: 206, body: "2345")
       end
     end
 
-    it "is left to the proxy that X-Accel-Redirect is for" do
+    it "is left to the proxy with X-Accel-Redirect" do
       response = get("/accel/plain")
       expect(response).to have_attributes(status: 200, body: "")
       expect(response["x-accel-redirect"]).to end_with("/digits.txt").and start_with("/internal/")
     end
   end
 
-  describe "that is not what it seems" do
+  describe "that is not a regular file" do
     after { kill_apps }
 
     before do
@@ -118,12 +117,12 @@ RSpec.describe "A body with to_path" do
       CONFIG
     end
 
-    it "holds nobody up: a FIFO is not waited for, but left to each" do
+    it "is sent by each: a FIFO, a folder, and a missing file" do
       %w[fifo folder missing].each { |path| expect(get("/?#{path}")).to have_attributes(status: 200, body: "by each") }
       expect(app.stop).to be_success
     end
 
-    it "is left to each if its length is not known, as that of files in /proc" do
+    it "is sent by each if its length is not known, like that of files in /proc" do
       skip "there is no /proc" unless File.readable?("/proc/self/status")
       expect(get("/?/proc/self/status")).to have_attributes(status: 200, body: "by each")
       expect(get("/?empty")).to have_attributes(status: 200, body: "")

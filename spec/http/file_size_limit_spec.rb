@@ -2,9 +2,9 @@
 
 require "spec_helper"
 
-# A process may be allowed only files of some size (`ulimit -f`). The system sends one that writes more a signal, of which
-# it dies unless it expects that.
-RSpec.describe "A limit of the size of files" do
+# `ulimit -f` limits the size of the files that a process writes. When it writes more, the system sends a signal, which ends the
+# process unless the signal is handled.
+RSpec.describe "A limit on the size of files" do
   limited = <<~'CONFIG'
     require "spec_app"
 
@@ -14,7 +14,7 @@ RSpec.describe "A limit of the size of files" do
 
   after { kill_apps }
 
-  it "lets a request body fail that would pass it, and nothing else" do
+  it "makes a request with a larger body fail with 500, and nothing else" do
     start_app(limited, "-t", "1")
     client = http
     client.send_request("POST", "/", { "content-length" => 1_000_000 })
@@ -25,7 +25,7 @@ RSpec.describe "A limit of the size of files" do
     expect(app.stop).to be_success
   end
 
-  it "lets the access log lose lines, and nothing else" do
+  it "makes the access log lose lines, and nothing else" do
     Dir.mktmpdir do |folder|
       log = File.join(folder, "access.log")
       File.write(log, "x" * 299_999)

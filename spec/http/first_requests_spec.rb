@@ -2,20 +2,20 @@
 
 require "spec_helper"
 
-# What is looked up once must not be looked up under a lock: Ruby may switch threads meanwhile, and the next worker would
-# wait for that lock with Ruby's own in its hands.
+# What the server looks up once, it must not look up under a lock: Ruby may switch threads meanwhile, and the next worker would
+# wait for that lock while it holds the GVL.
 RSpec.describe "The first requests of a server" do
   config = <<~'CONFIG'
     require "spec_app"
 
-    # Every require asks it, so that every one of them is an occasion to switch threads.
-    Turnstile = Object.new
-    def Turnstile.to_path
+    # Each require calls to_path, so that each can switch threads.
+    THREAD_SWITCH = Object.new
+    def THREAD_SWITCH.to_path
       10.times { Thread.pass }
       sleep 0.001
       "/nonexistent"
     end
-    $LOAD_PATH.unshift(Turnstile)
+    $LOAD_PATH.unshift(THREAD_SWITCH)
 
     class Body
       def each = yield("answered")
@@ -39,13 +39,13 @@ RSpec.describe "The first requests of a server" do
   before { start_app(config, "--threads", "5") }
 
   { "/" => 200, "/hijack" => 200, "/header" => 500, "/push" => 200 }.each do |path, status|
-    it "may come all at once: #{path}" do
+    it "can come all at once: #{path}" do
       clients = Array.new(20) { http }
       clients.each { |client| client.send_request("GET", path, path == "/push" ? { "accept" => "text/event-stream" } : {}) }
       expect(clients.map { |client| client.read_head.status }).to all(eq(status))
     end
 
-    it "may come all at once with a body in a file: #{path}" do
+    it "can come all at once with a body that is kept in a file: #{path}" do
       clients = Array.new(10) { http }
       clients.map { |client| Thread.new { client.send_request("POST", path, body: "x" * 150_000) } }.each(&:join)
       expect(clients.map { |client| client.read_head.status }).to all(eq(status))

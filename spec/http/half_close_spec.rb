@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# A client that has said all it will say may close its side and still listen (RFC 9112 section 9.6).
+# A client that has sent its last request may close its side and still read (RFC 9112 section 9.6).
 RSpec.describe "A client" do
   serve <<~'CONFIG', "--threads", "3"
     require "spec_app"
@@ -15,7 +15,7 @@ RSpec.describe "A client" do
       def each = yield(File.binread(to_path))
     end
 
-    # Says nothing until it is told to.
+    # Yields one part, and then one each time that GATE is opened.
     class Quiet
       def initialize(name)
         @name = name
@@ -62,12 +62,12 @@ RSpec.describe "A client" do
   def name = @name ||= Serving.next_name
   def open_gate = app.ask("GATE << true; nil")
 
-  # What came in before is known to the server once it has answered this, on its only reactor.
+  # Once this is answered, the server has read all that was sent before: it has one reactor.
   def settle
     3.times { expect(get("/").body).to eq("answered") }
   end
 
-  describe "that closes its side behind a request" do
+  describe "that closes its side after a request" do
     def half_close(path)
       client = http(receive_buffer: 16_384)
       client.send_request("GET", "#{path}?#{name}")
@@ -77,7 +77,7 @@ RSpec.describe "A client" do
       client
     end
 
-    it "gets the answer of an app that takes its time" do
+    it "gets the response of a slow app" do
       client = half_close("/wait")
       open_gate
       expect(client.read_response.body).to eq("answered")
@@ -85,21 +85,21 @@ RSpec.describe "A client" do
     end
 
     { "/large-array" => "an Array", "/large-file" => "a file" }.each do |path, what|
-      it "gets the whole of a large body: #{what}" do
+      it "gets all of a large body: #{what}" do
         client = half_close(path)
         expect(client.read_response.body == "0123456789" * 1_000_000).to be(true)
         expect(client.connection.ending).to eq(:fin)
       end
     end
 
-    it "gets the whole of a large body of an app that takes its time" do
+    it "gets all of a large body of a slow app" do
       client = half_close("/wait-large")
       open_gate
       expect(client.read_response.body == "0123456789" * 1_000_000).to be(true)
       expect(client.connection.ending).to eq(:fin)
     end
 
-    it "gets all answers if it had asked several times" do
+    it "gets all responses to pipelined requests" do
       client = http
       client.write(%w[/wait /large-array /].map { |path| "GET #{path}?#{name} HTTP/1.1\r\nhost: x\r\n\r\n" }.join)
       client.connection.finish_writing
@@ -111,9 +111,9 @@ RSpec.describe "A client" do
     end
   end
 
-  # A body that may go on for hours: nothing it says must be lost to find out that nobody listens.
-  describe "that goes away while a streaming body is quiet" do
-    # Whether the server still holds the connection from that port: its side, in the kernel's table of connections.
+  # Such a body may last for hours. The server must notice the end without a write.
+  describe "that disconnects while a streaming body yields nothing" do
+    # Whether the kernel's table of connections has the server's side of the connection from this port.
     def held?(port)
       ends = [app.port, port].map { |number| format(":%04X", number) }
       File.foreach("/proc/net/tcp").any? { |line| line.split[1, 2].zip(ends).all? { |address, ending| address.end_with?(ending) } }
@@ -122,14 +122,14 @@ RSpec.describe "A client" do
     before { skip "there is no /proc/net/tcp" unless File.exist?("/proc/net/tcp") }
 
     { "/each" => "each", "/call" => "call" }.each do |path, what|
-      it "is let go at once, and the body ends with its next part (#{what})" do
+      it "has its connection closed at once, and the body ends with its next part (#{what})" do
         client = http.send_request("GET", "#{path}?#{name}")
         client.read_head
         client.connection.read_until("first")
         port = client.connection.socket.local_address.ip_port
         expect(held?(port)).to be(true)
         client.close
-        eventually("the connection to be let go") { !held?(port) }
+        eventually("the connection to be closed") { !held?(port) }
         open_gate
         app.events.take(event: "closed", id: name)
       end

@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# An app that takes its connection: whole (rack.hijack in env), behind a head of the server's (rack.hijack among the
-# headers), or by a protocol that the client asked for (rack.protocol, Rack 3.1).
+# An app takes over its connection: at once (rack.hijack in env), after the response's head (rack.hijack among the headers), or
+# for a protocol that the client asked for (rack.protocol, Rack 3.1).
 RSpec.describe "Hijacking" do
   serve <<~'CONFIG', "--threads", "2", "--log-level", "debug"
     require "spec_app"
@@ -18,8 +18,8 @@ RSpec.describe "Hijacking" do
       def close = SpecApp.report(:closed, id: @name)
     end
 
-    # What ActionCable and faye-websocket do, in short: a thread selects among hijacked sockets, reads what is there
-    # without blocking, and lets a library make sense of it.
+    # What ActionCable and faye-websocket do, in short: a thread selects among hijacked sockets, reads without blocking, and
+    # passes the bytes to a library.
     class EventLoop
       def initialize
         @sockets = {}
@@ -73,7 +73,7 @@ RSpec.describe "Hijacking" do
       end
     end
 
-    # Sends back what comes in, up to the end.
+    # Sends back all that comes, up to the end.
     echo = lambda do |io, before = nil|
       io.write(before) if before
       Thread.new do
@@ -169,7 +169,7 @@ RSpec.describe "Hijacking" do
 
   def upgrading(path, protocol = "echo") = request(path, "connection: upgrade", "upgrade: #{protocol}")
 
-  # Everything a connection says in answer to these bytes.
+  # All bytes that the server sends in answer to these, up to the end.
   def all_of(bytes)
     client = http
     client.write(bytes)
@@ -182,13 +182,13 @@ RSpec.describe "Hijacking" do
 
   after { expect_alive }
 
-  describe "a connection whole" do
-    it "gives the app a real IO, and adds nothing to what it writes" do
+  describe "at once" do
+    it "gives the app a real IO, and sends only what the app writes" do
       expect(all_of(request("/full?#{named}"))).to eq("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
       expect(told("hijacked")).to include(io: true, same: true, again: true, flag: true, methods: [])
     end
 
-    it "closes the body of what was returned, without calling it, and takes -1 for no error" do
+    it "closes the returned body without reading it, and accepts the status -1" do
       all_of(request("/full?#{named}"))
       told("closed")
       expect_alive
@@ -196,20 +196,20 @@ RSpec.describe "Hijacking" do
       expect(app.output).not_to match(/error: .*full/)
     end
 
-    it "is right for Rack::Lint" do
+    it "passes Rack::Lint" do
       expect(all_of(request("/lint"))).to end_with("hello")
     end
 
-    it "is no error whatever is returned afterwards" do
+    it "allows the app to return anything afterwards" do
       expect(all_of(request("/nothing"))).to eq("")
     end
 
-    it "sends nothing of the server's if the app raises afterwards" do
+    it "sends no 500 if the app raises afterwards" do
       expect(all_of(request("/raise"))).to eq("mine")
       app.wait_for_line(/after the hijack/)
     end
 
-    it "is the app's in both directions" do
+    it "lets the app read and write" do
       client = http
       client.write(request("/echo"))
       ["one", "two", "x" * 300_000].each do |text|
@@ -220,7 +220,7 @@ RSpec.describe "Hijacking" do
       expect(client.connection.ending).to eq(:fin)
     end
 
-    it "comes behind a body that was read" do
+    it "works after the request body was read" do
       client = http
       client.send_request("POST", "/input", body: "the body")
       expect(client.connection.read_exactly(8)).to eq("the body")
@@ -228,7 +228,7 @@ RSpec.describe "Hijacking" do
       expect(client.connection.read_exactly(4)).to eq("more")
     end
 
-    it "comes behind the responses to earlier requests" do
+    it "works after the responses to earlier requests" do
       client = http
       client.write(request("/") + request("/") + request("/full?#{named}"))
       2.times { expect(client.read_response.body).to eq("plain") }
@@ -238,11 +238,11 @@ RSpec.describe "Hijacking" do
     {
       "text" => "hello\n",
       "binary" => (0..255).map(&:chr).join.b,
-      "what looks like a request" => "GET / HTTP/1.1\r\nhost: x\r\n\r\n",
-      "what looks like half a request" => "GET / HT",
+      "bytes like a request" => "GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+      "bytes like half a request" => "GET / HT",
       "a lot" => "0123456789" * 20_000
     }.each do |title, bytes|
-      it "loses nothing that came right behind a request for an upgrade: #{title}" do
+      it "loses no bytes that come right after a request for an upgrade: #{title}" do
         client = http
         client.write(upgrading("/echo") + bytes)
         expect(client.connection.read_exactly(bytes.bytesize) == bytes.b).to be(true)
@@ -253,20 +253,20 @@ RSpec.describe "Hijacking" do
       end
     end
 
-    it "loses nothing that came right behind a request for no upgrade" do
+    it "loses no bytes that come right after another request" do
       client = http
       client.write("#{request("/echo")}hello\n")
       expect(client.connection.read_exactly(6)).to eq("hello\n")
     end
 
-    it "makes no difference between what came before and after: sysread, too" do
+    it "lets sysread read bytes that came before and after it" do
       client = http
       client.write("#{upgrading("/sysread")}01234")
       client.write("56789")
       expect(client.connection.read_to_end).to eq("0123456789")
     end
 
-    it "wins over rack.upgrade" do
+    it "takes precedence over rack.upgrade" do
       client = http
       client.send_request("GET", "/both", WebSocketClient.handshake)
       expect(client.connection.read_until("\r\n")).to eq("hijacked\r\n")
@@ -275,7 +275,7 @@ RSpec.describe "Hijacking" do
       expect(app.events.all(event: "open")).to be_empty
     end
 
-    it "raises IOError if the connection is gone" do
+    it "raises IOError if the connection has ended" do
       client = http
       client.send_request("GET", "/gone?#{named}")
       told("call")
@@ -286,12 +286,12 @@ RSpec.describe "Hijacking" do
       expect(told("result")).to include(error: "IOError")
     end
 
-    it "raises IOError once the request is answered" do
+    it "raises IOError after the request was answered" do
       get("/keep")
       expect { app.ask("KEPT.pop.call") }.to raise_error(RemoteControl::Raised, /IOError/)
     end
 
-    it "is fine with an event loop that speaks WebSocket by itself" do
+    it "works with an event loop that implements WebSocket itself" do
       clients = Array.new(20) { WebSocketClient.new(app.address, "/cable") }
       ["one", "two", "x" * 20_000].each do |text|
         clients.each { |client| client.text(text) }
@@ -302,7 +302,7 @@ RSpec.describe "Hijacking" do
       clients&.each { |client| client.close unless client.closed? }
     end
 
-    it "costs no worker, and no descriptor afterwards" do
+    it "occupies no worker, and leaves no descriptor open" do
       skip "needs /proc" unless ProcessCost.available?
       expect_alive
       before = app.descriptors.size
@@ -315,8 +315,8 @@ RSpec.describe "Hijacking" do
     end
   end
 
-  describe "a connection behind a response's head" do
-    it "sends the head, and gives the app the rest, up to the end of the connection" do
+  describe "after the response's head" do
+    it "sends the head, and lets the app write the body up to the end of the connection" do
       client = http
       client.write(request("/partial?#{named}"))
       response = client.read_response
@@ -329,7 +329,7 @@ RSpec.describe "Hijacking" do
       expect(app.events.all(id: @name, event: "each")).to be_empty
     end
 
-    it "gives it both directions" do
+    it "lets the app read and write" do
       client = http
       client.write("#{upgrading("/partial-echo")}early")
       client.read_head
@@ -344,15 +344,15 @@ RSpec.describe "Hijacking" do
     end
   end
 
-  describe "a connection by rack.protocol" do
+  describe "with rack.protocol" do
     before { skip "rack.protocol came with Rack 3.1" if Rack.release < "3.1" }
 
-    it "is told what the client asks for" do
+    it "has the protocols that the client asks for in the env" do
       expect(get("/protocols", { "connection" => "upgrade", "upgrade" => "a, b" }).body).to eq('["a", "b"]')
       expect(get("/protocols").body).to eq("nil")
     end
 
-    it "switches to it, and calls the body with the stream" do
+    it "switches to the protocol, and calls the body with the stream" do
       client = http
       client.write(upgrading("/protocol"))
       response = client.read_head
@@ -364,7 +364,7 @@ RSpec.describe "Hijacking" do
       expect(client.connection.read_exactly(5)).to eq("hello")
     end
 
-    it "does not switch to what nobody asked for" do
+    it "does not switch to a protocol that the client did not ask for" do
       expect(get("/protocol-of-ours")).to have_attributes(status: 200, body: "plain")
       expect(get("/protocol").status).to eq(500)
     end

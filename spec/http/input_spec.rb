@@ -7,7 +7,7 @@ RSpec.describe "The request body" do
   serve <<~'CONFIG', "--threads", "2"
     require "spec_app"
 
-    # What each way of reading yields.
+    # What each way of reading returns.
     ways = {
       "read" => ->(input) { [input.read, input.read, input.read(1)] },
       "read-length" => ->(input) { parts = []; while (part = input.read(4)) do parts << part end; parts },
@@ -57,7 +57,7 @@ RSpec.describe "The request body" do
     "/size" => [text.bytesize],
     "/lint/encoding" => %w[ASCII-8BIT ASCII-8BIT]
   }.each do |path, answer|
-    it "can be read by its length: #{path.split("/").last}" do
+    it "can be read when it has a length: #{path.split("/").last}" do
       expect(post(path, text)).to eq(answer)
     end
 
@@ -69,14 +69,14 @@ RSpec.describe "The request body" do
     end
   end
 
-  it "is empty when there is none" do
+  it "is empty when the request has none" do
     expect(JSON.parse(get("/lint/read").body)).to eq(["", "", nil])
     expect(JSON.parse(get("/lint/gets").body)).to eq([])
     expect(post("/lint/each", "")).to eq([])
   end
 
   [100_000, 120_000, 5_000_000].each do |size|
-    it "may have #{size} bytes, of any value" do
+    it "can have #{size} bytes, of any value" do
       body = SecureRandom.bytes(size)
       expect(post("/lint/sum", body)).to eq([size, body.sum(32)])
       client = http
@@ -86,21 +86,21 @@ RSpec.describe "The request body" do
     end
   end
 
-  it "may come with chunk extensions and trailers" do
+  it "can come with chunk extensions and trailers" do
     client = http
     client.send_request("POST", "/read", { "transfer-encoding" => "chunked" })
     client.write("5;name=value\r\nhello\r\n0;last\r\nX-Trailer: yes\r\n\r\n")
     expect(JSON.parse(client.read_response.body).first).to eq("hello")
   end
 
-  it "may come byte by byte" do
+  it "can come byte by byte" do
     client = http
     client.send_request("POST", "/read", { "content-length" => "5" })
     "hello".each_char { |byte| client.write(byte) }
     expect(JSON.parse(client.read_response.body).first).to eq("hello")
   end
 
-  it "that the app leaves unread does not disturb the next request" do
+  it "does not disturb the next request when the app leaves it unread" do
     client = http
     expect(post("/ignore", "GET /evil HTTP/1.1\r\nhost: x\r\n\r\n", client: client)).to eq([])
     expect(post("/read", "next", client: client).first).to eq("next")
@@ -108,7 +108,7 @@ RSpec.describe "The request body" do
   end
 
   describe "with Expect: 100-continue" do
-    it "is asked for" do
+    it "is asked for with 100 Continue" do
       client = http
       client.send_request("POST", "/read", { "content-length" => "5", "expect" => "100-continue" })
       expect(client.read_response(interim: true).status).to eq(100)
@@ -116,7 +116,7 @@ RSpec.describe "The request body" do
       expect(client.read_response).to have_attributes(status: 200, body: '["hello","",null]')
     end
 
-    it "is not asked for twice, and the connection stays usable" do
+    it "can come without waiting for 100 Continue, and the connection stays open" do
       client = http
       client.send_request("POST", "/read", { "content-length" => "5", "expect" => "100-continue" })
       client.write("hello")

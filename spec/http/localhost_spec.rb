@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# localhost is two listeners, one a family: limits are of the server, not of a listener.
-RSpec.describe "On localhost, max_connections" do
+# localhost has a listener for each address family. Limits are for the server, not for each listener.
+RSpec.describe "max_connections on localhost" do
   serve <<~'RUBY', via: :ruby
     require "spec_app"
     require "push_server"
@@ -16,7 +16,7 @@ RSpec.describe "On localhost, max_connections" do
   pairs += [%w[::1 ::1], %w[127.0.0.1 ::1]] if ipv6
 
   pairs.each do |hosts|
-    it "is the number of clients served at once: #{hosts.join(" and ")}" do
+    it "is the total number of clients: #{hosts.join(" and ")}" do
       5.times do
         clients = hosts.map { |host| closing(HttpClient.new(Addrinfo.tcp(host, app.port))) }
         2.times { clients.each { |client| expect(client.get("/").body).to eq("answered") } }

@@ -2,15 +2,15 @@
 
 require "spec_helper"
 
-# What a running server does when the system gives it no more threads.
-RSpec.describe "A server that gets no more threads" do
+# The system gives no more threads. spec/stream/no_threads_spec.rb is about lost workers.
+RSpec.describe "A server that can start no more threads" do
   serve <<~'CONFIG', "-t", "2", "--public", "public", files: { "public/file.txt" => "the file" }
     require "spec_app"
 
     run ->(env) { [200, {}, [env["rack.input"].read.bytesize.to_s]] }
   CONFIG
 
-  # Nobody else has this user's threads; root would not be bound by the limit.
+  # No other process runs as this user, and the limit does not apply to root.
   take_threads = <<~'CODE'
     Process::UID.change_privilege(54_000 + Process.pid % 10_000) if Process.uid.zero?
     Process.setrlimit(:NPROC, 1)
@@ -22,7 +22,7 @@ RSpec.describe "A server that gets no more threads" do
     end
   CODE
 
-  it "serves files, the app and long request bodies" do
+  it "still serves files, the app and long request bodies" do
     skip "there is no limit of threads to set" unless Process.const_defined?(:RLIMIT_NPROC)
     skip "Ruby 3.3 itself hangs when it cannot make a thread" if RUBY_VERSION.start_with?("3.3.")
     File.chmod(0o755, app.dir)
@@ -35,7 +35,7 @@ RSpec.describe "A server that gets no more threads" do
     end
   end
 
-  it "says so when it cannot start for want of a thread for the access log" do
+  it "raises an error that says so if there is no thread for the access log" do
     skip "there is no limit of threads to set" unless Process.const_defined?(:RLIMIT_NPROC)
     launch_app(<<~'SCRIPT', via: :ruby)
       require "push_server"

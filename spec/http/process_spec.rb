@@ -2,9 +2,9 @@
 
 require "spec_helper"
 
-# The server's process when the system has no more to give, when signals come as they like, and where it listens. What a
-# user sees of the command line, of ports in use and of INT while the app loads is in spec/cli_spec.rb.
-RSpec.describe "The process" do
+# The process without free descriptors, with signals, and its addresses. The command line, ports in use and INT while the app
+# loads are in spec/cli_spec.rb.
+RSpec.describe "The server's process" do
   hello = <<~'CONFIG'
     require "spec_app"
 
@@ -31,23 +31,23 @@ RSpec.describe "The process" do
   describe "without a free file descriptor" do
     before { skip "needs /proc" unless ProcessCost.available? }
 
-    # What `ulimit -n 64` does, said by the app while it is loaded.
+    # Like `ulimit -n 64`, but done by the app while it is loaded.
     few = "Process.setrlimit(:NOFILE, 64)\n#{hello}"
 
-    it "does not spin, goes on with what it has, and recovers" do
+    it "uses no CPU, serves the connections it has, and recovers" do
       start(few, "--threads", "2")
       first = http
       expect(first.get("/").body).to eq("hello")
       clients = Array.new(100) { http.send_request("GET", "/") }
       eventually("some to be answered") { clients.count { |client| client.connection.anything? } >= 10 }
       before = ProcessCost.cpu_time(app.pid)
-      # It takes a second.
+      # The request takes a second.
       expect(first.get("/pause").body).to eq("hello")
       expect(ProcessCost.cpu_time(app.pid) - before).to be < 0.4
       expect(clients.count { |client| client.connection.anything? }).to be < 64
       expect(first.get("/fork").status).to eq(200).or eq(500)
       expect(first.get("/").body).to eq("hello")
-      # Those that wait are served in the places of those that go.
+      # Those that wait are served when others disconnect.
       until clients.empty?
         eventually("more of them to be answered") { clients.any? { |client| client.connection.anything? } }
         answered = clients.select { |client| client.connection.anything? }
@@ -60,7 +60,7 @@ RSpec.describe "The process" do
       expect(app.stop).to be_success
     end
 
-    it "answers 503 to a body that it cannot spool, and spools the next" do
+    it "answers 503 to a request body that it cannot keep in a file, and recovers" do
       start(few, "--threads", "2", "--body-memory", "1000")
       client = http
       expect(client.request("POST", "/spool", body: "x" * 100_000).body).to eq("100000")
@@ -74,7 +74,7 @@ RSpec.describe "The process" do
   end
 
   describe "with signals" do
-    it "stops once, whatever comes together: TERM twice and INT" do
+    it "stops once when TERM comes twice and INT follows" do
       start
       socket = opened(websocket)
       %w[TERM TERM INT].each do |signal|
@@ -87,7 +87,7 @@ RSpec.describe "The process" do
       expect(socket.ending).not_to be_nil
     end
 
-    it "stops in spite of clients that come all the time" do
+    it "stops even if clients keep connecting" do
       start
       stopping = false
       visitors = Array.new(4) do
@@ -112,7 +112,7 @@ RSpec.describe "The process" do
     end
 
     %w[USR1 USR2 WINCH CHLD CONT].each do |signal|
-      it "does not mind #{signal} that the app handles" do
+      it "leaves #{signal} to the app's trap" do
         start("trap(#{signal.inspect}) { nil }\n#{hello}")
         3.times { app.signal(signal) }
         expect(get("/").body).to eq("hello")
@@ -120,7 +120,7 @@ RSpec.describe "The process" do
       end
     end
 
-    it "goes on after a pause: STOP and CONT" do
+    it "goes on after STOP and CONT" do
       start
       client = http
       client.get("/")
@@ -132,7 +132,7 @@ RSpec.describe "The process" do
     end
   end
 
-  it "outlives the reader of its log" do
+  it "goes on when nothing reads its log any more" do
     start(<<~'CONFIG')
       reader, writer = IO.pipe
       $stderr.reopen(writer)
@@ -160,7 +160,7 @@ RSpec.describe "The process" do
       client&.close
     end
 
-    it "says so, takes connections and tells the app" do
+    it "prints the address, accepts connections and tells the app the client's address" do
       start(hello, "-b", "tcp://[::1]:0")
       url = app.wait_for_line(%r{http://\[::1\]:\d+})
       port = Integer(url[/:(\d+)\s*\z/, 1])
@@ -169,7 +169,7 @@ RSpec.describe "The process" do
       client.close
     end
 
-    it "tells IPv4 addresses as such on a socket for both" do
+    it "tells the app IPv4 addresses in their usual form on a socket for both families" do
       start(hello, "-b", "tcp://[::]:0")
       port = Integer(app.wait_for_line(%r{http://\[::\]:\d+})[/:(\d+)\s*\z/, 1])
       client = HttpClient.new(port)
@@ -181,7 +181,7 @@ RSpec.describe "The process" do
     end
   end
 
-  it "gives each listener on port 0 one of its own" do
+  it "has a port for each of several listeners on port 0" do
     start(hello, *%w[-b tcp://127.0.0.1:0 -b tcp://127.0.0.1:0])
     app.wait_for_line(/Ctrl-C/)
     ports = app.output.scan(AppProcess::LISTENING).map { |*, port| Integer(port) }

@@ -2,14 +2,13 @@
 
 require "spec_helper"
 
-# Deadlines end when what they are for has come: a response that lasts is nobody's delay, and stops nobody.
-#
-# That a deadline has passed is seen from another connection for which it began later.
-RSpec.describe "A response that lasts" do
+# A deadline ends when what it waits for has come. A long response must not be counted as a delay, and must not disturb others.
+# An example knows that a deadline has passed when a later one on another connection has.
+RSpec.describe "A long response" do
   serve <<~'CONFIG', *%w[--threads 2 --public public --body-timeout 0.5 --keep-alive-timeout 1], files: {
     require "spec_app"
 
-    # Sparse: it takes no room, and cannot be read to its end within any deadline here.
+    # Sparse, so that it needs no space. It cannot be read to its end within any deadline here.
     File.open("public/endless.bin", "wb") { |file| file.truncate(1 << 40) }
     GATE = Queue.new
 
@@ -41,7 +40,7 @@ RSpec.describe "A response that lasts" do
     "public/empty" => ""
   }
 
-  # A file that is sent on after the request's promised body has become overdue, and taken as fast as it comes.
+  # A file that is still sent after the deadline of the request's body, and read as fast as it comes.
   describe "to a request whose body does not come" do
     def download
       client = http(receive_buffer: 4_000_000)
@@ -50,7 +49,7 @@ RSpec.describe "A response that lasts" do
       reader = Thread.new do
         IO.copy_stream(client.connection.socket, File::NULL)
       rescue Errno::ECONNRESET
-        nil # As the end of it below may be taken.
+        nil # The shutdown below may cause this.
       end
       yield reader
     ensure
@@ -58,7 +57,7 @@ RSpec.describe "A response that lasts" do
       reader&.join
     end
 
-    it "neither stops other requests nor ends" do
+    it "goes on, and does not disturb other requests" do
       download do |reader|
         slow = http.send_request("POST", "/", { "content-length" => "5" })
         expect(slow.read_response.status).to eq(408)
@@ -69,7 +68,7 @@ RSpec.describe "A response that lasts" do
   end
 
   describe "for longer than keep_alive_timeout" do
-    # A connection that became idle now has been closed for it.
+    # Waits until a connection that becomes idle now has been closed.
     def outlast_keep_alive
       idle = http
       idle.get("/")
@@ -78,7 +77,7 @@ RSpec.describe "A response that lasts" do
 
     { "/each" => "a body with each", "/each-length" => "a body with each of known length",
       "/call" => "a body that is called with a stream" }.each do |path, what|
-      it "is not idle, and leaves a connection that is kept: #{what}" do
+      it "is not cut off, and the connection stays open afterwards: #{what}" do
         client = http
         client.send_request("GET", path)
         expect(client.read_head.status).to eq(200)

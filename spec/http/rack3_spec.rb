@@ -2,9 +2,9 @@
 
 require "spec_helper"
 
-# What Rack has beside env, response and body: early hints, the end of a response, files by their path. The order of a
-# 103 and its response is in early_hints_spec.rb, what an error does to the end of a response in response_end_spec.rb.
-RSpec.describe "Rack's extras" do
+# Early hints, rack.response_finished and bodies with to_path. The order of a 103 and its response is in early_hints_spec.rb,
+# the end of a response after an error in response_end_spec.rb.
+RSpec.describe "Rack's optional features:" do
   serve <<~'CONFIG', "--threads", "2"
     require "spec_app"
 
@@ -14,7 +14,7 @@ RSpec.describe "Rack's extras" do
     File.binwrite("empty.txt", "")
     Dir.mkdir("folder")
 
-    # A body with a path; each is for what the path cannot do.
+    # A body with a path. `each` is used where the path is not.
     class Path
       def initialize(path, name = nil)
         @path = path
@@ -104,7 +104,7 @@ RSpec.describe "Rack's extras" do
 
   describe "rack.early_hints" do
     %w[/hints /lint/hints].each do |path|
-      it "is a 103 each, with all headers (#{path})" do
+      it "sends a 103 for each call, with all headers (#{path})" do
         client = http
         client.send_request("GET", path)
         hints = Array.new(2) { client.read_response(interim: true) }
@@ -119,17 +119,17 @@ RSpec.describe "Rack's extras" do
       end
     end
 
-    it "takes several values in lines, the Rack 2 form" do
+    it "accepts several values as lines, as in Rack 2" do
       client = http
       client.send_request("GET", "/hints-lines")
       expect(client.read_response(interim: true).all("link")).to eq(["</a.css>", "</b.css>"])
     end
 
-    it "is nothing for HTTP/1.0, whose clients know no informational responses" do
+    it "is nil for HTTP/1.0, which has no informational responses" do
       expect(get("/hints-none", {}, version: "1.0").body).to eq("NilClass")
     end
 
-    it "cannot be split by a line end" do
+    it "raises for a value with a line end" do
       client = http
       client.send_request("GET", "/hints-broken")
       response = client.read_response(interim: true)
@@ -139,7 +139,7 @@ RSpec.describe "Rack's extras" do
   end
 
   describe "rack.response_finished" do
-    it "comes behind the body's close, in reverse order, and one that raises keeps no other back" do
+    it "is called after the body's close in reverse order, even if one callable raises" do
       expect(get("/finished#{named}").body).to eq("part")
       told("step", what: "first")
       expect(steps).to eq(%w[close third first])
@@ -147,12 +147,12 @@ RSpec.describe "Rack's extras" do
       expect(get("/").body).to eq("plain")
     end
 
-    it "gets the env, the status, the headers and no error" do
+    it "is called with the env, the status, the headers and no error" do
       get("/finished-arguments#{named}")
       expect(told("finished")).to include(env: true, status: 201, headers: { "content-type": "text/plain", "x-app": "yes" }, error: nil)
     end
 
-    it "comes after a hijack, too" do
+    it "is called after a hijack" do
       client = http
       client.send_request("GET", "/finished-hijack#{named}")
       expect(client.connection.read_to_end).to eq("mine")
@@ -160,7 +160,7 @@ RSpec.describe "Rack's extras" do
       expect(steps).to eq(%w[close finished])
     end
 
-    it "comes when the client goes away meanwhile" do
+    it "is called when the client disconnects in between" do
       client = http(receive_buffer: 4096)
       client.send_request("GET", "/finished-gone#{named}")
       client.read_head
@@ -182,27 +182,27 @@ RSpec.describe "Rack's extras" do
       end
     end
 
-    it "is sent in parts to one who reads slowly, and again and again on a connection" do
+    it "is sent to a client with a small buffer, several times on a connection" do
       client = http(receive_buffer: 4096)
       5.times { expect(client.get("/large#{named}").body == content).to be(true) }
     end
 
-    it "has the length the app said, if it is the file's" do
+    it "is sent from the file if the app's length is the file's" do
       expect(get("/length#{named}")).to have_attributes(framing: :length, body: "0123456789")
       expect(app.events.all(event: "each", id: @name)).to be_empty
     end
 
-    it "is a part of a file, which each knows, if the length is another" do
+    it "is sent by each if the app's length is another" do
       expect(get("/other-length#{named}")).to have_attributes(framing: :length, body: "from each")
       expect_closed_once
     end
 
-    it "may be empty" do
+    it "can be empty" do
       expect(get("/empty#{named}")).to have_attributes(framing: :length, body: "")
       expect_closed_once
     end
 
-    it "has its length in answer to HEAD, and no body" do
+    it "is answered to HEAD with its length and no body" do
       client = http
       response = client.request("HEAD", "/length#{named}")
       expect(response["content-length"]).to eq("10")
@@ -220,13 +220,13 @@ RSpec.describe "Rack's extras" do
     end
 
     { "/missing" => "there is no file", "/folder" => "it is a folder" }.each do |path, why|
-      it "is sent by each when #{why}" do
+      it "is sent by each if #{why}" do
         expect(get(path + named).body).to eq("from each")
         expect_closed_once
       end
     end
 
-    it "holds no descriptor when the client goes away" do
+    it "leaves no descriptor open when the client disconnects" do
       skip "needs /proc" unless ProcessCost.available?
       clients = Array.new(20) { http(receive_buffer: 4096).send_request("GET", "/large#{named}") }
       clients.each(&:read_head)
@@ -261,7 +261,7 @@ RSpec.describe "Rack's extras" do
     end
   end
 
-  it "ignores trailers of a request" do
+  it "trailers of a request are ignored" do
     client = http
     client.send_request("POST", "/lint/trailers", { "transfer-encoding" => "chunked", "content-type" => "text/plain", "trailer" => "x-checksum" })
     client.write("5\r\nhello\r\n0\r\nx-checksum: 1\r\nhost: evil.example\r\n\r\n")

@@ -2,12 +2,12 @@
 
 require "spec_helper"
 
-# How a response ends: the body's close, then rack.response_finished, each once, whatever went wrong before.
+# A response ends with the body's close, then rack.response_finished, each once, whatever has failed before.
 RSpec.describe "The end of a response" do
   serve <<~'CONFIG', "--threads", "1"
     require "spec_app"
 
-    # Yields parts, or does with the thread what they say, and reports its close, which meets an exception of its own.
+    # Yields its parts, or raises or kills the thread as they say. Its close reports, after an exception that it rescues.
     class Body
       def initialize(name, *parts)
         @name = name
@@ -95,7 +95,7 @@ RSpec.describe "The end of a response" do
   def finished = app.events.take(event: "finished", id: name)
   def told = app.events.all(id: name).map { |event| event[:event] }
 
-  # Sends a request and waits for the next on the only worker: then the first has ended, however it did.
+  # Sends a request, and waits for a later one on the only worker. By then the first has ended. Returns its bytes.
   def ended(path, headers = {})
     client = http
     client.send_request("GET", "#{path}?#{name}", headers.merge("connection" => "close"))
@@ -104,9 +104,9 @@ RSpec.describe "The end of a response" do
     raw
   end
 
-  describe "that is fine" do
+  describe "without an error" do
     { "/array" => 200, "/each" => 200, "/call" => 200, "/missing" => 404 }.each do |path, status|
-      it "is told with status and headers: #{path}" do
+      it "calls response_finished with status and headers: #{path}" do
         ended(path)
         expect(finished).to include(env: true, status: status, headers: { "content-type": "text/plain", "x-app": "yes" }, error: nil)
         expect(told).to eq(path == "/array" ? %w[finished] : %w[closed finished])
@@ -114,46 +114,46 @@ RSpec.describe "The end of a response" do
     end
   end
 
-  # What the app did wrong, or the body before its first part: 500.
-  describe "that was replaced with a 500" do
+  # After an error of the app, or of the body before its first part.
+  describe "that is replaced with a 500" do
     %w[/header-value /header-line-end /header-name /headers-nil /status-zero /status-interim /status-large /status-nil
        /no-each /part /each-raise-at-once].each do |path|
-      it "is the body's close, then rack.response_finished with the error: #{path}" do
+      it "closes the body, then calls response_finished with the error: #{path}" do
         expect(ended(path)).to start_with("HTTP/1.1 500 ")
         expect(finished).to include(env: true, error: String)
         expect(told).to eq(%w[closed finished])
       end
     end
 
-    it "is rack.response_finished with what the app raised, and neither status nor headers" do
+    it "calls response_finished with the app's exception, without status and headers" do
       expect(ended("/raise")).to start_with("HTTP/1.1 500 ")
       expect(finished).to include(env: true, status: nil, headers: nil, error: "the app failed")
       expect(told).to eq(%w[finished])
     end
 
-    it "is rack.response_finished when there is no body to close" do
+    it "calls response_finished when there is no body to close" do
       expect(ended("/no-triple")).to start_with("HTTP/1.1 500 ")
       expect(finished).to include(error: /\[status, headers, body\]/)
       expect(told).to eq(%w[finished])
     end
 
-    it "is the same for a request that could be upgraded" do
+    it "closes the body, then calls response_finished, for an upgradable request" do
       expect(ended("/header-value", { "accept" => "text/event-stream" })).to start_with("HTTP/1.1 500 ")
       expect(finished).to include(error: String)
       expect(told).to eq(%w[closed finished])
     end
   end
 
-  it "with an error of the body is told with status, headers and error" do
+  it "with an error of the body calls response_finished with status, headers and error" do
     expect(ended("/each-raise")).not_to end_with("0\r\n\r\n")
     expect(finished).to include(status: 200, headers: include("x-app": "yes"), error: "the body failed")
     expect(told).to eq(%w[closed finished])
   end
 
-  # Thread#kill unwinds past every rescue: only ensure runs. Its worker is replaced, as there is no other here.
+  # Thread#kill runs no rescue, only ensure. The killed worker is replaced: there is no other here.
   describe "whose thread is killed" do
     { "/each-kill" => "in each", "/each-kill-at-once" => "in each, before a part", "/call-kill" => "in call" }.each do |path, where|
-      it "is the body's close, once, and the process lives on: #{where}" do
+      it "closes the body once, and the process goes on: #{where}" do
         5.times do
           @name = Serving.next_name
           expect(ended(path)).not_to match(/\AHTTP.1.1 200.*0\r\n\r\n\z/m)
@@ -163,7 +163,7 @@ RSpec.describe "The end of a response" do
       end
     end
 
-    it "in the app itself is a 500, and the process lives on" do
+    it "sends a 500 if it is killed in the app, and the process goes on" do
       5.times do
         @name = Serving.next_name
         expect(ended("/kill")).to start_with("HTTP/1.1 500 ")

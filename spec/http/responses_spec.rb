@@ -3,14 +3,14 @@
 require "spec_helper"
 require "time"
 
-# The app's response on the wire.
-RSpec.describe "The response" do
+# What the client gets for the app's response.
+RSpec.describe "A response" do
   serve <<~'CONFIG', "--threads", "4"
     require "spec_app"
 
     GATE = Queue.new
 
-    # Yields parts and reports what is done with it.
+    # Yields parts, and reports its close.
     class Body
       def initialize(name, *parts)
         @name = name
@@ -72,30 +72,30 @@ RSpec.describe "The response" do
   def named = "?#{@name = Serving.next_name}"
   def closings = app.events.all(event: "closed", id: @name)
 
-  # The body was closed, and a request later it still was closed only once.
+  # Expects that the body has been closed, and still only once a request later.
   def expect_closed_once
     app.events.take(event: "closed", id: @name)
     get("/empty")
     expect(closings.size).to eq(1)
   end
 
-  describe "with an array as body" do
-    it "has a length" do
+  describe "with an Array as its body" do
+    it "has a content-length" do
       response = get("/array")
       expect(response).to have_attributes(status: 200, framing: :length, body: "one two three")
       expect(response["content-type"]).to eq("text/plain")
       expect(get("/long-array")).to have_attributes(framing: :length, body: Array.new(1000) { |number| number.to_s * 1000 }.join)
     end
 
-    it "keeps the length the app gave" do
+    it "has the app's content-length" do
       expect(get("/lint/length")).to have_attributes(framing: :length, body: "hello")
     end
 
-    it "may be empty" do
+    it "can be empty" do
       expect(get("/empty")).to have_attributes(status: 200, framing: :length, body: "")
     end
 
-    it "counts bytes, not characters" do
+    it "has its length in bytes, not characters" do
       expect(get("/lint/unicode").body).to eq("grüße".b)
       expect(get("/lint/binary").body).to eq((0..255).map(&:chr).join.b)
     end
@@ -107,22 +107,22 @@ RSpec.describe "The response" do
       expect_closed_once
     end
 
-    it "keeps the length the app gave" do
+    it "has the app's content-length" do
       expect(get("/lint/each-length#{named}")).to have_attributes(framing: :length, body: "one two")
       expect_closed_once
     end
 
-    it "may be an Enumerator" do
+    it "can have an Enumerator" do
       expect(get("/lint/enumerator").body).to eq("012")
     end
 
-    it "may be large" do
+    it "can be large" do
       response = get("/lint/each-large#{named}")
       expect(response.body == Array.new(200) { |number| (number % 10).to_s * 50_000 }.join).to be(true)
       expect_closed_once
     end
 
-    it "is sent as it is made" do
+    it "is sent part by part, when each yields" do
       client = http
       client.send_request("GET", "/lint/each-wait#{named}")
       expect(client.read_head.status).to eq(200)
@@ -133,20 +133,20 @@ RSpec.describe "The response" do
       expect_closed_once
     end
 
-    it "ends with the connection on HTTP/1.0" do
+    it "ends with the connection over HTTP/1.0" do
       response = get("/lint/each#{named}", {}, version: "1.0")
       expect(response).to have_attributes(framing: :close, body: "one two three")
       expect_closed_once
     end
 
-    it "promises no further request on HTTP/1.0, whatever the client wishes" do
+    it "is not followed by another over HTTP/1.0, even if the client asks to keep the connection" do
       client = http
       response = client.get("/lint/each#{named}", { "connection" => "keep-alive" }, version: "1.0")
       expect(response).to have_attributes(framing: :close, body: "one two three")
       expect(response["connection"]).not_to eq("keep-alive")
     end
 
-    it "is closed once when the client goes away meanwhile" do
+    it "closes the body once when the client disconnects in between" do
       client = http(receive_buffer: 4096)
       client.send_request("GET", "/each-endless#{named}")
       client.read_head
@@ -154,7 +154,7 @@ RSpec.describe "The response" do
       expect_closed_once
     end
 
-    it "is closed once when it raises, and the client does not take what it got for the whole" do
+    it "is incomplete when the body raises, and closes the body once" do
       client = http
       client.send_request("GET", "/each-raise#{named}")
       client.read_head
@@ -163,7 +163,7 @@ RSpec.describe "The response" do
       expect_closed_once
     end
 
-    it "is closed once when it raises before its first part" do
+    it "closes the body once when it raises before its first part" do
       client = http
       client.send_request("GET", "/each-raise-at-once#{named}", { "connection" => "close" })
       expect(client.connection.read_to_end).not_to match(/\AHTTP.1.1 200.*0\r\n\r\n\z/m)
@@ -172,17 +172,17 @@ RSpec.describe "The response" do
   end
 
   describe "to HEAD" do
-    it "has the length of what GET would get, and no body" do
+    it "has the length that GET would get, and no body" do
       client = http
       response = client.request("HEAD", "/length")
       expect(response).to have_attributes(status: 200, framing: :none)
       expect(response["content-length"]).to eq("5")
-      # An array may be measured or not (RFC 9110 section 8.6), but not wrongly.
+      # The length of an Array may be left out (RFC 9110 section 8.6), but not be wrong.
       expect(client.request("HEAD", "/array")["content-length"]).to be_nil.or eq("13")
       expect(client.get("/array").body).to eq("one two three")
     end
 
-    it "is right behind Rack::Lint, too" do
+    it "works with Rack::Lint" do
       client = http
       expect(client.request("HEAD", "/lint/array").status).to eq(200)
       expect(client.request("HEAD", "/lint/each#{named}").status).to eq(200)
@@ -211,49 +211,49 @@ RSpec.describe "The response" do
   end
 
   [200, 201, 299, 301, 404, 418, 500, 599].each do |status|
-    it "may have status #{status}" do
+    it "can have the status #{status}" do
       expect(get("/lint/status/#{status}").status).to eq(status)
     end
   end
 
-  describe "the headers" do
-    it "may have several values, as an Array or in lines" do
+  describe "with headers:" do
+    it "several values can be an Array or lines" do
       response = get("/arrays")
       expect(response.all("set-cookie")).to eq(%w[a=1 b=2])
       expect(response["x-one"]).to eq("1")
       expect(get("/lines").all("set-cookie")).to eq(%w[a=1 b=2])
     end
 
-    it "may be spelled with capitals" do
+    it "names can have capitals" do
       response = get("/names")
       expect(response["content-type"]).to eq("text/plain")
       expect(response["x-app"]).to eq("yes")
     end
 
-    it "named rack.* are not sent" do
+    it "those named rack.* are not sent" do
       response = get("/private")
       expect(response.headers.keys).not_to include("rack.secret")
       expect(response["x-app"]).to eq("yes")
     end
 
     { "CR and LF" => "a\r\nx-evil: 1", "CR" => "a\rx-evil: 1", "NUL" => "a\0b", "ESC" => "a\eb" }.each do |title, value|
-      it "with #{title} in a value are the app's error, not a split response" do
+      it "#{title} in a value is answered with 500, and does not split the response" do
         response = get("/header", { "x-headers" => JSON.generate("x-app" => value) })
         expect(response.status).to eq(500)
         expect(response.headers.keys).not_to include("x-evil", "x-app")
       end
     end
 
-    it "with a line end in a name are the app's error" do
+    it "a line end in a name is answered with 500" do
       expect(get("/header", { "x-headers" => JSON.generate("x-app: 1\r\nx-evil" => "1") }).status).to eq(500)
     end
 
-    it "have a date" do
+    it "a date is added" do
       expect(Time.httpdate(get("/array")["date"])).to be_a(Time)
     end
   end
 
-  describe "rack.response_finished" do
+  describe "and its rack.response_finished" do
     before { skip "rack.response_finished came with Rack 3" if Rack.release < "3" }
 
     def finished(number) = app.events.take(event: "finished", id: @name, number: number)

@@ -3,8 +3,8 @@
 require "spec_helper"
 require "digest"
 
-# Request bodies that are too long for memory go to the folder TMPDIR, whose disk may hang or be full. What goes on inside
-# is in tests/reactor/slow_disk.rs.
+# Request bodies that are too long for memory are kept in files in TMPDIR, whose disk may hang or be full. See also
+# tests/reactor/slow_disk.rs.
 RSpec.describe "A slow disk" do
   config = <<~'CONFIG'
     require "spec_app"
@@ -17,13 +17,11 @@ RSpec.describe "A slow disk" do
     end)
   CONFIG
 
-  attr_reader :app
-
   def stats = app.ask("PushServer.stats")
 
   def start(disk, *options)
     skip "no file system can be mounted here" unless disk
-    @app = AppProcess.start(config, *options, env: { "TMPDIR" => disk.path })
+    start_app(config, *options, env: { "TMPDIR" => disk.path })
   end
 
   define_method(:config) { config }
@@ -42,18 +40,18 @@ RSpec.describe "A slow disk" do
     client.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: #{content.bytesize}\r\n\r\n")
     before = stats[:bytes_in]
     sender = Thread.new { client.write(content) }
-    eventually("a part to have been read") { stats[:bytes_in] > before + 120_000 }
+    eventually("a part to be read") { stats[:bytes_in] > before + 120_000 }
     [client, sender]
   end
 
-  it "that hangs delays only requests that need it, and loses nothing" do
+  it "that hangs delays only requests that need it" do
     start @disk = SmallDisk.freezable(20_000_000), *%w[-t 1 --body-timeout 0.5 --sse-heartbeat 0.1 --public .]
     stream = sse("/events")
     stream.read_comment
     expect(get("/").body).to eq("answered")
     expect(@disk.freeze_writes).to be(true)
     client, sender = send_upload(content)
-    # A second of body_timeouts.
+    # Longer than body_timeout.
     15.times do
       stream.read_comment
       expect(get("/").body).to eq("answered")
@@ -75,7 +73,7 @@ RSpec.describe "A slow disk" do
     app.wait_for_line(/[Ss]topped|Goodbye|Bye/)
   end
 
-  it "that is full is 503, logged once a minute, and a later upload finds room" do
+  it "that is full makes uploads fail with 503, logged once a minute, until there is room again" do
     start @disk = SmallDisk.make(2_000_000), *%w[-t 1 --max-spooled-total 100MiB]
     3.times do
       client = http
@@ -90,7 +88,7 @@ RSpec.describe "A slow disk" do
     expect(http.request("POST", "/", body: short)).to have_attributes(status: 200, body: Digest::SHA256.hexdigest(short))
   end
 
-  it "gives request bodies a quarter of what is free, unless it is told otherwise" do
+  it "is used by request bodies up to a quarter of its free space by default" do
     start @disk = SmallDisk.make(2_000_000), *%w[-t 1]
     expect(http.request("POST", "/", body: content[0, 400_000]).status).to eq(200)
     client = http

@@ -3,7 +3,7 @@
 require "spec_helper"
 require "digest"
 
-# Request bodies too long for memory: whole, however they come, and bounded together by max_spooled_total.
+# Request bodies that are too long for memory are kept in files, which together are bounded by max_spooled_total.
 RSpec.describe "Request bodies in files" do
   config = <<~'CONFIG'
     require "spec_app"
@@ -21,7 +21,7 @@ RSpec.describe "Request bodies in files" do
       when "/dup"
         KEPT << input.dup
       when "/fork"
-        # The child closes its copy, collects it, and runs what runs at the end of a process.
+        # The first child closes its copy; the second runs what runs at the end of a process.
         Process.wait(fork { input.close; GC.start; exit })
         Process.wait(fork { exit })
       when "/close"
@@ -44,12 +44,12 @@ RSpec.describe "Request bodies in files" do
 
   content = Random.new(2).bytes(700_001).freeze
 
-  describe "of any form" do
+  describe "within max_spooled_total" do
     serve config, "-t", "2"
 
     after { nothing_left }
 
-    it "are written in blocks, however small the pieces are that they come in" do
+    it "are written in blocks, even if they come in small pieces" do
       skip "there is no /proc" unless File.readable?("/proc/#{app.pid}/io")
       writes = -> { File.read("/proc/#{app.pid}/io")[/^syscw: (\d+)/, 1].to_i }
       body = content[0, 200_000]
@@ -61,7 +61,7 @@ RSpec.describe "Request bodies in files" do
     end
 
     [1000, 65_535, 65_536, 65_537, 90_000].each do |size|
-      it "are whole in chunks of #{size}" do
+      it "are complete in chunks of #{size} bytes" do
         client = http
         client.write(chunked(content, size))
         expect(client.read_response).to be_whole(content)
@@ -69,12 +69,12 @@ RSpec.describe "Request bodies in files" do
     end
 
     [114_688, 114_689, 131_072, 180_224, 700_001].each do |length|
-      it "are whole with a length of #{length}" do
+      it "are complete with a length of #{length} bytes" do
         expect(http.request("POST", "/", body: content[0, length])).to be_whole(content[0, length])
       end
     end
 
-    it "are whole one after the other, and at the same time" do
+    it "are complete one after the other, and at the same time" do
       bodies = Array.new(6) { |number| content[number * 1000, 400_000 + number] }
       clients = Array.new(3) { http }
       senders = clients.map do |client|
@@ -88,7 +88,7 @@ RSpec.describe "Request bodies in files" do
       senders.each(&:join)
     end
 
-    it "leave nothing when the client goes in the middle" do
+    it "are deleted when the client disconnects in between" do
       before = app.descriptors.size
       clients = Array.new(5) { |number| [http, number] }
       clients.each do |client, _|
@@ -101,7 +101,7 @@ RSpec.describe "Request bodies in files" do
       expect_eventually("the descriptors to be closed") { app.descriptors.size <= before + 1 }
     end
 
-    it "count until the last copy of the input is closed" do
+    it "are counted until the last copy of the input is closed" do
       expect(http.request("POST", "/dup", body: content)).to be_whole(content)
       app.ask("GC.start; nil")
       expect(spooled).to eq(content.bytesize)
@@ -109,7 +109,7 @@ RSpec.describe "Request bodies in files" do
       expect(spooled).to eq(0)
     end
 
-    it "do not count any more when the app has closed them or they were collected" do
+    it "are not counted any more when the app has closed them or they were collected" do
       expect(http.request("POST", "/close", body: content).body).to eq("closed")
       expect(spooled).to eq(0)
       http.request("POST", "/dup", body: content)
@@ -120,7 +120,7 @@ RSpec.describe "Request bodies in files" do
       end
     end
 
-    it "are where TMPDIR was when the server started, whatever the app makes of it" do
+    it "are in the folder that TMPDIR named when the server started" do
       app.ask('ENV["TMPDIR"] = "/nowhere"; nil')
       expect(http.request("POST", "/", body: content)).to be_whole(content)
     ensure
@@ -132,7 +132,7 @@ RSpec.describe "Request bodies in files" do
     end
   end
 
-  describe "together beyond max_spooled_total" do
+  describe "beyond max_spooled_total" do
     serve config, "-t", "3", "--max-spooled-total", "1000000"
 
     after { nothing_left }
@@ -152,14 +152,14 @@ RSpec.describe "Request bodies in files" do
       expect(client.connection.ending).to eq(:fin).or eq(:reset)
     end
 
-    it "are 503, as long as others have the room" do
+    it "are refused with 503 while others use the space" do
       held = hold(content)
       expect(spooled).to eq(content.bytesize)
       before = stats[:spool_full]
       client = http
       client.connection.offer(chunked(content, 10_000))
       expect_refused(client)
-      # What fits into memory needs no room, and neither does what fits.
+      # Bodies that fit into memory or into the rest of the space are accepted.
       expect(http.request("POST", "/", body: "short")).to be_whole("short")
       expect(http.request("POST", "/", body: content[0, 250_000])).to be_whole(content[0, 250_000])
       app.ask("GATE << true; nil")
@@ -169,7 +169,7 @@ RSpec.describe "Request bodies in files" do
       expect(http.request("POST", "/", body: content)).to be_whole(content)
     end
 
-    it "are 503 before they come, if they say how long they are" do
+    it "are refused with 503 before they come, by their content-length" do
       client = http
       client.send_request("POST", "/", { "content-length" => "1000001", "expect" => "100-continue" })
       expect(client.read_response("POST", interim: true).status).to eq(503)

@@ -2,12 +2,13 @@
 
 require "spec_helper"
 
-# A request body beyond body_memory is in a file, which is closed with the response and not when Ruby happens to collect it.
-RSpec.describe "Uploads in files" do
+# A request body beyond body_memory is kept in a file, which is closed with the response, without waiting for Ruby's garbage
+# collector.
+RSpec.describe "Files of request bodies" do
   serve <<~'CONFIG', "--threads", "2"
     require "spec_app"
 
-    # Nothing is cleaned up by the way.
+    # The collector must not close files.
     GC.disable
 
     class Each
@@ -39,7 +40,7 @@ RSpec.describe "Uploads in files" do
 
   { "/read" => size.to_s, "/unread" => "unread", "/each" => "x" * size, "/raise" => nil, "/bad-header" => nil,
     "/close" => "closed" }.each do |path, body|
-    it "leave no descriptor behind: #{path}" do
+    it "are closed: #{path}" do
       client = http
       upload = lambda do
         response = client.request("POST", path, body: "x" * size)
@@ -49,7 +50,7 @@ RSpec.describe "Uploads in files" do
       upload.call
       before = app.descriptors.size
       40.times { upload.call }
-      # The last one is closed behind its response.
+      # The last one is closed after its response.
       eventually("the files to be closed") { app.descriptors.size <= before + 1 }
     end
   end
