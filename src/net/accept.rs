@@ -64,11 +64,14 @@ impl Acceptor {
             retirement = retired => retirement,
             never = self.accept_all(&listener, id, &mut waiting) => match never {},
         };
-        // Connections that are complete for their clients are not to be reset.
+        // The connections in the backlog are complete for their clients. Closing resets only those beyond
+        // `max_connections`.
         if let Ok(listening) = listener.deregister() {
-            while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned()
-                && let Some(connection) = waiting.take().or_else(|| listening.accept().ok())
-            {
+            while let Some(connection) = waiting.take().or_else(|| listening.accept().ok()) {
+                let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+                    waiting = Some(connection);
+                    break;
+                };
                 self.hand_on(connection, id, permit);
             }
         }

@@ -54,9 +54,11 @@ impl Listeners {
     }
 
     /// Accepts no connections any more from the listener, and closes its socket. Connections that clients have made
-    /// already are served. Returns false if there is no such listener.
+    /// already are served, also those in the backlog, unless there are more than `max_connections`. Returns false if
+    /// there is no such listener.
     ///
-    /// Blocks for a turn of the reactor; when it returns, the descriptor is closed. Not for the reactor's own tasks.
+    /// Blocks for a turn of the reactor; when it returns, the descriptor is closed. A task of the reactor must not call
+    /// it.
     pub fn retire(&self, id: ListenerId) -> bool {
         let mut state = self.0.lock();
         if let Some(at) = state.waiting.iter().position(|(waiting, _)| *waiting == id) {

@@ -1,22 +1,26 @@
-//! Who drives the reactor, and that there is always somebody.
+//! The core over real sockets: who drives the reactor, and where connections come from.
 //!
 //! | module | subject |
 //! |---|---|
 //! | [`puppet`] | a reactor in which a test can run code on the driver's thread |
 //! | [`driving`] | tests with it: who drives, who gets which job, how it ends |
-//! | [`serving`] | a server over loopback sockets, whose app is in Rust |
+//! | [`serving`] | a server over loopback or Unix sockets, whose app is in Rust |
 //! | [`liveness`] | tests with it: what goes on while workers are busy |
 //! | [`slow_disk`] | tests with it: what goes on while the disk hangs |
+//! | [`unix_sockets`] | tests with it: connections over Unix sockets |
+//! | [`listeners`] | tests with it: listeners come and go while the server serves |
 //!
 //! What must happen has a deadline, and nothing else is timed.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod driving;
+mod listeners;
 mod liveness;
 mod puppet;
 mod serving;
 mod slow_disk;
+mod unix_sockets;
 
 use std::sync::mpsc;
 use std::thread;

@@ -1,8 +1,9 @@
-//! A server over loopback sockets, whose app is in Rust.
+//! A server over loopback or Unix sockets, whose app is in Rust.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -12,15 +13,52 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use http::HeaderMap;
 use push_core::http::Response;
 use push_core::http::request::RequestBody;
+use push_core::net::ListenerId;
 use push_core::push::{Client, Event, Interest, Message, PubSub, SlowPolicy, Turn};
 use push_core::{Job, Limits, Next, Server, Settings};
 
 use crate::{PATIENCE, within};
 
+/// Where a server listens.
+#[derive(Debug, Clone)]
+pub enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// A socket that listens on a free port, and where that is.
+    pub fn tcp() -> (OwnedFd, Self) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap());
+        (listener.into(), address)
+    }
+
+    /// A socket that listens on `path`.
+    pub fn unix(path: PathBuf) -> (OwnedFd, Self) {
+        (UnixListener::bind(&path).unwrap().into(), Address::Unix(path))
+    }
+
+    pub fn connect(&self) -> std::io::Result<Peer> {
+        let socket = match self {
+            Address::Tcp(address) => TcpStream::connect(address)?,
+            // std's TcpStream can read, write and shut down any stream socket.
+            Address::Unix(path) => OwnedFd::from(UnixStream::connect(path)?).into(),
+        };
+        if let Address::Tcp(_) = self {
+            socket.set_nodelay(true)?;
+        }
+        socket.set_read_timeout(Some(PATIENCE))?;
+        Ok(Peer { socket, seen: Vec::new() })
+    }
+}
+
 /// The server, its workers, and what its app reports.
 pub struct Serving {
     pub server: Arc<Server>,
-    address: SocketAddr,
+    /// The listener that the server has from its start.
+    pub listener: ListenerId,
+    pub address: Address,
     workers: Vec<JoinHandle<()>>,
     /// Jobs that wait to be released.
     pub held: Receiver<()>,
@@ -30,7 +68,7 @@ pub struct Serving {
 }
 
 /// The app: answers with the path, or the [`digest`] of the request's body if there is one; echoes messages. `/hold` and
-/// "hold" wait to be released.
+/// "hold" wait to be released. `/listener` is answered with the listener's id.
 #[derive(Clone)]
 struct App {
     held: Sender<()>,
@@ -61,6 +99,7 @@ impl App {
                     self.hold();
                 }
                 let body = match request.body.is_empty() {
+                    true if path == "/listener" => request.listener.0.to_string().into(),
                     true => Bytes::copy_from_slice(path.as_bytes()),
                     false => digest(&read(request.body)).into(),
                 };
@@ -112,27 +151,25 @@ impl Serving {
         Serving::with_files(workers, limits, None)
     }
 
+    /// A server that listens on a Unix socket.
+    pub fn on_unix_socket(workers: usize, limits: Limits, path: PathBuf) -> Self {
+        Serving::on(Address::unix(path), workers, limits, None)
+    }
+
     /// A server that has the files of a folder, too.
     pub fn with_files(workers: usize, limits: Limits, public_dir: Option<PathBuf>) -> Self {
-        let settings = Settings {
-            limits,
-            slow_policy: SlowPolicy::Close,
-            allowed_origins: Vec::new(),
-            public_dir,
-            access_log: None,
-            default_event: None,
-            poll_parameter: None,
-        };
-        let server = Arc::new(Server::new(settings, PubSub::default()).unwrap());
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        server.listen(OwnedFd::from(listener)).unwrap();
+        Serving::on(Address::tcp(), workers, limits, public_dir)
+    }
+
+    fn on((socket, address): (OwnedFd, Address), workers: usize, limits: Limits, public_dir: Option<PathBuf>) -> Self {
+        let server = Arc::new(new_server(limits, public_dir));
+        let listener = server.listen(socket).unwrap();
         server.start().unwrap();
         let ((held, holding), (release, released)) = (unbounded(), unbounded());
         let ((open, opened), (close, closed)) = (unbounded(), unbounded());
         let app = App { held, released, opened: open, closed: close };
         let workers = (0..workers).map(|_| work(Arc::clone(&server), app.clone())).collect();
-        Serving { server, address, workers, held: holding, release, opened, closed }
+        Serving { server, listener, address, workers, held: holding, release, opened, closed }
     }
 
     /// Lets `count` held jobs go on.
@@ -141,10 +178,7 @@ impl Serving {
     }
 
     pub fn peer(&self) -> Peer {
-        let socket = TcpStream::connect(self.address).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.set_nodelay(true).unwrap();
-        Peer { socket, seen: Vec::new() }
+        self.address.connect().unwrap()
     }
 
     /// An open WebSocket, and its client.
@@ -178,6 +212,20 @@ impl Serving {
             within("a worker", move || worker.join()).unwrap();
         }
     }
+}
+
+/// A server that does not run yet.
+pub fn new_server(limits: Limits, public_dir: Option<PathBuf>) -> Server {
+    let settings = Settings {
+        limits,
+        slow_policy: SlowPolicy::Close,
+        allowed_origins: Vec::new(),
+        public_dir,
+        access_log: None,
+        default_event: None,
+        poll_parameter: None,
+    };
+    Server::new(settings, PubSub::default()).unwrap()
 }
 
 fn work(server: Arc<Server>, app: App) -> JoinHandle<()> {
@@ -231,6 +279,20 @@ impl Peer {
             Ok(_) => true,
             Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
         }
+    }
+
+    /// Says nothing more.
+    pub fn half_close(&self) {
+        self.socket.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Reads that many bytes.
+    pub fn skip(&mut self, length: usize) {
+        let from_seen = length.min(self.seen.len());
+        self.seen.drain(..from_seen);
+        let wanted = (length - from_seen) as u64;
+        let read = std::io::copy(&mut (&self.socket).take(wanted), &mut std::io::sink()).unwrap();
+        assert_eq!(read, wanted);
     }
 
     pub fn ask(&mut self, path: &str) {

@@ -1,0 +1,160 @@
+//! Listeners come and go while the server serves.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use crossbeam_channel::never;
+use push_core::net::{ListenError, ListenerId};
+use push_core::{Limits, Server};
+
+use crate::serving::{Address, Serving, new_server};
+use crate::{PATIENCE, eventually, within};
+
+fn retire(server: &Arc<Server>, listener: ListenerId) -> bool {
+    let server = Arc::clone(server);
+    within("retire", move || server.retire(listener))
+}
+
+/// The id of the listener that a new connection to `address` came through.
+fn expect_listener(address: &Address, listener: ListenerId) {
+    let mut peer = address.connect().unwrap();
+    peer.ask("/listener");
+    peer.expect_answer(&listener.0.to_string());
+}
+
+#[test]
+fn a_listener_that_is_added_while_serving_is_accepted_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::new(1, Limits::default());
+    expect_listener(&serving.address, serving.listener);
+    for (socket, address) in [Address::tcp(), Address::unix(folder.path().join("socket"))] {
+        let listener = serving.server.listen(socket).unwrap();
+        assert_ne!(listener, serving.listener);
+        expect_listener(&address, listener);
+    }
+    serving.finish();
+}
+
+#[test]
+fn a_retired_listener_is_closed_and_its_connections_go_on() {
+    let serving = Serving::new(1, Limits::default());
+    let Address::Tcp(address) = serving.address else { panic!("not TCP") };
+    let mut open = serving.peer();
+    open.ask("/before");
+    open.expect_answer("/before");
+    let (mut websocket, _client) = serving.websocket();
+
+    assert!(retire(&serving.server, serving.listener));
+    assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    open.ask("/after");
+    open.expect_answer("/after");
+    websocket.frame(0x81, b"after");
+    websocket.expect_frame(0x81, b"after");
+
+    assert!(!retire(&serving.server, serving.listener), "it was retired before");
+    let again = serving.server.listen(OwnedFd::from(TcpListener::bind(address).unwrap())).unwrap();
+    assert_ne!(again, serving.listener);
+    expect_listener(&serving.address, again);
+    serving.finish();
+}
+
+#[test]
+fn a_listener_can_be_retired_before_the_start() {
+    let server = new_server(Limits::default(), None);
+    let (socket, address) = Address::tcp();
+    let listener = server.listen(socket).unwrap();
+    assert!(server.retire(listener));
+    assert_eq!(address.connect().err().unwrap().kind(), ErrorKind::ConnectionRefused);
+}
+
+/// Without the file no client can connect any more. All that have connected are served: while some do, others wait in
+/// the backlog.
+#[test]
+fn no_connection_is_lost_when_a_listener_is_retired_under_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let serving = Serving::on_unix_socket(2, Limits::default(), path.clone());
+    let answered = Arc::new(AtomicUsize::new(0));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let (address, answered) = (serving.address.clone(), Arc::clone(&answered));
+            thread::spawn(move || {
+                loop {
+                    match address.connect() {
+                        Ok(mut peer) => {
+                            peer.ask("/load");
+                            peer.expect_answer("/load");
+                            answered.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(error) => return error.kind(),
+                    }
+                }
+            })
+        })
+        .collect();
+    eventually("the load has begun", || answered.load(Ordering::Relaxed) > 100);
+    fs::remove_file(path).unwrap();
+    assert!(retire(&serving.server, serving.listener));
+    for client in clients {
+        assert_eq!(within("a client", move || client.join()).unwrap(), ErrorKind::NotFound);
+    }
+    serving.finish();
+}
+
+#[test]
+fn a_full_server_closes_a_retired_listener_at_once_and_serves_later_what_it_accepted() {
+    let serving = Serving::new(1, Limits { max_connections: 1, ..Limits::default() });
+    let Address::Tcp(address) = serving.address else { panic!("not TCP") };
+    let mut first = serving.peer();
+    first.ask("/first");
+    first.expect_answer("/first");
+    // Waits for the first to go.
+    let mut second = serving.peer();
+    second.ask("/second");
+
+    assert!(retire(&serving.server, serving.listener));
+    assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    drop(first);
+    second.expect_answer("/second");
+    serving.finish();
+}
+
+#[test]
+fn retiring_ends_when_the_server_stops() {
+    let serving = Serving::new(1, Limits::default());
+    let stopped = Arc::new(AtomicBool::new(false));
+    let others: Vec<_> = (0..4)
+        .map(|_| {
+            let (server, stopped) = (Arc::clone(&serving.server), Arc::clone(&stopped));
+            thread::spawn(move || {
+                while !stopped.load(Ordering::Relaxed) {
+                    let (socket, _address) = Address::tcp();
+                    match server.listen(socket) {
+                        Ok(listener) => drop(server.retire(listener)),
+                        Err(error) => assert!(matches!(error, ListenError::Stopping | ListenError::System(_))),
+                    }
+                }
+            })
+        })
+        .collect();
+    serving.stop();
+    stopped.store(true, Ordering::Relaxed);
+    for other in others {
+        within("a thread that retires", move || other.join()).unwrap();
+    }
+    serving.finish();
+}
+
+#[test]
+fn a_draining_server_takes_no_listener() {
+    let serving = Serving::new(1, Limits::default());
+    serving.server.drain(Instant::now() + PATIENCE, &never());
+    assert!(matches!(serving.server.listen(Address::tcp().0).unwrap_err(), ListenError::Stopping));
+    serving.finish();
+}
