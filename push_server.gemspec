@@ -6,11 +6,12 @@ Gem::Specification.new do |spec|
   spec.name = "push_server"
   spec.version = PushServer::VERSION
   spec.authors = ["The push_server developers"]
-  spec.summary = "A Rack web server with WebSocket and Server-Sent Events push built in, on a Rust core"
+  spec.summary = "A Rack web server with WebSocket and Server-Sent Events built in, on a Rust core"
   spec.description = <<~TEXT
-    An app is asked env['rack.upgrade?'] (:websocket or :sse) and answers by setting env['rack.upgrade'] to a
-    handler; from then on the server drives on_open, on_message, on_drained, on_shutdown and on_close. Streams
-    live in Rust: a push connection costs no Ruby thread, and a slow client costs nobody else anything.
+    env['rack.upgrade?'] tells an app whether the client asks for a WebSocket or an event stream. The app accepts by
+    setting env['rack.upgrade'] to a handler, whose callbacks the server calls: on_open, on_message, on_drained,
+    on_shutdown and on_close. Open connections live in Rust: they use no Ruby thread, and a slow client does not slow
+    down other clients.
   TEXT
   spec.license = "MIT"
   spec.required_ruby_version = ">= 3.1"

@@ -15,7 +15,7 @@ task :npm do
   cp "docs/javascript.md", "tmp/npm/README.md"
   package = {
     name: "push_server", version: PushServer::VERSION.sub(/\A(\d+\.\d+\.\d+)\.(\D)/, '\1-\2'),
-    description: "The browser's side of push_server: WebSocket, event stream or long poll, resumed without loss",
+    description: "The browser library of push_server: WebSocket, event stream or long poll, which resumes without loss",
     license: "MIT", type: "module", sideEffects: false,
     exports: { "." => { types: "./push.d.ts", default: "./push.js" } }, types: "./push.d.ts",
     files: %w[push.js push.d.ts]

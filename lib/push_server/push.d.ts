@@ -1,11 +1,11 @@
 export type Transport = "websocket" | "sse" | "poll"
 
 export interface Message {
-  /** The name it was published with; "message" if with none, "push.binary" for bytes. */
+  /** The event's name: "message" if it has none, "push.binary" for bytes. */
   event: string
   /** Text, or bytes for "push.binary". */
   data: string | Uint8Array
-  /** Its cursor; none for what the server wrote to this client alone. */
+  /** The cursor after this message. A message of client.write has none, unless the app gave one. */
   id?: string
   json(): any
 }
@@ -20,13 +20,15 @@ export interface Loss {
   transport: Transport
   /** Milliseconds until the next try. */
   delay: number
-  /** The server said 204: there is no next try. */
+  /** The server has answered 204: there is no next try. */
   final: boolean
-  /** Of a WebSocket; or what woke the page. */
+  /** The code of a WebSocket's Close frame. */
   code?: number
+  /** The reason of a WebSocket's Close frame, or the event of the page that made push.js reconnect. */
   reason?: string
-  /** Of a response. */
+  /** The status of the response. */
   status?: number
+  /** Whether the response has ended completely. */
   whole?: boolean
   error?: unknown
 }
@@ -48,14 +50,14 @@ export interface Options {
 }
 
 export interface Connection {
-  /** WebSocket only: false, and nothing sent, on another transport or without one. */
+  /** Sends over a WebSocket and returns true. Without an open WebSocket it sends nothing and returns false. */
   send(data: string | ArrayBuffer | ArrayBufferView | Blob): boolean
   close(): void
   readonly transport: Transport | null
-  /** Where it is, for a later `cursor` option; without the token of a long poll. */
+  /** The cursor after the last message, for a later `cursor` option. It does not contain the token of a long poll. */
   readonly cursor: string | undefined
 }
 
 export function push(url: string | URL, options?: Options): Connection
-/** `retry` comes alone, as soon as its line has ended. */
+/** Parses an event stream. `onblock` gets each block, and each `retry` alone, as soon as its line has ended. */
 export function parser(onblock: (block: { event?: string, data?: string, id?: string, retry?: number }) => void): (text: string) => void

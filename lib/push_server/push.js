@@ -1,6 +1,6 @@
-// The browser's side of push_server: docs/javascript.md. No dependencies. MIT licence.
+// The browser library of push_server: docs/javascript.md. No dependencies. MIT licence.
 const connectors = { websocket, sse, poll: (link) => sse(link, link.wait) }
-// The cursor of an id. That of a poll has its session's token behind it, which is for polls alone.
+// The cursor of an id. In the id of a poll the session's token follows, which is sent only with polls.
 const bare = (id) => id?.replace(/\.[0-9a-f]{32}\.\d+$/, "")
 
 // Makes a function that takes the text of an event stream in any pieces. Calls `onblock` for each block, and each line `retry:`.
@@ -31,7 +31,7 @@ function websocket({ world, address, cursor, opened, heard, ended }) {
   return { cut: () => socket.close(), send: (data) => socket.send(data) }
 }
 
-// A response that streams, or, with `wait`, one that ends once there is something.
+// A response that streams, or, with `wait`, a response that ends as soon as there is a message.
 function sse({ world, address, cursor, request, opened, heard, ended }, wait) {
   const url = new URL(address), control = new AbortController(), decoder = new TextDecoder()
   if (wait) url.searchParams.set("push_wait", wait)
@@ -42,7 +42,7 @@ function sse({ world, address, cursor, request, opened, heard, ended }, wait) {
     const { status, body } = response, type = response.headers.get("content-type") ?? ""
     if (status !== 200 || !type.startsWith("text/event-stream")) return ended({ status })
     for (let reader = body.getReader(), part; !(part = await reader.read()).done;) {
-      opened() // Not before: a proxy that buffers passes on the head at most.
+      opened() // Not earlier: a proxy that buffers may pass on the head alone.
       await heard(decoder.decode(part.value, { stream: true }))
     }
     ended({ status, whole: true })
@@ -57,9 +57,9 @@ export function push(url, options = {}) {
   const address = new URL(url, world.location?.href).href.replace(/^ws/, "http")
   const now = () => world.Date.now(), usual = options.retry ?? 1000 + world.Math.random() * 2000
   const key = `push ${transports} ${address.split(/[?#]/)[0]}`
-  // Where storage is forbidden, naming it raises.
+  // If storage is forbidden, reading the property raises an error.
   const storage = (action) => { try { return action(world.sessionStorage) } catch { return null } }
-  // home: the transport to return to; proven: it has opened on this page; misses: how often it has not since.
+  // home: the transport to return to; proven: it has opened on this page; misses: how often it has failed since.
   let home = Math.max(0, transports.indexOf(storage((it) => it.getItem(key)))), index = home, proven = false, misses = 0
   let { cursor } = options, up = null, link = null, timer, retry = usual, losses = 0, since = 0, last = 0
 
@@ -72,7 +72,7 @@ export function push(url, options = {}) {
 
   function connect() {
     const name = transports[index], mine = link = {}
-    const ours = (action) => (detail) => link === mine ? action(detail) : undefined // An abandoned link is not heard.
+    const ours = (action) => (detail) => link === mine ? action(detail) : undefined // Events of an abandoned link are ignored.
     const blocks = [], parse = parser((block) => blocks.push(block)), streams = name !== "websocket"
     last = now()
     async function heard(text) {
@@ -81,7 +81,7 @@ export function push(url, options = {}) {
       if (streams) rest()
       for (const block of blocks.splice(0)) {
         const kept = link === mine && guarded(take, block)
-        if (kept && streams) await kept.catch?.(say) // A stream is read no faster: the server sees who is slow.
+        if (kept && streams) await kept.catch?.(say) // The stream is read no faster than this, so the server notices a slow page.
       }
       if (streams) ours(watch)(silence)
     }
@@ -104,13 +104,13 @@ export function push(url, options = {}) {
   function lost(why, awake = false) {
     const transport = transports[index], opened = up === transport
     drop()
-    if (opened && why.whole && transport === "poll") { // That is how a poll ends. Now and then, see what home does.
+    if (opened && why.whole && transport === "poll") { // Each poll ends like this. Once a minute, try home again.
       if (index !== home && now() - since > 60000) [index, since] = [home, now()]
       return rest(retry, connect)
     }
     if (opened && now() - since > longest) losses = 0
     if (!opened && index === home) misses += 1
-    // What worked on this page gets three tries: perhaps there is no network, and then others fare no better.
+    // A transport that has worked on this page gets three tries: if there is no network, the others fail too.
     const stay = opened || awake || (index === home && proven && misses < 3)
     index = stay ? home : (index + 1) % transports.length
     if (!stay && index !== home) return connect()
@@ -135,7 +135,7 @@ export function push(url, options = {}) {
     return tell("onmessage", { event, data, id, json: () => JSON.parse(data) })
   }
 
-  // Pings are invisible here. So when the page wakes, what may have died unseen is replaced, and a pause ends.
+  // A page cannot see pings. So when it wakes, a connection that may be dead is replaced, and a pause ends.
   function wake({ type }) {
     const doubtful = now() - last > silence || !(link || up)
     if (type === "online" || (doubtful && !world.document.hidden)) lost({ reason: type }, true)

@@ -3,9 +3,8 @@
 require "digest"
 
 module PushServer
-  # The browser's side, `push.js`, as a Rack app: an ES module, to be mounted wherever its pages want it. A browser keeps
-  # it, and asks each time whether it is still the one. Frozen; any thread. The option `javascript` mounts it in
-  # front of an app.
+  # A Rack app that sends `push.js`, the library for the browser. It is an ES module. Mount it at any path. A browser caches
+  # it, and asks each time whether it has changed. Frozen; any thread. The option `javascript` mounts it in front of an app.
   #
   # @example
   #   map("/push.js") { run PushServer::Javascript }
