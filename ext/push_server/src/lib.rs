@@ -19,7 +19,7 @@ mod rack;
 mod ruby;
 mod support;
 
-use magnus::{Error, Module, RModule, Ruby, Value};
+use magnus::{Error, Ruby};
 
 /// Called by Ruby when the extension is required.
 #[magnus::init]
@@ -28,29 +28,13 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     support::logger::init();
     support::interned::init(ruby);
     rack::env::init(ruby);
-    ruby::client::init(ruby, module)?;
+    let client = ruby::client::init(ruby, module)?;
+    ruby::client_channels::init(client)?;
     ruby::registry::init(ruby, module)?;
-    ruby::channels::init(ruby, module)?;
-    native_server::init(ruby, module)?;
+    ruby::channels::init(module)?;
+    ruby::callbacks::init(module)?;
     ruby::answer::init(ruby, module)?;
     ruby::body_stream::init(ruby, module)?;
-    app::input::init(ruby, module)?;
-    app::events::init(ruby, module)
-}
-
-/// The `PushServer` module.
-fn module(ruby: &Ruby) -> Result<RModule, Error> {
-    ruby.class_object().const_get("PushServer")
-}
-
-/// Logs an exception that nobody rescued: one line that says where, then class, message and backtrace. The error is
-/// what must end this thread.
-fn log_exception(ruby: &Ruby, place: &str, exception: Value) -> Result<(), Error> {
-    use magnus::value::ReprValue;
-
-    let logged = module(ruby).and_then(|it| it.funcall::<_, _, Value>("log_exception", (place, exception)));
-    if support::jump::unless_raised(logged)?.is_none() {
-        log::error!("{place}: {}; logging it raised an exception, too", support::jump::class_name(exception));
-    }
-    Ok(())
+    ruby::spool_reservation::init(ruby, module)?;
+    native_server::init(ruby, module)
 }

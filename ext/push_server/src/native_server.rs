@@ -7,7 +7,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded};
 use log::LevelFilter;
 use magnus::gc::Marker;
 use magnus::typed_data::Obj;
@@ -20,11 +19,14 @@ use push_core::net::{ListenError, ListenerId};
 use push_core::push::Turn;
 use push_core::{Job, Next, Server};
 
+use crate::app::context::WorkerContext;
 use crate::app::{events, request};
 use crate::rack::env_template::{Template, Templates};
 use crate::ruby::channels;
-use crate::support::gvl::{check_interrupts, without_gvl, without_gvl_for_a_moment};
+use crate::support::errors::{argument_error, io_error};
+use crate::support::gvl::{Interrupt, check_interrupts, wait_without_gvl, without_gvl, without_gvl_for_a_moment};
 use crate::support::jump::contained;
+use crate::support::library::{self, server_error};
 use crate::support::settings::{self, Own};
 use crate::support::workers::{Shortage, Workers};
 use crate::support::{classes, developer_hints};
@@ -77,39 +79,22 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
 fn set_log_level(ruby: &Ruby, level: String) -> Result<(), Error> {
     let level = LevelFilter::from_str(&level).map_err(|_| {
         let message = format!("log level can be debug, info, warn or error, not {level}");
-        Error::new(ruby.exception_arg_error(), message)
+        argument_error(ruby, message)
     })?;
     log::set_max_level(level);
     Ok(())
 }
 
-/// A channel by which Ruby gets a thread back that blocks in the core.
-struct Interrupt {
-    sender: crossbeam_channel::Sender<()>,
-    receiver: Receiver<()>,
-}
-
-impl Interrupt {
-    fn new() -> Self {
-        let (sender, receiver) = bounded(1);
-        Interrupt { sender, receiver }
-    }
-
-    fn send(&self) {
-        // Full: it is interrupted already.
-        let _ = self.sender.try_send(());
-    }
-}
-
 impl NativeServer {
     fn new(ruby: &Ruby, app: Value, hash: RHash) -> Result<Obj<Self>, Error> {
         classes::load(ruby)?;
+        library::load(ruby)?;
         let (settings, own) = settings::parse(ruby, hash)?;
         developer_hints::expect_event_names(own.hint_event_name);
         developer_hints::expect_text_in_bytes(own.hint_text_in_bytes);
         let max_streaming = settings.limits.max_streaming;
         let server = Server::new(settings, channels::for_server(ruby))
-            .map_err(|error| Error::new(ruby.exception_arg_error(), error.to_string()))?;
+            .map_err(|error| argument_error(ruby, error.to_string()))?;
         let server = Arc::new(server);
         let attended = Arc::downgrade(&server);
         let workers = Workers::new(own.threads, max_streaming, move |attend| {
@@ -128,14 +113,13 @@ impl NativeServer {
 
     fn listen(ruby: &Ruby, this: Obj<Self>, descriptor: i32, template: RHash) -> Result<u64, Error> {
         if descriptor < 0 {
-            return Err(Error::new(ruby.exception_arg_error(), "not a file descriptor"));
+            return Err(argument_error(ruby, "not a file descriptor"));
         }
-        let io_error = |error: ListenError| Error::new(ruby.exception_io_error(), error.to_string());
         // SAFETY: borrowed for this call; the IO it belongs to is open while Ruby is in it.
         let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
-        let socket = socket.try_clone_to_owned().map_err(|error| io_error(error.into()))?;
+        let socket = socket.try_clone_to_owned().map_err(|error| io_error(ruby, ListenError::from(error)))?;
         let template = Template::new(ruby, template)?;
-        let listener = this.server.listen(socket).map_err(io_error)?;
+        let listener = this.server.listen(socket).map_err(|error| io_error(ruby, error))?;
         // Requests may be there already. They find the template, because this thread has held the lock since.
         this.templates.add(ruby, listener, template);
         Ok(listener.0)
@@ -157,7 +141,7 @@ impl NativeServer {
                 ErrorKind::WouldBlock => ": raise the system's limit on threads",
                 _ => "",
             };
-            channels::server_error(ruby, &format!("cannot start the reactor: {error}{cure}"))
+            server_error(ruby, &format!("cannot start the reactor: {error}{cure}"))
         })
     }
 
@@ -168,7 +152,7 @@ impl NativeServer {
     fn work(ruby: &Ruby, this: Obj<Self>) -> Result<bool, Error> {
         let mut worker = this.server.worker();
         let handle = Arc::clone(worker.handle());
-        let context = request::Context {
+        let context = WorkerContext {
             app: this.app,
             templates: &this.templates,
             own: &this.own,
@@ -208,26 +192,19 @@ impl NativeServer {
         }
         let interrupt = Interrupt::new();
         let deadline = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
-        loop {
-            let waited = without_gvl(ruby, || this.server.drain(deadline, &interrupt.receiver), || interrupt.send());
-            match waited {
-                Some(Drained::Finished) => return Ok(true),
-                Some(Drained::TimedOut) => return Ok(false),
-                Some(Drained::Interrupted) | None => check_interrupts(ruby)?,
-            }
-        }
+        let wait = || match this.server.drain(deadline, interrupt.receiver()) {
+            Drained::Finished => Some(true),
+            Drained::TimedOut => Some(false),
+            Drained::Interrupted => None,
+        };
+        wait_without_gvl(ruby, wait, || interrupt.send())
     }
 
     /// Waits until a body that is being streamed occupies a worker, so that another is needed
     /// (true), or the server stops (false).
     fn await_shortage(ruby: &Ruby, this: Obj<Self>) -> Result<bool, Error> {
-        loop {
-            match without_gvl(ruby, || this.workers.await_shortage(), || this.workers.interrupt()) {
-                Some(Shortage::OneMore) => return Ok(true),
-                Some(Shortage::Stopped) => return Ok(false),
-                Some(Shortage::Interrupted) | None => check_interrupts(ruby)?,
-            }
-        }
+        let shortage = wait_without_gvl(ruby, || this.workers.await_shortage(), || this.workers.interrupt())?;
+        Ok(shortage == Shortage::OneMore)
     }
 
     /// Tells how many workers are left if the system gives no more threads. Requests are refused if none is left. nil: the
@@ -269,7 +246,7 @@ impl NativeServer {
 
 /// Runs a job. What others wait for (the worker's presence, the mark of a drain, a client's turn, a body's end) is held
 /// outside of the guard, and given back even if something raises where nothing should, past the frames inside.
-fn run(ruby: &Ruby, context: &request::Context<'_>, job: Job) -> Result<(), Error> {
+fn run(ruby: &Ruby, context: &WorkerContext<'_>, job: Job) -> Result<(), Error> {
     let ended = match job {
         Job::Request(request, mark) => {
             let ended = contained(|| request::serve(ruby, context, *request));

@@ -2,7 +2,7 @@
 
 use push_core::base::log_throttle::{HeldBack, LogThrottle};
 
-use crate::app::request::Line;
+use crate::app::request_line::RequestLine;
 
 /// Why there was no upgrade.
 #[derive(Clone, Copy)]
@@ -17,7 +17,7 @@ pub enum Declined {
 
 impl Declined {
     /// Logs it at info level: at debug level always, otherwise once a minute for each reason.
-    pub fn log(self, line: Line<'_>) {
+    pub fn log(self, line: RequestLine<'_>) {
         static NOT_ASKED: LogThrottle = LogThrottle::once_a_minute();
         static STATUS: LogThrottle = LogThrottle::once_a_minute();
         static NO_HANDLER: LogThrottle = LogThrottle::once_a_minute();

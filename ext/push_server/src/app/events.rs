@@ -2,36 +2,20 @@
 
 use magnus::typed_data::Obj;
 use magnus::value::{IntoId, OpaqueId, ReprValue};
-use magnus::{Error, Module, Object, RModule, Ruby, Value, function};
+use magnus::{Error, Ruby, Value};
 use push_core::push::{Event, Message, Turn};
 use push_core::websocket::close::{CloseStatus, code};
 
+use crate::ruby::callbacks::around;
 use crate::ruby::client::Client;
 use crate::ruby::{client_channels, registry};
-use crate::support::cell::GvlCell;
 use crate::support::fields::string_of;
 use crate::support::handler::{Handler, OnClose};
 use crate::support::interned::words;
-use crate::support::pinned::pinned;
+use crate::support::library::log_exception;
 
 /// Events of one client in a row; then others get their turn.
 const EVENTS_PER_TURN: usize = 32;
-
-/// What `PushServer.around_callback` was given, if anything: a callable that runs a callback.
-static AROUND: GvlCell<Option<Value>> = GvlCell::new(None);
-
-pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
-    let callbacks = module.define_module("Callbacks")?;
-    callbacks.define_singleton_method("around=", function!(set_around, 1))?;
-    let _ = ruby;
-    Ok(())
-}
-
-fn set_around(ruby: &Ruby, around: Value) {
-    // Wrappers are set a few times in a process's life, if at all: none is ever let go.
-    let around = ruby.get_inner(pinned(ruby, around));
-    AROUND.set(ruby, Some(around).filter(|around| !around.is_nil()));
-}
 
 /// Runs a client's events. The error is what must end this thread.
 pub fn run(ruby: &Ruby, turn: &Turn) -> Result<(), Error> {
@@ -170,15 +154,15 @@ fn rescue(
         let args = [client.as_value(), exception];
         let Err(error) = invoke(ruby, client, handler.object, words(ruby).on_error, &args) else { return Ok(()) };
         let Some(exception) = error.value() else { return Err(error) };
-        crate::log_exception(ruby, "on_error", exception)
+        log_exception(ruby, "on_error", exception)
     } else {
-        crate::log_exception(ruby, &name_of(ruby, event), exception)
+        log_exception(ruby, &name_of(ruby, event), exception)
     }
 }
 
 fn invoke(ruby: &Ruby, client: Obj<Client>, object: Value, event: OpaqueId, args: &[Value]) -> Result<(), Error> {
     client.enter(ruby);
-    let result = match AROUND.get(ruby) {
+    let result = match around(ruby) {
         None => object.funcall_public::<_, _, Value>(event, args),
         Some(around) => {
             let call = (client, ruby.to_symbol(name_of(ruby, event)), object, ruby.ary_new_from_values(args));

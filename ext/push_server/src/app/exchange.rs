@@ -13,27 +13,32 @@ use push_core::http::{Responder, Response};
 use push_core::net::Peer;
 use push_core::push::Protocol;
 
+use crate::app::context::WorkerContext;
 use crate::app::declined::Declined;
 use crate::app::input;
-use crate::app::request::{Context, Line};
+use crate::app::request_line::RequestLine;
+use crate::rack::body::{BodyKind, body_kind, is_plain_array};
 use crate::rack::env;
-use crate::rack::response::{self, AppResponse, BodyKind};
-use crate::ruby::answer::{Answer, take_socket};
+use crate::rack::hijack::take_socket;
+use crate::rack::response::AppResponse;
+use crate::rack::streamed_body::send_each;
+use crate::ruby::answer::Answer;
 use crate::ruby::body_stream::BodyStream;
 use crate::ruby::client::Client;
 use crate::ruby::registry;
-use crate::support::classes;
+use crate::support::errors::type_error;
 use crate::support::handler::Handler;
 use crate::support::interned::words;
 use crate::support::jump::{is_jump, lookup};
+use crate::support::library::{self, ResponseArguments};
 
 /// A request whose app has been called. It lives on the stack, where the garbage collector sees the
 /// VALUEs in it.
 pub struct Exchange<'a> {
     pub ruby: &'a Ruby,
-    pub context: &'a Context<'a>,
+    pub context: &'a WorkerContext<'a>,
     pub env: RHash,
-    pub line: Line<'a>,
+    pub line: RequestLine<'a>,
     /// Its body is in a file.
     spooled: bool,
     /// Holds the responder until something was sent.
@@ -56,9 +61,9 @@ struct Returned {
 impl<'a> Exchange<'a> {
     pub fn new(
         ruby: &'a Ruby,
-        context: &'a Context<'a>,
+        context: &'a WorkerContext<'a>,
         env: RHash,
-        line: Line<'a>,
+        line: RequestLine<'a>,
         spooled: bool,
         answer: Obj<Answer>,
     ) -> Self {
@@ -92,20 +97,17 @@ impl<'a> Exchange<'a> {
         finished.and(input::close(self.ruby, self.env))
     }
 
-    /// Logs `exception`, if `logged`, and ends the response if it has not ended. This is one call of Ruby, so that a
-    /// thread that is killed while it logs still ends the response.
+    /// Logs `exception`, if `logged`, and ends the response if it has not ended.
     pub fn fail(&self, exception: Value, logged: bool) -> Result<(), Error> {
         let concluded = self.concluded.replace(true);
-        let Returned { status, headers, body } = self.returned.get();
-        let arguments = (exception, logged, !concluded, body, self.line.to_string(), self.env, status, headers);
-        let failed = classes::bodies(self.ruby)?.funcall::<_, _, Value>("fail", arguments).map(|_| ());
+        let failed = library::fail_response(self.ruby, exception, logged, !concluded, self.response_arguments());
         if concluded { failed } else { self.release_input(failed) }
     }
 
     fn finish(&self) -> Result<(), Error> {
-        let (ruby, returned) = (self.ruby, self.returned.get());
-        let closes = match returned.body {
-            Some(body) => !response::is_plain_array(ruby, body) && body.respond_to("close", false)?,
+        let ruby = self.ruby;
+        let closes = match self.returned.get().body {
+            Some(body) => !is_plain_array(ruby, body) && body.respond_to("close", false)?,
             None => false,
         };
         let callables =
@@ -114,23 +116,23 @@ impl<'a> Exchange<'a> {
         if !closes && callables.is_none_or(|callables| callables.is_empty()) {
             return Ok(());
         }
-        let Returned { status, headers, body } = returned;
-        classes::bodies(ruby)?
-            .funcall::<_, _, Value>("finish", (body, self.line.to_string(), self.env, status, headers, ruby.qnil()))
-            .map(|_| ())
+        library::finish_response(ruby, self.response_arguments())
     }
 
     /// Runs a body's own code, or what takes its place: `each` with `block`, or `call` with `argument`.
     fn run(&self, target: Value, method: &str, argument: Value, block: Option<Proc>) -> Result<(), Error> {
-        let (ruby, Returned { status, headers, body }) = (self.ruby, self.returned.get());
-        let arguments =
-            (target, ruby.to_symbol(method), argument, block, body, self.line.to_string(), self.env, status, headers);
-        let result: Result<Value, Error> = classes::bodies(self.ruby)?.funcall("run", arguments);
-        // Unwinding: `run` has ended the response, and nothing of Ruby may be called here.
+        let call = (target, self.ruby.to_symbol(method), argument, block);
+        let result = library::run_body(self.ruby, call, self.response_arguments());
+        // Unwinding: the response has been ended, and nothing of Ruby may be called here.
         if result.as_ref().is_err_and(is_jump) {
             self.concluded.set(true);
         }
-        result.map(|_| ())
+        result
+    }
+
+    fn response_arguments(&self) -> ResponseArguments {
+        let Returned { status, headers, body } = self.returned.get();
+        ResponseArguments { body, line: self.line.to_string(), env: self.env, status, headers }
     }
 
     /// Sends an ordinary response.
@@ -146,11 +148,11 @@ impl<'a> Exchange<'a> {
         if let Some(protocol) = protocol.and_then(|protocol| self.requested(&protocol)) {
             return self.take_over(Response::switching(protocol, headers), body);
         }
-        let response = Response::new(status, headers).map_err(|error| response::app_error(ruby, error))?;
+        let response = Response::new(status, headers).map_err(|error| type_error(ruby, error))?;
         if let Some(callable) = hijack {
             return self.take_over(response, callable);
         }
-        let (kind, closed) = response::body_kind(ruby, body, &response)?;
+        let (kind, closed) = body_kind(ruby, body, &response)?;
         if closed {
             self.update(|returned| returned.body = None);
         }
@@ -185,7 +187,7 @@ impl<'a> Exchange<'a> {
                     return self.refuse(responder);
                 }
                 let each = |block| self.run(body, "each", ruby.qnil().as_value(), Some(block));
-                response::send_each(ruby, each, responder, response).map_err(|(error, responder)| {
+                send_each(ruby, each, responder, response).map_err(|(error, responder)| {
                     if let Some(responder) = responder {
                         self.answer.put(ruby, responder);
                     }

@@ -4,12 +4,16 @@
 //! |---|---|
 //! | [`request`] | one call of the app |
 //! | [`exchange`] | what the app returned, on its way to the client |
+//! | [`events`] | a client's events, as calls of its handler |
+//! | [`context`] | what the calls on one worker have in common |
 //! | [`input`] | `rack.input` |
 //! | [`declined`] | why a request was not upgraded |
-//! | [`events`] | a client's events, as calls of its handler |
+//! | [`request_line`] | a request, for the log |
 
+pub mod context;
 pub mod declined;
 pub mod events;
 pub mod exchange;
 pub mod input;
 pub mod request;
+pub mod request_line;

@@ -1,54 +1,27 @@
 //! One call of the app.
 
-use std::cell::Cell;
-use std::fmt::{Display, Formatter};
-use std::sync::Arc;
-
-use http::request::Parts;
 use magnus::error::ErrorType;
 use magnus::value::ReprValue;
 use magnus::{Class, Error, Ruby, Value};
-use push_core::Server;
 use push_core::http::request::RequestBody;
 use push_core::http::{Request, Responder, Response};
 
+use crate::app::context::WorkerContext;
 use crate::app::declined::Declined;
 use crate::app::exchange::Exchange;
 use crate::app::input;
-use crate::rack::env_template::Templates;
+use crate::app::request_line::RequestLine;
 use crate::rack::{env, response};
 use crate::ruby::answer::Answer;
 use crate::support::interned::words;
 use crate::support::jump::unless_raised;
-use crate::support::settings::Own;
-use crate::support::workers::{Streaming, Workers};
-
-/// A request, for the log: method and path.
-#[derive(Clone, Copy)]
-pub struct Line<'a>(pub &'a Parts);
-
-impl Display for Line<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.0.method, self.0.uri.path())
-    }
-}
-
-/// What the requests of a server need.
-pub struct Context<'a> {
-    pub app: Value,
-    pub templates: &'a Templates,
-    pub own: &'a Own,
-    pub workers: &'a Arc<Workers>,
-    /// The body that the worker is in. Here, and not on the stack of the request, so that it ends however that ends.
-    pub streaming: Cell<Option<Streaming>>,
-    pub server: &'a Server,
-}
+use crate::support::library::{is_disconnected, log_exception};
 
 /// Calls the app and answers. The error is what must end this thread (a `Thread#kill`): whatever
 /// the app raises is answered here.
-pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(), Error> {
+pub fn serve(ruby: &Ruby, context: &WorkerContext<'_>, request: Request) -> Result<(), Error> {
     let Request { head, body, peer, listener, upgrade, responder } = request;
-    let line = Line(&head);
+    let line = RequestLine(&head);
     let spooled = matches!(body, RequestBody::Spooled(_));
     let body_length = body.len();
     let answer = Answer::wrap(ruby, responder);
@@ -100,7 +73,7 @@ pub fn serve(ruby: &Ruby, context: &Context<'_>, request: Request) -> Result<(),
     }
     // This comes before any call of Ruby, since that may end this thread.
     refuse(answer.take(ruby));
-    let logged = !response::disconnected(ruby, &error);
+    let logged = !is_disconnected(ruby, &error);
     let Some(exception) = exception_of(ruby, line, error)? else { return Ok(()) };
     exchange.fail(exception, logged).or_else(|error| unserved(ruby, line, error))
 }
@@ -114,16 +87,16 @@ fn refuse(responder: Option<Responder>) {
 }
 
 /// Logs an exception. Its response has been sent, or cannot be sent.
-fn unserved(ruby: &Ruby, line: Line<'_>, error: Error) -> Result<(), Error> {
+fn unserved(ruby: &Ruby, line: RequestLine<'_>, error: Error) -> Result<(), Error> {
     match exception_of(ruby, line, error)? {
-        Some(exception) => crate::log_exception(ruby, &line.to_string(), exception),
+        Some(exception) => log_exception(ruby, &line.to_string(), exception),
         None => Ok(()),
     }
 }
 
 /// The exception in `error`. An error from Rust has only a class and a message so far, so the exception is made here;
 /// `None` if that fails, after it was logged. An `Err` must end this thread.
-fn exception_of(ruby: &Ruby, line: Line<'_>, error: Error) -> Result<Option<Value>, Error> {
+fn exception_of(ruby: &Ruby, line: RequestLine<'_>, error: Error) -> Result<Option<Value>, Error> {
     match error.error_type() {
         ErrorType::Jump(_) => {
             log::error!("{line}: the thread was ended in the middle of the request");

@@ -14,6 +14,7 @@ use push_core::push::Protocol;
 use push_core::push::poll::Owner;
 
 use crate::rack::env_template::Templates;
+use crate::support::errors::type_error;
 use crate::support::interned::{Words, interned, words};
 use crate::support::jump::{class_name, lookup};
 use crate::support::raw::{Guarded, guarded_hash};
@@ -243,7 +244,7 @@ pub fn session_owner(ruby: &Ruby, env: RHash) -> Result<Owner, Error> {
         RString::from_value(owner).ok_or_else(|| {
             let class = class_name(owner);
             let message = format!("env['push_server.session_owner'] must be a String, Symbol or Integer, not {class}");
-            Error::new(ruby.exception_type_error(), message)
+            type_error(ruby, message)
         })?
     };
     // SAFETY: it is copied before anything else happens in Ruby.

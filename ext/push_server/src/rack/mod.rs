@@ -5,7 +5,13 @@
 //! | [`env`] | the Rack env |
 //! | [`env_template`] | what the envs of a listener have in common |
 //! | [`response`] | `[status, headers, body]` |
+//! | [`body`] | how a body is to be sent |
+//! | [`streamed_body`] | a body that is sent part by part |
+//! | [`hijack`] | the socket of a connection becomes the app's |
 
+pub mod body;
 pub mod env;
 pub mod env_template;
+pub mod hijack;
 pub mod response;
+pub mod streamed_body;

@@ -1,20 +1,16 @@
 //! `rack.hijack` and `rack.early_hints`: what an app can call while its request is open.
 
-use std::os::fd::OwnedFd;
-
-use crossbeam_channel::{Receiver, bounded, select};
 use magnus::gc::Marker;
 use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
-use magnus::{Class, DataTypeFunctions, Error, Module, RClass, RHash, RModule, Ruby, TypedData, Value, method};
-use push_core::http::hijack::Hijacked;
-use push_core::http::{Responder, Response};
+use magnus::{DataTypeFunctions, Error, Module, RHash, RModule, Ruby, TypedData, Value, method};
+use push_core::http::Responder;
 
-use crate::app::input::owned_by_ruby;
-use crate::rack::response;
+use crate::rack::hijack::take_socket;
+use crate::rack::response::headers as headers_of;
 use crate::support::cell::GvlCell;
-use crate::support::classes;
-use crate::support::gvl::{check_interrupts, without_gvl};
+use crate::support::classes::define_private;
+use crate::support::errors::{argument_error, io_error};
 use crate::support::interned::words;
 
 /// The way back from an app, as long as nobody has taken it. It is both `env["rack.hijack"]`, which is called
@@ -38,11 +34,8 @@ impl DataTypeFunctions for Answer {
 }
 
 pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
-    let class = module.define_class("Answer", ruby.class_object())?;
-    class.undef_default_alloc_func();
-    class.define_method("call", method!(Answer::call, -1))?;
-    let _: Value = module.funcall("private_constant", ("Answer",))?;
-    Ok(())
+    let class = define_private(ruby, module, "Answer")?;
+    class.define_method("call", method!(Answer::call, -1))
 }
 
 impl Answer {
@@ -77,7 +70,7 @@ impl Answer {
             [headers] => this.inform(ruby, *headers).map(|()| ruby.qnil().as_value()),
             _ => {
                 let message = format!("wrong number of arguments (given {}, expected 0..1)", args.len());
-                Err(Error::new(ruby.exception_arg_error(), message))
+                Err(argument_error(ruby, message))
             }
         }
     }
@@ -87,7 +80,7 @@ impl Answer {
         if let Some(io) = self.io.get(ruby) {
             return Ok(io);
         }
-        let responder = self.take(ruby).ok_or_else(|| gone(ruby, "the request has been answered"))?;
+        let responder = self.take(ruby).ok_or_else(|| io_error(ruby, "the request has been answered"))?;
         let io = take_socket(ruby, responder, None)?;
         self.io.set(ruby, Some(io));
         if let Some(env) = self.env.get(ruby) {
@@ -98,63 +91,12 @@ impl Answer {
 
     /// Sends 103 Early Hints, if there is still time.
     fn inform(&self, ruby: &Ruby, headers: Value) -> Result<(), Error> {
-        let headers = response::headers(ruby, headers)?;
+        let headers = headers_of(ruby, headers)?;
         self.responder.with(ruby, |responder| {
             if let Some(responder) = responder {
                 responder.inform(headers);
             }
         });
         Ok(())
-    }
-}
-
-fn gone(ruby: &Ruby, message: &'static str) -> Error {
-    Error::new(ruby.exception_io_error(), message)
-}
-
-/// Waits for the connection's socket, behind earlier responses and the head of `response`.
-pub fn take_socket(ruby: &Ruby, responder: Responder, response: Option<Response>) -> Result<Value, Error> {
-    let receiver = responder.hijack(response);
-    let (interrupt, interrupted) = bounded::<()>(1);
-    loop {
-        let hijacked = without_gvl(
-            ruby,
-            || wait(&receiver, &interrupted),
-            || {
-                // Full: it is interrupted already.
-                let _ = interrupt.try_send(());
-            },
-        );
-        match hijacked {
-            Some(Waited::Got(hijacked)) => return socket_of(ruby, hijacked),
-            Some(Waited::Gone) => return Err(gone(ruby, "the connection broke before it could be hijacked")),
-            Some(Waited::Interrupted) | None => check_interrupts(ruby)?,
-        }
-    }
-}
-
-enum Waited {
-    Got(Hijacked),
-    Gone,
-    Interrupted,
-}
-
-fn wait(receiver: &Receiver<Hijacked>, interrupted: &Receiver<()>) -> Waited {
-    select! {
-        recv(receiver) -> hijacked => hijacked.map_or(Waited::Gone, Waited::Got),
-        recv(interrupted) -> _ => Waited::Interrupted,
-    }
-}
-
-fn socket_of(ruby: &Ruby, hijacked: Hijacked) -> Result<Value, Error> {
-    let wrap = |class: RClass, descriptor: OwnedFd| -> Result<Value, Error> {
-        let io = owned_by_ruby(descriptor, |descriptor| class.funcall("for_fd", (descriptor,)))?;
-        let _: Value = io.funcall("binmode", ())?;
-        let _: Value = io.funcall("sync=", (true,))?;
-        Ok(io)
-    };
-    match hijacked {
-        Hijacked::Tcp(descriptor) => wrap(classes::tcp_socket(ruby)?, descriptor),
-        Hijacked::Unix(descriptor) => wrap(classes::unix_socket(ruby)?, descriptor),
     }
 }

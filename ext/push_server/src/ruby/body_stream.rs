@@ -6,12 +6,13 @@ use bytes::Bytes;
 use magnus::gc::Marker;
 use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
-use magnus::{Class, DataTypeFunctions, Error, Module, RModule, RString, Ruby, TypedData, Value, method};
-use push_core::http::{BodyWriter, Pushed};
+use magnus::{DataTypeFunctions, Error, Module, RModule, RString, Ruby, TypedData, Value, method};
+use push_core::http::BodyWriter;
 
-use crate::rack::response::{app_error, disconnected_error};
+use crate::rack::streamed_body::push;
 use crate::support::cell::GvlCell;
-use crate::support::gvl::{check_interrupts, without_gvl};
+use crate::support::classes::define_private;
+use crate::support::errors::{io_error, type_error};
 use crate::support::jump::class_name;
 
 /// Reads the request's body, writes the response's. It may outlive the call: an app may hand it
@@ -34,8 +35,7 @@ impl DataTypeFunctions for BodyStream {
 }
 
 pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
-    let class = module.define_class("BodyStream", ruby.class_object())?;
-    class.undef_default_alloc_func();
+    let class = define_private(ruby, module, "BodyStream")?;
     class.define_method("read", method!(BodyStream::read, -1))?;
     class.define_method("write", method!(BodyStream::write, -1))?;
     class.define_method("<<", method!(BodyStream::append, 1))?;
@@ -43,21 +43,7 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     class.define_method("close", method!(BodyStream::close, -1))?;
     class.define_method("close_read", method!(BodyStream::close_read, 0))?;
     class.define_method("close_write", method!(BodyStream::close_write, 0))?;
-    class.define_method("closed?", method!(BodyStream::is_closed, 0))?;
-    let _: Value = module.funcall("private_constant", ("BodyStream",))?;
-    Ok(())
-}
-
-/// Adds a part to a body; waits, without Ruby's lock, while the connection is behind.
-pub fn push(ruby: &Ruby, writer: &BodyWriter, part: Bytes) -> Result<(), Error> {
-    match writer.push(part) {
-        Pushed::Room => Ok(()),
-        Pushed::Gone => Err(disconnected_error(ruby)),
-        Pushed::Full => {
-            without_gvl(ruby, || writer.wait_for_room(), || writer.interrupt());
-            check_interrupts(ruby)
-        }
-    }
+    class.define_method("closed?", method!(BodyStream::is_closed, 0))
 }
 
 impl BodyStream {
@@ -68,7 +54,7 @@ impl BodyStream {
 
     fn read(ruby: &Ruby, this: Obj<Self>, args: &[Value]) -> Result<Value, Error> {
         if this.read_closed.get(ruby) {
-            return Err(Error::new(ruby.exception_io_error(), "not opened for reading"));
+            return Err(io_error(ruby, "not opened for reading"));
         }
         this.input.funcall("read", args)
     }
@@ -77,12 +63,12 @@ impl BodyStream {
         let mut length = 0;
         for part in parts {
             let string = RString::from_value(*part)
-                .ok_or_else(|| app_error(ruby, format_args!("a stream takes Strings, not {}", class_name(*part))))?;
+                .ok_or_else(|| type_error(ruby, format_args!("a stream takes Strings, not {}", class_name(*part))))?;
             // SAFETY: copied before anything else runs.
             let bytes = Bytes::copy_from_slice(unsafe { string.as_slice() });
             length += bytes.len();
             let writer = this.writer.with(ruby, |writer| writer.clone());
-            let writer = writer.ok_or_else(|| Error::new(ruby.exception_io_error(), "not opened for writing"))?;
+            let writer = writer.ok_or_else(|| io_error(ruby, "not opened for writing"))?;
             push(ruby, &writer, bytes)?;
         }
         Ok(length)

@@ -12,18 +12,19 @@ use std::time::{Duration, Instant};
 
 use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
-use magnus::{Error, ExceptionClass, Module, Object, RArray, RHash, RModule, RString, Ruby, Symbol, Value, function};
+use magnus::{Error, Module, Object, RArray, RHash, RModule, RString, Ruby, Symbol, Value, function};
 use push_core::base::fork::{NotInChild, OwnerProcess};
-use push_core::channel::{self, Channels, Draft, EventName, Kind, Message, Policy, Since, Slow};
+use push_core::channel::{self, Channels, Draft, EventName, Kind, Policy, Slow};
 use push_core::push::PubSub;
 
 use crate::ruby::client::Client;
 use crate::ruby::registry;
 use crate::support::cell::GvlCell;
 use crate::support::developer_hints;
-use crate::support::fields::{field, given, is_text, is_utf8, kind_of, string_of, text};
+use crate::support::errors::{argument_error, channel_error};
+use crate::support::fields::{field, given, is_text, is_utf8, kind_of, name, payload, since};
 use crate::support::gvl::{check_interrupts, without_gvl_for_a_moment};
-use crate::support::jump::unless_raised;
+use crate::support::library::server_error;
 
 static PROCESS: GvlCell<Option<Process>> = GvlCell::new(None);
 
@@ -46,7 +47,7 @@ impl Process {
     }
 }
 
-pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
+pub fn init(module: RModule) -> Result<(), Error> {
     let channels = module.define_module("Channels")?;
     channels.define_singleton_method("define", function!(define, 5))?;
     channels.define_singleton_method("publish", function!(publish, 6))?;
@@ -54,9 +55,7 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     channels.define_singleton_method("history", function!(history, 3))?;
     channels.define_singleton_method("present", function!(present, 1))?;
     channels.define_singleton_method("names", function!(names, 0))?;
-    channels.define_singleton_method("disconnect", function!(disconnect, 1))?;
-    let _ = ruby;
-    Ok(())
+    channels.define_singleton_method("disconnect", function!(disconnect, 1))
 }
 
 /// Works on the channels of this process; an error in a child of one that serves. `work` must not
@@ -95,36 +94,6 @@ fn channels(ruby: &Ruby) -> Result<Arc<Channels>, Error> {
     with_process(ruby, |process| Arc::clone(process.pubsub.channels()))
 }
 
-/// `PushServer::Error`.
-pub fn server_error(ruby: &Ruby, message: &str) -> Error {
-    let class = crate::module(ruby).and_then(|module| module.const_get::<_, ExceptionClass>("Error"));
-    match unless_raised(class) {
-        Ok(class) => Error::new(class.unwrap_or_else(|| ruby.exception_runtime_error()), message.to_owned()),
-        Err(jump) => jump,
-    }
-}
-
-/// What the core refuses, as Ruby's.
-pub fn refusal(ruby: &Ruby, error: &channel::Error) -> Error {
-    use channel::Error::{BrokenEvent, EmptyName, Engine, LongName, TooLarge, TooManyChannels, TooManySubscriptions};
-    match error {
-        EmptyName | LongName { .. } | BrokenEvent | TooLarge { .. } => {
-            Error::new(ruby.exception_arg_error(), error.to_string())
-        }
-        TooManyChannels(_) | TooManySubscriptions(_) | Engine(_) => server_error(ruby, &error.to_string()),
-    }
-}
-
-/// A channel's name, a glob, a member: text.
-pub fn name(ruby: &Ruby, what: &str, value: Value) -> Result<String, Error> {
-    text(ruby, what, "a String", value)
-}
-
-/// A cursor as the app has it: nil is now.
-pub fn since(ruby: &Ruby, value: Value) -> Result<Since, Error> {
-    Ok(Since::parse(field(ruby, "since", value)?.as_deref()))
-}
-
 fn define(
     ruby: &Ruby,
     glob: Value,
@@ -135,7 +104,7 @@ fn define(
 ) -> Result<(), Error> {
     let glob = name(ruby, "channel", glob)?;
     if glob.is_empty() {
-        return Err(refusal(ruby, &channel::Error::EmptyName));
+        return Err(channel_error(ruby, &channel::Error::EmptyName));
     }
     let slow = match &*slow.name()? {
         "resume" => Slow::Resume,
@@ -143,7 +112,7 @@ fn define(
         "latest" => Slow::Latest,
         other => {
             let message = format!("slow: can be :resume, :drop or :latest, not :{other}");
-            return Err(Error::new(ruby.exception_arg_error(), message));
+            return Err(argument_error(ruby, message));
         }
     };
     let ttl = ttl.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.0, 1e9)));
@@ -180,7 +149,7 @@ fn publish(
         Some(false) if is_text(ruby, "publish", data)? || is_utf8(data) => Kind::Text,
         Some(false) => {
             let message = "the String is not valid UTF-8: use scrub, or as: :binary";
-            return Err(Error::new(ruby.exception_arg_error(), message));
+            return Err(argument_error(ruby, message));
         }
     };
     let except = except.map(|client| client.id());
@@ -190,7 +159,7 @@ fn publish(
         let draft = Draft { channel: &channel, payload, kind, event, store, except };
         process.pubsub.channels().post(&draft, Instant::now())
     })?;
-    let posted = posted.map_err(|error| refusal(ruby, &error))?;
+    let posted = posted.map_err(|error| channel_error(ruby, &error))?;
     if posted.behind {
         let channels = channels(ruby)?;
         // Something may be pending that keeps it from being begun: the bound holds all the same.
@@ -224,11 +193,6 @@ fn history(ruby: &Ruby, channel: Value, since_value: Value, limit: usize) -> Res
         all.push(ruby.ary_new_from_values(&[id.as_value(), event, payload(ruby, message).as_value()]))?;
     }
     Ok((all, past.complete))
-}
-
-/// A message's payload, as it was published.
-pub fn payload(ruby: &Ruby, message: &Message) -> RString {
-    string_of(ruby, matches!(message.kind(), Kind::Text | Kind::Server), message.payload())
 }
 
 /// Members, each with its information as JSON.

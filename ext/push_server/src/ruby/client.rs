@@ -1,17 +1,12 @@
 //! `PushServer::Client`: one push connection, as handlers see it.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use magnus::gc::Marker;
-use magnus::rb_sys::AsRawValue;
-use magnus::scan_args::scan_args;
 use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{
-    Class, DataTypeFunctions, Error, Float, Integer, Module, RHash, RModule, RString, Ruby, Symbol, TypedData, Value,
-    method,
+    Class, DataTypeFunctions, Error, Module, RClass, RHash, RModule, RString, Ruby, Symbol, TypedData, Value, method,
 };
 use push_core::base::fork::NotInChild;
 use push_core::channel::{Form, Kind};
@@ -19,15 +14,16 @@ use push_core::http::upgrade::last_event_id_of;
 use push_core::push::poll::without_session;
 use push_core::push::{self, Interest, Protocol};
 use push_core::sse::Fields;
-use push_core::websocket::close::CloseStatus;
 
-use crate::ruby::client_channels;
+use crate::ruby::client_arguments::{EventOptions, close_status, timeout, write_arguments};
+use crate::ruby::client_values::ClientValues;
 use crate::support::cell::GvlCell;
 use crate::support::developer_hints;
-use crate::support::fields::{EventOptions, is_text, is_utf8, kind_of, text_of};
+use crate::support::errors::argument_error;
+use crate::support::fields::{is_text, is_utf8, kind_of, text_of};
 use crate::support::handler::Handler;
 use crate::support::interned::words;
-use crate::support::jump::{class_name, inspect, lookup};
+use crate::support::jump::lookup;
 use crate::support::settings::Own;
 
 /// The Ruby object. It may outlive its connection, in whatever the app keeps it.
@@ -36,70 +32,16 @@ use crate::support::settings::Own;
 pub struct Client {
     core: NotInChild<Arc<push::Client>>,
     sse_event: Option<String>,
-    values: GvlCell<Values>,
-}
-
-/// What the object holds of Ruby's.
-struct Values {
-    env: Option<RHash>,
-    handler: Handler,
-    /// Handlers that wait for their swap.
-    next: VecDeque<Handler>,
-    storage: Option<RHash>,
-    /// The thread that runs a callback of this client.
-    runner: Option<Value>,
-    /// That callback has swapped the handler: the first of `next`.
-    swapped: bool,
-    /// What subscriptions call, by their number; the few that do.
-    callables: Vec<(u64, Value)>,
-}
-
-impl Values {
-    /// Puts `handler` in the place of one that the callback at hand has set before.
-    fn replace_swap(&mut self, handler: Handler) -> bool {
-        match self.next.front_mut() {
-            Some(first) if self.swapped => {
-                *first = handler;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn add_swap(&mut self, handler: Handler, within: bool) {
-        if within {
-            self.swapped = true;
-            self.next.push_front(handler);
-        } else {
-            self.next.push_back(handler);
-        }
-    }
+    values: GvlCell<ClientValues>,
 }
 
 impl DataTypeFunctions for Client {
     fn mark(&self, marker: &Marker) {
-        self.values.while_marking(|values| {
-            if let Some(env) = values.env {
-                marker.mark(env);
-            }
-            if let Some(storage) = values.storage {
-                marker.mark(storage);
-            }
-            if let Some(runner) = values.runner {
-                marker.mark(runner);
-            }
-            marker.mark(values.handler.object);
-            for handler in &values.next {
-                marker.mark(handler.object);
-            }
-            for (_, callable) in &values.callables {
-                marker.mark(*callable);
-            }
-        });
+        self.values.while_marking(|values| values.mark(marker));
     }
 }
 
-pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
+pub fn init(ruby: &Ruby, module: RModule) -> Result<RClass, Error> {
     let class = module.define_class("Client", ruby.class_object())?;
     class.undef_default_alloc_func();
     class.define_method("write", method!(Client::write, -1))?;
@@ -119,29 +61,14 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     class.define_method("[]=", method!(Client::store, 2))?;
     class.define_method("inspect", method!(Client::inspect, 0))?;
     class.define_method("to_s", method!(Client::inspect, 0))?;
-    client_channels::init(class)
+    Ok(class)
 }
 
 /// What Ruby calls. The comments say what is special; `sig/push_server.rbs` and the
 /// documentation of the class say what each does.
 impl Client {
     fn write(ruby: &Ruby, this: Obj<Self>, args: &[Value]) -> Result<bool, Error> {
-        // SAFETY: asks how the method at hand was called.
-        let keywords = unsafe { rb_sys::rb_keyword_given_p() } != 0;
-        let (data, options) = match (args, keywords) {
-            ([data], false) => (*data, None),
-            ([data, options], true) => (*data, RHash::from_value(*options)),
-            _ => {
-                let given = args.len() - usize::from(keywords).min(args.len());
-                let message = format!("wrong number of arguments (given {given}, expected 1)");
-                return Err(Error::new(ruby.exception_arg_error(), message));
-            }
-        };
-        let data = RString::from_value(data).ok_or_else(|| {
-            let message =
-                format!("client.write takes a String, not {}: use to_s or to_json", class_name(data.as_value()));
-            Error::new(ruby.exception_type_error(), message)
-        })?;
+        let (data, options) = write_arguments(ruby, args)?;
         if this.core.form() == Form::Raw {
             let text = is_text(ruby, "client.write", data)?;
             if !text && developer_hints::expects_text_in_bytes() && is_utf8(data) {
@@ -154,7 +81,6 @@ impl Client {
     }
 
     fn write_event(&self, ruby: &Ruby, data: RString, options: Option<RHash>) -> Result<bool, Error> {
-        let argument_error = |message: String| Error::new(ruby.exception_arg_error(), message);
         let kind = kind_of(ruby, "client.write", data)?;
         let given = match options {
             None => EventOptions::default(),
@@ -166,10 +92,10 @@ impl Client {
             Some(event) => event.as_deref(),
         };
         let fields = Fields { event, id: given.id.as_deref(), retry: given.retry };
-        fields.check().map_err(|error| argument_error(error.to_string()))?;
+        fields.check().map_err(|error| argument_error(ruby, error))?;
         if fields.id.is_some() && self.core.is_subscribed() {
             let message = "id: a client with subscriptions has their cursor for its last event id";
-            return Err(argument_error(message.to_owned()));
+            return Err(argument_error(ruby, message));
         }
         // SAFETY: nothing calls into Ruby while the slice is read.
         let bytes = unsafe { data.as_slice() };
@@ -177,7 +103,7 @@ impl Client {
             return Ok(self.core.write_event(fields, bytes));
         }
         if self.core.form() != Form::Push {
-            return Err(argument_error("an event stream is text: the bytes are not valid UTF-8".to_owned()));
+            return Err(argument_error(ruby, "an event stream is text: the bytes are not valid UTF-8"));
         }
         Ok(self.core.write_binary_event(fields, bytes))
     }
@@ -187,19 +113,7 @@ impl Client {
     }
 
     fn close(ruby: &Ruby, this: Obj<Self>, args: &[Value]) -> Result<(), Error> {
-        let args = scan_args::<(), (Option<Option<Integer>>, Option<Option<RString>>), (), (), (), ()>(args)?;
-        let (code, reason) = args.optional;
-        let argument_error = |message: String| Error::new(ruby.exception_arg_error(), message);
-        let reason = match reason.flatten() {
-            None => String::new(),
-            Some(reason) => {
-                text_of(reason).ok_or_else(|| argument_error("a close reason must be valid UTF-8".to_owned()))?
-            }
-        };
-        // What does not fit into an i64 is no close code either.
-        let code = code.flatten().map_or(1000, |code| code.to_i64().unwrap_or(-1));
-        let status = CloseStatus::checked(code, &reason).map_err(|error| argument_error(error.to_string()))?;
-        this.core.close(status);
+        this.core.close(close_status(ruby, args)?);
         Ok(())
     }
 
@@ -243,9 +157,9 @@ impl Client {
 
     fn swap_handler(ruby: &Ruby, this: Obj<Self>, object: Value) -> Result<(), Error> {
         let handler = Handler::attach(ruby, object)?;
-        let thread = ruby.thread_current().as_value().as_raw();
+        let thread = ruby.thread_current().as_value();
         // Of several swaps within one callback the last counts; elsewhere they take turns.
-        let within = this.values.with(ruby, |values| values.runner.is_some_and(|runner| runner.as_raw() == thread));
+        let within = this.values.with(ruby, |values| values.is_run_by(thread));
         if within && this.values.with(ruby, |values| values.replace_swap(handler)) {
             this.core.widen_interest(handler.interest());
         } else if this.core.swap_handler(within, handler.interest()) {
@@ -263,26 +177,7 @@ impl Client {
     }
 
     fn set_timeout(ruby: &Ruby, this: Obj<Self>, seconds: Value) -> Result<(), Error> {
-        let interval = if seconds.is_nil() {
-            None
-        } else {
-            let number = match (Integer::from_value(seconds), Float::from_value(seconds)) {
-                (Some(integer), _) => integer.to_i64()? as f64,
-                (_, Some(float)) => float.to_f64(),
-                (None, None) => {
-                    let message = format!("timeout must be a number of seconds or nil, not {}", class_name(seconds));
-                    return Err(Error::new(ruby.exception_type_error(), message));
-                }
-            };
-            // The bounds keep the arithmetic far from its ends.
-            let valid = number.is_finite() && number > 0.0;
-            if !valid {
-                let message = format!("timeout must be more than 0 seconds, not {}", inspect(seconds)?);
-                return Err(Error::new(ruby.exception_arg_error(), message));
-            }
-            Some(Duration::from_secs_f64(number.clamp(0.001, 1e9)))
-        };
-        this.core.set_interval(interval);
+        this.core.set_interval(timeout(ruby, seconds)?);
         Ok(())
     }
 
@@ -325,19 +220,10 @@ impl Client {
         if core.protocol() == Protocol::Sse {
             developer_hints::event_stream_opened();
         }
-        let values = Values {
-            env: None,
-            handler,
-            next: VecDeque::new(),
-            storage: None,
-            runner: None,
-            swapped: false,
-            callables: Vec::new(),
-        };
         let client = ruby.obj_wrap(Client {
             core: NotInChild::new(core.context().base.owner, core),
             sse_event: own.sse_event.clone(),
-            values: GvlCell::new(values),
+            values: GvlCell::new(ClientValues::new(handler)),
         });
         // After the object was allocated, so that until then the stack has held what it refers to.
         client.values.with(ruby, |values| {
@@ -357,9 +243,7 @@ impl Client {
 
     /// What a subscription calls.
     pub fn callable(&self, ruby: &Ruby, number: u64) -> Option<Value> {
-        self.values.with(ruby, |values| {
-            values.callables.iter().find(|(other, _)| *other == number).map(|(_, callable)| *callable)
-        })
+        self.values.with(ruby, |values| values.callable(number))
     }
 
     pub fn keep_callable(&self, ruby: &Ruby, number: u64, callable: Value) {
@@ -380,10 +264,7 @@ impl Client {
     }
 
     pub fn take_next_handler(&self, ruby: &Ruby) -> Option<Handler> {
-        self.values.with(ruby, |values| {
-            values.swapped = false;
-            values.next.pop_front()
-        })
+        self.values.with(ruby, ClientValues::take_next)
     }
 
     /// Whether the callback that ran last has set another handler, which is not in charge yet.
@@ -397,10 +278,7 @@ impl Client {
 
     /// What the handler in charge and those that wait want to hear about.
     pub fn wanted(&self, ruby: &Ruby) -> Interest {
-        self.values.with(ruby, |values| {
-            let waiting = values.next.iter().map(Handler::interest);
-            waiting.fold(values.handler.interest(), Interest::union)
-        })
+        self.values.with(ruby, |values| values.wanted())
     }
 
     /// The current thread begins a callback of this client.

@@ -6,9 +6,9 @@ use magnus::{Error, Module, RClass, RString, Ruby, Value, method};
 use push_core::channel::{Kind, Member, Subscription, Target};
 use push_core::push::Turn;
 
-use crate::ruby::channels::{name, payload, refusal, since};
 use crate::ruby::client::Client;
-use crate::support::fields::given;
+use crate::support::errors::channel_error;
+use crate::support::fields::{given, name, payload, since};
 
 pub fn init(class: RClass) -> Result<(), Error> {
     class.define_method("pubsub?", method!(Client::pubsub, 0))?;
@@ -51,7 +51,7 @@ impl Client {
         let member = member.as_deref().map(|name| Member { name, info: &info });
         let frames = binary.map(|binary| if binary { Kind::Binary } else { Kind::Text });
         let subscription = Subscription { target: target(&channel, pattern), since, member, frames };
-        this.core().subscribe(subscription).map_err(|error| refusal(ruby, &error))
+        this.core().subscribe(subscription).map_err(|error| channel_error(ruby, &error))
     }
 
     fn subscribe_callable(
@@ -66,7 +66,7 @@ impl Client {
         let since = given(from).map(|from| since(ruby, from)).transpose()?;
         let number = this.core().subscribe_call(target(&channel, pattern), since);
         // Its first event cannot run before: that takes the GVL.
-        match number.map_err(|error| refusal(ruby, &error))? {
+        match number.map_err(|error| channel_error(ruby, &error))? {
             Some(number) => this.keep_callable(ruby, number, callable),
             None => return Ok(false),
         }

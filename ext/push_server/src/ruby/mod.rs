@@ -1,17 +1,25 @@
-//! The Ruby classes that this extension defines, one a file; [`crate::native_server`] is one, too.
+//! The Ruby classes and modules that this extension defines, one a file; [`crate::native_server`] is one, too.
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`client`] | `PushServer::Client` |
-//! | [`client_channels`] | its channels |
+//! | [`client`] | `PushServer::Client`: one push connection |
+//! | [`client_arguments`] | what its methods are given |
+//! | [`client_values`] | what it holds of Ruby's |
+//! | [`client_channels`] | its subscriptions |
+//! | [`registry`] | `PushServer::Registry`: the clients that the garbage collector must keep |
 //! | [`channels`] | `PushServer::Channels`: publish and the rest that needs no client |
-//! | [`registry`] | the clients that the garbage collector must keep |
+//! | [`callbacks`] | `PushServer::Callbacks`: what runs around each callback |
 //! | [`answer`] | `PushServer::Answer`: `rack.hijack`, `rack.early_hints` |
 //! | [`body_stream`] | `PushServer::BodyStream`: the stream of a Rack 3 streaming body |
+//! | [`spool_reservation`] | `PushServer::SpoolReservation`: a request body's part of `max_spooled_total` |
 
 pub mod answer;
 pub mod body_stream;
+pub mod callbacks;
 pub mod channels;
 pub mod client;
+pub mod client_arguments;
 pub mod client_channels;
+pub mod client_values;
 pub mod registry;
+pub mod spool_reservation;

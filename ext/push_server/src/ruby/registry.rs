@@ -6,11 +6,11 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use magnus::gc::Marker;
 use magnus::typed_data::Obj;
-use magnus::value::ReprValue;
-use magnus::{Class, DataTypeFunctions, Error, Module, RModule, Ruby, TypedData, Value};
+use magnus::{DataTypeFunctions, Error, RModule, Ruby, TypedData};
 
 use crate::ruby::client::Client;
 use crate::support::cell::GvlCell;
+use crate::support::classes::define_private;
 
 static CLIENTS: GvlCell<Option<Clients>> = GvlCell::new(None);
 
@@ -51,8 +51,7 @@ impl DataTypeFunctions for Root {
 }
 
 pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
-    module.define_class("Registry", ruby.class_object())?.undef_default_alloc_func();
-    let _: Value = module.funcall("private_constant", ("Registry",))?;
+    define_private(ruby, module, "Registry")?;
     CLIENTS.with(ruby, |clients| *clients = Some(Clients::default()));
     ruby.gc_register_mark_object(ruby.obj_wrap(Root));
     Ok(())

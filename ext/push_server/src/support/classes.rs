@@ -1,13 +1,14 @@
-//! Classes that are not defined here, looked up once, before any worker runs.
+//! Ruby's own classes, looked up once, before any worker runs; and how this extension defines classes that apps do not
+//! name.
 //!
-//! Looking one up can run Ruby code, and so switch threads. To do that behind a once-lock, when it is
-//! first needed, deadlocks: the next worker waits for the lock while it holds the GVL, which the first
-//! one needs to go on.
+//! Looking a constant up can run Ruby code (`autoload`), and so switch threads. To do that behind a once-lock when the
+//! constant is first needed deadlocks: the second worker waits for the lock while it holds the GVL, and the first worker
+//! needs the GVL to go on.
 
 use std::sync::OnceLock;
 
 use magnus::value::{Opaque, ReprValue};
-use magnus::{Error, ExceptionClass, Module, RClass, RModule, Ruby};
+use magnus::{Class, Error, Module, RClass, RModule, Ruby, Value};
 
 use crate::support::pinned::pinned;
 
@@ -15,18 +16,15 @@ static CLASSES: OnceLock<Classes> = OnceLock::new();
 
 /// The classes. All are pinned, since the collector would move those that are defined in Ruby.
 #[derive(Clone, Copy)]
-pub struct Classes {
+struct Classes {
     string_io: Opaque<RClass>,
-    spooled_input: Opaque<RClass>,
     tcp_socket: Opaque<RClass>,
     unix_socket: Opaque<RClass>,
-    disconnected: Opaque<ExceptionClass>,
-    bodies: Opaque<RModule>,
-    /// Rack 3 has bodies close themselves in `to_ary`; Rack 2 knows nothing of it.
+    /// Rack 3 has bodies close themselves in `to_ary`; Rack 2 says nothing about it.
     to_ary_closes: bool,
 }
 
-/// Looks them up; called when a server is made, with all of the library loaded.
+/// Looks the classes up. Called when a server is made. The error is what `require` or a look-up raised.
 pub fn load(ruby: &Ruby) -> Result<(), Error> {
     // Another server was made before: the classes are the same.
     if CLASSES.get().is_some() {
@@ -34,16 +32,13 @@ pub fn load(ruby: &Ruby) -> Result<(), Error> {
     }
     ruby.require("stringio")?;
     ruby.require("socket")?;
-    let (object, module) = (ruby.class_object(), crate::module(ruby)?);
+    let object = ruby.class_object();
     let release: String = object.const_get::<_, RModule>("Rack")?.funcall("release", ())?;
     let classes = Classes {
         string_io: pinned(ruby, object.const_get("StringIO")?),
-        spooled_input: pinned(ruby, module.const_get("SpooledInput")?),
         tcp_socket: pinned(ruby, object.const_get("TCPSocket")?),
         unix_socket: pinned(ruby, object.const_get("UNIXSocket")?),
-        disconnected: pinned(ruby, module.const_get("Disconnected")?),
         to_ary_closes: !release.starts_with("2."),
-        bodies: pinned(ruby, module.const_get("Bodies")?),
     };
     // An error means that another thread has set it meanwhile.
     let _ = CLASSES.set(classes);
@@ -55,37 +50,30 @@ fn get(ruby: &Ruby) -> Result<Classes, Error> {
     CLASSES.get().copied().ok_or_else(missing)
 }
 
-/// StringIO: Ruby's own, and whatever a Rack application expects of an input it has.
+/// `StringIO`, the input that Rack apps expect of a body in memory.
 pub fn string_io(ruby: &Ruby) -> Result<RClass, Error> {
     get(ruby).map(|classes| ruby.get_inner(classes.string_io))
 }
 
-/// `PushServer::SpooledInput`.
-pub fn spooled_input(ruby: &Ruby) -> Result<RClass, Error> {
-    get(ruby).map(|classes| ruby.get_inner(classes.spooled_input))
-}
-
-/// TCPSocket.
+/// `TCPSocket`.
 pub fn tcp_socket(ruby: &Ruby) -> Result<RClass, Error> {
     get(ruby).map(|classes| ruby.get_inner(classes.tcp_socket))
 }
 
-/// UNIXSocket.
+/// `UNIXSocket`.
 pub fn unix_socket(ruby: &Ruby) -> Result<RClass, Error> {
     get(ruby).map(|classes| ruby.get_inner(classes.unix_socket))
 }
 
-/// `PushServer::Disconnected`.
-pub fn disconnected(ruby: &Ruby) -> Result<ExceptionClass, Error> {
-    get(ruby).map(|classes| ruby.get_inner(classes.disconnected))
-}
-
-/// Whether a body's `to_ary` closes it.
+/// Whether a body's `to_ary` closes the body.
 pub fn to_ary_closes(ruby: &Ruby) -> Result<bool, Error> {
     get(ruby).map(|classes| classes.to_ary_closes)
 }
 
-/// `PushServer::Bodies`.
-pub fn bodies(ruby: &Ruby) -> Result<RModule, Error> {
-    get(ruby).map(|classes| ruby.get_inner(classes.bodies))
+/// Defines a class of which only this extension makes instances, as a private constant of `PushServer`.
+pub fn define_private(ruby: &Ruby, module: RModule, name: &str) -> Result<RClass, Error> {
+    let class = module.define_class(name, ruby.class_object())?;
+    class.undef_default_alloc_func();
+    let _: Value = module.funcall("private_constant", (name,))?;
+    Ok(class)
 }

@@ -1,19 +1,22 @@
 //! Strings and fields that an app gives: what is text, what is bytes, what cannot be sent.
 
-use std::borrow::Cow;
-
 use magnus::encoding::{Coderange, EncodingCapable};
-use magnus::scan_args::get_kwargs;
 use magnus::value::ReprValue;
-use magnus::{Error, Integer, RHash, RString, Ruby, Symbol, Value};
-use push_core::channel::Kind;
+use magnus::{Error, Integer, RString, Ruby, Symbol, Value};
+use push_core::channel::{Kind, Message, Since};
 
 use crate::support::developer_hints;
-use crate::support::jump::{class_name, inspect};
+use crate::support::errors::{argument_error, excerpt, type_error};
+use crate::support::jump::class_name;
 
 /// A String of what was sent as text (UTF-8) or as bytes (ASCII-8BIT).
 pub fn string_of(ruby: &Ruby, text: bool, bytes: &[u8]) -> RString {
     if text { ruby.enc_str_new(bytes, ruby.utf8_encoding()) } else { ruby.str_from_slice(bytes) }
+}
+
+/// A message's payload, as it was published.
+pub fn payload(ruby: &Ruby, message: &Message) -> RString {
+    string_of(ruby, matches!(message.kind(), Kind::Text | Kind::Server), message.payload())
 }
 
 /// An argument that `false` says is not there; nil is a value of it.
@@ -40,11 +43,11 @@ pub fn is_text(ruby: &Ruby, what: &str, data: RString) -> Result<bool, Error> {
     let name = || magnus::encoding::RbEncoding::from(encoding).name().to_string();
     if encoding != ruby.utf8_encindex() && encoding != ruby.usascii_encindex() {
         let message = format!("{what} takes UTF-8 text or ASCII-8BIT bytes, not {}: use encode or b", name());
-        return Err(Error::new(ruby.exception_arg_error(), message));
+        return Err(argument_error(ruby, message));
     }
     if data.enc_coderange_scan() == Coderange::Broken {
         let message = format!("the String is not valid {}: use scrub, or b to send bytes", name());
-        return Err(Error::new(ruby.exception_arg_error(), message));
+        return Err(argument_error(ruby, message));
     }
     Ok(true)
 }
@@ -67,53 +70,38 @@ pub fn is_utf8(data: RString) -> bool {
     std::str::from_utf8(unsafe { data.as_slice() }).is_ok()
 }
 
-/// `event:`, `id:` and `retry:` of a write.
-#[derive(Default)]
-pub struct EventOptions {
-    /// `None`: not given. `Some(None)`: nameless.
-    pub event: Option<Option<String>>,
-    pub id: Option<String>,
-    pub retry: Option<u64>,
-}
-
-impl EventOptions {
-    pub fn parse(ruby: &Ruby, options: RHash) -> Result<Self, Error> {
-        type Given = (Option<Value>, Option<Value>, Option<Value>);
-        let (event, id, retry) = get_kwargs::<_, (), Given, ()>(options, &[], &["event", "id", "retry"])?.optional;
-        Ok(EventOptions {
-            event: event.map(|event| field(ruby, "event", event)).transpose()?,
-            id: id.map(|id| field(ruby, "id", id)).transpose()?.flatten(),
-            retry: retry.filter(|retry| !retry.is_nil()).map(|retry| milliseconds(ruby, retry)).transpose()?,
-        })
-    }
-}
-
 /// A field of an event: nil, or text.
 pub fn field(ruby: &Ruby, name: &str, value: Value) -> Result<Option<String>, Error> {
     if value.is_nil() { Ok(None) } else { text(ruby, name, "a String or nil", value).map(Some) }
 }
 
-/// The text of a String, Symbol or Integer; `wanted` says what else is refused.
-pub fn text(ruby: &Ruby, name: &str, wanted: &str, value: Value) -> Result<String, Error> {
-    let text: Cow<'_, str> = if let Some(symbol) = Symbol::from_value(value) {
-        symbol.name()?.into_owned().into()
-    } else if let Some(integer) = Integer::from_value(value) {
-        integer.to_string().into()
-    } else if let Some(string) = RString::from_value(value) {
-        let invalid = || Error::new(ruby.exception_arg_error(), format!("{name}: must be valid UTF-8"));
-        text_of(string).ok_or_else(invalid)?.into()
-    } else {
-        let message = format!("{name}: must be {wanted}, not {}", class_name(value));
-        return Err(Error::new(ruby.exception_type_error(), message));
-    };
-    Ok(text.into_owned())
+/// A channel's name, a glob, a member: text. `what` is the argument, for the message.
+pub fn name(ruby: &Ruby, what: &str, value: Value) -> Result<String, Error> {
+    text(ruby, what, "a String", value)
 }
 
-fn milliseconds(ruby: &Ruby, value: Value) -> Result<u64, Error> {
-    let number = Integer::from_value(value).and_then(|integer| integer.to_u64().ok());
-    let Some(number) = number else {
-        let message = format!("retry: must be Integer milliseconds, 0 or more, not {}", inspect(value)?);
-        return Err(Error::new(ruby.exception_arg_error(), message));
-    };
-    Ok(number)
+/// The text of a String, Symbol or Integer; `wanted` says what else is refused.
+fn text(ruby: &Ruby, name: &str, wanted: &str, value: Value) -> Result<String, Error> {
+    if let Some(symbol) = Symbol::from_value(value) {
+        Ok(symbol.name()?.into_owned())
+    } else if let Some(integer) = Integer::from_value(value) {
+        Ok(integer.to_string())
+    } else if let Some(string) = RString::from_value(value) {
+        text_of(string).ok_or_else(|| argument_error(ruby, format_args!("{name}: must be valid UTF-8")))
+    } else {
+        Err(type_error(ruby, format_args!("{name}: must be {wanted}, not {}", class_name(value))))
+    }
+}
+
+/// A cursor that an app gives: nil is now.
+pub fn since(ruby: &Ruby, value: Value) -> Result<Since, Error> {
+    Ok(Since::parse(field(ruby, "since", value)?.as_deref()))
+}
+
+/// A value that must be a String; `what` names it.
+pub fn require_string(ruby: &Ruby, value: Value, what: impl FnOnce() -> String) -> Result<RString, Error> {
+    match RString::from_value(value) {
+        Some(string) => Ok(string),
+        None => Err(type_error(ruby, format_args!("{} must be a String, not {}", what(), excerpt(value)?))),
+    }
 }

@@ -4,6 +4,7 @@ use std::ffi::{c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use magnus::rb_sys::protect;
 use magnus::{Error, Ruby};
 use rb_sys::{Qnil, RB_NOGVL_INTR_FAIL, rb_nogvl, rb_thread_check_ints};
@@ -80,4 +81,38 @@ pub fn check_interrupts(_locked: &Ruby) -> Result<(), Error> {
         Qnil.into()
     })
     .map(|_| ())
+}
+
+/// Waits without the GVL for what `wait` returns. `None` from `wait` says that `unblock` has ended it: then Ruby does what
+/// it wants this thread for, and the wait begins again, unless that ends the thread: the error must be returned to Ruby.
+pub fn wait_without_gvl<R>(ruby: &Ruby, wait: impl Fn() -> Option<R>, unblock: impl Fn()) -> Result<R, Error> {
+    loop {
+        match without_gvl(ruby, &wait, &unblock).flatten() {
+            Some(result) => return Ok(result),
+            None => check_interrupts(ruby)?,
+        }
+    }
+}
+
+/// Unblocks a wait that selects between its event and [`Interrupt::receiver`].
+pub struct Interrupt {
+    sender: Sender<()>,
+    receiver: Receiver<()>,
+}
+
+impl Interrupt {
+    pub fn new() -> Self {
+        let (sender, receiver) = bounded(1);
+        Interrupt { sender, receiver }
+    }
+
+    /// Ends the wait that goes on, or the next one. Any thread.
+    pub fn send(&self) {
+        // Full: the wait is interrupted already.
+        let _ = self.sender.try_send(());
+    }
+
+    pub fn receiver(&self) -> &Receiver<()> {
+        &self.receiver
+    }
 }

@@ -2,14 +2,17 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`gvl`] | leaving and re-entering Ruby's lock; the only place that does |
-//! | [`cell`] | state that only a holder of the lock touches |
+//! | [`gvl`] | leaving and re-entering Ruby's lock (the GVL); the only place that does |
+//! | [`cell`] | state that only a holder of the GVL touches |
 //! | [`jump`] | what ends a thread without being an exception: `Thread#kill`, `throw` |
 //! | [`raw`] | functions of Ruby's C interface, called without a guard around each |
 //! | [`pinned`] | Ruby objects in statics |
 //! | [`interned`] | strings, symbols and method names that recur |
-//! | [`classes`] | classes of Ruby's and of the library's |
+//! | [`classes`] | Ruby's own classes |
+//! | [`library`] | all that this extension names in `lib/` |
+//! | [`errors`] | Ruby exceptions |
 //! | [`fields`] | Strings and fields that an app gives |
+//! | [`descriptor`] | file descriptors that become Ruby's |
 //! | [`handler`] | which callbacks a handler has |
 //! | [`settings`] | a Hash of settings |
 //! | [`workers`] | how many workers there are, and how many sit in a body |
@@ -18,12 +21,15 @@
 
 pub mod cell;
 pub mod classes;
+pub mod descriptor;
 pub mod developer_hints;
+pub mod errors;
 pub mod fields;
 pub mod gvl;
 pub mod handler;
 pub mod interned;
 pub mod jump;
+pub mod library;
 pub mod logger;
 pub mod pinned;
 pub mod raw;

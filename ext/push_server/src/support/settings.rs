@@ -12,6 +12,7 @@ use push_core::push::SlowPolicy;
 use push_core::sse::Fields;
 use push_core::{Limits, Settings};
 
+use crate::support::errors::argument_error;
 use crate::support::jump::{inspect, lookup, unless_raised};
 
 /// What this crate itself must know of the settings.
@@ -27,15 +28,11 @@ pub struct Own {
     pub threads: usize,
 }
 
-fn bad(ruby: &Ruby, message: impl std::fmt::Display) -> Error {
-    Error::new(ruby.exception_arg_error(), message.to_string())
-}
-
 fn fetch<T: TryConvert>(ruby: &Ruby, hash: RHash, name: &str) -> Result<Option<T>, Error> {
     let Some(value) = lookup(hash, ruby.to_symbol(name))?.filter(|value| !value.is_nil()) else { return Ok(None) };
     match unless_raised(T::try_convert(value))? {
         Some(converted) => Ok(Some(converted)),
-        None => Err(bad(ruby, format_args!("{name} cannot be {}", inspect(value)?))),
+        None => Err(argument_error(ruby, format_args!("{name} cannot be {}", inspect(value)?))),
     }
 }
 
@@ -46,7 +43,7 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
         // A missing key is the default; nil is off.
         if let Some(value) = lookup(hash, ruby.to_symbol(row.name))? {
             let number = if value.is_nil() { None } else { fetch::<f64>(ruby, hash, row.name)? };
-            limits.set(row.name, number).map_err(|error| bad(ruby, error))?;
+            limits.set(row.name, number).map_err(|error| argument_error(ruby, error))?;
         }
     }
     let slow_policy = match fetch::<Symbol>(ruby, hash, "slow_client")?.map(|policy| policy.name().map(String::from)) {
@@ -54,7 +51,9 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
         Some(policy) => match policy?.as_str() {
             "close" => SlowPolicy::Close,
             "reject" => SlowPolicy::Reject,
-            other => return Err(bad(ruby, format_args!("slow_client can be :close or :reject, not {other}"))),
+            other => {
+                return Err(argument_error(ruby, format_args!("slow_client can be :close or :reject, not {other}")));
+            }
         },
     };
     let allowed_origins = match fetch::<RArray>(ruby, hash, "allowed_origins")? {
@@ -72,7 +71,7 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
     let default_event = own.sse_event.clone();
     Fields { event: default_event.as_deref(), ..Fields::default() }
         .check()
-        .map_err(|_| bad(ruby, "sse_event must not contain CR, LF or NUL"))?;
+        .map_err(|_| argument_error(ruby, "sse_event must not contain CR, LF or NUL"))?;
     let poll_parameter = fetch::<String>(ruby, hash, "poll_parameter")?.filter(|name| !name.is_empty());
     let settings =
         Settings { limits, slow_policy, allowed_origins, public_dir, default_event, poll_parameter, access_log };
@@ -89,8 +88,9 @@ fn path(ruby: &Ruby, hash: RHash, name: &str) -> Result<Option<PathBuf>, Error> 
 fn access_log(ruby: &Ruby, hash: RHash) -> Result<Option<access_log::Settings>, Error> {
     let name = fetch::<Symbol>(ruby, hash, "access_log")?.map(|format| format.name().map(String::from)).transpose()?;
     let Some(name) = name.filter(|name| name != "off") else { return Ok(None) };
-    let format = Format::named(&name)
-        .ok_or_else(|| bad(ruby, format_args!("access_log can be :off, :common, :combined or :json, not {name}")))?;
+    let format = Format::named(&name).ok_or_else(|| {
+        argument_error(ruby, format_args!("access_log can be :off, :common, :combined or :json, not {name}"))
+    })?;
     let file = path(ruby, hash, "access_log_file")?.filter(|path| path.as_os_str() != "-");
     Ok(Some(access_log::Settings { format, file }))
 }

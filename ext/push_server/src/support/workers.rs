@@ -48,7 +48,7 @@ struct State {
 pub enum Shortage {
     /// A body lasts: one more worker is needed.
     OneMore,
-    Interrupted,
+    /// The server stops.
     Stopped,
 }
 
@@ -128,15 +128,15 @@ impl Workers {
         Some(Streaming { workers: Arc::clone(self), number })
     }
 
-    /// Blocks until a body turns out to last, or [`Workers::interrupt`] or [`Workers::stop`].
-    pub fn await_shortage(&self) -> Shortage {
+    /// Blocks until a body turns out to last, or [`Workers::stop`]. `None`: [`Workers::interrupt`] has ended the wait.
+    pub fn await_shortage(&self) -> Option<Shortage> {
         let mut state = self.lock();
         loop {
             if state.stopped {
-                return Shortage::Stopped;
+                return Some(Shortage::Stopped);
             }
             if std::mem::take(&mut state.interrupted) {
-                return Shortage::Interrupted;
+                return None;
             }
             let first = state.young.first_key_value().map(|(number, began)| (*number, began.elapsed()));
             state = match first {
@@ -145,7 +145,7 @@ impl Workers {
                     state.young.remove(&number);
                     state.lasting += 1;
                     self.attend(&mut state);
-                    return Shortage::OneMore;
+                    return Some(Shortage::OneMore);
                 }
                 Some((_, age)) => self.changed.wait_timeout(state, MOMENT - age).0,
             };

@@ -1,0 +1,15 @@
+//! A request, for the log: method and path.
+
+use std::fmt::{Display, Formatter};
+
+use http::request::Parts;
+
+/// Shows a request's method and path.
+#[derive(Clone, Copy)]
+pub struct RequestLine<'a>(pub &'a Parts);
+
+impl Display for RequestLine<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.0.method, self.0.uri.path())
+    }
+}

@@ -1,0 +1,44 @@
+//! Full hijacking: the socket of a connection becomes the app's.
+
+use std::os::fd::OwnedFd;
+
+use crossbeam_channel::select;
+use magnus::value::ReprValue;
+use magnus::{Error, RClass, Ruby, Value};
+use push_core::http::hijack::Hijacked;
+use push_core::http::{Responder, Response};
+
+use crate::support::classes;
+use crate::support::descriptor::owned_by_ruby;
+use crate::support::errors::io_error;
+use crate::support::gvl::{Interrupt, wait_without_gvl};
+
+/// Waits for the connection's socket, behind earlier responses and the head of `response`: without the GVL; a signal or
+/// `Thread#kill` ends the wait. An `IOError` says that the connection has ended first.
+pub fn take_socket(ruby: &Ruby, responder: Responder, response: Option<Response>) -> Result<Value, Error> {
+    let receiver = responder.hijack(response);
+    let interrupt = Interrupt::new();
+    let wait = || {
+        select! {
+            recv(receiver) -> hijacked => Some(hijacked.ok()),
+            recv(interrupt.receiver()) -> _ => None,
+        }
+    };
+    match wait_without_gvl(ruby, wait, || interrupt.send())? {
+        Some(hijacked) => socket_of(ruby, hijacked),
+        None => Err(io_error(ruby, "the connection broke before it could be hijacked")),
+    }
+}
+
+fn socket_of(ruby: &Ruby, hijacked: Hijacked) -> Result<Value, Error> {
+    let wrap = |class: RClass, descriptor: OwnedFd| -> Result<Value, Error> {
+        let io = owned_by_ruby(descriptor, |descriptor| class.funcall("for_fd", (descriptor,)))?;
+        let _: Value = io.funcall("binmode", ())?;
+        let _: Value = io.funcall("sync=", (true,))?;
+        Ok(io)
+    };
+    match hijacked {
+        Hijacked::Tcp(descriptor) => wrap(classes::tcp_socket(ruby)?, descriptor),
+        Hijacked::Unix(descriptor) => wrap(classes::unix_socket(ruby)?, descriptor),
+    }
+}
