@@ -9,17 +9,17 @@ module PushServer
   # docs/migration.md has the same as a table.
   module Unsupported
     OPTIONS = "give options to PushServer.run or PushServer::Server.init, or on the command line"
-    TIMERS = "push_server has no timers; start a Thread that sleeps and then calls client.write or PushServer.publish"
+    TIMERS = "push_server has no timers; start a thread that sleeps and then calls client.write or PushServer.publish"
     STATES =
-      "push_server runs one process and forks none; put the code before or after PushServer.run or PushServer::Server.start"
+      "push_server runs one process and does not fork; put the code before or after PushServer.run or PushServer::Server.start"
     RUN = "PushServer.run(app, port: 3000) serves an app, PushServer::Server.start starts the embedded form"
     STOP = "PushServer::Server.shutdown, or the signal TERM, stops the server"
     LOG = "the option access_log logs requests, the option log_level sets what else is logged, PushServer.log writes a line"
-    BROKER = "channels belong to one process, and there is no engine to plug in; PushServer.publish reaches its clients"
-    TLS = "push_server speaks no TLS; a proxy in front of it does"
+    BROKER = "channels belong to one process, and there are no engines; PushServer.publish reaches the clients of the process"
+    TLS = "push_server does not support TLS; put a proxy in front of it"
     FILES = "files are served from one folder: the option public_dir, or root in PushServer::Server.init"
     ALWAYS = "env[\"rack.early_hints\"] is always there"
-    GRAPHQL = "push_server has no GraphQL; PushServer::Server.handle takes any Rack app that has it"
+    GRAPHQL = "push_server has no GraphQL; use a GraphQL library in a handler or a Rack app"
     ENV_ONLY = "an app gets the Rack env, in call(env)"
     private_constant :OPTIONS, :TIMERS, :STATES, :RUN, :STOP, :LOG, :BROKER, :TLS, :FILES, :ALWAYS, :GRAPHQL, :ENV_ONLY
 
@@ -28,17 +28,18 @@ module PushServer
       "PushServer" => {
         subscribe: "a subscription belongs to a client: client.subscribe(channel)",
         unsubscribe: "a subscription belongs to a client: client.unsubscribe(channel)",
-        listen: RUN, listen2http: RUN, start: RUN, shutdown: STOP, stop: STOP, connect: "push_server is no client",
-        attach_fd: "push_server serves what its own sockets accept", running?: "PushServer::Server.running? tells",
+        listen: RUN, listen2http: RUN, start: RUN, shutdown: STOP, stop: STOP, connect: "push_server is only a server",
+        attach_fd: "push_server serves only connections that it has accepted itself",
+        running?: "PushServer::Server.running? says so",
         threads: OPTIONS, "threads=": OPTIONS, workers: OPTIONS, "workers=": OPTIONS,
-        verbosity: "PushServer.log_level tells", "verbosity=": "PushServer.log_level = :debug sets it",
+        verbosity: "PushServer.log_level returns it", "verbosity=": "PushServer.log_level = :debug sets it",
         run_after: TIMERS, run_every: TIMERS, defer: TIMERS, on_idle: TIMERS,
         on_state: STATES, on_shutdown: STATES, before_fork: STATES, after_fork: STATES, after_fork_in_worker: STATES,
         after_fork_in_master: STATES, on_worker_boot: STATES, master?: STATES, worker?: STATES,
-        patch_rack: "push_server leaves Rack as it is"
+        patch_rack: "push_server does not change Rack"
       },
       "PushServer::Server" => {
-        stop: STOP, run: RUN, domain: "a handler sees the host in env[\"HTTP_HOST\"]; Rack::URLMap finds apps by it",
+        stop: STOP, run: RUN, domain: "env[\"HTTP_HOST\"] has the host; Rack::URLMap chooses an app by it",
         path_group: FILES, header_rule: "middleware sets headers: PushServer::Server.use", rack_early_hints: ALWAYS,
         add_mime: "the type of a file comes from its extension; a handler can send another one"
       },
@@ -47,12 +48,12 @@ module PushServer
         conn_id: "use the client itself, which can be the key of a Hash",
         id: "use the client itself, which can be the key of a Hash",
         uuid: "use the client itself, which can be the key of a Hash",
-        write_now: "client.write never waits, and sends at once what the network takes",
+        write_now: "client.write never waits, and sends at once as much as the network accepts",
         has_pending?: "client.pending says how many writes wait, and -1 once the connection is closed",
         defer: "client.write may be called from any thread: Thread.new { … }",
         each: "PushServer.publish reaches all clients of a channel", count: "PushServer.stats counts clients",
-        is_open: "client.open? says so", closed?: "client.open? says the opposite",
-        force_close: "client.close closes", set_timeout: "client.timeout = seconds sets it"
+        is_open: "client.open? says whether it is open", closed?: "client.open? says whether it is open",
+        force_close: "client.close closes the connection", set_timeout: "client.timeout = seconds sets it"
       }
     }.freeze
 
@@ -62,7 +63,7 @@ module PushServer
       Connection: "the class of clients is PushServer::Client", Upgraded: "the class of clients is PushServer::Client",
       Rack: "PushServer.run(app, port: 3000) serves a Rack app", Request: ENV_ONLY,
       Response: "an app returns [status, headers, body]",
-      Mustache: "push_server has no templates", JSON: "Ruby's own JSON does it"
+      Mustache: "push_server has no templates", JSON: "use Ruby's own JSON"
     }.freeze
 
     # Options of `init`, `run` and `rackup -O`: name => what to use instead.
@@ -70,11 +71,12 @@ module PushServer
       worker_count: "there is one process, and the option threads", workers: "there is one process, and the option threads",
       w: "there is one process, and the option threads", wc: "there is one process, and the option threads",
       fork_wrap: "push_server forks no processes", ssl_cert: TLS, ssl_key: TLS, tls: TLS,
-      graphql: GRAPHQL, hide_schema: GRAPHQL, root: FILES, root_first: "files of public_dir always go before the app",
+      graphql: GRAPHQL, hide_schema: GRAPHQL, root: FILES,
+      root_first: "the server always looks for a file in public_dir before it calls the app",
       address: "the option is host, or bind", public: "the option is public_dir", service: RUN, handler: RUN, app: RUN,
       connection_timeout: "the options are keep_alive_timeout, head_timeout, body_timeout and write_timeout, in seconds",
       timeout: "the options are keep_alive_timeout, head_timeout, body_timeout and write_timeout, in seconds",
-      ping: "the options are ping_interval and sse_heartbeat, in seconds", poll_timeout: "the reactor needs none",
+      ping: "the options are ping_interval and sse_heartbeat, in seconds", poll_timeout: "the server does not need it",
       max_push_pending: "the options are max_queued_bytes and slow_bytes", max_clients: "the option is max_connections",
       max_msg: "the option is max_message_size, in bytes", max_body: "the option is max_body_size, in bytes",
       pedantic: "Rack::Lint checks responses", log: LOG, log_dir: LOG, log_classic: LOG, log_console: LOG, log_colorize: LOG,

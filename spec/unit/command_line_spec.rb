@@ -67,7 +67,7 @@ RSpec.describe PushServer::CommandLine do
       %w[-C puma.rb] => "reads no configuration file", %w[-o 0.0.0.0] => "--bind", %w[-a 0.0.0.0] => "--bind",
       %w[-l log] => "--bind", %w[-S state] => "--bind", %w[-r json] => "RUBYOPT", %w[-P x.pid] => "no pid file",
       %w[-pid x] => "no pid file", %w[-V] => "--version", %w[-E test] => "-e", %w[-R x.ru] => "config.ru",
-      %w[-www public] => "--public", %w[-ping 40] => "--ping-interval", %w[-tls] => "no TLS", %w[-k 5] => "--keep-alive-timeout",
+      %w[-www public] => "--public", %w[-ping 40] => "--ping-interval", %w[-tls] => "not support TLS", %w[-k 5] => "--keep-alive-timeout",
       %w[-maxms 250] => "--max-message-size", %w[-log] => "--access-log", %w[-bind x] => "did you mean --bind?"
     }
   }.each do |kind, cases|

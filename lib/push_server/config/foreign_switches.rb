@@ -15,21 +15,21 @@ module PushServer
       %w[-S --socket --bind-to-activated-sockets] => "push_server listens on TCP only: --bind tcp://HOST:PORT",
       %w[-E --env] => "the environment is -e or --environment",
       %w[-R --rackup] => "name the config.ru without a switch",
-      %w[-I --include -r --require] => "set RUBYOPT to load a library, RUBYLIB to add a folder",
-      %w[-P --pid --pidfile -pid -pidfile] => "push_server writes no pid file; its pid is that of the process that you start",
+      %w[-I --include -r --require] => "set RUBYOPT to load a library, and RUBYLIB to add a folder",
+      %w[-P --pid --pidfile -pid -pidfile] => "push_server writes no pid file; its pid is the pid of the process that you start",
       %w[-V -verbosity --debug] => "--version prints the version, --log-level sets how much is logged",
       %w[--log -log --log-requests --log-dir] => "--access-log FORMAT logs every response",
       %w[--redirect-stdout --redirect-stderr --redirect-append] =>
         "--access-log-file PATH is the file of the access log; the shell or systemd redirects the rest",
       %w[--silent] => "--quiet leaves only warnings and errors",
       %w[--control-url --control-token --state --stats] =>
-        "push_server has no control server; signals stop it, and PushServer.stats counts",
+        "push_server has no control server; signals stop it, and PushServer.stats returns counters",
       %w[--restart-cmd --prune-bundler --extra-runtime-dependencies --preload -warmup --fork-worker -f] =>
         "push_server runs one process, which loads the app once and does not restart by itself",
-      %w[--chdir --dir -dir] => "change the folder before you start it; files are served from --public DIR",
+      %w[--chdir --dir -dir] => "change the folder before you start it; --public DIR serves files",
       %w[-www --root --root_first --root-first] => "files are served from --public DIR",
       %w[-tls -tls-cert -cert -tls-key -key -tls-pass -tls-password --ssl --ssl_cert --ssl-cert --ssl_key --ssl-key] =>
-        "push_server speaks no TLS; put a proxy in front of it (docs/proxies.md)",
+        "push_server does not support TLS; put a proxy in front of it (docs/proxies.md)",
       %w[-k -keep-alive -tout --persistent-timeout --timeout] =>
         "the timeout between two requests is --keep-alive-timeout SECONDS",
       %w[-max-body -maxbd] => "the limit is --max-body-size BYTES",
@@ -37,8 +37,8 @@ module PushServer
       %w[-max-msg -maxms] => "the limit is --max-message-size BYTES",
       %w[-ping] => "the interval is --ping-interval SECONDS",
       %w[-redis -redis-ping -rp] => "push_server has no Redis engine; its channels belong to one process",
-      %w[-g --graphql] => "push_server has no GraphQL; a Rack app can",
-      %w[--plugin --tag --idle-timeout --user --group -u --prefix --threaded] => "push_server has nothing like it",
+      %w[-g --graphql] => "push_server has no GraphQL; use a GraphQL library in the Rack app",
+      %w[--plugin --tag --idle-timeout --user --group -u --prefix --threaded] => "push_server has no such option",
       %w[--early-hints] => "env[\"rack.early_hints\"] is always there"
     }.flat_map { |switches, hint| switches.map { |switch| [switch, hint] } }.to_h.freeze
     private_constant :HINTS
