@@ -63,7 +63,9 @@ module PushServer
       @control.name = "push_server control"
       announce(addresses)
       self
-    rescue SystemCallError, IOError, ThreadError => e
+    rescue ThreadError => e
+      raise Error, "cannot start: #{e.message}. Raise the system's limit on threads"
+    rescue SystemCallError, IOError => e
       raise Error, "cannot start: #{e.message}"
     ensure
       unless @control
