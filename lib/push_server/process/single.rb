@@ -64,7 +64,7 @@ module PushServer
       announce(addresses)
       self
     rescue ThreadError => e
-      raise Error, "cannot start: #{e.message}. Raise the system's limit on threads"
+      raise Error, "cannot start a thread: #{e.message}. Raise the system's limit on threads"
     rescue SystemCallError, IOError => e
       raise Error, "cannot start: #{e.message}"
     ensure
