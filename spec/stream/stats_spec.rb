@@ -31,11 +31,11 @@ RSpec.describe "PushServer.stats" do
     end
   end
 
-  it "counts jobs and batches, how long jobs waited, and how often the stand-in drove the reactor" do
+  it "counts jobs and batches, how long jobs waited, and how often the standby thread drove the reactor" do
     before = stats
     held = http.send_request("GET", "/hold")
     app.events.take(event: "held")
-    busy = stats_when("the stand-in drives") { |now| now[:stand_ins] > before[:stand_ins] }
+    busy = stats_when("the standby thread drives") { |now| now[:stand_ins] > before[:stand_ins] }
     expect(busy).to include(requests: before[:requests] + 1, jobs: before[:jobs] + 1)
 
     waiting = Array.new(5) { http.send_request("GET", "/") }

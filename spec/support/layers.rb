@@ -2,8 +2,8 @@
 
 require "tsort"
 
-# Which file of a crate names which other one, read from its `use` lines and paths. Tests inside the files count for
-# nothing: they may know more.
+# Which file of a crate names which other one, read from its `use` lines and paths. Tests, at the end of a file or in a
+# tests.rs, do not count: they may know more.
 class Layers
   ROOT = File.expand_path("../..", __dir__)
 
@@ -48,7 +48,7 @@ class Layers
 
   # The modules of the crate: their path, such as ["http", "files", "range"], and the paths that they name.
   def modules
-    @modules ||= Dir[File.join(@source, "**/*.rs")].sort.to_h do |path|
+    @modules ||= (Dir[File.join(@source, "**/*.rs")] - Dir[File.join(@source, "**/tests.rs")]).sort.to_h do |path|
       name = path.delete_prefix("#{@source}/").delete_suffix(".rs").delete_suffix("/mod").split("/")
       [name, named(name, code(path))]
     end.except(["lib"])

@@ -1,37 +1,37 @@
-//! Whether the app is quick: then workers drive the reactor themselves; otherwise the stand-in does.
+//! Whether the app is fast. If it is, workers drive the reactor themselves; if not, the standby thread does.
 
 use std::time::Duration;
 
-/// A job that takes longer is slow: by then somebody else must have looked at the sockets.
+/// A job that takes this long, or longer, is slow: by then another thread must have looked at the sockets.
 pub(super) const FAST_APP: Duration = Duration::from_micros(500);
 
 /// The share of slow jobs among the recent ones.
 #[derive(Debug, Default)]
 pub(super) struct AppLatency {
-    /// In units of 1/65536: a moving average with a weight of 1/64.
-    share: u32,
+    /// In units of 1/65536: a moving average in which each job has a weight of 1/64.
+    slow_share: u32,
     slow: bool,
 }
 
 const ONE: u32 = 1 << 16;
 const WEIGHT: u32 = 64;
-/// A pause of the garbage collector now and then makes no slow app; every tenth request that asks a
-/// database does.
+/// The app is slow from this share on. A pause of the garbage collector now and then does not make an app slow; a query
+/// of a database in every tenth request does.
 const SLOW_FROM: u32 = ONE * 5 / 100;
-/// Lower, so that it does not go to and fro.
+/// The app is fast again below this share. It is lower, so that the app does not change sides with each job.
 const FAST_UNTIL: u32 = ONE * 2 / 100;
 
 impl AppLatency {
-    /// A job has taken so long.
+    /// Counts a job that took `duration`.
     pub(super) fn record(&mut self, duration: Duration) {
-        self.share -= self.share / WEIGHT;
+        self.slow_share -= self.slow_share / WEIGHT;
         if duration >= FAST_APP {
-            self.share += ONE / WEIGHT;
+            self.slow_share += ONE / WEIGHT;
         }
-        self.slow = self.share > if self.slow { FAST_UNTIL } else { SLOW_FROM };
+        self.slow = self.slow_share > if self.slow { FAST_UNTIL } else { SLOW_FROM };
     }
 
-    /// Whether jobs are slow often.
+    /// Whether many of the recent jobs were slow.
     pub(super) fn is_slow(&self) -> bool {
         self.slow
     }

@@ -15,13 +15,13 @@ pub enum Job {
     Callbacks(Arc<Client>),
 }
 
-/// What a worker's call for work came to.
+/// What a worker got when it asked for a job.
 #[derive(Debug)]
 pub enum Next {
     /// A job.
     Job(Job),
-    /// Somebody wants the thread back: see [`super::WorkerHandle::interrupt`].
+    /// The worker's thread is wanted for something else: see [`super::WorkerHandle::interrupt`].
     Interrupted,
-    /// The server has stopped: there will be no more.
+    /// The server has stopped: there will be no more jobs.
     Stopped,
 }

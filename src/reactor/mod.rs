@@ -1,19 +1,24 @@
-//! The reactor, and the one call by which a worker asks it for work.
+//! The reactor, and the one call by which a worker asks for work.
 //!
-//! The reactor is a current-thread runtime that owns all connections: no work stealing, no locks
-//! between tasks. Who drives it is nobody's business outside of this folder: workers call
-//! [`Reactor::next`].
+//! The reactor is a current-thread runtime that owns all connections: no work stealing, no locks between tasks. Which
+//! thread drives it is decided in this folder. Others do not have to know: workers call [`Reactor::next`].
 //!
 //! | module | subject |
 //! |---|---|
 //! | [`job`] | what a worker is given to do |
-//! | [`scheduler`] | who drives, and the queue between the reactor and the workers |
-//! | [`app_latency`] | whether the app is quick |
-//! | [`worker`] | a worker, and how it is called while it waits |
+//! | [`scheduler`] | the calls of workers and of the reactor: who drives, and who gets which job |
+//! | `state` | what the scheduler decides from: the driver, the idle workers, the transitions |
+//! | `queue` | the jobs that wait |
+//! | `standby` | the thread that drives while no worker does |
+//! | `app_latency` | whether the app is fast |
+//! | [`worker`] | a worker, and how it is woken while it waits |
 
 mod app_latency;
 pub mod job;
-mod scheduler;
+mod queue;
+pub mod scheduler;
+mod standby;
+mod state;
 pub mod worker;
 
 use std::io;
@@ -31,16 +36,17 @@ use crate::base::{self, lifecycle::Phase};
 pub struct Reactor {
     scheduler: Arc<Scheduler>,
     base: Arc<base::Context>,
-    stand_in: Lock<Option<JoinHandle<()>>>,
+    standby: Lock<Option<JoinHandle<()>>>,
 }
 
 impl Reactor {
     /// A reactor that does not run yet.
     pub fn new(scheduler: Arc<Scheduler>, base: Arc<base::Context>) -> Self {
-        Reactor { scheduler, base, stand_in: Lock::new(None) }
+        Reactor { scheduler, base, standby: Lock::new(None) }
     }
 
-    /// Starts to run; `setup` spawns the first tasks, inside the runtime.
+    /// Starts to run. `setup` spawns the first tasks, inside the runtime. An error of the system, if there is no epoll
+    /// instance or thread to be had, or of `setup`.
     pub fn start(&self, setup: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let timers = Arc::clone(&self.base.timers);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -54,9 +60,9 @@ impl Reactor {
         }
         let scheduler = Arc::clone(&self.scheduler);
         let thread =
-            std::thread::Builder::new().name("push_stand_in".to_owned()).spawn(move || scheduler.stand_in())?;
-        *self.stand_in.lock() = Some(thread);
-        self.scheduler.begin(runtime);
+            std::thread::Builder::new().name("push_standby".to_owned()).spawn(move || scheduler.run_standby())?;
+        *self.standby.lock() = Some(thread);
+        self.scheduler.start(runtime);
         Ok(())
     }
 
@@ -65,20 +71,20 @@ impl Reactor {
         self.scheduler.worker()
     }
 
-    /// A job, if one waits. The worker's last one is done. Never blocks.
+    /// A job, if one waits. By this call, the worker's last job is done. Never blocks.
     pub fn try_next(&self, worker: &mut Worker) -> Option<Job> {
         self.scheduler.try_next(worker)
     }
 
-    /// Blocks until there is a job, the server has stopped, or [`WorkerHandle::interrupt`] was called. The worker's
-    /// last job is done. Meanwhile the thread may drive the reactor, so it must hold nothing that others
-    /// wait for.
+    /// Blocks until there is a job, the server has stopped, or [`WorkerHandle::interrupt`] was called. By this call, the
+    /// worker's last job is done. Meanwhile the thread may drive the reactor, so it must hold nothing that others wait
+    /// for: no lock, and no GVL.
     pub fn next(&self, worker: &mut Worker) -> Next {
         self.scheduler.next(worker)
     }
 
-    /// Says whether there is a worker, or soon will be one. If not, requests that wait and requests that come get 503;
-    /// callbacks wait. Any thread.
+    /// Says whether there is a worker, or soon will be one. If not, requests that wait and requests that come get 503,
+    /// and callbacks wait. Any thread.
     pub fn set_attended(&self, attended: bool) {
         self.scheduler.set_attended(attended);
     }
@@ -88,9 +94,9 @@ impl Reactor {
     pub fn stop(&self) {
         self.base.lifecycle.advance(Phase::Stopped);
         self.scheduler.stop();
-        let thread = self.stand_in.lock().take();
+        let thread = self.standby.lock().take();
         if let Some(thread) = thread {
-            // A panic of the thread has been reported by then; there is nothing to add.
+            // An error means that the thread has panicked, which has been reported by then.
             let _ = thread.join();
         }
     }

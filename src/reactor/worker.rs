@@ -6,37 +6,37 @@ use std::task::Waker;
 use std::thread::Thread;
 use std::time::Instant;
 
-/// A thread that asks for work. Made on that thread, and not shared.
+/// A thread that asks for jobs. Made on that thread, and not shared.
 #[derive(Debug)]
 pub struct Worker {
     handle: Arc<WorkerHandle>,
     /// When the job at hand was taken.
     pub(super) busy_since: Option<Instant>,
-    /// Jobs taken since it last had to wait.
+    /// Jobs taken since the worker last had to wait.
     pub(super) batch: u64,
 }
 
-/// A worker's place, by which other threads call it.
+/// By this, other threads interrupt and wake a worker.
 #[derive(Debug)]
 pub struct WorkerHandle {
     thread: Thread,
     interrupted: AtomicBool,
-    /// Wakes whoever drives: it may be this worker.
-    driver: Arc<OnceLock<Waker>>,
+    /// Wakes the thread that drives: it may be this worker.
+    driver_waker: Arc<OnceLock<Waker>>,
 }
 
 impl Worker {
-    pub(super) fn new(driver: Arc<OnceLock<Waker>>) -> Self {
-        let handle = WorkerHandle { thread: std::thread::current(), interrupted: AtomicBool::new(false), driver };
+    pub(super) fn new(driver_waker: Arc<OnceLock<Waker>>) -> Self {
+        let handle = WorkerHandle { thread: std::thread::current(), interrupted: AtomicBool::new(false), driver_waker };
         Worker { handle: Arc::new(handle), busy_since: None, batch: 0 }
     }
 
-    /// Where it is called.
+    /// The handle for other threads.
     pub fn handle(&self) -> &Arc<WorkerHandle> {
         &self.handle
     }
 
-    /// Whether it was interrupted since the last time that this was asked.
+    /// Whether the worker was interrupted since the last call.
     pub(super) fn take_interrupt(&self) -> bool {
         self.interrupted() && self.handle.interrupted.swap(false, Ordering::SeqCst)
     }
@@ -51,14 +51,14 @@ impl WorkerHandle {
     /// time. Any thread; takes no lock.
     pub fn interrupt(&self) {
         self.interrupted.store(true, Ordering::SeqCst);
-        self.call();
-        if let Some(driver) = self.driver.get() {
+        self.wake();
+        if let Some(driver) = self.driver_waker.get() {
             driver.wake_by_ref();
         }
     }
 
-    /// Has the worker look again at what it waits for.
-    pub(super) fn call(&self) {
+    /// Wakes the worker if it is idle. Then it looks again at what it waits for.
+    pub(super) fn wake(&self) {
         self.thread.unpark();
     }
 }

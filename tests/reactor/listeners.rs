@@ -13,8 +13,8 @@ use crossbeam_channel::never;
 use push_core::net::{ListenError, ListenerId};
 use push_core::{Limits, Server};
 
-use crate::serving::{Address, Serving, new_server};
-use crate::{PATIENCE, eventually, within};
+use crate::test_server::{Address, TestServer, new_server};
+use crate::{DEADLINE, eventually, within};
 
 fn retire(server: &Arc<Server>, listener: ListenerId) -> bool {
     let server = Arc::clone(server);
@@ -31,37 +31,37 @@ fn expect_listener(address: &Address, listener: ListenerId) {
 #[test]
 fn a_listener_that_is_added_while_serving_is_accepted_from() {
     let folder = tempfile::tempdir().unwrap();
-    let serving = Serving::new(1, Limits::default());
-    expect_listener(&serving.address, serving.listener);
+    let server = TestServer::new(1, Limits::default());
+    expect_listener(&server.address, server.listener);
     for (socket, address) in [Address::tcp(), Address::unix(folder.path().join("socket"))] {
-        let listener = serving.server.listen(socket).unwrap();
-        assert_ne!(listener, serving.listener);
+        let listener = server.core.listen(socket).unwrap();
+        assert_ne!(listener, server.listener);
         expect_listener(&address, listener);
     }
-    serving.finish();
+    server.finish();
 }
 
 #[test]
 fn a_retired_listener_is_closed_and_its_connections_go_on() {
-    let serving = Serving::new(1, Limits::default());
-    let Address::Tcp(address) = serving.address else { panic!("not TCP") };
-    let mut open = serving.peer();
+    let server = TestServer::new(1, Limits::default());
+    let Address::Tcp(address) = server.address else { panic!("not TCP") };
+    let mut open = server.peer();
     open.ask("/before");
     open.expect_answer("/before");
-    let (mut websocket, _client) = serving.websocket();
+    let (mut websocket, _client) = server.websocket();
 
-    assert!(retire(&serving.server, serving.listener));
+    assert!(retire(&server.core, server.listener));
     assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     open.ask("/after");
     open.expect_answer("/after");
     websocket.frame(0x81, b"after");
     websocket.expect_frame(0x81, b"after");
 
-    assert!(!retire(&serving.server, serving.listener), "it was retired before");
-    let again = serving.server.listen(OwnedFd::from(TcpListener::bind(address).unwrap())).unwrap();
-    assert_ne!(again, serving.listener);
-    expect_listener(&serving.address, again);
-    serving.finish();
+    assert!(!retire(&server.core, server.listener), "it was retired before");
+    let again = server.core.listen(OwnedFd::from(TcpListener::bind(address).unwrap())).unwrap();
+    assert_ne!(again, server.listener);
+    expect_listener(&server.address, again);
+    server.finish();
 }
 
 #[test]
@@ -79,11 +79,11 @@ fn a_listener_can_be_retired_before_the_start() {
 fn no_connection_is_lost_when_a_listener_is_retired_under_load() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
-    let serving = Serving::on_unix_socket(2, Limits::default(), path.clone());
+    let server = TestServer::on_unix_socket(2, Limits::default(), path.clone());
     let answered = Arc::new(AtomicUsize::new(0));
     let clients: Vec<_> = (0..8)
         .map(|_| {
-            let (address, answered) = (serving.address.clone(), Arc::clone(&answered));
+            let (address, answered) = (server.address.clone(), Arc::clone(&answered));
             thread::spawn(move || {
                 loop {
                     match address.connect() {
@@ -100,38 +100,38 @@ fn no_connection_is_lost_when_a_listener_is_retired_under_load() {
         .collect();
     eventually("the load has begun", || answered.load(Ordering::Relaxed) > 100);
     fs::remove_file(path).unwrap();
-    assert!(retire(&serving.server, serving.listener));
+    assert!(retire(&server.core, server.listener));
     for client in clients {
         assert_eq!(within("a client", move || client.join()).unwrap(), ErrorKind::NotFound);
     }
-    serving.finish();
+    server.finish();
 }
 
 #[test]
 fn a_full_server_closes_a_retired_listener_at_once_and_serves_later_what_it_accepted() {
-    let serving = Serving::new(1, Limits { max_connections: 1, ..Limits::default() });
-    let Address::Tcp(address) = serving.address else { panic!("not TCP") };
-    let mut first = serving.peer();
+    let server = TestServer::new(1, Limits { max_connections: 1, ..Limits::default() });
+    let Address::Tcp(address) = server.address else { panic!("not TCP") };
+    let mut first = server.peer();
     first.ask("/first");
     first.expect_answer("/first");
     // Waits for the first to go.
-    let mut second = serving.peer();
+    let mut second = server.peer();
     second.ask("/second");
 
-    assert!(retire(&serving.server, serving.listener));
+    assert!(retire(&server.core, server.listener));
     assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     drop(first);
     second.expect_answer("/second");
-    serving.finish();
+    server.finish();
 }
 
 #[test]
 fn retiring_ends_when_the_server_stops() {
-    let serving = Serving::new(1, Limits::default());
+    let server = TestServer::new(1, Limits::default());
     let stopped = Arc::new(AtomicBool::new(false));
     let others: Vec<_> = (0..4)
         .map(|_| {
-            let (server, stopped) = (Arc::clone(&serving.server), Arc::clone(&stopped));
+            let (server, stopped) = (Arc::clone(&server.core), Arc::clone(&stopped));
             thread::spawn(move || {
                 while !stopped.load(Ordering::Relaxed) {
                     let (socket, _address) = Address::tcp();
@@ -143,18 +143,18 @@ fn retiring_ends_when_the_server_stops() {
             })
         })
         .collect();
-    serving.stop();
+    server.stop();
     stopped.store(true, Ordering::Relaxed);
     for other in others {
         within("a thread that retires", move || other.join()).unwrap();
     }
-    serving.finish();
+    server.finish();
 }
 
 #[test]
 fn a_draining_server_takes_no_listener() {
-    let serving = Serving::new(1, Limits::default());
-    serving.server.drain(Instant::now() + PATIENCE, &never());
-    assert!(matches!(serving.server.listen(Address::tcp().0).unwrap_err(), ListenError::Stopping));
-    serving.finish();
+    let server = TestServer::new(1, Limits::default());
+    server.core.drain(Instant::now() + DEADLINE, &never());
+    assert!(matches!(server.core.listen(Address::tcp().0).unwrap_err(), ListenError::Stopping));
+    server.finish();
 }

@@ -1,46 +1,46 @@
-//! The core over real sockets: who drives the reactor, and where connections come from.
+//! The core over real sockets: which thread drives the reactor, and where connections come from.
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`puppet`] | a reactor in which a test can run code on the driver's thread |
-//! | [`driving`] | tests with it: who drives, who gets which job, how it ends |
-//! | [`serving`] | a server over loopback or Unix sockets, whose app is in Rust |
-//! | [`liveness`] | tests with it: what goes on while workers are busy |
-//! | [`slow_disk`] | tests with it: what goes on while the disk hangs |
+//! | [`harness`] | a reactor without a server, in which a test can run code on the driver's thread |
+//! | [`driving`] | tests with it: which thread drives, which worker gets a job, how it ends |
+//! | [`test_server`] | a server over loopback or Unix sockets, whose app is in Rust |
+//! | [`liveness`] | tests with it: what is served while workers are busy |
+//! | [`slow_disk`] | tests with it: what is served while the disk hangs |
 //! | [`unix_sockets`] | tests with it: connections over Unix sockets |
-//! | [`listeners`] | tests with it: listeners come and go while the server serves |
+//! | [`listeners`] | tests with it: listeners that are added and retired while the server serves |
 //!
-//! What must happen has a deadline, and nothing else is timed.
+//! What must happen has a deadline. No test asserts how long something takes.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod driving;
+mod harness;
 mod listeners;
 mod liveness;
-mod puppet;
-mod serving;
 mod slow_disk;
+mod test_server;
 mod unix_sockets;
 
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// For what should happen at once. Generous: a miss fails the test anyway.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test waits for what must happen.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Waits until `condition` holds.
 fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let give_up_at = Instant::now() + DEADLINE;
     while !condition() {
-        assert!(Instant::now() < deadline, "gave up waiting: {what}");
+        assert!(Instant::now() < give_up_at, "gave up waiting: {what}");
         thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Does what could block for ever.
+/// Runs `action`, which could block for ever, on a thread of its own.
 fn within<T: Send + 'static>(what: &str, action: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, result) = mpsc::channel();
     thread::spawn(move || done.send(action()));
-    result.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("it does not return: {what}"))
+    result.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("it does not return: {what}"))
 }

@@ -1,26 +1,26 @@
-//! What goes on while the disk hangs, or there is no thread for it. A disk hangs here because the disk thread does
-//! something that takes as long as a test likes; `spec/http/slow_disk_spec.rb` has a file system that is frozen.
+//! What is served while the disk hangs, or while there is no disk thread. Here the disk hangs because a test keeps the disk
+//! thread busy. In `spec/http/slow_disk_spec.rb` a file system is frozen.
 
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 use push_core::Limits;
 
-use crate::serving::{Peer, Serving, digest};
-use crate::{PATIENCE, eventually, within};
+use crate::test_server::{Peer, TestServer, digest};
+use crate::{DEADLINE, eventually, within};
 
 const LONG: usize = 8 * 1024 * 1024;
 
 /// The disk hangs until what is returned is dropped.
-fn hang(serving: &Serving) -> Sender<()> {
+fn hang(server: &TestServer) -> Sender<()> {
     let (release, released) = bounded::<()>(0);
     let (begin, begun) = bounded(1);
     let work = move || {
         begin.send(()).unwrap();
         let _ = released.recv();
     };
-    serving.server.disk().chore(work).unwrap();
-    begun.recv_timeout(PATIENCE).unwrap();
+    server.core.disk().chore(work).unwrap();
+    begun.recv_timeout(DEADLINE).unwrap();
     release
 }
 
@@ -32,18 +32,18 @@ fn post(length: usize) -> Vec<u8> {
     format!("POST /upload HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n").into_bytes()
 }
 
-/// Sends a request with a body, as far as the server takes it.
-fn upload(serving: &Serving) -> Peer {
-    let before = serving.server.stats().bytes_in.get();
-    let peer = serving.peer();
+/// Sends a request with a body, of which the server reads a part.
+fn upload(server: &TestServer) -> Peer {
+    let before = server.core.stats().bytes_in.get();
+    let peer = server.peer();
     peer.send_aside([post(LONG), content()].concat());
-    eventually("a part of the upload", || serving.server.stats().bytes_in.get() > before + 128 * 1024);
+    eventually("a part of the upload", || server.core.stats().bytes_in.get() > before + 128 * 1024);
     peer
 }
 
 /// Lets that many heartbeats of a stream pass.
-fn ticks(serving: &Serving, count: usize) {
-    let (mut stream, _) = serving.event_stream();
+fn ticks(server: &TestServer, count: usize) {
+    let (mut stream, _) = server.event_stream();
     for _ in 0..count {
         stream.expect(b":\n");
     }
@@ -55,89 +55,89 @@ fn limits() -> Limits {
 }
 
 #[test]
-fn others_are_served_and_an_upload_waits() {
-    let serving = Serving::new(1, limits());
-    let disk = hang(&serving);
-    let mut upload = upload(&serving);
-    let mut other = serving.peer();
+fn while_the_disk_hangs_other_requests_are_served_and_an_upload_waits() {
+    let server = TestServer::new(1, limits());
+    let disk = hang(&server);
+    let mut upload = upload(&server);
+    let mut other = server.peer();
     for _ in 0..20 {
         other.ask("/other");
         other.expect_answer("/other");
     }
     // Longer than body_timeout.
-    ticks(&serving, 12);
-    let taken = serving.server.stats().bytes_in.get();
+    ticks(&server, 12);
+    let taken = server.core.stats().bytes_in.get();
     assert!(taken < 1024 * 1024, "{taken} bytes were read although nothing could be written");
     drop(disk);
     upload.expect(format!("\r\n\r\n{}", digest(&content())).as_bytes());
-    // The client has its time again: then it is its own fault.
+    // The body's deadline counts again: this time the client is late.
     upload.send(&post(LONG));
     upload.expect(b"HTTP/1.1 408 ");
-    serving.finish();
+    server.finish();
 }
 
 #[test]
-fn a_client_that_has_gone_leaves_nothing_behind() {
-    let serving = Serving::new(1, limits());
-    let disk = hang(&serving);
-    let clients: Vec<_> = (0..5).map(|_| upload(&serving)).collect();
-    assert!(serving.server.stats().spooled_bytes.get() > 0);
+fn the_files_of_uploads_whose_clients_have_gone_are_closed() {
+    let server = TestServer::new(1, limits());
+    let disk = hang(&server);
+    let clients: Vec<_> = (0..5).map(|_| upload(&server)).collect();
+    assert!(server.core.stats().spooled_bytes.get() > 0);
     drop(clients);
     drop(disk);
-    eventually("the files to be closed", || serving.server.stats().spooled_bytes.get() == 0);
-    serving.finish();
+    eventually("the files to be closed", || server.core.stats().spooled_bytes.get() == 0);
+    server.finish();
 }
 
 #[test]
-fn the_server_stops_all_the_same() {
+fn the_server_stops_while_the_disk_hangs() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "content").unwrap();
-    let serving = Serving::with_files(1, limits(), Some(folder.path().to_owned()));
-    let disk = hang(&serving);
-    let mut upload = upload(&serving);
-    let mut file = serving.peer();
+    let server = TestServer::with_files(1, limits(), Some(folder.path().to_owned()));
+    let disk = hang(&server);
+    let mut upload = upload(&server);
+    let mut file = server.peer();
     file.ask("/file");
-    serving.stop();
+    server.stop();
     assert!(upload.is_cut() && file.is_cut());
     drop(disk);
-    serving.finish();
+    server.finish();
 }
 
 #[test]
-fn files_and_uploads_share_the_thread() {
+fn files_and_uploads_share_the_disk_thread() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), content()).unwrap();
-    let serving = Serving::with_files(1, limits(), Some(folder.path().to_owned()));
-    let disk = hang(&serving);
-    let mut uploads: Vec<_> = (0..3).map(|_| upload(&serving)).collect();
-    let mut file = serving.peer();
+    let server = TestServer::with_files(1, limits(), Some(folder.path().to_owned()));
+    let disk = hang(&server);
+    let mut uploads: Vec<_> = (0..3).map(|_| upload(&server)).collect();
+    let mut file = server.peer();
     file.ask("/file");
     drop(disk);
     file.expect(format!("content-length: {LONG}\r\n").as_bytes());
     for upload in &mut uploads {
         upload.expect(format!("\r\n\r\n{}", digest(&content())).as_bytes());
     }
-    serving.finish();
+    server.finish();
 }
 
 #[test]
-fn without_a_thread_only_what_needs_it_is_refused() {
+fn without_a_disk_thread_only_files_and_long_uploads_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "content").unwrap();
-    let serving = Serving::with_files(1, limits(), Some(folder.path().to_owned()));
-    // Nothing is known of the name yet, or it would be the app's.
-    serving.server.disk().stop();
-    let mut peer = serving.peer();
+    let server = TestServer::with_files(1, limits(), Some(folder.path().to_owned()));
+    // The file was not asked for before, so the server must look for it.
+    server.core.disk().stop();
+    let mut peer = server.peer();
     peer.ask("/file");
     peer.expect(b"HTTP/1.1 503 Service Unavailable\r\n");
     peer.expect(b"Service Unavailable\n");
     // On the same connection.
     peer.send(&[&post(3)[..], b"abc"].concat());
     peer.expect(format!("\r\n\r\n{}", digest(b"abc")).as_bytes());
-    let mut long = serving.peer();
+    let mut long = server.peer();
     long.send_aside([post(LONG), content()].concat());
     long.expect(b"HTTP/1.1 503 Service Unavailable\r\n");
     long.expect(b"retry-after: 1\r\n");
-    assert_eq!(serving.server.stats().disk_unavailable.get(), 2);
-    within("the end", move || serving.finish());
+    assert_eq!(server.core.stats().disk_unavailable.get(), 2);
+    within("the end", move || server.finish());
 }

@@ -7,71 +7,71 @@ use push_core::Limits;
 use push_core::net::Peer;
 use tempfile::TempDir;
 
-use crate::serving::Serving;
-use crate::{PATIENCE, eventually};
+use crate::test_server::TestServer;
+use crate::{DEADLINE, eventually};
 
 /// More than the kernel keeps for the two ends of a Unix socket.
 const LARGE: usize = 8 << 20;
 
-fn serving(limits: Limits) -> (Serving, TempDir) {
+fn server(limits: Limits) -> (TestServer, TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    (Serving::on_unix_socket(2, limits, folder.path().join("socket")), folder)
+    (TestServer::on_unix_socket(2, limits, folder.path().join("socket")), folder)
 }
 
 #[test]
 fn requests_follow_each_other_on_one_connection() {
-    let (serving, _folder) = serving(Limits::default());
-    let mut peer = serving.peer();
+    let (server, _folder) = server(Limits::default());
+    let mut peer = server.peer();
     for path in ["/a", "/b", "/c"] {
         peer.ask(path);
         peer.expect_answer(path);
     }
-    serving.finish();
+    server.finish();
 }
 
 #[test]
 fn a_websocket_echoes_and_its_client_is_local() {
-    let (serving, _folder) = serving(Limits::default());
-    let (mut peer, client) = serving.websocket();
+    let (server, _folder) = server(Limits::default());
+    let (mut peer, client) = server.websocket();
     for text in [b"one", b"two"] {
         peer.frame(0x81, text);
         peer.expect_frame(0x81, text);
     }
     assert_eq!(client.peer(), Peer::Unix);
     assert_eq!(client.peer().ip(), IpAddr::V4(Ipv4Addr::LOCALHOST));
-    serving.finish();
+    server.finish();
 }
 
 #[test]
 fn a_half_closed_client_gets_its_answer() {
-    let (serving, _folder) = serving(Limits::default());
-    let mut peer = serving.peer();
+    let (server, _folder) = server(Limits::default());
+    let mut peer = server.peer();
     peer.ask("/hold");
-    serving.held.recv_timeout(PATIENCE).unwrap();
+    server.held.recv_timeout(DEADLINE).unwrap();
     peer.half_close();
-    serving.release(1);
+    server.release(1);
     peer.expect_answer("/hold");
     assert!(peer.is_cut());
-    serving.finish();
+    server.finish();
 }
 
 #[test]
 fn a_websocket_that_half_closes_gets_what_is_written_and_then_the_end() {
-    let (serving, _folder) = serving(Limits::default());
-    let (mut peer, client) = serving.websocket();
+    let (server, _folder) = server(Limits::default());
+    let (mut peer, client) = server.websocket();
     peer.frame(0x81, b"last");
     peer.half_close();
     peer.expect_frame(0x81, b"last");
     assert!(peer.is_cut());
-    assert_eq!(serving.closed.recv_timeout(PATIENCE).unwrap(), client.id());
+    assert_eq!(server.closed.recv_timeout(DEADLINE).unwrap(), client.id());
     assert_eq!(client.close_status().unwrap().code, 1006);
-    serving.finish();
+    server.finish();
 }
 
 #[test]
 fn a_large_message_waits_for_a_slow_reader() {
-    let (serving, _folder) = serving(Limits::default());
-    let (mut peer, client) = serving.websocket();
+    let (server, _folder) = server(Limits::default());
+    let (mut peer, client) = server.websocket();
     assert!(client.write_message(true, &vec![b'a'; LARGE]));
     // Fragments, each with a header of its own: the first says that another follows.
     peer.expect(&[0x01]);
@@ -80,28 +80,28 @@ fn a_large_message_waits_for_a_slow_reader() {
     peer.skip(LARGE);
     peer.expect_frame(0x81, b"behind");
     eventually("the message is taken", || client.pending() == Some(0));
-    serving.finish();
+    server.finish();
 }
 
 #[test]
 fn a_client_that_reads_nothing_is_cut() {
     let limits = Limits { slow_timeout: Duration::from_millis(50), ..Limits::default() };
-    let (serving, _folder) = serving(limits);
-    let (mut peer, client) = serving.websocket();
+    let (server, _folder) = server(limits);
+    let (mut peer, client) = server.websocket();
     assert!(client.write_message(true, &vec![b'a'; LARGE]));
-    assert_eq!(serving.closed.recv_timeout(PATIENCE).unwrap(), client.id());
+    assert_eq!(server.closed.recv_timeout(DEADLINE).unwrap(), client.id());
     assert_eq!(client.close_status().unwrap().code, 1013);
     assert!(peer.is_cut());
-    serving.finish();
+    server.finish();
 }
 
 #[test]
 fn a_client_that_goes_without_reading_is_closed() {
-    let (serving, _folder) = serving(Limits::default());
-    let (peer, client) = serving.websocket();
+    let (server, _folder) = server(Limits::default());
+    let (peer, client) = server.websocket();
     assert!(client.write_message(true, &vec![b'a'; LARGE]));
     drop(peer);
-    assert_eq!(serving.closed.recv_timeout(PATIENCE).unwrap(), client.id());
+    assert_eq!(server.closed.recv_timeout(DEADLINE).unwrap(), client.id());
     assert_eq!(client.close_status().unwrap().code, 1006);
-    serving.finish();
+    server.finish();
 }

@@ -17,7 +17,7 @@ use push_core::net::ListenerId;
 use push_core::push::{Client, Event, Interest, Message, PubSub, SlowPolicy, Turn};
 use push_core::{Job, Limits, Next, Server, Settings};
 
-use crate::{PATIENCE, within};
+use crate::{DEADLINE, within};
 
 /// Where a server listens.
 #[derive(Debug, Clone)]
@@ -48,27 +48,31 @@ impl Address {
         if let Address::Tcp(_) = self {
             socket.set_nodelay(true)?;
         }
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(DEADLINE))?;
         Ok(Peer { socket, seen: Vec::new() })
     }
 }
 
 /// The server, its workers, and what its app reports.
-pub struct Serving {
-    pub server: Arc<Server>,
+pub struct TestServer {
+    /// The core of a server, without Ruby.
+    pub core: Arc<Server>,
     /// The listener that the server has from its start.
     pub listener: ListenerId,
     pub address: Address,
     workers: Vec<JoinHandle<()>>,
-    /// Jobs that wait to be released.
+    /// Gets a `()` for each job that begins to wait for [`TestServer::release`].
     pub held: Receiver<()>,
     release: Sender<()>,
+    /// Clients whose `on_open` has run.
     pub opened: Receiver<Arc<Client>>,
+    /// The numbers of clients whose `on_close` has run.
     pub closed: Receiver<u64>,
 }
 
-/// The app: answers with the path, or the [`digest`] of the request's body if there is one; echoes messages. `/hold` and
-/// "hold" wait to be released. `/listener` is answered with the listener's id.
+/// The app. It answers with the path, or with the [`digest`] of the request's body if there is one, and echoes messages.
+/// A request for `/hold` and the message "hold" keep their worker busy until they are released.
+/// A request for `/listener` gets the id of the listener that it came through.
 #[derive(Clone)]
 struct App {
     held: Sender<()>,
@@ -80,12 +84,12 @@ struct App {
 impl App {
     fn hold(&self) {
         let _ = self.held.send(());
-        let _ = self.released.recv_timeout(PATIENCE);
+        let _ = self.released.recv_timeout(DEADLINE);
     }
 
     fn run(&self, job: Job) {
         match job {
-            Job::Request(request, _mark) => {
+            Job::Request(request, _guard) => {
                 let head = &request.head;
                 if let Some(protocol) = request.upgrade {
                     let interest = Interest { message: true, drained: false, gap: false };
@@ -126,7 +130,7 @@ impl App {
     }
 }
 
-/// What tells one body from another.
+/// The length and a hash of a body.
 pub fn digest(body: &[u8]) -> String {
     let hash = body
         .iter()
@@ -146,33 +150,33 @@ fn read(body: RequestBody) -> Vec<u8> {
     bytes
 }
 
-impl Serving {
+impl TestServer {
     pub fn new(workers: usize, limits: Limits) -> Self {
-        Serving::with_files(workers, limits, None)
+        TestServer::with_files(workers, limits, None)
     }
 
     /// A server that listens on a Unix socket.
     pub fn on_unix_socket(workers: usize, limits: Limits, path: PathBuf) -> Self {
-        Serving::on(Address::unix(path), workers, limits, None)
+        TestServer::on(Address::unix(path), workers, limits, None)
     }
 
-    /// A server that has the files of a folder, too.
+    /// A server that serves the files of a folder as well.
     pub fn with_files(workers: usize, limits: Limits, public_dir: Option<PathBuf>) -> Self {
-        Serving::on(Address::tcp(), workers, limits, public_dir)
+        TestServer::on(Address::tcp(), workers, limits, public_dir)
     }
 
     fn on((socket, address): (OwnedFd, Address), workers: usize, limits: Limits, public_dir: Option<PathBuf>) -> Self {
-        let server = Arc::new(new_server(limits, public_dir));
-        let listener = server.listen(socket).unwrap();
-        server.start().unwrap();
+        let core = Arc::new(new_server(limits, public_dir));
+        let listener = core.listen(socket).unwrap();
+        core.start().unwrap();
         let ((held, holding), (release, released)) = (unbounded(), unbounded());
         let ((open, opened), (close, closed)) = (unbounded(), unbounded());
         let app = App { held, released, opened: open, closed: close };
-        let workers = (0..workers).map(|_| work(Arc::clone(&server), app.clone())).collect();
-        Serving { server, listener, address, workers, held: holding, release, opened, closed }
+        let workers = (0..workers).map(|_| start_worker(Arc::clone(&core), app.clone())).collect();
+        TestServer { core, listener, address, workers, held: holding, release, opened, closed }
     }
 
-    /// Lets `count` held jobs go on.
+    /// Releases `count` jobs that are held.
     pub fn release(&self, count: usize) {
         (0..count).for_each(|_| self.release.send(()).unwrap());
     }
@@ -189,7 +193,7 @@ impl Serving {
               sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         );
         peer.expect(b"\r\n\r\n");
-        (peer, self.opened.recv_timeout(PATIENCE).unwrap())
+        (peer, self.opened.recv_timeout(DEADLINE).unwrap())
     }
 
     /// An open event stream, and its client.
@@ -197,12 +201,12 @@ impl Serving {
         let mut peer = self.peer();
         peer.send(b"GET / HTTP/1.1\r\nhost: a\r\naccept: text/event-stream\r\n\r\n");
         peer.expect(b"\r\n\r\n");
-        (peer, self.opened.recv_timeout(PATIENCE).unwrap())
+        (peer, self.opened.recv_timeout(DEADLINE).unwrap())
     }
 
     pub fn stop(&self) {
-        let server = Arc::clone(&self.server);
-        within("stop", move || server.stop());
+        let core = Arc::clone(&self.core);
+        within("stop", move || core.stop());
     }
 
     /// Stops, and waits for the workers.
@@ -228,14 +232,14 @@ pub fn new_server(limits: Limits, public_dir: Option<PathBuf>) -> Server {
     Server::new(settings, PubSub::default()).unwrap()
 }
 
-fn work(server: Arc<Server>, app: App) -> JoinHandle<()> {
+fn start_worker(core: Arc<Server>, app: App) -> JoinHandle<()> {
     thread::spawn(move || {
-        let mut worker = server.worker();
+        let mut worker = core.worker();
         loop {
-            while let Some(job) = server.try_next(&mut worker) {
+            while let Some(job) = core.try_next(&mut worker) {
                 app.run(job);
             }
-            match server.next(&mut worker) {
+            match core.next(&mut worker) {
                 Next::Job(job) => app.run(job),
                 Next::Interrupted => {}
                 Next::Stopped => return,
@@ -247,7 +251,7 @@ fn work(server: Arc<Server>, app: App) -> JoinHandle<()> {
 /// The other end of a connection.
 pub struct Peer {
     socket: TcpStream,
-    /// Read, but not expected yet.
+    /// Bytes that were read, and that no call has expected yet.
     seen: Vec<u8>,
 }
 
@@ -256,7 +260,7 @@ impl Peer {
         self.socket.write_all(bytes).unwrap();
     }
 
-    /// Reads up to and with these bytes.
+    /// Reads up to the end of these bytes. What comes before them is dropped.
     pub fn expect(&mut self, bytes: &[u8]) {
         let mut buffer = [0; 4096];
         loop {
@@ -272,7 +276,7 @@ impl Peer {
         }
     }
 
-    /// Whether the server has cut the connection; what came before is dropped.
+    /// Whether the server has cut the connection. Reads to its end.
     pub fn is_cut(&mut self) -> bool {
         let mut rest = Vec::new();
         match self.socket.read_to_end(&mut rest) {
@@ -281,7 +285,7 @@ impl Peer {
         }
     }
 
-    /// Says nothing more.
+    /// Sends the end of the stream. The server can still send.
     pub fn half_close(&self) {
         self.socket.shutdown(Shutdown::Write).unwrap();
     }
@@ -299,7 +303,7 @@ impl Peer {
         self.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes());
     }
 
-    /// Sends what the server may not take for a while.
+    /// Sends bytes that the server may not read for a while, on a thread of its own.
     pub fn send_aside(&self, bytes: Vec<u8>) -> JoinHandle<std::io::Result<()>> {
         let mut socket = self.socket.try_clone().unwrap();
         thread::spawn(move || socket.write_all(&bytes))
@@ -309,7 +313,7 @@ impl Peer {
         self.expect(format!("\r\n\r\n{path}").as_bytes());
     }
 
-    /// Sends a frame of a client.
+    /// Sends a WebSocket frame, as a client does.
     pub fn frame(&mut self, first: u8, payload: &[u8]) {
         // A mask of zeros leaves the payload as it is.
         self.send(&[&[first, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat());

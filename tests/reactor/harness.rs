@@ -1,4 +1,5 @@
-//! A reactor in which a test can run code on the driver's thread. Jobs are the turns of clients without a connection.
+//! A reactor without a server: a test can run code on the thread that drives it, and has workers that report. Jobs are the
+//! turns of clients without a connection.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -12,70 +13,71 @@ use push_core::reactor::{Reactor, Scheduler, WorkerHandle};
 use push_core::{Job, Limits, Next, Worker};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::{PATIENCE, within};
+use crate::{DEADLINE, within};
 
-type Order = Box<dyn FnOnce() + Send>;
+type Code = Box<dyn FnOnce() + Send>;
 
-/// The reactor, and the way into it.
-pub struct Puppet {
+/// The reactor, and a way to run code on its driver's thread.
+pub struct Harness {
     pub reactor: Arc<Reactor>,
     pub scheduler: Arc<Scheduler>,
     pub context: Arc<push::Context>,
-    orders: UnboundedSender<Order>,
-    obedient: Option<UnboundedReceiver<Order>>,
+    code: UnboundedSender<Code>,
+    /// `None` from the start on.
+    code_to_run: Option<UnboundedReceiver<Code>>,
 }
 
-/// A thread that works until the end or until it is interrupted; its result says which.
-pub struct Hand {
+/// A thread that takes jobs until it is interrupted or the reactor has stopped. Its result says which.
+pub struct WorkerThread {
     pub handle: Arc<WorkerHandle>,
     thread: JoinHandle<Next>,
 }
 
-impl Puppet {
-    /// One that does not run.
+impl Harness {
+    /// A reactor that has not started.
     pub fn new() -> Self {
         let limits = Limits { max_queue: 16, ..Limits::default() };
         let base = Arc::new(base::Context::new(limits));
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&base)));
         let callbacks = Arc::clone(&scheduler) as Arc<dyn Callbacks>;
         let context = push::Context::new(Arc::clone(&base), callbacks);
-        let (orders, obedient) = unbounded_channel();
+        let (code, code_to_run) = unbounded_channel();
         let reactor = Arc::new(Reactor::new(Arc::clone(&scheduler), base));
-        Puppet { reactor, scheduler, context: Arc::new(context), orders, obedient: Some(obedient) }
+        Harness { reactor, scheduler, context: Arc::new(context), code, code_to_run: Some(code_to_run) }
     }
 
     pub fn started() -> Self {
-        let mut puppet = Self::new();
-        puppet.start();
-        puppet
+        let mut harness = Self::new();
+        harness.start();
+        harness
     }
 
     pub fn start(&mut self) {
-        let mut obedient = self.obedient.take().unwrap();
-        let obey = async move {
-            while let Some(order) = obedient.recv().await {
-                order();
+        let mut code_to_run = self.code_to_run.take().unwrap();
+        let task = async move {
+            while let Some(code) = code_to_run.recv().await {
+                code();
             }
         };
         let spawn = || {
-            tokio::spawn(obey);
+            tokio::spawn(task);
             Ok(())
         };
         self.reactor.start(spawn).unwrap();
     }
 
-    /// Runs `order` on the driver's thread, soon.
-    pub fn inside(&self, order: impl FnOnce() + Send + 'static) {
-        assert!(self.orders.send(Box::new(order)).is_ok(), "the reactor is gone");
+    /// Runs `code` on the driver's thread, soon.
+    pub fn run_on_driver(&self, code: impl FnOnce() + Send + 'static) {
+        assert!(self.code.send(Box::new(code)).is_ok(), "the reactor has stopped");
     }
 
     /// The name of the thread that drives.
     pub fn driver(&self) -> String {
         let (tell, told) = channel();
-        self.inside(move || {
+        self.run_on_driver(move || {
             let _ = tell.send(thread::current().name().unwrap_or_default().to_owned());
         });
-        told.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("nobody drives"))
+        told.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no thread drives"))
     }
 
     /// A client to make jobs with.
@@ -85,15 +87,16 @@ impl Puppet {
         Client::new(Arc::clone(&self.context), negotiated, Peer::Unix, interest)
     }
 
-    /// Queues a job for each of these on the driver's thread, between two looks at the queue.
+    /// Queues a job for each of these clients on the driver's thread. It looks at the queue before and after, but not
+    /// in between.
     pub fn queue(&self, clients: &[&Arc<Client>]) {
         let clients: Vec<_> = clients.iter().map(|client| Arc::clone(client)).collect();
         let scheduler = Arc::clone(&self.scheduler);
-        self.inside(move || clients.into_iter().for_each(|client| scheduler.ready(client)));
+        self.run_on_driver(move || clients.into_iter().for_each(|client| scheduler.ready(client)));
     }
 
-    /// A thread that works, as the extension's do.
-    pub fn hand(&self, name: &str, mut work: impl FnMut(Arc<Client>) + Send + 'static) -> Hand {
+    /// Starts a worker as the extension does. It calls `work` with the client of each job.
+    pub fn spawn_worker(&self, name: &str, mut work: impl FnMut(Arc<Client>) + Send + 'static) -> WorkerThread {
         let reactor = Arc::clone(&self.reactor);
         let (tell, told) = channel();
         let body = move || {
@@ -110,17 +113,17 @@ impl Puppet {
             }
         };
         let thread = thread::Builder::new().name(name.to_owned()).spawn(body).unwrap();
-        Hand { handle: told.recv_timeout(PATIENCE).unwrap(), thread }
+        WorkerThread { handle: told.recv_timeout(DEADLINE).unwrap(), thread }
     }
 
-    /// A hand that reports its jobs.
-    pub fn reporting_hand(&self, name: &str) -> (Hand, Receiver<u64>) {
+    /// Starts a worker that reports the number of each job's client.
+    pub fn spawn_reporting_worker(&self, name: &str) -> (WorkerThread, Receiver<u64>) {
         let (tell, told) = channel();
         let report = move |client: Arc<Client>| {
-            // Nobody listens any more: the test is over.
+            // An error means that the test is over.
             let _ = tell.send(client.id());
         };
-        (self.hand(name, report), told)
+        (self.spawn_worker(name, report), told)
     }
 
     pub fn stop(&self) {
@@ -128,15 +131,15 @@ impl Puppet {
         within("stop", move || reactor.stop());
     }
 
-    /// What a worker that comes now is told.
+    /// What `worker` gets when it asks for a job.
     pub fn ask(&self, mut worker: Worker) -> Next {
         let reactor = Arc::clone(&self.reactor);
         within("next", move || reactor.next(&mut worker))
     }
 }
 
-impl Hand {
-    /// How its work ended.
+impl WorkerThread {
+    /// Waits for the thread: why it has ended.
     pub fn end(self) -> Next {
         within("a worker", move || self.thread.join()).unwrap()
     }
@@ -145,6 +148,6 @@ impl Hand {
 fn client_of(job: Job) -> Arc<Client> {
     match job {
         Job::Callbacks(client) => client,
-        Job::Request(..) => panic!("nobody sent a request"),
+        Job::Request(..) => panic!("no request was sent"),
     }
 }

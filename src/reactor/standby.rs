@@ -1,0 +1,111 @@
+//! The standby thread: drives the reactor while no worker does.
+//!
+//! While workers drive, it looks every [`TICK`] whether one still does. After [`QUIET_TICKS`] without a change it sleeps
+//! until a worker parks the runtime: an idle server has no timer that fires 2000 times a second.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::MutexGuard;
+use std::task::Context;
+use std::time::Duration;
+
+use tokio::time::Sleep;
+
+use super::app_latency::FAST_APP;
+use super::scheduler::Scheduler;
+use super::state::{Driver, LocalRuntime, SchedulerState, StopPhase};
+
+/// How long nobody drives until the standby thread does. While it drives: how long jobs may wait for a worker that wants
+/// to drive, until an idle one is woken for them.
+const TICK: Duration = FAST_APP;
+
+/// Ticks during which the same worker drives, until the standby thread sleeps.
+const QUIET_TICKS: u32 = 2;
+
+impl Scheduler {
+    /// Runs until the reactor stops; on a thread of its own.
+    pub(super) fn run_standby(&self) {
+        let mut state = self.lock();
+        // Whether nobody drove at the end of the last tick, without a worker's turn in it; and in how many ticks in a row
+        // the same worker drove.
+        let (mut undriven, mut quiet) = (false, 0);
+        while state.stop == StopPhase::Running {
+            if (undriven || state.app_latency.is_slow())
+                && let Some(runtime) = state.begin_standby_turn()
+            {
+                state = self.drive_as_standby(state, runtime);
+                (undriven, quiet) = (false, 0);
+            } else if state.is_driven() && quiet >= QUIET_TICKS {
+                state.standby_sleeps = true;
+                state = self.parked.wait(state);
+                state.standby_sleeps = false;
+                quiet = 0;
+            } else {
+                let (worker_turns, taken) = (state.worker_turns, state.queue.taken());
+                let (changed, timed_out) = self.parked.wait_timeout(state, TICK);
+                state = changed;
+                let same = timed_out && state.worker_turns == worker_turns;
+                undriven = same && !state.is_driven();
+                quiet = if same && matches!(state.driver, Driver::Worker { .. }) { quiet + 1 } else { 0 };
+                if timed_out
+                    && state.queue.taken() == taken
+                    && let Some(worker) = state.idle_worker_for_jobs()
+                {
+                    worker.wake();
+                }
+            }
+        }
+    }
+
+    /// Drives until a worker wants to, or the reactor stops.
+    fn drive_as_standby<'a>(
+        &'a self,
+        state: MutexGuard<'a, SchedulerState>,
+        mut runtime: Box<LocalRuntime>,
+    ) -> MutexGuard<'a, SchedulerState> {
+        drop(state);
+        self.base.stats.stand_ins.add();
+        let mut tick = QueueTick::default();
+        self.drive(&mut runtime, |cx, state| {
+            let ends = state.ends_standby_turn();
+            if !ends {
+                tick.poll(cx, state);
+            }
+            ends
+        });
+        let mut state = self.park(runtime);
+        if let Some(worker) = state.idle_workers.pop() {
+            worker.wake();
+        }
+        state
+    }
+}
+
+/// Looks every [`TICK`] whether jobs are taken, while there are any.
+#[derive(Default)]
+struct QueueTick {
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// See [`super::queue::JobQueue::taken`]: at the start of the tick.
+    taken: u64,
+}
+
+impl QueueTick {
+    fn poll(&mut self, cx: &mut Context<'_>, state: &mut SchedulerState) {
+        if let Some(sleep) = &mut self.sleep {
+            if sleep.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.sleep = None;
+            if let Some(worker) = state.end_tick(self.taken) {
+                worker.wake();
+            }
+        }
+        if state.look_at_queue() {
+            self.taken = state.queue.taken();
+            let mut sleep = Box::pin(tokio::time::sleep(TICK));
+            // Pending, as the time has not passed. This registers the task.
+            let _ = sleep.as_mut().poll(cx);
+            self.sleep = Some(sleep);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The scheduler's state: who drives, which jobs wait, which workers are idle.
+//!
+//! Nothing here blocks, wakes a thread or runs the runtime: [`super::scheduler`] and [`super::standby`] do, as these
+//! methods say.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use tokio::runtime::Runtime;
+
+use super::app_latency::AppLatency;
+use super::job::Job;
+use super::queue::{JobQueue, QueuedJob};
+use super::worker::{Worker, WorkerHandle};
+use crate::base::stats::Stats;
+
+/// Who drives the runtime.
+///
+/// | from | to | when |
+/// |---|---|---|
+/// | `NoRuntime` | `Parked` | the reactor starts |
+/// | `Parked` | `Worker` | a worker finds no job, and the app is fast |
+/// | `Parked` | `Standby` | nobody has driven for a tick, or the app is slow |
+/// | `Worker` | `Parked` | there is a job, the worker is interrupted, or the reactor stops |
+/// | `Standby` | `Parked` | a worker wants to drive (`handover_wanted`), or the reactor stops |
+/// | `Parked` | `NoRuntime` | the reactor stops |
+///
+/// `notified` is false at the start of a turn, unless jobs wait by then. The first job that arrives sets it and wakes the
+/// driver, so a driver is woken once for many jobs. A worker resets it when it looks at the queue. The standby driver
+/// resets it when it looks and the queue is empty.
+///
+/// `stalled` is set when a tick has passed in which jobs waited and none was taken: then the workers that are not idle
+/// are busy with long jobs, and each further job wakes an idle worker. It is reset when a job is taken.
+#[derive(Debug)]
+pub(super) enum Driver {
+    /// The reactor has not started yet, or has stopped.
+    NoRuntime,
+    /// Nobody drives, so the runtime lies here.
+    Parked(Box<LocalRuntime>),
+    /// A worker that had nothing else to do.
+    Worker {
+        /// It has been woken for the jobs in the queue.
+        notified: bool,
+    },
+    /// The standby thread.
+    Standby {
+        /// It has been woken for the jobs in the queue, or has seen them.
+        notified: bool,
+        /// A worker has nothing to do and wants to drive.
+        handover_wanted: bool,
+        /// Jobs waited for a tick and none was taken.
+        stalled: bool,
+    },
+}
+
+/// The runtime, and what its driver needs.
+#[derive(Debug)]
+pub(super) struct LocalRuntime {
+    pub(super) runtime: Runtime,
+    /// For [`crate::base::wakeups::Wakeups::attend`].
+    pub(super) spare: Vec<Waker>,
+}
+
+/// How far the reactor's stop has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum StopPhase {
+    /// It has not begun.
+    Running,
+    /// The driver must park the runtime. Workers drive no more.
+    Stopping,
+    /// The runtime is gone, and all connections with it. Callbacks that are left are still handed out.
+    Stopped,
+}
+
+/// Whom a new job needs.
+#[derive(Debug)]
+pub(super) enum Notify {
+    /// Nobody: the next worker that looks at the queue finds the job.
+    Nobody,
+    /// The driver, which may be asleep.
+    Driver,
+    /// This worker, which is not among the idle ones any more.
+    Worker(Arc<WorkerHandle>),
+}
+
+/// What the scheduler's lock protects.
+#[derive(Debug)]
+pub(super) struct SchedulerState {
+    pub(super) driver: Driver,
+    pub(super) queue: JobQueue,
+    /// Workers that wait to be woken. The last one is woken first, since its caches are warm.
+    pub(super) idle_workers: Vec<Arc<WorkerHandle>>,
+    pub(super) app_latency: AppLatency,
+    /// There is no worker, and none will come soon: requests are refused.
+    pub(super) unattended: bool,
+    /// The standby thread waits without a timeout, so it must be notified when a worker parks the runtime.
+    pub(super) standby_sleeps: bool,
+    /// How often a worker has parked the runtime.
+    pub(super) worker_turns: u64,
+    pub(super) stop: StopPhase,
+}
+
+impl SchedulerState {
+    pub(super) fn new() -> Self {
+        SchedulerState {
+            driver: Driver::NoRuntime,
+            queue: JobQueue::default(),
+            idle_workers: Vec::new(),
+            app_latency: AppLatency::default(),
+            unattended: false,
+            standby_sleeps: false,
+            worker_turns: 0,
+            stop: StopPhase::Running,
+        }
+    }
+
+    // ---- driving ---------------------------------------------------------------------------
+
+    /// Whether a thread drives.
+    pub(super) fn is_driven(&self) -> bool {
+        matches!(self.driver, Driver::Worker { .. } | Driver::Standby { .. })
+    }
+
+    /// A worker without a job drives from now on: the runtime, if it may do that.
+    pub(super) fn begin_worker_turn(&mut self) -> Option<Box<LocalRuntime>> {
+        if self.stop != StopPhase::Running || self.app_latency.is_slow() {
+            return None;
+        }
+        self.begin_turn(Driver::Worker { notified: !self.queue.is_empty() })
+    }
+
+    /// The standby thread drives from now on: the runtime, if nobody else drives.
+    pub(super) fn begin_standby_turn(&mut self) -> Option<Box<LocalRuntime>> {
+        let notified = !self.queue.is_empty();
+        self.begin_turn(Driver::Standby { notified, handover_wanted: false, stalled: false })
+    }
+
+    fn begin_turn(&mut self, driver: Driver) -> Option<Box<LocalRuntime>> {
+        match std::mem::replace(&mut self.driver, driver) {
+            Driver::Parked(runtime) => Some(runtime),
+            other => {
+                self.driver = other;
+                None
+            }
+        }
+    }
+
+    /// Nobody drives from now on.
+    pub(super) fn park(&mut self, runtime: Box<LocalRuntime>) {
+        self.driver = Driver::Parked(runtime);
+    }
+
+    /// Whether a worker that drives must park the runtime; `interrupted`: its own thread is wanted.
+    pub(super) fn ends_worker_turn(&mut self, interrupted: bool) -> bool {
+        // Reset even if the queue is empty: another worker may have taken the job that the driver was woken for.
+        if let Driver::Worker { notified } = &mut self.driver {
+            *notified = false;
+        }
+        self.stop != StopPhase::Running || !self.queue.is_empty() || interrupted
+    }
+
+    /// Whether the standby driver must park the runtime.
+    pub(super) fn ends_standby_turn(&self) -> bool {
+        self.stop != StopPhase::Running || matches!(self.driver, Driver::Standby { handover_wanted: true, .. })
+    }
+
+    /// The standby driver has looked at the queue: whether jobs wait, so that it must look again after a tick.
+    pub(super) fn look_at_queue(&mut self) -> bool {
+        let waits = !self.queue.is_empty();
+        if let Driver::Standby { notified, .. } = &mut self.driver {
+            *notified = waits;
+        }
+        waits
+    }
+
+    /// The standby driver has let a tick pass while jobs waited; `taken` of all jobs were taken at its start. An idle
+    /// worker that must be woken, if none was taken since.
+    pub(super) fn end_tick(&mut self, taken: u64) -> Option<Arc<WorkerHandle>> {
+        let none_taken = self.queue.taken() == taken;
+        if let Driver::Standby { stalled, .. } = &mut self.driver {
+            *stalled = none_taken;
+        }
+        if none_taken { self.idle_worker_for_jobs() } else { None }
+    }
+
+    /// A worker has nothing to do. True if it wants to drive in the standby thread's place, which must be woken for that.
+    pub(super) fn request_handover(&mut self) -> bool {
+        let fast = !self.app_latency.is_slow();
+        match &mut self.driver {
+            Driver::Standby { handover_wanted, .. } if fast => !std::mem::replace(handover_wanted, true),
+            _ => false,
+        }
+    }
+
+    // ---- jobs ------------------------------------------------------------------------------
+
+    /// Queues a job.
+    pub(super) fn push(&mut self, job: Job, now: Instant) -> Notify {
+        self.queue.push(job, now);
+        let slow = self.app_latency.is_slow();
+        let notified = match &mut self.driver {
+            // The worker that parked the runtime looks at the queue before it waits. Otherwise the standby thread looks.
+            Driver::NoRuntime | Driver::Parked(_) => return Notify::Nobody,
+            Driver::Standby { notified, stalled, .. } => {
+                if (slow || *stalled)
+                    && let Some(worker) = self.idle_workers.pop()
+                {
+                    return Notify::Worker(worker);
+                }
+                notified
+            }
+            Driver::Worker { notified } => notified,
+        };
+        if std::mem::replace(notified, true) { Notify::Nobody } else { Notify::Driver }
+    }
+
+    /// Takes the oldest job for a worker.
+    pub(super) fn take(&mut self, worker: &mut Worker, now: Instant, stats: &Stats) -> Option<Job> {
+        let QueuedJob { job, since } = self.queue.pop()?;
+        if let Driver::Standby { stalled, .. } = &mut self.driver {
+            *stalled = false;
+        }
+        worker.busy_since = Some(now);
+        worker.batch += 1;
+        let waited = now.saturating_duration_since(since).as_micros() as u64;
+        stats.jobs.add();
+        stats.queue_microseconds.add_many(waited);
+        stats.longest_queue_microseconds.at_least(waited);
+        Some(job)
+    }
+
+    /// The worker's last job is done.
+    pub(super) fn finish(&mut self, worker: &mut Worker, now: Instant) {
+        if let Some(since) = worker.busy_since.take() {
+            self.app_latency.record(now.saturating_duration_since(since));
+        }
+    }
+
+    /// An idle worker that must be woken because jobs wait.
+    pub(super) fn idle_worker_for_jobs(&mut self) -> Option<Arc<WorkerHandle>> {
+        if self.queue.is_empty() { None } else { self.idle_workers.pop() }
+    }
+}
