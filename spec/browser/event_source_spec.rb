@@ -41,7 +41,7 @@ RSpec.describe "An EventSource" do
     after { @nginx&.stop }
 
     def open_page
-      @nginx = Nginx.new(app.port)
+      @nginx = Nginx.new(app)
       eventually("nginx to listen") { @nginx.listening? }
       Script.new("event_source_page.js", "http://127.0.0.1:#{@nginx.port}")
     end

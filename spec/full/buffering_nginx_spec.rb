@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# Behind an nginx that holds every response back until it is whole: what long polls are for.
+# An nginx that keeps every response back until it is complete. Long polls are made for this.
 RSpec.describe "Behind an nginx that buffers", :full do
   include ChannelClients
 
@@ -11,7 +11,7 @@ RSpec.describe "Behind an nginx that buffers", :full do
 
     before(:context) do
       buffering = "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering; proxy_buffers 8 64k;"
-      @nginx = Nginx.new(@app.port, more: buffering)
+      @nginx = Nginx.new(@app, more: buffering)
       eventually("nginx to listen") { @nginx.listening? }
     end
 
@@ -27,7 +27,7 @@ RSpec.describe "Behind an nginx that buffers", :full do
     client
   end
 
-  it "brings a poll what a stream does not get through" do
+  it "polls get messages, event streams do not" do
     stream = closing(HttpClient.new(@nginx.port))
     stream.send_request("GET", "/kept?stream", { "accept" => "text/event-stream" })
     app.events.take(event: "open", id: "stream")
@@ -40,7 +40,7 @@ RSpec.describe "Behind an nginx that buffers", :full do
     expect(stream.connection.anything?).to be(false)
   end
 
-  it "goes on with the session of a client whose connection to nginx was lost" do
+  it "a session continues after the connection to nginx was lost" do
     client = polling("kept")
     publish("kept", "1")
     expect(client.poll.data).to eq(["1"])

@@ -3,98 +3,107 @@
 require "spec_helper"
 
 # Behind nginx, configured as docs/proxies.md says.
-RSpec.describe "Behind nginx", :full do
-  if Nginx.version
-    serve File.join(AppProcess::ROOT, "spec/apps/proxied/config.ru"), dir: Dir.tmpdir
+{ tcp: "Behind nginx", unix: "Behind nginx, by a Unix socket," }.each do |transport, title|
+  RSpec.describe title, :full, transport: transport do
+    if Nginx.version
+      serve File.join(AppProcess::ROOT, "spec/apps/proxied/config.ru"), dir: Dir.tmpdir
 
-    before(:context) do
-      @nginx = Nginx.new(@app.port)
-      eventually("nginx to listen") { @nginx.listening? }
+      before(:context) do
+        @nginx = Nginx.new(@app)
+        eventually("nginx to listen") { @nginx.listening? }
+      end
+
+      after(:context) { @nginx&.stop }
+    else
+      before(:context) { skip "There is no nginx here" }
     end
 
-    after(:context) { @nginx&.stop }
-  else
-    before(:context) { skip "There is no nginx here" }
-  end
+    # Clients of nginx, instead of Serving's.
+    def port = @nginx.port
+    def client(kind, path = "/", **how) = closing(kind.new(port, "#{path}?#{id = Serving.next_name}", id: id, **how))
+    def own_page = { "host" => "127.0.0.1:#{port}", "origin" => "http://127.0.0.1:#{port}" }
 
-  # As Serving's, but through nginx.
-  def port = @nginx.port
-  def client(kind, path = "/", **how) = closing(kind.new(port, "#{path}?#{id = Serving.next_name}", id: id, **how))
-  def own_page = { "host" => "127.0.0.1:#{port}", "origin" => "http://127.0.0.1:#{port}" }
-
-  it "passes requests on over connections it keeps, with the names the client used" do
-    http = closing(HttpClient.new(port))
-    seen = { body: 100_000, url: "http://127.0.0.1:#{port}/path?a=b", ip: "127.0.0.1", peer: "127.0.0.1" }
-    20.times do
-      response = http.request("POST", "/path?a=b", own_page, body: "x" * 100_000)
-      expect(response.status).to eq(200)
-      expect(JSON.parse(response.body, symbolize_names: true)).to eq(seen)
+    it "requests reach the app with the client's names, over connections that are kept" do
+      http = closing(HttpClient.new(port))
+      seen = { body: 100_000, url: "http://127.0.0.1:#{port}/path?a=b", ip: "127.0.0.1", peer: "127.0.0.1" }
+      20.times do
+        response = http.request("POST", "/path?a=b", own_page, body: "x" * 100_000)
+        expect(response.status).to eq(200)
+        expect(JSON.parse(response.body, symbolize_names: true)).to eq(seen)
+      end
     end
-  end
 
-  it "passes a WebSocket on, both ways, and its end" do
-    socket = client(WebSocketClient, headers: own_page)
-    expect(socket.read_message).to eq("welcome")
-    # Each answer is awaited before the next message: nothing may wait in between.
-    ["grüße", "x" * 200_000, ""].each do |text|
-      socket.text(text)
-      expect(socket.read_message).to eq(text)
+    # nginx allows 1 MiB by default.
+    it "an upload of a megabyte is complete" do
+      body = "x" * 1_000_000
+      response = closing(HttpClient.new(port)).request("POST", "/upload", own_page, body: body)
+      expect(JSON.parse(response.body, symbolize_names: true)).to include(body: body.bytesize)
     end
-    socket.binary("\x00\xff")
-    expect(socket.read_message).to eq("\x00\xff".b)
-    expect(socket.finish(4001, "bye")).to eq([4001, "bye"])
-    expect(event(:close, socket)).to include(code: 4001, reason: "bye")
-  end
 
-  it "passes on that the app closes a WebSocket, and that a client was lost" do
-    closed, lost = Array.new(2) { client(WebSocketClient) }
-    [closed, lost].each { |socket| event(:open, socket) }
-    ask(closed, "client.close(4002, 'as you wish')")
-    expect(closed.read_close).to eq([4002, "as you wish"])
-    lost.reset
-    expect(event(:close, lost)).to include(code: 1006)
-  end
-
-  it "passes events on at once, while the stream goes on" do
-    stream = client(SseClient, headers: own_page)
-    expect(stream).to be_accepted
-    expect(stream.read_event).to have_attributes(event: "msg", data: "welcome", id: "1")
-    5.times do |number|
-      ask(stream, "client.write('#{number}')")
-      expect(stream.read_event.data).to eq(number.to_s)
+    it "a WebSocket sends and receives messages, and closes" do
+      socket = client(WebSocketClient, headers: own_page)
+      expect(socket.read_message).to eq("welcome")
+      # The answer comes before the next message is sent, so nginx must not keep it back.
+      ["grüße", "x" * 200_000, ""].each do |text|
+        socket.text(text)
+        expect(socket.read_message).to eq(text)
+      end
+      socket.binary("\x00\xff")
+      expect(socket.read_message).to eq("\x00\xff".b)
+      expect(socket.finish(4001, "bye")).to eq([4001, "bye"])
+      expect(event(:close, socket)).to include(code: 4001, reason: "bye")
     end
-    stream.close
-    event(:close, stream)
-  end
 
-  it "passes on the event stream that answers a POST, and all of its body before" do
-    stream = client(SseClient, headers: own_page, method: "POST", body: "x" * 300_000)
-    expect(stream).to be_accepted
-    expect(stream.read_event.data).to eq("welcome")
-    expect(ask(stream, "[client.env['REQUEST_METHOD'], client.env['CONTENT_LENGTH']]")).to eq(%w[POST 300000])
-    3.times do |number|
-      ask(stream, "client.write('#{number}')")
-      expect(stream.read_event.data).to eq(number.to_s)
+    it "the app can close a WebSocket, and on_close is called for a lost client" do
+      closed, lost = Array.new(2) { client(WebSocketClient) }
+      [closed, lost].each { |socket| event(:open, socket) }
+      ask(closed, "client.close(4002, 'as you wish')")
+      expect(closed.read_close).to eq([4002, "as you wish"])
+      lost.reset
+      expect(event(:close, lost)).to include(code: 1006)
     end
-    stream.close
-    event(:close, stream)
-  end
 
-  it "refuses a foreign page" do
-    foreign = own_page.merge("origin" => "http://elsewhere.example")
-    expect { client(WebSocketClient, headers: foreign) }.to raise_error(WebSocketClient::Refused, /403/)
-  end
+    it "an event stream receives each event at once" do
+      stream = client(SseClient, headers: own_page)
+      expect(stream).to be_accepted
+      expect(stream.read_event).to have_attributes(event: "msg", data: "welcome", id: "1")
+      5.times do |number|
+        ask(stream, "client.write('#{number}')")
+        expect(stream.read_event.data).to eq(number.to_s)
+      end
+      stream.close
+      event(:close, stream)
+    end
 
-  it "serves many streams beside requests" do
-    streams = Array.new(50) { client(SseClient) } + Array.new(50) { client(WebSocketClient) }
-    streams.each { |stream| event(:open, stream) }
-    expect(Array.new(50) { closing(HttpClient.new(port)).get("/").status }).to all(eq(200))
-    app.ask("SpecApp.clients.each { |client| client.write('all') }; nil")
-    streams.each do |stream|
-      if stream.is_a?(SseClient)
-        expect(Array.new(2) { stream.read_event.data }).to eq(%w[welcome all])
-      else
-        expect(Array.new(2) { stream.read_message }).to eq(%w[welcome all])
+    it "an event stream can answer a POST with a body" do
+      stream = client(SseClient, headers: own_page, method: "POST", body: "x" * 300_000)
+      expect(stream).to be_accepted
+      expect(stream.read_event.data).to eq("welcome")
+      expect(ask(stream, "[client.env['REQUEST_METHOD'], client.env['CONTENT_LENGTH']]")).to eq(%w[POST 300000])
+      3.times do |number|
+        ask(stream, "client.write('#{number}')")
+        expect(stream.read_event.data).to eq(number.to_s)
+      end
+      stream.close
+      event(:close, stream)
+    end
+
+    it "a page of another origin is refused" do
+      foreign = own_page.merge("origin" => "http://elsewhere.example")
+      expect { client(WebSocketClient, headers: foreign) }.to raise_error(WebSocketClient::Refused, /403/)
+    end
+
+    it "many streams and requests are served at the same time" do
+      streams = Array.new(50) { client(SseClient) } + Array.new(50) { client(WebSocketClient) }
+      streams.each { |stream| event(:open, stream) }
+      expect(Array.new(50) { closing(HttpClient.new(port)).get("/").status }).to all(eq(200))
+      app.ask("SpecApp.clients.each { |client| client.write('all') }; nil")
+      streams.each do |stream|
+        if stream.is_a?(SseClient)
+          expect(Array.new(2) { stream.read_event.data }).to eq(%w[welcome all])
+        else
+          expect(Array.new(2) { stream.read_message }).to eq(%w[welcome all])
+        end
       end
     end
   end

@@ -5,19 +5,20 @@ require "socket"
 require "tmpdir"
 require_relative "app_process"
 
-# nginx as a child with a folder and a port of its own.
+# nginx as a child process, with its own folder and port.
 class Nginx
   attr_reader :port
 
-  # Its version, if there is one.
+  # The version of the installed nginx; nil if there is none.
   def self.version
     IO.popen(%w[nginx -v], err: %i[child out], &:read)
   rescue Errno::ENOENT
     nil
   end
 
-  # The configuration of docs/proxies.md, for this app. more: directives for all it passes on.
-  def initialize(app_port, more: "")
+  # Starts nginx with the configuration of docs/proxies.md. app: the AppProcess that it passes requests to, by TCP or a Unix
+  # socket. more: directives for the location.
+  def initialize(app, more: "")
     @port = Addrinfo.tcp("127.0.0.1", 0).bind { |socket| socket.local_address.ip_port }
     @dir = Dir.mktmpdir("push_server-nginx")
     File.write(File.join(@dir, "nginx.conf"), <<~CONFIG)
@@ -30,7 +31,7 @@ class Nginx
       http {
         access_log off;
         #{%w[client_body proxy fastcgi uwsgi scgi].map { |name| "#{name}_temp_path #{@dir}/#{name};" }.join}
-        #{documented(app_port, more)}
+        #{documented(app.address, more)}
       }
     CONFIG
     @pid = spawn("nginx", "-p", @dir, "-c", "nginx.conf", "-e", "stderr", pgroup: true)
@@ -43,7 +44,7 @@ class Nginx
     false
   end
 
-  # TERM ends its master, which ends its worker; a master that was killed would leave it.
+  # TERM ends the master, which ends its worker. A killed master would leave the worker.
   def stop
     Process.kill("TERM", @pid)
     Process.wait(@pid)
@@ -53,9 +54,10 @@ class Nginx
 
   private
 
-  def documented(app_port, more)
+  def documented(address, more)
+    upstream = address.unix? ? "unix:#{address.unix_path}" : address.inspect_sockaddr
     config = File.read(File.join(AppProcess::ROOT, "docs/proxies.md"))[/^```nginx\n(.*?)^```$/m, 1]
-    { "listen 80;" => "listen 127.0.0.1:#{port};", "127.0.0.1:9292;" => "127.0.0.1:#{app_port};",
+    { "listen 80;" => "listen 127.0.0.1:#{port};", "127.0.0.1:9292;" => "#{upstream};",
       "location / {" => "location / {\n#{more}" }.each do |old, new|
       config.sub!(old, new) or raise "docs/proxies.md does not say #{old.inspect}"
     end
