@@ -1,4 +1,4 @@
-//! The front door: listeners in, jobs out, drain and stop.
+//! The server: it puts the other modules together, and its methods are what a host program calls.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -26,25 +26,25 @@ use crate::push::pressure::Relief;
 use crate::push::{self, PubSub, SlowPolicy};
 use crate::reactor::{Job, Next, Reactor, Scheduler, Worker};
 
-/// How long clients that are cut at the end of a drain have for their Close frame to leave.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long a drain that has run out of time waits for the Close frames of the clients that it closes.
+const CLOSE_FRAME_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Bounds and timeouts.
     pub limits: Limits,
-    /// What becomes of slow clients.
+    /// What happens to slow clients.
     pub slow_policy: SlowPolicy,
-    /// Pages that may open a WebSocket beside the server's own: URLs, or `*`.
+    /// Origins whose pages may open a WebSocket, besides the server's own: URLs, or `*`.
     pub allowed_origins: Vec<String>,
     /// A directory whose files are served before the app is asked.
     pub public_dir: Option<PathBuf>,
-    /// The name of events that were given none, free of CR, LF and NUL; `None` is nameless.
+    /// The name of events that the app gives none. Free of CR, LF and NUL. `None`: they have no name.
     pub default_event: Option<String>,
-    /// The parameter of a query that makes an event stream a long poll; `None`: there are none.
+    /// The query parameter that makes a request for an event stream a long poll. `None`: there are no long polls.
     pub poll_parameter: Option<String>,
-    /// How requests are logged, if they are.
+    /// How requests are logged. `None`: they are not.
     pub access_log: Option<access_log::Settings>,
 }
 
@@ -72,7 +72,7 @@ pub enum SettingsError {
     },
 }
 
-/// A server: made, given listeners, started, drained, stopped. All methods from any thread.
+/// A server. It is made, started, drained and stopped, in this order. All methods may be called from any thread.
 pub struct Server {
     reactor: Reactor,
     http: Arc<http::Context>,
@@ -81,7 +81,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that does not run yet, for the channels of its process.
+    /// A server that does not run yet. `pubsub` has the channels of the process.
     pub fn new(settings: Settings, pubsub: PubSub) -> Result<Self, SettingsError> {
         let allowed = settings.allowed_origins.iter().map(String::as_str);
         let origins = Allowed::parse(allowed)?;
@@ -110,8 +110,9 @@ impl Server {
         Ok(Server { reactor: Reactor::new(scheduler, Arc::clone(&base)), http, base, listeners: Listeners::default() })
     }
 
-    /// Adds a stream socket of IPv4, IPv6 or the Unix family that is bound and listens. Requests that come through it
-    /// carry the id returned. Before [`Server::start`], or while the server serves: then it accepts at once.
+    /// Adds a listener: a stream socket of IPv4, IPv6 or the Unix family on which `listen` was called. Requests that come
+    /// through it have the id returned. Before [`Server::start`], or while the server serves: then connections are
+    /// accepted at once.
     pub fn listen(&self, socket: OwnedFd) -> Result<ListenerId, ListenError> {
         if !self.base.lifecycle.serving() {
             return Err(ListenError::Stopping);
@@ -119,7 +120,7 @@ impl Server {
         self.listeners.listen(socket)
     }
 
-    /// Closes a listener; connections that came through it go on. See [`Listeners::retire`], which blocks shortly.
+    /// Closes a listener. Connections that came through it go on. Blocks shortly; see [`Listeners::retire`].
     pub fn retire(&self, listener: ListenerId) -> bool {
         self.listeners.retire(listener)
     }
@@ -131,7 +132,7 @@ impl Server {
         if connections < wanted {
             log::debug!("{connections} connections fit into the limit of open files (max_connections is {wanted})");
         }
-        // Now, before the system may run out of threads.
+        // Now: later the system may have no more threads to give.
         self.base.disk.start();
         let http = Arc::clone(&self.http);
         let phase = self.base.lifecycle.receiver();
@@ -166,9 +167,9 @@ impl Server {
         self.reactor.set_attended(attended);
     }
 
-    /// Finishes what is open: no new connections, `on_shutdown` for every client, streams closed,
-    /// requests in flight answered. Blocks until all is done, `deadline` has passed and what is
-    /// left has been told to go, or something arrives on `interrupt`: then it may be called again.
+    /// Accepts no more connections, posts `on_shutdown` to every client, and waits until streams are closed and requests
+    /// answered. At `deadline` the clients that are left are closed. Returns early if something arrives on `interrupt`; then
+    /// it may be called again.
     pub fn drain(&self, deadline: Instant, interrupt: &Receiver<()>) -> Drained {
         if self.base.lifecycle.advance(Phase::Draining) {
             self.http.push.announce_shutdown(deadline.saturating_duration_since(Instant::now()));
@@ -176,7 +177,7 @@ impl Server {
         match self.base.in_flight.wait(deadline, interrupt) {
             Drained::TimedOut => {
                 self.http.push.close_all();
-                match self.base.in_flight.wait(deadline.max(Instant::now()) + LAST_WORDS, interrupt) {
+                match self.base.in_flight.wait(deadline.max(Instant::now()) + CLOSE_FRAME_TIMEOUT, interrupt) {
                     Drained::Finished => Drained::Finished,
                     Drained::TimedOut | Drained::Interrupted => Drained::TimedOut,
                 }
@@ -190,12 +191,12 @@ impl Server {
         &self.base.disk
     }
 
-    /// What was counted so far, and how much the channels hold.
+    /// The counters, and how much the channels hold now.
     pub fn stats(&self) -> &Stats {
         let stats = &self.base.stats;
         stats.queued_bytes.set(self.http.push.pressure.queued() as u64);
         stats.spooled_bytes.set(self.http.budget.used());
-        // In a forked child the channels' lock may be held by nobody who is there.
+        // In a forked child, the channels' lock may be held by a thread that does not exist there.
         if !self.forked() {
             let figures = self.http.push.pubsub.channels().figures();
             stats.published.set(figures.published);
@@ -206,7 +207,7 @@ impl Server {
         stats
     }
 
-    /// Stops at once, see [`Reactor::stop`], and writes what waits for the access log.
+    /// Stops at once (see [`Reactor::stop`]), and writes the lines that wait for the access log.
     pub fn stop(&self) {
         self.reactor.stop();
         self.listeners.stop();
@@ -223,8 +224,7 @@ impl Server {
         }
     }
 
-    /// Whether the process that the server runs in is another one than this: then nothing native
-    /// may be touched.
+    /// Whether this process is a forked child of the one that the server runs in. Then nothing native may be used.
     pub fn forked(&self) -> bool {
         self.base.owner.forked()
     }

@@ -22,19 +22,19 @@ pub struct Accepted {
     pub socket: Socket,
     /// The other end.
     pub peer: Peer,
-    /// Where it came in.
+    /// The listener it came through.
     pub listener: ListenerId,
     /// The connection counts as open (`max_connections`, a drain, the statistics) until this is dropped.
     pub guard: Box<dyn Send + Sync>,
 }
 
-/// The request to close a listener. Dropped when the listener is closed.
+/// Asks an accept loop to close its listener. Dropped when that is done.
 pub(super) type Retirement = Sender<()>;
 
-/// Accepts connections and hands them on. All listeners of a server share it.
+/// Accepts connections and hands them on. The listeners of a server share one.
 pub struct Acceptor {
     base: Arc<base::Context>,
-    /// One for each connection of the server. Beyond them, clients wait in the backlog.
+    /// One permit for each connection of the server. When all are taken, clients wait in the backlog.
     permits: Arc<Semaphore>,
     serve: Box<dyn Fn(Accepted) + Send + Sync>,
 }
@@ -84,7 +84,7 @@ impl Acceptor {
         }
     }
 
-    /// Accepts for ever. What is in `waiting` when this is cancelled has been accepted and not handed on.
+    /// Accepts for ever. A connection that is in `waiting` when this is cancelled has been accepted, but not handed on.
     async fn accept_all(
         &self,
         listener: &Listener,
@@ -102,7 +102,7 @@ impl Acceptor {
                     continue;
                 }
             }
-            // Taken now and not before: otherwise each of several listeners would hold one for no connection.
+            // Not taken before `accept`: each of several listeners would hold a permit without a connection.
             let permit = self.permit().await;
             if let Some(connection) = waiting.take() {
                 self.hand_on(connection, id, permit);
@@ -124,7 +124,7 @@ impl Acceptor {
     }
 }
 
-/// A connection in the statistics, until it is dropped.
+/// Counts a connection as open until it is dropped.
 struct Counted(Arc<Stats>);
 
 impl Counted {
@@ -141,7 +141,7 @@ impl Drop for Counted {
     }
 }
 
-/// The connection failed before it was accepted; the listener is fine.
+/// Whether a connection failed before it was accepted. Then the listener itself is in order.
 fn belongs_to_peer(error: &io::Error) -> bool {
     matches!(
         error.kind(),

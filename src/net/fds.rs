@@ -1,29 +1,29 @@
 //! How many connections the process's file descriptors allow.
 
-/// Descriptors that are not for connections: files, listeners, what the app opens. A quarter of
-/// them at most, where there are few.
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+/// Descriptors that are not for connections: files, listeners, what the app opens. Where there are few descriptors, at most
+/// a quarter of them.
 const RESERVE: usize = 128;
 
-/// Raises the soft limit of open files to the hard one, as the process may, and returns how many
+/// Raises the soft limit of open files towards the hard limit, as far as `wanted` connections need it. Returns how many
 /// connections fit, at most `wanted`.
 ///
-/// The soft limit is often 1024, for the sake of programs that use select(2); a server of streams
-/// would be full with it.
+/// The soft limit is often 1024, because programs that use select(2) cannot have more. A server of streams would be full
+/// with that.
 pub fn raise_limit(wanted: usize) -> usize {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: fills the struct it is given.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
-        return wanted;
-    }
-    let enough = wanted.saturating_add(RESERVE) as libc::rlim_t;
-    if limit.rlim_cur < enough {
-        let raised = libc::rlimit { rlim_cur: limit.rlim_max.min(enough), rlim_max: limit.rlim_max };
-        // SAFETY: reads the struct it is given.
-        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } == 0 {
+    // `None` stands for no limit.
+    let mut limit = getrlimit(Resource::Nofile);
+    let enough = wanted.saturating_add(RESERVE) as u64;
+    if limit.current.is_some_and(|current| current < enough) {
+        let mut raised = limit;
+        raised.current = Some(limit.maximum.map_or(enough, |maximum| maximum.min(enough)));
+        // The process may be forbidden to. Then the old limit holds.
+        if setrlimit(Resource::Nofile, raised).is_ok() {
             limit = raised;
         }
     }
-    connections(limit.rlim_cur as usize, wanted)
+    connections(limit.current.map_or(usize::MAX, |current| current as usize), wanted)
 }
 
 fn connections(descriptors: usize, wanted: usize) -> usize {

@@ -23,13 +23,13 @@ pub enum ListenError {
     /// The system refuses; the most frequent reason is a descriptor that is no socket.
     #[error("cannot listen: {0}")]
     System(#[from] io::Error),
-    /// Neither IPv4 nor IPv6 nor Unix.
+    /// The address family is another than IPv4, IPv6 and Unix.
     #[error("cannot listen on a socket of address family {0}: only IPv4, IPv6 and Unix sockets work")]
     Family(u16),
-    /// A datagram socket, for instance.
+    /// It is a datagram socket, for instance.
     #[error("cannot listen on a socket that is no stream socket")]
     NoStream,
-    /// `listen` was not called on it.
+    /// `listen` was not called on the socket.
     #[error("the socket does not listen")]
     NotListening,
     /// The server drains, or has stopped.
@@ -37,7 +37,7 @@ pub enum ListenError {
     Stopping,
 }
 
-/// A socket that listens, and that no reactor knows. It is in non-blocking mode.
+/// A listening socket that does not belong to a reactor. It is in non-blocking mode.
 #[derive(Debug)]
 pub enum Listening {
     /// Of IPv4 or IPv6.
@@ -49,7 +49,7 @@ pub enum Listening {
 impl TryFrom<OwnedFd> for Listening {
     type Error = ListenError;
 
-    /// Looks at what the descriptor is.
+    /// Checks what the descriptor is.
     fn try_from(socket: OwnedFd) -> Result<Self, ListenError> {
         let family = getsockname(&socket).map_err(io::Error::from)?.address_family();
         if sockopt::socket_type(&socket).map_err(io::Error::from)? != SocketType::STREAM {
@@ -68,7 +68,7 @@ impl TryFrom<OwnedFd> for Listening {
 }
 
 impl Listening {
-    /// Accepts a connection that waits already.
+    /// Accepts a connection from the backlog. Does not block. Inside the runtime.
     pub(super) fn accept(&self) -> io::Result<(Socket, Peer)> {
         match self {
             Listening::Tcp(listener) => {
@@ -85,7 +85,7 @@ impl Listening {
     }
 }
 
-/// A listening socket of the reactor.
+/// A listening socket that belongs to the reactor.
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
@@ -93,7 +93,7 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    /// Gives `listening` to the reactor. Inside the runtime.
+    /// Gives the socket to the reactor. Inside the runtime.
     pub(super) fn register(listening: Listening) -> io::Result<Self> {
         Ok(match listening {
             Listening::Tcp(listener) => Listener::Tcp(TcpListener::from_std(listener)?),
@@ -101,7 +101,7 @@ impl Listener {
         })
     }
 
-    /// Takes it from the reactor.
+    /// Takes the socket from the reactor.
     pub(super) fn deregister(self) -> io::Result<Listening> {
         Ok(match self {
             Listener::Tcp(listener) => Listening::Tcp(listener.into_std()?),
@@ -109,7 +109,7 @@ impl Listener {
         })
     }
 
-    /// Accepts a connection. May be cancelled: then none is lost.
+    /// Waits for a connection. No connection is lost if this is cancelled.
     pub(super) async fn accept(&self) -> io::Result<(Socket, Peer)> {
         poll_fn(|cx| self.poll_accept(cx)).await
     }
@@ -127,7 +127,7 @@ impl Listener {
 }
 
 fn tcp(socket: TcpStream) -> Socket {
-    // Events are small, and each is sent at once. Fails only if the peer is gone.
+    // Events are small, and each is to be sent at once. Fails only if the peer is gone.
     let _ = socket.set_nodelay(true);
     Socket::Tcp(socket)
 }

@@ -1,4 +1,4 @@
-//! The listeners of a server. They come and go at any time.
+//! The listeners of a server. They are added and retired at any time.
 
 use std::collections::HashMap;
 use std::io;
@@ -20,11 +20,11 @@ pub struct Listeners(Lock<State>);
 struct State {
     /// How many there have been.
     count: u64,
-    /// Added before the start.
+    /// Those that were added before the start.
     waiting: Vec<(ListenerId, Listening)>,
-    /// Connections are accepted from these.
+    /// Those that connections are accepted from.
     open: HashMap<ListenerId, oneshot::Sender<Retirement>>,
-    /// From the start until the end.
+    /// Set between the start and the end.
     accepting: Option<(Handle, Arc<Acceptor>)>,
 }
 
@@ -68,9 +68,9 @@ impl Listeners {
         let Some(retire) = state.open.remove(&id) else { return false };
         drop(state);
         let (retirement, closed) = crossbeam_channel::bounded(0);
-        // Otherwise the server drains, and the listener is closed.
+        // If this fails, the accept loop has ended with the server, and the listener is closed.
         if retire.send(retirement).is_ok() {
-            // Nothing is sent: it ends when the other side is dropped.
+            // Nothing is ever sent. This returns when the other side is dropped.
             let _ = closed.recv();
         }
         true
@@ -78,7 +78,7 @@ impl Listeners {
 
     /// The runtime has ended, and all listeners with it.
     pub fn stop(&self) {
-        // The handle would keep parts of the runtime.
+        // The handle keeps parts of the runtime, such as the descriptor of epoll.
         let mut state = self.0.lock();
         *state = State { count: state.count, ..State::default() };
     }

@@ -2,7 +2,7 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`listeners`] | the listeners of a server, which come and go at any time |
+//! | [`listeners`] | the listeners of a server, which are added and retired at any time |
 //! | [`listener`] | a listening socket of any family |
 //! | [`accept`] | accepting connections, as many as may be open |
 //! | [`socket`] | the socket of a connection, of any family |

@@ -11,8 +11,8 @@ use tokio::net::{TcpStream, UnixStream};
 
 /// The socket of a connection, of any family. It belongs to the reactor.
 ///
-/// What differs between the families is in this file, and nowhere else: its users read, write, flush and shut down by
-/// [`AsyncRead`] and [`AsyncWrite`].
+/// Only this file knows how the families differ. Others read, write, flush and shut down by [`AsyncRead`] and
+/// [`AsyncWrite`].
 #[derive(Debug)]
 pub enum Socket {
     /// A socket of IPv4 or IPv6.
@@ -22,10 +22,10 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Makes the end of the connection a reset: the peer learns of it at once, and what the kernel still holds for the
-    /// peer is dropped. Takes effect when the socket is dropped.
+    /// Makes the connection end with a reset when the socket is dropped: the peer learns of it at once, and what the kernel
+    /// still holds for the peer is dropped.
     ///
-    /// A Unix socket has no such end: the peer can read what it was sent, and then the end.
+    /// Unix sockets have no such end. The peer reads what it was sent, and then the end.
     pub fn reset(&mut self) {
         match self {
             // Fails only if the connection is gone.
@@ -34,8 +34,8 @@ impl Socket {
         }
     }
 
-    /// Whether a read may give something, as far as the reactor knows. That question is much cheaper than another
-    /// registration of a task that is registered.
+    /// Whether a read may give something, as far as the reactor knows. For a task that waits for input already, this is
+    /// much cheaper than another `poll_read`, which would register its waker again.
     pub fn may_read(&self) -> bool {
         match self {
             Socket::Tcp(socket) => socket.try_io(Interest::READABLE, || Ok(())),
@@ -44,7 +44,7 @@ impl Socket {
         .is_ok()
     }
 
-    /// Whether the kernel is ready for one of these (poll(2)), even if the reactor does not know that yet.
+    /// Whether one of these events has happened (poll(2)), even if the reactor does not know that yet.
     pub fn is_ready(&self, interest: PollFlags) -> bool {
         let mut asked = [PollFd::new(self, interest)];
         // A timeout of zero does not wait.
@@ -54,7 +54,7 @@ impl Socket {
 
     /// Bytes that the kernel holds and the peer has not acknowledged (tcp(7), SIOCOUTQ). `None` if that is not known.
     ///
-    /// On a Unix socket: the memory of what the peer has not read, which is more than the bytes in it.
+    /// For a Unix socket, the kernel counts the memory that holds what the peer has not read. That is more than the bytes.
     pub fn unacknowledged(&self) -> Option<u64> {
         let mut bytes: libc::c_int = 0;
         // SAFETY: the descriptor is open, and the request writes one int.
@@ -62,7 +62,7 @@ impl Socket {
         (result == 0).then_some(bytes.max(0) as u64)
     }
 
-    /// The descriptor, which the reactor does not know any more. It is in non-blocking mode.
+    /// Takes the socket from the reactor. The descriptor is in non-blocking mode.
     pub fn into_fd(self) -> io::Result<OwnedFd> {
         match self {
             Socket::Tcp(socket) => socket.into_std().map(OwnedFd::from),

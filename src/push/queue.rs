@@ -1,4 +1,4 @@
-//! A client's frames, in order, on their way to the socket.
+//! The frames of a client, in order, on their way to its connection.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;

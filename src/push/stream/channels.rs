@@ -1,4 +1,4 @@
-//! What a stream reads of channels.
+//! How a stream reads channels.
 
 use std::task::Context;
 use std::time::Instant;
@@ -7,9 +7,9 @@ use super::task::{State, Stream};
 use crate::push::queue::Frame;
 
 impl Stream {
-    /// Closes the client if channels have given it up. It is for a stream whose socket takes nothing: it does not read
-    /// channels, so it would not notice.
-    pub(super) fn check_feed(&mut self, cx: &Context<'_>, now: Instant) {
+    /// Closes the client if channels have given it up. For a blocked stream: it does not read channels, so it would not
+    /// notice.
+    pub(super) fn check_given_up(&mut self, cx: &Context<'_>, now: Instant) {
         let reads = matches!(self.state, State::Open | State::Ending { .. });
         let feed = self.feed.as_ref().filter(|_| reads);
         if feed.is_some_and(|feed| feed.poll_given_up(&self.client, cx.waker())) {
@@ -17,9 +17,9 @@ impl Stream {
         }
     }
 
-    /// Queues what channels have for the client, if nothing else waits: what the socket has not
-    /// taken stays in the log, which all share. Whether anything was queued.
-    pub(super) fn read_feed(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    /// Queues what channels have for the client. To be called when nothing else waits: until the pipe can take messages,
+    /// they stay in the log, which all clients share. Returns false if there was nothing to do.
+    pub(super) fn read_channels(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let reads = matches!(self.state, State::Open | State::Ending { .. });
         let Some(feed) = self.feed.as_ref().filter(|_| reads) else { return false };
         if !feed.poll_ready(cx.waker()) && matches!(self.state, State::Open) {
@@ -35,7 +35,7 @@ impl Stream {
             let status = status.clone();
             self.queue_close(status);
         } else if taken.more {
-            // Others first.
+            // Other tasks get their turn first.
             cx.waker().wake_by_ref();
         }
         true

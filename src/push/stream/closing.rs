@@ -1,4 +1,4 @@
-//! How a stream ends: what the peer and the app are told.
+//! How a stream ends, and what the peer and the app are told.
 
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,12 @@ use crate::sse;
 use crate::websocket::close::{CloseStatus, code};
 use crate::websocket::{Opcode, frame};
 
-/// How long a closed WebSocket is read on, so that a reset does not eat the Close frame
-/// (RFC 6455 section 7.1.1).
+/// How long a closed WebSocket is still read. A socket that is closed with unread bytes is reset, and a reset may take
+/// the Close frame away from the peer (RFC 6455 section 7.1.1).
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 impl Stream {
-    /// The server stops: tells the client when to reconnect, so that not all clients do so at the same time.
+    /// The server stops: tells the client when to reconnect. The delays differ, so that not all clients reconnect at once.
     pub(super) fn send_retry(&mut self) {
         let retry = sse::retry(self.client.context().reconnect_delay.pause());
         match self.client.form() {
@@ -44,14 +44,14 @@ impl Stream {
         }
     }
 
-    /// Drops what is queued and parts with `status`; `on_close` sees it.
+    /// Drops what is queued, and closes with `status`, which `on_close` sees.
     pub(super) fn abort(&mut self, status: CloseStatus, now: Instant) {
         self.queue.drop_unsent();
         self.push_close(&status);
         self.begin_linger(status, now);
     }
 
-    /// Tells the app, and reads on for a while.
+    /// Tells the app of the end. What is queued is still sent, and what comes is read for a while.
     pub(super) fn begin_linger(&mut self, status: CloseStatus, now: Instant) {
         self.client.finish(Some(status));
         self.feed = None;
@@ -60,7 +60,7 @@ impl Stream {
         self.state = State::Lingering { until: now + LINGER, fin_sent: false };
     }
 
-    /// Closes a client that channels have given up. It gets a Close frame if its socket takes that soon.
+    /// Closes a client that channels have given up. It gets a Close frame if its pipe takes that soon.
     pub(super) fn give_up(&mut self, now: Instant) {
         log::debug!("{} is closed: it lags by more than the channels' memory can keep", self.client);
         self.client.context().base.stats.slow_clients.add();
@@ -71,17 +71,17 @@ impl Stream {
         log::debug!("{} is slow: closing it", self.client);
         self.client.context().base.stats.slow_clients.add();
         self.abort(CloseStatus::new(code::TRY_AGAIN, "too slow"), now);
-        // What the socket does not take at once would wait for the very client that does not read.
+        // If the pipe does not take the Close frame at once, the connection is reset.
         self.state = State::Lingering { until: now, fin_sent: false };
     }
 
-    /// Ends the connection with a reset: the peer learns at once, and nothing of what is queued
-    /// in the kernel stays behind.
+    /// Ends the connection with a reset. The peer learns of it at once, and the kernel drops what it still holds.
     pub(super) fn reset(&mut self) -> Ended {
         self.pipe.reset();
         Ended
     }
 
+    /// Tells the client of the end, if it has not been told.
     pub(super) fn end(&mut self) {
         match &self.state {
             State::Handshake => self.client.abandon(),

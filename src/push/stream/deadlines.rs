@@ -1,4 +1,4 @@
-//! A stream's deadlines: pings and pongs, heartbeats, clients that do not take what is sent, and lingering.
+//! A stream's deadlines: pings and pongs, heartbeats, slow clients, lingering.
 
 use std::task::Context;
 use std::time::Instant;
@@ -27,16 +27,16 @@ impl Stream {
         }
     }
 
-    /// When to ping, to give up waiting for a pong, or to send a heartbeat.
+    /// When to send a ping or a heartbeat, or to stop waiting for a pong.
     pub(super) fn idle_deadline(&self) -> Option<Instant> {
         let interval = self.bounds.interval?;
-        match self.pinged {
+        match self.pinged_at {
             _ if !self.is_websocket() => Some(self.last_write_at + interval),
-            // Nothing is read any more, so a pong would not be seen.
+            // The stream reads nothing any more, so it would not see a pong.
             _ if self.input_end.is_some() => None,
-            // Nobody reads: a pong could not be seen.
+            // The stream does not read now, so it would not see a pong.
             _ if self.paused => None,
-            // The ping may still stand behind what the socket has not taken.
+            // The ping may wait behind what the pipe has not taken.
             Some(pinged) => Some(pinged.max(self.last_write_at) + self.client.context().base.limits.pong_timeout),
             None => Some(self.last_read_at + interval),
         }
@@ -44,7 +44,7 @@ impl Stream {
 
     pub(super) fn keep_deadlines(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
         let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        // When the whole process has stood still, the reactor hears of deadlines before it hears of sockets.
+        // After the whole process was stopped for a while, the reactor sees deadlines before it sees sockets.
         if self.is_about_to_move() {
             cx.waker().wake_by_ref();
             return Ok(());
@@ -58,7 +58,7 @@ impl Stream {
                 } else if passed(self.idle_deadline()) {
                     self.on_idle(now)?;
                 } else if let Some(end) = self.input_end.take_if(|end| end.deadline <= now) {
-                    // A callback has not ended, or what it wrote was not sent in time.
+                    // A callback has not returned, or what it wrote was not sent in time.
                     self.abort(end.status, now);
                 }
             }
@@ -71,61 +71,61 @@ impl Stream {
         Ok(())
     }
 
-    /// Whether the socket has what is waited for, although the reactor does not know it yet.
+    /// Whether what the deadlines wait for is there already, although the reactor does not know it yet.
     fn is_about_to_move(&self) -> bool {
         let mut interest = PollFlags::empty();
         interest.set(PollFlags::OUT, self.blocked.is_some());
-        interest.set(PollFlags::IN, self.pinged.is_some() && !self.paused);
+        interest.set(PollFlags::IN, self.pinged_at.is_some() && !self.paused);
         self.pipe.is_ready(interest)
     }
 
     pub(super) fn on_idle(&mut self, now: Instant) -> Result<(), Ended> {
         if !self.is_websocket() {
-            // A socket that takes nothing needs no more to take.
+            // To what waits for the pipe, a heartbeat would add nothing.
             if !self.has_unsent() {
                 self.queue.push(Frame::own(sse::heartbeat()));
             }
             self.last_write_at = now;
-        } else if self.pinged.is_some() && self.makes_progress() {
-            // A slow link: the ping has not got through what the kernel holds.
-            self.pinged = Some(now);
-        } else if self.pinged.is_some() {
+        } else if self.pinged_at.is_some() && self.makes_progress() {
+            // A slow link: the ping may still be behind other bytes in the kernel.
+            self.pinged_at = Some(now);
+        } else if self.pinged_at.is_some() {
             log::debug!("{} sent no pong in time: its connection is reset", self.client);
             self.client.context().base.stats.pong_timeouts.add();
             return Err(self.reset());
         } else {
             self.queue.push_ping(frame::control(Opcode::Ping, &[]));
-            self.pinged = Some(now);
+            self.pinged_at = Some(now);
             self.acknowledged = self.count_acknowledged();
         }
         Ok(())
     }
 
-    /// Whether the peer has acknowledged more than when it was looked last, but not all: then a
-    /// ping may not have got through to it.
+    /// Whether the peer has acknowledged more than when that was last looked up, but not everything. Then the ping may
+    /// not have reached it.
     pub(super) fn makes_progress(&mut self) -> bool {
         let acknowledged = self.count_acknowledged();
         let before = std::mem::replace(&mut self.acknowledged, acknowledged);
         acknowledged > before && (acknowledged < self.bytes_written || self.has_unsent())
     }
 
-    /// How much of what was written the peer has acknowledged. If that is unknown, what was written counts.
+    /// How many bytes the peer has acknowledged. Where that is unknown: how many were written.
     fn count_acknowledged(&self) -> u64 {
         self.bytes_written.saturating_sub(self.pipe.unacknowledged().unwrap_or(0))
     }
 
-    /// When the client is slow in taking what channels have for it.
+    /// When the client is too slow in taking what channels have for it.
     pub(super) fn stall_deadline(&self) -> Option<Instant> {
         let since = self.blocked.filter(|_| self.feed.is_some())?;
         Some(since + self.client.context().base.limits.slow_timeout)
     }
 
-    /// It has taken nothing for the stall time.
+    /// It has taken nothing for `slow_timeout`.
     pub(super) fn stall(&mut self, now: Instant) {
         if self.feed.as_ref().is_some_and(|feed| !feed.stalled()) {
             self.cut_slow(now);
         } else {
-            // It may lag some more, or has skipped what it lagged by.
+            // It may lag further, or has skipped what it lagged by.
             self.blocked = Some(now);
         }
     }

@@ -25,7 +25,7 @@ impl Stream {
         self.decoder = None;
         self.unread = Bytes::new();
         self.backlog = false;
-        self.pinged = None;
+        self.pinged_at = None;
         self.client.end_input();
         let deadline = now + self.client.context().base.limits.close_timeout;
         self.input_end.get_or_insert(InputEnd { status, deadline });

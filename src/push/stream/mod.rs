@@ -1,7 +1,7 @@
-//! The socket side of a client: a task of the reactor.
+//! The connection of a client: a task of the reactor.
 //!
-//! A stream owns its connection after the upgrade; hyper and its buffers are gone. It is one hand-written future, because
-//! an idle stream should cost no more than its struct: it borrows the read buffer of its thread while it reads, and its
+//! After the upgrade, a stream owns the connection, and hyper and its buffers are gone. It is one future written by hand, so
+//! that an idle stream costs no more than its struct. It borrows the read buffer of its thread while it reads, and its
 //! deadlines are in the queue that all tasks share.
 //!
 //! | module | subject |

@@ -17,11 +17,11 @@ const SLICES: usize = 64;
 
 /// What a stream sends through and reads from.
 ///
-/// A pipe may hold back what was written: it is with the peer's kernel, or with ours, only once `poll_flush` is ready.
+/// A pipe may hold back what was written. Only when `poll_flush` is ready, everything is with the kernel.
 pub(super) enum Pipe {
     /// A connection of its own.
     Socket(Socket),
-    /// A pipe that holds back, as TLS does.
+    /// A pipe that holds back what was written, as TLS does.
     #[cfg(test)]
     Buffering(Buffering),
 }
@@ -58,8 +58,8 @@ impl Pipe {
         }
     }
 
-    /// Tells the peer that nothing follows: it reads the end behind what was written. May have to be called again, as
-    /// the end may be something to send.
+    /// Tells the peer that nothing follows: it reads the end behind what was written. To be called again while it is
+    /// pending, because the end may be something to send.
     pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Pipe::Socket(socket) => Pin::new(socket).poll_shutdown(cx),

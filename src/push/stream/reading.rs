@@ -17,7 +17,7 @@ const READS_PER_TURN: usize = 8;
 const SCRATCH: usize = 64 * 1024;
 
 thread_local! {
-    /// All streams of a reactor read through one buffer: an idle one holds none.
+    /// All streams of a reactor share one buffer, so that an idle stream holds none.
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
 }
 
@@ -27,16 +27,16 @@ impl Stream {
             if !self.takes_input() || self.stays_paused(now) {
                 return Ok(());
             }
-            // What was read before must be gone before more is: a worker may make room at any time.
+            // Before more is read, what was read must be decoded: a worker may have made room since.
             if self.backlog {
                 self.decode_unread(now);
                 continue;
             }
-            if self.listening && !self.pipe.may_read() {
+            if self.read_pending && !self.pipe.may_read() {
                 return Ok(());
             }
             let read = self.read_once(cx, now);
-            self.listening = read.is_pending();
+            self.read_pending = read.is_pending();
             match read {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(ended)) => return Err(ended),
@@ -51,7 +51,7 @@ impl Stream {
         match self.state {
             State::Handshake => false,
             State::Open | State::Ending { .. } | State::Closing(_) => self.input_end.is_none(),
-            // It is dropped.
+            // What comes is dropped.
             State::Lingering { .. } => true,
         }
     }
@@ -80,7 +80,7 @@ impl Stream {
                 return Poll::Ready(Ok(()));
             }
             self.last_read_at = now;
-            self.pinged = None;
+            self.pinged_at = None;
             self.traffic.bytes_in += input.len() as u64;
             self.client.context().base.stats.bytes_in.add_many(input.len() as u64);
             self.decode(&mut input, now);
@@ -91,7 +91,7 @@ impl Stream {
         })
     }
 
-    /// Handles what is whole in `input`; leaves the rest there only if the mailbox is full.
+    /// Handles what is complete in `input`. Leaves the rest there only if the mailbox is full.
     fn decode(&mut self, input: &mut &[u8], now: Instant) {
         loop {
             let Some(decoder) = &mut self.decoder else {
@@ -107,7 +107,7 @@ impl Stream {
                 Ok(Some(Incoming::Message(message))) => {
                     self.traffic.messages_in += 1;
                     self.client.context().base.stats.messages_in.add();
-                    // After close() the app wants to hear nothing more.
+                    // After `close`, handlers get no more messages.
                     if matches!(self.state, State::Open) {
                         self.paused = self.client.post_message(message);
                         if self.paused {
@@ -144,9 +144,9 @@ impl Stream {
     fn stays_paused(&mut self, now: Instant) -> bool {
         if self.paused && !(matches!(self.state, State::Open) && self.client.is_full()) {
             self.paused = false;
-            // A pong may have waited in the socket while nobody read it: ask again.
+            // A pong may have waited in the socket meanwhile. The deadlines begin anew.
             self.last_read_at = now;
-            self.pinged = None;
+            self.pinged_at = None;
         }
         self.paused
     }

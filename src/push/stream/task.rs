@@ -22,52 +22,52 @@ use crate::sse;
 use crate::websocket::Decoder;
 use crate::websocket::close::CloseStatus;
 
-/// A client's socket. Spawn it on the reactor; it ends with the connection.
+/// The connection of a client. Spawn it on the reactor; it ends when the connection ends.
 pub struct Stream {
     pub(super) client: Arc<Client>,
     pub(super) pipe: Pipe,
     pub(super) queue: Queue,
-    /// What it reads of channels, once something is subscribed.
+    /// How it reads channels, once the client has subscribed.
     pub(super) feed: Option<Arc<ClientReader>>,
-    /// What the pipe has taken and may still hold back. While there is any, nothing more is written.
-    pub(super) unflushed: Option<Unflushed>,
-    /// Since when the pipe has taken nothing of what waits.
+    /// What the pipe has taken and may still hold back. Until it is flushed, nothing more is written.
+    pub(super) unflushed: Option<Taken>,
+    /// Since when the pipe has taken nothing, although something waits.
     pub(super) blocked: Option<Instant>,
-    /// It was blocked since channels were read last.
+    /// It has been blocked since channels were last read.
     pub(super) lagged: bool,
-    /// Gone once nothing that comes in matters any more.
+    /// `None` for an event stream, and once what comes in does not matter any more.
     pub(super) decoder: Option<Box<Decoder>>,
-    /// Read, but not decoded yet, because the mailbox is full.
+    /// Bytes that are read but not decoded yet, because the mailbox is full.
     pub(super) unread: Bytes,
-    /// It will be woken when the socket has something: there was nothing when it was read last.
-    pub(super) listening: bool,
+    /// The last read found nothing, so the task is woken when the pipe has something to read.
+    pub(super) read_pending: bool,
     /// There is more to decode, in `unread` or in the decoder's own buffer.
     pub(super) backlog: bool,
     /// The mailbox is full: nothing is read until there is room.
     pub(super) paused: bool,
     pub(super) bounds: Bounds,
     pub(super) state: State,
-    /// Nothing more can come in.
+    /// Set when nothing more can come in.
     pub(super) input_end: Option<InputEnd>,
     /// When the last byte came in.
     pub(super) last_read_at: Instant,
     /// When the last byte went out.
     pub(super) last_write_at: Instant,
-    /// When a ping was sent that is not answered.
-    pub(super) pinged: Option<Instant>,
-    /// Bytes bytes_written to the socket.
+    /// When a ping was queued that is not answered yet.
+    pub(super) pinged_at: Option<Instant>,
+    /// How many bytes the pipe has sent on.
     pub(super) bytes_written: u64,
-    /// How many of them the peer had acknowledged when it was looked last.
+    /// How many of them the peer had acknowledged when that was last looked up.
     pub(super) acknowledged: u64,
     pub(super) alarm: Alarm,
-    /// The next deadline, as of the last turn.
+    /// The next deadline, as the last turn left it.
     pub(super) due: Option<Instant>,
-    /// For the access log, if there is one.
+    /// The line of the access log, if there is a log and the last line is not written.
     pub(super) entry: Option<Entry>,
     pub(super) traffic: Traffic,
-    /// Bytes of the response's head that are not written yet.
+    /// How many bytes of the response's head are not written yet.
     pub(super) unsent_head: usize,
-    /// Whatever must live as long as the socket (a place among the server's connections).
+    /// What must live as long as the connection: its permit, for instance.
     _guard: Box<dyn Send + Sync>,
 }
 
@@ -76,35 +76,35 @@ pub(super) enum State {
     /// The head of the response is being written.
     Handshake,
     Open,
-    /// The app wants it closed; what was published before, up to `until`, is not all read yet.
+    /// The app has closed the client. What was published before that, up to `until`, is not all read yet.
     Ending {
         status: CloseStatus,
         until: Cursor,
     },
-    /// Our Close frame is queued behind all that goes before it.
+    /// Our Close frame is queued, behind everything that goes before it.
     Closing(CloseStatus),
-    /// `on_close` has been told; what is left is to part politely.
+    /// The app has been told of the end. What is queued is still sent, then FIN, and then the peer may close its side.
     Lingering {
         until: Instant,
         fin_sent: bool,
     },
 }
 
-/// The stream has ended: the socket broke, the peer went or did not answer in time, or all is said.
-/// What that means for the app follows from the state.
+/// The stream has ended: the connection broke, the peer closed it or did not answer in time, or everything is sent.
+/// The state says what that means for the app.
 pub(super) struct Ended;
 
 /// What a pipe has taken in one call.
 #[derive(Debug)]
-pub(super) struct Unflushed {
+pub(super) struct Taken {
     pub(super) bytes: usize,
     /// What the client is told when the pipe has sent it on.
     pub(super) sent: Sent,
 }
 
 impl Stream {
-    /// A stream that writes `head` before the client's `on_open`; `unread` is what hyper had
-    /// read beyond the request.
+    /// A stream that first writes `head`, then posts the client's `on_open`. `unread` is what was read behind the request.
+    /// `guard` is dropped when the connection has ended.
     pub fn new(
         client: Arc<Client>,
         socket: Socket,
@@ -149,14 +149,14 @@ impl Stream {
             decoder,
             backlog: !unread.is_empty(),
             unread,
-            listening: false,
+            read_pending: false,
             paused: false,
             bounds: Bounds::default(),
             state: State::Handshake,
             input_end: None,
             last_read_at: now,
             last_write_at: now,
-            pinged: None,
+            pinged_at: None,
             bytes_written: 0,
             acknowledged: 0,
             alarm,
@@ -181,7 +181,7 @@ impl Stream {
     }
 
     fn work(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
-        // Read before looking at the clock: a pong may lie in the socket already.
+        // Before the deadlines: a pong may have arrived already.
         self.read(cx, now)?;
         if self.due.is_some_and(|due| due <= now) {
             self.keep_deadlines(cx, now)?;
@@ -191,6 +191,7 @@ impl Stream {
         Ok(())
     }
 
+    /// Takes what the app has written, and what it or the pressure on memory wants of the connection.
     fn take_order(&mut self, cx: &Context<'_>, now: Instant) -> Result<(), Ended> {
         let (order, bounds) = self.client.collect(&mut self.queue, &mut self.feed, cx.waker());
         self.bounds = bounds;
@@ -204,7 +205,7 @@ impl Stream {
                 }
             }
             Order::CutSlow if matches!(self.state, State::Open) => self.cut_slow(now),
-            // The client was being closed already.
+            // The app had closed it already.
             Order::CutSlow if matches!(self.state, State::Ending { .. } | State::Closing(_)) => {
                 return Err(self.reset());
             }
@@ -227,7 +228,7 @@ impl Future for Stream {
 }
 
 impl Drop for Stream {
-    /// However a stream ends, also with a panic or with the runtime, its client hears of it.
+    /// However a stream ends, even by a panic or with the runtime, its client is told.
     fn drop(&mut self) {
         self.end();
         self.log_end();

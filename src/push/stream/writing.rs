@@ -1,4 +1,4 @@
-//! What a stream sends, and what the client and the access log are told of it.
+//! How a stream sends, and what the client and the access log are told of it.
 
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use http::StatusCode;
 
 use super::closing::LINGER;
-use super::task::{Ended, State, Stream, Unflushed};
+use super::task::{Ended, State, Stream, Taken};
 use crate::access_log::{Outcome, Traffic};
 use crate::push::Protocol;
 use crate::push::queue::Sent;
@@ -14,10 +14,10 @@ use crate::push::queue::Sent;
 impl Stream {
     /// Sends what is queued, and what channels have.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
-        let read = !self.has_unsent() && self.read_feed(cx, now);
+        let read = !self.has_unsent() && self.read_channels(cx, now);
         self.flush_queue(cx, now)?;
-        // Once a turn.
-        if !read && !self.has_unsent() && self.read_feed(cx, now) {
+        // At most once in a turn.
+        if !read && !self.has_unsent() && self.read_channels(cx, now) {
             self.flush_queue(cx, now)?;
         }
         Ok(())
@@ -29,25 +29,22 @@ impl Stream {
     }
 
     fn flush_queue(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
-        loop {
-            // A pipe that holds back would take more, though its peer takes nothing: flushed after each write, it is
-            // blocked when its peer is.
-            if self.unflushed.is_some() {
-                match self.pipe.poll_flush(cx) {
-                    Poll::Ready(Ok(())) => self.flushed(now),
-                    Poll::Ready(Err(_)) => return Err(Ended),
-                    Poll::Pending => return self.is_blocked(cx, now),
-                }
-            }
-            if self.queue.is_empty() {
-                break;
-            }
-            match self.pipe.poll_write(cx, &self.queue) {
-                Poll::Ready(Ok(bytes)) if bytes > 0 => {
-                    self.unflushed = Some(Unflushed { bytes, sent: self.queue.advance(bytes) });
-                }
+        if let Some(taken) = self.unflushed.take()
+            && self.flush_pipe(cx, now, taken)?.is_pending()
+        {
+            return self.is_blocked(cx, now);
+        }
+        while !self.queue.is_empty() {
+            let bytes = match self.pipe.poll_write(cx, &self.queue) {
+                Poll::Ready(Ok(bytes)) if bytes > 0 => bytes,
                 Poll::Ready(_) => return Err(Ended),
                 Poll::Pending => return self.is_blocked(cx, now),
+            };
+            // A pipe that holds back takes more even if its peer takes nothing. Flushed after each write, it is blocked
+            // as soon as its peer is.
+            let taken = Taken { bytes, sent: self.queue.advance(bytes) };
+            if self.flush_pipe(cx, now, taken)?.is_pending() {
+                return self.is_blocked(cx, now);
             }
         }
         match &mut self.state {
@@ -55,26 +52,26 @@ impl Stream {
                 self.state = State::Open;
                 self.log_upgrade();
                 self.client.start();
-                // Whatever came in behind the request, and whatever was asked meanwhile.
+                // Another turn for what came behind the request, and for what the app wants meanwhile.
                 cx.waker().wake_by_ref();
             }
-            // No answer is expected.
+            // An event stream, or a WebSocket that has sent its Close frame or broken off: no answer is expected.
             State::Closing(status) if self.decoder.is_none() => {
                 let status = status.clone();
                 self.begin_linger(status, now);
                 return self.flush_queue(cx, now);
             }
             State::Lingering { fin_sent, until } if !*fin_sent => {
-                // The peer may be gone already; then reading ends the stream.
+                // An error means that the peer is gone. Then reading ends the stream.
                 if self.pipe.poll_finish(cx).is_pending() {
                     return self.is_blocked(cx, now);
                 }
                 *fin_sent = true;
-                // Cut as slow, but the socket took the Close frame after all.
+                // The client may have been cut as slow: `until` has passed, but the pipe took the Close frame after all.
                 *until = (*until).max(now + LINGER);
                 self.log_end();
                 if !self.is_websocket() {
-                    // Nothing is expected back.
+                    // A client of an event stream sends nothing back.
                     return Err(Ended);
                 }
                 cx.waker().wake_by_ref();
@@ -84,33 +81,42 @@ impl Stream {
         Ok(())
     }
 
-    /// The pipe has sent on what it took.
-    fn flushed(&mut self, now: Instant) {
-        let Some(Unflushed { bytes, sent }) = self.unflushed.take() else { return };
-        self.bytes_written += bytes as u64;
+    /// Has the pipe send on what it took, and tells the client so.
+    fn flush_pipe(&mut self, cx: &mut Context<'_>, now: Instant, taken: Taken) -> Result<Poll<()>, Ended> {
+        match self.pipe.poll_flush(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => return Err(Ended),
+            Poll::Pending => {
+                self.unflushed = Some(taken);
+                return Ok(Poll::Pending);
+            }
+        }
+        self.bytes_written += taken.bytes as u64;
         self.last_write_at = now;
         let was_blocked = self.blocked.take().is_some();
-        self.count_sent(bytes, sent.writes);
-        // Most of a broadcast is of no concern to the client.
-        if sent != Sent::default() || was_blocked {
-            self.bounds = self.client.sent(&sent);
+        self.count_sent(taken.bytes, taken.sent.writes);
+        // Messages of channels do not count as writes of the app: most broadcasts change nothing for the client.
+        if taken.sent != Sent::default() || was_blocked {
+            self.bounds = self.client.sent(&taken.sent);
         }
+        Ok(Poll::Ready(()))
     }
 
-    /// The pipe takes nothing more for now.
+    /// The pipe takes nothing for now.
     fn is_blocked(&mut self, cx: &Context<'_>, now: Instant) -> Result<(), Ended> {
         if self.blocked.is_none() {
             self.blocked = Some(now);
             self.bounds = self.client.set_stalled(Some(now));
         }
         self.lagged = true;
-        self.check_feed(cx, now);
+        self.check_given_up(cx, now);
         match self.state {
             State::Lingering { until, .. } if until <= now => Err(self.reset()),
             _ => Ok(()),
         }
     }
 
+    /// Counts bytes that the pipe has sent on, and the writes of the app that end in them.
     fn count_sent(&mut self, bytes: usize, writes: usize) {
         let head = bytes.min(self.unsent_head);
         self.unsent_head -= head;
@@ -121,7 +127,7 @@ impl Stream {
         stats.messages_out.add_many(writes as u64);
     }
 
-    /// The handshake is written.
+    /// The handshake is written: logs the upgrade.
     fn log_upgrade(&mut self) {
         let outcome = self.outcome();
         if let Some(entry) = &mut self.entry {
@@ -138,7 +144,7 @@ impl Stream {
         Outcome { status: Some(status), bytes: self.traffic.bytes_out, upgrade: Some(upgrade), ..Outcome::default() }
     }
 
-    /// Nothing more is said, or the stream has ended without a Close frame.
+    /// Everything is sent, or the stream has ended early: logs the end.
     pub(super) fn log_end(&mut self) {
         let Some(mut entry) = self.entry.take() else { return };
         let mut outcome = self.outcome();
