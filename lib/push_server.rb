@@ -34,8 +34,8 @@ module PushServer
   Server.extend Unsupported::Words
   Client.include Unsupported::ClientWords
 
-  # Serves a Rack app until it is stopped, and returns how that went. In the main thread, INT, TERM and QUIT stop it: the
-  # first gracefully, the second at once.
+  # Serves a Rack app until the server is stopped. In the main thread, INT, TERM and QUIT stop it: the first signal
+  # gracefully, the second at once.
   #
   # @example
   #   PushServer.run(app, port: 3000, threads: 8)
@@ -45,8 +45,8 @@ module PushServer
   # @raise [OptionError, BindError]
   def self.run(app, **options) = Single.new(app, options).run == :graceful
 
-  # What the server in this process has counted since it was started: connections, requests, each limit hit, and so on.
-  # Always on, and cheap to ask. Any thread.
+  # What the server in this process has counted since it was made: connections, requests, each limit that was reached, and
+  # so on. Always on, and cheap to read. Any thread.
   #
   # @return [Hash{Symbol => Integer}] empty without a server
   def self.stats = Service.latest&.stats || {}

@@ -1,14 +1,14 @@
 # frozen_string_literal: true
 
 module PushServer
-  # What is wrapped around every callback of every handler. `around=` is native: without a wrapper the core calls
+  # The wrappers around the callbacks of all handlers. `around=` is native: without a wrapper the extension calls
   # handlers directly.
   module Callbacks
     @wrappers = [].freeze
     @lock = Mutex.new
 
     class << self
-      # Adds a wrapper inside those there are.
+      # Adds a wrapper inside the existing ones.
       # @api private
       def wrap(wrapper)
         @lock.synchronize do
@@ -17,7 +17,7 @@ module PushServer
         end
       end
 
-      # Runs one callback inside all wrappers; the core calls it.
+      # Runs one callback inside all wrappers. The extension calls this.
       # @api private
       def call(client, event, handler, arguments)
         innermost = -> { handler.public_send(event, *arguments) }
@@ -29,8 +29,9 @@ module PushServer
     end
   end
 
-  # Wraps every callback of every client, for what must be around all code of the app: an executor, a connection of a
-  # pool, a request id. The block must call `run`, or the callback does not happen. Of several, the first is outermost.
+  # Wraps every callback of every client, for what must be around all code of the app: an executor, a database connection
+  # from a pool, a request id. The block must call `run`; otherwise the callback does not run. If there are several
+  # wrappers, the first one is the outermost.
   # Thread-safe; best called while the app is loaded.
   #
   # @example

@@ -2,18 +2,18 @@
 
 require "json"
 
-# Channels: one log of messages for the process, and clients that read it (see {Client#subscribe}). All of this may be
-# called from any thread, also before a server has started and without one. In a process that was forked off one that
-# serves it raises an {Error}: what is published there would reach nobody.
+# Channels: one log of messages for the process, and clients that read it (see {Client#subscribe}). All methods may be
+# called from any thread, also before a server has started and without one. In a process that was forked from one that
+# serves, they raise an {Error}: what is published there would reach nobody.
 module PushServer
-  # The native half. `define`, `publish` and so on take every argument by its place.
+  # The native half. The arguments of `define`, `publish` and the others are positional.
   # @api private
   module Channels
-    # An argument that was left out, where nil means something.
+    # An argument that is not given, where nil has a meaning.
     UNSET = false
-    # What is kept where history is on, and not said how much.
+    # How many messages are kept if history is on without a number.
     MESSAGES = 100
-    # For how many seconds.
+    # For how many seconds they are kept.
     SECONDS = 300
 
     class << self
@@ -60,8 +60,8 @@ module PushServer
       @complete = complete
     end
 
-    # Whether what was published after `since:` begins here; false if some of it is gone, or if nobody can say: then
-    # these are the newest.
+    # Whether these are the first messages after `since:`. False if some of those are gone, or if this is not known; then
+    # these are the newest messages.
     def complete? = @complete
   end
 
@@ -69,17 +69,17 @@ module PushServer
   Message = Struct.new(:id, :event, :data)
 
   class << self
-    # Sets the rules of all channels whose names match a pattern, and of the one it names. Of several rules that match
-    # the last one set counts, so the general come first. Channels that no rule matches keep nothing, and clients that
-    # are slow are closed.
+    # Sets the rules of all channels whose names match a pattern. If several rules match, the one that was set last counts,
+    # so set general rules first. Channels that no rule matches keep no messages, and their slow clients are closed.
     #
     # @example
     #   PushServer.channel "chat:*", history: 100, ttl: 300, presence: true
-    # @param glob [String] `*` any text, `?` a character, `[a-z]` one of these, `\` makes the next one plain
+    # @param glob [String] `*` is any text, `?` any character, `[a-z]` one of these; a character after `\` is
+    #   itself
     # @param history [Integer, true] how many messages are kept for clients that come back; true is 100
-    # @param ttl [Numeric, nil] for how many seconds (300, where history is on); nil is until newer ones take their place
-    # @param slow [:resume, :drop, :latest] what happens to a client that does not keep up: it is closed, and resumes when
-    #   it returns; or it skips what it has missed, and is told how much; or it skips to the newest message, untold
+    # @param ttl [Numeric, nil] for how many seconds (300, if history is on); nil is until newer messages replace them
+    # @param slow [:resume, :drop, :latest] what happens to a client that reads too slowly: it is closed, and resumes when
+    #   it reconnects; or it skips messages, and is told how many; or it skips to the newest message, and is told nothing
     # @param presence [Boolean] whether members are announced
     def channel(glob, history: Channels::UNSET, ttl: Channels::UNSET, slow: :resume, presence: false)
       length = Channels.history_length(history, ttl)
@@ -95,28 +95,28 @@ module PushServer
     # @param channel [String, Symbol]
     # @param data [String, #to_json] UTF-8 is text, ASCII-8BIT is bytes; anything else becomes JSON. Bytes that are valid
     #   UTF-8 are a binary message to WebSockets, but text to event streams
-    # @param event [String, nil] the event's name on SSE and push.v1; nil is none; left out, the option sse_event
+    # @param event [String, nil] the event's name on SSE and push.v1; nil is none; by default, that of the option sse_event
     # @param store [Boolean] whether it belongs to the channel's history
-    # @param as [:text, :binary, nil] what a String is for all clients, whatever its encoding; nil: its encoding says so
-    # @param except [Client, nil] a client that does not get it, but counts as having got it
-    # @return [String] the cursor behind it: who starts from there gets what comes after
-    # @raise [ArgumentError] for a name or text that cannot be
+    # @param as [:text, :binary, nil] what a String is for all clients; nil: its encoding decides
+    # @param except [Client, nil] a client that is skipped; it counts as having got the message
+    # @return [String] the cursor of the message: a client that starts from there gets what comes after
+    # @raise [ArgumentError] for a name or text that is not valid
     # @raise [Error] in a forked process, or when there are too many channels
     def publish(channel, data, event: Channels::UNSET, store: true, except: nil, as: nil)
       Channels.publish(channel, Channels.encode(data), event, store ? true : false, except, Channels.binary?(as))
     end
 
-    # Where all channels are now. A page that is rendered with it connects with `?last_event_id=` and it, and misses
-    # nothing that is published in between (to channels with history).
+    # The current position of all channels. A page that is rendered with this cursor connects with it as `?last_event_id=`,
+    # and misses nothing that is published in between (to channels with history).
     # @return [String]
     def cursor = Channels.cursor
 
-    # What a channel keeps: the first messages after a cursor, or the newest if there is none, or if messages after it
-    # are gone ({History#complete?}).
+    # The messages that a channel keeps: the first ones after a cursor. The newest ones if no cursor is given, or if
+    # messages after it are gone ({History#complete?}).
     # @param since [String, nil] a cursor
     # @param limit [Integer] how many at most
     # @return [History] the oldest first
-    # @raise [ArgumentError] for a name or limit that cannot be
+    # @raise [ArgumentError] for a name or limit that is not valid
     def history(channel, since: nil, limit: 100)
       raise TypeError, "limit: must be a number of messages, not #{limit.class}" unless limit.is_a?(Integer)
       raise ArgumentError, "limit: must be 0 or more messages, not #{limit}" if limit.negative?
@@ -125,15 +125,15 @@ module PushServer
       History.new(messages.map { |id, event, data| Message.new(id, event || nil, data) }, complete)
     end
 
-    # Who is there.
-    # @return [Hash{String => Object}] what each member gave as `info:`, by name
+    # The members of a channel with presence.
+    # @return [Hash{String => Object}] by name, what was given as `info:`
     def present(channel) = Channels.present(channel).transform_values { |info| JSON.parse(info) }
 
     # @return [Array<String>] the channels that have messages or subscribers
     def channels = Channels.names
 
     # Closes all clients that have subscribed as this member, with or without presence (WebSocket 1008); on SSE and
-    # push.v1 `push.bye` tells them not to come back.
+    # push.v1 the event `push.bye` tells them not to reconnect.
     # @return [Integer] how many
     def disconnect(member:) = Channels.disconnect(member)
   end

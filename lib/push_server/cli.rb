@@ -9,9 +9,9 @@ module PushServer
   # The command: push_server [options] [config.ru].
   class CLI
     FAILURE = 1
-    # A command line that cannot be understood.
+    # For a command line with a mistake.
     USAGE = 2
-    # Of --help: the widest line, and where its second column begins.
+    # Columns of --help: how many there are, and where the second part of a line begins.
     WIDTH = 80
     INDENT = 32
     FOOTER = <<~TEXT
@@ -23,8 +23,8 @@ module PushServer
 
     # Runs the command.
     # @param argv [Array<String>]
-    # @return [Integer] the exit status: 0 after a graceful stop, 1 after a failure, 2 for a command line it does not
-    #   understand
+    # @return [Integer] the exit status: 0 after a graceful stop, 1 after a failure, 2 for a command line with a
+    #   mistake
     # @raise [SystemExit] with status 1 after a stop at once
     def self.start(argv, out: $stdout, err: $stderr) = new(out, err).start(argv)
 
@@ -46,7 +46,7 @@ module PushServer
     rescue Error => e
       fail_with(e, FAILURE)
     rescue SignalException => e
-      # INT, TERM or QUIT while the app is being loaded: nothing has been served, so nothing is left to finish.
+      # INT, TERM or QUIT while the app is being loaded: there is nothing to drain.
       raise unless Signals::STOP.include?(e.signm.delete_prefix("SIG")) || e.is_a?(Interrupt)
 
       0

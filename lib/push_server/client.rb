@@ -9,25 +9,25 @@ module PushServer
     # an id, on other WebSockets the bare data. Subscriptions made in `on_open` are collected; when it returns, what the
     # client has missed in all of them comes in one replay, and then what is published.
     #
-    # With a block (or handler) that is called instead, with channel and data, in turn with the client's other callbacks.
+    # With a block or handler, that is called instead, with channel and data. It never runs at the same time as another
+    # callback of the client.
     #
     # @example
     #   client.subscribe "chat:42", member: user.id, info: { name: user.name }
     #   client.subscribe("chat:42") { |channel, data| client.write(data.upcase) }
     #   client.subscribe(to: "news.*", match: :redis, handler: callable)
     # @param channel [String, Symbol]
-    # @param to [String, Symbol] the same, as Iodine has it
-    # @param since [String, nil] the cursor to replay from; nil is no replay. Left out, it is the one the client came
-    #   with: its `Last-Event-ID`, or `last_event_id` in its query
-    # @param member [String, Symbol, Integer, nil] as whom: for {PushServer.disconnect}, and for others in channels with
-    #   presence
-    # @param info [#to_json] what others are told of the member
+    # @param to [String, Symbol] the same, by its name in Iodine
+    # @param since [String, nil] the cursor to replay from; nil is no replay. By default it is the client's cursor: its
+    #   `Last-Event-ID`, or `last_event_id` in its query
+    # @param member [String, Symbol, Integer, nil] the member that the client is: for {PushServer.disconnect}, and for
+    #   other clients in channels with presence
+    # @param info [#to_json] what other clients are told about the member
     # @param match [:redis, nil] :redis: `channel` is a pattern, as for {PushServer.channel}
-    # @param as [:text, :binary, nil] what the data is to a handler, and on a WebSocket without push.v1; left out, what
-    #   was published
+    # @param as [:text, :binary, nil] how a handler, or a WebSocket without push.v1, gets the data; nil: as it was published
     # @param handler [#call] called with channel and data
     # @return [Boolean] false if the client is closed or closing
-    # @raise [ArgumentError] for a name that cannot be
+    # @raise [ArgumentError] for a name that is not valid
     # @raise [Error] for too many subscriptions
     def subscribe(channel = nil, to: nil, since: Channels::UNSET, member: nil, info: nil, match: nil, as: nil,
                   handler: nil, &block)
@@ -49,7 +49,7 @@ module PushServer
     # @return [Boolean] whether there was one
     def unsubscribe(channel = nil, to: nil, match: nil) = unsubscribe_channel(channel || to, pattern?(match))
 
-    # As {PushServer.publish}; the client itself gets it, too, if it has subscribed and is not `except`.
+    # As {PushServer.publish}. The client itself gets the message, too, if it has subscribed and is not `except`.
     # @return [String] the cursor behind it
     def publish(channel, data, **options) = PushServer.publish(channel, data, **options)
 

@@ -5,18 +5,18 @@ module PushServer
   # where, what to do.
   class Error < StandardError; end
 
-  # An option has a value it cannot have, or a name no option has.
+  # An option has a wrong value, or there is no option of that name.
   class OptionError < Error; end
 
   # The server cannot listen where it was told to.
   class BindError < Error; end
 
-  # A config.ru that is not there, raises, or runs nothing. The cause is the exception it raised.
+  # A config.ru that does not exist, raises, or runs no app. The cause is the exception that it raised.
   class ConfigError < Error; end
 
   # A method, constant or option of Iodine or Agoo that push_server does not have. The message says what to use instead.
   class UnsupportedError < Error; end
 
-  # Raised inside the `each` of a response body when its client is gone, so that the body ends. Nothing is logged.
+  # Raised inside the `each` of a response body when its client has disconnected, so that the body ends. It is not logged.
   class Disconnected < IOError; end
 end

@@ -1,16 +1,16 @@
 # frozen_string_literal: true
 
-# What the server has to say, on stderr: one line each, the same form from Ruby and from the core.
+# The log, on stderr: a line for each message, in the same form from Ruby and from the core.
 module PushServer
   LOG_LEVELS = %i[debug info warn error].freeze
-  # How many lines of a long backtrace are logged: those from its beginning, and those from its end.
+  # How many lines of a long backtrace are logged: from its beginning, and from its end.
   BACKTRACE = [70, 30].freeze
   private_constant :LOG_LEVELS, :BACKTRACE
 
   @log_level = :info
 
   class << self
-    # @return [Symbol] the least that is logged: :debug, :info, :warn or :error. Any thread.
+    # @return [Symbol] the lowest level that is logged: :debug, :info, :warn or :error. Any thread.
     attr_reader :log_level
 
     # Sets {log_level}, for Ruby and for the core. Any thread.
@@ -21,19 +21,19 @@ module PushServer
       @log_level = level.to_sym
     end
 
-    # Logs a line, if it matters enough. Any thread; never raises.
+    # Logs a line, if its level is not below {log_level}. Any thread; never raises.
     # @param level [Symbol]
     # @param message [String]
     def log(level, message)
       return if LOG_LEVELS.index(level) < LOG_LEVELS.index(@log_level)
 
-      # One write, so that threads do not mix theirs.
+      # One write, so that lines of several threads do not mix.
       $stderr.write("[push_server] #{level}: #{message.chomp}\n")
     rescue IOError, SystemCallError
-      nil # nobody is there to read it
+      nil # stderr is closed
     end
 
-    # Logs an exception that nobody rescued: class, message and backtrace, and those of its causes. Any thread;
+    # Logs an exception that was not rescued: its class, message and backtrace, and those of its causes. Any thread;
     # never raises.
     # @param place [String] where it was raised: a request line, or the name of a callback
     # @param exception [Exception]
@@ -58,7 +58,7 @@ module PushServer
       "#{exception.class}: #{message}"
     end
 
-    # Endless recursion has ten thousand lines; the first and the last ones say all.
+    # An endless recursion has ten thousand lines; the first and the last ones suffice.
     def abridged(backtrace)
       return backtrace if backtrace.nil? || backtrace.size <= BACKTRACE.sum
 

@@ -1,25 +1,26 @@
 # frozen_string_literal: true
 
-# The documentation of what ext/push_server defines. YARD reads this file; nothing loads it.
+# The documentation of the native methods and constants, which ext/push_server defines. YARD reads this file; nothing
+# loads it.
 # spec/unit/documentation_spec.rb checks that it names all native methods and constants, and no others.
 module PushServer
-  # One push connection: a WebSocket, an event stream, or a row of long polls. The server makes it and gives the same
-  # object to all callbacks. It may outlive its connection. All methods may be called from any thread; none waits for the
-  # network. In a forked child they do nothing, and {#write} returns false.
+  # One push connection: a WebSocket, an event stream, or a series of long polls. The server makes it and gives the same
+  # object to all callbacks. The object may outlive its connection. All methods may be called from any thread; none waits
+  # for the network. In a forked child they do nothing, and {#write} returns false.
   class Client
     # @!method write(data, event: nil, id: nil, retry: nil)
     #   Queues a message. UTF-8 is text; ASCII-8BIT is bytes. The keywords are the fields of a Server-Sent Event; a
     #   WebSocket ignores them.
     #   @param data [String]
-    #   @param event [String, nil] the event's name; nil is none; left out, the option sse_event
+    #   @param event [String, nil] the event's name; nil is none; by default, that of the option sse_event
     #   @param id [String, nil] the event's id
     #   @param retry [Integer, nil] milliseconds after which an EventSource connects again
     #   @return [Boolean] false if the client is closed or closing, or too slow: then nothing is queued
-    #   @raise [TypeError] for data that is no String
-    #   @raise [ArgumentError] for text that is not valid UTF-8, and for a field that cannot be
+    #   @raise [TypeError] for data that is not a String
+    #   @raise [ArgumentError] for text that is not valid UTF-8, and for a field that is not valid
 
     # @!method pending
-    #   @return [Integer] how many writes wait for the network; -1 once the client is closed
+    #   @return [Integer] how many writes wait for the network; -1 when the client is closed
 
     # @!method close(code = 1000, reason = nil)
     #   Sends what is queued, then closes the connection. Later calls change nothing. RFC 6455 section 7.4 has the codes;
@@ -30,30 +31,30 @@ module PushServer
     #   @raise [ArgumentError] for another code or reason
 
     # @!method open?
-    #   @return [Boolean] false once it is closing, from whichever side
+    #   @return [Boolean] false as soon as one of the two sides has begun to close
 
     # @!method env
-    #   @return [Hash, nil] the Rack env of the request, without what served only its passage; nil after `on_close`
+    #   @return [Hash, nil] the Rack env of the request, without the entries that only the request needed; nil after `on_close`
 
     # @!method last_event_id
-    #   @return [String, nil] the cursor the client came with: its `Last-Event-ID`, or `last_event_id` in its query
+    #   @return [String, nil] the cursor in the request: its `Last-Event-ID`, or `last_event_id` in its query
 
     # @!method close_code
     #   @return [Integer, nil] the code of the end, RFC 6455 section 7.4; nil before the end, and for event streams
 
     # @!method close_reason
-    #   @return [String, nil] the reason of the end; nil where {#close_code} is
+    #   @return [String, nil] the reason of the end; nil if {#close_code} is nil
 
     # @!method protocol
     #   @return [Symbol] :websocket or :sse; a long poll is :sse
 
     # @!method handler
-    #   @return [Object] what gets the callbacks
+    #   @return [Object] the object whose callbacks are called
 
     # @!method handler=(handler)
     #   Gives the connection another handler, after the events that wait; within a callback of the same client, when that
     #   returns. The old handler gets `on_close`, then the new one `on_open`.
-    #   @param handler [Object] any of the callbacks is optional
+    #   @param handler [Object] each callback is optional
 
     # @!method timeout
     #   @return [Integer, Float, nil] seconds of silence before a ping, or a comment on an event stream; nil is never
@@ -61,17 +62,17 @@ module PushServer
     # @!method timeout=(seconds)
     #   Sets {#timeout} for this client.
     #   @param seconds [Integer, Float, nil] nil is never
-    #   @raise [TypeError] for what is no number
+    #   @raise [TypeError] for something that is not a number
     #   @raise [ArgumentError] for 0 or less
 
     # @!method [](key)
-    #   @return [Object, nil] what {#[]=} has stored
+    #   @return [Object, nil] the value that {#[]=} has stored
 
     # @!method []=(key, value)
-    #   Stores something with the connection, for the app.
+    #   Stores a value with the connection, for the app.
 
     # @!method pubsub?
-    #   @return [true] a client can subscribe; Iodine asks
+    #   @return [true] clients can subscribe; apps for Iodine ask
 
     # @!method recovered?
     #   @return [Boolean, nil] whether it got all messages that it had missed; nil on a first visit
@@ -95,10 +96,10 @@ module PushServer
     # @!method self.new(app, settings)
     #   @param app [#call]
     #   @param settings [Hash{Symbol => Object}] see {Options#settings}
-    #   @raise [ArgumentError] for a setting that cannot be
+    #   @raise [ArgumentError] for a setting that is not valid
 
     # @!method self.log_level=(level)
-    #   Sets what the core logs.
+    #   Sets the lowest level that the core logs.
     #   @param level [String] debug, info, warn or error
     #   @raise [ArgumentError] for another one
 
@@ -106,7 +107,7 @@ module PushServer
     #   Accepts connections from a listening socket, of which it takes a duplicate. Before {#start}, connections wait in
     #   the backlog; afterwards they are accepted at once. Any thread.
     #   @param fileno [Integer] a stream socket of IPv4, IPv6 or the Unix family that listens
-    #   @param template [Hash] what the env of each request begins as
+    #   @param template [Hash] the entries that the env of each request has
     #   @return [Integer] the listener's id, for {#retire}
     #   @raise [IOError] for another kind of descriptor, and once the server drains
 
@@ -118,27 +119,27 @@ module PushServer
 
     # @!method start
     #   Starts the reactor's threads.
-    #   @raise [Error] if the system has no thread to give
+    #   @raise [Error] if the system gives no thread
 
     # @!method work
     #   Runs requests and callbacks in the current thread. Any number of threads.
-    #   @return [Boolean] true if this thread has become one too many, false if the server has stopped
+    #   @return [Boolean] true if there are more workers than needed, false if the server has stopped
 
     # @!method drain(seconds)
-    #   Stops accepting, and waits until what is open has ended. Ruby's lock is free meanwhile.
+    #   Stops accepting, and waits until what is open has ended. The GVL is released meanwhile.
     #   @param seconds [Integer, Float] how long at most
-    #   @return [Boolean] whether all has ended
+    #   @return [Boolean] whether everything has ended in time
 
     # @!method await_shortage
-    #   Waits until a body that lasts occupies a worker.
+    #   Waits until a response body has occupied a worker for long.
     #   @return [Boolean] true if another worker is needed, false if the server stops
 
     # @!method workers_left=(count)
-    #   Tells how many workers there are, when the system gives no more threads: without any, requests are refused.
-    #   @param count [Integer, nil] nil: threads can be had again
+    #   Tells how many workers there are, if the system gives no more threads. If there is none, requests are refused.
+    #   @param count [Integer, nil] nil: the system gives threads again
 
     # @!method reopen_logs
-    #   Opens the file of the access log anew. Returns at once.
+    #   Opens the file of the access log anew, and returns at once.
 
     # @!method stats
     #   @return [Hash{Symbol => Integer}] the counters; see {PushServer.stats}
@@ -153,14 +154,14 @@ module PushServer
     #   See {PushServer.channel}.
 
     # @!method self.publish(channel, data, event, store, except, binary)
-    #   See {PushServer.publish}. `event`: false is the default, nil is none. `binary`: nil is by the String's encoding.
+    #   See {PushServer.publish}. `event`: false is the default, nil is none. `binary`: nil means that the String's encoding decides.
 
     # @!method self.cursor
     #   See {PushServer.cursor}.
 
     # @!method self.history(channel, since, limit)
     #   See {PushServer.history}.
-    #   @return [Array(Array, Boolean)] an Array for each message (cursor, event, data), and whether they are all
+    #   @return [Array(Array, Boolean)] an Array for each message (cursor, event, data), and whether none is missing
 
     # @!method self.present(channel)
     #   See {PushServer.present}.
@@ -176,27 +177,27 @@ module PushServer
   # @api private
   module Callbacks
     # @!method self.around=(callable)
-    #   Sets what the core calls in place of each callback: with client, name, handler and arguments.
+    #   Sets the callable that is called in place of each callback, with client, name, handler and arguments.
   end
 
-  # The stream that a body of Rack 3 which responds to `call` gets. The body may use it in any thread.
+  # The stream that is given to a Rack 3 body that responds to `call`. The body may use it in any thread.
   class BodyStream
     # @!method read(length = nil, buffer = nil)
     #   Reads the request's body, as `rack.input` does.
     #   @raise [IOError] after {#close_read}
 
     # @!method write(*parts)
-    #   Sends parts of the response. Waits while the connection is behind.
+    #   Sends parts of the response. Waits while the client does not read fast enough.
     #   @return [Integer] bytes
     #   @raise [IOError] after {#close_write}
-    #   @raise [Disconnected] when the client is gone
+    #   @raise [Disconnected] when the client has disconnected
 
     # @!method <<(part)
     #   Sends a part, as {#write} does.
     #   @return [self]
 
     # @!method flush
-    #   Does nothing: parts are on their way as soon as they are written.
+    #   Does nothing: every part is sent as soon as it is written.
     #   @return [self]
 
     # @!method close(error = nil)
@@ -212,7 +213,7 @@ module PushServer
     #   @return [Boolean] whether both sides are closed
   end
 
-  # What stands for the response of one request in its env: `rack.hijack` and `rack.early_hints`.
+  # The response of one request, in its env: `rack.hijack` and `rack.early_hints`.
   class Answer
     # @!method call(headers = nil)
     #   Without an argument, takes the connection over (`rack.hijack`). With one, sends an informational response 103

@@ -3,8 +3,8 @@
 require_relative "errors"
 
 module PushServer
-  # Methods, constants and options of Iodine and Agoo that push_server does not have, or has under another name. An app that
-  # uses one gets an error that says what to use instead. `respond_to?` and `defined?` are false for them.
+  # Methods, constants and options of Iodine and Agoo that push_server does not have, or has under another name. If an app
+  # uses one, an error says what to use instead. `respond_to?` and `defined?` are false for them.
   #
   # docs/migration.md has the same as a table.
   module Unsupported
@@ -41,7 +41,7 @@ module PushServer
       "PushServer::Server" => {
         stop: STOP, run: RUN, domain: "env[\"HTTP_HOST\"] has the host; Rack::URLMap chooses an app by it",
         path_group: FILES, header_rule: "middleware sets headers: PushServer::Server.use", rack_early_hints: ALWAYS,
-        add_mime: "the type of a file comes from its extension; a handler can send another one"
+        add_mime: "the type of a file comes from its extension; a handler can send another type"
       },
       "PushServer::Client" => {
         con_id: "use the client itself, which can be the key of a Hash",

@@ -4,31 +4,32 @@ require "push_server"
 require_relative "foreign_switches"
 
 module PushServer
-  # Reads a command line. Names of options must be given in full: OptionParser would take `-w 2` for `--write-timeout 2`.
-  # Its `require_exact` is no help: in Ruby 3.1 it refuses `--port=1` and fails at `--`.
+  # Reads a command line. The names of options must be complete: OptionParser would take `-w 2` for `--write-timeout 2`. Its
+  # `require_exact` does not help: in Ruby 3.1 it refuses `--port=1` and fails at `--`.
   class CommandLine
     # Switches without a value.
     FLAGS = { "-v" => :verbose, "--verbose" => :verbose, "-q" => :quiet, "--quiet" => :quiet,
               "--version" => :version, "-h" => :help, "--help" => :help }.freeze
     LOG_LEVELS = { verbose: "debug", quiet: "warn" }.freeze
-    # The most names to suggest at once.
-    CHOICE = 3
-    private_constant :FLAGS, :LOG_LEVELS, :CHOICE
+    # How many names to suggest at most.
+    MAX_SUGGESTIONS = 3
+    private_constant :FLAGS, :LOG_LEVELS, :MAX_SUGGESTIONS
 
     # @return [Hash{Symbol => String, Array<String>}] options by name, as {Options} takes them
     attr_reader :given
-    # @return [Array<String>] the words that are no options
+    # @return [Array<String>] the words that are not options
     attr_reader :files
-    # @return [:version, :help, nil] what is to be printed instead of serving
+    # @return [:version, :help, nil] what to print instead of serving
     attr_reader :question
 
     # @param argv [Array<String>]
-    # @raise [OptionError] for what cannot be understood
+    # @raise [OptionError] for an unknown switch, or a missing value
     def initialize(argv)
       @options = Options::TABLE.values.flat_map { |row| row.switches.map { |switch| [switch, row] } }.to_h
       @given = {}
       @files = []
-      # A path may be bytes that no encoding explains. No pattern can be matched with those unless they are tagged as such.
+      # A path may have bytes that are not valid in the encoding. Patterns can be matched with them only if the String is
+      # binary.
       @words = argv.map { |word| word.valid_encoding? ? word : word.b }
       while (word = @words.shift)
         read(word)
@@ -46,8 +47,8 @@ module PushServer
       end
     end
 
-    # Reads -p 1, -p1, and flags together, as in -vp1. Iodine's switches have one dash: so -port 1 is refused, and is not
-    # -p with the value "ort".
+    # Reads -p 1, -p1, and several flags at once, as in -vp1. Iodine's long switches have one dash, so -port 1 is refused: it
+    # does not mean -p with the value "ort".
     def read_short(word)
       name = word[/\A[^=]*/]
       unknown(name) if name.size > 2 && (known?("-#{name}") || ForeignSwitches.include?(name))
@@ -63,7 +64,7 @@ module PushServer
       if FLAGS.key?(switch)
         raise OptionError, "#{switch} takes no value" if value
 
-        heed(FLAGS.fetch(switch))
+        apply_flag(FLAGS.fetch(switch))
       elsif (option = @options[switch])
         value ||= @words.shift or raise OptionError, "#{switch} needs a value: push_server --help says which"
         set(option, value)
@@ -72,7 +73,7 @@ module PushServer
       end
     end
 
-    def heed(flag) = LOG_LEVELS.key?(flag) ? @given[:log_level] = LOG_LEVELS[flag] : @question ||= flag
+    def apply_flag(flag) = LOG_LEVELS.key?(flag) ? @given[:log_level] = LOG_LEVELS[flag] : @question ||= flag
 
     def set(option, value)
       return @given[option.name] = value unless %i[binds list].include?(option.type)
@@ -88,16 +89,17 @@ module PushServer
       raise OptionError, "there is no option #{switch}: #{advice}"
     end
 
-    # The switch that the user may have meant: the same in another spelling, the few that begin so, or a similar one.
+    # The switch that the user may have meant: the same one in another spelling, the few that begin with it, or a similar
+    # one.
     def nearest(switch)
-      return if switch.size == 2 # one letter resembles too many
+      return if switch.size == 2 # one letter is similar to too many
 
       switches = (@options.keys + FLAGS.keys).grep(/\A--/)
       spelled = "--#{switch.sub(/\A--?/, "").tr("_", "-").downcase}"
       return spelled if switches.include?(spelled)
 
       begun = switches.select { |name| name.start_with?(spelled) }
-      return begun.join(", ").sub(/, (?=[^,]*\z)/, " or ") if begun.size.between?(1, CHOICE)
+      return begun.join(", ").sub(/, (?=[^,]*\z)/, " or ") if begun.size.between?(1, MAX_SUGGESTIONS)
 
       DidYouMean::SpellChecker.new(dictionary: switches).correct(spelled).first if defined?(DidYouMean)
     end

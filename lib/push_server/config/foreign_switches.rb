@@ -12,7 +12,8 @@ module PushServer
       %w[-C --config -c -config --no-config] =>
         "push_server reads no configuration file; its options are on the command line, and some in environment variables",
       %w[-o --host -a --address -address -l --listen] => "the address to listen on is --bind tcp://HOST:PORT",
-      %w[-S --socket --bind-to-activated-sockets] => "push_server listens on TCP only: --bind tcp://HOST:PORT",
+      %w[-S --socket] => "the socket to listen on is --bind unix:///PATH",
+      %w[--bind-to-activated-sockets] => "a socket that the process inherits is --bind fd://NUMBER",
       %w[-E --env] => "the environment is -e or --environment",
       %w[-R --rackup] => "name the config.ru without a switch",
       %w[-I --include -r --require] => "set RUBYOPT to load a library, and RUBYLIB to add a folder",

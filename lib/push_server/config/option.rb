@@ -3,12 +3,11 @@
 require_relative "../errors"
 
 module PushServer
-  # One row of the table of options: what it is called, what it takes, and what it is when nobody says.
-  # Frozen; any thread.
+  # One row of the table of options: its name, its values, and its default. Frozen; any thread.
   class Option
-    # What a value may be, by type: what to ask for in help and in errors.
+    # The types of values: what --help calls the value, and what an error asks for.
     TYPES = {
-      binds: ["URL", "tcp://host:port"],
+      binds: ["URL", "tcp://host:port, unix:///path or fd://3"],
       bytes: ["BYTES", "a number of bytes, such as 65536, 64KiB or 1MiB"],
       choice: ["NAME", nil],
       count: ["N", "a whole number"],
@@ -24,7 +23,7 @@ module PushServer
 
     BYTES = /\A(\d+)\s*(?:([kmg])(?:i?b)?|b)?\z/i
     SCALE = { nil => 1, "k" => 1 << 10, "m" => 1 << 20, "g" => 1 << 30 }.freeze
-    # How a command line says nil.
+    # The words for nil on a command line.
     OFF = { seconds: %w[off none], milliseconds: %w[off none] }.freeze
     NUMBERS = %i[bytes count milliseconds port seconds].freeze
     # Paths may be any bytes.
@@ -35,19 +34,19 @@ module PushServer
     attr_reader :name
     # A key of TYPES.
     attr_reader :type
-    # The value when nobody says; nil is off, or decided elsewhere (`doc` says where).
+    # The value if it is not given; nil is off, or decided elsewhere (`doc` says where).
     attr_reader :default
     # What it does, in one sentence.
     attr_reader :doc
-    # The heading it stands under in --help.
+    # Its heading in --help.
     attr_reader :group
-    # Environment variables that set it, the first that is not empty winning.
+    # Environment variables that set it; the first one that is not empty counts.
     attr_reader :env
-    # Command-line switches; none if the command line does not have it.
+    # Command-line switches; none if it is not on the command line.
     attr_reader :switches
-    # What the value is called in --help.
+    # The name of the value in --help.
     attr_reader :metavar
-    # The values a :choice has.
+    # The values of a :choice.
     attr_reader :choices
 
     def initialize(name, type, doc, group: nil, default: nil, env: [], switches: nil, metavar: nil, choices: nil,
@@ -61,23 +60,23 @@ module PushServer
       @switches = (switches || ["--#{name.to_s.tr("_", "-")}"]).freeze
       @metavar = metavar || TYPES.fetch(type).first
       @choices = choices.freeze
-      # The least and the most that a number may be; a most of nil is no bound.
+      # The bounds of a number; a most of nil is no bound.
       @least = least
       @most = type == :port ? 65_535 : most
       @off = off
       freeze
     end
 
-    # Whether nil is a value of its own, and not "as if it had not been given".
+    # Whether nil is a value, and does not mean that the option is not given.
     def off? = @off
 
-    # The default and the most that it can be, for people to read.
+    # The default and the maximum, for people to read.
     def default_text
       most = "at most #{human(@most)}" if @most && type != :port
       [default_words, most].compact.join(", ")
     end
 
-    # Turns what a user gave, a String from a command line or any object from Ruby, into the value.
+    # Converts what a user has given, a String from a command line or any object from Ruby, into the value.
     # @param source [String] how the user named the option, for the error
     # @raise [OptionError]
     def coerce(value, source = "#{name}:")
@@ -89,7 +88,7 @@ module PushServer
 
     private
 
-    # Whether a String, or those of a list, are something that the system may have given as bytes and that can be read.
+    # Whether a String, or each String of a list, is valid UTF-8. The system gives them in other encodings, too.
     def utf8?(value)
       Array(value).grep(String).all? { |text| text.dup.force_encoding(Encoding::UTF_8).valid_encoding? }
     end
@@ -103,7 +102,7 @@ module PushServer
       end
     end
 
-    # One method a type: the value, or nil if it is none.
+    # A method for each type: the value, or nil if it is not valid.
 
     def binds(value) = list(value)&.then { |urls| urls unless urls.empty? }
 
@@ -126,7 +125,7 @@ module PushServer
       path if !value.to_s.empty? && File.directory?(path)
     end
 
-    # "-" is no file, but stdout.
+    # "-" is stdout, not a file.
     def file(value)
       path = value.to_s
       (path == "-" ? path.dup : File.expand_path(path)).freeze unless path.empty?
@@ -161,10 +160,10 @@ module PushServer
       unit ? "#{number / size} #{unit}" : number.to_s
     end
 
-    # Puma's users write the number of threads as 0:5.
+    # Puma's users may write the number of threads as 0:5.
     def not_a_range(value) = (", not a range" if type == :count && value.to_s.match?(/\A\d+:\d+\z/))
 
-    # The numbers that it takes, in words.
+    # The bounds, in words.
     def range
       return unless NUMBERS.include?(type)
 

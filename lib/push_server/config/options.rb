@@ -4,20 +4,22 @@ require_relative "option"
 require_relative "../unsupported"
 
 module PushServer
-  # The server's options, whoever gives them: the command line, a Rack handler, Ruby. Frozen; any thread.
+  # The server's options, from the command line, a Rack handler, or Ruby. Frozen; any thread.
   #
-  # What is not given is taken from the environment's variables, and then from the defaults in {TABLE}. The limits and
-  # timeouts of the table come from `NativeServer::LIMITS`, where Rust keeps their only list.
+  # An option that is not given comes from an environment variable, or else from the defaults in {TABLE}. The limits and
+  # timeouts of the table come from `NativeServer::LIMITS`; Rust has the only list of them.
   class Options
-    # Where the server listens when it is not told: everything but development and tests is for others to reach.
+    # In these environments the server listens only on localhost, if it is not told where. In all others, other machines
+    # can reach it.
     PRIVATE_ENVIRONMENTS = %w[development test].freeze
     # All addresses of both families.
     ANY_HOST = "*"
 
     OWN = [
-      Option.new(:bind, :binds, "Where to listen, such as tcp://127.0.0.1:3000; may be repeated. localhost means 127.0.0.1 " \
-                                "and [::1], * means all addresses, port 0 means a free port. Default: localhost in " \
-                                "development and test, * in other environments",
+      Option.new(:bind, :binds, "Where to listen, such as tcp://127.0.0.1:3000 or unix:///run/app.sock?mode=0660; may be " \
+                                "repeated. localhost means 127.0.0.1 and [::1], * means all addresses, port 0 means a " \
+                                "free port, fd://3 an inherited socket. Default: localhost in development and test, * in " \
+                                "other environments",
                  group: "Listening", switches: %w[-b --bind]),
       Option.new(:host, :text, "The host to listen on, if bind is not given", switches: []),
       Option.new(:port, :port, "The port, if --bind names none",
@@ -73,7 +75,7 @@ module PushServer
     # @param env [#[]] the environment variables
     # @yieldparam option [Option] how the user named this option, for errors (default: "name:")
     # @yieldreturn [String]
-    # @raise [OptionError] for a name no option has or a value it cannot have
+    # @raise [OptionError] for an unknown name or a wrong value
     def initialize(given = {}, env: ENV, &label)
       unknown = given.keys.find { |name| !TABLE.key?(name) }
       raise OptionError, "there is no option #{unknown.inspect}#{Options.suggestion(unknown)}" if unknown
@@ -83,8 +85,8 @@ module PushServer
       freeze
     end
 
-    # What to say after the name of an option that there is not: what to use instead of another server's option, or
-    # which option is similar. Empty if there is nothing to say.
+    # What to say after the name of an unknown option: what to use instead of another server's option, or which option is
+    # similar. May be empty.
     def self.suggestion(name)
       advice = Unsupported::SETTINGS[name.to_s.to_sym]
       return ": #{advice}" if advice
@@ -94,14 +96,14 @@ module PushServer
     end
 
     # The value of an option.
-    # @raise [KeyError] if there is none of that name
+    # @raise [KeyError] for an unknown name
     def [](name) = @values.fetch(name)
 
     # @return [Hash{Symbol => Object}] all values, by name
     def to_h = @values
 
     # Where to listen: what `bind` says, or `host`, or what the environment makes the default.
-    # @return [Array<String>] tcp://host or tcp://host:port
+    # @return [Array<String>] URLs; see {Endpoint}
     def binds
       return self[:bind] if self[:bind]
 
@@ -110,10 +112,10 @@ module PushServer
       ["tcp://#{host.count(":") > 1 && !host.start_with?("[") ? "[#{host}]" : host}"]
     end
 
-    # Whether there is a log file, which can be moved away and be opened anew.
+    # Whether there is a log file, which can be moved away and then be opened anew.
     def log_file? = self[:access_log] != :off && self[:access_log_file] != "-"
 
-    # What `NativeServer.new` is given.
+    # The settings for `NativeServer.new`.
     # @return [Hash{Symbol => Object}]
     def settings
       @values.slice(*LIMITS.map(&:name), :sse_event, :poll_parameter, :allowed_origins, :slow_client, :public_dir, :threads,
@@ -122,7 +124,7 @@ module PushServer
 
     private
 
-    # Whether the developer gets the hint about the names of events: only if nobody has set sse_event.
+    # Whether the developer gets the hint about the names of events: only if sse_event is not given.
     def hint_event_name? = !@named && development?
 
     def development? = self[:environment] == "development"

@@ -90,7 +90,7 @@ module PushServer
     # Opens the file of the access log anew, and returns at once.
     def reopen_logs = @native.reopen_logs
 
-    # What has been counted since this was made: connections, requests, each limit hit, and so on. Any thread.
+    # What has been counted since this was made: connections, requests, each limit that was reached, and so on. Any thread.
     # @return [Hash{Symbol => Integer}]
     def stats = @native.stats
 

@@ -151,7 +151,7 @@ module PushServer
     # Whether it has been started and has not stopped.
     def running? = here? && !@control.nil? && @control.alive?
 
-    # What this server has counted since it was started: connections, requests, each limit hit, and so on. Any thread.
+    # What this server has counted since it was started: connections, requests, each limit that was reached, and so on. Any thread.
     # @return [Hash{Symbol => Integer}] empty before {#start}
     def stats = @service&.stats || {}
 
@@ -209,7 +209,7 @@ module PushServer
         events = @events.wait(@service.respawn_delay)
         events ? events.each_char { |event| handle(event) unless @ending } : @service.respawn
       end
-    rescue Exception => e # rubocop:disable Lint/RescueException -- whatever it is, the server may not stay half alive
+    rescue Exception => e # rubocop:disable Lint/RescueException -- after any exception, the server must not go on without this thread
       PushServer.log_exception("stopping", e)
       finish(:forced)
     ensure
@@ -279,7 +279,7 @@ module PushServer
       @out.puts(line)
       @out.flush
     rescue IOError, SystemCallError
-      nil # nobody is there to read it
+      nil # the output is closed
     end
   end
 end

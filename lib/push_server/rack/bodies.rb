@@ -1,18 +1,18 @@
 # frozen_string_literal: true
 
 module PushServer
-  # The end of a response, in Ruby: when a thread is killed, or something is thrown past the app, only `ensure` is left,
-  # and native code must not call Ruby any more.
+  # The end of a response, in Ruby. When a thread is killed, or the app throws a symbol past the server, only `ensure`
+  # clauses run, and native code must not call Ruby any more.
   # @api private
   module Bodies
     class << self
-      # Calls `target.each(&block)`, or `target.call(argument)`: a body, or what takes its place. What that raises is the
-      # caller's business; but if it does not even raise, the response is ended here.
+      # Calls `target.each(&block)`, or `target.call(argument)`: of a body, or of what takes its place. The caller handles
+      # an exception. If the call ends without an exception and without returning, the response is ended here.
       def run(target, method, argument, block, *response)
         unwinding = true
         block ? target.public_send(method, &block) : target.public_send(method, argument)
         unwinding = false
-      rescue Exception # rubocop:disable Lint/RescueException -- told apart from unwinding, and raised again
+      rescue Exception # rubocop:disable Lint/RescueException -- to know that this is not an unwinding without an exception; raised again
         argument.close if argument.is_a?(IO)
         # This comes last, because the thread may be killed above, too.
         unwinding = false
@@ -24,17 +24,17 @@ module PushServer
         end
       end
 
-      # Logs an exception of the app or its body, and ends the response. It is ended even if the thread is killed meanwhile.
+      # Logs an exception of the app or its body, and ends the response, even if the thread is killed meanwhile.
       # @param exception [Exception]
-      # @param logged [Boolean] whether to log it: not if it only says that the client is gone
-      # @param ends [Boolean] whether to end the response: not if it has ended already
+      # @param logged [Boolean] whether to log it: false if it only says that the client has disconnected
+      # @param ends [Boolean] whether to end the response: false if it has ended already
       def fail(exception, logged, ends, body, line, *response)
         PushServer.log_exception(line, exception) if logged
       ensure
         finish(body, line, *response, exception) if ends
       end
 
-      # Closes the body and calls what waits for the end of the response, the last first (Rack 3 SPEC).
+      # Closes the body and calls rack.response_finished, the last callable first (Rack 3 SPEC).
       # @param line [String] the request line, for the log
       def finish(body, line, env, status, headers, error)
         body.close if body.respond_to?(:close)
@@ -45,13 +45,13 @@ module PushServer
 
       private
 
-      # Calls all of them, whatever one of them does, even if it kills its thread.
+      # Calls all of them, even if one of them raises or kills its thread.
       def call_all(callables, line, *arguments)
         return if callables.empty?
 
         begin
           callables.pop.call(*arguments)
-        rescue Exception => e # rubocop:disable Lint/RescueException -- see above
+        rescue Exception => e # rubocop:disable Lint/RescueException -- the others are called all the same
           PushServer.log_exception("rack.response_finished of #{line}", e)
         ensure
           call_all(callables, line, *arguments)

@@ -1,10 +1,10 @@
 # frozen_string_literal: true
 
 module PushServer
-  # `rack.input` of a request without a body: at its end from the start. One for all requests, so it has no state.
-  # What it answers is what a StringIO of "" does.
+  # `rack.input` of a request without a body: it is at its end from the start. All requests share one, so it has no
+  # state. It answers as a StringIO of "" does.
   class EmptyInput
-    # The one there is.
+    # The only instance.
     INSTANCE = new.freeze
     private_class_method :new
 
@@ -39,7 +39,7 @@ module PushServer
       read(length, buffer) || (raise(EOFError, "end of file reached") if exception)
     end
 
-    # As a StringIO of "" has them.
+    # As those of a StringIO of "".
     def rewind = 0
     def pos = 0
     alias tell pos

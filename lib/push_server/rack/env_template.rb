@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require "uri" # Rack::Lint of Rack 2.2 judges hosts with it, and takes any for wrong if nobody has loaded it
+require "uri" # Rack::Lint of Rack 2.2 checks hosts with it, and refuses all of them if it is not loaded
 require_relative "../version"
 require_relative "empty_input"
 

@@ -6,10 +6,10 @@ module PushServer
   # Describes an exception that the app raised while it was loaded. By default it shows only the app's own lines of the
   # backtrace, because the lines of gems, of Ruby and of this library would hide them.
   class ErrorReport
-    # The most of the app's own lines to show: endless recursion has ten thousand.
+    # How many of the app's own lines to show at most: an endless recursion has ten thousand.
     MOST = 12
     CAUSES = 5
-    # Folders of files that are not the app's: installed gems, Ruby's libraries, this library, the commands of gems.
+    # Folders with files that are not the app's: installed gems, Ruby's libraries, this library, the commands of gems.
     FOREIGN = [
       *Gem.path, Gem.bindir, *RbConfig::CONFIG.values_at("rubylibdir", "sitedir", "vendordir"),
       File.expand_path("../..", __dir__), File.expand_path("../../../exe", __dir__)
@@ -35,7 +35,7 @@ module PushServer
     end
 
     # What to print below the first line of the message: the rest of the message, the app's own lines of the backtrace (or
-    # its first line, if there are none), and the same for the causes.
+    # the first line, if it has none of the app), and the same for the causes.
     # @return [Array<String>] indented lines
     def brief
       causes = [@error]

@@ -3,17 +3,17 @@
 require "push_server"
 
 module PushServer
-  # What `rackup -s push_server` talks to, for Rackup 2 and for Rack 2.2: both extend their own module with this one.
+  # What `rackup -s push_server` calls, for Rackup 2 and for Rack 2.2: the handlers of both extend this module.
   module RackHandler
-    # What rackup, `rails server` and Capybara put among the options for themselves.
+    # The options that rackup, `rails server` and Capybara add for themselves.
     FOREIGN = %i[
       AccessLog Silent Verbose DoNotReverseLookup app builder caching config daemonize debug early_hints eval heapfile
       include log_stdout pid profile_file profile_mode quiet require restart_cmd server user_supplied_options using warn
     ].freeze
     private_constant :FOREIGN
 
-    # Runs the app until the server is stopped. In the main thread INT, TERM and QUIT are the server's for that time, and
-    # an error, or a second signal, ends the process with one line and status 1; in another thread errors are raised.
+    # Runs the app until the server is stopped. In the main thread the server handles INT, TERM and QUIT meanwhile, and an
+    # error, or a second signal, ends the process with one line and status 1. In another thread errors are raised.
     #
     # @param app [#call]
     # @param options [Hash] any option of the server, CamelCase or snake_case; Strings are converted
@@ -50,7 +50,7 @@ module PushServer
       end
     end
 
-    # rackup's own AccessLog, for WEBrick, is an Array; of `-O AccessLog=json` comes a String.
+    # rackup's own AccessLog, for WEBrick, is an Array; `-O AccessLog=json` gives a String.
     def self.chosen_access_log?(key, value) = key == :AccessLog && !value.is_a?(Array)
     private_class_method :chosen_access_log?
 

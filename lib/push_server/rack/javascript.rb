@@ -18,7 +18,7 @@ module PushServer
     CONTENT = { "content-type" => "text/javascript; charset=utf-8", "content-length" => SOURCE.bytesize.to_s }.freeze
     private_constant :VALIDATORS, :CONTENT
 
-    # Called by the server for each request, whatever its path.
+    # Called by the server for each request. The path does not matter.
     def self.call(env)
       return [405, { "allow" => "GET, HEAD" }, []] unless %w[GET HEAD].include?(env["REQUEST_METHOD"])
       return [304, VALIDATORS.dup, []] if fresh?(env["HTTP_IF_NONE_MATCH"])
@@ -26,7 +26,7 @@ module PushServer
       [200, VALIDATORS.merge(CONTENT), env["REQUEST_METHOD"] == "HEAD" ? [] : [SOURCE]]
     end
 
-    # An app that answers at this path itself, and passes all other requests on.
+    # An app that answers requests for this path with push.js, and passes all others on.
     # @param path [String] as it is in the request (percent-encoded)
     def self.at(path, app) = ->(env) { env["PATH_INFO"] == path ? call(env) : app.call(env) }
 
@@ -35,7 +35,7 @@ module PushServer
     private_class_method :fresh?
   end
 
-  # The source of push.js, an ES module, for those who serve or bundle it in their own way.
+  # The source of push.js, an ES module, for apps that serve or bundle it in their own way.
   #
   # @return [String]
   def self.javascript = Javascript::SOURCE

@@ -6,14 +6,14 @@ require_relative "error_report"
 require_relative "../errors"
 
 module PushServer
-  # A config.ru (or a .rb that defines the constant its name stands for), made into an app by Rack's own builder.
+  # A config.ru, or a .rb file that defines the constant of its name. Rack's own builder makes an app of it.
   class RackupFile
-    # The line of rackup options Rack 2 reads, with a warning, and Rack 3 refuses.
+    # The line of rackup options that Rack 2 reads, with a warning, and that Rack 3 refuses.
     OPTIONS_LINE = /^#\\.*/
     private_constant :OPTIONS_LINE
 
     # @param path [String, nil] a file, or a folder with a config.ru; nil: the current folder
-    # @raise [ConfigError] if it is not there
+    # @raise [ConfigError] if it does not exist
     def initialize(path = nil)
       @path = path || "config.ru"
       @path = File.join(@path, "config.ru") if File.directory?(@path)
@@ -37,7 +37,7 @@ module PushServer
       raise
     rescue SyntaxError => e
       raise ConfigError, syntax_error(e)
-    rescue Exception => e # rubocop:disable Lint/RescueException -- whatever it is, the user must see where it comes from
+    rescue Exception => e # rubocop:disable Lint/RescueException -- the user must see where any exception comes from
       # If Rack's builder itself raises, the file lacks something, and no line of it is to blame.
       by_builder = e.backtrace&.first&.scrub&.match?(%r{/rack/builder\.rb:})
       raise ConfigError, "#{by_builder ? @path : place(e)}: #{one_line(ErrorReport.message(e), e)} (#{e.class})",
@@ -51,19 +51,19 @@ module PushServer
       has_options = path.end_with?(".ru") && File.binread(path).delete_prefix("\uFEFF".b).match?(OPTIONS_LINE)
       return ::Rack::Builder.parse_file(path) unless has_options
 
-      # What parse_file does, but for the options; lines keep their numbers.
+      # What parse_file does, without the options; lines keep their numbers.
       source = File.read(path, encoding: "BOM|UTF-8").sub(OPTIONS_LINE, "#").sub(/^__END__\n.*\Z/m, "")
       ::Rack::Builder.new_from_string(source, path)
     end
 
-    # Where it was raised: the first line of the app's own.
+    # Where it was raised: the first of the app's own lines.
     def place(error)
       frame = ErrorReport.new(error).own_frames.first
       frame ? ErrorReport.shorten(frame[/\A.*?:\d+/]) : @path
     end
 
-    # "file:3: syntax error, unexpected …", whichever parser wrote it. From Ruby 3.2 on the detailed message begins with an
-    # excerpt of the file instead.
+    # "file:3: syntax error, unexpected …", from either of Ruby's parsers. From Ruby 3.2 on the detailed message begins with
+    # an excerpt of the file, so it is not used here.
     def syntax_error(error)
       first, *rest = error.message.scrub.lines.map(&:strip).reject(&:empty?)
       # Prism's first line only says that there are errors; each follows under a row of carets.

@@ -1,10 +1,10 @@
 # frozen_string_literal: true
 
 module PushServer
-  # A Rack app that hands requests to handlers by method and path. Built by one thread, then frozen and called by many.
+  # A Rack app that passes requests to handlers by method and path. One thread builds and freezes it; many call it.
   class Router
     Route = Struct.new(:verb, :pattern, :handler) do
-      # Whether the method, and the path, are its own.
+      # Whether the method, and whether the path, are those of this route.
       def serves?(method) = verb.nil? || verb == method
       def match?(path) = pattern.is_a?(String) ? pattern == path : pattern.match?(path)
     end
@@ -13,7 +13,7 @@ module PushServer
     WILDCARD = /\*+/
     private_constant :Route, :TEXT, :WILDCARD
 
-    # What answers when no route matches the path; nil: a plain 404.
+    # The app that answers if no route matches the path; nil: a plain 404.
     attr_writer :not_found
 
     def initialize
@@ -71,7 +71,7 @@ module PushServer
       [405, TEXT.merge("allow" => verbs.join(", ")), ["Allowed here: #{verbs.join(", ")}\n"]]
     end
 
-    # A String when it can be compared, which is quicker, or a Regexp.
+    # A String if the pattern has no wildcard, since comparing is quicker than matching; else a Regexp.
     def compile(pattern)
       pattern = String(pattern).dup.freeze
       wildcards = pattern.scan(WILDCARD)

@@ -1,13 +1,13 @@
 # frozen_string_literal: true
 
 module PushServer
-  # `rack.input` of a body too long for memory: an unlinked temporary file, which is gone once it is closed or collected.
-  # Until then its bytes count towards `max_spooled_total`.
+  # `rack.input` of a body that is too long for memory: an unlinked temporary file, which disappears when it is closed or
+  # collected. Until then its bytes count towards `max_spooled_total`.
   class SpooledInput < IO
     # @return [Integer] length of the body in bytes
     attr_reader :size
 
-    # Sets what is known of the file. Called right after the object was made.
+    # Sets the length and the reservation of the file. Called right after the object was made.
     # @api private
     # @param size [Integer] bytes
     # @param reservation [#release, #share] the file's part of max_spooled_total
