@@ -28,8 +28,8 @@ module PushServer
       @options = options
       path = options[:javascript]
       @native = NativeServer.new(path ? Javascript.at(path, app) : app, options.settings)
-      # The number that the native server has given to each listener.
-      @numbers = {}.compare_by_identity
+      # The id that the native server has given to each listener.
+      @ids = {}.compare_by_identity
     rescue ArgumentError => e
       raise OptionError, e.message
     end
@@ -56,14 +56,14 @@ module PushServer
     # @param listener [Listener]
     # @raise [IOError]
     def listen(listener)
-      @numbers[listener] = @native.listen(listener.fileno, EnvTemplate.for(listener, threads: @options[:threads]))
+      @ids[listener] = @native.listen(listener.fileno, EnvTemplate.for(listener, threads: @options[:threads]))
     end
 
     # Accepts no more connections from a listener; those that are open go on.
     # @param listener [Listener]
     def retire(listener)
-      number = @numbers.delete(listener)
-      @native.retire(number) if number
+      id = @ids.delete(listener)
+      @native.retire(id) if id
     end
 
     # Adds, replaces and forgets workers, as is needed. To be called by one thread: after each event :workers_changed, and
