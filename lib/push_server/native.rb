@@ -154,7 +154,8 @@ module PushServer
     #   See {PushServer.channel}.
 
     # @!method self.publish(channel, data, event, store, except, binary)
-    #   See {PushServer.publish}. `event`: false is the default, nil is none. `binary`: nil means that the String's encoding decides.
+    #   See {PushServer.publish}. `event`: false is the default, nil is none. `binary`: with nil the String's encoding
+    #   decides.
 
     # @!method self.cursor
     #   See {PushServer.cursor}.

@@ -151,7 +151,8 @@ module PushServer
     # Whether it has been started and has not stopped.
     def running? = here? && !@control.nil? && @control.alive?
 
-    # What this server has counted since it was started: connections, requests, each limit that was reached, and so on. Any thread.
+    # What this server has counted since it was started: connections, requests, each limit that was reached, and so on.
+    # Any thread.
     # @return [Hash{Symbol => Integer}] empty before {#start}
     def stats = @service&.stats || {}
 
