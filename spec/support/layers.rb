@@ -35,12 +35,15 @@ class Layers
     end)
   end
 
-  # The files of one room. A folder's mod.rs is left out: it names all that it holds.
-  def files(room)
-    inside = modules.select { |name, _| name.first == room && name.size > 1 }
-    Graph.new(inside.group_by { |name, _| name[1] }.to_h do |file, all|
-      named = all.flat_map { |_, paths| paths }.filter_map { |path| path[1] if path.first == room && path.size > 1 }
-      [file, named.uniq & inside.map { |name, _| name[1] } - [file]]
+  # The files and folders of one folder, such as "http" or "http/h1": who names whom. The folder's own mod.rs is left
+  # out: it names all that the folder holds.
+  # @param folder [String] below the crate's sources
+  def files(folder)
+    above = folder.split("/")
+    inside = modules.select { |name, _| name.size > above.size && name.take(above.size) == above }
+    Graph.new(inside.group_by { |name, _| name[above.size] }.to_h do |file, all|
+      named = all.flat_map { |_, paths| paths }.select { |path| path.take(above.size) == above }.filter_map { |path| path[above.size] }
+      [file, named.uniq & inside.map { |name, _| name[above.size] } - [file]]
     end)
   end
 

@@ -3,16 +3,14 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::SizeHint;
 use thiserror::Error;
 
-use super::files::FileBody;
-use super::watch::ResponseInProgress;
+use super::file_body::FileBody;
 use crate::base::disk::Disk;
 use crate::base::fork::OwnerProcess;
 use crate::base::lock::{Condition, Lock};
@@ -63,44 +61,9 @@ impl Body {
     }
 }
 
-/// A body on its way through hyper.
-#[derive(Debug)]
-pub struct Sending {
-    pub(super) body: Body,
-    /// How long the app said that it is; hyper asks for no more.
-    pub(super) length: Option<u64>,
-    /// Dropped by hyper with the body: then all of it is taken, or nobody wants it.
-    pub(super) in_progress: ResponseInProgress,
-}
-
-impl http_body::Body for Sending {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        let chunk = ready!(this.body.poll_chunk(cx, &this.in_progress.context().base.disk));
-        let ended = chunk.is_none() || this.body.is_end_stream();
-        let bytes = match &chunk {
-            Some(Ok(chunk)) => chunk.len(),
-            _ => 0,
-        };
-        this.in_progress.took(bytes as u64, ended, this.length);
-        Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 impl Body {
     /// The next bytes; files are read on the thread of `disk`.
-    fn poll_chunk(&mut self, cx: &mut Context<'_>, disk: &Disk) -> Poll<Option<Result<Bytes, BodyError>>> {
+    pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>, disk: &Disk) -> Poll<Option<Result<Bytes, BodyError>>> {
         let was_empty = self.is_end_stream();
         Poll::Ready(match self {
             Body::Empty | Body::Unsent => None,
@@ -122,7 +85,7 @@ impl Body {
         }
     }
 
-    fn size_hint(&self) -> SizeHint {
+    pub(super) fn size_hint(&self) -> SizeHint {
         match self {
             Body::Empty => SizeHint::with_exact(0),
             Body::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),

@@ -67,10 +67,16 @@ pub fn weighted(item: &str) -> (&str, u16) {
 /// A qvalue, RFC 9110 section 12.4.2: 0 to 1 with at most three digits after the point.
 fn thousandths(value: &str) -> Option<u16> {
     let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
-    if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
+    let mut thousandths = 0;
+    for place in 0..fraction.len().max(3) {
+        let digit = match fraction.as_bytes().get(place) {
+            Some(digit @ b'0'..=b'9') if place < 3 => digit - b'0',
+            Some(_) => return None,
+            None => 0,
+        };
+        thousandths = thousandths * 10 + u16::from(digit);
     }
-    match (whole, format!("{fraction:0<3}").parse().ok()?) {
+    match (whole, thousandths) {
         ("0", thousandths) => Some(thousandths),
         ("1", 0) => Some(1000),
         _ => None,

@@ -5,10 +5,10 @@ use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
 use crossbeam_channel::Sender;
-use http::StatusCode;
 use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::UnixStream;
 
+use super::head::ResponseHead;
 use crate::net::Socket;
 
 /// A socket for the app. It is in non-blocking mode, as Ruby's sockets are.
@@ -21,37 +21,50 @@ pub enum Hijacked {
     Unix(OwnedFd),
 }
 
+impl Hijacked {
+    /// What makes a descriptor of `socket` into what the app gets.
+    pub(super) fn wrapper(socket: &Socket) -> fn(OwnedFd) -> Hijacked {
+        match socket {
+            Socket::Tcp(_) => Hijacked::Tcp,
+            Socket::Unix(_) => Hijacked::Unix,
+        }
+    }
+}
+
 /// A request of the app for its socket.
 #[derive(Debug)]
 pub(super) struct Hijack {
-    /// That of `head`; `None` if the app writes its own.
-    pub(super) status: Option<StatusCode>,
-    /// Written before the app gets the socket: a response head, or nothing.
-    pub(super) head: Bytes,
+    /// To be sent before the app gets the socket; `None` if the app writes its own.
+    pub(super) head: Option<ResponseHead>,
     /// Dropped if the connection breaks first.
     pub(super) receiver: Sender<Hijacked>,
 }
 
-/// Gives `socket` to the app; `guard` lives as long as the socket is ours.
-pub(super) async fn hand_over(socket: Socket, unread: Bytes, hijack: Hijack, guard: Box<dyn Send + Sync>) {
-    if let Err(error) = try_hand_over(socket, unread, hijack).await {
+/// Writes `head` to `socket`, and gives the socket to the app by `receiver`. `unread` was read from it already. `guard`
+/// lives as long as the socket is ours.
+pub(super) async fn hand_over(
+    socket: Socket,
+    head: Bytes,
+    unread: Bytes,
+    receiver: Sender<Hijacked>,
+    guard: Box<dyn Send + Sync>,
+) {
+    if let Err(error) = try_hand_over(socket, head, unread, receiver).await {
         log::debug!("a hijacked connection broke: {error}");
     }
     drop(guard);
 }
 
-async fn try_hand_over(mut socket: Socket, unread: Bytes, hijack: Hijack) -> io::Result<()> {
-    socket.write_all(&hijack.head).await?;
+async fn try_hand_over(mut socket: Socket, head: Bytes, unread: Bytes, receiver: Sender<Hijacked>) -> io::Result<()> {
+    socket.write_all(&head).await?;
     if unread.is_empty() {
+        let wrap = Hijacked::wrapper(&socket);
         // The app may have given up waiting; then the socket closes here.
-        let _ = hijack.receiver.send(match socket {
-            Socket::Tcp(_) => Hijacked::Tcp(socket.into_fd()?),
-            Socket::Unix(_) => Hijacked::Unix(socket.into_fd()?),
-        });
+        let _ = receiver.send(wrap(socket.into_fd()?));
         return Ok(());
     }
     let (mut ours, theirs) = UnixStream::pair()?;
-    if hijack.receiver.send(Hijacked::Unix(theirs.into_std()?.into())).is_ok() {
+    if receiver.send(Hijacked::Unix(theirs.into_std()?.into())).is_ok() {
         ours.write_all(&unread).await?;
         copy_bidirectional(&mut ours, &mut socket).await?;
     }

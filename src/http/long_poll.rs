@@ -12,27 +12,33 @@ use http::{HeaderMap, Method, StatusCode};
 use super::body::Body;
 use super::headers::list;
 use super::response::Response;
-use super::{Context, upgrade};
-use crate::push::Protocol;
+use super::upgrade;
 use crate::push::poll::{self, Answer, Start};
+use crate::push::{self, Protocol};
 use crate::sse;
 
-/// How long a poll waits that does not say it in a way that can be understood.
+/// How long a poll waits if what it says about that cannot be understood.
 const USUAL_WAIT: Duration = Duration::from_secs(25);
 
 /// RFC 7240 section 4.3.
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
-/// The long poll in a request that can be upgraded to `protocol`, if it is one. Only a GET can be one: a client repeats
-/// polls, and a repeated request must not do anything twice (RFC 9110 section 9.2.2).
-pub(super) fn detect(protocol: Protocol, head: &Parts, context: &Context) -> Option<poll::Poll> {
+/// The long poll in a request that can be upgraded to `protocol`, if it is one; `parameter` is the one of its query that
+/// says so. Only a GET can be a long poll: a client repeats polls, and a repeated request must not do anything twice
+/// (RFC 9110 section 9.2.2).
+pub(super) fn detect(
+    protocol: Protocol,
+    head: &Parts,
+    push: &push::Context,
+    parameter: Option<&str>,
+) -> Option<poll::Poll> {
     if protocol != Protocol::Sse || head.method != Method::GET {
         return None;
     }
-    let parameter = context.poll_parameter.as_deref()?;
+    let parameter = parameter?;
     let wait = wait(head, parameter)?;
     let id = upgrade::last_event_id(head);
-    Some(poll::Poll::new(&context.push, wait, id.as_deref(), place(head, parameter)))
+    Some(poll::Poll::new(push, wait, id.as_deref(), place(head, parameter)))
 }
 
 /// How long a request asks to wait: by the parameter in its query, or by `Prefer: wait=25`.
@@ -50,8 +56,8 @@ fn value_of<'a>(pair: &'a str, name: &str) -> Option<&'a str> {
     pair.split_once('=').filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
-/// What a poll asks for, but for what differs from poll to poll: the app may let somebody in here
-/// and not there, so a session stays where it began.
+/// What a poll asks for, without what differs from poll to poll. The app may accept a client in one place and not in
+/// another: so a session stays where it began.
 fn place(head: &Parts, parameter: &str) -> String {
     let host = head.uri.authority().map(|authority| authority.as_str());
     let host = host.or_else(|| head.headers.get(HOST)?.to_str().ok()).unwrap_or_default();
@@ -65,27 +71,28 @@ fn place(head: &Parts, parameter: &str) -> String {
 }
 
 /// The headers of an answer: the server's, and the app's as far as they fit.
-pub(super) fn poll_headers(app: &HeaderMap) -> HeaderMap {
+fn headers(app: &HeaderMap) -> HeaderMap {
     let mut headers = sse::headers(app);
     upgrade::add_fitting(&mut headers, Protocol::Sse, app);
     headers
 }
 
-/// A long poll that was let in, until it has its answer.
+/// A long poll that the app has accepted, until it has its answer.
 #[derive(Debug)]
-pub(super) struct Polled {
+pub(super) struct PendingPoll {
     headers: HeaderMap,
     answer: Answer,
     /// It is the first of its session.
     start: Option<Start>,
 }
 
-impl Polled {
-    pub(super) fn new(headers: HeaderMap, answer: Answer, start: Option<Start>) -> Self {
-        Polled { headers, answer, start }
+impl PendingPoll {
+    /// `app` has the headers of the app's response.
+    pub(super) fn new(app: &HeaderMap, answer: Answer, start: Option<Start>) -> Self {
+        PendingPoll { headers: headers(app), answer, start }
     }
 
-    /// The connection is there: the session may begin.
+    /// The connection has the poll: its session may begin.
     pub(super) fn begin(&mut self) {
         if let Some(start) = self.start.take() {
             start.spawn();
@@ -93,13 +100,13 @@ impl Polled {
     }
 }
 
-impl Future for Polled {
+impl Future for PendingPoll {
     type Output = Response;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Response> {
         let answer = ready!(Pin::new(&mut self.answer).poll(cx));
         let headers = std::mem::take(&mut self.headers);
-        // A host that is gone without a word: the client may try again.
+        // The session's host has ended without an answer: the client may try again.
         let body = answer.unwrap_or_else(|_| sse::retry(1000));
         Poll::Ready(Response::of(StatusCode::OK, headers, Body::from_bytes(body)))
     }
@@ -157,7 +164,7 @@ mod tests {
         app.insert("content-length", HeaderValue::from_static("0"));
         app.insert("content-encoding", HeaderValue::from_static("gzip"));
         app.insert("content-type", HeaderValue::from_static("text/html"));
-        let headers = poll_headers(&app);
+        let headers = headers(&app);
         assert_eq!(headers.get_all("set-cookie").iter().count(), 2);
         assert_eq!(headers["content-type"], "text/event-stream; charset=utf-8");
         assert_eq!(headers.len(), 4);

@@ -1,20 +1,17 @@
 //! The app's answer, checked: what cannot be sent is the app's error, never a split response.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
-use http::request::Parts;
+use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use thiserror::Error;
 
-use super::body::{self, Body, BodyWriter, Sending};
-use super::files::{FileBody, choose_part};
+use super::body::{self, Body, BodyWriter};
 use super::head::ResponseHead;
-use super::watch::ResponseInProgress;
 use crate::base::wakeups::Wakeups;
+use crate::sse;
 
 /// What is wrong with a status or a header of the app.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -93,6 +90,11 @@ impl Response {
         Response::plain(StatusCode::SERVICE_UNAVAILABLE).with(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
+    /// Nothing but the word when an event stream should be asked for again: after `pause` milliseconds.
+    pub(super) fn retry(pause: u64) -> Self {
+        Response::of(StatusCode::OK, sse::headers(&HeaderMap::new()), Body::from_bytes(sse::retry(pause)))
+    }
+
     /// A response of an app, without a body so far. `status` must end the request: 200 to 599
     /// (and what apps invent up to 999).
     pub fn new(status: i64, headers: HeaderMap) -> Result<Self, HeadError> {
@@ -124,9 +126,11 @@ impl Response {
         matches!(self.body, Body::Stream(_))
     }
 
-    /// Whether the connection ends after it, by the server's will or the app's.
-    fn closes(&self) -> bool {
-        self.head.close || self.head.has_token(CONNECTION, "close")
+    /// Whether a client of HTTP/1.0 must learn from the head that the connection ends: the server or the app wants it so, or
+    /// the end of the connection is that of the body, since nothing else says how long that is.
+    pub(super) fn closes_for(&self, version: Version) -> bool {
+        let unframed = self.is_streaming() && !self.has_length();
+        version == Version::HTTP_10 && (unframed || self.head.close || self.head.has_token(CONNECTION, "close"))
     }
 
     /// Whether the app said how long the body is.
@@ -153,17 +157,6 @@ impl Response {
         self
     }
 
-    /// Sends a file of `length` bytes, or the part of it that `request` asks for: see [`choose_part`].
-    pub fn with_file(mut self, file: File, length: u64, request: &Parts) -> Self {
-        let chosen = choose_part(request, &mut self.head, length);
-        self.head.headers.remove(CONTENT_LENGTH);
-        self.body = match chosen {
-            Some(bytes) => Body::File(FileBody::part(file, bytes)),
-            None => Body::Empty,
-        };
-        self
-    }
-
     /// Sets a body that is written while it is sent.
     pub(super) fn with_stream(mut self, wakeups: Arc<Wakeups>) -> (BodyWriter, Self) {
         let (writer, reader) = body::stream(wakeups);
@@ -183,39 +176,6 @@ impl Response {
     pub(super) fn into_head(self) -> ResponseHead {
         let close = self.head.status != StatusCode::SWITCHING_PROTOCOLS;
         ResponseHead { close, ..self.head }
-    }
-
-    /// For hyper: framing is its business, not the app's.
-    pub(super) fn into_hyper(
-        mut self,
-        method: &Method,
-        version: Version,
-        mut in_progress: ResponseInProgress,
-    ) -> http::Response<Sending> {
-        self.head.headers.remove(TRANSFER_ENCODING);
-        // Without a length its end is the connection's.
-        let unframed = version == Version::HTTP_10 && matches!(self.body, Body::Stream(_)) && !self.has_length();
-        // If a client of HTTP/1.0 asks for keep-alive, hyper promises it even beside a close; but not if the response
-        // itself says HTTP/1.0.
-        let closes = version == Version::HTTP_10 && (unframed || self.closes());
-        if closes || self.head.close {
-            self.head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        if !self.sends_body(method) && *method != Method::HEAD {
-            self.head.headers.remove(CONTENT_LENGTH);
-            self.body = Body::Empty;
-        }
-        // hyper does not ask for what it will not send.
-        let nothing_to_send = *method == Method::HEAD || self.body.is_end_stream();
-        in_progress.took(0, nothing_to_send, None);
-        let length = self.length();
-        let mut response = http::Response::new(Sending { body: self.body, length, in_progress });
-        *response.status_mut() = self.head.status;
-        *response.headers_mut() = self.head.headers;
-        if closes {
-            *response.version_mut() = Version::HTTP_10;
-        }
-        response
     }
 }
 

@@ -14,7 +14,6 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
 use super::budget::{Budget, Reservation};
-use super::request::RequestBody;
 use crate::base::disk::{Disk, Lane, Running, Unavailable};
 
 /// Bytes collected before they are written.
@@ -32,6 +31,30 @@ pub(super) enum SpoolError {
     /// The file cannot be made or written.
     #[error(transparent)]
     File(#[from] io::Error),
+}
+
+/// A request body, whole.
+#[derive(Debug)]
+pub enum RequestBody {
+    /// Short enough for memory.
+    Memory(Bytes),
+    /// In an unlinked temporary file, positioned at its start.
+    Spooled(Spooled),
+}
+
+impl RequestBody {
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            RequestBody::Memory(bytes) => bytes.len() as u64,
+            RequestBody::Spooled(spooled) => spooled.length(),
+        }
+    }
+
+    /// No bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// A request body in an unlinked temporary file. When it is dropped, the disk thread closes the file, since that can

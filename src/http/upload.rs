@@ -6,21 +6,24 @@ use std::pin::Pin;
 use std::sync::Once;
 use std::task::ready;
 
+use bytes::Bytes;
 use http::StatusCode;
-use http_body::Body as _;
-use hyper::body::Incoming;
+use http_body::Body;
 
-use super::Context;
-use super::request::RequestBody;
+use super::context::Context;
+use super::exchange::RequestConnection;
 use super::response::Response;
-use super::spool::{Spool, SpoolError};
-use super::watch::Watch;
+use super::spool::{RequestBody, Spool, SpoolError};
 use crate::base::limits::Limits;
 use crate::base::log_throttle::LogThrottle;
 
 /// Reads a whole body. The error is the response to send instead. A body whose Content-Length is too large is refused
 /// before it is polled, because polling it makes hyper send 100 Continue.
-pub(super) async fn read(mut body: Incoming, context: &Context, watch: &Watch) -> Result<RequestBody, Box<Response>> {
+pub(super) async fn read(
+    mut body: impl Body<Data = Bytes> + Unpin,
+    context: &Context,
+    connection: &dyn RequestConnection,
+) -> Result<RequestBody, Box<Response>> {
     let limits = &context.base.limits;
     let most = limits.max_body_size as u64;
     let said = body.size_hint().lower();
@@ -37,7 +40,7 @@ pub(super) async fn read(mut body: Incoming, context: &Context, watch: &Watch) -
             let room = spool.poll_room(cx);
             if held != room.is_pending() {
                 held = !held;
-                watch.hold_body(held);
+                connection.hold_body(held);
             }
             ready!(room)?;
             Pin::new(&mut body).poll_frame(cx).map(Ok)

@@ -3,6 +3,7 @@
 //! | module | subject |
 //! |---|---|
 //! | [`context`] | what all clients of a server share |
+//! | [`accept`] | how a client is made |
 //! | [`client`] | one connection as the app sees it: `write`, `pending`, `close`; any thread |
 //! | [`subscriptions`] | a client's channels: `subscribe`, `unsubscribe`, `recovered?` |
 //! | [`protocol`] | what a client and the server have agreed to speak |
@@ -17,6 +18,7 @@
 //! | [`poll`] | long polls: clients without a stream |
 //! | `clients` | the clients of a server, by number |
 
+pub mod accept;
 pub mod client;
 mod clients;
 pub mod context;

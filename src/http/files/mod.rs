@@ -8,12 +8,10 @@
 //! | [`conditional`] | ETag and Last-Modified, and requests that depend on them |
 //! | [`range`] | parts of files |
 //! | [`part`] | the same for files that an app sends |
-//! | [`body`] | a file as a response body |
 //!
 //! A request that can be a file costs one visit to the disk thread, which does all of it, the first
 //! 64 KiB of the content included; most that cannot be one cost none.
 
-mod body;
 mod coding;
 mod conditional;
 mod disk;
@@ -34,18 +32,18 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 
 use super::body::Body;
+use super::file_body::FileBody;
 use super::response::Response;
+use crate::base;
 use crate::base::disk::{Lane, Unavailable};
-use crate::push;
 use coding::Coding;
 use conditional::{Validators, Verdict};
 use disk::{Found, Located, Opened};
 use range::Requested;
 use target::Target;
 
-pub use body::FileBody;
 pub use disk::open_regular;
-pub use part::choose as choose_part;
+pub use part::send_file;
 
 /// A directory whose files are served.
 #[derive(Debug, Clone)]
@@ -65,7 +63,7 @@ impl PublicDir {
 
     /// The answer to a request for a file. `None` if there is no such file, or none that may be
     /// seen: then the app is asked. 503 if there is no disk thread.
-    pub async fn respond(&self, head: &Parts, context: &push::Context) -> Option<Response> {
+    pub async fn respond(&self, head: &Parts, context: &base::Context) -> Option<Response> {
         if !matches!(head.method, Method::GET | Method::HEAD) {
             return None;
         }
@@ -82,8 +80,8 @@ impl PublicDir {
             now: SystemTime::now(),
         };
         // Disks can be slow; the reactor must not be.
-        context.base.disk.run(Lane::Files, move || inquiry.answer()).await.unwrap_or_else(|Unavailable| {
-            context.base.stats.disk_unavailable.add();
+        context.disk.run(Lane::Files, move || inquiry.answer()).await.unwrap_or_else(|Unavailable| {
+            context.stats.disk_unavailable.add();
             Some(Response::unavailable())
         })
     }

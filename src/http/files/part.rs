@@ -1,5 +1,6 @@
 //! Range requests for a file that an app sends (`to_path`): as for static files, but the app's headers say what is sent.
 
+use std::fs::File;
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,8 +13,11 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::conditional::{Strong, Tag, date, range_applies};
 use super::range::{self, Requested};
+use crate::http::body::Body;
+use crate::http::file_body::FileBody;
 use crate::http::head::ResponseHead;
 use crate::http::headers::single;
+use crate::http::response::Response;
 
 /// Headers that speak of what a 200 has, and not of a 416.
 const OF_THE_FILE: [http::HeaderName; 9] = [
@@ -28,12 +32,24 @@ const OF_THE_FILE: [http::HeaderName; 9] = [
     LAST_MODIFIED,
 ];
 
+/// Lets `response` send a file of `length` bytes, or the part of it that `request` asks for. The length is counted, not
+/// believed.
+pub fn send_file(mut response: Response, file: File, length: u64, request: &Parts) -> Response {
+    let chosen = choose(request, &mut response.head, length);
+    response.head.headers.remove(CONTENT_LENGTH);
+    response.body = match chosen {
+        Some(bytes) => Body::File(FileBody::part(file, bytes)),
+        None => Body::Empty,
+    };
+    response
+}
+
 /// What of an app's file is sent in answer to `request`. `head` is the app's, and becomes that of the answer. `None`:
 /// nothing of the file is in the range, and the status is 416.
 ///
 /// Left alone is an answer to anything but GET and HEAD, with another status than 200, or whose app knows better: it set
 /// Content-Range, Content-Encoding or an Accept-Ranges without bytes.
-pub fn choose(request: &Parts, head: &mut ResponseHead, length: u64) -> Option<Range<u64>> {
+fn choose(request: &Parts, head: &mut ResponseHead, length: u64) -> Option<Range<u64>> {
     let ResponseHead { status, headers, .. } = head;
     let asks = matches!(request.method, Method::GET | Method::HEAD);
     let refuses = headers.get(ACCEPT_RANGES).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"bytes"));

@@ -9,7 +9,7 @@ use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{Error, RArray, RHash, Ruby, Value};
 use push_core::http::headers::has_token;
-use push_core::http::{Responder, Response};
+use push_core::http::{Responder, Response, files};
 use push_core::net::Peer;
 use push_core::push::Protocol;
 
@@ -180,7 +180,7 @@ impl<'a> Exchange<'a> {
                 responder.respond(response.with_chunks(parts));
             }
             BodyKind::File { file, length } => {
-                responder.respond(response.with_file(file, length, self.line.0));
+                responder.respond(files::send_file(response, file, length, self.line.0));
             }
             BodyKind::Each => {
                 if !self.begins_streaming() {

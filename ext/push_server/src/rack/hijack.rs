@@ -6,17 +6,21 @@ use crossbeam_channel::select;
 use magnus::value::ReprValue;
 use magnus::{Error, RClass, Ruby, Value};
 use push_core::http::hijack::Hijacked;
-use push_core::http::{Responder, Response};
+use push_core::http::{Hijacking, Responder, Response};
 
 use crate::support::classes;
 use crate::support::descriptor::owned_by_ruby;
 use crate::support::errors::io_error;
 use crate::support::gvl::{Interrupt, wait_without_gvl};
 
-/// Waits for the connection's socket, behind earlier responses and the head of `response`: without the GVL; a signal or
-/// `Thread#kill` ends the wait. An `IOError` says that the connection has ended first.
+/// Takes the connection's socket, behind earlier responses and the head of `response`. Most often there is nothing to wait
+/// for, and the GVL is kept: no other Ruby thread runs meanwhile, which some libraries rely on. Otherwise waits without the
+/// GVL; a signal or `Thread#kill` ends the wait. An `IOError` says that the connection has ended first.
 pub fn take_socket(ruby: &Ruby, responder: Responder, response: Option<Response>) -> Result<Value, Error> {
-    let receiver = responder.hijack(response);
+    let receiver = match responder.hijack(response) {
+        Hijacking::Done(hijacked) => return socket_of(ruby, hijacked),
+        Hijacking::Waiting(receiver) => receiver,
+    };
     let interrupt = Interrupt::new();
     let wait = || {
         select! {

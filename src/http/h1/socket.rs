@@ -1,4 +1,4 @@
-//! The socket as hyper sees it: through the [`super::framing::Scanner`], and under watch.
+//! The socket as hyper sees it: through the [`super::framing::Scanner`].
 
 use std::io;
 use std::pin::Pin;
@@ -8,15 +8,19 @@ use std::task::{Context, Poll, ready};
 use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::watch::{Read, Watch};
+use super::reading::Read;
+use super::state::ConnectionState;
+use super::takeover::Lent;
 use crate::net::Socket;
 
 /// A connection's socket, while hyper speaks HTTP on it.
 ///
-/// What it knows of the watch's state it need not lock it for.
-pub struct ScannedSocket {
+/// It has copies of what it must know of the connection's state often, so that it need not lock the state.
+pub(super) struct ScannedSocket {
+    /// Before the socket, as it must be dropped first.
+    lent: Lent,
     socket: Socket,
-    watch: Arc<Watch>,
+    connection: Arc<ConnectionState>,
     /// There is an access log.
     logs: bool,
     half_closed: bool,
@@ -24,25 +28,27 @@ pub struct ScannedSocket {
 }
 
 impl ScannedSocket {
-    /// Puts `socket` under `watch`.
-    pub fn new(socket: Socket, watch: Arc<Watch>) -> Self {
-        let logs = watch.context().access_log.is_some();
-        ScannedSocket { socket, watch, logs, half_closed: false, blocked: false }
+    /// The socket of `connection`.
+    pub(super) fn new(socket: Socket, connection: Arc<ConnectionState>) -> Self {
+        let lent = Lent::new(&socket, Arc::clone(&connection));
+        let logs = connection.context().access_log.is_some();
+        ScannedSocket { lent, socket, connection, logs, half_closed: false, blocked: false }
     }
 
     /// The bare socket.
-    pub fn into_socket(self) -> Socket {
+    pub(super) fn into_socket(self) -> Socket {
+        drop(self.lent);
         self.socket
     }
 
     /// Writes an informational response. It was taken when hyper had nothing to write, so it goes
     /// ahead of whatever hyper has now.
     fn poll_information(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.watch.informs() {
+        if !self.connection.informs() {
             return Poll::Ready(Ok(()));
         }
-        let context = self.watch.context();
-        let mut state = self.watch.lock();
+        let context = self.connection.context();
+        let mut state = self.connection.lock();
         while !state.information.is_empty() {
             let written = Pin::new(&mut self.socket).poll_write(cx, &state.information);
             if written.is_pending() != self.blocked {
@@ -53,21 +59,21 @@ impl ScannedSocket {
             context.base.stats.bytes_out.add_many(written as u64);
             state.information.advance(written);
         }
-        self.watch.informed();
+        self.connection.set_informs(false);
         Poll::Ready(Ok(()))
     }
 
     fn written(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.watch.set_flushed(false);
+        self.connection.set_flushed(false);
         if let Poll::Ready(Ok(bytes)) = &result {
-            self.watch.context().base.stats.bytes_out.add_many(*bytes as u64);
+            self.connection.context().base.stats.bytes_out.add_many(*bytes as u64);
             if self.logs {
-                self.watch.lock().entries.written(*bytes);
+                self.connection.lock().records.written(*bytes);
             }
         }
         if result.is_pending() != self.blocked {
             self.blocked = result.is_pending();
-            self.watch.lock().blocked = self.blocked.then(|| self.watch.context().base.timers.now());
+            self.connection.lock().blocked = self.blocked.then(|| self.connection.context().base.timers.now());
         }
         result
     }
@@ -77,9 +83,9 @@ impl AsyncRead for ScannedSocket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         // Held over the read, too: nobody waits for it but a worker with early hints.
-        let mut state = this.watch.lock();
+        let mut state = this.connection.lock();
         loop {
-            match state.next_read(this.watch.flushed()) {
+            match state.next_read(this.connection.flushed()) {
                 Read::Socket => {}
                 Read::Ready => {
                     let length = state.ready.len().min(buffer.remaining());
@@ -102,8 +108,8 @@ impl AsyncRead for ScannedSocket {
                 state.half_closed = true;
                 continue;
             }
-            this.watch.context().base.stats.bytes_in.add_many(input.len() as u64);
-            match state.scan(input, this.watch.context().base.timers.now()) {
+            this.connection.context().base.stats.bytes_in.add_many(input.len() as u64);
+            match state.scan(input, this.connection.context().base.timers.now()) {
                 None => return Poll::Ready(Ok(())),
                 Some(output) => {
                     state.ready = output;
@@ -139,10 +145,10 @@ impl AsyncWrite for ScannedSocket {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_information(cx))?;
-        this.watch.set_flushed(true);
+        this.connection.set_flushed(true);
         if this.logs || this.half_closed {
-            let mut state = this.watch.lock();
-            state.entries.flushed();
+            let mut state = this.connection.lock();
+            state.records.flushed();
             if state.half_closed {
                 state.wake_reader(true);
             }

@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{State, Waiting};
-use crate::http::framing::Place;
+use super::deadline::Waiting;
+use super::framing::Place;
+use super::state::State;
 
 /// What hyper gets when it reads the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::http) enum Read {
+pub(super) enum Read {
     /// Bytes that were read before.
     Ready,
     /// Bytes from the socket.
@@ -25,7 +26,7 @@ pub(in crate::http) enum Read {
 
 impl State {
     /// What hyper gets if it reads now; `flushed` if it holds no bytes for the socket.
-    pub(in crate::http) fn next_read(&self, flushed: bool) -> Read {
+    pub(super) fn next_read(&self, flushed: bool) -> Read {
         if !self.ready.is_empty() {
             return Read::Ready;
         }
@@ -45,14 +46,14 @@ impl State {
     }
 
     /// Keeps the task that wanted to read when there was [`Read::Nothing`].
-    pub(in crate::http) fn wait_to_read(&mut self, reader: &Waker) {
+    pub(super) fn wait_to_read(&mut self, reader: &Waker) {
         self.reader = Some(reader.clone());
     }
 
     /// Wakes the reader if it would get something now. Called where that may have changed: when the app has decided about
     /// an upgrade, when a response begins that may last, and when hyper has flushed. A reader that would get nothing must
     /// not be woken: hyper flushes whenever it is polled, so it would be polled for ever.
-    pub(in crate::http) fn wake_reader(&mut self, flushed: bool) {
+    pub(super) fn wake_reader(&mut self, flushed: bool) {
         if self.reader.is_some()
             && self.next_read(flushed) != Read::Nothing
             && let Some(reader) = self.reader.take()
@@ -101,16 +102,16 @@ impl State {
         }
     }
 
-    /// Whether hyper may learn that the peer has closed its side. It would cut a response that is
-    /// on its way; but who only listens may close its side early (RFC 9112 section 9.6). A body that
-    /// is still being made may last for hours: there, the end of the peer is worth knowing.
+    /// Whether hyper may learn that the client has closed its side. hyper would cut a response that is on its way, but a
+    /// client that only reads may close its side early (RFC 9112 section 9.6). A response that may last for hours is
+    /// another matter: there, the end of the client is worth knowing.
     fn shows_half_close(&self, flushed: bool) -> bool {
         let answered = self.called >= self.scanner.heads() && self.called == self.ended && flushed;
-        answered || self.streaming || self.reads_body()
+        answered || self.may_last || self.reads_body()
     }
 
     /// Looks at bytes from the socket; returns what hyper gets in their place, if not the same.
-    pub(in crate::http) fn scan(&mut self, input: &[u8], now: Instant) -> Option<Bytes> {
+    pub(super) fn scan(&mut self, input: &[u8], now: Instant) -> Option<Bytes> {
         let before = (self.scanner.place(), self.scanner.heads());
         let output = self.scanner.scan(input);
         let place = self.scanner.place();

@@ -141,6 +141,11 @@ impl Scanner {
         if self.held.is_empty() { None } else { self.scan(&[]) }
     }
 
+    /// Whether bytes are held back.
+    pub fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Gives back what came behind a request for an upgrade that was accepted.
     pub fn take_held(&mut self) -> Bytes {
         self.held.split().freeze()

@@ -6,7 +6,7 @@ use crate::access_log::{Entry, Outcome};
 
 /// The entries of a connection's requests. Without an access log it stays empty.
 #[derive(Debug, Default)]
-pub(super) struct Entries {
+pub(super) struct AccessRecords {
     /// Of the request that hyper has handed over last, until its response has ended.
     current: Option<Response>,
     /// Responses that hyper has whole, but may not have handed to the socket.
@@ -25,7 +25,7 @@ struct Response {
     written_before: u64,
 }
 
-impl Entries {
+impl AccessRecords {
     /// A request has arrived.
     pub(super) fn begin(&mut self, entry: Entry) {
         self.current = Some(Response { entry, status: None, bytes: 0, written_before: 0 });
@@ -50,7 +50,7 @@ impl Entries {
         }
     }
 
-    /// The request's connection is about to be something else, which sees to its entry.
+    /// The entry of a request that takes the connection over.
     pub(super) fn take(&mut self) -> Option<Entry> {
         self.current.take().map(|current| current.entry)
     }

@@ -1,0 +1,228 @@
+//! A request's way back: from the worker that runs the app to the connection that the request came by.
+//!
+//! ```text
+//! worker: Responder ─ ReplySender ─▶ ReplySlot ─▶ ReplyReceiver ─ the connection's task
+//! ```
+//!
+//! A slot belongs to one request. A connection uses it again for the next request only if no sender is left: so a sender
+//! that is kept beyond its request can neither answer the next request nor inform its client nor take its socket.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use http::StatusCode;
+
+use super::head::ResponseHead;
+use super::hijack::{Hijack, Hijacked};
+use super::long_poll::PendingPoll;
+use super::response::Response;
+use crate::base::fork::NotInChild;
+use crate::base::lock::Lock;
+use crate::push;
+use crate::push::accept::PendingClient;
+
+/// What the app has decided.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// An ordinary response.
+    Response(Box<Response>),
+    /// The answer to a long poll, which may wait.
+    Poll(Box<PendingPoll>),
+    /// HTTP is over on this connection.
+    Takeover(Takeover),
+}
+
+/// Who gets a connection when HTTP is over.
+#[derive(Debug)]
+pub(super) enum Takeover {
+    /// It becomes a push client's stream.
+    Stream(Box<PendingStream>),
+    /// The app gets its socket.
+    Hijack(Box<Hijack>),
+}
+
+/// An accepted upgrade: the client, and the head to send before its stream begins.
+#[derive(Debug)]
+pub(super) struct PendingStream {
+    pub(super) client: PendingClient,
+    pub(super) head: ResponseHead,
+}
+
+/// The connection that a request came by, as far as all protocols have the same. Any thread but where said otherwise.
+pub(super) trait RequestConnection: Send + Sync {
+    /// Sends an informational response at once, ahead of the final one, or does not send it at all.
+    fn inform(&self, head: &ResponseHead);
+
+    /// Gives the connection's socket to the app, if that can be done at once: nothing of an earlier response waits to be
+    /// written, and nothing was read behind this request.
+    fn try_hijack(&self) -> Option<Hijacked>;
+
+    /// Says whether the server does not read the request's body for now, because the disk is behind. Meanwhile the body's
+    /// deadline stands still: it is not the client that is late. Afterwards the client has its whole time again. In the
+    /// connection's task.
+    fn hold_body(&self, held: bool);
+
+    /// The status of the answer to a request whose body is broken or was given up. In the connection's task.
+    fn body_breach(&self) -> Option<StatusCode>;
+
+    /// The response is that of a long poll, and may wait for long: the end of the client is worth knowing. It will be an
+    /// ordinary response, whatever else the request asked for. In the connection's task.
+    fn begin_long_poll(&self);
+}
+
+/// Where a request's reply is left. See the module's documentation.
+pub(super) struct ReplySlot {
+    push: Arc<push::Context>,
+    connection: Arc<dyn RequestConnection>,
+    state: Lock<SlotState>,
+}
+
+#[derive(Debug, Default)]
+enum SlotState {
+    /// The request is over: it has its answer, or does not wait for one any more.
+    #[default]
+    Closed,
+    /// The request is with the app.
+    Open,
+    /// The same, and the connection's task waits for the reply.
+    Awaited(Waker),
+    Replied(Reply),
+    /// The request was dropped without a reply.
+    Lost,
+}
+
+impl SlotState {
+    fn is_open(&self) -> bool {
+        matches!(self, SlotState::Open | SlotState::Awaited(_))
+    }
+}
+
+impl ReplySlot {
+    /// A slot for the first request of a connection.
+    pub(super) fn new(push: Arc<push::Context>, connection: Arc<dyn RequestConnection>) -> Arc<Self> {
+        Arc::new(ReplySlot { push, connection, state: Lock::default() })
+    }
+
+    /// Both ends for a new request. It gets `slot` if nothing holds it any more, otherwise another one.
+    pub(super) fn open(slot: &mut Arc<ReplySlot>) -> (ReplySender, ReplyReceiver) {
+        if Arc::get_mut(slot).is_none() {
+            *slot = ReplySlot::new(Arc::clone(&slot.push), Arc::clone(&slot.connection));
+        }
+        *slot.state.lock() = SlotState::Open;
+        let receiver = ReplyReceiver(Arc::clone(slot));
+        let sender = ReplySender { slot: NotInChild::new(slot.push.base.owner, Arc::clone(slot)), sent: false };
+        (sender, receiver)
+    }
+
+    /// False, and what was in `state` is dropped, if the request is over.
+    fn put(&self, state: SlotState) -> bool {
+        let mut current = self.state.lock();
+        if !current.is_open() {
+            // Not under the lock: it may tell a client that it is dropped.
+            drop(current);
+            return false;
+        }
+        let before = std::mem::replace(&mut *current, state);
+        drop(current);
+        if let SlotState::Awaited(task) = before {
+            self.push.base.wakeups.wake(task);
+        }
+        true
+    }
+}
+
+/// The connection's end: `None` if the request was dropped without a reply.
+pub(super) struct ReplyReceiver(Arc<ReplySlot>);
+
+impl ReplyReceiver {
+    /// The connection.
+    pub(super) fn connection(&self) -> &dyn RequestConnection {
+        &*self.0.connection
+    }
+}
+
+impl Future for ReplyReceiver {
+    type Output = Option<Reply>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
+        let mut state = self.0.state.lock();
+        match &*state {
+            SlotState::Awaited(task) if task.will_wake(cx.waker()) => Poll::Pending,
+            SlotState::Awaited(_) | SlotState::Open => {
+                *state = SlotState::Awaited(cx.waker().clone());
+                Poll::Pending
+            }
+            SlotState::Replied(_) | SlotState::Lost | SlotState::Closed => match std::mem::take(&mut *state) {
+                SlotState::Replied(reply) => Poll::Ready(Some(reply)),
+                _ => Poll::Ready(None),
+            },
+        }
+    }
+}
+
+impl Drop for ReplyReceiver {
+    fn drop(&mut self) {
+        // A reply that came too late may tell a client that it is dropped: not under the lock.
+        let late = std::mem::take(&mut *self.0.state.lock());
+        drop(late);
+    }
+}
+
+/// The worker's end: replies once. Does nothing in a forked child, where locks may be held by threads that do not exist.
+pub(super) struct ReplySender {
+    slot: NotInChild<Arc<ReplySlot>>,
+    sent: bool,
+}
+
+impl ReplySender {
+    /// False if the request is over.
+    pub(super) fn send(mut self, reply: Reply) -> bool {
+        self.sent = true;
+        !self.forked() && self.slot.put(SlotState::Replied(reply))
+    }
+
+    /// See [`RequestConnection::inform`]. Does nothing if the request is over.
+    pub(super) fn inform(&self, head: &ResponseHead) {
+        if !self.forked() {
+            // The lock is held, so that the request cannot end meanwhile.
+            let state = self.slot.state.lock();
+            if state.is_open() {
+                self.slot.connection.inform(head);
+            }
+        }
+    }
+
+    /// See [`RequestConnection::try_hijack`]. If it succeeds, that is the reply.
+    pub(super) fn try_hijack(&mut self) -> Option<Hijacked> {
+        if self.forked() {
+            return None;
+        }
+        let mut state = self.slot.state.lock();
+        if !state.is_open() {
+            return None;
+        }
+        let hijacked = self.slot.connection.try_hijack()?;
+        *state = SlotState::Closed;
+        self.sent = true;
+        Some(hijacked)
+    }
+
+    /// What push clients share.
+    pub(super) fn push(&self) -> &Arc<push::Context> {
+        &self.slot.push
+    }
+
+    fn forked(&self) -> bool {
+        self.slot.push.base.owner.forked()
+    }
+}
+
+impl Drop for ReplySender {
+    fn drop(&mut self) {
+        if !self.sent && !self.forked() {
+            self.slot.put(SlotState::Lost);
+        }
+    }
+}

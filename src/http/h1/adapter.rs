@@ -1,0 +1,243 @@
+//! hyper, which speaks HTTP/1 behind our socket: nothing else in the crate names it.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, StatusCode, Version};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+
+use super::socket::ScannedSocket;
+use super::state::{ConnectionState, ResponseInProgress};
+use crate::base::limits::Limits;
+use crate::http::body::{Body, BodyError};
+use crate::http::exchange::ReplySlot;
+use crate::http::response::Response;
+use crate::http::service::{Answer, Handling, RequestService};
+
+/// That of hyper, too. Told a number, it fills a table of as many places for each request, with any number: told
+/// none, it leaves them as they are.
+const DEFAULT_MAX_HEADERS: usize = 100;
+
+/// A connection as long as hyper speaks HTTP on it.
+pub(super) struct HyperConnection(http1::Connection<TokioIo<ScannedSocket>, HyperService>);
+
+/// Why hyper has given a connection up.
+#[derive(Debug)]
+pub(super) struct HyperError(hyper::Error);
+
+impl HyperConnection {
+    /// Serves the requests that come by `socket`, that of `connection`.
+    pub(super) fn new(socket: ScannedSocket, connection: Arc<ConnectionState>, requests: RequestService) -> Self {
+        let context = Arc::clone(&requests.context);
+        let limits = &context.base.limits;
+        let slot = ReplySlot::new(Arc::clone(&context.push), Arc::clone(&connection) as _);
+        let service = HyperService { requests, connection, slot: Cell::new(Some(slot)) };
+        let mut builder = http1::Builder::new();
+        if limits.max_headers != DEFAULT_MAX_HEADERS {
+            builder.max_headers(limits.max_headers);
+        }
+        builder
+            // The connection's state decides what hyper learns of a half-closed client.
+            .half_close(false)
+            // So are the deadlines: no timer per connection.
+            .header_read_timeout(None)
+            .max_header_size(limits.max_head_size)
+            .max_buf_size(max_buffer(limits));
+        HyperConnection(builder.serve_connection(TokioIo::new(socket), service))
+    }
+
+    /// Reads, serves and writes as far as that goes. Ready when HTTP has ended by itself.
+    pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), HyperError>> {
+        Pin::new(&mut self.0).poll(cx).map_err(HyperError)
+    }
+
+    /// The response to the request that is being served is the last one.
+    pub(super) fn close_after_response(&mut self) {
+        Pin::new(&mut self.0).graceful_shutdown();
+    }
+
+    /// The socket, and what hyper has read of it without looking at it.
+    pub(super) fn into_parts(self) -> (ScannedSocket, Bytes) {
+        let parts = self.0.into_parts();
+        (parts.io.into_inner(), parts.read_buf)
+    }
+}
+
+fn max_buffer(limits: &Limits) -> usize {
+    limits.max_head_size.max(64 * 1024)
+}
+
+impl HyperError {
+    /// What hyper has answered by itself to a head that it could not parse; `None` if the error is another one.
+    pub(super) fn answered(&self) -> Option<StatusCode> {
+        match self.0.is_parse() {
+            true if self.0.is_parse_too_large() => Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+            true => Some(StatusCode::BAD_REQUEST),
+            false => None,
+        }
+    }
+}
+
+impl std::fmt::Display for HyperError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What hyper hands requests to.
+struct HyperService {
+    requests: RequestService,
+    connection: Arc<ConnectionState>,
+    /// For the next request; `None` only while it is changed.
+    slot: Cell<Option<Arc<ReplySlot>>>,
+}
+
+impl hyper::service::Service<http::Request<Incoming>> for HyperService {
+    type Response = http::Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Exchange;
+
+    fn call(&self, request: http::Request<Incoming>) -> Exchange {
+        let (head, body) = request.into_parts();
+        let (method, version) = (head.method.clone(), head.version);
+        let refused = self.connection.called();
+        let RequestService { context, peer, .. } = &self.requests;
+        if let Some(log) = &context.access_log {
+            self.connection.log(log.begin(*peer, refused.is_none().then_some(&head)));
+        }
+        let handling = match refused {
+            Some(status) => Handling::answered(self.refuse(status)),
+            None => {
+                let connection = || Arc::clone(&self.connection) as _;
+                let mut slot =
+                    self.slot.take().unwrap_or_else(|| ReplySlot::new(Arc::clone(&context.push), connection()));
+                let ends = ReplySlot::open(&mut slot);
+                self.slot.set(Some(slot));
+                self.requests.begin(head, body, ends)
+            }
+        };
+        Exchange { method, version, connection: Arc::clone(&self.connection), handling }
+    }
+}
+
+impl HyperService {
+    /// Answers in place of a head that the scanner refused.
+    fn refuse(&self, status: StatusCode) -> Response {
+        let stats = &self.requests.context.base.stats;
+        let (counter, why) = match status {
+            StatusCode::URI_TOO_LONG => (&stats.uri_too_long, "the target is too long (max_uri_size)"),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                (&stats.head_too_large, "the head is too large (max_head_size)")
+            }
+            // Counted where the time ran out.
+            StatusCode::REQUEST_TIMEOUT => return Response::plain(status).and_close(),
+            _ => (&stats.refused_heads, "the head is not acceptable"),
+        };
+        counter.add();
+        log::debug!("{status} to {}: {why}", self.requests.peer);
+        Response::plain(status).and_close()
+    }
+}
+
+/// A request and its response, as hyper awaits it.
+struct Exchange {
+    method: Method,
+    version: Version,
+    connection: Arc<ConnectionState>,
+    handling: Handling,
+}
+
+impl Future for Exchange {
+    type Output = Result<http::Response<ResponseBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        match ready!(this.handling.poll_answer(cx)) {
+            Answer::Response(response) => {
+                let in_progress = this.connection.answered(response.head.status, response.is_streaming());
+                Poll::Ready(Ok(framed(*response, &this.method, this.version, in_progress)))
+            }
+            Answer::Takeover(takeover) => {
+                this.connection.take_over(takeover);
+                // The connection drops this future when it takes the socket.
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// A response for hyper, which frames its body: that is not the app's business.
+fn framed(
+    response: Response,
+    method: &Method,
+    version: Version,
+    mut in_progress: ResponseInProgress,
+) -> http::Response<ResponseBody> {
+    let sends_body = response.sends_body(method);
+    let closes = response.closes_for(version);
+    let length = response.length();
+    let Response { mut head, mut body } = response;
+    head.headers.remove(TRANSFER_ENCODING);
+    if head.close || closes {
+        head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if !sends_body && *method != Method::HEAD {
+        head.headers.remove(CONTENT_LENGTH);
+        body = Body::Empty;
+    }
+    // hyper does not ask for what it will not send.
+    let nothing_to_send = *method == Method::HEAD || body.is_end_stream();
+    in_progress.took(0, nothing_to_send, None);
+    let mut framed = http::Response::new(ResponseBody { body, length, in_progress });
+    *framed.status_mut() = head.status;
+    *framed.headers_mut() = head.headers;
+    if closes {
+        // If a client of HTTP/1.0 asks for keep-alive, hyper promises it even beside a close; but not if the response
+        // itself says HTTP/1.0.
+        *framed.version_mut() = Version::HTTP_10;
+    }
+    framed
+}
+
+/// A response's body on its way through hyper.
+struct ResponseBody {
+    body: Body,
+    /// How long the app said that it is; hyper asks for no more.
+    length: Option<u64>,
+    /// Dropped by hyper with the body: then all of it is taken, or it is not wanted any more.
+    in_progress: ResponseInProgress,
+}
+
+impl http_body::Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let chunk = ready!(this.body.poll_chunk(cx, &this.in_progress.connection().context().base.disk));
+        let ended = chunk.is_none() || this.body.is_end_stream();
+        let bytes = match &chunk {
+            Some(Ok(chunk)) => chunk.len(),
+            _ => 0,
+        };
+        this.in_progress.took(bytes as u64, ended, this.length);
+        Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,173 @@
+//! One connection: hyper, until HTTP is over.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use tokio::io::AsyncReadExt;
+
+use super::adapter::{HyperConnection, HyperError};
+use super::deadline::Waiting;
+use super::detached::Detached;
+use super::head_writer::write_head;
+use super::socket::ScannedSocket;
+use super::state::{ConnectionState, EndOfConnection, Look};
+use crate::access_log::{self, Entry};
+use crate::base::lifecycle::{Phase, PhaseReceiver};
+use crate::http::context::Context;
+use crate::http::exchange::Takeover;
+use crate::http::hijack;
+use crate::http::service::RequestService;
+use crate::net::{Accepted, Peer, Socket};
+use crate::push::stream::Stream;
+
+/// How long a client may go on sending behind an answer that closes the connection.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How hyper's part of a connection ended.
+enum Outcome {
+    Closed(Result<(), HyperError>),
+    /// Idle for too long: the client is owed nothing.
+    Idle,
+    /// The client takes nothing of its response.
+    Stalled,
+    Detached(Detached),
+}
+
+/// Serves one connection. Its guard lives as long as its socket, which may go to another task.
+pub async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) {
+    let Accepted { socket, peer, listener, guard } = accepted;
+    let state = ConnectionState::new(Arc::clone(&context));
+    let _end = EndOfConnection(Arc::clone(&state));
+    let socket = ScannedSocket::new(socket, Arc::clone(&state));
+    let requests = RequestService { context: Arc::clone(&context), peer, listener };
+    let mut connection = HyperConnection::new(socket, Arc::clone(&state), requests);
+
+    let outcome = {
+        let base = &context.base;
+        let mut alarm = base.timers.alarm();
+        let mut draining = pin!(signal.reached(Phase::Draining));
+        let (mut begun, mut told) = (false, false);
+        poll_fn(|cx| {
+            // A task's waker is always the same: what was told of it once need not be told again.
+            let first = !std::mem::replace(&mut begun, true);
+            if first {
+                state.register(cx.waker());
+            }
+            let mut gave_up = false;
+            loop {
+                if let Some(detached) = state.enter_hyper() {
+                    return Poll::Ready(Outcome::Detached(detached));
+                }
+                if !told && (first || !base.lifecycle.serving()) && draining.as_mut().poll(cx).is_ready() {
+                    told = true;
+                    connection.close_after_response();
+                }
+                if let Poll::Ready(result) = connection.poll(cx) {
+                    return Poll::Ready(Outcome::Closed(result));
+                }
+                let (waiting, since) = match state.leave_hyper() {
+                    Look::Detach(detached) => return Poll::Ready(Outcome::Detached(detached)),
+                    Look::Wait(waiting, since) => (waiting, since),
+                    Look::Busy => return Poll::Pending,
+                };
+                let deadline = since + waiting.timeout(&base.limits);
+                if base.timers.now() < deadline {
+                    alarm.set(deadline, cx.waker());
+                    return Poll::Pending;
+                }
+                // What was done about a passed deadline must have moved something: a poll that never returned would stop
+                // all connections.
+                if std::mem::replace(&mut gave_up, true) {
+                    return Poll::Ready(Outcome::Stalled);
+                }
+                waiting.count(&base.stats);
+                log::debug!("connection from {peer}: gave up waiting for {waiting}");
+                match waiting {
+                    Waiting::FirstRequest | Waiting::NextRequest => return Poll::Ready(Outcome::Idle),
+                    Waiting::Write => return Poll::Ready(Outcome::Stalled),
+                    Waiting::Head => state.time_out_head(),
+                    Waiting::Body => state.time_out_body(),
+                }
+            }
+        })
+        .await
+    };
+
+    // What goes on with the socket is a task of its own: this one's memory holds hyper's connection.
+    match outcome {
+        Outcome::Idle => {}
+        Outcome::Closed(Ok(())) => {
+            if state.expects_more() {
+                tokio::spawn(linger(connection.into_parts().0.into_socket(), guard));
+            }
+        }
+        Outcome::Closed(Err(error)) => {
+            log::debug!("connection from {peer}: {error}");
+            if let Some(status) = error.answered() {
+                record_refusal(&context, peer, status);
+                tokio::spawn(linger(connection.into_parts().0.into_socket(), guard));
+            }
+        }
+        Outcome::Stalled => connection.into_parts().0.into_socket().reset(),
+        Outcome::Detached(Detached::To(takeover)) => {
+            let (socket, buffered) = connection.into_parts();
+            let unread = state.take_unread(&buffered);
+            take_over(takeover, socket.into_socket(), unread, state.take_entry(), guard);
+        }
+        // The app's descriptor keeps the connection open when this task closes its own.
+        Outcome::Detached(Detached::Hijacked) => log_hijack(state.take_entry(), None),
+    }
+}
+
+/// Gives the socket away.
+fn take_over(takeover: Takeover, socket: Socket, unread: Bytes, entry: Option<Entry>, guard: Box<dyn Send + Sync>) {
+    match takeover {
+        Takeover::Stream(pending) => {
+            if let Some(client) = pending.client.arrive() {
+                let head = write_head(&pending.head);
+                tokio::spawn(Stream::new(client, socket, head, unread, entry, guard));
+            }
+        }
+        Takeover::Hijack(hijack) => {
+            log_hijack(entry, hijack.head.as_ref().map(|head| head.status));
+            let head = hijack.head.as_ref().map(write_head).unwrap_or_default();
+            tokio::spawn(hijack::hand_over(socket, head, unread, hijack.receiver, guard));
+        }
+    }
+}
+
+/// `status` is `None` if the app writes its own head.
+fn log_hijack(entry: Option<Entry>, status: Option<StatusCode>) {
+    if let Some(mut entry) = entry {
+        entry.log(&access_log::Outcome { status, upgrade: Some("hijack"), ..access_log::Outcome::default() });
+    }
+}
+
+/// hyper has answered a head that it could not parse.
+fn record_refusal(context: &Context, peer: Peer, status: StatusCode) {
+    if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+        context.base.stats.head_too_large.add();
+        log::debug!("431 to {peer}: too many headers (max_headers), or too large (max_head_size)");
+    }
+    if let Some(log) = &context.access_log {
+        let outcome = access_log::Outcome { status: Some(status), ..access_log::Outcome::default() };
+        log.begin(peer, None).log(&outcome);
+    }
+}
+
+/// Reads on for a while, and drops what comes: a socket that is closed with bytes unread is reset, which may take the
+/// answer away from the client before it has read it (RFC 9112 section 9.6). hyper has sent the FIN.
+async fn linger(mut socket: Socket, guard: Box<dyn Send + Sync>) {
+    let rest = async {
+        let mut dropped = vec![0; 16 * 1024];
+        while matches!(socket.read(&mut dropped).await, Ok(1..)) {}
+    };
+    // The client has ended by then, or is cut.
+    let _ = tokio::time::timeout(LINGER, rest).await;
+    drop(guard);
+}

@@ -1,0 +1,39 @@
+//! What a connection is once HTTP is over.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use crate::http::exchange::Takeover;
+use crate::http::hijack::Hijacked;
+use crate::net::Socket;
+
+/// Who has the socket when HTTP is over.
+#[derive(Debug)]
+pub(super) enum Detached {
+    /// It is still the task's, which gives it away.
+    To(Takeover),
+    /// The app has it already.
+    Hijacked,
+}
+
+/// The number of a socket's descriptor. It does not keep the socket open.
+#[derive(Debug)]
+pub(super) struct Descriptor {
+    number: RawFd,
+    wrap: fn(OwnedFd) -> Hijacked,
+}
+
+impl Descriptor {
+    pub(super) fn new(socket: &Socket) -> Self {
+        Descriptor { number: socket.as_fd().as_raw_fd(), wrap: Hijacked::wrapper(socket) }
+    }
+
+    /// Another descriptor of the same socket, for the app. `None` if the process has too many: the long way needs no other.
+    ///
+    /// # Safety
+    /// The socket must be open until this returns.
+    pub(super) unsafe fn duplicate(&self) -> Option<Hijacked> {
+        // SAFETY: the caller says so.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(self.number) };
+        borrowed.try_clone_to_owned().ok().map(self.wrap)
+    }
+}

@@ -1,0 +1,119 @@
+//! How HTTP ends on a connection that goes on: the socket becomes a push client's stream, or the app gets it.
+//!
+//! The connection's task gives the socket away once all that goes before is written. One way is shorter: a worker takes
+//! the socket for the app at once, if there is nothing to write and nothing was read behind the request. Then the app
+//! has a descriptor of its own for the same socket. The task has one, too, until it is polled the next time and closes
+//! it, which closes no connection; meanwhile it neither reads nor writes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::detached::{Descriptor, Detached};
+use super::framing::Place;
+use super::head_writer::write_head;
+use super::state::{ConnectionState, State};
+use crate::http::exchange::{RequestConnection, Takeover};
+use crate::http::head::ResponseHead;
+use crate::http::hijack::Hijacked;
+use crate::net::Socket;
+
+/// Bytes of informational responses that wait for the socket, beyond which there are no more.
+const MAX_INFORMATION: usize = 64 * 1024;
+
+/// The connection's state knows the descriptor of its socket as long as this lives. It must be dropped before the socket.
+pub(super) struct Lent(Arc<ConnectionState>);
+
+impl Lent {
+    pub(super) fn new(socket: &Socket, connection: Arc<ConnectionState>) -> Self {
+        connection.lock().descriptor = Some(Descriptor::new(socket));
+        Lent(connection)
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.0.lock().descriptor = None;
+    }
+}
+
+impl ConnectionState {
+    /// HTTP is over, as soon as nothing of an earlier response waits in hyper.
+    pub(super) fn take_over(&self, takeover: Takeover) {
+        self.lock().detached = Some(Detached::To(takeover));
+    }
+
+    /// What came in behind the request, for the next user of the socket: what hyper has read (`buffered`), what was ready
+    /// for it, and what the scanner held back.
+    pub(super) fn take_unread(&self, buffered: &Bytes) -> Bytes {
+        let mut state = self.lock();
+        let ready = std::mem::take(&mut state.ready);
+        let handed = if ready.is_empty() { buffered.clone() } else { [&buffered[..], &ready].concat().into() };
+        let handed = state.scanner.without_stand_in(handed);
+        let held = state.scanner.take_held();
+        if handed.is_empty() { held } else { [&handed[..], &held].concat().into() }
+    }
+}
+
+impl State {
+    /// Whether the request handed over last is all that was read.
+    fn read_nothing_behind(&self) -> bool {
+        let between = matches!(self.scanner.place(), Place::Between | Place::Undecided);
+        between && self.called == self.scanner.heads() && !self.scanner.holds() && self.ready.is_empty()
+    }
+}
+
+impl RequestConnection for ConnectionState {
+    fn inform(&self, head: &ResponseHead) {
+        let mut state = self.lock();
+        if self.flushed() && state.information.len() < MAX_INFORMATION {
+            state.information = [&state.information[..], &write_head(head)].concat().into();
+            self.set_informs(true);
+            let task = state.task.clone();
+            drop(state);
+            if let Some(task) = task {
+                self.context().base.wakeups.wake(task);
+            }
+        }
+    }
+
+    fn try_hijack(&self) -> Option<Hijacked> {
+        let mut state = self.lock();
+        let written = !state.in_hyper && self.flushed() && state.information.is_empty();
+        if !written || state.detached.is_some() || !state.read_nothing_behind() {
+            return None;
+        }
+        // SAFETY: the socket is open, since its [`Lent`] is dropped before, which takes the lock that is held here.
+        let hijacked = unsafe { state.descriptor.as_ref()?.duplicate() }?;
+        state.detached = Some(Detached::Hijacked);
+        let task = state.task.clone();
+        drop(state);
+        if let Some(task) = task {
+            self.context().base.wakeups.wake(task);
+        }
+        Some(hijacked)
+    }
+
+    fn hold_body(&self, held: bool) {
+        let mut state = self.lock();
+        state.body_held = held;
+        if !held && state.scanner.place() == Place::Body {
+            state.since = self.context().base.timers.now();
+            state.progress = 0;
+        }
+    }
+
+    fn body_breach(&self) -> Option<StatusCode> {
+        let state = self.lock();
+        state.scanner.breach_of(state.called.checked_sub(1)?)
+    }
+
+    fn begin_long_poll(&self) {
+        let now = self.context().base.timers.now();
+        let mut state = self.lock();
+        state.decline_upgrade(now);
+        state.may_last = true;
+        state.wake_reader(self.flushed());
+    }
+}

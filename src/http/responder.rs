@@ -1,0 +1,165 @@
+//! What an app can do with a request: answer it in one of several ways, once.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode};
+
+use super::body::BodyWriter;
+use super::exchange::{PendingStream, Reply, ReplySender, Takeover};
+use super::head::ResponseHead;
+use super::hijack::{Hijack, Hijacked};
+use super::long_poll::PendingPoll;
+use super::response::Response;
+use super::upgrade;
+use crate::net::Peer;
+use crate::push::accept::{self, Accepted};
+use crate::push::poll::{Owner, Poll};
+use crate::push::{Client, Interest, Protocol};
+
+/// The way back from the app to the connection. Dropped without an answer, the client gets 500. Any thread.
+pub struct Responder {
+    pub(super) reply: ReplySender,
+    pub(super) method: Method,
+    /// The Sec-WebSocket-Accept of a WebSocket's handshake.
+    pub(super) accept: String,
+    /// The request is a long poll.
+    pub(super) poll: Option<Box<Poll>>,
+}
+
+/// A connection that the app takes over.
+#[derive(Debug)]
+pub enum Hijacking {
+    /// The app has it.
+    Done(Hijacked),
+    /// The app gets it once what goes before is written. The receiver is disconnected if the connection breaks first.
+    Waiting(Receiver<Hijacked>),
+}
+
+impl Responder {
+    /// Sends an ordinary response. False if the connection is known to be gone.
+    pub fn respond(self, response: Response) -> bool {
+        if let Some(poll) = self.poll {
+            poll.refuse();
+        }
+        self.reply.send(Reply::Response(Box::new(response)))
+    }
+
+    /// Sends the head of `response`, and what is written to its body as it is written.
+    pub fn stream(self, response: Response) -> BodyWriter {
+        let wakeups = Arc::clone(&self.reply.push().base.wakeups);
+        let (writer, response) = response.with_stream(wakeups);
+        self.respond(response);
+        writer
+    }
+
+    /// The request's method, which decides whether a response has a body.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Takes the connection's socket for the app, behind earlier responses and the head of `response`, if there is one.
+    ///
+    /// Does not wait for the reactor if there is nothing to write first and nothing was read behind the request: then it
+    /// costs a system call.
+    pub fn hijack(mut self, response: Option<Response>) -> Hijacking {
+        if let Some(poll) = self.poll {
+            poll.refuse();
+        }
+        if response.is_none()
+            && let Some(hijacked) = self.reply.try_hijack()
+        {
+            return Hijacking::Done(hijacked);
+        }
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        let hijack = Hijack { head: response.map(Response::into_head), receiver: sender };
+        // A failure drops the sender, which disconnects the receiver.
+        self.reply.send(Reply::Takeover(Takeover::Hijack(Box::new(hijack))));
+        Hijacking::Waiting(receiver)
+    }
+
+    /// Sends an informational response (103 Early Hints, RFC 8297) ahead of the final one, if that can be done
+    /// at once: hints are only worth it early.
+    pub fn inform(&self, headers: HeaderMap) {
+        self.reply.inform(&ResponseHead::new(StatusCode::EARLY_HINTS, headers));
+    }
+
+    /// Sets the user to whom a long poll's session belongs. Has no effect on other requests.
+    pub fn set_owner(&mut self, owner: Owner) {
+        if let Some(poll) = &mut self.poll {
+            poll.set_owner(owner);
+        }
+    }
+
+    /// Accepts a long poll that goes on with its session, with the headers of the app's response:
+    /// then there is a client already. If there is no such session of its owner, the responder is handed back.
+    pub fn resume(mut self, app: &HeaderMap) -> Result<(), Self> {
+        match self.poll.as_mut().and_then(|poll| poll.resume()) {
+            Some(answer) => {
+                self.reply.send(Reply::Poll(Box::new(PendingPoll::new(app, answer, None))));
+                Ok(())
+            }
+            None => Err(self),
+        }
+    }
+
+    /// Accepts the upgrade: makes the client, which lives once [`Acceptance::send`] was called.
+    ///
+    /// `request` is the head of the request, `app` the headers of the app's response.
+    pub fn accept(
+        self,
+        protocol: Protocol,
+        peer: Peer,
+        request: &Parts,
+        app: &HeaderMap,
+        interest: Interest,
+    ) -> Acceptance {
+        let subprotocol = upgrade::subprotocol(protocol, &request.headers, app);
+        let last_event_id = upgrade::last_event_id(request);
+        let last_event_id = last_event_id.as_deref();
+        let accepted = accept::Request { protocol, subprotocol, last_event_id, peer, interest, poll: self.poll };
+        let (client, accepted) = accept::accept(self.reply.push(), accepted);
+        let reply = match accepted {
+            Accepted::Poll(start, answer) => Reply::Poll(Box::new(PendingPoll::new(app, answer, Some(start)))),
+            Accepted::Stream(client) => {
+                let head = upgrade::head(protocol, &self.accept, subprotocol, app);
+                Reply::Takeover(Takeover::Stream(Box::new(PendingStream { client, head })))
+            }
+        };
+        Acceptance { sender: self.reply, reply, client }
+    }
+
+    /// How long a client that cannot be served now should wait, in milliseconds.
+    pub(super) fn reconnect_delay(&self) -> u64 {
+        self.reply.push().reconnect_delay.pause()
+    }
+}
+
+impl std::fmt::Debug for Responder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Responder").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+/// An accepted upgrade that has not been sent.
+pub struct Acceptance {
+    sender: ReplySender,
+    reply: Reply,
+    client: Arc<Client>,
+}
+
+impl Acceptance {
+    /// The client that is being made.
+    pub fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    /// Hands the client to its connection: its handshake is written, then `Open` is posted.
+    ///
+    /// If the connection is gone, [`crate::push::Event::Abandoned`] is posted instead, now or later.
+    pub fn send(self) {
+        // A failure drops the reply, which tells the client.
+        self.sender.send(self.reply);
+    }
+}

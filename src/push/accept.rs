@@ -1,0 +1,73 @@
+//! How a client is made, once the app has accepted a request.
+
+use std::sync::Arc;
+
+use super::poll::{self, Answer, Poll, Start};
+use super::{Client, Context, Interest, Negotiated, Protocol, SUBPROTOCOL};
+use crate::channel::Form;
+use crate::net::Peer;
+
+/// What the app has accepted.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The protocol that it asks for.
+    pub protocol: Protocol,
+    /// The subprotocol of a WebSocket, if there is one.
+    pub subprotocol: Option<&'a str>,
+    /// The id of the last event that the client has got, by its own word.
+    pub last_event_id: Option<&'a str>,
+    /// The client's address.
+    pub peer: Peer,
+    /// What the app's handler wants to hear about.
+    pub interest: Interest,
+    /// The request is a long poll.
+    pub poll: Option<Box<Poll>>,
+}
+
+/// How a new client gets its connection.
+#[derive(Debug)]
+pub enum Accepted {
+    /// The connection becomes a stream.
+    Stream(PendingClient),
+    /// The request is the first poll of a session: the session begins by the one, and the other answers the poll.
+    Poll(Start, Answer),
+}
+
+/// A client on its way to its connection. If it is dropped on the way, the client is told.
+#[derive(Debug)]
+pub struct PendingClient(Option<Arc<Client>>);
+
+impl PendingClient {
+    /// The connection has it.
+    pub fn arrive(mut self) -> Option<Arc<Client>> {
+        self.0.take()
+    }
+}
+
+impl Drop for PendingClient {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.take() {
+            client.abandon();
+        }
+    }
+}
+
+/// Makes the client. It lives once its connection has it: then `Open` is posted, otherwise `Abandoned`.
+pub fn accept(context: &Arc<Context>, request: Request<'_>) -> (Arc<Client>, Accepted) {
+    let form = match (request.protocol, request.subprotocol) {
+        (Protocol::Sse, _) => Form::Sse,
+        (Protocol::WebSocket, Some(SUBPROTOCOL)) => Form::Push,
+        (Protocol::WebSocket, _) => Form::Raw,
+    };
+    let since = poll::since(request.last_event_id);
+    let negotiated = Negotiated { protocol: request.protocol, form, since, polls: request.poll.is_some() };
+    let client = Client::new(Arc::clone(context), negotiated, request.peer, request.interest);
+    let accepted = match request.poll {
+        Some(poll) => {
+            let (start, answer) = poll.begin(Arc::clone(&client));
+            Accepted::Poll(start, answer)
+        }
+        None => Accepted::Stream(PendingClient(Some(Arc::clone(&client)))),
+    };
+    (client, accepted)
+}
