@@ -19,6 +19,7 @@
 pub mod access_log;
 pub mod base;
 pub mod channel;
+pub mod engine;
 pub mod http;
 pub mod net;
 pub mod push;

@@ -94,9 +94,8 @@ impl Server {
         pubsub.channels().configure(channel::Limits::from(&base.limits), settings.default_event.as_deref());
         let callbacks = Arc::clone(&scheduler) as Arc<dyn push::Callbacks>;
         let push = Arc::new(push::Context {
-            pubsub,
             slow_policy: settings.slow_policy,
-            ..push::Context::new(Arc::clone(&base), callbacks)
+            ..push::Context::new(Arc::clone(&base), callbacks, pubsub)
         });
         let http = Arc::new(http::Context {
             push,

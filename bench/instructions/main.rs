@@ -17,7 +17,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use push_core::Limits;
 use push_core::base::lock::Lock;
-use push_core::channel::{Draft, Form, Since, Subscription};
+use push_core::channel::{Draft, Shape, Since, Subscription};
+use push_core::engine::Local;
 use push_core::http::h1::connection;
 use push_core::http::h1::framing::Scanner;
 use push_core::http::origin::Allowed;
@@ -26,7 +27,7 @@ use push_core::net::{Accepted, ListenerId, Peer, Socket};
 use push_core::push::delivery::Delivery;
 use push_core::push::queue::Frame;
 use push_core::push::stream::Stream;
-use push_core::push::{self, Callbacks, Client, Event, Interest, Message, Negotiated, Protocol, Turn};
+use push_core::push::{self, Callbacks, Client, Event, Interest, Message, Negotiated, Protocol, PubSub, Turn};
 use push_core::websocket::{Decoder, Incoming, Opcode};
 use push_core::{base, sse};
 use tokio::runtime::Runtime;
@@ -272,7 +273,8 @@ impl Core {
     fn new() -> Result<Self> {
         let inbox: Arc<Inbox> = Arc::default();
         let callbacks = Arc::clone(&inbox) as Arc<dyn Callbacks>;
-        let context = push::Context::new(Arc::new(base::Context::new(Limits::default())), callbacks);
+        let context =
+            push::Context::new(Arc::new(base::Context::new(Limits::default())), callbacks, PubSub::new(Local::shared));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         Ok(Core { runtime, inbox, context: Arc::new(context), listener, spare: Vec::new() })
@@ -352,6 +354,6 @@ impl Core {
 }
 
 fn negotiated(protocol: Protocol) -> Negotiated {
-    let form = if protocol == Protocol::WebSocket { Form::Raw } else { Form::Sse };
-    Negotiated { protocol, form, since: Since::Now, polls: false }
+    let shape = if protocol == Protocol::WebSocket { Shape::Raw } else { Shape::EventStream };
+    Negotiated { protocol, encoding: shape.into(), since: Since::Now, polls: false }
 }

@@ -51,11 +51,18 @@ class Layers
 
   # The modules of the crate: their path, such as ["http", "files", "range"], and the paths that they name.
   def modules
-    @modules ||= (Dir[File.join(@source, "**/*.rs")] - Dir[File.join(@source, "**/tests.rs")]).sort.to_h do |path|
-      name = path.delete_prefix("#{@source}/").delete_suffix(".rs").delete_suffix("/mod").split("/")
-      [name, named(name, code(path))]
-    end.except(["lib"])
+    @modules ||= begin
+      all = Dir[File.join(@source, "**/*.rs")].sort.to_h do |path|
+        [path.delete_prefix("#{@source}/").delete_suffix(".rs").delete_suffix("/mod").split("/"), path]
+      end
+      tests = all.flat_map { |name, path| tests_of(path).map { |test| name + [test] } }
+      all.except(["lib"]).reject { |name, _| tests.any? { |test| name.take(test.size) == test } }
+         .to_h { |name, path| [name, named(name, code(path))] }
+    end
   end
+
+  # The modules in files of their own that exist for tests alone.
+  def tests_of(path) = File.read(path).scan(/^#\[cfg\(test\)\]\nmod (\w+);/).flatten
 
   # Without comments, and without the tests at a file's end.
   def code(path)

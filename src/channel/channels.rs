@@ -8,14 +8,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
+use super::batch::BatchLimit;
+use super::cursor::{Cursor, Since};
+use super::draft::{Draft, EventName, Kind};
+use super::engine::Engine;
+use super::error::Error;
+use super::limits::Limits;
 use super::log::Log;
+use super::message::Message;
 use super::notice::Notice;
-use super::presence::{Member, Presence, announcement};
-use super::subscription::Room;
+use super::policy::Policy;
+use super::presence::{Presence, announcement};
+use super::subscription::{Member, Subscription, Target};
+use super::wake::Wake;
 use super::work;
-use super::{
-    Cursor, Draft, Engine, Error, EventName, Kind, Limits, Message, Policy, Reader, Since, Subscription, Target, Wake,
-};
 use crate::base::fork::OwnerProcess;
 use crate::base::lock::Lock;
 use crate::base::stats::Counter;
@@ -201,11 +207,8 @@ impl Channels {
         forgotten && self.presence().is_empty()
     }
 
-    /// Attaches a reader that came with the cursor `since`. `id` is what [`Draft::except`] knows it
-    /// by; `wake` is woken once there is something to read.
-    pub fn attach(self: &Arc<Self>, id: u64, wake: Arc<dyn Wake>, since: Since) -> Reader {
-        let number = self.lock_current().log.attach(id, wake, since);
-        Reader::new(Arc::clone(self), number, id)
+    pub(super) fn attach(&self, id: u64, wake: Arc<dyn Wake>, since: Since) -> u32 {
+        self.lock_current().log.attach(id, wake, since)
     }
 
     /// Takes over what was published, and wakes the readers whose channels have something new,
@@ -343,9 +346,9 @@ impl Channels {
         }
     }
 
-    pub(super) fn room(&self) -> Room {
+    pub(super) fn batch_limit(&self) -> BatchLimit {
         let limits = self.limits();
-        Room { messages: limits.batch_messages, bytes: limits.batch_bytes }
+        BatchLimit { messages: limits.batch_messages, bytes: limits.batch_bytes }
     }
 
     // ---- locks ---------------------------------------------------------------------------

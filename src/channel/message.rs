@@ -1,70 +1,18 @@
-//! What was published: one copy for all readers, encoded at most once per form.
+//! What was published: one copy for all readers, encoded at most once per encoding.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::block::{Block, Content, Form, Wire};
-use super::{Error, Limits};
+use super::draft::{Draft, EventName, Kind};
+use super::encoding::{Block, EncodedCache, Encoder, Encoding, Payload, Shape, emit_without_id};
+use super::error::Error;
+use super::limits::Limits;
 use crate::sse;
-use crate::websocket::frame::{self, FRAGMENT_SIZE, Opcode};
-
-/// The event's name on SSE and push.v1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum EventName<N> {
-    /// The server's default.
-    #[default]
-    Default,
-    /// None: a browser's `onmessage`.
-    Nameless,
-    /// This one.
-    Given(N),
-}
-
-/// What the payload is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Valid UTF-8; whoever publishes has checked it.
-    Text,
-    /// Bytes: binary frames on a raw WebSocket, elsewhere base64 with `event: push.binary`.
-    Binary,
-    /// Bytes that are valid UTF-8 and may be meant as text: binary frames on a raw WebSocket, elsewhere text. The publisher
-    /// has checked them.
-    Utf8Bytes,
-    /// The server's own event, JSON. Raw WebSockets are not told: there, only the app speaks.
-    Server,
-}
-
-/// A message as its author gives it.
-#[derive(Debug, Clone, Copy)]
-pub struct Draft<'a> {
-    /// The channel's name.
-    pub channel: &'a str,
-    /// The payload; it is copied.
-    pub payload: &'a [u8],
-    /// What the payload is.
-    pub kind: Kind,
-    /// The event's name; text only.
-    pub event: EventName<&'a str>,
-    /// Whether it belongs to the channel's history.
-    pub store: bool,
-    /// The id of a reader that does not get it.
-    pub except: Option<u64>,
-}
-
-impl<'a> Draft<'a> {
-    /// A text with the default name, for everybody, stored. `payload` must be valid UTF-8.
-    pub fn text(channel: &'a str, payload: &'a [u8]) -> Self {
-        Draft { channel, payload, kind: Kind::Text, event: EventName::Default, store: true, except: None }
-    }
-
-    /// Bytes, for everybody, stored.
-    pub fn binary(channel: &'a str, payload: &'a [u8]) -> Self {
-        Draft { kind: Kind::Binary, ..Draft::text(channel, payload) }
-    }
-}
+use crate::websocket::Opcode;
+use crate::websocket::frame::{self, FRAGMENT_SIZE, each_frame};
 
 /// A published message. Shared by the log, its readers and whoever else asked for it.
 #[derive(Debug)]
@@ -83,8 +31,16 @@ pub struct Message {
     /// the payload is copied anyway, and so a raw WebSocket costs no second copy.
     frame: Bytes,
     header: u8,
-    block: OnceLock<Block>,
-    fragments: OnceLock<Bytes>,
+    encoded: EncodedCache,
+}
+
+/// How one reader gets a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Flags {
+    /// Whether the message moves the client's cursor.
+    pub(super) id: bool,
+    /// See [`super::Subscription::frames`].
+    pub(super) frames: Option<Kind>,
 }
 
 impl Message {
@@ -115,8 +71,7 @@ impl Message {
             cost: cost(draft),
             frame: Bytes::from(frame),
             header,
-            block: OnceLock::new(),
-            fragments: OnceLock::new(),
+            encoded: EncodedCache::default(),
         };
         match message.cost() {
             size if size > limits.log_bytes => Err(Error::TooLarge { max: limits.log_bytes, size }),
@@ -173,65 +128,92 @@ impl Message {
         &self.frame[usize::from(self.header)..]
     }
 
-    /// What it takes in the log's memory, in bytes, once it is encoded in every form: whether it is
+    /// What it takes in the log's memory, in bytes, once it is encoded in every encoding: whether it is
     /// yet or not, so that the sum does not change behind the log's back.
-    pub(super) fn cost(&self) -> usize {
+    pub fn cost(&self) -> usize {
         self.cost
     }
 
-    /// Gives `sink` the message in the given form, whole frames or blocks. Returns their bytes.
-    ///
-    /// `id` says whether it moves the client's cursor; `frames` is that of [`super::Subscription`].
-    pub(super) fn emit(
-        &self,
-        form: Form,
-        id: bool,
-        frames: Option<Kind>,
-        wire: &Wire,
-        sink: &mut impl FnMut(Bytes),
-    ) -> usize {
-        match form {
-            Form::Raw if self.kind == Kind::Server => 0,
-            Form::Raw if frames.is_some_and(|kind| self.can_be(kind)) => {
-                // Few want it, so it is not kept.
-                let kind = frames.unwrap_or(self.kind);
-                let payload = self.payload();
-                if payload.len() > FRAGMENT_SIZE {
-                    return frame::each_frame(&frame::fragments(opcode(kind), payload), sink);
-                }
-                let frame = frame::frame(true, opcode(kind), payload);
-                let length = frame.len();
-                sink(frame);
-                length
+    /// What it takes in the log's memory is fixed when it is made; this is what a reader's batch counts until its bytes
+    /// are made.
+    pub(super) fn estimate(&self) -> usize {
+        let payload = self.frame.len();
+        if self.kind == Kind::Binary { payload / 3 * 4 } else { payload }
+    }
+
+    /// Gives `sink` the message in the given encoding, whole frames or blocks, if that takes no more than a look into its
+    /// cache. Returns their bytes; `None`, and nothing is given, if it must be encoded first.
+    pub(super) fn emit_cached(&self, encoding: Encoding, flags: Flags, sink: &mut impl FnMut(Bytes)) -> Option<usize> {
+        match encoding.shape {
+            Shape::Raw if self.kind == Kind::Server => Some(0),
+            Shape::Raw if self.may_convert(flags) => None,
+            Shape::Raw if self.header == 0 => Some(each_frame(self.encoded.get(encoding)?, sink)),
+            Shape::Raw => Some(emit_whole(&self.frame, sink)),
+            Shape::EventStream | Shape::PushV1 if !flags.id => {
+                emit_without_id(self.encoded.get(Shape::EventStream.into())?, encoding, false, sink)
             }
-            Form::Raw if self.header == 0 => {
-                let encode = || frame::fragments(opcode(self.kind), &self.frame);
-                frame::each_frame(self.fragments.get_or_init(encode), sink)
-            }
-            Form::Raw => {
-                sink(self.frame.clone());
-                self.frame.len()
-            }
-            Form::Sse | Form::Push => {
-                let block = self.block.get_or_init(|| self.encode(wire));
-                if id { block.emit(form, sink) } else { block.emit_without_id(form, sink) }
-            }
+            Shape::EventStream => Some(emit_whole(self.encoded.get(encoding)?, sink)),
+            Shape::PushV1 => Some(each_frame(self.encoded.get(encoding)?, sink)),
         }
     }
 
-    /// Whether it is sent as another kind of message than it was published, if that is asked for.
-    fn can_be(&self, kind: Kind) -> bool {
-        opcode(kind) != opcode(self.kind) && (kind == Kind::Binary || std::str::from_utf8(self.payload()).is_ok())
+    /// Gives `sink` the message in the given encoding, whole frames or blocks. Returns their bytes. The encoding is made,
+    /// if it is not there yet: that takes time, so the log's lock must not be held.
+    pub(super) fn emit(
+        &self,
+        encoding: Encoding,
+        flags: Flags,
+        encoder: &Encoder,
+        sink: &mut impl FnMut(Bytes),
+    ) -> usize {
+        match encoding.shape {
+            Shape::Raw => {
+                let kind = flags.frames.filter(|kind| self.may_convert(flags) && self.can_be(*kind));
+                match (kind, self.payload()) {
+                    _ if self.kind == Kind::Server => 0,
+                    // Few readers want it, so it is not kept.
+                    (Some(kind), payload) if payload.len() > FRAGMENT_SIZE => {
+                        each_frame(&frame::fragments(opcode(kind), payload), sink)
+                    }
+                    (Some(kind), payload) => emit_whole(&frame::frame(true, opcode(kind), payload), sink),
+                    (None, payload) if self.header == 0 => {
+                        each_frame(self.encoded.raw(|| frame::fragments(opcode(self.kind), payload)), sink)
+                    }
+                    (None, _) => emit_whole(&self.frame, sink),
+                }
+            }
+            Shape::EventStream | Shape::PushV1 if !flags.id => {
+                let block = self.encoded.block(Shape::EventStream.into(), || self.encode(encoder));
+                emit_without_id(block, encoding, true, sink).unwrap_or(0)
+            }
+            Shape::EventStream => emit_whole(self.encoded.block(encoding, || self.encode(encoder)), sink),
+            Shape::PushV1 => each_frame(self.encoded.block(encoding, || self.encode(encoder)), sink),
+        }
     }
 
-    fn encode(&self, wire: &Wire) -> Block {
+    /// Whether a raw WebSocket wants it in frames of another kind than it was published.
+    fn may_convert(&self, flags: Flags) -> bool {
+        flags.frames.is_some_and(|kind| opcode(kind) != opcode(self.kind))
+    }
+
+    /// Whether it can be sent in frames of another kind.
+    fn can_be(&self, kind: Kind) -> bool {
+        kind == Kind::Binary || std::str::from_utf8(self.payload()).is_ok()
+    }
+
+    fn encode(&self, encoder: &Encoder) -> Block {
         let event = if self.kind == Kind::Binary { EventName::Given(sse::BINARY_EVENT) } else { self.event() };
-        wire.block(Some(self.seq()), event, &content(self.kind, self.payload()))
+        encoder.block(Some(self.seq()), event, &payload(self.kind, self.payload()))
     }
 }
 
-fn content(kind: Kind, payload: &[u8]) -> Content<'_> {
-    if kind == Kind::Binary { Content::Binary(payload) } else { Content::Text(payload) }
+fn emit_whole(bytes: &Bytes, sink: &mut impl FnMut(Bytes)) -> usize {
+    sink(bytes.clone());
+    bytes.len()
+}
+
+fn payload(kind: Kind, bytes: &[u8]) -> Payload<'_> {
+    if kind == Kind::Binary { Payload::Binary(bytes) } else { Payload::Text(bytes) }
 }
 
 /// See [`Message::cost`]. Each line of a text grows by a field's name.
@@ -239,7 +221,7 @@ fn cost(draft: &Draft<'_>) -> usize {
     // A long one is kept whole and in fragments.
     let kept = |length: usize| if length > FRAGMENT_SIZE { 2 * length } else { length };
     let event = if let EventName::Given(name) = draft.event { name.len() } else { 0 };
-    let block = 128 + event + content(draft.kind, draft.payload).length();
+    let block = 128 + event + payload(draft.kind, draft.payload).length();
     size_of::<Message>() + draft.channel.len() + event + kept(draft.payload.len()) + kept(block)
 }
 
@@ -258,28 +240,32 @@ mod tests {
         message
     }
 
-    fn emitted(message: &Message, form: Form) -> Vec<Bytes> {
+    fn emitted(message: &Message, shape: Shape) -> Vec<Bytes> {
         let mut frames = Vec::new();
-        message.emit(form, true, None, &Wire::new(Epoch::from(1), None), &mut |bytes| frames.push(bytes));
+        let flags = Flags { id: true, frames: None };
+        message.emit(shape.into(), flags, &Encoder::new(Epoch::from(1), None), &mut |bytes| frames.push(bytes));
+        let mut cached = Vec::new();
+        assert!(message.emit_cached(shape.into(), flags, &mut |bytes| cached.push(bytes)).is_some());
+        assert_eq!(cached, frames);
         frames
     }
 
     #[test]
-    fn every_form() {
+    fn every_shape() {
         let text = message(&Draft { event: EventName::Given("said"), ..Draft::text("c", b"hi") });
-        assert_eq!(emitted(&text, Form::Raw), [&b"\x81\x02hi"[..]]);
-        assert_eq!(emitted(&text, Form::Sse), [&b"id: 1-5\nevent: said\ndata: hi\n\n"[..]]);
-        assert_eq!(emitted(&text, Form::Push), [&b"\x81\x1eid: 1-5\nevent: said\ndata: hi\n\n"[..]]);
+        assert_eq!(emitted(&text, Shape::Raw), [&b"\x81\x02hi"[..]]);
+        assert_eq!(emitted(&text, Shape::EventStream), [&b"id: 1-5\nevent: said\ndata: hi\n\n"[..]]);
+        assert_eq!(emitted(&text, Shape::PushV1), [&b"\x81\x1eid: 1-5\nevent: said\ndata: hi\n\n"[..]]);
         let binary = message(&Draft::binary("c", &[1, 2]));
-        assert_eq!(emitted(&binary, Form::Raw), [&b"\x82\x02\x01\x02"[..]]);
-        assert_eq!(emitted(&binary, Form::Sse), [&b"id: 1-5\nevent: push.binary\ndata: AQI=\n\n"[..]]);
+        assert_eq!(emitted(&binary, Shape::Raw), [&b"\x82\x02\x01\x02"[..]]);
+        assert_eq!(emitted(&binary, Shape::EventStream), [&b"id: 1-5\nevent: push.binary\ndata: AQI=\n\n"[..]]);
         let either = message(&Draft { kind: Kind::Utf8Bytes, ..Draft::text("c", b"hi") });
-        assert_eq!(emitted(&either, Form::Raw), [&b"\x82\x02hi"[..]]);
-        assert_eq!(emitted(&either, Form::Sse), [&b"id: 1-5\ndata: hi\n\n"[..]]);
+        assert_eq!(emitted(&either, Shape::Raw), [&b"\x82\x02hi"[..]]);
+        assert_eq!(emitted(&either, Shape::EventStream), [&b"id: 1-5\ndata: hi\n\n"[..]]);
         let server =
             message(&Draft { kind: Kind::Server, event: EventName::Given("push.join"), ..Draft::text("c", b"{}") });
-        assert!(emitted(&server, Form::Raw).is_empty());
-        assert_eq!(emitted(&server, Form::Sse), [&b"id: 1-5\nevent: push.join\ndata: {}\n\n"[..]]);
+        assert!(emitted(&server, Shape::Raw).is_empty());
+        assert_eq!(emitted(&server, Shape::EventStream), [&b"id: 1-5\nevent: push.join\ndata: {}\n\n"[..]]);
         assert_eq!(text.payload(), b"hi");
     }
 
@@ -287,9 +273,9 @@ mod tests {
     fn encoded_once_for_all() {
         for payload in [vec![b'x'; 200], vec![b'x'; 100_000]] {
             let message = message(&Draft::text("c", &payload));
-            for form in [Form::Raw, Form::Sse, Form::Push] {
-                let (one, other) = (emitted(&message, form), emitted(&message, form));
-                assert_eq!(one.len(), if payload.len() > FRAGMENT_SIZE && form != Form::Sse { 2 } else { 1 });
+            for shape in [Shape::Raw, Shape::EventStream, Shape::PushV1] {
+                let (one, other) = (emitted(&message, shape), emitted(&message, shape));
+                assert_eq!(one.len(), if payload.len() > FRAGMENT_SIZE && shape != Shape::EventStream { 2 } else { 1 });
                 assert!(one.iter().zip(&other).all(|(one, other)| one.as_ptr() == other.as_ptr()));
             }
         }
@@ -304,8 +290,8 @@ mod tests {
         let drafts = drafts.into_iter().flat_map(|payload| [Draft::text("c", payload), Draft::binary("c", payload)]);
         for draft in drafts.chain([named]) {
             let message = message(&draft);
-            let sizes = |form| emitted(&message, form).iter().map(Bytes::len).collect::<Vec<_>>();
-            let (raw, block, push) = (sizes(Form::Raw), sizes(Form::Sse), sizes(Form::Push));
+            let sizes = |shape| emitted(&message, shape).iter().map(Bytes::len).collect::<Vec<_>>();
+            let (raw, block, push) = (sizes(Shape::Raw), sizes(Shape::EventStream), sizes(Shape::PushV1));
             let fragments = [raw, push].into_iter().filter(|frames| frames.len() > 1).flatten();
             let name = if let EventName::Given(name) = draft.event { name.len() } else { 0 };
             let taken = name + message.frame.len() + block[0] + fragments.sum::<usize>();

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::block::{Content, Form, Wire};
 use super::cursor::Cursor;
-use super::message::EventName;
+use super::draft::EventName;
+use super::encoding::{Encoder, Encoding, Payload, Shape};
 use crate::base::json;
 
 /// Something that concerns one reader only: not part of the log.
@@ -68,9 +68,19 @@ impl Notice {
         waiting.push(self);
     }
 
-    /// Gives `sink` the notice in the given form. Returns its bytes. Raw WebSockets get nothing.
-    pub(super) fn emit(&self, form: Form, wire: &Wire, sink: &mut impl FnMut(Bytes)) -> usize {
-        if form == Form::Raw {
+    /// About how many bytes it takes: what a batch counts before it is encoded.
+    pub(super) fn estimate(&self) -> usize {
+        let names = |names: &[Arc<str>]| names.iter().map(|name| name.len() + 3).sum::<usize>();
+        64 + match self {
+            Notice::Open { gap, .. } => names(gap),
+            Notice::Gap(channel) | Notice::Drop { channel, .. } => channel.len(),
+            Notice::Here { channel, members } => channel.len() + members.len(),
+        }
+    }
+
+    /// Gives `sink` the notice in the given encoding. Returns its bytes. Raw WebSockets get nothing.
+    pub(super) fn emit(&self, encoding: Encoding, encoder: &Encoder, sink: &mut impl FnMut(Bytes)) -> usize {
+        if encoding.shape == Shape::Raw {
             return 0;
         }
         let (event, seq) = match self {
@@ -79,7 +89,7 @@ impl Notice {
             Notice::Drop { .. } => ("push.drop", None),
             Notice::Here { .. } => ("push.here", None),
         };
-        wire.block(seq, EventName::Given(event), &Content::Text(self.json().as_bytes())).emit(form, sink)
+        encoder.block(seq, EventName::Given(event), &Payload::Text(self.json().as_bytes())).emit(encoding, sink)
     }
 
     fn json(&self) -> String {
@@ -157,12 +167,12 @@ mod tests {
                 "event: push.here\ndata: {\"channel\":\"a\",\"members\":{}}\n\n",
             ),
         ];
-        let wire = Wire::new(Epoch::from(1), Some("default"));
+        let encoder = Encoder::new(Epoch::from(1), Some("default"));
         for (notice, expected) in rows {
             let mut out = Vec::new();
-            notice.emit(Form::Sse, &wire, &mut |bytes| out.extend_from_slice(&bytes));
+            notice.emit(Shape::EventStream.into(), &encoder, &mut |bytes| out.extend_from_slice(&bytes));
             assert_eq!(String::from_utf8(out).unwrap(), expected);
-            assert_eq!(notice.emit(Form::Raw, &wire, &mut |_| panic!()), 0);
+            assert_eq!(notice.emit(Shape::Raw.into(), &encoder, &mut |_| panic!()), 0);
         }
     }
 }

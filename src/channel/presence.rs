@@ -8,17 +8,9 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::subscription::Member;
 use super::work::{self, PIECE};
 use crate::base::json;
-
-/// Who subscribes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Member<'a> {
-    /// What tells members apart: a user's id.
-    pub name: &'a str,
-    /// What others are told of the member: JSON, which the caller has made.
-    pub info: &'a str,
-}
 
 /// A channel, and the name of a member in it.
 type Seat = (Arc<str>, Arc<str>);

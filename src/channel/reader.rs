@@ -5,7 +5,7 @@
 //! ```text
 //! subscribe … subscribe, open      any thread
 //! Wake::wake                       once, then not again until a read has left nothing
-//! read(form, blocked, sink)        again while Batch::more, whenever there is room
+//! read(encoding, blocked, sink)    again while Batch::more, whenever there is room
 //! stalled()                        when the socket has taken nothing for the stall time
 //! drop                             all subscriptions end
 //! ```
@@ -16,79 +16,21 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::batch::{Batch, Lag};
 use super::channels::Channels;
-use super::message::{Kind, Message};
-use super::subscription::{Item, Room};
-use super::{Cursor, Error, Form, Member, Notice, Since};
+use super::cursor::{Cursor, Since};
+use super::encoding::{Encoding, Shape};
+use super::error::Error;
+use super::log::Item;
+use super::message::{Flags, Message};
+use super::notice::Notice;
+use super::subscription::{Subscription, Target};
+use super::wake::Wake;
 
-/// What is subscribed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target<'a> {
-    /// The channel of this name.
-    Channel(&'a str),
-    /// All channels whose names match, now and later. Nothing is kept for those who come back,
-    /// so resuming one is a gap unless nothing at all was published.
-    Pattern(&'a str),
-}
-
-impl<'a> Target<'a> {
-    pub(super) fn name(self) -> &'a str {
-        let (Target::Channel(name) | Target::Pattern(name)) = self;
-        name
-    }
-}
-
-/// How something is subscribed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Subscription<'a> {
-    /// What.
-    pub target: Target<'a>,
-    /// From where on; `None` is the cursor that the client came with.
-    pub since: Option<Since>,
-    /// As whom, in channels with presence.
-    pub member: Option<Member<'a>>,
-    /// Which frames a raw WebSocket gets, whatever was published: text or binary. `None` is as it
-    /// was published; so are bytes that are no text.
-    pub frames: Option<Kind>,
-}
-
-impl<'a> Subscription<'a> {
-    /// To one channel, from the client's cursor on, as nobody.
-    pub fn to(channel: &'a str) -> Self {
-        Subscription { target: Target::Channel(channel), since: None, member: None, frames: None }
-    }
-}
-
-/// What one read gave.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Batch {
-    /// How many messages.
-    pub messages: usize,
-    /// Bytes of messages and notices.
-    pub bytes: usize,
-    /// There was no room for all: read again. Nobody wakes a reader that knows.
-    pub more: bool,
-    /// The log's memory was full, and messages are gone that the reader had not got: close its
-    /// connection. Nothing was read.
-    pub overrun: bool,
-    /// What the reader was told beside messages. It is in the bytes already, where the form has a
-    /// way to say it.
-    pub notices: Vec<Notice>,
-}
-
-impl Batch {
-    pub(super) fn is_full(&self, room: Room) -> bool {
-        self.messages >= room.messages || self.bytes >= room.bytes
-    }
-}
-
-/// How far a reader is behind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Lag {
-    /// Messages in its channels.
-    pub messages: u64,
-    /// Bytes of their payloads.
-    pub bytes: u64,
+/// What a read gives once it has left the lock.
+enum Later {
+    Message(Arc<Message>, Flags),
+    Passed(u64),
 }
 
 /// An attached reader; dropping it ends its subscriptions. All methods may be called from any
@@ -103,8 +45,11 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(channels: Arc<Channels>, number: u32, id: u64) -> Self {
-        Reader { channels, number, id, member: AtomicBool::new(false), ended: None }
+    /// Attaches a reader that came with the cursor `since`. `id` is what [`super::Draft::except`] knows it by; `wake` is
+    /// woken once there is something to read.
+    pub fn attach(channels: &Arc<Channels>, id: u64, wake: Arc<dyn Wake>, since: Since) -> Self {
+        let number = channels.attach(id, wake, since);
+        Reader { channels: Arc::clone(channels), number, id, member: AtomicBool::new(false), ended: None }
     }
 
     /// As what presence knows it, if it does.
@@ -146,26 +91,59 @@ impl Reader {
     /// [`super::Limits::batch_messages`] and about [`super::Limits::batch_bytes`].
     ///
     /// `sink` gets whole blocks or frames, shared with other readers: between any two, others may
-    /// be sent. It is called with the log's lock held. `blocked` says that the socket has not taken
+    /// be sent. It may be called with the log's lock held. `blocked` says that the socket has not taken
     /// all of what was read before: then channels with [`super::Slow::Latest`] skip to their newest.
-    pub fn read(&self, form: Form, blocked: bool, mut sink: impl FnMut(Bytes)) -> Batch {
+    ///
+    /// Nothing is encoded under the lock. What is encoded already is given to `sink` there; from the first message on
+    /// that is not, the rest of the batch follows when the lock is free. Until then the batch counts an estimate of it.
+    pub fn read(&self, encoding: Encoding, blocked: bool, mut sink: impl FnMut(Bytes)) -> Batch {
+        let (mut later, mut told, mut given) = (Vec::new(), false, 0);
         let mut state = self.channels.lock();
-        state.log.read(self.number, self.channels.room(), blocked, |item, wire| match item {
-            Item::Message(message, id, frames) => message.emit(form, id, frames, wire, &mut sink),
-            Item::Passed(seq) => wire.emit_id(seq, form, &mut sink),
-            Item::Notice(notice) => notice.emit(form, wire, &mut sink),
-        })
+        let mut batch = state.log.read(self.number, self.channels.batch_limit(), blocked, |item| match item {
+            Item::Notices(notices) => {
+                told = true;
+                notices.iter().map(Notice::estimate).sum()
+            }
+            Item::Message(message, flags) => {
+                let cached =
+                    if told || !later.is_empty() { None } else { message.emit_cached(encoding, flags, &mut sink) };
+                given += cached.unwrap_or(0);
+                cached.unwrap_or_else(|| {
+                    later.push(Later::Message(Arc::clone(message), flags));
+                    message.estimate()
+                })
+            }
+            Item::Passed(_) if encoding.shape == Shape::Raw => 0,
+            Item::Passed(seq) => {
+                later.push(Later::Passed(seq));
+                size_of::<Cursor>()
+            }
+        });
+        if told || !later.is_empty() {
+            let encoder = Arc::clone(&state.log.encoder);
+            drop(state);
+            given += batch.notices.iter().map(|notice| notice.emit(encoding, &encoder, &mut sink)).sum::<usize>();
+            given += later
+                .iter()
+                .map(|item| match item {
+                    Later::Message(message, flags) => message.emit(encoding, *flags, &encoder, &mut sink),
+                    Later::Passed(seq) => encoder.emit_id(*seq, encoding, &mut sink),
+                })
+                .sum::<usize>();
+        }
+        batch.bytes = given;
+        batch
     }
 
-    /// Like [`Reader::read`], for readers in this process: `visit` gets the messages themselves.
+    /// Like [`Reader::read`], for readers in this process: `visit` gets the messages themselves, with the log's lock held.
     pub fn read_messages(&self, mut visit: impl FnMut(&Arc<Message>)) -> Batch {
         let mut state = self.channels.lock();
-        state.log.read(self.number, self.channels.room(), false, |item, _| match item {
+        state.log.read(self.number, self.channels.batch_limit(), false, |item| match item {
             Item::Message(message, ..) => {
                 visit(message);
                 message.payload().len()
             }
-            Item::Passed(_) | Item::Notice(_) => 0,
+            Item::Passed(_) | Item::Notices(_) => 0,
         })
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::poll::{self, Answer, Poll, Start};
 use super::{Client, Context, Interest, Negotiated, Protocol, SUBPROTOCOL};
-use crate::channel::Form;
+use crate::channel::Shape;
 use crate::net::Peer;
 
 /// What the app has accepted.
@@ -54,13 +54,14 @@ impl Drop for PendingClient {
 
 /// Makes the client. It lives once its connection has it: then `Open` is posted, otherwise `Abandoned`.
 pub fn accept(context: &Arc<Context>, request: Request<'_>) -> (Arc<Client>, Accepted) {
-    let form = match (request.protocol, request.subprotocol) {
-        (Protocol::Sse, _) => Form::Sse,
-        (Protocol::WebSocket, Some(SUBPROTOCOL)) => Form::Push,
-        (Protocol::WebSocket, _) => Form::Raw,
+    let shape = match (request.protocol, request.subprotocol) {
+        (Protocol::Sse, _) => Shape::EventStream,
+        (Protocol::WebSocket, Some(SUBPROTOCOL)) => Shape::PushV1,
+        (Protocol::WebSocket, _) => Shape::Raw,
     };
     let since = poll::since(request.last_event_id);
-    let negotiated = Negotiated { protocol: request.protocol, form, since, polls: request.poll.is_some() };
+    let negotiated =
+        Negotiated { protocol: request.protocol, encoding: shape.into(), since, polls: request.poll.is_some() };
     let client = Client::new(Arc::clone(context), negotiated, request.peer, request.interest);
     let accepted = match request.poll {
         Some(poll) => {

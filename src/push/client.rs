@@ -20,7 +20,7 @@ use super::reader::ClientReader;
 use super::{Context, Negotiated, Protocol};
 use crate::base::in_flight::InFlightGuard;
 use crate::base::lock::Lock;
-use crate::channel::{Form, Since};
+use crate::channel::{Encoding, Shape, Since};
 use crate::net::Peer;
 use crate::sse;
 use crate::websocket::Opcode;
@@ -73,8 +73,8 @@ impl Client {
     }
 
     /// How it gets the messages of channels.
-    pub fn form(&self) -> Form {
-        self.negotiated.form
+    pub fn encoding(&self) -> Encoding {
+        self.negotiated.encoding
     }
 
     /// What it has got before, by its own word.
@@ -115,9 +115,9 @@ impl Client {
     }
 
     fn enqueue_event(&self, event: Bytes) -> bool {
-        match self.form() {
-            Form::Push => self.enqueue(Frame::message(Opcode::Text, &event)),
-            Form::Sse | Form::Raw => self.enqueue([Frame { bytes: event, origin: Origin::Write }]),
+        match self.encoding().shape {
+            Shape::PushV1 => self.enqueue(Frame::message(Opcode::Text, &event)),
+            Shape::EventStream | Shape::Raw => self.enqueue([Frame { bytes: event, origin: Origin::Write }]),
         }
     }
 

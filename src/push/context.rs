@@ -51,12 +51,12 @@ pub struct Context {
 }
 
 impl Context {
-    /// What a server's clients share: with channels of its own, and slow clients closed.
-    pub fn new(base: Arc<base::Context>, callbacks: Arc<dyn Callbacks>) -> Self {
+    /// What a server's clients share; slow clients are closed.
+    pub fn new(base: Arc<base::Context>, callbacks: Arc<dyn Callbacks>, pubsub: PubSub) -> Self {
         Context {
             slow_policy: SlowPolicy::Close,
             callbacks,
-            pubsub: PubSub::default(),
+            pubsub,
             notifier: Notifier::new(Arc::clone(&base.wakeups)),
             reconnect_delay: ReconnectDelay::new(&base.limits),
             clients: Clients::default(),

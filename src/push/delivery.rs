@@ -1,13 +1,13 @@
-//! Channel messages on their way from the log to those who wait for them.
+//! Channel messages on their way from the log to the readers that wait for them.
 //!
-//! A publisher rings the bell, once for all that is published until somebody looks: that costs at
-//! most one wake of the reactor. The server's delivery, a task of the reactor, takes the messages
-//! over and wakes the readers that want them, without leaving the thread. Streams read by
-//! themselves; for subscriptions whose messages go to Ruby, it posts to the clients' mailboxes.
+//! When the engine has something new, it notifies the servers of the process: once for all that is published until a
+//! server looks, so a burst costs at most one wake of the reactor. The server's [`Delivery`], a task of the reactor, takes
+//! the messages over and wakes the readers that want them, without leaving the thread. Streams read by themselves; for
+//! subscriptions whose messages go to Ruby, it posts to the clients' mailboxes.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
@@ -15,78 +15,70 @@ use super::{Context, Event};
 use crate::base::lock::Lock;
 use crate::base::timers::Alarm;
 use crate::base::wakeups::{RemoteWaker, Wakeups};
-use crate::channel::{Channels, Limits, Local, Wake};
+use crate::channel::{Channels, Engine, Limits, Wake};
 
 /// How often old messages are looked for, while there are any.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// The channels of a process, and the bell by which its servers hear of messages. It exists
-/// without a server, and before.
+/// The channels of a process, and how its servers hear of messages. It exists without a server, and before.
 #[derive(Debug, Clone)]
 pub struct PubSub {
     channels: Arc<Channels>,
-    bell: Arc<Bell>,
-}
-
-impl Default for PubSub {
-    /// Channels of this process alone, with the default bounds.
-    fn default() -> Self {
-        let bell: Arc<Bell> = Arc::default();
-        let engine = Arc::new(Local::new(Arc::clone(&bell) as Arc<dyn Wake>));
-        PubSub { channels: Channels::new(Limits::default(), engine, None), bell }
-    }
+    notifiers: Arc<Notifiers>,
 }
 
 impl PubSub {
+    /// Channels with the default bounds. `engine` makes their engine, which wakes its argument when there is something to
+    /// take.
+    pub fn new(engine: impl FnOnce(Arc<dyn Wake>) -> Arc<dyn Engine>) -> Self {
+        let notifiers: Arc<Notifiers> = Arc::default();
+        let engine = engine(Arc::clone(&notifiers) as Arc<dyn Wake>);
+        PubSub { channels: Channels::new(Limits::default(), engine, None), notifiers }
+    }
+
     /// The channels.
     pub fn channels(&self) -> &Arc<Channels> {
         &self.channels
     }
 }
 
-/// Rung by publishers. Usually one server hears it.
+/// The servers of the process. Usually there is one.
 #[derive(Debug, Default)]
-struct Bell(Lock<Vec<Arc<Notifier>>>);
+struct Notifiers(Lock<Vec<Arc<Notifier>>>);
 
-impl Bell {
-    fn couriers(&self) -> MutexGuard<'_, Vec<Arc<Notifier>>> {
-        self.0.lock()
-    }
-}
-
-impl Wake for Bell {
+impl Wake for Notifiers {
     fn wake(&self) {
-        self.couriers().iter().for_each(|notifier| notifier.call());
+        self.0.lock().iter().for_each(|notifier| notifier.notify());
     }
 }
 
-/// A server's delivery, as other threads see it.
+/// A server's [`Delivery`], as other threads see it.
 #[derive(Debug)]
 pub struct Notifier {
     task: RemoteWaker,
     /// Clients with messages for Ruby, each with the number of its subscription.
-    calls: Lock<Vec<(u64, u64)>>,
+    announced: Lock<Vec<(u64, u64)>>,
 }
 
 impl Notifier {
     /// The notifier of a server that does not run yet.
     pub fn new(wakeups: Arc<Wakeups>) -> Arc<Self> {
-        Arc::new(Notifier { task: RemoteWaker::new(wakeups), calls: Lock::default() })
+        Arc::new(Notifier { task: RemoteWaker::new(wakeups), announced: Lock::default() })
     }
 
-    fn call(&self) {
+    fn notify(&self) {
         self.task.wake();
     }
 
-    /// Has a subscription's messages announced in its client's mailbox. That is not done at once:
-    /// who calls this holds the log's lock.
+    /// Has a subscription's messages announced in its client's mailbox. That is not done at once,
+    /// because the caller holds the log's lock.
     pub(super) fn announce(&self, client: u64, subscription: u64) {
-        self.calls.lock().push((client, subscription));
-        self.call();
+        self.announced.lock().push((client, subscription));
+        self.notify();
     }
 
-    fn take_calls(&self) -> Vec<(u64, u64)> {
-        std::mem::take(&mut *self.calls.lock())
+    fn take_announced(&self) -> Vec<(u64, u64)> {
+        std::mem::take(&mut *self.announced.lock())
     }
 }
 
@@ -98,9 +90,9 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// The delivery of a server: from now on it hears the bell.
+    /// The delivery of a server: from now on it is notified.
     pub fn new(context: Arc<Context>) -> Self {
-        context.pubsub.bell.couriers().push(Arc::clone(&context.notifier));
+        context.pubsub.notifiers.0.lock().push(Arc::clone(&context.notifier));
         let alarm = context.base.timers.alarm();
         Delivery { context, alarm, sweep_at: None }
     }
@@ -124,10 +116,10 @@ impl Future for Delivery {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        // Before it looks: whatever is published from now on calls again.
+        // Before it looks: what is published from now on notifies it again.
         self.context.notifier.task.register(cx.waker());
         self.context.pubsub.channels.deliver();
-        for (client, subscription) in self.context.notifier.take_calls() {
+        for (client, subscription) in self.context.notifier.take_announced() {
             if let Some(client) = self.context.clients.get(client) {
                 client.post(Event::Published(subscription));
             }
@@ -141,7 +133,7 @@ impl Drop for Delivery {
     fn drop(&mut self) {
         if !self.context.base.owner.forked() {
             let own = &self.context.notifier;
-            self.context.pubsub.bell.couriers().retain(|notifier| !Arc::ptr_eq(notifier, own));
+            self.context.pubsub.notifiers.0.lock().retain(|notifier| !Arc::ptr_eq(notifier, own));
         }
     }
 }

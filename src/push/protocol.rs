@@ -1,6 +1,6 @@
 //! What a client and the server have agreed to speak.
 
-use crate::channel::{Form, Since};
+use crate::channel::{Encoding, Since};
 
 /// The protocol a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Negotiated {
     /// The protocol.
     pub protocol: Protocol,
     /// How it gets channel messages: of a WebSocket, whether the subprotocol is push.v1.
-    pub form: Form,
+    pub encoding: Encoding,
     /// What it has got before, by its own word.
     pub since: Since,
     /// It polls: its event stream comes in pieces.

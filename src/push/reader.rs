@@ -14,7 +14,7 @@ use super::delivery::Notifier;
 use super::{Client, Event};
 use crate::base::lock::Lock;
 use crate::base::wakeups::RemoteWaker;
-use crate::channel::{self, Cursor, Form, Notice, Reader, Since, Target, Wake};
+use crate::channel::{self, Cursor, Notice, Reader, Shape, Since, Target, Wake};
 
 /// What a client reads of channels. Made with its first subscription.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl ClientReader {
             given_up: AtomicBool::new(false),
             task: RemoteWaker::new(Arc::clone(&context.base.wakeups)),
         });
-        let reader = context.pubsub.channels().attach(client.id(), Arc::clone(&alert) as Arc<dyn Wake>, since);
+        let reader = Reader::attach(context.pubsub.channels(), client.id(), Arc::clone(&alert) as Arc<dyn Wake>, since);
         Arc::new(ClientReader { reader, alert, state: Lock::default() })
     }
 
@@ -130,7 +130,7 @@ impl ClientReader {
     pub fn read(&self, client: &Arc<Client>, blocked: bool, sink: impl FnMut(Bytes)) -> Taken {
         // Before it looks: what comes from now on sets it again.
         self.alert.ready.store(false, Ordering::Release);
-        let batch = self.reader.read(client.form(), blocked, sink);
+        let batch = self.reader.read(client.encoding(), blocked, sink);
         let stats = &client.context().base.stats;
         if batch.overrun {
             stats.overruns.add();
@@ -141,7 +141,7 @@ impl ClientReader {
         stats.delivered.add_many(batch.messages as u64);
         for notice in &batch.notices {
             // A raw WebSocket cannot be told of what it has skipped: its handler may want to.
-            report(client, notice, client.form() == Form::Raw);
+            report(client, notice, client.encoding().shape == Shape::Raw);
         }
         Taken { more: batch.more, overrun: batch.overrun }
     }
@@ -225,7 +225,7 @@ impl Call {
         let context = client.context();
         let notifier = Arc::clone(&context.notifier);
         let wake = Announce { client: client.id(), number: self.number, notifier };
-        let reader = context.pubsub.channels().attach(client.id(), Arc::new(wake), since);
+        let reader = Reader::attach(context.pubsub.channels(), client.id(), Arc::new(wake), since);
         let subscription = channel::Subscription { target: self.target(), ..channel::Subscription::to("") };
         let complete = reader.subscribe(subscription, Instant::now())?;
         reader.open();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::Event;
 use super::client::Client;
 use super::reader::{Call, Published};
-use crate::channel::{Error, Form, Message, Since, Subscription, Target};
+use crate::channel::{Error, Message, Shape, Since, Subscription, Target};
 use crate::sse;
 use crate::websocket::close::{CloseStatus, code};
 
@@ -101,7 +101,7 @@ impl Client {
 
     /// Tells the client not to come back, as far as its protocol can, and closes it.
     pub fn dismiss(&self) {
-        if self.form() != Form::Raw {
+        if self.encoding().shape != Shape::Raw {
             self.write_event(sse::Fields { event: Some(BYE), ..sse::Fields::default() }, b"{}");
         }
         self.close(CloseStatus::new(code::POLICY, "disconnected"));

@@ -6,9 +6,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 
 use push_core::base;
-use push_core::channel::{Form, Since};
+use push_core::channel::{Shape, Since};
+use push_core::engine::Local;
 use push_core::net::Peer;
-use push_core::push::{self, Callbacks, Client, Interest, Negotiated, Protocol};
+use push_core::push::{self, Callbacks, Client, Interest, Negotiated, Protocol, PubSub};
 use push_core::reactor::{Reactor, Scheduler, WorkerHandle};
 use push_core::{Job, Limits, Next, Worker};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -40,7 +41,7 @@ impl Harness {
         let base = Arc::new(base::Context::new(limits));
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&base)));
         let callbacks = Arc::clone(&scheduler) as Arc<dyn Callbacks>;
-        let context = push::Context::new(Arc::clone(&base), callbacks);
+        let context = push::Context::new(Arc::clone(&base), callbacks, PubSub::new(Local::shared));
         let (code, code_to_run) = unbounded_channel();
         let reactor = Arc::new(Reactor::new(Arc::clone(&scheduler), base));
         Harness { reactor, scheduler, context: Arc::new(context), code, code_to_run: Some(code_to_run) }
@@ -83,7 +84,8 @@ impl Harness {
     /// A client to make jobs with.
     pub fn client(&self) -> Arc<Client> {
         let interest = Interest { message: true, drained: false, gap: false };
-        let negotiated = Negotiated { protocol: Protocol::WebSocket, form: Form::Raw, since: Since::Now, polls: false };
+        let negotiated =
+            Negotiated { protocol: Protocol::WebSocket, encoding: Shape::Raw.into(), since: Since::Now, polls: false };
         Client::new(Arc::clone(&self.context), negotiated, Peer::Unix, interest)
     }
 

@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use http::HeaderMap;
+use push_core::engine::Local;
 use push_core::http::Response;
 use push_core::http::request::RequestBody;
 use push_core::net::ListenerId;
@@ -229,7 +230,7 @@ pub fn new_server(limits: Limits, public_dir: Option<PathBuf>) -> Server {
         default_event: None,
         poll_parameter: None,
     };
-    Server::new(settings, PubSub::default()).unwrap()
+    Server::new(settings, PubSub::new(Local::shared)).unwrap()
 }
 
 fn start_worker(core: Arc<Server>, app: App) -> JoinHandle<()> {

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::channel::{Subscription, Target};
+use crate::engine::Local;
 use crate::push::mailbox::Turn;
-use crate::push::{Callbacks, Context};
+use crate::push::{Callbacks, Context, PubSub};
 use crate::websocket::Message;
 
 /// Seconds until a child that blocks is ended by a signal.
@@ -39,8 +40,11 @@ fn returns_in_child(work: impl FnOnce()) -> bool {
 fn a_forked_child_waits_for_none_of_its_parents_locks() {
     let queue = Arc::new(Queue(Lock::default()));
     let callbacks = Arc::clone(&queue) as Arc<dyn Callbacks>;
-    let context = Arc::new(Context::new(Arc::new(crate::base::Context::new(crate::Limits::default())), callbacks));
-    let negotiated = Negotiated { protocol: Protocol::WebSocket, form: Form::Push, since: Since::Now, polls: false };
+    let pubsub = PubSub::new(Local::shared);
+    let context =
+        Arc::new(Context::new(Arc::new(crate::base::Context::new(crate::Limits::default())), callbacks, pubsub));
+    let negotiated =
+        Negotiated { protocol: Protocol::WebSocket, encoding: Shape::PushV1.into(), since: Since::Now, polls: false };
     let interest = Interest { message: true, drained: true, gap: true };
     let new = || Client::new(Arc::clone(&context), negotiated, Peer::Unix, interest);
     let (client, another) = (new(), new());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::task::{Ended, State, Stream};
-use crate::channel::Form;
+use crate::channel::Shape;
 use crate::push::queue::Frame;
 use crate::sse;
 use crate::websocket::close::{CloseStatus, code};
@@ -19,12 +19,12 @@ impl Stream {
     /// The server stops: tells the client when to reconnect. The delays differ, so that not all clients reconnect at once.
     pub(super) fn send_retry(&mut self) {
         let retry = sse::retry(self.client.context().reconnect_delay.pause());
-        match self.client.form() {
-            Form::Sse => self.queue.push(Frame::own(retry)),
-            Form::Push => {
+        match self.client.encoding().shape {
+            Shape::EventStream => self.queue.push(Frame::own(retry)),
+            Shape::PushV1 => {
                 Frame::message(Opcode::Text, &retry).for_each(|frame| self.queue.push(Frame::own(frame.bytes)))
             }
-            Form::Raw => {}
+            Shape::Raw => {}
         }
     }
 

@@ -17,9 +17,10 @@ use super::Stream;
 use super::pipe::Pipe;
 use crate::base;
 use crate::base::limits::Limits;
-use crate::channel::{Form, Since};
+use crate::channel::{Shape, Since};
+use crate::engine::Local;
 use crate::net::{Peer, Socket};
-use crate::push::{self, Callbacks, Client, CloseStatus, Event, Interest, Negotiated, Protocol, Turn};
+use crate::push::{self, Callbacks, Client, CloseStatus, Event, Interest, Negotiated, Protocol, PubSub, Turn};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -86,7 +87,11 @@ impl Callbacks for Idle {
 
 impl Core {
     fn new(limits: Limits) -> Self {
-        let context = Arc::new(push::Context::new(Arc::new(base::Context::new(limits)), Arc::new(Idle)));
+        let context = Arc::new(push::Context::new(
+            Arc::new(base::Context::new(limits)),
+            Arc::new(Idle),
+            PubSub::new(Local::shared),
+        ));
         let timers = Arc::clone(&context.base.timers);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -103,7 +108,8 @@ impl Core {
         sockopt::set_socket_send_buffer_size(&ours, 4096).unwrap();
         ours.set_nonblocking(true).unwrap();
         peer.set_nonblocking(true).unwrap();
-        let negotiated = Negotiated { protocol: Protocol::WebSocket, form: Form::Raw, since: Since::Now, polls: false };
+        let negotiated =
+            Negotiated { protocol: Protocol::WebSocket, encoding: Shape::Raw.into(), since: Since::Now, polls: false };
         let interest = Interest { message: false, drained: false, gap: false };
         let client = Client::new(Arc::clone(&self.context), negotiated, Peer::Unix, interest);
         let _inside = self.runtime.enter();

@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::*;
 use crate::Limits;
 use crate::base;
-use crate::channel::{Form, Since};
+use crate::channel::{Shape, Since};
+use crate::engine::Local;
 use crate::net::Peer;
-use crate::push::{self, Callbacks, Client, Interest, Negotiated, Protocol};
+use crate::push::{self, Callbacks, Client, Interest, Negotiated, Protocol, PubSub};
 use crate::reactor::app_latency::FAST_APP;
 
 struct NoCallbacks;
@@ -17,8 +18,13 @@ impl Callbacks for NoCallbacks {
 }
 
 fn job() -> Job {
-    let context = push::Context::new(Arc::new(base::Context::new(Limits::default())), Arc::new(NoCallbacks));
-    let negotiated = Negotiated { protocol: Protocol::Sse, form: Form::Sse, since: Since::Now, polls: false };
+    let context = push::Context::new(
+        Arc::new(base::Context::new(Limits::default())),
+        Arc::new(NoCallbacks),
+        PubSub::new(Local::shared),
+    );
+    let negotiated =
+        Negotiated { protocol: Protocol::Sse, encoding: Shape::EventStream.into(), since: Since::Now, polls: false };
     let interest = Interest { message: false, drained: false, gap: false };
     Job::Callbacks(Client::new(Arc::new(context), negotiated, Peer::Unix, interest))
 }

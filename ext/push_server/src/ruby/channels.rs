@@ -15,6 +15,7 @@ use magnus::value::ReprValue;
 use magnus::{Error, Module, Object, RArray, RHash, RModule, RString, Ruby, Symbol, Value, function};
 use push_core::base::fork::{NotInChild, OwnerProcess};
 use push_core::channel::{self, Channels, Draft, EventName, Kind, Policy, Slow};
+use push_core::engine::Local;
 use push_core::push::PubSub;
 
 use crate::ruby::client::Client;
@@ -39,7 +40,7 @@ struct Process {
 
 impl Process {
     fn new(rules: Vec<(String, Policy)>) -> Self {
-        let pubsub = PubSub::default();
+        let pubsub = PubSub::new(Local::shared);
         let now = Instant::now();
         rules.iter().for_each(|(glob, policy)| pubsub.channels().define(glob, policy.clone(), now));
         let pubsub = NotInChild::new(OwnerProcess::current(), pubsub);

@@ -9,7 +9,7 @@ use magnus::{
     Class, DataTypeFunctions, Error, Module, RClass, RHash, RModule, RString, Ruby, Symbol, TypedData, Value, method,
 };
 use push_core::base::fork::NotInChild;
-use push_core::channel::{Form, Kind};
+use push_core::channel::{Kind, Shape};
 use push_core::http::upgrade::last_event_id_of;
 use push_core::push::poll::without_session;
 use push_core::push::{self, Interest, Protocol};
@@ -69,7 +69,7 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<RClass, Error> {
 impl Client {
     fn write(ruby: &Ruby, this: Obj<Self>, args: &[Value]) -> Result<bool, Error> {
         let (data, options) = write_arguments(ruby, args)?;
-        if this.core.form() == Form::Raw {
+        if this.core.encoding().shape == Shape::Raw {
             let text = is_text(ruby, "client.write", data)?;
             if !text && developer_hints::expects_text_in_bytes() && is_utf8(data) {
                 developer_hints::text_in_bytes("client.write");
@@ -102,7 +102,7 @@ impl Client {
         if kind != Kind::Binary {
             return Ok(self.core.write_event(fields, bytes));
         }
-        if self.core.form() != Form::Push {
+        if self.core.encoding().shape != Shape::PushV1 {
             return Err(argument_error(ruby, "an event stream is text: the bytes are not valid UTF-8"));
         }
         Ok(self.core.write_binary_event(fields, bytes))

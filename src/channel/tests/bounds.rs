@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::work::{PIECE, most};
-use super::{
-    Channels, Cursor, Draft, Form, Limits, Local, Member, Policy, Reader, Since, Slow, Subscription, Target, Wake,
+use crate::channel::work::{PIECE, most};
+use crate::channel::{
+    Channels, Cursor, Draft, Limits, Member, Policy, Reader, Shape, Since, Slow, Subscription, Target, Wake,
 };
+use crate::engine::Local;
 
 #[derive(Default)]
 struct Flag(AtomicBool);
@@ -25,7 +26,7 @@ fn channels(limits: Limits) -> Arc<Channels> {
 }
 
 fn reader(channels: &Arc<Channels>, targets: &[Target<'_>]) -> Reader {
-    let reader = channels.attach(1, Arc::new(Flag::default()), Since::Now);
+    let reader = Reader::attach(channels, 1, Arc::new(Flag::default()), Since::Now);
     for target in targets {
         reader.subscribe(Subscription { target: *target, ..Subscription::to("") }, Instant::now()).unwrap();
     }
@@ -147,7 +148,7 @@ fn many_slow_readers_of_one_channel() {
     let readers: Vec<_> = flags
         .iter()
         .map(|flag| {
-            let reader = channels.attach(1, Arc::clone(flag) as Arc<dyn Wake>, Since::Now);
+            let reader = Reader::attach(&channels, 1, Arc::clone(flag) as Arc<dyn Wake>, Since::Now);
             reader.subscribe(Subscription::to("busy"), Instant::now()).unwrap();
             reader.open();
             publish(&channels, "busy");
@@ -164,7 +165,10 @@ fn many_slow_readers_of_one_channel() {
     }
     let lost = flags.iter().filter(|flag| flag.0.load(Ordering::Acquire)).count();
     assert_eq!(lost, 999);
-    assert!(readers[0].read(Form::Sse, false, drop).overrun && !readers[999].read(Form::Sse, false, drop).overrun);
+    assert!(
+        readers[0].read(Shape::EventStream.into(), false, drop).overrun
+            && !readers[999].read(Shape::EventStream.into(), false, drop).overrun
+    );
 }
 
 /// Publishers in four threads flood a channel that one reader never reads: it is given up, another that reads loses
@@ -179,7 +183,7 @@ fn a_flood_from_four_threads() {
     let start: Vec<Cursor> = quiet.iter().map(|_| channels.cursor()).collect();
     quiet.iter().for_each(|name| (0..5).for_each(|_| publish(&channels, name)));
     let stuck = Arc::new(Flag::default());
-    let pattern = channels.attach(1, Arc::clone(&stuck) as Arc<dyn Wake>, Since::Now);
+    let pattern = Reader::attach(&channels, 1, Arc::clone(&stuck) as Arc<dyn Wake>, Since::Now);
     pattern.subscribe(Subscription { target: Target::Pattern("bus*"), ..Subscription::to("") }, now).unwrap();
     pattern.open();
     let healthy = reader(&channels, &[Target::Channel("busy")]);
@@ -197,7 +201,7 @@ fn a_flood_from_four_threads() {
         loop {
             let last = running.load(Ordering::Acquire) == 0;
             channels.deliver();
-            let batch = healthy.read(Form::Raw, false, drop);
+            let batch = healthy.read(Shape::Raw.into(), false, drop);
             got += batch.messages as u64;
             told += batch.notices.iter().map(|notice| notice.count()).sum::<u64>();
             if last && batch.messages == 0 {
@@ -220,7 +224,7 @@ fn many_members() {
     channels.define("*", Policy { presence: true, ..Policy::default() }, now);
     let names: Vec<_> = (0..10_000).map(|number| format!("u{number}")).collect();
     for (id, name) in (1..).zip(&names) {
-        let reader = channels.attach(id, Arc::new(Flag::default()), Since::Now);
+        let reader = Reader::attach(&channels, id, Arc::new(Flag::default()), Since::Now);
         let member = Some(Member { name, info: "null" });
         // Of one channel, everybody would be told of everybody.
         let room = format!("room:{}", id % 1000);

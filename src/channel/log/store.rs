@@ -1,44 +1,46 @@
-//! All channels under one lock: append, open, forget.
+//! The log: append a message, open and forget channels, wake readers, history.
 //!
-//! Nothing here waits or calls out, except [`super::Wake`]. Nothing looks at all channels, patterns or rules. When patterns
+//! Nothing looks at all channels, patterns or rules. When patterns
 //! or rules change, each channel looks up those that match it again when it is used next.
 
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::block::Wire;
-use super::cursor::{Cursor, Epoch, Since};
-use super::globs::Globs;
+use super::super::cursor::{Cursor, Epoch, Since};
+use super::super::encoding::Encoder;
+use super::super::error::Error;
+use super::super::globs::Globs;
+use super::super::limits::Limits;
+use super::super::message::Message;
+use super::super::pattern::Pattern;
+use super::super::policy::{Policies, Policy};
+use super::super::slab::Slab;
+use super::super::work::{self, PIECE};
+use super::attached::{Attached, Head};
+use super::channel::{Changes, Channel};
 use super::memory::Memory;
-use super::message::Message;
 use super::names::Names;
-use super::pattern::Pattern;
-use super::policy::{Policies, Policy};
-use super::ring::Channel;
-use super::slab::Slab;
-use super::subscription::{Attached, Head};
-use super::work::{self, PIECE};
-use super::{Error, Limits};
 
 /// Floors kept for forgotten channels. With one for all of them, a message that nobody heard
 /// would be a gap for everybody who returns to some other quiet channel.
 const FORGOTTEN: usize = 4096;
 
 /// The messages of a process, by channel.
-pub(super) struct Log {
-    pub(super) epoch: Epoch,
-    pub(super) limits: Limits,
-    pub(super) wire: Wire,
-    pub(super) channels: Slab<Channel>,
-    pub(super) readers: Slab<Attached>,
+pub(crate) struct Log {
+    pub(crate) epoch: Epoch,
+    pub(crate) limits: Limits,
+    /// Readers take it along when they have left the lock: see [`super::super::Reader::read`].
+    pub(crate) encoder: Arc<Encoder>,
+    pub(crate) channels: Slab<Channel>,
+    pub(crate) readers: Slab<Attached>,
     /// Used by every read: kept, so that none allocates.
-    pub(super) heads: BinaryHeap<Head>,
+    pub(crate) heads: BinaryHeap<Head>,
     /// The newest message's seq.
-    pub(super) last: u64,
+    pub(crate) last: u64,
     /// When it was published.
-    pub(super) last_at: Instant,
-    pub(super) memory: Memory,
+    pub(crate) last_at: Instant,
+    pub(crate) memory: Memory,
     policies: Policies,
     names: Names,
     /// The patterns' rings, by text.
@@ -47,30 +49,23 @@ pub(super) struct Log {
     globs: Globs,
     /// How often rules or patterns have changed: see [`Channel::known`].
     changes: Changes,
-    /// Memory that every message without a channel uses, so that it need not allocate.
-    views: Vec<u32>,
+    /// The patterns that match a message without a channel. Kept for its memory: so finding them allocates nothing.
+    matching: Vec<u32>,
     /// The highest floor of forgotten channels, by their name's hash.
-    forgotten: Box<[u64]>,
+    forgotten_floors: Box<[u64]>,
     /// Channels whose readers are to be woken.
     dirty: Vec<u32>,
-    /// Where the next sweep begins.
-    pub(super) hand: u32,
-}
-
-/// How often rules and patterns have changed, on which all channels depend.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Changes {
-    rules: u64,
-    patterns: u64,
+    /// The channel at which the last sweep ended.
+    pub(crate) swept: u32,
 }
 
 impl Log {
     /// An empty log. `last` is the newest seq of its epoch, whose messages are not here.
-    pub(super) fn new(epoch: Epoch, last: u64, limits: Limits, default_event: Option<&str>) -> Self {
+    pub(crate) fn new(epoch: Epoch, last: u64, limits: Limits, default_event: Option<&str>) -> Self {
         Log {
             epoch,
             limits,
-            wire: Wire::new(epoch, default_event),
+            encoder: Arc::new(Encoder::new(epoch, default_event)),
             channels: Slab::default(),
             readers: Slab::default(),
             heads: BinaryHeap::new(),
@@ -82,28 +77,28 @@ impl Log {
             patterns: HashMap::new(),
             globs: Globs::default(),
             changes: Changes::default(),
-            views: Vec::new(),
-            forgotten: vec![last; FORGOTTEN].into(),
+            matching: Vec::new(),
+            forgotten_floors: vec![last; FORGOTTEN].into(),
             dirty: Vec::new(),
-            hand: 0,
+            swept: 0,
         }
     }
 
     /// Changes the bounds, and what encoding depends on.
-    pub(super) fn configure(&mut self, limits: Limits, default_event: Option<&str>) {
+    pub(crate) fn configure(&mut self, limits: Limits, default_event: Option<&str>) {
         self.limits = limits;
-        self.wire = Wire::new(self.epoch, default_event);
+        self.encoder = Arc::new(Encoder::new(self.epoch, default_event));
         self.evict();
     }
 
     /// Changes the rules of channels that match `glob`. Each channel learns of it when it is used or swept next.
-    pub(super) fn define(&mut self, glob: &str, policy: Policy) {
+    pub(crate) fn define(&mut self, glob: &str, policy: Policy) {
         self.policies.define(glob, policy);
         self.changes.rules += 1;
     }
 
     /// The rules of a channel.
-    pub(super) fn policy(&mut self, name: &str) -> Policy {
+    pub(crate) fn policy(&mut self, name: &str) -> Policy {
         let at = self.names.get(name);
         at.inspect(|at| self.update_policy(*at));
         match at.and_then(|at| self.channels.get(at)) {
@@ -113,7 +108,7 @@ impl Log {
     }
 
     /// Gives a channel the rules that apply to it now.
-    pub(super) fn update_policy(&mut self, at: u32) {
+    pub(crate) fn update_policy(&mut self, at: u32) {
         let Log { channels, memory, policies, changes, .. } = self;
         let Some(channel) = channels.get_mut(at).filter(|channel| channel.known.rules != changes.rules) else { return };
         channel.known.rules = changes.rules;
@@ -125,36 +120,36 @@ impl Log {
     }
 
     /// Gives a channel the patterns that match it now.
-    fn update_views(&mut self, at: u32) {
+    fn update_patterns(&mut self, at: u32) {
         let Log { channels, globs, changes, .. } = self;
         let Some(channel) = channels.get_mut(at).filter(|channel| channel.known.patterns != changes.patterns) else {
             return;
         };
         channel.known.patterns = changes.patterns;
-        channel.views.clear();
-        globs.find(&channel.name, &mut channel.views);
+        channel.patterns.clear();
+        globs.find(&channel.name, &mut channel.patterns);
     }
 
     /// Adds a numbered message to its channel and to the patterns that match.
-    pub(super) fn append(&mut self, message: Arc<Message>) {
+    pub(crate) fn append(&mut self, message: Arc<Message>) {
         self.last = message.seq();
         self.last_at = message.published();
         match self.names.get(message.channel()).or_else(|| self.open_to_keep(&message)) {
             Some(at) => {
                 self.update_policy(at);
-                self.update_views(at);
+                self.update_patterns(at);
                 for index in 0.. {
-                    let view = self.channels.get(at).and_then(|channel| channel.views.get(index));
-                    let Some(view) = view.copied() else { break };
-                    self.put(view, Arc::clone(&message));
+                    let pattern = self.channels.get(at).and_then(|channel| channel.patterns.get(index));
+                    let Some(pattern) = pattern.copied() else { break };
+                    self.put(pattern, Arc::clone(&message));
                 }
                 self.put(at, message);
             }
             None => {
-                let mut views = std::mem::take(&mut self.views);
-                self.globs.find(message.channel(), &mut views);
-                views.drain(..).for_each(|view| self.put(view, Arc::clone(&message)));
-                self.views = views;
+                let mut matching = std::mem::take(&mut self.matching);
+                self.globs.find(message.channel(), &mut matching);
+                matching.drain(..).for_each(|pattern| self.put(pattern, Arc::clone(&message)));
+                self.matching = matching;
             }
         }
         self.evict();
@@ -169,7 +164,7 @@ impl Log {
         if policy.history > 0 && self.channels.len() < self.limits.max_channels {
             return Some(self.add_channel(message.channel(), policy));
         }
-        let floor = self.forgotten(message.channel());
+        let floor = self.forgotten_floor(message.channel());
         *floor = message.seq();
         None
     }
@@ -193,7 +188,7 @@ impl Log {
 
     /// Wakes the readers of channels with new messages, each once until it has read all. Looks at as many channels as one
     /// hold may. Returns how many readers it woke, and whether there are more channels.
-    pub(super) fn deliver(&mut self) -> (usize, bool) {
+    pub(crate) fn deliver(&mut self) -> (usize, bool) {
         let mut woken = 0;
         let piece = self.dirty.len().min(PIECE);
         for at in self.dirty.drain(..piece) {
@@ -214,7 +209,7 @@ impl Log {
 
     /// Adds the names of channels to `names`, beginning with the channel number `from`, as many as one hold may look at.
     /// Returns the number to go on with.
-    pub(super) fn names_from(&self, from: u32, names: &mut Vec<Arc<str>>) -> Option<u32> {
+    pub(crate) fn names_from(&self, from: u32, names: &mut Vec<Arc<str>>) -> Option<u32> {
         let end = self.channels.end().min(from.saturating_add(PIECE as u32));
         work::looked(end.saturating_sub(from) as usize);
         let channels = (from..end).filter_map(|at| self.channels.get(at));
@@ -223,13 +218,13 @@ impl Log {
     }
 
     /// Whether a message for `name` finds its channel, needs none, or there is room for one more.
-    pub(super) fn accepts(&mut self, name: &str) -> bool {
+    pub(crate) fn accepts(&mut self, name: &str) -> bool {
         let room = self.channels.len() < self.limits.max_channels;
         room || self.names.get(name).is_some() || self.policies.of(name).history == 0
     }
 
     /// The place of the channel `name`, which is opened if need be.
-    pub(super) fn find_or_open(&mut self, name: &str) -> Result<u32, Error> {
+    pub(crate) fn find_or_open(&mut self, name: &str) -> Result<u32, Error> {
         if let Some(at) = self.names.get(name) {
             self.update_policy(at);
             return Ok(at);
@@ -241,7 +236,7 @@ impl Log {
 
     /// The place of a pattern, which is opened if need be: a channel without history that gets
     /// the messages of all that match.
-    pub(super) fn find_or_open_pattern(&mut self, text: &str) -> Result<u32, Error> {
+    pub(crate) fn find_or_open_pattern(&mut self, text: &str) -> Result<u32, Error> {
         if let Some(at) = self.patterns.get(text).copied() {
             self.update_policy(at);
             return Ok(at);
@@ -250,10 +245,10 @@ impl Log {
         let policy = Policy { history: 0, ..self.policies.of(text) };
         let name: Arc<str> = text.into();
         // What it would have got before is not known: only who has seen all has seen all of it.
-        let mut view = Channel::new(Arc::clone(&name), policy, self.last);
-        view.is_pattern = true;
-        view.known = self.changes;
-        let at = self.channels.insert(view);
+        let mut channel = Channel::new(Arc::clone(&name), policy, self.last);
+        channel.is_pattern = true;
+        channel.known = self.changes;
+        let at = self.channels.insert(channel);
         self.patterns.insert(name, at);
         self.globs.insert(&Pattern::new(text), at);
         self.changes.patterns += 1;
@@ -266,27 +261,27 @@ impl Log {
     }
 
     fn add_channel(&mut self, name: &Arc<str>, policy: Policy) -> u32 {
-        let floor = *self.forgotten(name);
+        let floor = *self.forgotten_floor(name);
         let mut channel = Channel::new(Arc::clone(name), policy, floor);
-        self.globs.find(name, &mut channel.views);
+        self.globs.find(name, &mut channel.patterns);
         channel.known = self.changes;
         let at = self.channels.insert(channel);
         self.names.insert(Arc::clone(name), at);
         at
     }
 
-    fn forgotten(&mut self, name: &str) -> &mut u64 {
+    fn forgotten_floor(&mut self, name: &str) -> &mut u64 {
         let bucket = self.bucket(name);
-        &mut self.forgotten[bucket]
+        &mut self.forgotten_floors[bucket]
     }
 
     /// Which of the forgotten floors is that of `name`.
-    pub(super) fn bucket(&self, name: &str) -> usize {
+    pub(crate) fn bucket(&self, name: &str) -> usize {
         self.names.hash(name) % FORGOTTEN
     }
 
     /// Frees what a channel whose readers have changed need not hold any more.
-    pub(super) fn release(&mut self, at: u32) {
+    pub(crate) fn release(&mut self, at: u32) {
         if self.channels.get(at).is_some_and(|channel| channel.places.is_empty()) {
             self.memory.change(&mut self.channels, at, Channel::settle);
             self.forget_if_idle(at);
@@ -294,7 +289,7 @@ impl Log {
     }
 
     /// Forgets a channel without messages and readers: names must not grow memory.
-    pub(super) fn forget_if_idle(&mut self, at: u32) {
+    pub(crate) fn forget_if_idle(&mut self, at: u32) {
         if !self.channels.get(at).is_some_and(Channel::is_idle) {
             return;
         }
@@ -308,13 +303,13 @@ impl Log {
             }
         } else {
             self.names.remove(&channel.name);
-            let floor = self.forgotten(&channel.name);
+            let floor = self.forgotten_floor(&channel.name);
             *floor = channel.floor().max(*floor);
         }
     }
 
     /// Frees what is too old in a channel.
-    pub(super) fn expire(&mut self, at: u32, now: Instant) {
+    pub(crate) fn expire(&mut self, at: u32, now: Instant) {
         work::looked(1);
         self.update_policy(at);
         self.memory.change(&mut self.channels, at, |channel| channel.expire(now));
@@ -324,7 +319,7 @@ impl Log {
 
     /// Whether a reader that has seen all up to `since` can get all that followed in `channel`;
     /// then, after which seq. `Err` is a gap.
-    pub(super) fn resume(&self, channel: &Channel, since: Since) -> Result<Option<u64>, ()> {
+    pub(crate) fn resume(&self, channel: &Channel, since: Since) -> Result<Option<u64>, ()> {
         match since {
             Since::Now => Ok(None),
             Since::After(Cursor { epoch, seq })
@@ -338,7 +333,7 @@ impl Log {
 
     /// Stored messages of a channel in order: the first `limit` after a cursor, or the newest.
     /// False if some are missing between.
-    pub(super) fn history(
+    pub(crate) fn history(
         &mut self,
         name: &str,
         since: Since,
@@ -349,7 +344,7 @@ impl Log {
         at.inspect(|at| self.expire(*at, now));
         let Some(channel) = at.and_then(|at| self.channels.get(at)) else {
             // As if it were there, and empty.
-            let floor = *self.forgotten(name);
+            let floor = *self.forgotten_floor(name);
             let empty = Channel::new(name.into(), Policy::default(), floor);
             return (Vec::new(), self.resume(&empty, since).is_ok());
         };
@@ -366,12 +361,12 @@ impl Log {
 
 #[cfg(test)]
 impl Log {
-    pub(super) fn channel(&self, name: &str) -> Option<&Channel> {
+    pub(crate) fn channel(&self, name: &str) -> Option<&Channel> {
         self.channels.get(self.names.get(name)?)
     }
 
     /// Places in all tables: what a process that has forgotten everything still holds.
-    pub(super) fn footprint(&self) -> usize {
+    pub(crate) fn footprint(&self) -> usize {
         self.names.footprint() + self.memory.footprint() + self.globs.footprint() + self.channels.end() as usize
     }
 }

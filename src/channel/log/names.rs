@@ -11,7 +11,7 @@ const TABLES: usize = 256;
 
 /// The numbers of channels by their names.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(crate) struct Names {
     tables: Box<[HashMap<Arc<str>, u32>]>,
     hasher: RandomState,
 }
@@ -34,15 +34,15 @@ fn table(name: &str) -> usize {
 }
 
 impl Names {
-    pub(super) fn get(&self, name: &str) -> Option<u32> {
+    pub(crate) fn get(&self, name: &str) -> Option<u32> {
         self.tables[table(name)].get(name).copied()
     }
 
-    pub(super) fn insert(&mut self, name: Arc<str>, at: u32) {
+    pub(crate) fn insert(&mut self, name: Arc<str>, at: u32) {
         self.tables[table(&name)].insert(name, at);
     }
 
-    pub(super) fn remove(&mut self, name: &str) {
+    pub(crate) fn remove(&mut self, name: &str) {
         let table = &mut self.tables[table(name)];
         table.remove(name);
         if table.capacity() > 16 && table.len() < table.capacity() / 8 {
@@ -51,19 +51,19 @@ impl Names {
     }
 
     /// A hash of a name. It stays the same as long as this table lives, and no client can foresee it.
-    pub(super) fn hash(&self, name: &str) -> usize {
+    pub(crate) fn hash(&self, name: &str) -> usize {
         self.hasher.hash_one(name) as usize
     }
 }
 
 #[cfg(test)]
 impl Names {
-    pub(super) fn footprint(&self) -> usize {
+    pub(crate) fn footprint(&self) -> usize {
         self.tables.iter().map(HashMap::capacity).sum()
     }
 
     /// The size of the fullest table.
-    pub(super) fn fullest(&self) -> usize {
+    pub(crate) fn fullest(&self) -> usize {
         self.tables.iter().map(HashMap::len).max().unwrap_or(0)
     }
 }

@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::{Batch, Channels, Cursor, Draft, Form, Limits, Local, Notice, Policy, Reader, Since, Subscription, Wake};
+use crate::channel::{
+    Batch, Channels, Cursor, Draft, Limits, Notice, Policy, Reader, Shape, Since, Subscription, Wake,
+};
+use crate::engine::Local;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -31,7 +34,7 @@ impl Client {
     fn connect(channels: &Arc<Channels>, cursor: Option<Cursor>, runs: BTreeMap<usize, Vec<Vec<u64>>>) -> Self {
         let woken = Arc::new(Flag::default());
         let since = cursor.map_or(Since::Now, Since::After);
-        let reader = channels.attach(0, Arc::clone(&woken) as Arc<dyn Wake>, since);
+        let reader = Reader::attach(channels, 0, Arc::clone(&woken) as Arc<dyn Wake>, since);
         let mut own = Client { reader, woken, cursor, runs };
         for (index, name) in NAMES.iter().enumerate() {
             if own.reader.subscribe(Subscription::to(name), Instant::now()).unwrap() != Some(true) {
@@ -44,7 +47,7 @@ impl Client {
 
     fn read(&mut self) -> Batch {
         let mut text = Vec::new();
-        let batch = self.reader.read(Form::Sse, false, |bytes| text.push(bytes));
+        let batch = self.reader.read(Shape::EventStream.into(), false, |bytes| text.push(bytes));
         for block in text {
             let block = std::str::from_utf8(&block).unwrap();
             let id: Cursor = block.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().parse().unwrap();
@@ -139,7 +142,7 @@ fn names_used_once_leave_nothing_behind() {
     let ttl = Some(Duration::from_secs(1));
     channels.define("kept:*", Policy { history: 1, ttl, ..Policy::default() }, start);
     for number in 0..20_000 {
-        let reader = channels.attach(1, Arc::new(Flag::default()), Since::Now);
+        let reader = Reader::attach(&channels, 1, Arc::new(Flag::default()), Since::Now);
         reader.subscribe(Subscription::to(&format!("read:{number}")), start).unwrap();
         channels.publish(&Draft::text(&format!("kept:{number}"), b"x"), start).unwrap();
         channels.publish(&Draft::text(&format!("lost:{number}"), b"x"), start).unwrap();
@@ -156,7 +159,7 @@ fn limits_are_errors() {
     let channels = Channels::new(limits, Arc::new(Local::new(Arc::new(Flag::default()))), None);
     let now = Instant::now();
     channels.define("kept:*", Policy { history: 1, ..Policy::default() }, now);
-    let reader = channels.attach(1, Arc::new(Flag::default()), Since::Now);
+    let reader = Reader::attach(&channels, 1, Arc::new(Flag::default()), Since::Now);
     reader.subscribe(Subscription::to("a"), now).unwrap();
     let error = reader.subscribe(Subscription::to("b"), now).unwrap_err();
     assert_eq!(error.to_string(), "a client subscribes to at most 1 channels");
@@ -165,7 +168,7 @@ fn limits_are_errors() {
     channels.publish(&Draft::text("lost", b""), now).unwrap();
     let error = channels.publish(&Draft::text("kept:2", b""), now).unwrap_err();
     assert_eq!(error.to_string(), "there are 2 channels already");
-    let other = channels.attach(2, Arc::new(Flag::default()), Since::Now);
+    let other = Reader::attach(&channels, 2, Arc::new(Flag::default()), Since::Now);
     assert!(other.subscribe(Subscription::to("c"), now).is_err());
     assert!(other.subscribe(Subscription::to(&"x".repeat(256)), now).is_err());
 }
@@ -176,8 +179,8 @@ fn members_are_announced() {
     let now = Instant::now();
     channels.define("c", Policy { presence: true, ..Policy::default() }, now);
     let connect = |id, name| {
-        let reader = channels.attach(id, Arc::new(Flag::default()), Since::Now);
-        let member = Some(super::Member { name, info: "1" });
+        let reader = Reader::attach(&channels, id, Arc::new(Flag::default()), Since::Now);
+        let member = Some(crate::channel::Member { name, info: "1" });
         reader.subscribe(Subscription { member, ..Subscription::to("c") }, now).unwrap();
         reader.open();
         reader
@@ -222,7 +225,7 @@ fn measure() {
         channels.define("*", Policy::with_history(), Instant::now());
         let attach = |id| {
             let woken = Arc::new(Flag::default());
-            let reader = channels.attach(id, Arc::clone(&woken) as Arc<dyn Wake>, Since::Now);
+            let reader = Reader::attach(&channels, id, Arc::clone(&woken) as Arc<dyn Wake>, Since::Now);
             for number in 0..subscriptions {
                 reader.subscribe(Subscription::to(&format!("channel:{number}")), Instant::now()).unwrap();
             }
@@ -245,7 +248,7 @@ fn measure() {
             let start = Instant::now();
             let mut got = 0;
             for (reader, _) in &all {
-                got += reader.read(Form::Sse, false, |bytes| out.push(bytes)).messages;
+                got += reader.read(Shape::EventStream.into(), false, |bytes| out.push(bytes)).messages;
                 out.clear();
             }
             // The first brings push.open.
@@ -283,10 +286,10 @@ fn measure() {
     let (wake, before) = (Arc::new(Flag::default()), memory());
     let idle: Vec<_> = (0..100_000)
         .map(|id| {
-            let reader = channels.attach(id, Arc::clone(&wake) as Arc<dyn Wake>, Since::Now);
+            let reader = Reader::attach(&channels, id, Arc::clone(&wake) as Arc<dyn Wake>, Since::Now);
             reader.subscribe(Subscription::to("c"), Instant::now()).unwrap();
             reader.open();
-            reader.read(Form::Sse, false, drop);
+            reader.read(Shape::EventStream.into(), false, drop);
             reader
         })
         .collect();
@@ -312,7 +315,7 @@ fn measure() {
     println!("they held {} MiB; forgotten {} MiB, after malloc_trim {} MiB", mib(full), mib(kept), mib(trimmed));
     // One that never reads, among others that keep history.
     channels.define("*", Policy::with_history(), Instant::now());
-    let stuck = channels.attach(1, wake, Since::Now);
+    let stuck = Reader::attach(&channels, 1, wake, Since::Now);
     stuck.subscribe(Subscription::to("busy"), Instant::now()).unwrap();
     stuck.open();
     let start = Instant::now();
@@ -323,8 +326,8 @@ fn measure() {
     println!("memory full: publish {:.0} ns, log {} MiB", per(start, 1_000_000), channels.bytes() >> 20);
     println!(
         "sizes: message {}, reader {}, channel {}",
-        size_of::<super::Message>(),
-        super::subscription::SIZE,
-        super::ring::SIZE
+        size_of::<crate::channel::Message>(),
+        crate::channel::log::READER_SIZE,
+        crate::channel::log::CHANNEL_SIZE
     );
 }

@@ -5,7 +5,7 @@
 //! 1. Messages that all readers have got.
 //! 2. Messages that wait for slow readers. The channel in which most waits comes first. Its readers are given up, those
 //!    that lag most first. This happens while messages that wait for readers take more than a quarter of the memory.
-//!    Below a quarter it happens only for readers that lag by [`super::Limits::slow_bytes`] for longer than a
+//!    Below a quarter it happens only for readers that lag by [`super::super::Limits::slow_bytes`] for longer than a
 //!    [`BURST`].
 //! 3. Histories, the largest first, each down to its last message.
 //! 4. The rest of what waits for readers, as in 2.
@@ -17,10 +17,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::log::Log;
-use super::policy::Slow;
-use super::ring::Channel;
-use super::work::{self, PIECE};
+use super::super::policy::Slow;
+use super::super::work::{self, PIECE};
+use super::channel::Channel;
+use super::store::Log;
 
 /// Messages that wait for readers may take one part in so many of the memory before their readers are given up.
 const PINS: usize = 4;
@@ -37,7 +37,7 @@ const SETTLED: usize = 1024;
 
 impl Log {
     /// Makes room when the memory is full.
-    pub(super) fn evict(&mut self) {
+    pub(crate) fn evict(&mut self) {
         let most = self.limits.log_bytes;
         if self.memory.bytes() <= most {
             return;
@@ -118,7 +118,7 @@ impl Log {
     }
 
     /// Frees what attached readers have got by now, in so many channels.
-    pub(super) fn settle(&mut self, channels: usize) {
+    pub(crate) fn settle(&mut self, channels: usize) {
         for _ in 0..channels.min(self.memory.pinned_channels()) {
             let Some(at) = self.memory.next_pinned() else { return };
             work::looked(1);
@@ -128,17 +128,17 @@ impl Log {
     }
 
     /// Frees what readers have got, in as many channels as one hold of the lock may look at.
-    pub(super) fn sweep_pins(&mut self) {
+    pub(crate) fn sweep_pins(&mut self) {
         self.settle(PIECE);
     }
 
     /// Frees what is too old in so many channels, and gives them the rules that apply now.
-    pub(super) fn sweep(&mut self, channels: usize, now: Instant) {
+    pub(crate) fn sweep(&mut self, channels: usize, now: Instant) {
         for _ in 0..channels {
             let end = self.channels.end();
-            self.hand = if self.hand + 1 < end { self.hand + 1 } else { 0 };
-            self.expire(self.hand, now);
-            self.forget_if_idle(self.hand);
+            self.swept = if self.swept + 1 < end { self.swept + 1 } else { 0 };
+            self.expire(self.swept, now);
+            self.forget_if_idle(self.swept);
         }
     }
 }

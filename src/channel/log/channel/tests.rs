@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use super::*;
+use crate::channel::Draft;
 use crate::channel::Limits;
-use crate::channel::message::Draft;
 
 struct Fixture {
     channel: Channel,

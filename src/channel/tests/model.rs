@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use self::steps::{CLIENTS, NAMES, PATTERNS, Step, TICKER, covers, is_pattern, policies, steps, target};
-use super::{Channels, Cursor, Draft, Epoch, Form, Limits, Local, Notice, Policy, Reader, Since, Subscription, Wake};
+use crate::channel::{
+    Channels, Cursor, Draft, Epoch, Limits, Notice, Policy, Reader, Shape, Since, Subscription, Wake,
+};
+use crate::engine::Local;
 
 #[derive(Default)]
 struct Flag(AtomicBool);
@@ -223,7 +226,7 @@ impl World {
         let woken = Arc::new(Flag::default());
         self.next_id += 1;
         self.connections[client] = Some(Connection {
-            reader: self.channels.attach(self.next_id, Arc::clone(&woken) as Arc<dyn Wake>, since),
+            reader: Reader::attach(&self.channels, self.next_id, Arc::clone(&woken) as Arc<dyn Wake>, since),
             woken,
             since,
             open: false,
@@ -325,7 +328,9 @@ impl World {
         own.skips |= blocked;
         let known = own.woken.0.load(Ordering::SeqCst);
         let mut text = String::new();
-        let batch = own.reader.read(Form::Sse, blocked, |bytes| text.push_str(std::str::from_utf8(&bytes).unwrap()));
+        let batch = own
+            .reader
+            .read(Shape::EventStream.into(), blocked, |bytes| text.push_str(std::str::from_utf8(&bytes).unwrap()));
         if !own.open {
             assert!(text.is_empty());
             return;
@@ -382,7 +387,7 @@ impl World {
                 assert!(own.may_skip(next, &self.published), "held back: {:?}", own.owed);
                 own.owed.remove(&next);
             }
-            assert_eq!(own.reader.lag(), super::Lag::default());
+            assert_eq!(own.reader.lag(), crate::channel::Lag::default());
             assert_eq!(own.reader.cursor().seq, self.published.len() as u64);
         }
     }

@@ -12,22 +12,29 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::log::Changes;
-use super::memory::{Rank, Weight};
-use super::message::{Kind, Message};
-use super::policy::{Policy, Slow};
+use super::super::draft::Kind;
+use super::super::message::Message;
+use super::super::policy::{Policy, Slow};
+use super::rank::{Rank, Weight};
 
 /// Surplus is looked at when there is this much of it.
 const SURPLUS: usize = 16;
 
+/// How often rules and patterns have changed, on which all channels depend.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Changes {
+    pub(super) rules: u64,
+    pub(super) patterns: u64,
+}
+
 /// A message in a ring.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// Its number within the channel. There are holes where messages were taken out.
     number: u64,
     /// Bytes the channel had before it.
     start: u64,
-    pub(super) message: Arc<Message>,
+    pub(crate) message: Arc<Message>,
 }
 
 /// The [`Place::next`] of a reader that was given up: it gets nothing more, and pins nothing.
@@ -35,29 +42,29 @@ const GIVEN_UP: u64 = u64::MAX;
 
 /// A reader's place in a channel.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// The number of the first message it has not got.
-    pub(super) next: u64,
+    pub(crate) next: u64,
     /// The reader's number in the log.
-    pub(super) reader: u32,
+    pub(crate) reader: u32,
 }
 
 /// A channel, or all channels that match a pattern as one.
 #[derive(Debug)]
-pub(super) struct Channel {
-    pub(super) name: Arc<str>,
-    pub(super) policy: Policy,
+pub(crate) struct Channel {
+    pub(crate) name: Arc<str>,
+    pub(crate) policy: Policy,
     /// The name is a pattern, and the messages are those of all channels that match.
-    pub(super) is_pattern: bool,
-    /// The patterns' rings that get this channel's messages, too.
-    pub(super) views: Vec<u32>,
-    /// The number of the last change of rules and patterns that `policy` and `views` know.
-    pub(super) known: Changes,
-    pub(super) places: Vec<Place>,
+    pub(crate) is_pattern: bool,
+    /// The patterns that match its name: they get its messages, too.
+    pub(crate) patterns: Vec<u32>,
+    /// The number of the last change of rules and patterns that `policy` and `patterns` know.
+    pub(crate) known: Changes,
+    pub(crate) places: Vec<Place>,
     /// Readers are to be woken.
-    pub(super) dirty: bool,
+    pub(crate) dirty: bool,
     /// Its places in the log's orders.
-    pub(super) rank: Rank,
+    pub(crate) rank: Rank,
     entries: VecDeque<Entry>,
     /// Messages that ever were here: the number of the next one.
     count: u64,
@@ -75,12 +82,12 @@ pub(super) struct Channel {
 
 impl Channel {
     /// An empty channel; `floor` is what is known of its past.
-    pub(super) fn new(name: Arc<str>, policy: Policy, floor: u64) -> Self {
+    pub(crate) fn new(name: Arc<str>, policy: Policy, floor: u64) -> Self {
         Channel {
             name,
             policy,
             is_pattern: false,
-            views: Vec::new(),
+            patterns: Vec::new(),
             known: Changes::default(),
             places: Vec::new(),
             dirty: false,
@@ -95,13 +102,13 @@ impl Channel {
         }
     }
 
-    /// What its messages take. [`super::memory::Memory::change`] compares it before and after each change.
-    pub(super) fn weight(&self) -> Weight {
+    /// What its messages take. `Memory::change` compares it before and after each change.
+    pub(crate) fn weight(&self) -> Weight {
         self.weight
     }
 
     /// Adds a message.
-    pub(super) fn append(&mut self, message: Arc<Message>) {
+    pub(crate) fn append(&mut self, message: Arc<Message>) {
         let (seq, stored, size, cost) = (message.seq(), message.stored(), message.payload().len(), message.cost());
         self.entries.push_back(Entry { number: self.count, start: self.bytes, message });
         self.count += 1;
@@ -125,7 +132,7 @@ impl Channel {
     }
 
     /// Takes what is too old out of the history.
-    pub(super) fn expire(&mut self, now: Instant) {
+    pub(crate) fn expire(&mut self, now: Instant) {
         if self.policy.ttl.is_some() && self.weight.history > 0 {
             self.raise_floor(|channel, message| channel.policy.expired(message.published(), now));
         }
@@ -135,7 +142,7 @@ impl Channel {
     }
 
     /// Changes the rules.
-    pub(super) fn set_policy(&mut self, policy: Policy) {
+    pub(crate) fn set_policy(&mut self, policy: Policy) {
         let limit = policy.history;
         self.policy = policy;
         self.raise_floor(|channel, _| channel.weight.history > limit);
@@ -145,7 +152,7 @@ impl Channel {
     }
 
     /// Takes the oldest message out of the history. It stays as long as a reader needs it.
-    pub(super) fn shorten(&mut self) {
+    pub(crate) fn shorten(&mut self) {
         let limit = self.weight.history.saturating_sub(1);
         self.raise_floor(|channel, _| channel.weight.history > limit);
         self.settle();
@@ -171,7 +178,7 @@ impl Channel {
     }
 
     /// Entries that are not history.
-    pub(super) fn surplus(&self) -> usize {
+    pub(crate) fn surplus(&self) -> usize {
         self.entries.len() - self.weight.history
     }
 
@@ -181,7 +188,7 @@ impl Channel {
     }
 
     /// Frees messages that are not history and that all readers have got.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         let read = self.places.iter().map(|place| place.next).min().unwrap_or(u64::MAX);
         let first = self.first;
         let goes = |entry: &Entry| entry.number < read && (entry.number < first || !entry.message.stored());
@@ -208,13 +215,13 @@ impl Channel {
     }
 
     /// When the oldest of the messages was published that are kept for readers only.
-    pub(super) fn pinned_since(&self) -> Option<Instant> {
+    pub(crate) fn pinned_since(&self) -> Option<Instant> {
         self.entries.iter().find(|entry| self.is_surplus(entry)).map(|entry| entry.message.published())
     }
 
     /// Returns a number such that `bytes` of what is kept for readers only can be freed if the readers that need messages
     /// before it are given up. They are the readers that lag most.
-    pub(super) fn cut(&self, bytes: usize) -> u64 {
+    pub(crate) fn cut(&self, bytes: usize) -> u64 {
         let mut sum = 0;
         for entry in self.entries.iter().filter(|entry| self.is_surplus(entry)) {
             sum += entry.message.cost();
@@ -227,7 +234,7 @@ impl Channel {
 
     /// Gives up the reader at a place that needs messages before the number `cut`. By the channel's rules it either skips
     /// them or must be closed. Returns how many messages it skips; `None` if it must be closed.
-    pub(super) fn give_up(&mut self, place: u32, cut: u64) -> Option<u64> {
+    pub(crate) fn give_up(&mut self, place: u32, cut: u64) -> Option<u64> {
         let skipped = self.leap(place);
         let place = self.places.get_mut(place as usize)?;
         let Some(skipped) = skipped else {
@@ -241,24 +248,24 @@ impl Channel {
     }
 
     /// The seq of the newest stored message that a returning reader would not get.
-    pub(super) fn floor(&self) -> u64 {
+    pub(crate) fn floor(&self) -> u64 {
         self.floor
     }
 
     /// The number of the next message: where live begins.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.count
     }
 
     /// The number of the first message after `seq`.
-    pub(super) fn after(&self, seq: u64) -> u64 {
+    pub(crate) fn after(&self, seq: u64) -> u64 {
         let index = self.entries.partition_point(|entry| entry.message.seq() <= seq);
         self.entries.get(index).map_or(self.count, |entry| entry.number)
     }
 
     /// Moves a place of a reader that is too slow forward, as the channel's rules say. Returns how
     /// many messages it skipped, or `None` if the rule is that it must go.
-    pub(super) fn leap(&mut self, place: u32) -> Option<u64> {
+    pub(crate) fn leap(&mut self, place: u32) -> Option<u64> {
         let place = self.places.get_mut(place as usize)?;
         let next = match self.policy.slow {
             Slow::Resume => return None,
@@ -276,12 +283,12 @@ impl Channel {
 
     /// The entries from `next` on. A reader that is to go on behind one goes on at `next` of
     /// [`Unread::advance`].
-    pub(super) fn unread(&self, next: u64) -> Unread<'_> {
+    pub(crate) fn unread(&self, next: u64) -> Unread<'_> {
         Unread { channel: self, index: if next == self.count { self.entries.len() } else { self.index(next) } }
     }
 
     /// How far `next` is behind.
-    pub(super) fn lag(&self, next: u64) -> (u64, u64) {
+    pub(crate) fn lag(&self, next: u64) -> (u64, u64) {
         if next >= self.count {
             return (0, 0);
         }
@@ -290,13 +297,13 @@ impl Channel {
     }
 
     /// History after `seq`, the oldest first.
-    pub(super) fn history(&self, seq: u64) -> impl DoubleEndedIterator<Item = &Arc<Message>> {
+    pub(crate) fn history(&self, seq: u64) -> impl DoubleEndedIterator<Item = &Arc<Message>> {
         let start = self.index(self.first).max(self.entries.partition_point(|entry| entry.message.seq() <= seq));
         self.entries.range(start..).map(|entry| &entry.message).filter(|message| message.stored())
     }
 
     /// Nobody would miss it: it has neither messages nor readers.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.entries.is_empty() && self.places.is_empty()
     }
 
@@ -313,27 +320,27 @@ impl Channel {
 }
 
 #[cfg(test)]
-pub(super) const SIZE: usize = size_of::<Channel>();
+pub(crate) const SIZE: usize = size_of::<Channel>();
 
 /// A walk over what a reader has not got.
-pub(super) struct Unread<'a> {
+pub(crate) struct Unread<'a> {
     channel: &'a Channel,
     index: usize,
 }
 
 impl<'a> Unread<'a> {
     /// The message it stands at, and that message's number.
-    pub(super) fn peek(&self) -> Option<(u64, &'a Arc<Message>)> {
+    pub(crate) fn peek(&self) -> Option<(u64, &'a Arc<Message>)> {
         self.channel.entries.get(self.index).map(|entry| (entry.number, &entry.message))
     }
 
     /// Goes on.
-    pub(super) fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         self.index += 1;
     }
 
     /// The number of the first message not walked over.
-    pub(super) fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         self.peek().map_or(self.channel.count, |(number, _)| number)
     }
 }

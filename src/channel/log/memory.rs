@@ -3,11 +3,9 @@
 //! Each change of a channel updates this at a constant cost. So the largest channel, and the one that has been quiet for
 //! longest, are found without a look at all channels.
 
-use super::ring::Channel;
-use super::slab::Slab;
-
-/// No channel.
-const NONE: u32 = u32::MAX;
+use super::super::slab::Slab;
+use super::channel::Channel;
+use super::rank::{NONE, Neighbours, Rank, Spot, Weight};
 
 /// Sizes below this power of two are one class, so that a message more or less rarely moves a channel to another class.
 const SMALL: u32 = 12;
@@ -17,47 +15,6 @@ const CLASSES: usize = (usize::BITS - SMALL) as usize + 2;
 
 fn class(size: usize) -> u8 {
     if size == 0 { 0 } else { (usize::BITS - size.leading_zeros()).saturating_sub(SMALL) as u8 + 1 }
-}
-
-/// A channel's place in [`Sizes`].
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Spot {
-    class: u8,
-    index: u32,
-}
-
-/// A channel's place among those that have a history.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Neighbours {
-    listed: bool,
-    older: u32,
-    newer: u32,
-}
-
-/// A channel's places in the orders that [`Memory`] keeps.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rank {
-    pins: Spot,
-    history: Spot,
-    quiet: Neighbours,
-}
-
-impl Default for Rank {
-    fn default() -> Self {
-        let quiet = Neighbours { listed: false, older: NONE, newer: NONE };
-        Rank { pins: Spot::default(), history: Spot::default(), quiet }
-    }
-}
-
-/// What a channel's messages take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Weight {
-    /// Bytes of messages that are kept for readers only, or have been read and will be freed soon.
-    pub(super) pinned: usize,
-    /// Bytes of messages that are history.
-    pub(super) kept: usize,
-    /// How many messages are history.
-    pub(super) history: usize,
 }
 
 /// Channels by what they take: the largest is found at once, within a factor of two.
@@ -119,7 +76,7 @@ impl Sizes {
 
 /// The sums and orders of all channels.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     all: Weight,
     pins: Sizes,
     /// Only of channels with more than one message, since the last message goes by another rule.
@@ -140,17 +97,17 @@ impl Default for Memory {
 
 impl Memory {
     /// Bytes of all messages.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.all.kept + self.all.pinned
     }
 
     /// Bytes of messages that are kept for readers only.
-    pub(super) fn pinned(&self) -> usize {
+    pub(crate) fn pinned(&self) -> usize {
         self.all.pinned
     }
 
     /// Changes a channel's messages, and the sums and orders with it.
-    pub(super) fn change<R>(
+    pub(crate) fn change<R>(
         &mut self,
         channels: &mut Slab<Channel>,
         at: u32,
@@ -174,7 +131,7 @@ impl Memory {
     }
 
     /// A channel's history has a new message.
-    pub(super) fn is_lively(&mut self, channels: &mut Slab<Channel>, at: u32) {
+    pub(crate) fn is_lively(&mut self, channels: &mut Slab<Channel>, at: u32) {
         if self.newest == at {
             return;
         }
@@ -202,32 +159,32 @@ impl Memory {
     }
 
     /// The channel whose readers pin most, within a factor of two.
-    pub(super) fn pins_most(&self) -> Option<u32> {
+    pub(crate) fn pins_most(&self) -> Option<u32> {
         self.pins.largest()
     }
 
     /// How many channels have messages that are kept for readers only.
-    pub(super) fn pinned_channels(&self) -> usize {
+    pub(crate) fn pinned_channels(&self) -> usize {
         self.pins.classes.iter().map(Vec::len).sum()
     }
 
     /// The channels whose readers pin `bytes` or more, and some that pin more than half of that.
-    pub(super) fn pinning(&self, bytes: usize) -> impl Iterator<Item = u32> {
+    pub(crate) fn pinning(&self, bytes: usize) -> impl Iterator<Item = u32> {
         self.pins.from(bytes)
     }
 
     /// The channel with the largest history, within a factor of two, of those with more than one message.
-    pub(super) fn longest(&self) -> Option<u32> {
+    pub(crate) fn longest(&self) -> Option<u32> {
         self.histories.largest()
     }
 
     /// The channel whose newest message is the oldest.
-    pub(super) fn quietest(&self) -> Option<u32> {
+    pub(crate) fn quietest(&self) -> Option<u32> {
         Some(self.oldest).filter(|at| *at != NONE)
     }
 
     /// The next of the channels with pins; each comes up in turn.
-    pub(super) fn next_pinned(&mut self) -> Option<u32> {
+    pub(crate) fn next_pinned(&mut self) -> Option<u32> {
         let (mut class, mut index) = self.hand;
         // Downwards, because leaving a class moves its last one forward.
         for _ in 0..=CLASSES {
@@ -243,7 +200,7 @@ impl Memory {
     }
 
     #[cfg(test)]
-    pub(super) fn footprint(&self) -> usize {
+    pub(crate) fn footprint(&self) -> usize {
         let classes = self.pins.classes.iter().chain(&self.histories.classes);
         classes.map(Vec::capacity).sum()
     }

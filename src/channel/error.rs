@@ -1,0 +1,47 @@
+//! Why something could not be published or subscribed.
+
+use thiserror::Error;
+
+/// Why an engine did not take a message.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum EngineError {
+    /// It is away, and as much waits for its return as may.
+    #[error("the engine is away, and its queue is full")]
+    Unavailable,
+}
+
+/// Why something could not be published or subscribed.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum Error {
+    /// A channel needs a name.
+    #[error("a channel's name must not be empty")]
+    EmptyName,
+    /// The name is over [`Limits::max_name`].
+    #[error("a channel's name has at most {max} bytes, not {length}")]
+    LongName {
+        /// What is allowed, in bytes.
+        max: usize,
+        /// What was given, in bytes.
+        length: usize,
+    },
+    /// The event's name would break out of its line.
+    #[error("event: must not contain CR, LF or NUL")]
+    BrokenEvent,
+    /// The message is larger than the whole log may be.
+    #[error("the message takes {size} bytes with all that encoding it may add, and channel_memory is {max}")]
+    TooLarge {
+        /// What the log may hold, in bytes.
+        max: usize,
+        /// What the message would take there, in bytes.
+        size: usize,
+    },
+    /// [`Limits::max_channels`] is reached.
+    #[error("there are {0} channels already")]
+    TooManyChannels(usize),
+    /// [`Limits::max_subscriptions`] is reached.
+    #[error("a client subscribes to at most {0} channels")]
+    TooManySubscriptions(usize),
+    /// The engine did not take the message.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}

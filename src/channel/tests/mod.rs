@@ -1,0 +1,5 @@
+//! Tests of the channels as a whole.
+
+mod bounds;
+mod model;
+mod threads;
