@@ -202,6 +202,8 @@ impl Encoder {
 
     /// Encodes a block; with an `id:` if it has a seq.
     pub(super) fn block(&self, seq: Option<u64>, event: EventName<&str>, payload: &Payload<'_>) -> Block {
+        #[cfg(test)]
+        hook::call();
         let mut out = Vec::with_capacity(MAX_HEADER + self.id.len() + 64 + payload.length());
         out.resize(MAX_HEADER, 0);
         if let Some(seq) = seq {
@@ -238,6 +240,30 @@ fn put_decimal(out: &mut Vec<u8>, mut number: u64) {
         }
     }
     out[start..].reverse();
+}
+
+#[cfg(test)]
+pub(super) use hook::set as encode_hook;
+
+/// Lets a test stop its thread where a block is encoded.
+#[cfg(test)]
+mod hook {
+    use std::cell::RefCell;
+
+    type Hook = Box<dyn Fn()>;
+
+    thread_local! {
+        static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
+    }
+
+    pub(in crate::channel) fn set(hook: impl Fn() + 'static) {
+        HOOK.set(Some(Box::new(hook)));
+    }
+
+    pub(super) fn call() {
+        let hook = HOOK.take();
+        hook.inspect(|hook| hook());
+    }
 }
 
 #[cfg(test)]
