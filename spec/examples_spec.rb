@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# The examples over plain sockets; spec/browser shows their pages in Chromium.
+# The examples over sockets. spec/browser tests their pages in Chromium.
 RSpec.describe "The examples" do
   def expect_page(path, *parts)
     response = get(path)
@@ -18,7 +18,7 @@ RSpec.describe "The examples" do
       expect(get("/nothing").status).to eq(404)
     end
 
-    it "ticks over both protocols, sets its cookie and answers" do
+    it "ticks over both protocols, sets its cookie and answers messages" do
       socket = websocket("/listen")
       stream = sse("/sse")
       expect([socket, stream].map { |client| client.response["set-cookie"] }).to all(eq("clock=seen; path=/"))
@@ -29,7 +29,7 @@ RSpec.describe "The examples" do
       expect(answer).to eq("You said: hello")
     end
 
-    it "knows its stream paths for nothing else" do
+    it "answers 404 to ordinary requests for its stream paths" do
       expect(get("/listen").status).to eq(404)
     end
   end
@@ -39,7 +39,7 @@ RSpec.describe "The examples" do
 
     it_behaves_like "a clock"
 
-    it "leads from / to a page" do
+    it "redirects / to a page" do
       expect(get("/")).to have_attributes(status: 302, headers: include("location" => ["/websocket.html"]))
     end
   end
@@ -70,14 +70,14 @@ RSpec.describe "The examples" do
   context "chat/config.ru, behind Rack::Lint and from another folder" do
     serve "use Rack::Lint\nrun Array(Rack::Builder.parse_file(#{File.join(AppProcess::ROOT, "examples/chat/config.ru").dump})).first"
 
-    # A member of the room, and what it has been told so far.
+    # A member of the room, and what it has got so far.
     def join(name)
       client = sse("/room?member=#{name.downcase}&name=#{name}&")
-      hear(client, "push.here")
+      read_event(client, "push.here")
       client
     end
 
-    def hear(client, event)
+    def read_event(client, event)
       loop do
         heard = client.read_event
         return JSON.parse(heard.data, symbolize_names: true) if heard.event == event
@@ -93,16 +93,16 @@ RSpec.describe "The examples" do
       expect(get("/room").status).to eq(404)
     end
 
-    it "tells everybody who comes, and what is said" do
+    it "tells all members who joins, and what is said" do
       ann = join("Ann")
       bob = join("Bob")
-      expect(hear(ann, "push.join")).to include(member: "bob", info: { name: "Bob" })
+      expect(read_event(ann, "push.join")).to include(member: "bob", info: { name: "Bob" })
       expect(say(member: "bob", text: " grüße ")).to eq(204)
-      expect([ann, bob].map { |client| hear(client, "said") }).to all(include(member: "bob", name: "Bob", text: "grüße"))
+      expect([ann, bob].map { |client| read_event(client, "said") }).to all(include(member: "bob", name: "Bob", text: "grüße"))
       expect(get("/").body).to include("grüße".b)
     end
 
-    it "lets only who is there speak, and only words" do
+    it "accepts messages only from members, and only with text" do
       join("Cleo")
       expect(say(member: "nobody", text: "hello")).to eq(403)
       expect([say(member: "cleo", text: " "), say(member: "cleo", text: "x" * 2001), say(member: "cleo", text: 7)]).to all(eq(422))
@@ -117,15 +117,15 @@ RSpec.describe "The examples" do
 
     def talk = "/talks/#{SecureRandom.hex(8)}"
 
-    # Asks, and reads the stream that is the response.
+    # Sends a question, and reads the stream that answers it.
     def asking(question, path = talk, **how)
       client = closing(SseClient.new(app.address, path, method: "POST", body: question, **how))
       expect(client).to be_accepted
       client
     end
 
-    # The next event of this name, with its id and what it says.
-    def hear(client, event)
+    # The next event of this name: its ID and its data.
+    def read_event(client, event)
       heard = client.read_event until heard&.event == event
       JSON.parse(heard.data, symbolize_names: true).merge(id: heard.id)
     end
@@ -139,7 +139,7 @@ RSpec.describe "The examples" do
       heard
     end
 
-    it "gives each visitor a talk of their own, with a page" do
+    it "redirects each visitor to a conversation of their own, with a page" do
       leads = Array.new(2) { get("/") }
       expect(leads.map(&:status)).to eq([302, 302])
       addresses = leads.map { |response| response["location"] }
@@ -148,7 +148,7 @@ RSpec.describe "The examples" do
       expect(["/nothing", "/talks/short", talk].map { |path| get(path).status }).to eq([404, 404, 404])
     end
 
-    it "answers a POST with the words as they are written, and goes on for a client that comes with a cursor" do
+    it "streams the answer to a POST, and continues it for a client that reconnects with an ID" do
       first = asking("Who is the keeper?", path = talk)
       expect(hear(first, "asked")).to include(question: "Who is the keeper?")
       cursor = hear(first, "word").fetch(:id)
@@ -156,11 +156,11 @@ RSpec.describe "The examples" do
       rest = words(first)
       expect(rest.size).to be > 50
       expect(words(second)).to eq(rest)
-      # What was told is in the page.
+      # The answer is in the page.
       expect(get("/?#{path[/\h+\z/]}").body).to include("Who is the keeper?", rest.last)
     end
 
-    it "takes a question from a client that does not listen, and refuses an empty or a long one" do
+    it "accepts a question from a client that does not read the answer, and refuses an empty or a long one" do
       path = talk
       stream = asking("first", path)
       expect(http.request("POST", path, body: "Grüße?").status).to eq(202)
@@ -169,15 +169,15 @@ RSpec.describe "The examples" do
       expect([" ", "x" * 501].map { |question| http.request("POST", path, body: question).status }).to eq([422, 422])
     end
 
-    it "writes for 200 streams on as many threads as for one" do
+    it "uses as many threads for 200 streams as for one" do
       threads = -> { app.ask("Thread.list.size") }
       hear(asking("How many threads?"), "word")
       before = threads.call
       streams = Array.new(200) { asking("How many threads?") }
-      streams.each { |client| hear(client, "word") }
-      # What a spec asks runs on threads of its own, which end by themselves.
+      streams.each { |client| read_event(client, "word") }
+      # `ask` makes threads, too, which end soon.
       eventually("no more threads than for one") { threads.call <= before }
-      expect(streams.map { |client| hear(client, "done")[:threads] }).to all(be <= before)
+      expect(streams.map { |client| read_event(client, "done")[:threads] }).to all(be <= before)
     end
   end
 end

@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# The article this server was made from: its config.ru, push.rb and two pages, with only the name of the server replaced.
-RSpec.describe "The article's own example in a browser" do
+# The article that this server follows: its config.ru, push.rb and two pages. Only the name of the server is replaced.
+RSpec.describe "The article's example in a browser" do
   before { skip Script.missing(:chromium) if Script.missing(:chromium) }
 
   article = File.join(AppProcess::ROOT, "spec/fixtures/article")
@@ -14,7 +14,7 @@ RSpec.describe "The article's own example in a browser" do
     expect(pages.values.map { |page| page[:messages].grep(/\A\d\d:\d\d:\d\d\z/).uniq.size }).to all(eq(3))
   end
 
-  # What its callbacks print stays in Ruby's buffer until the end.
+  # Ruby buffers what the callbacks print until the process ends.
   def expect_goodbye
     expect(app.stop).to be_success
     expect(app.lines.grep(/\A--- /).map(&:chomp).tally)
@@ -33,7 +33,7 @@ RSpec.describe "The article's own example in a browser" do
     expect_goodbye
   end
 
-  # It names port 6464, which may be taken on this machine: a copy names a free one.
+  # It uses port 6464, which may be in use here. A copy uses a free one.
   it "ticks with push.rb, whose main thread runs the clock" do
     named = "PushServer::Server.init(6464, '.', thread_count: 1)"
     source = File.read(File.join(article, "push.rb"))

@@ -12,12 +12,12 @@ RSpec.describe "The assistant example in a browser" do
     Markov.new(File.read(File.join(AppProcess::ROOT, "examples/assistant/harbour.txt"))).answer(question).to_a.join(" ")
   end
 
-  it "streams an answer, goes on with it when the page is loaded again, and lets a second tab follow" do
+  it "streams an answer, continues it when the page is reloaded, and shows it in a second tab" do
     page = Script.run("assistant.js", app.url)
     keeper, cats = answer("Who is the keeper?"), answer("And the cats?")
     expect(page[:errors]).to be_empty
     expect(page[:posts]).to eq([[200, "text/event-stream; charset=utf-8"]] * 2)
-    # Part of the answer, before the page was loaded again and when the second tab had come.
+    # The part of the answer before the page was reloaded, and when the second tab was opened.
     [page[:before], page[:midst]].each do |shown|
       expect(keeper).to start_with(shown.first)
       expect(shown.first.size).to be < keeper.size

@@ -7,7 +7,7 @@ RSpec.describe "The chat example in two browsers" do
 
   serve "config.ru", dir: File.join(AppProcess::ROOT, "examples/chat")
 
-  it "shows who is there, what is said, and what was said before and meanwhile" do
+  it "shows the members, new messages, and those from before and during a lost connection" do
     pages = Script.run("chat.js", app.url)
     expect(pages[:errors]).to be_empty
     expect(pages[:ann])

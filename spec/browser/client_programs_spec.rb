@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# The entries of docs/clients.md that are programs: the code there, with the packages from npm and PyPI.
-RSpec.describe "Clients people already have, in a program" do
+# The programs that docs/clients.md shows, with packages from npm and PyPI.
+RSpec.describe "The programs of docs/clients.md" do
   include ClientPages
 
   ClientPages.serve(self, [])
@@ -27,7 +27,7 @@ RSpec.describe "Clients people already have, in a program" do
       end
 
       %i[lost ended].each do |cut|
-        it "hears all in order, and resumes when the connection was #{cut}" do
+        it "gets all messages in order, and resumes when the connection was #{cut}" do
           publish("ws", "1", "two\nlines, ü 😀 \u2028\u0085\f", "3")
           expect(@program.read_lines(4)).to eq(["1", "two", "lines, ü 😀 \u2028\u0085\f", "3"])
           away(cut, "ws", "4", "5")

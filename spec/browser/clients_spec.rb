@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# The entries of docs/clients.md that are pages: the code there, with the packages from npm, in Chromium.
-RSpec.describe "Clients people already have, in a browser" do
+# The pages that docs/clients.md shows, with packages from npm.
+RSpec.describe "The pages of docs/clients.md in Chromium" do
   include ClientPages
 
   before(:context) do
@@ -35,16 +35,16 @@ RSpec.describe "Clients people already have, in a browser" do
       after { expect(order("close")).to eq("[]") }
 
       behaviour.each do |cut, what|
-        it "hears all in order, and #{what.to_s.tr("_", " ")} when the connection was #{cut}" do
+        it "gets all messages in order, and #{what.to_s.tr("_", " ")} when the connection was #{cut}" do
           away(cut, heading, "4", "5")
           expect_behaviour(what, heading)
         end
       end
 
-      it "says something, once", if: ClientPages::DOCS.code(heading, "html").match?(/<form|window.say/) do
+      it "sends a message once", if: ClientPages::DOCS.code(heading, "html").match?(/<form|window.say/) do
         publish(heading, "say it")
         app.wait_for_line(/said by #{@page}\b/)
-        # A client that did not understand the answer would say it again.
+        # A client that did not understand the response would send the message again.
         publish(heading, "thank you")
         heard(5, @page)
         order("later")
@@ -53,7 +53,7 @@ RSpec.describe "Clients people already have, in a browser" do
     end
   end
 
-  # One of the methods below.
+  # Calls one of the methods below.
   def expect_behaviour(what, heading) = send(what, heading)
 
   def stays_away(_heading)

@@ -17,7 +17,7 @@ RSpec.describe "The clock in a browser" do
     expect(pages.values).to all(include(cookies: include(*cookies)))
   end
 
-  context "with the command" do
+  context "with the push_server command" do
     serve "config.ru", dir: clock
 
     it("ticks") { expect_ticking }

@@ -7,11 +7,11 @@ RSpec.describe "The dashboard example in a browser" do
 
   serve "config.ru", dir: File.join(AppProcess::ROOT, "examples/dashboard")
 
-  it "misses nothing between its rendering and its connecting, and draws" do
+  it "draws all values since the page was rendered" do
     pages = Script.run("dashboard.js", app.url)
     expect(pages[:errors]).to be_empty
     expect(pages[:prompt]).to include(missing: 0, twice: 0, drawn: true)
-    # Four a second for two seconds, of which a busy machine may measure a few less.
+    # Four values a second for two seconds. A busy machine may measure a few less.
     expect(pages[:late]).to include(missing: 0, twice: 0, drawn: true, replayed: be_between(3, 40))
   end
 end

@@ -7,7 +7,7 @@ RSpec.describe "The echo example in a browser" do
 
   serve "config.ru", dir: File.join(AppProcess::ROOT, "examples/echo")
 
-  it "shows what was sent and what came back" do
+  it "shows what it sends and receives" do
     expect(Script.run("echo.js", app.url)[:log])
       .to eq(["sent: hello", "received: hello", "sent: grüße 😀", "received: grüße 😀"])
   end

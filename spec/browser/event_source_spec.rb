@@ -2,15 +2,15 @@
 
 require "spec_helper"
 
-# `retry:` and heartbeats have no empty line behind them, so that no client takes them for an event. By the HTML standard
-# (section 9.2.6) `retry:` counts as soon as its line has ended: also when the stream holds nothing else.
+# No empty line follows `retry:` and heartbeats, so that no client takes them for an event. By the HTML standard (section 9.2.6),
+# `retry:` counts as soon as its line has ended, even if nothing else follows.
 RSpec.describe "An EventSource" do
   include EventSourcePage
 
-  shared_examples "one that follows the standard" do
+  shared_examples "an EventSource of the standard" do
     serve EventSourcePage::APP, *EventSourcePage::OPTIONS, dir: Dir.tmpdir
 
-    it "comes back when retry: says, though the stream had nothing else, and hears nothing of a heartbeat between two events" do
+    it "reconnects as a lone `retry:` says, and dispatches no event for a heartbeat between two events" do
       page = open_page
       expect_return_after_retry_alone
       expect_nothing_between_events
@@ -24,7 +24,7 @@ RSpec.describe "An EventSource" do
 
     def open_page = Script.new("page.js", app.url)
 
-    it_behaves_like "one that follows the standard"
+    it_behaves_like "an EventSource of the standard"
   end
 
   context "of npm's eventsource" do
@@ -32,7 +32,7 @@ RSpec.describe "An EventSource" do
 
     def open_page = Script.new("event_source_page.js", app.url)
 
-    it_behaves_like "one that follows the standard"
+    it_behaves_like "an EventSource of the standard"
   end
 
   context "behind nginx", :full do
@@ -46,7 +46,7 @@ RSpec.describe "An EventSource" do
       Script.new("event_source_page.js", "http://127.0.0.1:#{@nginx.port}")
     end
 
-    it_behaves_like "one that follows the standard"
+    it_behaves_like "an EventSource of the standard"
   end
 
   context "of Firefox", :full do
@@ -54,6 +54,6 @@ RSpec.describe "An EventSource" do
 
     def open_page = Firefox.new(app.url)
 
-    it_behaves_like "one that follows the standard"
+    it_behaves_like "an EventSource of the standard"
   end
 end

@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# WebSocket and EventSource clients no one here wrote.
-RSpec.describe "Foreign clients" do
+# WebSocket and EventSource clients of others.
+RSpec.describe "Clients of others:" do
   serve <<~'CONFIG', "--close-timeout", "5", "--retry-min", "100", "--retry-max", "200"
     require "spec_app"
 
@@ -42,7 +42,7 @@ RSpec.describe "Foreign clients" do
                                closedByClient: [4001, "bye"], closedByServer: [4002, "as you wish é"])
   end
 
-  it "npm's ws: text, binary, 1 MiB, fragments, pings and closes, both ways" do
+  it "npm's ws sends and gets text, bytes, 1 MiB, fragments, pings and Close frames" do
     skip Script.missing(:node) if Script.missing(:node)
     results = Script.run("ws_client.js", "ws://127.0.0.1:#{app.port}")
     expect_websocket_to_work(results)
@@ -51,14 +51,14 @@ RSpec.describe "Foreign clients" do
     expect(closes("ws-closed-by-server")).to include(code: 4002, reason: "as you wish é")
   end
 
-  it "PyPI's websockets: text, binary, 1 MiB, fragments, pings and closes, both ways" do
+  it "PyPI's websockets sends and gets text, bytes, 1 MiB, fragments, pings and Close frames" do
     skip Script.missing(:python) if Script.missing(:python)
     expect_websocket_to_work(Script.run("websockets_client.py", "ws://127.0.0.1:#{app.port}"))
     expect(closes("py")).to include(code: 4001, reason: "bye")
     expect(closes("py-closed-by-server")).to include(code: 4002, reason: "as you wish é")
   end
 
-  it "npm's eventsource: events, names, ids, lines, and a reconnection with the last id" do
+  it "npm's eventsource gets events, names, IDs and lines, and reconnects with the last ID" do
     skip Script.missing(:node) if Script.missing(:node)
     results = Script.run("eventsource_client.js", app.url)
     expect(results[:opened]).to eq(2)

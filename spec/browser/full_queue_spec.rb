@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-RSpec.describe "A full queue in a browser" do
+RSpec.describe "A browser while the queue of requests is full" do
   before(:context) { skip Script.missing(:chromium) if Script.missing(:chromium) }
 
   serve <<~'CONFIG', "--threads", "1", "--max-queue", "1", "--retry-min", "200", "--retry-max", "300"
@@ -34,7 +34,7 @@ RSpec.describe "A full queue in a browser" do
     eventually("a request too many") { candidates.any? { |client| client.connection.anything? } }
   end
 
-  it "gives an EventSource 200 and retry:, so that it comes back by itself" do
+  it "has an EventSource that gets 200 and `retry:`, and reconnects by itself" do
     script = Script.new("full_queue.js", app.url)
     script.wait_for("ready")
     fill_queue
@@ -43,7 +43,7 @@ RSpec.describe "A full queue in a browser" do
     app.ask("GATE << true; nil")
     result = script.results
     expect(result[:message]).to eq("here you are")
-    # 0 is CONNECTING: the browser is about to come back. 2, CLOSED, would be for good.
+    # 0 is CONNECTING: the browser will reconnect. It would not after 2, which is CLOSED.
     expect(result[:states]).to all(eq(0))
     expect(result[:statuses].size).to be >= 2
     expect(result[:statuses]).to all(eq(200))

@@ -7,7 +7,7 @@ RSpec.describe "The job progress example in a browser" do
 
   serve "config.ru", dir: File.join(AppProcess::ROOT, "examples/job_progress")
 
-  it "fills its bars, and fills them again when the page is loaded anew" do
+  it "fills its bars, also after the page is reloaded" do
     page = Script.run("job_progress.js", app.url)
     expect(page[:errors]).to be_empty
     expect(page[:before]).to all(be > 5)

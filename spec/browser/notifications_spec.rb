@@ -7,7 +7,7 @@ RSpec.describe "The notifications example in a browser" do
 
   serve "config.ru", dir: File.join(AppProcess::ROOT, "examples/notifications")
 
-  it "loses nothing, and gets nothing twice, from one transport to the other" do
+  it "shows each notification once when the transport changes" do
     page = Script.run("notifications.js", app.url)
     expect(page[:errors]).to be_empty
     expect(page[:statuses]).to eq(["connected · websocket", "connected · sse", "connected · poll", "connected · websocket", "offline"])

@@ -3,11 +3,11 @@
 require "open3"
 require "spec_helper"
 
-# push.js has tests of its own, in the language it is written in, against a server in Node that does as it is told.
+# push.js has tests in JavaScript, with a server in Node that does what a test says.
 RSpec.describe "push.js" do
   before(:context) { skip Script.missing(:node) if Script.missing(:node) }
 
-  it "passes its own tests" do
+  it "passes its tests in JavaScript" do
     files = Dir[File.join(Script::DIR, "push_js/*.test.js")]
     expect(files).not_to be_empty
     output, status = Open3.capture2e("node", "--test", *files, chdir: Script::DIR)

@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# What a browser's own EventSource does with ids: it comes back by itself, and says where it was.
-RSpec.describe "Replay to the EventSource of a browser" do
+# A browser's EventSource reconnects by itself, and sends the last ID that it got.
+RSpec.describe "A browser's EventSource" do
   include ChannelClients
 
   before(:context) { skip Script.missing(:chromium) if Script.missing(:chromium) }
@@ -24,7 +24,7 @@ RSpec.describe "Replay to the EventSource of a browser" do
       def on_gap(client, channel) = note(:gap, client, channel: channel)
     end
 
-    # A page that was rendered with a cursor connects with that.
+    # A page that was rendered with an ID connects with that.
     PAGE = <<~HTML
       <script>
         const heard = []
@@ -51,7 +51,7 @@ RSpec.describe "Replay to the EventSource of a browser" do
     @tunnel.close
   end
 
-  # A browser that shows the page of a channel.
+  # Opens the page of a channel in the browser.
   def open_page(channel, stale: false)
     @name = Serving.next_name
     @script = Script.new("replay.js", "#{@tunnel.url}/#{channel}?#{@name}#{"&stale" if stale}")
@@ -63,7 +63,7 @@ RSpec.describe "Replay to the EventSource of a browser" do
     @script.wait_for(line.to_s)
   end
 
-  # What the server was told of the page's next connection.
+  # The event of the page's next connection.
   def opened = app.events.take(event: "open", id: /\b#{@name}\z/)
 
   def through_tunnel(id)
@@ -73,7 +73,7 @@ RSpec.describe "Replay to the EventSource of a browser" do
     @tunnel.leave
   end
 
-  # Kind, data and number of all that the page has heard.
+  # Name, data and number of all events that the page has got.
   def heard
     @script.tell("end")
     result = @script.results
@@ -84,7 +84,7 @@ RSpec.describe "Replay to the EventSource of a browser" do
   def first_visit = '{"recovered":null,"gap":[]}'
   def recovered = '{"recovered":true,"gap":[]}'
 
-  it "brings exactly what was missed when the connection was lost, then what is new" do
+  it "gets exactly what it missed while the connection was lost, then new messages" do
     open_page(channel = "kept-#{Serving.next_name}")
     tell("connect")
     tell(1)
@@ -101,7 +101,7 @@ RSpec.describe "Replay to the EventSource of a browser" do
     expect(heard).to eq([["push.open", first_visit, start], *numbered.first(5), ["push.open", recovered, start + 5], *numbered.last(5)])
   end
 
-  it "tells the page, and the handler, of a gap when some of it is gone" do
+  it "is told about a gap when some messages are lost, and so is the handler" do
     open_page(channel = "short-#{Serving.next_name}")
     tell("connect")
     tell(1)
@@ -114,7 +114,7 @@ RSpec.describe "Replay to the EventSource of a browser" do
     tell(3)
     publish(channel, "7")
     tell(4)
-    # The same for what is subscribed later.
+    # The same for a later subscription.
     app.ask("PushServer.publish('short-later', 'x'); 4.times { PushServer.publish('short-later', 'y') }; nil")
     app.ask("client.subscribe('short-later', since: #{cursor.inspect})", id: id)
     tell(5)
@@ -123,7 +123,7 @@ RSpec.describe "Replay to the EventSource of a browser" do
               ["push.gap", '{"channel":"short-later"}']])
   end
 
-  it "begins where the page was rendered, and goes on where it was, whatever its URL repeats" do
+  it "begins at the ID in its URL, and resumes after its last ID, although the URL repeats the first" do
     open_page(channel = "kept-#{Serving.next_name}", stale: true)
     publish(channel, "A", "B")
     tell("connect")

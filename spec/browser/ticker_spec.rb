@@ -7,7 +7,7 @@ RSpec.describe "The ticker example in two browsers" do
 
   serve "config.ru", dir: File.join(AppProcess::ROOT, "examples/ticker")
 
-  it "lets a slow reader skip to the newest prices, and another have them all" do
+  it "skips to the newest prices for a slow reader, and shows all prices to another" do
     pages = Script.run("ticker.js", app.url)
     expect(pages[:errors]).to be_empty
     expect(pages).to include(skipped: be_positive, status: "connected", quick: { skipped: 0, shares: 6 })

@@ -2,14 +2,14 @@
 
 require "spec_helper"
 
-# The Autobahn test suite's cases, strictly: none is passed as "non-strict" only.
+# All cases of the Autobahn test suite must pass strictly.
 RSpec.describe "The Autobahn test suite", :full do
   before(:context) { skip Autobahn.missing if Autobahn.missing }
 
   # Section 9 has messages of 16 MiB.
   serve File.read(File.join(AppProcess::ROOT, "examples/echo/config.ru")), "--max-message-size", "16MiB"
 
-  # By section, how many cases there are.
+  # The number of cases of each section.
   { 1 => ["framing", 16], 2 => ["pings and pongs", 11], 3 => ["reserved bits", 7], 4 => ["opcodes", 10],
     5 => ["fragmentation", 20], 6 => ["UTF-8", 145], 7 => ["close handling", 37], 9 => ["limits and speed", 54],
     10 => ["miscellaneous", 1] }.each do |section, (title, count)|

@@ -2,12 +2,11 @@
 
 require "spec_helper"
 
-# Names such as `chat:<uuid>` are used once and never again: they must not stay.
-RSpec.describe "A million channel names, each used once", :full do
+# Names such as `chat:<uuid>` are used once. The server must not keep them.
+RSpec.describe "A million channel names", :full do
   include ChannelClients
 
-  # One arena, as in the soak. What was freed below something that is still in use glibc keeps all the same, unless it is
-  # asked to give it back.
+  # One arena, as in soak_spec.rb. glibc keeps freed memory below memory in use, unless it is asked to give it back.
   serve <<~CONFIG + ChannelClients::APP, "--threads", "2", "--ping-interval", "3600", env: { "MALLOC_ARENA_MAX" => "1" }
     require "push_server"
     require "fiddle"
@@ -23,10 +22,10 @@ RSpec.describe "A million channel names, each used once", :full do
 
   names = Integer(ENV.fetch("SOAK_NAMES", 1_000_000))
   rounds = 10
-  # KiB: what allocators keep varies by a few MiB, and 10 bytes left by each of a million names would be more.
+  # In KiB. What allocators keep varies by a few MiB. If each of a million names left 10 bytes, it would be more.
   tolerance = 8 * 1024
 
-  # What is done with each `name`, in Ruby. Old messages go by and by, some thousand channels a second: so there are fewer.
+  # Ruby code for each `name`. Old messages are dropped slowly, some thousand channels a second, so this has fewer names.
   uses = {
     "published to" => [names, "PushServer.publish(name, 'x')"],
     "published to, with a history that ends" => [names / 10, "PushServer.publish(\"kept-\#{name}\", 'x')"],
@@ -35,7 +34,7 @@ RSpec.describe "A million channel names, each used once", :full do
     "asked about" => [names, "PushServer.history(name); PushServer.present(name)"]
   }
 
-  # KiB of memory once all channels but the client's own are forgotten.
+  # The memory in KiB after all channels but the client's are dropped.
   def memory
     eventually("the channels to be forgotten", seconds: 120) { app.ask("PushServer.stats[:channels]") <= 1 }
     app.ask("3.times { GC.start }; TRIM.call(0); nil")
@@ -43,7 +42,7 @@ RSpec.describe "A million channel names, each used once", :full do
   end
 
   uses.each do |title, (count, use)|
-    it "that were #{title} (#{count}) leave nothing behind" do
+    it "that are #{title} once (#{count}) leave no memory in use" do
       skip "There is no /proc here" unless app.resident
 
       client = subscriber(WebSocketClient, "stays")

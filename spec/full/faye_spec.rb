@@ -2,11 +2,11 @@
 
 require_relative "framework"
 
-# faye-websocket, unchanged: it hijacks the connection and gives it to EventMachine.
+# faye-websocket, unchanged. It hijacks the connection and gives it to EventMachine.
 RSpec.describe "faye-websocket", :full do
   Framework.serve(self, "faye", "faye-websocket")
 
-  it "echoes, fragments, pongs and closes, both ways" do
+  it "sends and gets messages, fragments, pongs and Close frames" do
     skip Script.missing(:python) if Script.missing(:python)
     results = Script.run("websockets_client.py", "ws://127.0.0.1:#{app.port}")
     expect(results).to include(text: { same: true, binary: false }, binary: { same: true, binary: true },
@@ -16,7 +16,7 @@ RSpec.describe "faye-websocket", :full do
     expect(app.events.take(event: "close", id: "py")).to include(code: 4001, reason: "bye")
   end
 
-  it "streams events, and hears that their reader went" do
+  it "streams events, and notices that the client has disconnected" do
     client = sse
     expect(client).to be_accepted
     expect(client.read_event).to have_attributes(event: nil, data: "nameless")
@@ -25,7 +25,7 @@ RSpec.describe "faye-websocket", :full do
     event(:close, client)
   end
 
-  it "serves others while many connections are hijacked" do
+  it "does not keep the server from serving others while many connections are hijacked" do
     clients = Array.new(50) { websocket }
     expect(Array.new(20) { get("/").body }).to all(eq("true"))
     clients.each { |client| client.text("hello #{client.id}") }

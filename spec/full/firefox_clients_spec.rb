@@ -2,8 +2,7 @@
 
 require "spec_helper"
 
-# The pages of docs/clients.md in another browser.
-RSpec.describe "Clients people already have, in Firefox", :full do
+RSpec.describe "The pages of docs/clients.md in Firefox", :full do
   include ClientPages
 
   before(:context) { skip Firefox.missing if Firefox.missing }
@@ -22,7 +21,7 @@ RSpec.describe "Clients people already have, in Firefox", :full do
   ClientPages::BEHAVIOUR.each do |heading, behaviour|
     next if behaviour[:lost] == :stays_away
 
-    it "#{heading}: hears all in order, and #{behaviour[:lost]} when the connection was lost" do
+    it "#{heading}: gets all messages in order, and #{behaviour[:lost]} when the connection was lost" do
       @page = Serving.next_name
       @firefox = Firefox.new("#{tunnel.url}/#{ClientPages.path_of(heading)}?#{@page}")
       expect(opened).to be_nil

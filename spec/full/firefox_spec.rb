@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# Another browser, as it is: its EventSource, and push.js over all that it can. What a page hears it tells the app.
+# Firefox with its EventSource, and push.js over each transport. The page tells the app which messages it has got.
 RSpec.describe "Firefox", :full do
   include ChannelClients
 
@@ -21,7 +21,7 @@ RSpec.describe "Firefox", :full do
       end
     end
 
-    # All that was heard each time, so that it does not matter which of these is lost.
+    # Sends all messages each time, so that a lost report does not matter.
     PAGE = <<~HTML
       <script type="module">
         import { push } from "/push.js"
@@ -58,7 +58,7 @@ RSpec.describe "Firefox", :full do
 
   transports = %w[eventsource websocket sse poll]
 
-  # Waits until the page has told of so many messages on each transport, and returns them.
+  # Waits until the page has reported that many messages for each transport, and returns them.
   define_method(:heard) do |count|
     whole = ->(heard) { heard.values.all? { |all| all.size >= count } }
     app.events.take(event: "heard", heard: whole, seconds: 60).fetch(:heard)
@@ -68,7 +68,7 @@ RSpec.describe "Firefox", :full do
     transports.each { |transport| publish("kept-#{transport}", *numbers.map(&:to_s)) }
   end
 
-  it "gets exactly what it missed, over every transport: before it connected, and in a tunnel" do
+  it "gets exactly what it missed over each transport, before it connected and after a lost connection" do
     tunnel = Tunnel.new(app.port)
     firefox = Firefox.new("#{tunnel.url}/page")
     app.events.take(event: "page", seconds: 60)

@@ -2,14 +2,14 @@
 
 require "spec_helper"
 
-# Real frameworks, for apps under test: where their gems are, or why there are none.
+# Real frameworks for apps under test: where their gems are.
 module Framework
-  # Nothing of this run's gems: what Debian's own packages have installed beside Debian's own Ruby.
+  # Only the gems of Debian's packages for Debian's Ruby, and none of this process.
   SYSTEM = { "GEM_HOME" => nil, "GEM_PATH" => nil, "RUBYOPT" => nil }.freeze
 
   module_function
 
-  # The environment in which an app finds all these gems; nil where there is none.
+  # The environment in which an app finds all these gems; nil if they are missing.
   def environment(*gems)
     [{}, SYSTEM].find do |environment|
       system(environment, RbConfig.ruby, "-e", "ARGV.each { |name| gem name }", *gems, out: File::NULL, err: File::NULL)

@@ -2,8 +2,8 @@
 
 require "spec_helper"
 
-# A collection at every allocation, and then objects that move too: whatever the extension holds of Ruby's without
-# telling the collector, or keeps where it was, is soon gone or something else.
+# A garbage collection at every allocation, and then also objects that move. An object that the extension refers to without
+# marking it is soon collected, and one without pinning it is soon somewhere else.
 RSpec.describe "The extension under GC.stress", :full do
   serve <<~'CONFIG', "--threads", "2"
     require "spec_app"
@@ -22,7 +22,7 @@ RSpec.describe "The extension under GC.stress", :full do
       def each = yield(File.read(FILE.path))
     end
 
-    # Every method of a client, and what it kept in between.
+    # Calls every method of a client, and checks what it has stored.
     class Everything
       def on_open(client)
         client[:opened] = "at #{client.env["QUERY_STRING"]}"
@@ -50,7 +50,7 @@ RSpec.describe "The extension under GC.stress", :full do
     PushServer.channel "kept-*", history: 20, presence: true
     PushServer.channel "short-*", history: 2, ttl: nil, slow: :drop
 
-    # Everything about channels. The handlers of a subscription are known to nobody but the extension.
+    # All about channels. Only the extension refers to the handlers of a subscription.
     class Subscriber
       def on_open(client)
         SpecApp.remember(client)
@@ -105,7 +105,7 @@ RSpec.describe "The extension under GC.stress", :full do
   compacting.each do |title, moving|
     context "at every allocation#{title}" do
       around do |example|
-        # Once: it doubles the heap.
+        # Only once, because it doubles the heap.
         app.ask("$moved ||= begin; #{Compaction::VERIFY}; true; end", seconds: 60) if moving == "true" && !Compaction.missing
         app.ask("GC.auto_compact = #{moving}; GC.stress = true; nil", seconds: 60)
         example.run
@@ -117,7 +117,7 @@ RSpec.describe "The extension under GC.stress", :full do
 
       def finished = app.ask("FINISHED.pop", seconds: 60)
 
-      it "makes envs" do
+      it "makes the env of requests" do
         client = http
         3.times do |number|
           env = JSON.parse(client.get("/env?#{number}", { "x-several" => %w[one two], "cookie" => %w[a=1 b=2] }).body)
@@ -127,7 +127,7 @@ RSpec.describe "The extension under GC.stress", :full do
         end
       end
 
-      it "sends responses: arrays, each, call, files, errors" do
+      it "sends responses of all kinds: Arrays, each, call, files, errors" do
         app.ask("FINISHED.clear; nil", seconds: 60)
         client = http
         array = client.get("/array")
@@ -141,7 +141,7 @@ RSpec.describe "The extension under GC.stress", :full do
         expect(client.get("/boom").status).to eq(500)
       end
 
-      it "takes uploads, in memory and in a file" do
+      it "accepts uploads in memory and in files" do
         client = http
         [50, 30_000].each do |length|
           line = "#{"x" * length}\n"
@@ -150,7 +150,7 @@ RSpec.describe "The extension under GC.stress", :full do
         end
       end
 
-      it "gives connections away" do
+      it "lets the app hijack connections" do
         expect(get("/hijack").body).to eq("hijacked")
         expect(get("/partial").body).to end_with("partially hijacked")
       end
@@ -177,7 +177,7 @@ RSpec.describe "The extension under GC.stress", :full do
 
         let(:name) { Serving.next_name }
 
-        # Of what sort there is, to its channel; returns the cursor of the last.
+        # Publishes messages of all kinds to the channel; returns the ID of the last.
         def publish_all
           app.ask(<<~RUBY, seconds: 60)
             PushServer.publish("kept-#{name}", "text é")
@@ -194,7 +194,7 @@ RSpec.describe "The extension under GC.stress", :full do
           client
         end
 
-        # Its next messages but those of presence.
+        # The next messages except notices of presence.
         def read_messages(client, count)
           messages = []
           while messages.size < count
@@ -206,7 +206,7 @@ RSpec.describe "The extension under GC.stress", :full do
 
         published = [["msg", "text é"], [nil, "two\nlines"], ["said", '{"a":[1,null,"é"],"b":{"c":1.5}}'], ["push.binary", "AP8="], %w[msg 5]]
 
-        it "bring all sorts of messages" do
+        it "bring messages of all kinds" do
           streams = [SseClient, PushV1Client].map { |kind| subscribed(kind) }
           socket = subscribed(WebSocketClient)
           publish_all
@@ -226,7 +226,7 @@ RSpec.describe "The extension under GC.stress", :full do
           expect(ask(client, "[client.unsubscribe('call-#{name}'), client.unsubscribe(to: 'call-#{name}*', match: :redis)]", seconds: 60)).to eq([true, true])
         end
 
-        it "replay, keep a history, and tell of gaps" do
+        it "replay, keep a history, and announce gaps" do
           cursor = publish_all
           app.ask("4.times { |number| PushServer.publish('short-#{name}', number.to_s) }; PushServer.publish('kept-#{name}', 'missed'); nil", seconds: 60)
           client = subscribed(PushV1Client, since: cursor)
@@ -234,11 +234,11 @@ RSpec.describe "The extension under GC.stress", :full do
           event(:gap, client, channel: "short-#{name}", seconds: 60)
           expect(read_messages(client, 1)).to eq([%w[msg missed]])
           kept = app.ask("PushServer.history('kept-#{name}', limit: 4).map { |it| [it.event, it.data, it.id.class.name] }", seconds: 60)
-          # The default's name is nil there.
+          # The default name is nil there.
           expect(kept).to eq([[nil, "two\nlines"], published[2], [nil, "5"], [nil, "missed"]].map { |message| [*message, "String"] })
         end
 
-        it "know who is there, and disconnect them" do
+        it "list members, and disconnect them" do
           client = subscribed(SseClient)
           expect(app.ask("[PushServer.present('kept-#{name}'), PushServer.channels.grep(/kept-#{name}/)]", seconds: 60))
             .to eq([{ "ana é": { name: "Ana", at: [1, nil] } }, ["kept-#{name}"]])

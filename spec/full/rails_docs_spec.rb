@@ -3,13 +3,13 @@
 require_relative "framework"
 require "push_server/version"
 
-# The app that docs/rails.md shows, started as it says.
-RSpec.describe "docs/rails.md", :full do
+# The app of docs/rails.md, started as the page says.
+RSpec.describe "The app of docs/rails.md", :full do
   gems = %w[railties actionpack activejob activerecord sqlite3]
   environment = Framework.environment(*gems)
   threads = 2
 
-  # What `rails new` would make, as far as it takes.
+  # The files of `rails new` that are needed.
   skeleton = {
     "config/application.rb" => <<~'RUBY',
       require "spec_app"
@@ -63,7 +63,7 @@ RSpec.describe "docs/rails.md", :full do
     "app/models/application_record.rb" => "class ApplicationRecord < ActiveRecord::Base; self.abstract_class = true; end\n",
     "app/jobs/application_job.rb" => "class ApplicationJob < ActiveJob::Base; end\n"
   }.freeze
-  # The command `rails`.
+  # Like bin/rails.
   rails = "Dir.chdir(__dir__)\nAPP_PATH = File.expand_path('config/application')\nrequire 'rails/commands'\n"
   server = %w[server -u push_server -b 127.0.0.1 -p 0]
   development = (environment || {}).merge("RAILS_ENV" => "development", "RACK_ENV" => nil, "RAILS_MAX_THREADS" => threads.to_s)
@@ -76,7 +76,7 @@ RSpec.describe "docs/rails.md", :full do
 
   def host = "127.0.0.1:#{app.port}"
 
-  # The session of somebody who logged in, as headers of a request.
+  # The session of a user that has logged in, as headers of a request.
   def login(name)
     form = { "host" => host, "content-type" => "application/x-www-form-urlencoded" }
     response = http.request("POST", "/session", form, body: "name=#{name}")
@@ -95,7 +95,7 @@ RSpec.describe "docs/rails.md", :full do
 
   def item(text) = /<turbo-stream action="append" target="comments"><template><li id="comment_\d+">#{text}<\/li>/
 
-  # Creates a comment as the app's code would anywhere.
+  # Creates a comment as any code of the app would.
   def comment(text) = app.ask("Rails.application.executor.wrap { Comment.create!(author: 'eve', text: #{text.inspect}) }; nil")
 
   it "starts with rails server -u push_server, with RAILS_MAX_THREADS threads" do
@@ -108,7 +108,7 @@ RSpec.describe "docs/rails.md", :full do
     expect(get("/feed", login("ann")).status).to eq(404)
   end
 
-  it "brings a comment from any client to all pages, as a nameless event" do
+  it "sends a comment from any client to all pages, as an event without a name" do
     ann = feed
     bob = chat("bob")
     bob.text("hello <b>all</b>")
@@ -118,7 +118,7 @@ RSpec.describe "docs/rails.md", :full do
     expect(ann.read_event.data).to match(item("eve: from a console of the app"))
   end
 
-  it "misses nothing between the page's rendering and its connecting" do
+  it "sends a page the comments since it was rendered" do
     comment("before")
     page = get("/comments", login("ann")).body
     comment("meanwhile")
@@ -127,7 +127,7 @@ RSpec.describe "docs/rails.md", :full do
     expect(source.read_event.data).to match(item("eve: meanwhile"))
   end
 
-  it "needs as many connections to the database as it has threads, however many clients write" do
+  it "needs no more connections to the database than it has threads" do
     skip "Up to Rails 7.0 a thread that waits for SQLite holds Ruby's lock" if app.ask("Rails.gem_version < '7.1'")
     writers = Array.new(20) { |number| chat("w#{number}") }
     reader = feed
@@ -139,7 +139,7 @@ RSpec.describe "docs/rails.md", :full do
     eventually("the pool to have them back") { app.ask("ActiveRecord::Base.connection_pool.stat[:busy]").zero? }
   end
 
-  it "has the executor around each callback" do
+  it "runs each callback in Rails' executor" do
     client = chat("carl")
     reader = feed
     app.ask("$completed = 0; Rails.application.executor.to_complete { $completed += 1 }; nil")
@@ -148,13 +148,13 @@ RSpec.describe "docs/rails.md", :full do
     eventually("the executor to complete") { app.ask("$completed").positive? }
   end
 
-  it "publishes from a job that runs in the process" do
+  it "publishes from a job in the same process" do
     app.ask("ImportJob.perform_later(7); nil")
     told = eventually { app.ask("PushServer.history('imports:7').map { |message| [message.event, message.data] }").then { |all| all if all.size == 3 } }
     expect(told).to eq((1..3).map { |step| ["progress", %({"step":#{step}})] })
   end
 
-  it "does not reach clients from another process" do
+  it "does not publish from another process" do
     client = feed
     command = [RbConfig.ruby, File.join(app.dir, "app.rb"), "runner", "PushServer.publish('comments', 'lost')"]
     library = [File.join(AppProcess::ROOT, "lib"), File.join(__dir__, "../support/app"), ENV.fetch("RUBYLIB", nil)]
@@ -163,7 +163,7 @@ RSpec.describe "docs/rails.md", :full do
     expect(client.read_event.data).to match(item("eve: heard"))
   end
 
-  it "loads a changed class for new clients, while others keep the handler they have" do
+  it "uses a changed class for new clients, while others keep their handler" do
     path = File.join(app.dir, "app/push/comments_feed.rb")
     code = File.read(path)
     old = chat("old")
@@ -175,16 +175,16 @@ RSpec.describe "docs/rails.md", :full do
     File.write(path, code)
   end
 
-  it "starts by rails server alone, where there is no Puma, and stops at Ctrl-C" do
+  it "starts with rails server alone if there is no Puma, and stops at Ctrl-C" do
     other = start_app(rails, "server", "-b", "127.0.0.1", "-p", "0", via: :ruby, env: development,
                                                                   files: skeleton.merge(DocsPage.new("rails.md").files))
     expect(other.output).to include("push_server #{PushServer::VERSION}")
-    # Rails has a trap of its own for INT, as Ctrl-C sends it.
+    # Rails traps INT, which Ctrl-C sends.
     other.signal("INT")
     expect(other.wait).to be_success
   end
 
-  it "starts by the command, in an environment and with options of ours" do
+  it "starts with the push_server command, in an environment and with options" do
     other = start_app("config.ru", "-e", "production", "--sse-event", "", dir: app.dir,
                                                                        env: environment.merge("RACK_ENV" => nil))
     expect(other.ask("Rails.env")).to eq("production")

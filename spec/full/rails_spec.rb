@@ -2,13 +2,13 @@
 
 require_relative "framework"
 
-# A real Rails app with ActionCable, unchanged.
+# A Rails app with ActionCable, unchanged.
 RSpec.describe "Rails", :full do
   Framework.serve(self, "rails", "railties", "actioncable")
 
   def host = "127.0.0.1:#{app.port}"
 
-  # The cookies of someone who logged in, as a Cookie header.
+  # The cookies of a user that has logged in, as a Cookie header.
   def login(name)
     response = http.request("POST", "/login", { "host" => host, "content-type" => "application/x-www-form-urlencoded" },
                             body: "name=#{name}")
@@ -21,7 +21,7 @@ RSpec.describe "Rails", :full do
     expect(get("/me").body).to eq("you are ")
   end
 
-  it "takes an upload, and survives an error" do
+  it "accepts an upload, and goes on after an error" do
     start = "--b\r\ncontent-disposition: form-data; name="
     file = "#{start}\"file\"; filename=\"x.bin\"\r\n\r\n#{"x" * 1_000_000}"
     body = "#{start}\"note\"\r\n\r\nhello\r\n#{file}\r\n--b--\r\n"
@@ -40,7 +40,7 @@ RSpec.describe "Rails", :full do
     client.connection.read_until("0\r\n\r\n")
   end
 
-  it "broadcasts over ActionCable to a client that subscribed" do
+  it "broadcasts over ActionCable to a subscriber" do
     skip Script.missing(:python) if Script.missing(:python)
     client = Script.new("../../full/clients/action_cable.py", "ws://#{host}/cable", login("bob"))
     client.wait_for("subscribed")
@@ -53,14 +53,14 @@ RSpec.describe "Rails", :full do
     app.events.take(event: "disconnected", name: "bob")
   end
 
-  it "lets ActionCable refuse whom it does not know" do
+  it "lets ActionCable refuse unknown users" do
     client = websocket("/cable", headers: { "origin" => "http://#{host}", "host" => host,
                                             "sec-websocket-protocol" => "actioncable-v1-json" })
     expect(JSON.parse(client.read_message)).to include("type" => "disconnect", "reason" => "unauthorized")
     client.read_close
   end
 
-  it "hears that an ActionCable client was lost" do
+  it "notices that an ActionCable client was lost" do
     client = websocket("/cable", headers: { "origin" => "http://#{host}", "host" => host, "cookie" => login("eve"),
                                             "sec-websocket-protocol" => "actioncable-v1-json" })
     expect(JSON.parse(client.read_message)).to eq("type" => "welcome")

@@ -3,15 +3,15 @@
 require_relative "framework"
 require "digest"
 
-# An app of the real Sinatra, served unchanged.
+# An app of Sinatra, unchanged.
 RSpec.describe "Sinatra", :full do
   Framework.serve(self, "sinatra", "sinatra")
 
-  # Sinatra knows its own address by the Host header, and browsers say it in a form's Origin.
+  # Sinatra compares the Host header with the Origin that browsers send with a form.
   def host = "127.0.0.1:#{app.port}"
   def browser = { "host" => host, "origin" => "http://#{host}" }
 
-  # The session's cookie, after so many visits.
+  # The session's cookie after that many visits.
   def visit(times = 1)
     cookie = nil
     times.times do
@@ -35,7 +35,7 @@ RSpec.describe "Sinatra", :full do
     "#{parts.join}#{start}\"file\"; filename=\"#{filename}\"\r\n#{type}\r\n\r\n".b << bytes << "\r\n--#{boundary}--\r\n"
   end
 
-  it "takes a multipart upload of 20 MB" do
+  it "accepts a multipart upload of 20 MB" do
     bytes = Random.new(1).bytes(20_000_000)
     response = http.request("POST", "/upload", browser.merge("content-type" => "multipart/form-data; boundary=spec"),
                             body: multipart("spec", { "note" => "grüße" }, "big.bin", bytes))
@@ -43,7 +43,7 @@ RSpec.describe "Sinatra", :full do
     expect(response.body.force_encoding("UTF-8")).to eq("grüße big.bin 20000000 #{Digest::SHA256.hexdigest(bytes)}")
   end
 
-  it "streams: each part arrives while the next is not yet there" do
+  it "streams: each part arrives before the next is made" do
     client = http
     client.send_request("GET", "/stream")
     expect(client.read_head.status).to eq(200)
@@ -61,7 +61,7 @@ RSpec.describe "Sinatra", :full do
     expect(http.request("POST", "/form", form, body: "a=1")).to have_attributes(status: 303, headers: new)
   end
 
-  it "sends a file: whole, its head, a part, and not again" do
+  it "sends a file: whole, for HEAD, in part, and not again with 304" do
     text = (1..100_000).map { |number| "#{number}\n" }.join
     whole = get("/file")
     expect(whole).to have_attributes(status: 200, body: text, framing: :length)
@@ -71,7 +71,7 @@ RSpec.describe "Sinatra", :full do
     expect(get("/file", { "if-modified-since" => whole["last-modified"] })).to have_attributes(status: 304, body: "")
   end
 
-  it "halts, does not find, and survives an error" do
+  it "halts, answers 404, and goes on after an error" do
     client = http
     expect(client.get("/halt")).to have_attributes(status: 418, body: "short and stout")
     expect(client.get("/nowhere").status).to eq(404)

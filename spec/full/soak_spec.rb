@@ -2,17 +2,17 @@
 
 require "spec_helper"
 
-# Much of everything, and then the server is as it was: nothing that a request or a stream takes is kept.
-RSpec.describe "Soak", :full do
-  # One arena: with one for each thread, glibc keeps tens of MiB that were freed, now more, now less (docs/performance.md).
+# After many requests and streams, the server uses as much as before.
+RSpec.describe "A server", :full do
+  # One arena. With one for each thread, glibc keeps varying tens of MiB of freed memory (docs/performance.md).
   serve File.join(AppProcess::ROOT, "spec/apps/soak/config.ru"), dir: Dir.tmpdir, env: { "MALLOC_ARENA_MAX" => "1" }
 
-  # So many, after some to warm up.
+  # Each after one round to warm up.
   rounds = 10
   warm_up = 2
   requests = Integer(ENV.fetch("SOAK_REQUESTS", 100_000)) / rounds
   cycles = Integer(ENV.fetch("SOAK_CYCLES", 20_000)) / rounds
-  # KiB: what allocators keep varies by a few MiB, and 100 bytes left by each request would be more.
+  # In KiB. What allocators keep varies by a few MiB. If each request left 100 bytes, it would be more.
   tolerance = 8 * 1024
 
   def client(requests, cycles)
@@ -20,7 +20,7 @@ RSpec.describe "Soak", :full do
     expect(script.results).to eq(requests: requests, cycles: cycles)
   end
 
-  # File descriptors, threads and KiB of memory, once all connections are gone.
+  # Descriptors, threads and memory in KiB, after all connections have ended.
   def state
     eventually("all streams to be closed") { app.ask("Counting::TALLY[:opened] == Counting::TALLY[:closed]") }
     descriptors = eventually("all connections to be closed") { (count = entries("fd")) <= @descriptors && count }
@@ -30,7 +30,7 @@ RSpec.describe "Soak", :full do
 
   def entries(kind) = Dir.children("/proc/#{app.pid}/#{kind}").size
 
-  it "of #{rounds} times #{requests} requests and #{cycles} streams leaves nothing behind" do
+  it "uses no more descriptors, threads and memory after #{rounds} times #{requests} requests and #{cycles} streams" do
     skip "There is no /proc here" unless app.resident
     skip Script.missing(:node) if Script.missing(:node)
 
@@ -43,7 +43,7 @@ RSpec.describe "Soak", :full do
     RSpec.configuration.reporter.message("    KiB of memory after each round: #{memory.join(", ")}")
     before, after = states.values_at(warm_up - 1, -1)
     expect(after).to include(before.slice(:descriptors, :threads))
-    # The server gives memory back some time after a burst: each measurement is before or after that.
+    # The server gives memory back some time after a burst, so measurements vary.
     expect(memory.last(3).min).to be <= memory.first(3).min + tolerance
     total = { requests: requests, opened: cycles, closed: cycles }.transform_values { |each| each * (warm_up + rounds) }
     expect(app.ask("Counting::TALLY")).to eq(total)

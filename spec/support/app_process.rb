@@ -11,13 +11,12 @@ require_relative "process_cost"
 require_relative "remote_control"
 require_relative "transport"
 
-# An app under test in a process of its own: a config.ru or a Ruby script, written to a temporary folder and started
-# as a user would start it. Its output is collected line by line; lines that spec_app.rb printed become events and
-# replies (see SpecApp).
+# An app under test in its own process: a config.ru or a Ruby script, which is written to a temporary folder and started as a user
+# would start it. Its output is collected by lines. Lines of spec_app.rb become events and replies (see SpecApp).
 class AppProcess
   ROOT = File.expand_path("../..", __dir__)
   LISTENING = %r{Listening on (?<url>unix://(?<path>[^\s?]+)|http://(?<host>\[[^\]]+\]|[^\s:/]+):(?<port>\d+))}
-  # An app that was asked to stop may take its drain time; afterwards it is killed.
+  # Seconds for an app to stop, with its drain timeout. Then it is killed.
   STOP_PATIENCE = 30
 
   # How each kind of app is started: the command for a file, an address to bind, and further options. rackup knows only TCP; a
@@ -29,7 +28,7 @@ class AppProcess
   }.freeze
 
   class << self
-    # All that were started and did not end yet.
+    # All apps that have not ended yet.
     def running = (@running ||= [])
 
     # Starts an app and waits until it listens.
@@ -42,7 +41,7 @@ class AppProcess
       raise
     end
 
-    # The rackup command of the Rack this suite runs on.
+    # The rackup command of the Rack in use.
     def rackup
       Gem.bin_path("rackup", "rackup")
     rescue Gem::Exception
@@ -76,7 +75,7 @@ class AppProcess
     @address = match[:path] ? Addrinfo.unix(match[:path]) : Addrinfo.tcp(match[:host].delete("[]"), @port)
   end
 
-  # The first line of output that matches, from the beginning, waiting for it if need be.
+  # Waits for a line of output that matches, and returns the first one.
   def wait_for_line(pattern, seconds: Deadline::PATIENCE)
     deadline = Deadline.in(seconds)
     @mutex.synchronize do
@@ -91,12 +90,12 @@ class AppProcess
     end
   end
 
-  # Lines printed so far, without events and replies.
+  # The lines printed so far, without events and replies.
   def lines = @mutex.synchronize { @lines.dup }
   def output = lines.join
 
-  # Runs Ruby code in the app's process, on a thread that is none of the server's, and returns its value (as JSON
-  # brings it over). `id` names a client, which the code then finds in `client`.
+  # Runs Ruby code in the app's process, on a thread that does not belong to the server, and returns its value as JSON transfers it.
+  # id: the name of a client, which is `client` in the code.
   def ask(code, id: nil, **deadline) = @remote.ask(code, id: id, **deadline)
 
   def signal(name) = Process.kill(name, @pid)
@@ -110,7 +109,7 @@ class AppProcess
     forget unless @waiter.alive?
   end
 
-  # TERM, and KILL for one that does not heed it (which is an error). Returns its exit status.
+  # Sends TERM and returns the exit status. Kills an app that does not stop, which is an error.
   def stop
     signal("TERM") if running?
     wait
@@ -131,14 +130,14 @@ class AppProcess
 
   def running? = @waiter.alive?
 
-  # Resident memory in KiB; nil where there is no /proc.
+  # Resident memory in KiB; nil without /proc.
   def resident
     File.read("/proc/#{@pid}/status")[/^VmRSS:\s+(\d+)/, 1]&.to_i
   rescue Errno::ENOENT
     nil
   end
 
-  # Its open descriptors: number => what it is. See ProcessCost.
+  # Its open descriptors: number => target. See ProcessCost.
   def descriptors = ProcessCost.descriptors(@pid)
 
   private
@@ -196,8 +195,8 @@ class AppProcess
     else keep(line)
     end
   rescue JSON::ParserError
-    # Two processes (a fork's child has the same output) wrote into one line. Whoever waits for it will say so; but the
-    # output must be read on, or the app blocks when it writes.
+    # Two processes have written into one line: a forked child shares the output. The output must still be read, or the app would block
+    # when it writes.
     keep(line)
   end
 

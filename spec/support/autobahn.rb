@@ -11,18 +11,18 @@ require_relative "deadline"
 class Autobahn
   DIR = File.join(AppProcess::ROOT, ".local/autobahn")
   PYTHON = File.join(DIR, "usr/bin/python2.7")
-  # It wants to be told which of its frameworks it is to use.
+  # The suite asks which of its frameworks to use.
   PROGRAM = "import txaio; txaio.use_twisted(); from autobahntestsuite.wstest import run; run()"
 
-  # What became of a case: its number, what the suite says of what the server did and of how it closed, and why.
+  # The result of a case: its number, the suite's verdicts on the behavior and the close, and the reason.
   Verdict = Struct.new(:number, :behavior, :close, :expected, keyword_init: true) do
-    # As the suite asks for, strictly. Some cases only show what a server does.
+    # Passed strictly. Some cases are informational only.
     def strict? = [behavior, close].all? { |word| %w[OK INFORMATIONAL].include?(word) }
     def to_s = "#{number}: #{behavior}, closed #{close}; #{expected}"
   end
 
   class << self
-    # Why it cannot run here; nil if it can.
+    # Why the suite cannot run here; nil if it can.
     def missing
       return "The Autobahn test suite is not here: bin/test --full sets it up" unless File.executable?(PYTHON)
 
@@ -74,11 +74,11 @@ class Autobahn
       verdict
     end
 
-    # What the suite expected of a case, and saw.
+    # What the suite expected and received in a case.
     def explanation(report)
       JSON.parse(File.read(report)).values_at("expectation", "result", "resultClose").join(" / ")
     rescue JSON::ParserError
-      # It holds what was sent, UTF-8 or not.
+      # The report holds what was sent, which need not be UTF-8.
       "no explanation"
     end
   end

@@ -3,13 +3,13 @@
 require_relative "docs_page"
 require_relative "script"
 
-# What specs of docs/clients.md share: the app of that page, beside which it serves the page's other snippets as pages of a
-# browser, with the packages from npm that they load.
+# For specs of docs/clients.md: the app of that page. It also serves the page's snippets as pages for a browser, and the packages
+# from npm that they load.
 module ClientPages
   DOCS = DocsPage.new("clients.md")
 
-  # Heading => what the client does when its connection was lost, or ended by the server: it resumes, it returns without
-  # what it has missed, or it stays away.
+  # Heading => what the client does after its connection was lost, or ended by the server: it resumes, it returns without the messages
+  # that it has missed, or it stays away.
   BEHAVIOUR = {
     "EventSource" => { lost: :resumes, ended: :resumes },
     "Turbo over SSE" => { lost: :resumes, ended: :resumes },
@@ -25,7 +25,7 @@ module ClientPages
     "reconnecting-websocket" => { lost: :resumes, ended: :resumes }
   }.freeze
 
-  # What a page loads, and where it is in node_modules.
+  # The name under which a page loads a package => its path in node_modules.
   PACKAGES = {
     "turbo.js" => "@hotwired/turbo/dist/turbo.es2017-esm.js",
     "htmx.js" => "htmx.org/dist/htmx.min.js",
@@ -42,8 +42,8 @@ module ClientPages
     "fetch" => "@microsoft/fetch-event-source/lib/esm/fetch.js"
   }.transform_values { |path| File.join(Script::DIR, "node_modules", path) }.freeze
 
-  # Tells the app what the page shows, all of it each time, and says something when it is asked to. `attempts` counts the
-  # connections that were begun, also those that fail, and `ends` those of which the page knows that they have ended.
+  # Tells the app all that the page shows, and sends a message when it is asked to. `attempts` counts the connections that were begun,
+  # including failed ones; `ends` counts those that the page knows to have ended.
   HARNESS = <<~HTML
     <!DOCTYPE html>
     <meta charset="utf-8">

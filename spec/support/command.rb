@@ -5,21 +5,20 @@ require "tmpdir"
 require_relative "app_process"
 require_relative "deadline"
 
-# Runs a command that is expected to end by itself, in a temporary folder with the given files, and returns what it
-# printed and how it ended.
+# Runs a command that ends by itself, in a temporary folder with the given files, and returns its output and its status.
 module Command
   Result = Struct.new(:out, :err, :status) do
-    # The lines of stderr, for commands whose failure is to be one line.
+    # The lines of stderr. A failure should be one line.
     def complaint = err.lines.map(&:chomp)
     def exitstatus = status.exitstatus
   end
 
-  # What AppProcess sets for the processes it starts, and nothing that would change a default.
+  # The environment for commands: without variables that would change a default.
   ENVIRONMENT = { "RACK_ENV" => nil, "APP_ENV" => nil, "RAILS_ENV" => nil, "PORT" => nil, "RAILS_MAX_THREADS" => nil,
                   "RACKUP_HANDLER" => nil, "RACK_HANDLER" => nil,
                   "RUBYLIB" => [File.join(AppProcess::ROOT, "lib"), ENV.fetch("RUBYLIB", nil)].compact.join(":") }.freeze
 
-  # files: name => text. dir: run there, and make no folder.
+  # files: name => text. dir: an existing folder to run in.
   def run_command(*command, files: {}, env: {}, dir: nil)
     return Dir.mktmpdir("push_server-spec") { |made| run_command(*command, files: files, env: env, dir: made) } unless dir
 
@@ -27,7 +26,7 @@ module Command
     capture(command.map(&:to_s), ENVIRONMENT.merge(env), dir)
   end
 
-  # The checkout's command line.
+  # Runs the push_server command of this checkout.
   def push_server(*arguments, **how)
     run_command(RbConfig.ruby, File.join(AppProcess::ROOT, "exe/push_server"), *arguments, **how)
   end

@@ -1,19 +1,18 @@
 # frozen_string_literal: true
 
-# Ruby code for an app under test: ways to move every object that may move. Native code must pin the objects that it refers to,
-# or it refers to something else afterwards.
+# Ruby code for apps under test: ways to move all objects that can move. Native code must pin the objects that it refers to,
+# or it refers to another object afterwards.
 module Compaction
-  # Objects move to empty pages, so that none stays in its place by chance. Ruby 3.2 has renamed the option that makes room for
-  # them.
+  # Objects move to empty pages, so that none stays in its place by chance. Ruby 3.2 has renamed the option that makes these pages.
   VERIFY = <<~RUBY
     GC.verify_compaction_references(toward: :empty, **(RUBY_VERSION < "3.2" ? { double_heap: true } : { expand_heap: true }))
     nil
   RUBY
 
-  # What a forking server calls once the app is loaded; it compacts.
+  # Forking servers call this after loading the app. It compacts.
   WARMUP = "Process.warmup; nil"
 
-  # Compacts with each full collection from now on.
+  # From now on, each full collection compacts.
   BY_ITSELF = "GC.auto_compact = true; GC.start; nil"
 
   def self.missing

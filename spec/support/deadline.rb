@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
-# A point in time by which something must have happened. Specs wait for events and give up at a deadline; they never
-# sleep for "long enough" and never assert how long a thing took.
+# A point in time by which something must have happened. Specs wait for events with a deadline. They never sleep for "long enough",
+# and never assert durations.
 class Deadline
-  # Raised when the awaited thing did not happen. Its message says what was awaited.
+  # Raised when the event did not happen. The message names the event.
   Missed = Class.new(StandardError)
 
-  # Seconds granted to anything that should happen "at once". Generous, since a miss fails the example anyway.
+  # Seconds for anything that should happen at once. Long, because a missed deadline fails the example anyway.
   PATIENCE = Float(ENV.fetch("SPEC_PATIENCE", 15))
 
   def self.in(seconds = PATIENCE) = new(seconds)

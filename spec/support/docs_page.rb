@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# The code of a page of docs/, so that specs run what it says.
+# The code of a page of docs/, for specs that run it.
 class DocsPage
   DIR = File.expand_path("../../docs", __dir__)
 
@@ -8,7 +8,7 @@ class DocsPage
     @sections = File.read(File.join(DIR, name)).split(/^## /).drop(1).to_h { |section| section.split("\n", 2) }
   end
 
-  # All blocks of code in this language under a heading, joined.
+  # All code blocks in this language under a heading, joined.
   def code(heading, language)
     blocks = @sections.fetch(heading).scan(/^```#{language}\n(.*?)^```$/m).flatten
     raise KeyError, "no #{language} under #{heading.inspect}" if blocks.empty?
@@ -16,7 +16,7 @@ class DocsPage
     blocks.join("\n")
   end
 
-  # The files that the page shows: code whose first line is a comment with a path.
+  # The files in the page: code blocks whose first line is a comment with a path.
   # @return [Hash{String => String}] path => text
   def files
     blocks = @sections.values.join.scan(/^```(?:ruby|erb)\n((?:# |<%# )([\w.\/]+)(?: %>)?\n.*?)^```$/m)

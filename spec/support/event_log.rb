@@ -2,8 +2,8 @@
 
 require_relative "deadline"
 
-# What an app reported, in order of arrival, each event a Hash with symbol keys. Thread-safe. `take` waits for an
-# event and removes it; `all` shows what was reported, taken or not.
+# The events that an app has reported, in order. Each is a Hash with symbol keys. `take` waits for an event and removes it; `all`
+# returns all events, taken or not. Thread-safe.
 class EventLog
   def initialize
     @all = []
@@ -21,7 +21,7 @@ class EventLog
     end
   end
 
-  # No event will come any more: whoever waits need not.
+  # No event will come any more. Ends all waits.
   def finish
     @mutex.synchronize do
       @ended = true

@@ -2,14 +2,14 @@
 
 require_relative "app_process"
 
-# Examples of what every EventSource must do with lines that belong to no event. The group serves EventSourcePage::APP; the block
+# Examples of what every EventSource must do with lines that belong to no event. The group serves EventSourcePage::APP. The block
 # opens its page, or a program that does the same.
 module EventSourcePage
   APP = File.join(AppProcess::ROOT, "spec/apps/event_source/config.ru")
-  # The browser's own pause, after a stream without `retry:`, is 3 s or more.
+  # Without `retry:`, a browser waits for 3 s or more.
   OPTIONS = %w[--retry-min 100 --retry-max 100].freeze
 
-  # A client has no time limit of its own: it may have to start a browser first.
+  # Longer than usual, because a browser may have to start first.
   PATIENCE = 90
 
   def expect_return_after_retry_alone
@@ -28,7 +28,7 @@ module EventSourcePage
     expect(heard[:heard]).to eq([%w[msg one], %w[msg two]])
   end
 
-  # Nobody else makes the server send: all that is sent now are heartbeats.
+  # Only heartbeats are sent now.
   def wait_for_heartbeats
     sent = -> { app.ask("PushServer.stats[:bytes_out]") }
     before = sent.call

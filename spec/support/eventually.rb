@@ -2,8 +2,8 @@
 
 require_relative "deadline"
 
-# For state that announces itself by no event (a counter in /proc, the size of a queue): asks again until the block
-# returns something truthy, and returns that.
+# For conditions without an event, such as a counter in /proc or the size of a queue: calls the block until it returns something
+# truthy, and returns that.
 module Eventually
   POLL = 0.01
 
@@ -18,7 +18,7 @@ module Eventually
     end
   end
 
-  # The same as an expectation, for an example that is about just that.
+  # The same as an expectation.
   def expect_eventually(what = "the condition to hold", **deadline, &condition)
     expect(eventually(what, **deadline, &condition)).to be_truthy
   end

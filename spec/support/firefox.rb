@@ -3,10 +3,10 @@
 require "fileutils"
 require "tmpdir"
 
-# Firefox with a page, a fresh profile and no window. Nobody drives it: the page has to do by itself what is to be seen, and to
-# tell the app of it.
+# Firefox with a page, a new profile and no window. The spec cannot control it: the page does everything by itself, and reports to
+# the app.
 class Firefox
-  # Nothing that asks, tells or updates by itself.
+  # No questions, reports or updates.
   SETTINGS = { "app.normandy.enabled" => false, "app.update.enabled" => false, "browser.shell.checkDefaultBrowser" => false,
                "datareporting.policy.dataSubmissionEnabled" => false, "network.captive-portal-service.enabled" => false,
                "network.connectivity-service.enabled" => false, "toolkit.telemetry.enabled" => false }.freeze
@@ -17,14 +17,14 @@ class Firefox
       %w[firefox-esr firefox].product(folders).map { |name, folder| File.join(folder, name) }.find { |path| File.executable?(path) }
     end
 
-    # Why there is none; nil if there is.
+    # Why there is no Firefox; nil if there is one.
     def missing
       return "There is no Firefox here" unless program
 
       "#{program} does not run here" unless system(environment, program, "--version", out: File::NULL, err: File::NULL)
     end
 
-    # One that was unpacked has libraries beside it.
+    # An unpacked Firefox has its libraries in its folder.
     def environment
       libraries = Dir[File.join(File.dirname(File.realpath(program)), "../*-linux-gnu")]
       { "LD_LIBRARY_PATH" => libraries.any? ? libraries.join(":") : nil, "MOZ_CRASHREPORTER_DISABLE" => "1" }
@@ -35,7 +35,7 @@ class Firefox
     @dir = Dir.mktmpdir("push_server-firefox")
     File.write(File.join(@dir, "user.js"), SETTINGS.map { |name, value| "user_pref(#{name.inspect}, #{value});\n" }.join)
     command = [self.class.program, "--headless", "--no-remote", "--profile", @dir, url]
-    # A group of its own: it has many processes.
+    # In a process group, because it has many processes.
     @pid = spawn(self.class.environment.merge("HOME" => @dir), *command, pgroup: true, in: File::NULL, %i[out err] => File::NULL)
   end
 

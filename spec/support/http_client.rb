@@ -2,8 +2,8 @@
 
 require_relative "raw_connection"
 
-# HTTP/1.x spoken over a RawConnection: the request is whatever the spec writes, the response is read by the framing
-# rules of RFC 9112 section 6.3 and nothing else, so that a wrongly framed response is an error here too.
+# HTTP/1.x over a RawConnection. The spec writes any request; the response is read strictly by RFC 9112 section 6.3, so wrong framing
+# is an error.
 class HttpClient
   # headers: lower-case name => all its values, in order of appearance. head: the bytes up to the empty line.
   Response = Struct.new(:version, :status, :headers, :body, :head, :framing, keyword_init: true) do
@@ -42,14 +42,14 @@ class HttpClient
 
   def get(target, headers = {}, **options) = request("GET", target, headers, **options)
 
-  # Reads one final response; interim ones (100 Continue) are skipped unless asked for.
+  # Reads a final response. Interim ones (100 Continue) are skipped, unless `interim` is true.
   def read_response(method = "GET", interim: false)
     response = read_head
     response = read_head until interim || response.status >= 200 || response.status == 101
     read_body(response, method)
   end
 
-  # The head alone; the body stays unread.
+  # Reads only the head of a response.
   def read_head
     head = connection.read_until("\r\n\r\n")
     status_line, *lines = head.split("\r\n")

@@ -3,22 +3,22 @@
 require "etc"
 require_relative "deadline"
 
-# What a process costs the machine, as the kernel counts it. Linux only.
+# The CPU time and descriptors of a process, as the kernel counts them. Linux only.
 module ProcessCost
   TICKS = Etc.sysconf(Etc::SC_CLK_TCK).to_f
 
   class << self
     def available? = File.exist?("/proc/self/stat")
 
-    # Seconds of CPU time, of all threads, since the process began.
+    # Seconds of CPU time of all threads since the start of the process.
     def cpu_time(pid)
-      # The name of the program, in parentheses, may have spaces in it. What follows begins with the third field.
+      # The program's name, in parentheses, may contain spaces. The third field follows it.
       fields = File.read("/proc/#{pid}/stat").rpartition(") ").last.split
       (Integer(fields[11]) + Integer(fields[12])) / TICKS
     end
 
-    # The CPU time that the process uses, as a share of what this process gets by being busy for a while. A process that
-    # waits has almost 0, one that spins about 1, even on a busy machine. Takes Deadline::PATIENCE at most.
+    # The CPU time that the process uses, as a share of what a busy thread of this process gets meanwhile. It is almost 0 for a process
+    # that waits, and about 1 for one that spins, even on a busy machine. Takes Deadline::PATIENCE at most.
     def cpu_share(pid, busy: 0.5)
       deadline = Deadline.in
       own, before = own_cpu_time, cpu_time(pid)
@@ -26,7 +26,7 @@ module ProcessCost
       (cpu_time(pid) - before) / (own_cpu_time - own)
     end
 
-    # Open descriptors: number => what it is. None where there is no /proc.
+    # Open descriptors: number => target. Empty without /proc.
     def descriptors(pid)
       return {} unless available?
 

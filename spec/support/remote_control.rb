@@ -3,10 +3,10 @@
 require "json"
 require_relative "deadline"
 
-# The spec's half of the conversation with SpecApp: code goes in through the app's stdin, the reply comes out of its
-# stdout. It passes by the server, so it works while every worker of the server is busy.
+# Runs code in an app with SpecApp: the code goes to the app's stdin, the reply comes from its stdout. It does not use the server, so
+# it works while all workers are busy.
 class RemoteControl
-  # The code raised in the app. `type` is the name of the exception's class.
+  # Raised when the code has raised an exception in the app. type: the name of its class.
   class Raised < StandardError
     attr_reader :type
 

@@ -3,8 +3,8 @@
 require "json"
 require_relative "deadline"
 
-# A program of spec/browser/scripts: a client no one here wrote, from npm or PyPI, or Chromium. It prints lines, the last
-# of them a JSON object with its results.
+# A program of spec/browser/scripts, which uses Chromium or a client from npm or PyPI. It prints lines; the last one is a JSON
+# object with its results.
 class Script
   DIR = File.expand_path("../browser", __dir__)
   PATIENCE = 150
@@ -53,7 +53,7 @@ class Script
   # The next lines that it prints.
   def read_lines(count) = Array.new(count) { read_line }
 
-  # Tells it something and returns the line with which it answers.
+  # Sends a line to it, and returns the line that it answers.
   def order(line)
     @deadline = Deadline.in(PATIENCE)
     tell(line)

@@ -6,8 +6,8 @@ require_relative "websocket_client"
 require_relative "sse_client"
 require_relative "poll_client"
 
-# Gives examples a running app and clients for it. `serve` starts one app for all examples of a group; that must end well
-# when it is told to stop. `start_app` starts one for a single example. Clients are closed after each example.
+# Gives examples a running app and clients for it. `serve` starts an app for all examples of a group, which must exit with 0 at its
+# end. `start_app` starts one for a single example. Clients are closed after each example.
 module Serving
   module Macros
     # Starts the app before the group's first example; arguments as for AppProcess.start.
@@ -21,14 +21,14 @@ module Serving
     end
   end
 
-  # The app of the example: the one it started last, or its group's.
+  # The app that the example has started last, or its group's.
   attr_reader :app
 
   # Starts an app for this example alone, waits until it listens, and returns it. From then on it is `app`. It is killed
   # after the example if it still runs. Arguments as for AppProcess.new.
   def start_app(...) = launch_app(...).tap(&:wait_until_listening)
 
-  # The same for one that may never listen.
+  # The same for an app that may never listen.
   def launch_app(source, *options, **how)
     @app = AppProcess.new(source, *options, transport: transport, **how)
     (@started ||= []) << @app
@@ -46,7 +46,7 @@ module Serving
 
   @names = 0
 
-  # A name for the next client, unused in this run.
+  # An unused name for a client.
   def self.next_name = "c#{@names += 1}"
 
   def http(**options) = closing(HttpClient.new(app.address, **options))
@@ -70,7 +70,7 @@ module Serving
     closing(PollClient.new(app.address, "#{path}?#{id}", id: id, **options))
   end
 
-  # Waits for what the app's handler reported of a client.
+  # Waits for an event of this client from the app's handler.
   def event(name, client, **fields) = app.events.take(event: name.to_s, id: client.id, **fields)
 
   # Waits until the app's on_open has reported the client, and returns the client.
@@ -87,22 +87,22 @@ module Serving
     false
   end
 
-  # The same as an expectation, for an example that is about just that.
+  # The same as an expectation.
   def expect_event(name, client, **fields) = expect(event(name, client, **fields)).to include(event: name.to_s)
 
   # Expects the app to print a line that matches.
   def expect_line(pattern) = expect(app.wait_for_line(pattern)).to match(pattern)
 
-  # Runs code in the app with the server's side of this client as `client`.
+  # Runs code in the app, in which `client` is the server's side of this client.
   def ask(client, code, **deadline) = app.ask(code, id: client.id, **deadline)
 
   # Expects that code raises this in the app. type: the name of the exception's class. message: a pattern.
   def raise_in_app(type, message = //) = raise_error(RemoteControl::Raised, /\A(?:#{type}): .*#{message}/m)
 
-  # What was reported of a client so far: names of the events, in order.
+  # The names of a client's events so far, in order.
   def story(client) = app.events.all(id: client.id).map { |event| event[:event].to_sym }
 
-  # The same with each handler's label before its event, and the data behind: "first message hello".
+  # The same with the handler's label and the data: "first message hello".
   def labelled_story(client)
     app.events.all(id: client.id).map do |event|
       [event[:handler], event[:event], event.dig(:data, :bytes)&.undump].compact.join(" ")

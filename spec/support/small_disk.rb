@@ -4,17 +4,16 @@ require "fileutils"
 require "open3"
 require "tmpdir"
 
-# A file system for one spec, which can be full or frozen. The spec needs the right to mount one; without it `make` returns
-# nil.
+# A file system for one spec, which can be full or frozen. The user must be allowed to mount one; otherwise `make` returns nil.
 class SmallDisk
   # Where it is mounted.
   attr_reader :path
 
   class << self
-    # One in memory, of so many bytes.
+    # Makes one in memory, of this size in bytes.
     def make(size) = build { |disk| disk.run("mount", "-t", "tmpfs", "-o", "size=#{size},mode=1777", "tmpfs", disk.path) }
 
-    # One in a file, which can be frozen.
+    # Makes one in a file, which can be frozen.
     def freezable(size)
       build do |disk|
         image = File.join(disk.folder, "image")

@@ -2,14 +2,14 @@
 
 require_relative "http_client"
 
-# A reader of Server-Sent Events that follows the parsing rules of the HTML standard and also shows the lines as they
-# came. It does not reconnect. A stream may be the answer to a request of any method, with a body.
+# A client of Server-Sent Events. It parses them as the HTML standard says, and also returns the lines as they came. It does not
+# reconnect. The request can have any method, and a body.
 class SseClient
-  # One block of lines up to an empty one. data is nil for a block without data lines (a browser dispatches no event
-  # then); comments: the texts after leading colons; lines: the block as it was sent.
+  # A block of lines up to an empty one. data: nil for a block without data lines, for which a browser dispatches no event. comments:
+  # the texts after leading colons. lines: the block as it was sent.
   Block = Struct.new(:event, :data, :id, :retry, :comments, :lines, keyword_init: true)
 
-  # A block of lines as the HTML standard reads it.
+  # Parses a block of lines as the HTML standard says.
   def self.parse(lines)
     block = Block.new(comments: [], lines: lines)
     lines.each do |line|
@@ -37,16 +37,16 @@ class SseClient
 
   def connection = @http.connection
 
-  # True when the server made this response an event stream (and did not answer with an ordinary response).
+  # Whether the response is an event stream.
   def accepted? = response.status == 200 && response["content-type"].to_s.start_with?("text/event-stream")
 
-  # The body of a response that is no event stream.
+  # The body of a response that is not an event stream.
   def ordinary_body = connection.read_to_end
 
   # The next line, without its end.
   def read_line(**deadline) = connection.read_until("\n", **deadline).chomp.force_encoding(Encoding::UTF_8)
 
-  # The next block, of whatever kind. `retry:` and comments that the server sent ahead of an event belong to its block.
+  # The next block. `retry:` and comments that come before an event belong to its block.
   def read_block(**deadline)
     lines = []
     loop do
@@ -57,13 +57,13 @@ class SseClient
     end
   end
 
-  # The next block that carries data; others are skipped.
+  # The next block with data. Skips others.
   def read_event(seconds: Deadline::PATIENCE)
     skip_to(seconds, ->(left) { read_block(seconds: left) }) { |block| !block.data.nil? }
   end
 
-  # The text of the next comment, and the milliseconds of the next `retry:`. Lines ahead of it are skipped; the event that
-  # follows can still be read.
+  # The text of the next comment, and the milliseconds of the next `retry:`. Skips lines before it. The event that follows can still be
+  # read.
   def read_comment(**deadline) = read_field("", **deadline)
   def read_retry(**deadline) = Integer(read_field("retry", **deadline), 10)
 
@@ -80,7 +80,7 @@ class SseClient
     line.split(":", 2).last.delete_prefix(" ")
   end
 
-  # The first block or line that is wanted. One deadline for all, or heartbeats would put it off for ever.
+  # The first block or line for which the block is true. There is one deadline for all, or heartbeats would extend it for ever.
   def skip_to(seconds, read)
     deadline = Deadline.in(seconds)
     loop do

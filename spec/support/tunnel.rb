@@ -2,8 +2,8 @@
 
 require "socket"
 
-# The way to a server that a phone has: through a tunnel now and then. In it all connections are lost, at both ends at
-# once, and new ones wait for its end.
+# A proxy that acts like a tunnel on the way of a phone. Inside of it, all connections are lost at both ends, and new ones wait
+# until the phone leaves it.
 class Tunnel
   attr_reader :port
 
@@ -28,7 +28,7 @@ class Tunnel
     end
   end
 
-  # Those that are connected stay; new ones wait.
+  # New connections wait, those that exist stay.
   def hold = @mutex.synchronize { @inside = true }
 
   def leave
@@ -62,7 +62,7 @@ class Tunnel
     carry(near, far)
   end
 
-  # In one direction, with its end.
+  # Copies one direction, with its end.
   def carry(from, to)
     begin
       loop { to.write(from.readpartial(16_384)) }
@@ -70,7 +70,7 @@ class Tunnel
       to.close_write
     end
   rescue IOError, SystemCallError
-    nil # Somebody has gone, or it was lost.
+    nil # One side has disconnected, or the connection was lost.
   end
 
   def reset(socket)

@@ -4,7 +4,7 @@ require "digest"
 require_relative "http_client"
 require_relative "websocket_frame"
 
-# A WebSocket client that does nothing by itself: it answers no ping and echoes no close, unless the spec says so.
+# A WebSocket client that does nothing by itself. It answers no ping and no Close frame.
 class WebSocketClient
   GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -24,7 +24,7 @@ class WebSocketClient
 
   # The response that accepted the connection.
   attr_reader :response
-  # How the specs name this client in the events of the app; see SpecApp.
+  # The name of this client in the app's events. See SpecApp.
   attr_reader :id
 
   def initialize(address, target = "/", id: nil, headers: {}, **options)
@@ -32,7 +32,7 @@ class WebSocketClient
     @http = HttpClient.new(address, **options)
     key = SecureRandom.base64(16)
     @http.send_request("GET", target, self.class.handshake(key).merge(headers))
-    # An upgrade has no body: whatever follows the head of a 101 is the first frame.
+    # A 101 has no body. The first frame follows its head.
     @response = @http.read_response
     raise Refused, @response unless @response.status == 101
 
@@ -44,19 +44,19 @@ class WebSocketClient
 
   def text(string) = send_frame(:text, string)
 
-  # Several messages in one write, so that the server has them all at once.
+  # Sends several messages in one write, so that the server gets them all at once.
   def texts(*strings) = write(strings.map { |string| WebSocketFrame.encode(:text, string) }.join)
 
   def binary(string) = send_frame(:binary, string)
   def ping(payload = "") = send_frame(:ping, payload)
   def pong(payload = "") = send_frame(:pong, payload)
 
-  # Sends the Close frame; the connection stays as it is. Without a code the frame is empty.
+  # Sends a Close frame, which is empty without a code, and does nothing else.
   def send_close(code = nil, reason = "") = send_frame(:close, code ? WebSocketFrame.close_payload(code, reason) : "")
 
   def send_frame(opcode, payload = "", **options) = write(WebSocketFrame.encode(opcode, payload, **options))
 
-  # Sends raw bytes: anything a broken or hostile client could send.
+  # Sends raw bytes, as a broken or hostile client could.
   def write(bytes)
     connection.write(bytes)
     self
@@ -64,8 +64,7 @@ class WebSocketClient
 
   def read_frame(**deadline) = WebSocketFrame.read(connection, **deadline)
 
-  # The next whole message, as a String in UTF-8 (text) or ASCII-8BIT (binary). Pings are answered on the way, pongs
-  # skipped. A Close frame is an error here.
+  # The next message, as a String in UTF-8 (text) or ASCII-8BIT (binary). Answers pings and skips pongs. Raises for a Close frame.
   def read_message(**deadline)
     parts = nil
     loop do
@@ -82,7 +81,7 @@ class WebSocketClient
     end
   end
 
-  # The next frame of that kind; others before it are dropped.
+  # The next frame of this kind. Drops others before it.
   def read_until_frame(opcode, **deadline)
     loop do
       frame = read_frame(**deadline)
@@ -90,13 +89,13 @@ class WebSocketClient
     end
   end
 
-  # Code and reason of the next Close frame; the code is nil when the frame is empty.
+  # The code and reason of the next Close frame. The code is nil if the frame is empty.
   def read_close(**deadline)
     frame = read_until_frame(:close, **deadline)
     [frame.close_code, frame.close_reason]
   end
 
-  # The whole closing handshake as its initiator, up to the server's FIN. Returns what the server's Close frame said.
+  # Starts the closing handshake, and waits for the server's Close frame and FIN. Returns code and reason of the Close frame.
   def finish(code = 1000, reason = "")
     send_close(code, reason)
     answer = read_close

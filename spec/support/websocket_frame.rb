@@ -2,12 +2,12 @@
 
 require "securerandom"
 
-# One WebSocket frame (RFC 6455 section 5.2), written by hand so that a spec can also send what the RFC forbids.
+# A WebSocket frame (RFC 6455 section 5.2). A spec can also send frames that the RFC forbids.
 WebSocketFrame = Struct.new(:opcode, :payload, :fin, :rsv, keyword_init: true) do
   self::OPCODES = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 }.freeze
 
-  # opcode: a name or a number. rsv: the three reserved bits as a number. length: what the header claims, if it is to
-  # differ from the payload's size. mask: false for the frame a client must not send.
+  # opcode: a name or a number. rsv: the three reserved bits as a number. length: the length in the header, if it is not the
+  # payload's. mask: false for an unmasked frame, which a client must not send.
   def self.encode(opcode, payload = "", fin: true, rsv: 0, mask: true, length: payload.bytesize)
     first = (fin ? 0x80 : 0) | (rsv << 4) | self::OPCODES.fetch(opcode, opcode)
     bit = mask ? 0x80 : 0

@@ -2,21 +2,20 @@
 
 require "json"
 
-# Required by the apps under test. It prints what their handlers see, one line of JSON each, for AppProcess to read;
-# and it runs code that a spec sends through stdin. An app's client is known to the specs by the query string of its
-# request.
+# Required by apps under test. It prints events of their handlers as lines of JSON, which AppProcess reads, and runs code that a spec
+# sends to stdin. The name of a client is the query string of its request.
 module SpecApp
   @clients = {}
   @mutex = Mutex.new
 
   class << self
-    # Reports an event. A line is one write(2) of less than PIPE_BUF bytes, so lines of several threads do not mix.
+    # Reports an event. A line is a write(2) of less than PIPE_BUF bytes, so lines of several threads do not mix.
     def report(event, client = nil, **fields)
       fields[:id] = name(client) if client
       say("EVENT", { event: event }.merge(fields))
     end
 
-    # A String in a form that JSON carries and a spec can compare: its encoding and its bytes as `dump` shows them.
+    # Describes a String for JSON: its encoding, and its bytes as `dump` shows them.
     def picture(string)
       { encoding: string.encoding.name, valid: string.valid_encoding?, size: string.bytesize,
         bytes: string.bytesize > 512 ? nil : string.b.dump, sum: string.sum(32) }
@@ -24,17 +23,17 @@ module SpecApp
 
     def name(client) = client.env["QUERY_STRING"]
 
-    # A client by name, once its on_open reported it.
+    # A client by name, after its on_open has reported it.
     def client(name) = @mutex.synchronize { @clients.fetch(name) }
     def clients = @mutex.synchronize { @clients.values }
     def remember(client) = @mutex.synchronize { @clients[name(client)] = client }
 
-    # Obeys the spec on a thread of its own.
-    def obey
+    # Runs the code that the spec sends, on its own threads.
+    def run_orders
       Thread.new do
         $stdin.each_line do |line|
           order = JSON.parse(line, symbolize_names: true)
-          # Each order on its own thread: one that waits does not keep the next from running.
+          # Each order has its own thread, so that one that waits does not delay the next.
           Thread.new { say("REPLY", carry_out(order).merge(order: order[:order])) }
         end
       end
@@ -42,7 +41,7 @@ module SpecApp
 
     private
 
-    # The `client` of an order is a local variable of its code.
+    # `client` is a local variable in the code.
     def carry_out(order)
       scope = TOPLEVEL_BINDING.dup
       scope.local_variable_set(:client, order[:client] && client(order[:client]))
@@ -57,8 +56,8 @@ module SpecApp
     end
   end
 
-  # A handler that reports every callback and otherwise does what its options say: `open`, `message`, … are called
-  # after the report with what the callback got.
+  # A handler that reports every callback. Its options open:, message: and so on are called after the report with the arguments of the
+  # callback.
   class Recorder
     def initialize(label: nil, **actions)
       @label = label
@@ -99,5 +98,5 @@ module SpecApp
     end
   end
 
-  obey
+  run_orders
 end

@@ -3,8 +3,8 @@
 require "spec_helper"
 require "push_server"
 
-# Whatever number an option is given, there is one clear line before the server starts, or a server that works.
-RSpec.describe "An absurd value" do
+# Any number given to an option leads to a clear line before the server starts, or to a server that works.
+RSpec.describe "An extreme value" do
   include Command
 
   numbers = PushServer::Options::TABLE.values.select { |option| %i[bytes count milliseconds port seconds].include?(option.type) }
@@ -12,12 +12,12 @@ RSpec.describe "An absurd value" do
   huge = 10**30
 
   describe "of an option" do
-    absurd = [-huge, -1, 0, 1, 65_535, 2**31, 2**32, 2**63 - 1, 2**63, 2**64 - 1, 2**64, huge, "9" * 400, -0.5, 0.5, 1e300,
+    extreme = [-huge, -1, 0, 1, 65_535, 2**31, 2**32, 2**63 - 1, 2**63, 2**64 - 1, 2**64, huge, "9" * 400, -0.5, 0.5, 1e300,
               Float::INFINITY, -Float::INFINITY, Float::NAN, "NaN", "inf", "1e309", "0x10", "1 2", " ", true, [], {}]
 
     numbers.each do |option|
-      it "is refused in one line, or known to work: #{option.name}" do
-        absurd.each do |value|
+      it "is refused in one line, or within the bounds: #{option.name}" do
+        extreme.each do |value|
           number = PushServer::Options.new({ option.name => value }, env: {})[option.name]
           # The same bounds hold in the core.
           PushServer.const_get(:NativeServer).new(->(_) {}, option.name => number) if limits.key?(option.name)
@@ -29,7 +29,7 @@ RSpec.describe "An absurd value" do
       end
     end
 
-    it "is refused by the core, too, which has the same bounds" do
+    it "is also refused by the core, which has the same bounds" do
       limits.each_value do |row|
         too_much = [row[:least] - 1, row[:most]&.succ, Float::NAN, Float::INFINITY].compact
         too_much.each do |value|
@@ -39,7 +39,7 @@ RSpec.describe "An absurd value" do
       end
     end
 
-    it "is named as the user did: on the command line, in the environment" do
+    it "is named as the user has given it: on the command line, in the environment" do
       result = push_server("--max-headers", huge)
       expect(result.complaint).to eq(["push_server: --max-headers cannot be \"#{huge}\": give a whole number, from 1 to 10000"])
       result = push_server(env: { "RAILS_MAX_THREADS" => "0" })
@@ -64,7 +64,7 @@ RSpec.describe "An absurd value" do
     end)
   CONFIG
 
-  # Of each option what `value` says, as switches; nil leaves it.
+  # Switches for all numeric options with the value that the block returns. nil leaves an option out.
   switches = lambda do |&value|
     numbers.reject { |option| option.switches.empty? || option.type == :port }.flat_map do |option|
       number = value.call(option)
@@ -72,7 +72,7 @@ RSpec.describe "An absurd value" do
     end
   end
 
-  # One request on a connection that is closed before the next: there may be room for one only.
+  # Sends one request on a connection, and closes the connection, because the server may accept only one.
   def ask(method, target, headers = {}, **options)
     client = http
     client.request(method, target, headers, **options)
@@ -82,10 +82,10 @@ RSpec.describe "An absurd value" do
 
   def post(bytes) = ask("POST", "/", body: "x" * bytes)
 
-  describe "that is the greatest" do
+  describe "that is the highest allowed" do
     serve source, *switches.call { |option| limits.dig(option.name, :most) || (option.name == :threads ? 1000 : huge) }
 
-    it "makes a server that takes all that may come" do
+    it "makes a server that accepts large requests" do
       expect(ask("GET", "/").body).to eq("00")
       expect(ask("GET", "/#{"x" * 65_000}").status).to eq(200)
       headers = Array.new(9000) { |number| "x-#{number}: a" }
@@ -94,7 +94,7 @@ RSpec.describe "An absurd value" do
       expect(post(1_000_000).body).to eq("01000000")
     end
 
-    it "makes a server that pushes and stops" do
+    it "makes a server that pushes, and stops" do
       clients = [websocket, sse]
       clients.each { |client| event(:open, client) }
       expect(clients.first.text("hello").read_message).to eq("echo: hello")
@@ -104,11 +104,11 @@ RSpec.describe "An absurd value" do
     end
   end
 
-  describe "that is the least" do
-    # A time of nearly nothing is another matter: see below.
+  describe "that is the lowest allowed" do
+    # The shortest times are tested below.
     serve source, *switches.call { |option| limits.dig(option.name, :least) unless %i[seconds milliseconds].include?(option.type) }, "--max-headers", "3"
 
-    it "makes a server that says what is too much" do
+    it "makes a server that refuses what is too large" do
       expect(ask("GET", "/").status).to eq(200)
       expect(ask("GET", "/x").status).to eq(414)
       expect(post(1).status).to eq(413)
@@ -117,12 +117,12 @@ RSpec.describe "An absurd value" do
     end
   end
 
-  describe "that is the least time" do
+  describe "that is the shortest time allowed" do
     serve source, *switches.call { |option|
       limits.fetch(option.name, { least: 0 })[:least] if %i[seconds milliseconds].include?(option.type)
     }
 
-    it "makes a server that lets clients go, and lives on" do
+    it "makes a server that disconnects clients, and goes on" do
       20.times do
         http.connection.offer("GET / HTTP/1.1\r\nhost: x\r\n")
         http.connection.offer("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n")
@@ -131,7 +131,7 @@ RSpec.describe "An absurd value" do
       end
       @clients.each { |client| expect(client.connection.ending).to eq(:fin).or eq(:reset) }
       stream = http.connection.offer("GET / HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n")
-      # With a heartbeat every hundredth of a second; unless its request was too slow.
+      # There is a heartbeat every hundredth of a second, unless the request was too slow.
       expect(stream.read_until("\r\n")).to start_with("HTTP/1.1 200").or start_with("HTTP/1.1 408")
       expect(app).to be_running
     end
