@@ -84,7 +84,9 @@ module PushServer
     #   @return [String] as {#inspect}
   end
 
-  # The native server of one process. {Service} runs it.
+  # The native server of one process. {Service} runs it. Its methods may be called from any thread. None blocks with the GVL
+  # (Ruby's global lock): what waits releases it, and ends when Ruby interrupts the thread, such as for a signal. In a forked
+  # child they do nothing, and {#listen} and {#start} raise {Error}.
   # @api private
   class NativeServer
     # @!parse
@@ -105,7 +107,7 @@ module PushServer
 
     # @!method listen(fileno, template)
     #   Accepts connections from a listening socket, of which it takes a duplicate. Before {#start}, connections wait in
-    #   the backlog; afterwards they are accepted at once. Any thread.
+    #   the backlog; afterwards they are accepted at once.
     #   @param fileno [Integer] a stream socket of IPv4, IPv6 or the Unix family that listens
     #   @param template [Hash] the entries that the env of each request has
     #   @return [Integer] the listener's id, for {#retire}
@@ -113,20 +115,21 @@ module PushServer
 
     # @!method retire(id)
     #   Ends a listener. Connections that clients have made already are served, also those in the backlog. When this
-    #   returns, the duplicate is closed. Blocks for a turn of the reactor, without the GVL. Any thread.
+    #   returns, the duplicate is closed. Waits for a turn of the reactor; nothing interrupts that.
     #   @param id [Integer] what {#listen} returned
     #   @return [Boolean] false if there is no such listener
 
     # @!method start
     #   Starts the reactor's threads.
-    #   @raise [Error] if the system gives no thread
+    #   @raise [Error] if the system gives no more threads
 
     # @!method work
-    #   Runs requests and callbacks in the current thread. Any number of threads.
-    #   @return [Boolean] true if there are more workers than needed, false if the server has stopped
+    #   Runs requests and callbacks in the current thread, which becomes a worker. Any number of threads may call it.
+    #   @return [Boolean] true if there are more workers than needed, because a body that lasted has ended; false if the
+    #     server has stopped
 
     # @!method drain(seconds)
-    #   Stops accepting, and waits until what is open has ended. The GVL is released meanwhile.
+    #   Stops accepting, and waits until what is open has ended.
     #   @param seconds [Integer, Float] how long at most
     #   @return [Boolean] whether everything has ended in time
 
@@ -135,17 +138,19 @@ module PushServer
     #   @return [Boolean] true if another worker is needed, false if the server stops
 
     # @!method workers_left=(count)
-    #   Tells how many workers there are, if the system gives no more threads. If there is none, requests are refused.
+    #   Tells the core how many workers there are, when the system gives no more threads. Requests are refused if no worker
+    #   is left.
     #   @param count [Integer, nil] nil: the system gives threads again
 
     # @!method reopen_logs
-    #   Opens the file of the access log anew, and returns at once.
+    #   Makes the core open the file of the access log again. Returns at once.
 
     # @!method stats
     #   @return [Hash{Symbol => Integer}] the counters; see {PushServer.stats}
 
     # @!method stop
-    #   Cuts all connections, and ends the threads in {#work}.
+    #   Closes all connections at once, and ends the calls of {#work}. Waits for the reactor's threads to end; nothing
+    #   interrupts that.
   end
 
   # @api private

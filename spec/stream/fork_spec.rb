@@ -46,6 +46,15 @@ RSpec.describe "Processes that the app starts" do
         Process.wait2(pid).last.pid == pid
       end,
       "fork-stop-server" => -> { ForkedChild.run { ObjectSpace.each_object(PushServer.const_get(:NativeServer)).map { |server| server.stop.inspect } }.size },
+      "fork-call-server" => lambda do
+        server = ObjectSpace.each_object(PushServer.const_get(:NativeServer)).first
+        calls = {
+          listen: -> { server.listen(0, {}) }, start: -> { server.start }, retire: -> { server.retire(0) }, work: -> { server.work },
+          await_shortage: -> { server.await_shortage }, workers_left: -> { server.workers_left = 0 }, drain: -> { server.drain(1) },
+          reopen_logs: -> { server.reopen_logs }, stop: -> { server.stop }
+        }
+        calls.transform_values { |call| ForkedChild.run(&call) }
+      end,
       "fork-write" => lambda do
         ForkedChild.run do
           SpecApp.clients.map { |client| [client.write("from the child"), client.open?, client.close.inspect, client.pending] }.uniq
@@ -116,6 +125,15 @@ RSpec.describe "Processes that the app starts" do
   it "cannot write to or close the clients of their parent" do
     expect(answer("fork-write")).to eq([[false, false, "nil", -1]])
     expect(answer("fork-exit-write")).to eq([false])
+    expect_nothing_closed
+  end
+
+  it "cannot use the native server of their parent" do
+    refusal = ["PushServer::Error", "this server belongs to the parent process"]
+    expect(answer("fork-call-server")).to eq(
+      listen: refusal, start: refusal, retire: false, work: false, await_shortage: false, workers_left: 0, drain: true,
+      reopen_logs: nil, stop: nil
+    )
     expect_nothing_closed
   end
 

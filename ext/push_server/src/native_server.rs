@@ -31,7 +31,8 @@ use crate::support::settings::{self, Own};
 use crate::support::workers::{Shortage, Workers};
 use crate::support::{classes, developer_hints};
 
-/// The Ruby object: a server, its app, and the env templates of its listeners.
+/// The Ruby object: a server, its app, and the env templates of its listeners. `lib/push_server/native.rb` documents
+/// its methods; the comments here say what is not seen from outside.
 #[derive(TypedData)]
 #[magnus(class = "PushServer::NativeServer", mark, free_immediately)]
 struct NativeServer {
@@ -42,7 +43,7 @@ struct NativeServer {
     workers: Arc<Workers>,
 }
 
-// SAFETY: the VALUEs in here are only used with the lock held, by methods that Ruby calls.
+// SAFETY: the VALUEs in here are only used with the GVL, by methods that Ruby calls.
 unsafe impl Send for NativeServer {}
 // SAFETY: as above.
 unsafe impl Sync for NativeServer {}
@@ -57,7 +58,7 @@ impl DataTypeFunctions for NativeServer {
 pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     let class = module.define_class("NativeServer", ruby.class_object())?;
     class.undef_default_alloc_func();
-    // Looked up now, because lib/push_server.rb makes the constant private, which ends look-ups by the full name.
+    // magnus looks the class up by its full name. That works only now: lib/push_server.rb makes the constant private.
     let _ = NativeServer::class(ruby);
     class.const_set("LIMITS", settings::table(ruby)?)?;
     class.const_set("STATISTICS", settings::statistics(ruby)?)?;
@@ -93,8 +94,7 @@ impl NativeServer {
         developer_hints::expect_event_names(own.hint_event_name);
         developer_hints::expect_text_in_bytes(own.hint_text_in_bytes);
         let max_streaming = settings.limits.max_streaming;
-        let server = Server::new(settings, channels::for_server(ruby))
-            .map_err(|error| argument_error(ruby, error.to_string()))?;
+        let server = Server::new(settings, channels::for_server(ruby)).map_err(|error| argument_error(ruby, error))?;
         let server = Arc::new(server);
         let attended = Arc::downgrade(&server);
         let workers = Workers::new(own.threads, max_streaming, move |attend| {
@@ -111,16 +111,22 @@ impl NativeServer {
         }))
     }
 
+    /// An error in a forked child.
+    fn refuse_child(&self, ruby: &Ruby) -> Result<(), Error> {
+        if self.server.forked() { Err(server_error(ruby, "this server belongs to the parent process")) } else { Ok(()) }
+    }
+
     fn listen(ruby: &Ruby, this: Obj<Self>, descriptor: i32, template: RHash) -> Result<u64, Error> {
+        this.refuse_child(ruby)?;
         if descriptor < 0 {
             return Err(argument_error(ruby, "not a file descriptor"));
         }
-        // SAFETY: borrowed for this call; the IO it belongs to is open while Ruby is in it.
+        // SAFETY: it is borrowed for this call, and the caller keeps the IO open that it belongs to.
         let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
         let socket = socket.try_clone_to_owned().map_err(|error| io_error(ruby, ListenError::from(error)))?;
         let template = Template::new(ruby, template)?;
         let listener = this.server.listen(socket).map_err(|error| io_error(ruby, error))?;
-        // Requests may be there already. They find the template, because this thread has held the lock since.
+        // A request may have come already. Its worker finds the template, because this thread has kept the GVL.
         this.templates.add(ruby, listener, template);
         Ok(listener.0)
     }
@@ -130,12 +136,13 @@ impl NativeServer {
             return false;
         }
         let listener = ListenerId(listener);
-        // The reactor goes on without Ruby, so this ends soon even if it must be done with the lock held.
+        // The reactor needs no GVL, so this ends soon even if the GVL is kept.
         let retired = without_gvl_for_a_moment(ruby, || this.server.retire(listener));
         retired.unwrap_or_else(|| this.server.retire(listener))
     }
 
     fn start(ruby: &Ruby, this: Obj<Self>) -> Result<(), Error> {
+        this.refuse_child(ruby)?;
         this.server.start().map_err(|error| {
             let cure = match error.kind() {
                 ErrorKind::WouldBlock => ": raise the system's limit on threads",
@@ -145,11 +152,12 @@ impl NativeServer {
         })
     }
 
-    /// Runs jobs until the server stops. Many jobs under one hold of the lock, but only the one
-    /// that runs is taken: what has not begun is free for any worker.
-    ///
-    /// Returns true if this worker ends because there are more than needed: a body that lasted has ended.
+    /// Runs many jobs without releasing the GVL between them, but takes only one at a time, so that any worker can take
+    /// a job that has not begun. Releases the GVL to wait for a job.
     fn work(ruby: &Ruby, this: Obj<Self>) -> Result<bool, Error> {
+        if this.server.forked() {
+            return Ok(false);
+        }
         let mut worker = this.server.worker();
         let handle = Arc::clone(worker.handle());
         let context = WorkerContext {
@@ -161,26 +169,22 @@ impl NativeServer {
             server: &this.server,
         };
         let _presence = this.workers.arrive();
-        // In a child that the app forked off without a block there is nobody to work for.
+        // A callback can fork without a block. Its child comes back to here, and has no server to work for.
         while !this.server.forked() {
-            while let Some(job) = this.server.try_next(&mut worker) {
-                run(ruby, &context, job)?;
-                if this.server.forked() {
-                    return Ok(false);
-                }
-                if this.workers.surplus() {
-                    return Ok(true);
-                }
-            }
-            match without_gvl(ruby, || this.server.next(&mut worker), || handle.interrupt()) {
-                Some(Next::Job(job)) => {
-                    run(ruby, &context, job)?;
-                    if this.workers.surplus() {
-                        return Ok(true);
+            let job = match this.server.try_next(&mut worker) {
+                Some(job) => job,
+                None => match without_gvl(ruby, || this.server.next(&mut worker), || handle.interrupt()) {
+                    Some(Next::Job(job)) => job,
+                    Some(Next::Stopped) => break,
+                    Some(Next::Interrupted) | None => {
+                        check_interrupts(ruby)?;
+                        continue;
                     }
-                }
-                Some(Next::Interrupted) | None => check_interrupts(ruby)?,
-                Some(Next::Stopped) => return Ok(false),
+                },
+            };
+            run(ruby, &context, job)?;
+            if this.workers.surplus() {
+                return Ok(true);
             }
         }
         Ok(false)
@@ -200,29 +204,26 @@ impl NativeServer {
         wait_without_gvl(ruby, wait, || interrupt.send())
     }
 
-    /// Waits until a body that is being streamed occupies a worker, so that another is needed
-    /// (true), or the server stops (false).
     fn await_shortage(ruby: &Ruby, this: Obj<Self>) -> Result<bool, Error> {
+        if this.server.forked() {
+            return Ok(false);
+        }
         let shortage = wait_without_gvl(ruby, || this.workers.await_shortage(), || this.workers.interrupt())?;
         Ok(shortage == Shortage::OneMore)
     }
 
-    /// Tells how many workers are left if the system gives no more threads. Requests are refused if none is left. nil: the
-    /// pool has all its workers.
     fn set_workers_left(this: Obj<Self>, left: Option<usize>) {
         if !this.server.forked() {
             this.workers.set_left(left);
         }
     }
 
-    /// Opens the file of the access log anew. Returns at once.
     fn reopen_logs(this: Obj<Self>) {
         if !this.server.forked() {
             this.server.reopen_logs();
         }
     }
 
-    /// Counters, by name.
     fn stats(ruby: &Ruby, this: Obj<Self>) -> Result<RHash, Error> {
         let hash = ruby.hash_new();
         for (name, count) in this.server.stats().all() {
@@ -234,8 +235,8 @@ impl NativeServer {
     fn stop(ruby: &Ruby, this: Obj<Self>) {
         if !this.server.forked() {
             this.workers.stop();
-            // The reactor's thread ends by itself at once: nothing to interrupt. Pending
-            // interrupts must not prevent it either.
+            // The reactor's thread ends by itself at once, so nothing has to interrupt this wait. A pending interrupt
+            // must not prevent the stop either: then the wait keeps the GVL.
             let stopped = without_gvl_for_a_moment(ruby, || this.server.stop());
             if stopped.is_none() {
                 this.server.stop();
@@ -245,7 +246,7 @@ impl NativeServer {
 }
 
 /// Runs a job. What others wait for (the worker's presence, the mark of a drain, a client's turn, a body's end) is held
-/// outside of the guard, and given back even if something raises where nothing should, past the frames inside.
+/// outside of the guard: it is given back even if something raises unexpectedly and jumps over the frames inside.
 fn run(ruby: &Ruby, context: &WorkerContext<'_>, job: Job) -> Result<(), Error> {
     let ended = match job {
         Job::Request(request, mark) => {

@@ -4,19 +4,19 @@ use push_core::base::log_throttle::{HeldBack, LogThrottle};
 
 use crate::app::request_line::RequestLine;
 
-/// Why there was no upgrade.
+/// Why a request was not upgraded.
 #[derive(Clone, Copy)]
 pub enum Declined {
-    /// The app set a handler, but the client asked for no upgrade.
+    /// The app has set a handler, but the client has asked for no upgrade.
     NotAsked,
-    /// The app set a handler, and answered with this status, 300 or more.
+    /// The app has set a handler, and has answered with this status, which is 300 or more.
     Status(i64),
-    /// The app's response would accept the upgrade, but the env has no handler.
+    /// The app's response accepts the upgrade, but the env has no handler.
     NoHandler,
 }
 
 impl Declined {
-    /// Logs it at info level: at debug level always, otherwise once a minute for each reason.
+    /// Logs the reason, as info: always if debug lines are logged, otherwise once a minute for each reason.
     pub fn log(self, line: RequestLine<'_>) {
         static NOT_ASKED: LogThrottle = LogThrottle::once_a_minute();
         static STATUS: LogThrottle = LogThrottle::once_a_minute();

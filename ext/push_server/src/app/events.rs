@@ -14,12 +14,13 @@ use crate::support::handler::{Handler, OnClose};
 use crate::support::interned::words;
 use crate::support::library::log_exception;
 
-/// Events of one client in a row; then others get their turn.
+/// How many events of one client run before other clients get a turn.
 const EVENTS_PER_TURN: usize = 32;
 
-/// Runs a client's events. The error is what must end this thread.
+/// Runs a client's events. The error is a jump. In a child that a callback has forked without a block, it can
+/// also be the exception of that callback.
 pub fn run(ruby: &Ruby, turn: &Turn) -> Result<(), Error> {
-    // Registered before its first event is posted, and until its last has run.
+    // A client is registered before its first event is posted, and until its last event has run.
     let Some(client) = registry::get(ruby, turn.client().id()) else {
         log::error!("{} has events, but is not registered", turn.client());
         while turn.next_event().is_some() {}
@@ -107,7 +108,7 @@ fn on_close(ruby: &Ruby, client: Obj<Client>, handler: &Handler, status: Option<
 fn swap(ruby: &Ruby, turn: &Turn, client: Obj<Client>, old: &Handler) -> Result<(), Error> {
     let Some(new) = client.take_next_handler(ruby) else { return Ok(()) };
     let closed = on_close(ruby, client, old, None);
-    // If the callback has forked without a block, its child must not call another one.
+    // A child that the callback has forked without a block must not call another callback.
     if client.forked() {
         return closed;
     }
@@ -118,23 +119,22 @@ fn swap(ruby: &Ruby, turn: &Turn, client: Obj<Client>, old: &Handler) -> Result<
     called
 }
 
-/// However on_open ended: what was subscribed is replayed now, all together. If it has left the client to another
-/// handler, that one's on_open belongs to it.
+/// Called after on_open, also if it has raised: all its subscriptions are replayed together now. If it has set another
+/// handler, this waits for the on_open of that handler, which may subscribe too.
 fn open_feed(ruby: &Ruby, turn: &Turn, client: Obj<Client>) {
     if !client.is_swapped(ruby) {
         turn.client().open_feed();
     }
 }
 
-/// The last callback has run.
+/// Called after the last callback.
 fn forget(ruby: &Ruby, turn: &Turn, client: Obj<Client>) {
     client.release(ruby);
     registry::remove(ruby, turn.client().id());
     turn.client().retire();
 }
 
-/// Calls one callback. What it raises goes to `on_error`, or into the log; only what must end the
-/// thread comes back.
+/// Calls one callback. Its exceptions go to `on_error`, or into the log. The error is as for [`run`].
 fn call(ruby: &Ruby, client: Obj<Client>, handler: &Handler, event: OpaqueId, args: &[Value]) -> Result<(), Error> {
     let called = invoke(ruby, client, handler.object, event, args);
     rescue(ruby, client, handler, event, called)
@@ -148,7 +148,7 @@ fn rescue(
     called: Result<(), Error>,
 ) -> Result<(), Error> {
     let Err(error) = called else { return Ok(()) };
-    // A child that the callback forked off without a block ends as it likes.
+    // In a child that the callback has forked without a block, the exception is the app's own business.
     let Some(exception) = error.value().filter(|_| !client.forked()) else { return Err(error) };
     if handler.on_error {
         let args = [client.as_value(), exception];

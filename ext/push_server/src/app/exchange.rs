@@ -1,4 +1,4 @@
-//! What an app returned, on its way to the client.
+//! What an app has returned, on its way to the client.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -32,29 +32,28 @@ use crate::support::interned::words;
 use crate::support::jump::{is_jump, lookup};
 use crate::support::library::{self, ResponseArguments};
 
-/// A request whose app has been called. It lives on the stack, where the garbage collector sees the
-/// VALUEs in it.
+/// A request whose app has been called. It lives on the stack, where the garbage collector sees its VALUEs.
 pub struct Exchange<'a> {
     pub ruby: &'a Ruby,
     pub context: &'a WorkerContext<'a>,
     pub env: RHash,
     pub line: RequestLine<'a>,
-    /// Its body is in a file.
+    /// Whether the request's body is in a file.
     spooled: bool,
-    /// Holds the responder until something was sent.
+    /// Has the responder until something is sent.
     pub answer: Obj<Answer>,
     returned: Cell<Returned>,
     concluded: Cell<bool>,
-    /// A stream that may outlive the call reads from the request's body.
+    /// Whether a stream, which may outlive the call, reads from the request's body.
     keeps_input: Cell<bool>,
 }
 
-/// What the end of a response must know of it.
+/// What ending a response needs.
 #[derive(Clone, Copy, Default)]
 struct Returned {
     status: Option<i64>,
     headers: Option<Value>,
-    /// To be closed.
+    /// The body, if it must be closed.
     body: Option<Value>,
 }
 
@@ -71,7 +70,7 @@ impl<'a> Exchange<'a> {
         Exchange { ruby, context, env, line, spooled, answer, returned, concluded, keeps_input }
     }
 
-    /// The app has returned `value`. Whatever is wrong with it, its body must be closed.
+    /// Called with what the app has returned. Its body is closed later, also if the rest cannot be sent.
     pub fn returned(&self, value: Value) {
         let parts = RArray::from_value(value).filter(|parts| parts.len() == 3);
         let part = |index| parts.and_then(|parts| parts.entry::<Value>(index).ok());
@@ -84,8 +83,8 @@ impl<'a> Exchange<'a> {
         self.returned.set(returned);
     }
 
-    /// Ends the response, once: closes the body, calls what is in rack.response_finished, and
-    /// closes a body of the request that is in a file, so that it need not wait to be collected.
+    /// Ends the response; called again, it does nothing. Closes the body, calls what is in rack.response_finished, and
+    /// closes a request body that is in a file, so that the file does not exist until it is collected.
     pub fn conclude(&self) -> Result<(), Error> {
         if self.concluded.replace(true) { Ok(()) } else { self.release_input(self.finish()) }
     }
@@ -112,18 +111,18 @@ impl<'a> Exchange<'a> {
         };
         let callables =
             lookup(self.env, ruby.get_inner(words(ruby).rack_response_finished))?.and_then(RArray::from_value);
-        // Most responses have nothing to end.
+        // Most responses need no call of Ruby here.
         if !closes && callables.is_none_or(|callables| callables.is_empty()) {
             return Ok(());
         }
         library::finish_response(ruby, self.response_arguments())
     }
 
-    /// Runs a body's own code, or what takes its place: `each` with `block`, or `call` with `argument`.
+    /// Runs a body's own code, or the callable of a hijack: `each` with `block`, or `call` with `argument`.
     fn run(&self, target: Value, method: &str, argument: Value, block: Option<Proc>) -> Result<(), Error> {
         let call = (target, self.ruby.to_symbol(method), argument, block);
         let result = library::run_body(self.ruby, call, self.response_arguments());
-        // Unwinding: the response has been ended, and nothing of Ruby may be called here.
+        // After a jump, nothing of Ruby may be called here. Ruby's half has ended the response.
         if result.as_ref().is_err_and(is_jump) {
             self.concluded.set(true);
         }
@@ -156,7 +155,7 @@ impl<'a> Exchange<'a> {
         if closed {
             self.update(|returned| returned.body = None);
         }
-        // These statuses are complete without a body: for a page that posts, or to make an EventSource give up.
+        // These statuses are meant to have no body: 202 and 205 answer a POST, and 204 ends an EventSource for good.
         let says_nothing = matches!(status, 202 | 204 | 205);
         if upgradeable && status < 300 && !says_nothing && kind.is_empty() {
             Declined::NoHandler.log(self.line);
@@ -208,7 +207,7 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    /// The worker is about to be busy for as long as the app likes; false if too many are.
+    /// Called before the worker streams a body, which may take for ever. False if too many workers do.
     fn begins_streaming(&self) -> bool {
         let streaming = self.context.workers.stream();
         let begins = streaming.is_some();
@@ -247,13 +246,13 @@ impl<'a> Exchange<'a> {
         let wire_status = if protocol == Protocol::WebSocket { 101 } else { 200 };
         self.update(|returned| returned.status = Some(wire_status));
         self.conclude()?;
-        // The body's `close`, or rack.response_finished, may have forked.
+        // The body's `close` may have forked, or something in rack.response_finished.
         if self.context.server.forked() {
             return Ok(());
         }
         let Some(mut responder) = self.answer.take(ruby) else { return Ok(()) };
         responder.set_owner(owner);
-        // Of a poll that goes on with its session, the handler has said no more than yes.
+        // If the poll belongs to a session, the session's client goes on with its own handler.
         let Err(responder) = responder.resume(&app.headers) else { return Ok(()) };
         let acceptance = responder.accept(protocol, peer, self.line.0, &app.headers, handler.interest());
         let core = acceptance.client();

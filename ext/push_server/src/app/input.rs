@@ -11,12 +11,12 @@ use crate::support::interned::words;
 use crate::support::jump::lookup;
 use crate::support::library;
 
-/// Makes the input of one request: binary, rewindable, at its start. `None` if the body is empty: then the
-/// template's will do.
+/// The input of one request: binary, rewindable, at its start. `None` if the body is empty: then the env template has
+/// an input. The error is an `IOError`.
 pub fn new(ruby: &Ruby, body: RequestBody) -> Result<Option<Value>, Error> {
     match body {
         RequestBody::Memory(bytes) if bytes.is_empty() => Ok(None),
-        // A string from bytes is ASCII-8BIT.
+        // magnus makes an ASCII-8BIT String of bytes, as Rack wants it.
         RequestBody::Memory(bytes) => classes::string_io(ruby)?.new_instance((ruby.str_from_slice(&bytes),)).map(Some),
         RequestBody::Spooled(spooled) => {
             let length = spooled.length();
@@ -29,7 +29,7 @@ pub fn new(ruby: &Ruby, body: RequestBody) -> Result<Option<Value>, Error> {
     }
 }
 
-/// Closes the input of a request that is over, if it is in a file.
+/// Closes the input of a request that is over, if it is in a file. The error is what closing it raised.
 pub fn close(ruby: &Ruby, env: RHash) -> Result<(), Error> {
     let input = lookup(env, ruby.get_inner(words(ruby).rack_input))?;
     input.map_or(Ok(()), |input| library::close_spooled_input(ruby, input))

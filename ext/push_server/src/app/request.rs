@@ -17,8 +17,7 @@ use crate::support::interned::words;
 use crate::support::jump::unless_raised;
 use crate::support::library::{is_disconnected, log_exception};
 
-/// Calls the app and answers. The error is what must end this thread (a `Thread#kill`): whatever
-/// the app raises is answered here.
+/// Calls the app and answers the request. An exception of the app is answered with 500. The error is a jump.
 pub fn serve(ruby: &Ruby, context: &WorkerContext<'_>, request: Request) -> Result<(), Error> {
     let Request { head, body, peer, listener, upgrade, responder } = request;
     let line = RequestLine(&head);
@@ -40,14 +39,14 @@ pub fn serve(ruby: &Ruby, context: &WorkerContext<'_>, request: Request) -> Resu
     answer.belongs_to(ruby, env);
     let exchange = Exchange::new(ruby, context, env, line, spooled, answer);
     let called = context.app.funcall::<_, _, Value>(words(ruby).call, (env,));
-    // If the app has forked without a block, the child is the app's own process, and ends as it likes.
+    // A child that the app has forked without a block must not answer the request: its parent does.
     if context.server.forked() {
         return called.map(|_| ());
     }
     let result = called.and_then(|value| {
         exchange.returned(value);
         if answer.is_taken(ruby) {
-            // Hijacked: whatever was returned (Rack suggests [-1, {}, []]) means nothing.
+            // The connection is hijacked, so the app's response has no meaning (Rack suggests [-1, {}, []]).
             return exchange.conclude();
         }
         let app = response::parse(ruby, value)?;
@@ -67,26 +66,26 @@ pub fn serve(ruby: &Ruby, context: &WorkerContext<'_>, request: Request) -> Resu
         }
     });
     let Err(error) = result else { return Ok(()) };
-    // As above: the body may have forked.
+    // As above, for a body that has forked.
     if context.server.forked() {
         return Err(error);
     }
-    // This comes before any call of Ruby, since that may end this thread.
+    // This comes before any call of Ruby, because that may end this thread.
     refuse(answer.take(ruby));
     let logged = !is_disconnected(ruby, &error);
     let Some(exception) = exception_of(ruby, line, error)? else { return Ok(()) };
     exchange.fail(exception, logged).or_else(|error| unserved(ruby, line, error))
 }
 
-/// Answers 500, if nothing was sent yet. The exception is for the log only; Rack::ShowExceptions can show it in the
-/// browser.
+/// Answers 500, if nothing was sent yet. The response says nothing about the exception; Rack::ShowExceptions can show
+/// it in the browser.
 fn refuse(responder: Option<Responder>) {
     if let Some(responder) = responder {
         responder.respond(Response::plain(http::StatusCode::INTERNAL_SERVER_ERROR));
     }
 }
 
-/// Logs an exception. Its response has been sent, or cannot be sent.
+/// Logs an exception whose response has been sent, or cannot be sent. The error is a jump.
 fn unserved(ruby: &Ruby, line: RequestLine<'_>, error: Error) -> Result<(), Error> {
     match exception_of(ruby, line, error)? {
         Some(exception) => log_exception(ruby, &line.to_string(), exception),
@@ -94,8 +93,8 @@ fn unserved(ruby: &Ruby, line: RequestLine<'_>, error: Error) -> Result<(), Erro
     }
 }
 
-/// The exception in `error`. An error from Rust has only a class and a message so far, so the exception is made here;
-/// `None` if that fails, after it was logged. An `Err` must end this thread.
+/// The exception in `error`. For an error from Rust, which has only a class and a message, the exception is made here;
+/// `None` if that raises, after the message was logged. The error is a jump.
 fn exception_of(ruby: &Ruby, line: RequestLine<'_>, error: Error) -> Result<Option<Value>, Error> {
     match error.error_type() {
         ErrorType::Jump(_) => {

@@ -1,4 +1,4 @@
-//! The body that an app returned: how it is to be sent. All is called with the GVL, and may call Ruby code.
+//! The body that an app returned, and how it is sent. The errors are a `TypeError`, or what the app's objects raise.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -25,11 +25,11 @@ pub fn part_of_body(ruby: &Ruby, value: Value) -> Result<Bytes, Error> {
     Ok(Bytes::copy_from_slice(unsafe { string.as_slice() }))
 }
 
-/// How a body is to be sent.
+/// How a body is sent.
 pub enum BodyKind {
-    /// All at once, in one piece.
+    /// At once, in one piece.
     Whole(Bytes),
-    /// All at once.
+    /// At once, in several pieces.
     Parts(VecDeque<Bytes>),
     /// From a file, without Ruby.
     File { file: File, length: u64 },
@@ -40,7 +40,7 @@ pub enum BodyKind {
 }
 
 impl BodyKind {
-    /// Whether it is known to have no bytes.
+    /// Whether the body is known to have no bytes.
     pub fn is_empty(&self) -> bool {
         match self {
             BodyKind::Whole(bytes) => bytes.is_empty(),
@@ -50,15 +50,15 @@ impl BodyKind {
     }
 }
 
-/// Whether `body` is an Array without methods of its own: it has nothing to close.
+/// Whether `body` is an Array without methods of its own, so that there is nothing to close.
 pub fn is_plain_array(ruby: &Ruby, body: Value) -> bool {
     let array = RArray::from_value(body).map(|array| array.as_raw() as *const RBasic);
-    // SAFETY: an Array is on the heap, and begins with what all objects begin with.
+    // SAFETY: an Array is on the heap, and begins with an `RBasic` as every object on the heap.
     array.is_some_and(|array| unsafe { (*array).klass } == ruby.class_array().as_raw())
 }
 
-/// Looks at a body. An Array, or what turns into one, is taken whole; `to_ary` closes the body
-/// then, as Rack has it: the second value says so.
+/// Decides how a body is sent. The second value says whether the body has been closed: by its `to_ary`, as Rack 3
+/// requires.
 pub fn body_kind(ruby: &Ruby, body: Value, response: &Response) -> Result<(BodyKind, bool), Error> {
     if let Some(array) = RArray::from_value(body) {
         return Ok((parts(ruby, array)?, false));
@@ -68,14 +68,14 @@ pub fn body_kind(ruby: &Ruby, body: Value, response: &Response) -> Result<(BodyK
     }
     if body.respond_to("to_ary", false)? {
         let array: Value = body.funcall("to_ary", ())?;
-        // By Ruby's rules, nil means that it is no Array after all. The bodies of Rails return it up to 7.0.
+        // By Ruby's rules, nil means that the object is no Array after all. The bodies of Rails up to 7.0 return nil.
         if !array.is_nil() {
             let array =
                 RArray::from_value(array).ok_or_else(|| type_error(ruby, "the body's to_ary must return an Array"))?;
             return Ok((parts(ruby, array)?, classes::to_ary_closes(ruby)?));
         }
     }
-    // Rack 3 SPEC: what responds to both is enumerable.
+    // A body that responds to both is enumerable (Rack 3 SPEC).
     if body.respond_to("each", false)? {
         return Ok((BodyKind::Each, false));
     }
@@ -94,8 +94,9 @@ fn parts(ruby: &Ruby, array: RArray) -> Result<BodyKind, Error> {
     }
 }
 
-/// The file behind a body's `to_path`, if it is what the response says that it sends. A part of a file, or something else
-/// than a file, is for `each`; so is a file whose length is not known.
+/// The file that a body's `to_path` names. `None` if the file cannot be sent in place of the body: if it is no regular
+/// file, or if the response has another length than the file, because it sends a part. Releases the GVL while it opens
+/// the file.
 fn file_of(ruby: &Ruby, body: Value, response: &Response) -> Result<Option<BodyKind>, Error> {
     if !body.respond_to("to_path", false)? {
         return Ok(None);
@@ -105,7 +106,7 @@ fn file_of(ruby: &Ruby, body: Value, response: &Response) -> Result<Option<BodyK
     // SAFETY: copied before anything else runs.
     let path = PathBuf::from(OsStr::from_bytes(unsafe { path.as_slice() }));
     let opened = loop {
-        // The disk may be slow: other threads run meanwhile.
+        // The disk may be slow. Other threads run meanwhile.
         match without_gvl_for_a_moment(ruby, || files::open_regular(&path)) {
             Some(opened) => break opened,
             None => check_interrupts(ruby)?,

@@ -1,4 +1,4 @@
-//! The Rack env: a copy of the listener's template, filled with what the request says.
+//! The Rack env: a copy of the listener's template, and what the request adds.
 
 use std::sync::OnceLock;
 
@@ -48,7 +48,7 @@ const HEADERS: [HeaderName; 22] = [
 /// Longest name among them, in bytes.
 const LONGEST: usize = 32;
 
-/// The keys of [`HEADERS`], by the length of the name: that leaves few to compare with.
+/// The keys of [`HEADERS`] in rows by the length of the name, so that a look-up compares few names.
 struct Keys([Vec<(HeaderName, Opaque<RString>)>; LONGEST]);
 
 static KEYS: OnceLock<Keys> = OnceLock::new();
@@ -61,7 +61,7 @@ pub fn init(ruby: &Ruby) {
             row.push((name, key));
         }
     }
-    // Set already if the extension is loaded twice; the keys are the same.
+    // They are set already if the extension is loaded twice.
     let _ = KEYS.set(keys);
 }
 
@@ -74,7 +74,7 @@ fn header_key(ruby: &Ruby, raw: &Guarded, name: &HeaderName) -> Value {
     if let Some((_, key)) = row.and_then(|row| row.iter().find(|(known, _)| known == name)) {
         return ruby.get_inner(*key).as_value();
     }
-    // No String: under the guard, nothing may have to be dropped.
+    // An array and no String: under the guard, nothing may have to be dropped.
     let mut key = [0; 256];
     key[..5].copy_from_slice(b"HTTP_");
     let bytes = name.as_str().as_bytes();
@@ -93,7 +93,7 @@ fn header_key(ruby: &Ruby, raw: &Guarded, name: &HeaderName) -> Value {
     whole
 }
 
-/// A request, as far as its env is concerned.
+/// What an env is built from.
 pub struct Subject<'a> {
     pub head: &'a Parts,
     pub listener: ListenerId,
@@ -103,14 +103,14 @@ pub struct Subject<'a> {
     pub body_length: u64,
     /// The body, if there is one.
     pub input: Option<Value>,
-    /// What `rack.hijack` and `rack.early_hints` are.
+    /// The value of `rack.hijack` and `rack.early_hints`.
     pub answer: Value,
 }
 
-/// Builds the env of a request.
+/// Builds the env of a request. The error: no memory is left.
 pub fn build(ruby: &Ruby, templates: &Templates, subject: &Subject<'_>) -> Result<RHash, Error> {
     let head = subject.head;
-    // In absolute form the target's host wins over Host (RFC 9112 section 3.2.2).
+    // In absolute form, the target's host replaces that of the Host header (RFC 9112 section 3.2.2).
     let host = match head.uri.authority() {
         Some(authority) => Some(authority.as_str()),
         None => head.headers.get(header::HOST).and_then(|host| host.to_str().ok()),
@@ -125,7 +125,7 @@ pub fn build(ruby: &Ruby, templates: &Templates, subject: &Subject<'_>) -> Resul
         if head.method != Method::GET {
             raw.set(env, word(words.request_method), method(ruby, words, raw, &head.method));
         }
-        // RFC 8297 section 2: clients of HTTP/1.0 know no informational responses.
+        // Clients of HTTP/1.0 do not understand informational responses (RFC 8297 section 2).
         if head.version == Version::HTTP_10 {
             raw.set(env, word(words.server_protocol), word(words.http_10));
         } else {
@@ -166,7 +166,7 @@ fn method(ruby: &Ruby, words: &Words, raw: &Guarded, method: &Method) -> Value {
     ruby.get_inner(word).as_value()
 }
 
-/// The protocols a client asks to switch to (Rack 3.1).
+/// The protocols that a client offers to switch to: Rack 3.1's `rack.protocol`.
 fn protocols(ruby: &Ruby, head: &Parts) -> Result<Option<RArray>, Error> {
     if head.version != Version::HTTP_11 || !head.headers.contains_key(header::UPGRADE) {
         return Ok(None);
@@ -178,7 +178,7 @@ fn protocols(ruby: &Ruby, head: &Parts) -> Result<Option<RArray>, Error> {
     Ok(Some(names))
 }
 
-/// Rack asks for values in ASCII-8BIT: the server cannot know their encoding.
+/// Sets the headers. Rack wants values in ASCII-8BIT, because the server cannot know their encoding.
 fn headers(ruby: &Ruby, raw: &Guarded, env: Value, head: &Parts, body_length: u64) {
     let words = words(ruby);
     let mut framed = false;
@@ -195,14 +195,14 @@ fn headers(ruby: &Ruby, raw: &Guarded, env: Value, head: &Parts, body_length: u6
         let key = match *name {
             // The template has it.
             header::HOST => continue,
-            // The body is decoded; CONTENT_LENGTH says how long it is.
+            // The body has been decoded. CONTENT_LENGTH is its length.
             header::TRANSFER_ENCODING | header::CONTENT_LENGTH => {
                 framed = true;
                 continue;
             }
             header::CONTENT_TYPE => ruby.get_inner(words.content_type).as_value(),
-            // httpoxy: libraries take HTTP_PROXY for a setting. With an underscore, its CGI name would be that
-            // of the one with dashes, which a proxy vouches for.
+            // HTTP_PROXY would be taken for a setting by libraries (the attack "httpoxy"). A name with an underscore
+            // has the CGI name of one with dashes: a client could forge a header that a proxy sets.
             _ if name == "proxy" || name.as_str().contains('_') => continue,
             _ => header_key(ruby, raw, name),
         };
@@ -211,30 +211,18 @@ fn headers(ruby: &Ruby, raw: &Guarded, env: Value, head: &Parts, body_length: u6
         last = Some((name, string));
     }
     if framed {
-        let mut digits = [0; 20];
-        raw.set(env, ruby.get_inner(words.content_length), raw.text(decimal(body_length, &mut digits)));
+        // No String, as above.
+        let mut digits = itoa::Buffer::new();
+        raw.set(env, ruby.get_inner(words.content_length), raw.text(digits.format(body_length).as_bytes()));
     }
 }
 
-/// `number` in digits, without a String.
-fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return &digits[at..];
-        }
-    }
-}
-
-/// What the app set as its handler.
+/// The handler that the app has set: `rack.upgrade`.
 pub fn handler(ruby: &Ruby, env: RHash) -> Result<Option<Value>, Error> {
     Ok(lookup(env, ruby.get_inner(words(ruby).rack_upgrade))?.filter(|handler| handler.to_bool()))
 }
 
-/// Whose the session of a long poll is, if the app says so.
+/// The owner of a long poll's session, if the app has set one: `push_server.session_owner`.
 pub fn session_owner(ruby: &Ruby, env: RHash) -> Result<Owner, Error> {
     let owner = lookup(env, ruby.get_inner(words(ruby).session_owner))?;
     let Some(owner) = owner.filter(|owner| owner.to_bool()) else { return Ok(None) };
@@ -247,16 +235,16 @@ pub fn session_owner(ruby: &Ruby, env: RHash) -> Result<Owner, Error> {
             type_error(ruby, message)
         })?
     };
-    // SAFETY: it is copied before anything else happens in Ruby.
+    // SAFETY: copied before anything else runs.
     Ok(Some(Box::from(unsafe { string.as_slice() })))
 }
 
-/// Namespaces of what belongs to one pass through the app, and would keep much alive.
+/// Prefixes of keys whose values are of use only while the app runs. They would keep many objects alive.
 const TRANSIENT: [&str; 7] =
     ["rack.", "action_dispatch.", "action_controller.", "rails.", "sinatra.", "roda.", "push_server."];
 
-/// What an open stream keeps of its env: what describes the request, and what the app added. An
-/// env as a whole costs 2 KB, and often holds on to the objects that handled the request.
+/// What an open stream keeps of its env: what describes the request, and what the app has added. A whole env costs 2
+/// KB, and often refers to the objects that have handled the request.
 pub fn trimmed(ruby: &Ruby, env: RHash) -> Result<RHash, Error> {
     let kept = ruby.hash_new();
     env.foreach(|key: Value, value: Value| {
@@ -270,7 +258,7 @@ pub fn trimmed(ruby: &Ruby, env: RHash) -> Result<RHash, Error> {
 
 fn keeps(key: Value) -> bool {
     let Some(key) = RString::from_value(key) else { return true };
-    // SAFETY: the slice is not used beyond the next line, and nothing calls into Ruby meanwhile.
+    // SAFETY: nothing calls Ruby while the slice is used.
     let name = unsafe { key.as_slice() };
     matches!(name, b"rack.url_scheme" | b"rack.session" | b"rack.upgrade?")
         || !TRANSIENT.iter().any(|prefix| name.starts_with(prefix.as_bytes()))

@@ -1,4 +1,4 @@
-//! Where the envs of a listener's requests come from.
+//! Env templates: what the envs of a listener's requests have in common. A request's env begins as a copy of one.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -11,20 +11,20 @@ use crate::support::cell::GvlCell;
 use crate::support::interned::words;
 use crate::support::raw::{guarded, guarded_hash};
 
-/// The templates of all listeners of a server. They are few: looked for one after the other.
+/// The templates of all listeners of a server. There are few, so they are in no map.
 ///
-/// A listener that is retired keeps its template, because its open connections go on and their requests need it.
+/// The template of a retired listener stays, because its open connections still send requests.
 #[derive(Default)]
 pub struct Templates(GvlCell<Vec<(ListenerId, Template)>>);
 
-/// Where the envs of one listener's requests come from.
+/// The template of one listener.
 ///
-/// Most requests of a server name the same host, and behind a proxy all have the same peer: what follows
-/// from these is made once, and made anew when another comes.
+/// Most requests of a server name the same host, and behind a proxy all have the same peer. So the template also has
+/// what depends on the last host and the last peer.
 pub struct Template {
-    /// What does not depend on the request.
+    /// What does not depend on the request. Frozen, as `with_host`.
     base: RHash,
-    /// `base`, and what follows from `host`.
+    /// `base`, and what depends on `host`.
     with_host: RHash,
     host: Vec<u8>,
     peer: IpAddr,
@@ -35,7 +35,7 @@ impl Template {
     /// `base` is what does not depend on the request.
     pub fn new(ruby: &Ruby, base: RHash) -> Result<Self, Error> {
         let words = words(ruby);
-        // Set here already, the values of most requests need not be set in each copy.
+        // These are the values of most requests. Set here, they need not be set in each copy.
         let base = guarded_hash(ruby, |raw| {
             let env = raw.dup(base);
             raw.set(env, ruby.get_inner(words.request_method), ruby.get_inner(words.get));
@@ -51,12 +51,12 @@ impl Template {
 }
 
 impl Templates {
-    /// Adds the template of a listener. Does nothing that lets another thread of Ruby run.
+    /// Adds the template of a listener. No other thread of Ruby runs meanwhile.
     pub fn add(&self, ruby: &Ruby, listener: ListenerId, template: Template) {
         self.0.with(ruby, |templates| templates.push((listener, template)));
     }
 
-    /// The template for requests to `host`, a name and maybe a port, if the request says one.
+    /// The template for requests to `host`, a name and maybe a port. `None`: the request names no host.
     pub fn get(&self, ruby: &Ruby, listener: ListenerId, host: Option<&str>) -> Result<RHash, Error> {
         let known = self.0.with(ruby, |templates| {
             let template = find(templates, listener)?;
@@ -88,7 +88,7 @@ impl Templates {
         Ok(with_host)
     }
 
-    /// A peer's address, for people: a frozen string.
+    /// A peer's address, for `REMOTE_ADDR`: a frozen String.
     pub fn address(&self, ruby: &Ruby, listener: ListenerId, peer: IpAddr) -> Result<RString, Error> {
         let known = self.0.with(ruby, |templates| {
             find(templates, listener).filter(|template| template.peer == peer).map(|template| template.address)
@@ -123,7 +123,7 @@ fn find(templates: &mut [(ListenerId, Template)], listener: ListenerId) -> Optio
 }
 
 fn name_and_port(host: &str) -> (&str, &str) {
-    // The colon of an IPv6 address stands inside brackets.
+    // The colons of an IPv6 address are inside brackets.
     let colon = host.rfind(':').filter(|colon| !host[*colon..].contains(']'));
     let (name, port) = colon.map_or((host, ""), |colon| (&host[..colon], &host[colon + 1..]));
     (name, if port.is_empty() { "80" } else { port })

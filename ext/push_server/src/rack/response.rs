@@ -1,5 +1,5 @@
-//! `[status, headers, body]`: what an app returned. Its head is checked and taken apart here; [`crate::rack::body`] has
-//! the body. All is called with the GVL, and may call Ruby code.
+//! `[status, headers, body]`: what an app returned. Its head is checked and converted here; [`crate::rack::body`] has
+//! the body. The errors are a `TypeError`, or what the app's objects raise.
 
 use http::HeaderMap;
 use magnus::r_hash::ForEach;
@@ -11,18 +11,18 @@ use crate::support::errors::{excerpt, type_error};
 use crate::support::fields::{require_string, text_of};
 use crate::support::jump::unless_raised;
 
-/// A Rack response whose head is understood.
+/// A Rack response whose head is converted.
 pub struct AppResponse {
     pub status: i64,
     pub headers: HeaderMap,
     pub body: Value,
-    /// `rack.hijack` among the headers: to be called with the socket behind the head.
+    /// The header `rack.hijack`: it is called with the socket, after the head is sent.
     pub hijack: Option<Value>,
-    /// `rack.protocol` among the headers: the protocol the body speaks.
+    /// The header `rack.protocol`: the protocol that the body speaks.
     pub protocol: Option<String>,
 }
 
-/// Takes apart what `call` returned.
+/// Converts what `call` has returned.
 pub fn parse(ruby: &Ruby, value: Value) -> Result<AppResponse, Error> {
     let Some(parts) = unless_raised(RArray::try_convert(value))?.filter(|parts| parts.len() == 3) else {
         let returned = excerpt(value)?;
@@ -56,20 +56,20 @@ fn status(ruby: &Ruby, value: Value) -> Result<i64, Error> {
     }
 }
 
-/// Understands headers in any form Rack allows.
+/// Converts headers, in any form that Rack allows.
 pub fn headers(ruby: &Ruby, value: Value) -> Result<HeaderMap, Error> {
     let mut map = HeaderMap::new();
     each_header(ruby, value, |key, value| add_field(ruby, &mut map, key, value))?;
     Ok(map)
 }
 
-/// Goes through headers; `take` gets a name, and must not call into Ruby as long as it looks at it.
+/// Gives each header to `take`, which must not call Ruby while it uses the name.
 fn each_header(
     ruby: &Ruby,
     headers: Value,
     mut take: impl FnMut(&[u8], Value) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    // Rack 2 asks only for `each`; Rack::Headers and Rack::Utils::HeaderHash are Hashes.
+    // Rack 2 requires only `each`. Rack::Headers and Rack::Utils::HeaderHash are Hashes.
     let hash = match RHash::from_value(headers) {
         Some(hash) => hash,
         None if !headers.is_nil() && headers.respond_to("to_h", false)? => headers.funcall("to_h", ())?,
@@ -82,7 +82,7 @@ fn each_header(
             Some(symbol) => take(symbol.name()?.as_bytes(), value)?,
             None => {
                 let key = require_string(ruby, key, || "a header name".to_owned())?;
-                // SAFETY: see above.
+                // SAFETY: `take` calls no Ruby while it uses the slice.
                 take(unsafe { key.as_slice() }, value)?;
             }
         }
@@ -91,13 +91,13 @@ fn each_header(
 }
 
 fn add_field(ruby: &Ruby, map: &mut HeaderMap, name: &[u8], value: Value) -> Result<(), Error> {
-    // Objects behind rack.* are for the server, and need not be Strings.
+    // The values of rack.* are for the server, and need not be Strings.
     if name.starts_with(b"rack.") {
         return Ok(());
     }
     let mut add = |value: Value| {
         let text = require_string(ruby, value, || format!("the value of header {}", String::from_utf8_lossy(name)))?;
-        // SAFETY: nothing calls into Ruby while the slice is read.
+        // SAFETY: nothing calls Ruby while the slice is used.
         add_header(map, name, unsafe { text.as_slice() }).map_err(|error| type_error(ruby, error))
     };
     match RArray::from_value(value) {

@@ -1,4 +1,4 @@
-//! A body that is sent part by part, as the app makes it.
+//! A body that is sent part by part, when the app makes the parts.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::rack::body::part_of_body;
 use crate::support::gvl::{check_interrupts, without_gvl};
 use crate::support::library::disconnected_error;
 
-/// Adds a part to a body. While the connection is behind this waits, without the GVL; a signal or `Thread#kill` ends the
-/// wait. A `PushServer::Disconnected` says that the client is gone.
+/// Adds a part to a body. If the connection is behind, this waits without the GVL until there is room, or until Ruby
+/// interrupts the thread. Raises `PushServer::Disconnected` if the client is gone.
 pub fn push(ruby: &Ruby, writer: &BodyWriter, part: Bytes) -> Result<(), Error> {
     match writer.push(part) {
         Pushed::Room => Ok(()),
@@ -29,22 +29,21 @@ pub fn push(ruby: &Ruby, writer: &BodyWriter, part: Bytes) -> Result<(), Error> 
 
 /// A body that is being sent part by part.
 enum Sending {
-    /// The head waits for the first part, so that a body that raises before it can still become
-    /// a 500.
+    /// The head waits for the first part. So a body that raises before its first part is answered with 500.
     Waiting(Box<(Responder, Response)>),
     Open(Arc<BodyWriter>),
     Ended,
 }
 
-/// Sends a body by calling its `each`, by way of `each`, with a block. If that fails before anything was sent, the responder
-/// comes back with the error; later, the connection is cut.
+/// Sends a body: `each` calls the body's `each` with a block. If that fails before anything was sent, the responder
+/// comes back with the error. If it fails later, the connection is closed.
 pub fn send_each(
     ruby: &Ruby,
     each: impl FnOnce(Proc) -> Result<(), Error>,
     responder: Responder,
     response: Response,
 ) -> Result<(), (Error, Option<Responder>)> {
-    // The block is a Ruby object and lives until it is collected; the writer must not.
+    // The block is a Ruby object, and exists until it is collected. The writer must not exist as long.
     let state = Arc::new(Lock::new(Sending::Waiting(Box::new((responder, response)))));
     let shared = Arc::clone(&state);
     let block = ruby.proc_from_fn(move |ruby: &Ruby, parts: &[Value], _| -> Result<(), Error> {
@@ -76,7 +75,7 @@ fn send_part(ruby: &Ruby, state: &Lock<Sending>, part: Bytes) -> Result<(), Erro
                 Arc::new(responder.stream(response))
             }
             Sending::Open(writer) => writer,
-            // A block that was kept and called after `each`.
+            // The body has kept the block, and called it after the end of `each`.
             Sending::Ended => return Err(disconnected_error(ruby)),
         };
         *state = Sending::Open(Arc::clone(&writer));

@@ -1,4 +1,4 @@
-//! `rack.hijack` and `rack.early_hints`: what an app can call while its request is open.
+//! `PushServer::Answer`: `rack.hijack` and `rack.early_hints`, which an app can call while its request is open.
 
 use magnus::gc::Marker;
 use magnus::typed_data::Obj;
@@ -13,8 +13,8 @@ use crate::support::classes::define_private;
 use crate::support::errors::{argument_error, io_error};
 use crate::support::interned::words;
 
-/// The way back from an app, as long as nobody has taken it. It is both `env["rack.hijack"]`, which is called
-/// without arguments, and `env["rack.early_hints"]`, which is called with headers: a request makes few objects.
+/// Holds the responder of a request until something takes it. This is both `env["rack.hijack"]`, which is called
+/// without arguments, and `env["rack.early_hints"]`, which is called with headers: so a request makes one object less.
 #[derive(TypedData)]
 #[magnus(class = "PushServer::Answer", mark, free_immediately)]
 pub struct Answer {
@@ -23,7 +23,7 @@ pub struct Answer {
     io: GvlCell<Option<Value>>,
 }
 
-// SAFETY: the VALUEs in here are only used with the lock held, by methods that Ruby calls.
+// SAFETY: the VALUEs in here are only used with the GVL, by methods that Ruby calls.
 unsafe impl Send for Answer {}
 
 impl DataTypeFunctions for Answer {
@@ -44,22 +44,22 @@ impl Answer {
         ruby.obj_wrap(Answer { responder: GvlCell::new(Some(responder)), env, io })
     }
 
-    /// The env that a hijacked socket is put into.
+    /// Sets the env that gets the hijacked socket.
     pub fn belongs_to(&self, ruby: &Ruby, env: RHash) {
         self.env.set(ruby, Some(env));
     }
 
-    /// Takes it; `None` if the request is answered, or its connection hijacked.
+    /// Takes the responder. `None` if the request has been answered, or its connection hijacked.
     pub fn take(&self, ruby: &Ruby) -> Option<Responder> {
         self.responder.with(ruby, Option::take)
     }
 
-    /// Whether it was taken.
+    /// Whether the responder was taken.
     pub fn is_taken(&self, ruby: &Ruby) -> bool {
         self.responder.with(ruby, |responder| responder.is_none())
     }
 
-    /// Gives it back, for another try.
+    /// Gives the responder back, for another response.
     pub fn put(&self, ruby: &Ruby, responder: Responder) {
         self.responder.with(ruby, |place| *place = Some(responder));
     }
@@ -75,7 +75,7 @@ impl Answer {
         }
     }
 
-    /// Gives the app its connection; called again, the same.
+    /// The connection's socket; the same object if it is called again. Releases the GVL to wait for the socket.
     fn hijack(&self, ruby: &Ruby) -> Result<Value, Error> {
         if let Some(io) = self.io.get(ruby) {
             return Ok(io);
@@ -89,7 +89,7 @@ impl Answer {
         Ok(io)
     }
 
-    /// Sends 103 Early Hints, if there is still time.
+    /// Sends 103 Early Hints, unless the request has been answered.
     fn inform(&self, ruby: &Ruby, headers: Value) -> Result<(), Error> {
         let headers = headers_of(ruby, headers)?;
         self.responder.with(ruby, |responder| {

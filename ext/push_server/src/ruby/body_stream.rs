@@ -1,4 +1,4 @@
-//! The stream that a Rack 3 streaming body is called with.
+//! `PushServer::BodyStream`: the stream that a Rack 3 streaming body is called with.
 
 use std::sync::Arc;
 
@@ -15,8 +15,9 @@ use crate::support::classes::define_private;
 use crate::support::errors::{io_error, type_error};
 use crate::support::jump::class_name;
 
-/// Reads the request's body, writes the response's. It may outlive the call: an app may hand it
-/// to a thread of its own. Collected without being closed, it cuts the connection.
+/// Reads the request's body, and writes the response's. It may outlive the call of the body, because the app may pass
+/// it to a thread of its own. If it is collected without being closed, the connection is closed in the middle of the
+/// response.
 #[derive(TypedData)]
 #[magnus(class = "PushServer::BodyStream", mark, free_immediately)]
 pub struct BodyStream {
@@ -25,7 +26,7 @@ pub struct BodyStream {
     read_closed: GvlCell<bool>,
 }
 
-// SAFETY: the VALUE in here is only used with the lock held, by methods that Ruby calls.
+// SAFETY: the VALUE in here is only used with the GVL, by methods that Ruby calls.
 unsafe impl Send for BodyStream {}
 
 impl DataTypeFunctions for BodyStream {
@@ -79,7 +80,7 @@ impl BodyStream {
         Ok(this)
     }
 
-    /// Parts are on their way as soon as they are written.
+    /// Does nothing: parts are sent as soon as they are written.
     fn flush(this: Obj<Self>) -> Obj<Self> {
         this
     }
@@ -103,7 +104,7 @@ impl BodyStream {
         this.read_closed.get(ruby) && this.writer.with(ruby, |writer| writer.is_none())
     }
 
-    /// The body's call raised: what was sent is not whole.
+    /// Called when the body's call has raised: the response is not complete, so the connection is closed.
     pub fn abandon(&self, ruby: &Ruby) {
         self.writer.with(ruby, Option::take);
     }

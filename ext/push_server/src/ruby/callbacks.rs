@@ -6,7 +6,7 @@ use magnus::{Error, Module, Object, RModule, Ruby, Value, function};
 use crate::support::cell::GvlCell;
 use crate::support::pinned::pinned;
 
-/// A callable that runs a callback, if there is one.
+/// The callable that runs each callback, if there is one.
 static AROUND: GvlCell<Option<Value>> = GvlCell::new(None);
 
 pub fn init(module: RModule) -> Result<(), Error> {
@@ -15,12 +15,12 @@ pub fn init(module: RModule) -> Result<(), Error> {
 }
 
 fn set_around(ruby: &Ruby, around: Value) {
-    // Wrappers are set a few times in a process's life, if at all: none is ever let go.
+    // Pinned objects are never freed. An app sets few wrappers in the life of a process, if it sets any.
     let around = ruby.get_inner(pinned(ruby, around));
     AROUND.set(ruby, Some(around).filter(|around| !around.is_nil()));
 }
 
-/// The callable that is called in place of each callback, with client, name, handler and arguments.
+/// What is called in place of each callback, with client, name, handler and arguments.
 pub fn around(ruby: &Ruby) -> Option<Value> {
     AROUND.get(ruby)
 }

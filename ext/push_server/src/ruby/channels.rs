@@ -1,11 +1,10 @@
-//! `PushServer::Channels`: the channels of this process. `lib/push_server/channels.rb` is what
-//! people call.
+//! `PushServer::Channels`: the channels of this process. `lib/push_server/channels.rb` has what apps call.
 //!
-//! **Locks and the GVL.** Numbering a message happens under a lock that is held for a push; the log
-//! has another, held by the reactor for a batch of messages, for a wake of each reader, or for a
-//! few thousand channels of a sweep. Nobody who holds either waits for the GVL or runs Ruby, so to
-//! wait for them with the GVL held cannot deadlock, and is short. Publishing takes the second only
-//! when the reactor is far behind: then this thread lets others run.
+//! **Locks and the GVL.** A message gets its number under a lock that is held for one insertion. The log has another
+//! lock. The reactor holds that for a batch of messages, for the wake-ups of their readers, or for a sweep of a few
+//! thousand channels. No holder of either lock waits for the GVL or runs Ruby. So a thread that waits for these locks
+//! with the GVL cannot deadlock, and waits a short time. Publishing takes the log's lock only if the reactor is far
+//! behind, and then releases the GVL.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,12 +28,12 @@ use crate::support::library::server_error;
 
 static PROCESS: GvlCell<Option<Process>> = GvlCell::new(None);
 
-/// The channels of the process, from their first use on.
+/// The channels of the process. They exist from their first use on.
 struct Process {
     pubsub: NotInChild<PubSub>,
-    /// A server was made for them: a child that is forked now is not the one that serves.
+    /// Whether a server was made for the channels. If so, a child that is forked now does not serve them.
     serves: bool,
-    /// What `PushServer.channel` was told: a child that begins anew knows it, too.
+    /// The rules that `PushServer.channel` has set. The channels of a child begin with them.
     rules: Vec<(String, Policy)>,
 }
 
@@ -59,8 +58,8 @@ pub fn init(module: RModule) -> Result<(), Error> {
     channels.define_singleton_method("disconnect", function!(disconnect, 1))
 }
 
-/// Works on the channels of this process; an error in a child of one that serves. `work` must not
-/// call Ruby.
+/// Works on the channels of this process. `work` must not call Ruby. In a forked child of a process that serves this is
+/// a `PushServer::Error`.
 fn with_process<R>(ruby: &Ruby, work: impl FnOnce(&mut Process) -> R) -> Result<R, Error> {
     let result = PROCESS.with(ruby, |slot| {
         renew(slot, false);
@@ -70,8 +69,8 @@ fn with_process<R>(ruby: &Ruby, work: impl FnOnce(&mut Process) -> R) -> Result<
     result.ok_or_else(|| server_error(ruby, "this process was forked off the one that serves: publish there"))
 }
 
-/// In a forked child, replaces what belongs to the parent, if it does not serve there or (`always`)
-/// anyway.
+/// In a forked child, replaces channels that belong to the parent. If the parent serves them, this happens only with
+/// `always`.
 fn renew(slot: &mut Option<Process>, always: bool) {
     if let Some(process) = slot
         && process.pubsub.channels().forked()
@@ -81,7 +80,7 @@ fn renew(slot: &mut Option<Process>, always: bool) {
     }
 }
 
-/// The channels for a server of this process.
+/// The channels for a server of this process. In a forked child they are new.
 pub fn for_server(ruby: &Ruby) -> PubSub {
     PROCESS.with(ruby, |slot| {
         renew(slot, true);
@@ -125,8 +124,7 @@ fn define(
     })
 }
 
-/// `event`: false is the default, nil is none. `binary`: whether the data is binary; nil: its encoding says so. Returns
-/// the cursor behind the message.
+/// Releases the GVL if the reactor is so far behind that this thread must help.
 fn publish(
     ruby: &Ruby,
     channel: Value,
@@ -155,7 +153,7 @@ fn publish(
     };
     let except = except.map(|client| client.id());
     let posted = with_process(ruby, |process| {
-        // SAFETY: nothing calls into Ruby while the slice is read.
+        // SAFETY: nothing calls Ruby while the slice is used.
         let payload = unsafe { data.as_slice() };
         let draft = Draft { channel: &channel, payload, kind, event, store, except };
         process.pubsub.channels().post(&draft, Instant::now())
@@ -163,7 +161,7 @@ fn publish(
     let posted = posted.map_err(|error| channel_error(ruby, &error))?;
     if posted.behind {
         let channels = channels(ruby)?;
-        // Something may be pending that keeps it from being begun: the bound holds all the same.
+        // If a pending interrupt prevents that, this is done with the GVL, since the log must not grow without bound.
         if without_gvl_for_a_moment(ruby, || channels.take_over()).is_none() {
             channels.take_over();
         }
@@ -177,7 +175,6 @@ fn cursor(ruby: &Ruby) -> Result<RString, Error> {
     Ok(ruby.str_new(&cursor.to_string()))
 }
 
-/// An Array for each message: cursor, event (false is the default), data; and whether none is missing between.
 fn history(ruby: &Ruby, channel: Value, since_value: Value, limit: usize) -> Result<(RArray, bool), Error> {
     let (channel, since) = (name(ruby, "channel", channel)?, since(ruby, since_value)?);
     let channels = channels(ruby)?;
@@ -196,7 +193,6 @@ fn history(ruby: &Ruby, channel: Value, since_value: Value, limit: usize) -> Res
     Ok((all, past.complete))
 }
 
-/// Members, each with its information as JSON.
 fn present(ruby: &Ruby, channel: Value) -> Result<RHash, Error> {
     let channel = name(ruby, "channel", channel)?;
     let hash = ruby.hash_new();
@@ -215,7 +211,6 @@ fn names(ruby: &Ruby) -> Result<RArray, Error> {
     Ok(array)
 }
 
-/// Closes a member's clients; returns how many.
 fn disconnect(ruby: &Ruby, member: Value) -> Result<usize, Error> {
     let member = name(ruby, "member", member)?;
     let clients = channels(ruby)?.readers_of(&member);

@@ -26,7 +26,7 @@ use crate::support::interned::words;
 use crate::support::jump::lookup;
 use crate::support::settings::Own;
 
-/// The Ruby object. It may outlive its connection, in whatever the app keeps it.
+/// The Ruby object. It outlives its connection if the app keeps it.
 #[derive(TypedData)]
 #[magnus(class = "PushServer::Client", mark, free_immediately)]
 pub struct Client {
@@ -64,8 +64,7 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<RClass, Error> {
     Ok(class)
 }
 
-/// What Ruby calls. The comments say what is special; `sig/push_server.rbs` and the
-/// documentation of the class say what each does.
+/// What Ruby calls.
 impl Client {
     fn write(ruby: &Ruby, this: Obj<Self>, args: &[Value]) -> Result<bool, Error> {
         let (data, options) = write_arguments(ruby, args)?;
@@ -74,7 +73,7 @@ impl Client {
             if !text && developer_hints::expects_text_in_bytes() && is_utf8(data) {
                 developer_hints::text_in_bytes("client.write");
             }
-            // SAFETY: nothing calls into Ruby while the slice is read.
+            // SAFETY: nothing calls Ruby while the slice is used.
             return Ok(this.core.write_message(text, unsafe { data.as_slice() }));
         }
         this.write_event(ruby, data, options)
@@ -97,7 +96,7 @@ impl Client {
             let message = "id: a client with subscriptions has their cursor for its last event id";
             return Err(argument_error(ruby, message));
         }
-        // SAFETY: nothing calls into Ruby while the slice is read.
+        // SAFETY: nothing calls Ruby while the slice is used.
         let bytes = unsafe { data.as_slice() };
         if kind != Kind::Binary {
             return Ok(self.core.write_event(fields, bytes));
@@ -130,7 +129,7 @@ impl Client {
         let words = words(ruby);
         if let Some(header) = lookup(env, ruby.get_inner(words.http_last_event_id))? {
             let id = RString::from_value(header).and_then(text_of);
-            // What is in it of a long poll's session is the server's.
+            // The app need not see the part of the id that names a long poll's session.
             let shorter = id.as_deref().map(without_session).filter(|cursor| Some(*cursor) != id.as_deref());
             return Ok(Some(shorter.map_or(header, |cursor| ruby.str_new(cursor).as_value())));
         }
@@ -158,7 +157,7 @@ impl Client {
     fn swap_handler(ruby: &Ruby, this: Obj<Self>, object: Value) -> Result<(), Error> {
         let handler = Handler::attach(ruby, object)?;
         let thread = ruby.thread_current().as_value();
-        // Of several swaps within one callback the last counts; elsewhere they take turns.
+        // Of several swaps within one callback, the last one counts. Swaps from elsewhere wait for one another.
         let within = this.values.with(ruby, |values| values.is_run_by(thread));
         if within && this.values.with(ruby, |values| values.replace_swap(handler)) {
             this.core.widen_interest(handler.interest());
@@ -214,7 +213,7 @@ fn protocol_name(protocol: Protocol) -> &'static str {
     }
 }
 
-/// What the callbacks need.
+/// What the calls of the app need.
 impl Client {
     pub fn wrap(ruby: &Ruby, core: Arc<push::Client>, own: &Own, env: RHash, handler: Handler) -> Obj<Self> {
         if core.protocol() == Protocol::Sse {
@@ -225,7 +224,7 @@ impl Client {
             sse_event: own.sse_event.clone(),
             values: GvlCell::new(ClientValues::new(handler)),
         });
-        // After the object was allocated, so that until then the stack has held what it refers to.
+        // These are set after the allocation, so that the garbage collector sees them on the stack until then.
         client.values.with(ruby, |values| {
             values.env = Some(env);
             values.handler = handler;
@@ -241,7 +240,7 @@ impl Client {
         self.core.id()
     }
 
-    /// What a subscription calls.
+    /// The callable of a subscription.
     pub fn callable(&self, ruby: &Ruby, number: u64) -> Option<Value> {
         self.values.with(ruby, |values| values.callable(number))
     }
@@ -254,7 +253,7 @@ impl Client {
         self.values.with(ruby, |values| values.callables.retain(|(other, _)| *other != number));
     }
 
-    /// Whether this process was forked off the one the client belongs to.
+    /// Whether this process is a forked child of the one that the client belongs to.
     pub fn forked(&self) -> bool {
         self.core.context().base.owner.forked()
     }
@@ -267,7 +266,7 @@ impl Client {
         self.values.with(ruby, ClientValues::take_next)
     }
 
-    /// Whether the callback that ran last has set another handler, which is not in charge yet.
+    /// Whether the last callback has set another handler, which is not yet the current one.
     pub fn is_swapped(&self, ruby: &Ruby) -> bool {
         self.values.with(ruby, |values| values.swapped)
     }
@@ -276,12 +275,12 @@ impl Client {
         self.values.with(ruby, |values| values.handler = handler);
     }
 
-    /// What the handler in charge and those that wait want to hear about.
+    /// Which events the current handler and those that wait have callbacks for.
     pub fn wanted(&self, ruby: &Ruby) -> Interest {
         self.values.with(ruby, |values| values.wanted())
     }
 
-    /// The current thread begins a callback of this client.
+    /// Called before a callback of this client, on its thread.
     pub fn enter(&self, ruby: &Ruby) {
         let thread = ruby.thread_current().as_value();
         self.values.with(ruby, |values| {
@@ -290,12 +289,12 @@ impl Client {
         });
     }
 
-    /// The callback has ended.
+    /// Called after the callback.
     pub fn leave(&self, ruby: &Ruby) {
         self.values.with(ruby, |values| values.runner = None);
     }
 
-    /// The last callback has run: an app that keeps the object need not keep the request.
+    /// Called after the last callback. An app that keeps the object does not keep the request.
     pub fn release(&self, ruby: &Ruby) {
         self.values.with(ruby, |values| {
             values.env = None;

@@ -1,5 +1,4 @@
-//! What the methods of `PushServer::Client` are given. All is called with the GVL. The errors are an `ArgumentError` or a
-//! `TypeError`.
+//! The arguments of the methods of `PushServer::Client`. The errors are an `ArgumentError` or a `TypeError`.
 
 use std::time::Duration;
 
@@ -12,10 +11,10 @@ use crate::support::errors::{argument_error, type_error};
 use crate::support::fields::{field, text_of};
 use crate::support::jump::{class_name, inspect};
 
-/// The data of a write, and its keywords if there are any. Not by `scan_args`, which would look for keywords in each
-/// write; most have none.
+/// The data of a write, and its keywords if there are any. This does without `scan_args`, which looks for all kinds of
+/// arguments: writes are frequent.
 pub fn write_arguments(ruby: &Ruby, args: &[Value]) -> Result<(RString, Option<RHash>), Error> {
-    // SAFETY: asks how the method at hand was called.
+    // SAFETY: this is called in a method that Ruby has called.
     let keywords = unsafe { rb_sys::rb_keyword_given_p() } != 0;
     let (data, options) = match (args, keywords) {
         ([data], false) => (*data, None),
@@ -71,12 +70,12 @@ pub fn close_status(ruby: &Ruby, args: &[Value]) -> Result<CloseStatus, Error> {
         None => String::new(),
         Some(reason) => text_of(reason).ok_or_else(|| argument_error(ruby, "a close reason must be valid UTF-8"))?,
     };
-    // What does not fit into an i64 is no close code either.
+    // A number that does not fit into an i64 is no close code either.
     let code = code.flatten().map_or(1000, |code| code.to_i64().unwrap_or(-1));
     CloseStatus::checked(code, &reason).map_err(|error| argument_error(ruby, error))
 }
 
-/// Seconds of silence; `None` for nil.
+/// The seconds of `timeout=`; `None` for nil.
 pub fn timeout(ruby: &Ruby, seconds: Value) -> Result<Option<Duration>, Error> {
     if seconds.is_nil() {
         return Ok(None);
@@ -94,6 +93,6 @@ pub fn timeout(ruby: &Ruby, seconds: Value) -> Result<Option<Duration>, Error> {
         let message = format!("timeout must be more than 0 seconds, not {}", inspect(seconds)?);
         return Err(argument_error(ruby, message));
     }
-    // The bounds keep the arithmetic far from its ends.
+    // Within these bounds, sums of times do not overflow.
     Ok(Some(Duration::from_secs_f64(number.clamp(0.001, 1e9))))
 }

@@ -1,4 +1,5 @@
-//! `PushServer::Client`: its channels. `lib/push_server/client.rb` is what people call.
+//! The subscriptions of a `PushServer::Client`. The private methods are for `lib/push_server/client.rb`, which has the
+//! public ones.
 
 use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
@@ -32,9 +33,9 @@ impl Client {
         self.core().recovered()
     }
 
-    /// `from`: false is the transport's cursor, nil is now. `info` is JSON. `binary`: which frames a raw WebSocket
-    /// gets, nil is as they were published.
-    #[allow(clippy::too_many_arguments)] // As many as Ruby gives.
+    /// `from`: a cursor; false is the one that the client came with, nil is the present. `info` is JSON. `binary`:
+    /// which frames a WebSocket without push.v1 gets; nil is as the messages were published.
+    #[allow(clippy::too_many_arguments)] // Ruby passes that many.
     fn subscribe_channel(
         ruby: &Ruby,
         this: Obj<Self>,
@@ -65,7 +66,7 @@ impl Client {
         let channel = name(ruby, "channel", channel)?;
         let since = given(from).map(|from| since(ruby, from)).transpose()?;
         let number = this.core().subscribe_call(target(&channel, pattern), since);
-        // Its first event cannot run before: that takes the GVL.
+        // This comes before the subscription's first event, because an event runs with the GVL.
         match number.map_err(|error| channel_error(ruby, &error))? {
             Some(number) => this.keep_callable(ruby, number, callable),
             None => return Ok(false),
@@ -80,7 +81,7 @@ impl Client {
         Ok(found || !calls.is_empty())
     }
 
-    /// Tells the connection to end and not to come back. False if it is about to end anyway.
+    /// Closes the connection, and tells the client not to reconnect. False if the connection is closing already.
     pub fn dismiss(&self) -> bool {
         let open = self.core().is_open();
         self.core().dismiss();
@@ -88,7 +89,7 @@ impl Client {
     }
 }
 
-/// Gives a subscription's messages to `call`, as channel and data.
+/// Gives a subscription's messages to `call`: the callable, the channel and the data. The error is that of `call`.
 pub fn each_published(
     ruby: &Ruby,
     turn: &Turn,
@@ -98,13 +99,13 @@ pub fn each_published(
 ) -> Result<(), Error> {
     let mut messages = turn.client().take_published(number).messages.into_iter();
     while let Some(message) = messages.next() {
-        // Looked up each time: the call before may have ended the subscription, or closed the client.
+        // It is looked up each time, because the call before may have ended the subscription, or closed the client.
         let Some(callable) = client.callable(ruby, number).filter(|_| turn.client().is_open()) else { return Ok(()) };
         if message.kind() == Kind::Server {
             continue;
         }
         if let Err(error) = call(callable, ruby.str_new(message.channel()), payload(ruby, &message)) {
-            // This thread ends, but the subscription goes on.
+            // This thread ends. Another one goes on with the messages that are left.
             turn.client().return_published(number, messages.collect());
             return Err(error);
         }

@@ -1,5 +1,7 @@
-//! What a `PushServer::Client` holds of Ruby's: the garbage collector marks it. All is called with the GVL, and calls no
-//! Ruby code.
+//! The Ruby objects that a `PushServer::Client` refers to. All functions are called inside of a [`GvlCell`], and call
+//! no Ruby code.
+//!
+//! [`GvlCell`]: crate::support::cell::GvlCell
 
 use std::collections::VecDeque;
 
@@ -11,19 +13,19 @@ use push_core::push::Interest;
 use crate::support::handler::Handler;
 
 pub struct ClientValues {
-    /// Nothing after the last callback.
+    /// `None` after the last callback.
     pub env: Option<RHash>,
-    /// The handler in charge.
+    /// The current handler.
     pub handler: Handler,
-    /// Handlers that wait for their swap.
+    /// Handlers that become the current one later, in this order.
     pub next: VecDeque<Handler>,
-    /// What the app has stored with the connection.
+    /// What the app has stored with `[]=`.
     pub storage: Option<RHash>,
     /// The thread that runs a callback of this client.
     pub runner: Option<Value>,
-    /// That callback has swapped the handler: the new one is the first of `next`.
+    /// Whether that callback has set a handler, which is the first of `next`.
     pub swapped: bool,
-    /// What subscriptions call, by their number. Few subscriptions call anything.
+    /// The callables of subscriptions, with their numbers. Most subscriptions have none.
     pub callables: Vec<(u64, Value)>,
 }
 
@@ -65,7 +67,7 @@ impl ClientValues {
         self.runner.is_some_and(|runner| runner.as_raw() == thread.as_raw())
     }
 
-    /// Puts `handler` in the place of one that the same callback has set before. False if it has set none.
+    /// Replaces the handler that the same callback has set before. False if it has set none.
     pub fn replace_swap(&mut self, handler: Handler) -> bool {
         match self.next.front_mut() {
             Some(first) if self.swapped => {
@@ -76,7 +78,8 @@ impl ClientValues {
         }
     }
 
-    /// Adds a handler that waits: set by a callback of this client it is the next one (`within`), otherwise the last.
+    /// Adds a handler to those that wait: before the others if a callback of this client has set it (`within`),
+    /// otherwise behind them.
     pub fn add_swap(&mut self, handler: Handler, within: bool) {
         if within {
             self.swapped = true;
@@ -86,19 +89,19 @@ impl ClientValues {
         }
     }
 
-    /// The handler that is to be in charge next.
+    /// Takes the handler that becomes the current one.
     pub fn take_next(&mut self) -> Option<Handler> {
         self.swapped = false;
         self.next.pop_front()
     }
 
-    /// What the handler in charge and those that wait want to hear about.
+    /// Which events the current handler and those that wait have callbacks for.
     pub fn wanted(&self) -> Interest {
         let waiting = self.next.iter().map(Handler::interest);
         waiting.fold(self.handler.interest(), Interest::union)
     }
 
-    /// What a subscription calls.
+    /// The callable of a subscription.
     pub fn callable(&self, number: u64) -> Option<Value> {
         self.callables.iter().find(|(other, _)| *other == number).map(|(_, callable)| *callable)
     }

@@ -1,5 +1,5 @@
-//! The clients that the garbage collector must keep: those of open connections. The core knows
-//! them by number; this is where a number becomes a Ruby object again.
+//! `PushServer::Registry`: the clients that the garbage collector must keep, those of open connections. The core knows
+//! them by number; this finds the Ruby object of a number.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -16,8 +16,8 @@ static CLIENTS: GvlCell<Option<Clients>> = GvlCell::new(None);
 
 type Clients = HashMap<u64, Obj<Client>, BuildHasherDefault<Numbers>>;
 
-/// Numbers that count up are spread well enough by themselves. A product reaches the high bits, by which the map
-/// tells entries apart.
+/// Hashes a client's number. Numbers that count up are spread well enough by themselves. The product changes the high
+/// bits too, by which the map tells entries apart.
 #[derive(Default)]
 struct Numbers(u64);
 
@@ -35,7 +35,7 @@ impl Hasher for Numbers {
     }
 }
 
-/// Exists once, for its `mark`.
+/// The one object of this class exists for its `mark`.
 #[derive(TypedData)]
 #[magnus(class = "PushServer::Registry", mark, free_immediately)]
 struct Root;
@@ -67,7 +67,7 @@ pub fn get(ruby: &Ruby, id: u64) -> Option<Obj<Client>> {
     CLIENTS.with(ruby, |clients| clients.as_ref()?.get(&id).copied())
 }
 
-/// Lets go of a client.
+/// Lets the garbage collector free a client, once the app does not refer to it.
 pub fn remove(ruby: &Ruby, id: u64) {
     CLIENTS.with(ruby, |clients| clients.as_mut()?.remove(&id));
 }

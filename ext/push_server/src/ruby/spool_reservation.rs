@@ -9,8 +9,8 @@ use push_core::http::budget;
 use crate::support::cell::GvlCell;
 use crate::support::classes::define_private;
 
-/// The bytes count as long as the file is open in this process. They are given back by `release`, or when this object is
-/// collected.
+/// The bytes count while the file is open in this process. `release` gives them back, and the garbage collector does if
+/// it frees this object.
 #[magnus::wrap(class = "PushServer::SpoolReservation", free_immediately)]
 pub struct SpoolReservation(GvlCell<Option<Arc<budget::Reservation>>>);
 

@@ -2,8 +2,8 @@
 //! name.
 //!
 //! Looking a constant up can run Ruby code (`autoload`), and so switch threads. To do that behind a once-lock when the
-//! constant is first needed deadlocks: the second worker waits for the lock while it holds the GVL, and the first worker
-//! needs the GVL to go on.
+//! constant is first needed deadlocks: the second worker waits for the lock while it holds the GVL, and the first
+//! worker needs the GVL to go on.
 
 use std::sync::OnceLock;
 

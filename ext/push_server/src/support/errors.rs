@@ -1,4 +1,5 @@
-//! Ruby exceptions for what an app or its arguments do wrong. [`crate::support::library`] makes those that `lib/` defines.
+//! Ruby exceptions for what an app or its arguments do wrong. [`crate::support::library`] makes those that `lib/`
+//! defines.
 
 use std::fmt::Display;
 

@@ -1,4 +1,5 @@
-//! Strings and fields that an app gives: what is text, what is bytes, what cannot be sent.
+//! Strings and fields that an app gives: which are text, which are bytes, and which cannot be sent. The errors are an
+//! `ArgumentError` or a `TypeError`.
 
 use magnus::encoding::{Coderange, EncodingCapable};
 use magnus::value::ReprValue;
@@ -9,7 +10,7 @@ use crate::support::developer_hints;
 use crate::support::errors::{argument_error, excerpt, type_error};
 use crate::support::jump::class_name;
 
-/// A String of what was sent as text (UTF-8) or as bytes (ASCII-8BIT).
+/// A new String for the app: in UTF-8 if the client sent text, in ASCII-8BIT if it sent bytes.
 pub fn string_of(ruby: &Ruby, text: bool, bytes: &[u8]) -> RString {
     if text { ruby.enc_str_new(bytes, ruby.utf8_encoding()) } else { ruby.str_from_slice(bytes) }
 }
@@ -19,12 +20,12 @@ pub fn payload(ruby: &Ruby, message: &Message) -> RString {
     string_of(ruby, matches!(message.kind(), Kind::Text | Kind::Server), message.payload())
 }
 
-/// An argument that `false` says is not there; nil is a value of it.
+/// An argument for which `false` means that the app has not given it; nil is a value.
 pub fn given(value: Value) -> Option<Value> {
     Some(value).filter(|value| value.is_nil() || value.to_bool())
 }
 
-/// The text of a String that is UTF-8 in name or in fact.
+/// The text of a String whose encoding is UTF-8, US-ASCII or ASCII-8BIT and whose bytes are valid UTF-8.
 pub fn text_of(string: RString) -> Option<String> {
     let ruby = Ruby::get_with(string);
     let encoding = string.enc_get();
@@ -34,7 +35,8 @@ pub fn text_of(string: RString) -> Option<String> {
     String::from_utf8(bytes.to_vec()).ok().filter(|_| utf8)
 }
 
-/// Whether `data` goes out as text; an error if it can neither be text nor bytes.
+/// Whether `data` is sent as text: by its encoding. An error if it can be neither text nor bytes. `what` is the method
+/// that got it, for the message.
 pub fn is_text(ruby: &Ruby, what: &str, data: RString) -> Result<bool, Error> {
     let encoding = data.enc_get();
     if encoding == ruby.ascii8bit_encindex() {
@@ -52,7 +54,7 @@ pub fn is_text(ruby: &Ruby, what: &str, data: RString) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// The kind of message that `data` becomes, by its encoding and, for bytes, by whether they are valid UTF-8.
+/// The kind of message that `data` becomes: by its encoding and, for bytes, by whether they are valid UTF-8.
 pub fn kind_of(ruby: &Ruby, what: &str, data: RString) -> Result<Kind, Error> {
     if is_text(ruby, what, data)? {
         return Ok(Kind::Text);
@@ -70,7 +72,7 @@ pub fn is_utf8(data: RString) -> bool {
     std::str::from_utf8(unsafe { data.as_slice() }).is_ok()
 }
 
-/// A field of an event: nil, or text.
+/// A field of an event, called `name` in messages: nil, or text.
 pub fn field(ruby: &Ruby, name: &str, value: Value) -> Result<Option<String>, Error> {
     if value.is_nil() { Ok(None) } else { text(ruby, name, "a String or nil", value).map(Some) }
 }
@@ -80,7 +82,7 @@ pub fn name(ruby: &Ruby, what: &str, value: Value) -> Result<String, Error> {
     text(ruby, what, "a String", value)
 }
 
-/// The text of a String, Symbol or Integer; `wanted` says what else is refused.
+/// The text of a String, Symbol or Integer. `name` is the argument and `wanted` what it must be, for the message.
 fn text(ruby: &Ruby, name: &str, wanted: &str, value: Value) -> Result<String, Error> {
     if let Some(symbol) = Symbol::from_value(value) {
         Ok(symbol.name()?.into_owned())
@@ -93,7 +95,7 @@ fn text(ruby: &Ruby, name: &str, wanted: &str, value: Value) -> Result<String, E
     }
 }
 
-/// A cursor that an app gives: nil is now.
+/// A cursor that an app gives. nil is the present.
 pub fn since(ruby: &Ruby, value: Value) -> Result<Since, Error> {
     Ok(Since::parse(field(ruby, "since", value)?.as_deref()))
 }

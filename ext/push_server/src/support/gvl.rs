@@ -1,4 +1,4 @@
-//! Leaving and re-entering Ruby's global lock.
+//! Releasing Ruby's global lock (the GVL), and taking it again. No other file does.
 
 use std::ffi::{c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -31,14 +31,14 @@ unsafe extern "C" fn interrupt<U: Fn()>(data: *mut c_void) {
     let _ = catch_unwind(AssertUnwindSafe(unblock));
 }
 
-/// Runs `work` without Ruby's lock; other Ruby threads run meanwhile. `work` must not touch Ruby.
+/// Runs `work` without the GVL; other Ruby threads run meanwhile. `work` must not touch Ruby.
 ///
-/// `unblock` is called, from any thread and maybe with Ruby's internal locks held, when Ruby
-/// wants this thread back (a signal, `Thread#kill`, the end of the process); it must make `work`
-/// return soon. Afterwards the caller must [`check_interrupts`].
+/// Ruby calls `unblock` when it wants this thread back: after a signal, a `Thread#kill`, or at the end of the process.
+/// It calls it on any thread, and maybe with internal locks of its own. `unblock` must make `work` return soon.
+/// Afterwards the caller must [`check_interrupts`].
 ///
-/// `None` if something was pending already, so that `work` was not begun. Not for the only thread of a process: on a
-/// signal Ruby starts another thread to call `unblock`, and raises if the system gives none.
+/// `None` if an interrupt was pending already: then `work` has not run. Not for the only thread of a process: on a
+/// signal Ruby starts another thread to call `unblock`, and raises if the system gives it none.
 pub fn without_gvl<R>(_locked: &Ruby, work: impl FnOnce() -> R, unblock: impl Fn()) -> Option<R> {
     fn run<F: FnOnce() -> R, R, U: Fn()>(call: &mut Call<F, R>, unblock: &U) {
         // SAFETY: both pointers live until `rb_nogvl` returns. The flag keeps Ruby from raising
@@ -58,7 +58,8 @@ pub fn without_gvl<R>(_locked: &Ruby, work: impl FnOnce() -> R, unblock: impl Fn
     call.result.map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))
 }
 
-/// Like [`without_gvl`], for work that returns soon by itself. Nothing interrupts it. Any thread may call this.
+/// Like [`without_gvl`], for work that returns soon by itself: nothing interrupts the work. Any thread of Ruby's may
+/// call this, also the only one of a process. `None` if an interrupt was pending already: then `work` has not run.
 pub fn without_gvl_for_a_moment<R>(_locked: &Ruby, work: impl FnOnce() -> R) -> Option<R> {
     fn run<F: FnOnce() -> R, R>(call: &mut Call<F, R>) {
         // SAFETY: as above.
@@ -72,19 +73,19 @@ pub fn without_gvl_for_a_moment<R>(_locked: &Ruby, work: impl FnOnce() -> R) -> 
     call.result.map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))
 }
 
-/// Lets Ruby do what it wants this thread for: run signal handlers, switch threads, raise, or end
-/// the thread. The error must be returned to Ruby.
+/// Lets Ruby do what it has interrupted this thread for: run signal handlers, switch threads, raise, or end the thread.
+/// The error must be returned to Ruby.
 pub fn check_interrupts(_locked: &Ruby) -> Result<(), Error> {
     protect(|| {
-        // SAFETY: called with the lock, and protected: a raise comes back as an error.
+        // SAFETY: called with the GVL, and protected: a raise comes back as an error.
         unsafe { rb_thread_check_ints() };
         Qnil.into()
     })
     .map(|_| ())
 }
 
-/// Waits without the GVL for what `wait` returns. `None` from `wait` says that `unblock` has ended it: then Ruby does what
-/// it wants this thread for, and the wait begins again, unless that ends the thread: the error must be returned to Ruby.
+/// Waits without the GVL until `wait` returns a result. `wait` returns `None` if `unblock` has ended it: then
+/// interrupts are checked, and `wait` is called again. The error must be returned to Ruby.
 pub fn wait_without_gvl<R>(ruby: &Ruby, wait: impl Fn() -> Option<R>, unblock: impl Fn()) -> Result<R, Error> {
     loop {
         match without_gvl(ruby, &wait, &unblock).flatten() {
@@ -94,7 +95,7 @@ pub fn wait_without_gvl<R>(ruby: &Ruby, wait: impl Fn() -> Option<R>, unblock: i
     }
 }
 
-/// Unblocks a wait that selects between its event and [`Interrupt::receiver`].
+/// Unblocks a wait that selects from its event and [`Interrupt::receiver`].
 pub struct Interrupt {
     sender: Sender<()>,
     receiver: Receiver<()>,
@@ -106,9 +107,9 @@ impl Interrupt {
         Interrupt { sender, receiver }
     }
 
-    /// Ends the wait that goes on, or the next one. Any thread.
+    /// Ends the current wait, or the next one. Any thread may call this.
     pub fn send(&self) {
-        // Full: the wait is interrupted already.
+        // It is full if the wait has been interrupted already.
         let _ = self.sender.try_send(());
     }
 

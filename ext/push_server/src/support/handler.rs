@@ -1,4 +1,4 @@
-//! Which callbacks a handler has: asked once, when it is attached.
+//! Which callbacks a handler has. It is asked once, when it is attached.
 
 use magnus::value::ReprValue;
 use magnus::{Error, RArray, Ruby, Symbol, Value};
@@ -6,7 +6,7 @@ use push_core::push::Interest;
 
 use crate::support::jump::unless_raised;
 
-/// A handler and what it responds to.
+/// A handler and the callbacks that it responds to.
 #[derive(Clone, Copy)]
 pub struct Handler {
     pub object: Value,
@@ -19,7 +19,7 @@ pub struct Handler {
     pub on_gap: bool,
 }
 
-/// How `on_close` is to be called.
+/// How to call `on_close`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum OnClose {
     Absent,
@@ -30,7 +30,7 @@ pub enum OnClose {
 }
 
 impl Handler {
-    /// Asks `object` what it responds to.
+    /// Asks `object` which callbacks it responds to. The error is what its own methods raise.
     pub fn attach(ruby: &Ruby, object: Value) -> Result<Self, Error> {
         let responds = |name: &str| object.respond_to(name, false);
         let on_close = match responds("on_close")? {
@@ -50,14 +50,14 @@ impl Handler {
         })
     }
 
-    /// What the core should report.
+    /// Which events the core should report.
     pub fn interest(&self) -> Interest {
         Interest { message: self.on_message, drained: self.on_drained, gap: self.on_gap }
     }
 }
 
-/// Only parameters that have a name of their own count: a splat or a delegator takes anything,
-/// and what is behind it may not.
+/// Whether the handler's `on_close` takes a code and a reason. Only parameters with a name of their own count: a method
+/// with a splat, such as a delegator, takes anything, but the method behind it may not.
 fn names_three_parameters(ruby: &Ruby, object: Value) -> Result<bool, Error> {
     let named = || -> Result<usize, Error> {
         let method: Value = object.funcall("method", (ruby.to_symbol("on_close"),))?;
@@ -69,6 +69,6 @@ fn names_three_parameters(ruby: &Ruby, object: Value) -> Result<bool, Error> {
         }
         Ok(count)
     };
-    // An object without `method` (a BasicObject) or with one of its own.
+    // It raises for an object without `method` (a BasicObject), and perhaps for one with a `method` of its own.
     Ok(unless_raised(named())?.is_some_and(|count| count >= 3))
 }

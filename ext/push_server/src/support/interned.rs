@@ -1,4 +1,4 @@
-//! Strings, symbols and method names that recur: made once, never collected, never moved.
+//! Strings, symbols and method names that recur: they are made once, and never collected nor moved.
 
 use std::sync::OnceLock;
 
@@ -16,7 +16,7 @@ macro_rules! words {
         symbols { $( $symbol:ident = $symbol_text:literal; )+ }
         methods { $( $method:ident = $method_text:literal; )+ }
     ) => {
-        /// What was made. Strings are frozen and interned.
+        /// The strings, symbols and method names. Strings are frozen and interned.
         pub struct Words {
             $( pub $string: Opaque<RString>, )+
             $( pub $symbol: Opaque<StaticSymbol>, )+
@@ -27,7 +27,8 @@ macro_rules! words {
             fn make(ruby: &Ruby) -> Self {
                 Words {
                     $( $string: interned(ruby, $text), )+
-                    // If the app has made the same symbol from a String before, it is an object, which could move.
+                    // If the app has made the same symbol from a String before, the symbol is an object, which could
+                    // move.
                     $( $symbol: pinned(ruby, ruby.sym_new($symbol_text)), )+
                     $( $method: ruby.intern($method_text).into(), )+
                 }
@@ -90,19 +91,19 @@ pub fn interned(ruby: &Ruby, text: &str) -> Opaque<RString> {
     pinned(ruby, ruby.str_new(text).to_interned_str())
 }
 
-/// Makes them, when the extension is loaded.
+/// Makes the words, when the extension is loaded.
 pub fn init(ruby: &Ruby) {
-    // Set already if the extension is loaded twice; the words are the same.
+    // They are set already if the extension is loaded twice.
     WORDS.get_or_init(|| Words::make(ruby));
 }
 
-/// What was made.
+/// The words.
 pub fn words(ruby: &Ruby) -> &'static Words {
     WORDS.get_or_init(|| Words::make(ruby))
 }
 
 impl Words {
-    /// The name of a protocol.
+    /// The name of a protocol, as `rack.upgrade?` and `Client#protocol` have it.
     pub fn protocol(&self, ruby: &Ruby, protocol: Protocol) -> StaticSymbol {
         ruby.get_inner(match protocol {
             Protocol::WebSocket => self.websocket,

@@ -1,11 +1,11 @@
-//! What ends a thread, or a call, without being an exception: `Thread#kill`, `throw`.
+//! Jumps: what ends a thread, or a call, without being an exception: `Thread#kill`, `throw`.
 //!
-//! Ruby calls it a jump; magnus has it as an [`Error`] without a value. It must be returned until it is back in Ruby,
-//! wherever it arrived, and until then nothing of Ruby may be called, not even to log: a thread that has swallowed it
-//! cannot be killed any more, and the next exception that magnus rescues on it jumps over our frames.
+//! magnus has a jump as an [`Error`] without a value. Each function must return such an error to its caller, until it
+//! is back in Ruby. Until then nothing of Ruby may be called, not even to log. A thread that has dropped a jump cannot
+//! be killed any more, and the next exception that magnus rescues on that thread jumps over our frames.
 //!
-//! So no result of a call of Ruby code may be dropped. Some functions of magnus do that: `clippy.toml` forbids them, and
-//! the functions here replace them.
+//! So no result of a call of Ruby code may be dropped. Some functions of magnus drop it: `clippy.toml` forbids them,
+//! and the functions here replace them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -15,12 +15,12 @@ use magnus::value::ReprValue;
 use magnus::{Error, RHash, RString, Value};
 use rb_sys::{Qnil, Qundef, rb_hash_lookup2, rb_inspect};
 
-/// Whether `error` is no exception, but ends the thread.
+/// Whether `error` is a jump and no exception.
 pub fn is_jump(error: &Error) -> bool {
     matches!(error.error_type(), ErrorType::Jump(_))
 }
 
-/// The result of a call whose exception does not matter: `None` if it raises one.
+/// The result of a call whose exception does not matter: `None` if the call raised one. The error is a jump.
 pub fn unless_raised<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -29,7 +29,8 @@ pub fn unless_raised<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     }
 }
 
-/// Calls `work`. A raise that no guard inside has caught, so that it jumps over the frames of `work`, ends here.
+/// Calls `work`, and catches what raises in it without a guard of its own. Such a raise jumps over the frames of
+/// `work`.
 pub fn contained(work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
     let mut done = None;
     protect(|| {
@@ -40,12 +41,12 @@ pub fn contained(work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> 
     done.map_or(Ok(()), |done| done.unwrap_or_else(|panic| resume_unwind(panic)))
 }
 
-/// What `inspect` says, in UTF-8; the name of the class if that raises.
+/// What a value's `inspect` returns, in UTF-8; the name of its class if that raises. The error is a jump.
 pub fn inspect(value: Value) -> Result<String, Error> {
-    // SAFETY: called with the lock, and protected.
+    // SAFETY: called with the GVL, and protected.
     let inspected = unless_raised(protect(|| unsafe { rb_inspect(value.as_raw()) }))?;
     let string = inspected.and_then(|raw| {
-        // SAFETY: what a function of Ruby's returned.
+        // SAFETY: a function of Ruby's has returned it.
         RString::from_value(unsafe { Value::from_raw(raw) })
     });
     Ok(string.map_or_else(
@@ -61,11 +62,10 @@ pub fn class_name(value: Value) -> String {
     unsafe { value.classname() }.into_owned()
 }
 
-/// What a Hash has for a key, without its default. An error if the key's `hash` or `eql?` raises.
+/// The value of a key in a Hash; its default is not used. The error is what the key's `hash` or `eql?` raises.
 pub fn lookup(hash: RHash, key: impl ReprValue) -> Result<Option<Value>, Error> {
-    // SAFETY: called with the lock, and protected. What it returns if there is no such key is no VALUE, and is only
-    // compared.
+    // SAFETY: called with the GVL, and protected. What it returns for a missing key is no VALUE, and is only compared.
     let found = protect(|| unsafe { rb_hash_lookup2(hash.as_raw(), key.as_raw(), Qundef.into()) })?;
-    // SAFETY: what a function of Ruby's returned.
+    // SAFETY: a function of Ruby's has returned it.
     Ok(if found == Qundef.into() { None } else { Some(unsafe { Value::from_raw(found) }) })
 }

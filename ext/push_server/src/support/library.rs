@@ -1,8 +1,8 @@
 //! All that this extension names in `lib/`: the constants of `PushServer`, and the methods that it calls on them.
 //!
-//! Ruby's half calls this extension; these are the calls in the other direction. Each is a function of this file, so that
-//! the table is complete. `spec/unit/library_spec.rb` checks that: the table has the names in this file and no others,
-//! every name exists in `lib/`, and no other file of this extension names one.
+//! Ruby's half calls this extension; these are the calls in the other direction. Each is a function of this file, so
+//! that the table is complete. `spec/unit/library_spec.rb` checks that: the table has the names in this file and no
+//! others, every name exists in `lib/`, and no other file of this extension names one.
 //!
 //! | Constant | Methods | Purpose |
 //! |---|---|---|
@@ -12,7 +12,8 @@
 //! | `PushServer::SpooledInput` | `new`, `hold`, `close` | `rack.input` of a body that is in a file |
 //! | `PushServer::Bodies` | `run`, `finish`, `fail` | end a response where only Ruby's `ensure` is left |
 //!
-//! All functions are called with the GVL. An error that is a jump must be returned to Ruby, see [`crate::support::jump`].
+//! All functions are called with the GVL. An error that is a jump must be returned to Ruby, see
+//! [`crate::support::jump`].
 
 use std::os::fd::RawFd;
 use std::sync::OnceLock;
@@ -123,8 +124,8 @@ pub struct ResponseArguments {
     pub headers: Option<Value>,
 }
 
-/// Calls `target.each(&block)`, or `target.call(argument)` if there is no block. If this ends the thread, the response has
-/// been ended.
+/// Calls `target.each(&block)`, or `target.call(argument)` if there is no block. If this ends the thread, the response
+/// has been ended.
 pub fn run_body(
     ruby: &Ruby,
     (target, method, argument, block): (Value, Symbol, Value, Option<Proc>),

@@ -1,4 +1,5 @@
-//! The core's log lines, on stderr, in the form of `PushServer.log`.
+//! The core's log lines, on stderr, in the form of `PushServer.log`. Any thread may log, without the GVL too, and in a
+//! forked child.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,17 +14,18 @@ struct Stderr;
 
 impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // The libraries below us have nothing to say to people.
+        // The lines of the libraries are for those who develop them.
         metadata.target().starts_with("push_")
     }
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let level = record.level().as_str().to_ascii_lowercase();
-            // One write a line, so that threads do not mix theirs. It does not matter if stderr is gone. This does
-            // not use `std::io::stderr`: in a forked child, its lock may be held by a thread that is not there.
+            // There is one write for each line, so that the lines of threads do not mix. An error does not matter:
+            // stderr may be closed. This does not use `std::io::stderr`, because in a forked child the holder of its
+            // lock may not exist.
             let line = format!("[push_server] {level}: {}\n", record.args());
-            // SAFETY: the descriptor is not closed here.
+            // SAFETY: `ManuallyDrop` keeps the descriptor open.
             let stderr = ManuallyDrop::new(unsafe { File::from_raw_fd(STDERR) });
             let _ = (&*stderr).write_all(line.as_bytes());
         }
@@ -33,7 +35,7 @@ impl Log for Stderr {
 }
 
 pub fn init() {
-    // An error means that there is a logger already: the extension was loaded twice.
+    // An error means that there is a logger already, because the extension was loaded twice.
     let _ = log::set_logger(&Stderr);
     log::set_max_level(LevelFilter::Info);
 }

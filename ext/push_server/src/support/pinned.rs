@@ -3,10 +3,10 @@
 use magnus::value::{Opaque, ReprValue};
 use magnus::{Ruby, gc::Mark};
 
-/// Pins an object: the collector never frees it and never moves it.
+/// Pins an object: the garbage collector never frees nor moves it.
 ///
-/// Every VALUE in a static must come from here. Even an object that Ruby code refers to, so that it is not freed, would
-/// be moved by `GC.compact`; the static would then refer to whatever took its place.
+/// Every VALUE in a static must come from here. An object that Ruby code refers to is not freed, but `GC.compact` would
+/// move it; the static would then refer to another object.
 ///
 /// Each call costs memory that is never given back. So this is for objects that are made once in a process.
 pub fn pinned<T: ReprValue + Mark>(ruby: &Ruby, value: T) -> Opaque<T> {

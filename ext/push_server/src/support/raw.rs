@@ -1,8 +1,8 @@
 //! Functions of Ruby's C interface, called without a guard around each.
 //!
-//! magnus guards every call against a raise, since a raise jumps over the frames in between. What is here
-//! raises only for want of memory; a request makes dozens of such calls, so that one guard around all of
-//! them is what it can afford.
+//! magnus guards every call against a raise, because a raise jumps over the frames in between. The functions here raise
+//! only if no memory is left. A request makes dozens of such calls, and a guard for each would cost too much: one guard
+//! is around all of them.
 
 use std::ffi::c_long;
 
@@ -14,29 +14,29 @@ use rb_sys::{VALUE, rb_ary_new, rb_hash_aset, rb_hash_dup, rb_interned_str, rb_s
 /// Shows that a guard is in place.
 pub struct Guarded(());
 
-/// Calls `make` under a guard. It must hold nothing that has to be dropped: a raise jumps over it.
+/// Calls `make` under a guard. `make` must own nothing that has to be dropped: a raise jumps over its frame.
 pub fn guarded(_locked: &Ruby, make: impl FnOnce(&Guarded) -> Value) -> Result<Value, Error> {
     protect(|| make(&Guarded(())).as_raw()).map(value)
 }
 
-/// As [`guarded`], of a Hash.
+/// As [`guarded`], for a Hash.
 pub fn guarded_hash(locked: &Ruby, make: impl FnOnce(&Guarded) -> Value) -> Result<RHash, Error> {
     guarded(locked, make).and_then(RHash::try_convert)
 }
 
 fn value(raw: VALUE) -> Value {
-    // SAFETY: what a function of Ruby's returned.
+    // SAFETY: a function of Ruby's has returned it.
     unsafe { Value::from_raw(raw) }
 }
 
 impl Guarded {
     /// A copy of `hash`, not frozen.
     pub fn dup(&self, hash: RHash) -> Value {
-        // SAFETY: a Hash, with the lock held and a guard in place; as for all functions here.
+        // SAFETY: it is a Hash; this thread has the GVL, and a guard is in place, as for all functions here.
         value(unsafe { rb_hash_dup(hash.as_raw()) })
     }
 
-    /// Sets `key`, a frozen string that need not be copied, in `hash`, which must be one.
+    /// Sets `key` in `hash`, which must be a Hash. Ruby copies a String that is a key unless it is frozen.
     pub fn set(&self, hash: Value, key: impl ReprValue, value: impl ReprValue) {
         // SAFETY: as above.
         unsafe { rb_hash_aset(hash.as_raw(), key.as_raw(), value.as_raw()) };
@@ -54,13 +54,13 @@ impl Guarded {
         value(unsafe { rb_utf8_str_new(bytes.as_ptr().cast(), bytes.len() as c_long) })
     }
 
-    /// Appends to `string`, which must be one that is not frozen.
+    /// Appends to `string`, which must be a String that is not frozen.
     pub fn append(&self, string: Value, bytes: &[u8]) {
         // SAFETY: as above.
         unsafe { rb_str_cat(string.as_raw(), bytes.as_ptr().cast(), bytes.len() as c_long) };
     }
 
-    /// The frozen string of these bytes, one for all who ask.
+    /// The interned string of these bytes: frozen, and always the same object.
     pub fn interned(&self, bytes: &[u8]) -> Value {
         // SAFETY: as above.
         value(unsafe { rb_interned_str(bytes.as_ptr().cast(), bytes.len() as c_long) })

@@ -1,4 +1,4 @@
-//! A Hash of settings, as `PushServer::Options#settings` makes it.
+//! A Hash of settings, as `PushServer::Options#settings` makes it. The errors are an `ArgumentError`.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -15,7 +15,7 @@ use push_core::{Limits, Settings};
 use crate::support::errors::argument_error;
 use crate::support::jump::{inspect, lookup, unless_raised};
 
-/// What this crate itself must know of the settings.
+/// The settings that this crate itself needs.
 #[derive(Debug, Clone, Default)]
 pub struct Own {
     /// The event name of a plain `write` over SSE.
@@ -36,11 +36,11 @@ fn fetch<T: TryConvert>(ruby: &Ruby, hash: RHash, name: &str) -> Result<Option<T
     }
 }
 
-/// Parses `hash`; what is missing has its default.
+/// Parses `hash`. A setting that is missing has its default.
 pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
     let mut limits = Limits::default();
     for row in Limits::table() {
-        // A missing key is the default; nil is off.
+        // A missing key means the default; nil means off.
         if let Some(value) = lookup(hash, ruby.to_symbol(row.name))? {
             let number = if value.is_nil() { None } else { fetch::<f64>(ruby, hash, row.name)? };
             limits.set(row.name, number).map_err(|error| argument_error(ruby, error))?;
@@ -121,7 +121,7 @@ pub fn table(ruby: &Ruby) -> Result<RArray, Error> {
     Ok(table)
 }
 
-/// What `NativeServer#stats` counts, for Ruby: a frozen Hash of explanations by name.
+/// The counters of `NativeServer#stats`, for Ruby: a frozen Hash of explanations by name.
 pub fn statistics(ruby: &Ruby) -> Result<RHash, Error> {
     let table = ruby.hash_new();
     for (name, doc) in Stats::TABLE {

@@ -1,8 +1,10 @@
-//! How many workers there are, and how many of them sit in a body that is being streamed.
+//! How many workers there are, and how many of them stream a body.
 //!
-//! The thread that called the app must also call its body: Rack::Lock, fibers and thread-locals
-//! depend on it. A body may last for hours. So a body that lasts is noticed after a moment, and the
-//! pool starts another worker in the place of the one it occupies.
+//! The thread that called the app must also call its body: Rack::Lock, fibers and thread-locals depend on it. A body
+//! may last for hours. So the pool starts another worker for each body that lasts longer than [`SHORT_BODY`].
+//!
+//! Nothing here needs the GVL, and any thread may call it. In a forked child nothing takes the lock, because its holder
+//! may not exist there.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
@@ -11,8 +13,8 @@ use std::time::{Duration, Instant};
 use push_core::base::fork::OwnerProcess;
 use push_core::base::lock::{Condition, Lock};
 
-/// Most bodies are done in less, and need no replacement.
-const MOMENT: Duration = Duration::from_millis(50);
+/// A body that ends sooner does not count as lasting. Most bodies do.
+const SHORT_BODY: Duration = Duration::from_millis(50);
 
 /// The workers of a server.
 pub struct Workers {
@@ -20,9 +22,8 @@ pub struct Workers {
     changed: Condition,
     wanted: usize,
     max_streaming: usize,
-    /// Is told whether there is a worker for requests. Called with the lock held.
+    /// Called with the lock held, when no worker is left for requests (false), and when there is one again (true).
     attend: Box<dyn Fn(bool) + Send + Sync>,
-    /// A forked child leaves the lock alone: a thread that is not there may hold it.
     owner: OwnerProcess,
 }
 
@@ -30,14 +31,15 @@ pub struct Workers {
 struct State {
     /// Threads in `NativeServer#work`.
     present: usize,
-    /// Bodies that began a moment ago, by number.
+    /// Bodies that began less than [`SHORT_BODY`] ago, by number.
     young: BTreeMap<u64, Instant>,
-    /// Bodies that have a replacement.
+    /// Bodies that last, so that each has occupied a worker.
     lasting: usize,
+    /// The number of the next body.
     next: u64,
-    /// The number of workers, if the system gives no more threads.
+    /// How many workers there are, if the system gives no more threads.
     left: Option<usize>,
-    /// Whether `attend` was told last that there is none.
+    /// Whether the last call of `attend` has said that no worker is left.
     unattended: bool,
     interrupted: bool,
     stopped: bool,
@@ -52,18 +54,18 @@ pub enum Shortage {
     Stopped,
 }
 
-/// A worker is there as long as this lives.
+/// A worker counts as present until this is dropped.
 pub struct Presence(Arc<Workers>);
 
-/// A body is being streamed as long as this lives.
+/// A body counts as being streamed until this is dropped.
 pub struct Streaming {
     workers: Arc<Workers>,
     number: u64,
 }
 
 impl Workers {
-    /// `wanted` workers beside those in a lasting body, of which there may be `max_streaming`. `attend` is told when no
-    /// worker is left for requests, and when there is one again.
+    /// `wanted`: how many workers there should be, beside those whose body lasts. `max_streaming`: how many bodies may
+    /// last. `attend` is called when no worker is left for requests (false), and when there is one again (true).
     pub fn new(wanted: usize, max_streaming: usize, attend: impl Fn(bool) + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Workers {
             state: Lock::default(),
@@ -85,15 +87,15 @@ impl Workers {
         Presence(Arc::clone(self))
     }
 
-    /// How many workers are `left` if the system gives no more threads. `None`: the pool gets the threads that it needs,
-    /// so workers that are missing will come soon.
+    /// Sets how many workers there are, if the system gives no more threads. `None`: the system gives threads, so the
+    /// pool replaces missing workers soon.
     pub fn set_left(&self, left: Option<usize>) {
         let mut state = self.lock();
         state.left = left;
         self.attend(&mut state);
     }
 
-    /// To be called after each change.
+    /// Calls `attend` if its answer has changed. To be called after each change of `left` and `lasting`.
     fn attend(&self, state: &mut State) {
         let unattended = state.left.is_some_and(|left| left <= state.lasting);
         if std::mem::replace(&mut state.unattended, unattended) != unattended {
@@ -101,7 +103,7 @@ impl Workers {
         }
     }
 
-    /// Whether there are more than needed, so that the current one should leave.
+    /// Whether there are more workers than wanted, so that the current one should end. False in a forked child.
     pub fn surplus(&self) -> bool {
         if self.owner.forked() {
             return false;
@@ -110,7 +112,7 @@ impl Workers {
         state.present > self.wanted + state.lasting
     }
 
-    /// The current worker begins to stream a body; `None` if too many last already.
+    /// The current worker begins to stream a body. `None` if too many bodies last already, and in a forked child.
     pub fn stream(self: &Arc<Self>) -> Option<Streaming> {
         if self.owner.forked() {
             return None;
@@ -128,7 +130,8 @@ impl Workers {
         Some(Streaming { workers: Arc::clone(self), number })
     }
 
-    /// Blocks until a body turns out to last, or [`Workers::stop`]. `None`: [`Workers::interrupt`] has ended the wait.
+    /// Blocks until a body has lasted longer than [`SHORT_BODY`], or until [`Workers::stop`]. `None`:
+    /// [`Workers::interrupt`] has ended the wait. Called without the GVL.
     pub fn await_shortage(&self) -> Option<Shortage> {
         let mut state = self.lock();
         loop {
@@ -141,24 +144,24 @@ impl Workers {
             let first = state.young.first_key_value().map(|(number, began)| (*number, began.elapsed()));
             state = match first {
                 None => self.changed.wait(state),
-                Some((number, age)) if age >= MOMENT => {
+                Some((number, age)) if age >= SHORT_BODY => {
                     state.young.remove(&number);
                     state.lasting += 1;
                     self.attend(&mut state);
                     return Some(Shortage::OneMore);
                 }
-                Some((_, age)) => self.changed.wait_timeout(state, MOMENT - age).0,
+                Some((_, age)) => self.changed.wait_timeout(state, SHORT_BODY - age).0,
             };
         }
     }
 
-    /// Ends a wait for shortage. Any thread.
+    /// Ends one call of [`Workers::await_shortage`]: the current one, or the next.
     pub fn interrupt(&self) {
         self.lock().interrupted = true;
         self.changed.notify_all();
     }
 
-    /// Ends all waits for shortage, for good. Any thread.
+    /// Ends all calls of [`Workers::await_shortage`], for good.
     pub fn stop(&self) {
         self.lock().stopped = true;
         self.changed.notify_all();
