@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use thiserror::Error;
 
-use crate::access_log::{self, AccessLog};
+use crate::access_log::{AccessLog, AccessLogSettings};
 use crate::base;
 use crate::base::disk::Disk;
 use crate::base::in_flight::Drained;
@@ -46,7 +46,7 @@ pub struct Settings {
     /// The query parameter that makes a request for an event stream a long poll. `None`: there are no long polls.
     pub poll_parameter: Option<String>,
     /// How requests are logged. `None`: they are not.
-    pub access_log: Option<access_log::Settings>,
+    pub access_log: Option<AccessLogSettings>,
 }
 
 /// A setting that cannot work.
@@ -230,7 +230,7 @@ impl Server {
     }
 }
 
-fn open_access_log(settings: access_log::Settings, stats: &Arc<Stats>) -> Result<AccessLog, SettingsError> {
+fn open_access_log(settings: AccessLogSettings, stats: &Arc<Stats>) -> Result<AccessLog, SettingsError> {
     let place = settings.file.as_ref().map_or_else(|| "on stdout".to_owned(), |path| path.display().to_string());
     AccessLog::open(settings, Arc::clone(stats)).map_err(|error| SettingsError::AccessLog { place, error })
 }

@@ -3,10 +3,13 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
+use http::header::{HeaderName, REFERER};
+use http::request::Parts;
+
 /// The parameter that may hold the token, for clients that cannot send it in a header.
 const PARAMETER: &[u8] = b"last_event_id=";
 
-/// So many hexadecimal digits in a row, or more, are taken for a token.
+/// This many hexadecimal digits in a row, or more, are taken for a token.
 const TOKEN: usize = 32;
 
 /// Puts `redacted` in the place of each token in the parameter `last_event_id` of a target or Referer. Changes nothing
@@ -31,6 +34,12 @@ pub(super) fn without_tokens(address: &[u8]) -> Cow<'_, [u8]> {
         }
     }
     Cow::Owned(out)
+}
+
+/// A header's value, without the tokens in a Referer.
+pub(super) fn header(head: Option<&Parts>, name: HeaderName) -> Option<Cow<'_, [u8]>> {
+    let value = head?.headers.get(&name)?.as_bytes();
+    Some(if name == REFERER { without_tokens(value) } else { Cow::Borrowed(value) })
 }
 
 /// Name and decoded value of a pair that holds a token.
@@ -80,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_of_sessions_are_gone() {
+    fn tokens_of_sessions_are_redacted() {
         for (address, expected) in [
             (format!("/a?last_event_id=ab-7.{TOKEN}.3"), "/a?last_event_id=ab-7.redacted.3"),
             (format!("/a?x=1&last_event_id=ab-7.{TOKEN}.3&y"), "/a?x=1&last_event_id=ab-7.redacted.3&y"),
@@ -97,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn all_else_stays() {
+    fn everything_else_stays() {
         for address in [
             "*".to_owned(),
             "/a?".to_owned(),
@@ -113,7 +122,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_asked(address in ".{0,20}[?](&?last_event_id=[a-f0-9%.]{0,80}){0,3}") {
+        fn no_target_keeps_its_token(address in ".{0,20}[?](&?last_event_id=[a-f0-9%.]{0,80}){0,3}") {
             prop_assert!(!redacted(&address).contains(TOKEN));
         }
     }

@@ -17,44 +17,44 @@ use super::format::{self, Format};
 use crate::base::disk::refuse_file_size_signal;
 use crate::base::stats::Stats;
 
-/// Lines that may wait.
+/// How many lines may wait.
 const MAX_LINES: usize = 8192;
 
-/// Bytes that may wait: a line can be as long as a request's head.
+/// How many bytes may wait. A line can be as long as a request's head.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// Bytes written at once, when there is enough to write.
+/// How many bytes are written at once, if enough wait.
 const BUFFER: usize = 64 * 1024;
 
-/// How long the end of the server waits for a log that takes nothing, such as a pipe that nobody reads.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the server, as it ends, waits for a log that takes nothing, such as a pipe that nobody reads.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The queue's front end. Dropped, it lets the thread write what waits, and end.
+/// The front end of the queue. When it is dropped, the thread writes what waits, and ends.
 #[derive(Debug)]
 pub(super) struct Writer {
     lines: Sender<String>,
-    orders: Sender<Order>,
-    backlog: Arc<Backlog>,
-    /// Disconnected when the thread has ended.
+    commands: Sender<WriterCommand>,
+    backlog: Arc<WriterBacklog>,
+    /// This is disconnected when the thread has ended.
     ended: Receiver<Infallible>,
 }
 
 #[derive(Debug)]
-enum Order {
+enum WriterCommand {
     Reopen,
     Close,
 }
 
-/// What both ends of the queue know of it.
+/// What waits and what was lost, as both ends of the queue count it.
 #[derive(Debug)]
-struct Backlog {
+struct WriterBacklog {
     bytes: AtomicUsize,
-    /// Lines that were lost, and that the log does not tell of yet.
+    /// Lines that were lost, and that no line of the log mentions yet.
     lost: AtomicU64,
     stats: Arc<Stats>,
 }
 
-impl Backlog {
+impl WriterBacklog {
     fn lose(&self, lines: u64) {
         self.lost.fetch_add(lines, Ordering::Relaxed);
         self.stats.log_lines_lost.add_many(lines);
@@ -64,14 +64,14 @@ impl Backlog {
 impl Writer {
     pub(super) fn start(sink: Sink, format: Format, stats: Arc<Stats>) -> io::Result<Self> {
         let (lines, incoming) = bounded(MAX_LINES);
-        let (orders, ordered) = unbounded();
+        let (commands, commanded) = unbounded();
         let (ending, ended) = bounded(0);
-        let backlog = Arc::new(Backlog { bytes: AtomicUsize::new(0), lost: AtomicU64::new(0), stats });
+        let backlog = Arc::new(WriterBacklog { bytes: AtomicUsize::new(0), lost: AtomicU64::new(0), stats });
         let writing = Writing {
             sink,
             format,
             lines: incoming,
-            orders: ordered,
+            commands: commanded,
             backlog: Arc::clone(&backlog),
             buffer: Vec::with_capacity(BUFFER),
             buffered: 0,
@@ -86,10 +86,10 @@ impl Writer {
             )
         };
         thread.spawn(|| writing.run()).map_err(no_thread)?;
-        Ok(Writer { lines, orders, backlog, ended })
+        Ok(Writer { lines, commands, backlog, ended })
     }
 
-    /// Adds a line, or counts it as lost if too much waits.
+    /// Adds a line, or counts it as lost if too much waits. Never blocks.
     pub(super) fn push(&self, line: String) {
         let length = line.len();
         let waiting = self.backlog.bytes.fetch_add(length, Ordering::Relaxed);
@@ -100,14 +100,14 @@ impl Writer {
     }
 
     pub(super) fn reopen(&self) {
-        // An error: the thread has ended, and there is nothing to write to a new file.
-        let _ = self.orders.send(Order::Reopen);
+        // An error means that the thread has ended, so there is nothing to write to a new file.
+        let _ = self.commands.send(WriterCommand::Reopen);
     }
 
     pub(super) fn close(&self) {
-        let _ = self.orders.send(Order::Close);
-        if self.ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-            log::warn!("the end of the access log could not be written within {} s", PATIENCE.as_secs());
+        let _ = self.commands.send(WriterCommand::Close);
+        if self.ended.recv_timeout(CLOSE_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
+            log::warn!("the end of the access log could not be written within {} s", CLOSE_TIMEOUT.as_secs());
         }
     }
 }
@@ -117,8 +117,8 @@ struct Writing {
     sink: Sink,
     format: Format,
     lines: Receiver<String>,
-    orders: Receiver<Order>,
-    backlog: Arc<Backlog>,
+    commands: Receiver<WriterCommand>,
+    backlog: Arc<WriterBacklog>,
     buffer: Vec<u8>,
     /// Lines in the buffer.
     buffered: u64,
@@ -132,13 +132,13 @@ impl Writing {
         refuse_file_size_signal();
         loop {
             select_biased! {
-                recv(self.orders) -> order => {
-                    // What was logged before the order was given comes before it is carried out.
+                recv(self.commands) -> order => {
+                    // First what was logged before the command was given.
                     self.write_waiting();
                     match order {
-                        Ok(Order::Reopen) => self.sink.reopen(),
-                        // An error: everybody who could log something is gone.
-                        Ok(Order::Close) | Err(_) => return,
+                        Ok(WriterCommand::Reopen) => self.sink.reopen(),
+                        // An error means that nothing can log any more.
+                        Ok(WriterCommand::Close) | Err(_) => return,
                     }
                 },
                 recv(self.lines) -> line => {
@@ -151,7 +151,7 @@ impl Writing {
         }
     }
 
-    /// Writes what waits now: what comes meanwhile must not keep orders from being heard.
+    /// Writes what waits now, and not what comes meanwhile, so that a command need not wait for long.
     fn write_waiting(&mut self) {
         let lines = self.lines.clone();
         for line in lines.try_iter().take(MAX_LINES) {
@@ -172,7 +172,7 @@ impl Writing {
     fn flush(&mut self) {
         let lost = self.backlog.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            // In front, where it also ends a line of which only a part could be written.
+            // At the front: if only a part of the last line could be written, this begins a new one.
             let notice = format::lost(self.format, SystemTime::now(), lost);
             self.buffer.splice(..0, notice.into_bytes());
         }
@@ -185,7 +185,7 @@ impl Writing {
                 if !std::mem::replace(&mut self.failing, true) {
                     log::warn!("cannot write the access log: {error}");
                 }
-                // The log still has to tell of those that it could not even tell of.
+                // The notice is lost, too: the next one must mention these lines again.
                 self.backlog.lost.fetch_add(lost, Ordering::Relaxed);
                 self.backlog.lose(self.buffered);
             }
@@ -224,7 +224,7 @@ impl Sink {
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Sink::File { file, .. } => write_all(file, bytes),
-            // Descriptor 1 as it is now: a program may reopen its stdout.
+            // Descriptor 1 as it is now, since a program may reopen its stdout.
             Sink::Stdout => write_all(&File::from(io::stdout().as_fd().try_clone_to_owned()?), bytes),
         }
     }
@@ -250,7 +250,7 @@ fn write_all(mut file: &File, mut bytes: &[u8]) -> io::Result<()> {
 
 fn wait_writable(descriptor: BorrowedFd<'_>) {
     let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    // SAFETY: one valid pollfd. Whatever comes of it, the next write will tell.
+    // SAFETY: one valid pollfd. Its result is not needed, since the next write shows what it came to.
     unsafe { libc::poll(&raw mut poll, 1, -1) };
 }
 
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_written_when_it_is_closed_and_the_file_is_appended_to() {
+    fn a_close_writes_everything_and_the_file_is_appended_to() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("access.log");
         std::fs::write(&path, "before\n").unwrap();
@@ -280,13 +280,13 @@ mod tests {
             std::iter::once("before".to_owned()).chain((0..1000).map(|n| n.to_string())).collect();
         assert_eq!(text.lines().collect::<Vec<_>>(), expected);
         assert_eq!(stats.log_lines_lost.get(), 0);
-        // Again, and afterwards: nothing happens.
+        // A second close does nothing, and neither does a write after it.
         writer.close();
         writer.push("late\n".to_owned());
     }
 
     #[test]
-    fn a_moved_file_gets_what_was_logged_before_it_was_reopened() {
+    fn a_moved_file_gets_what_was_logged_before_the_reopening() {
         let dir = tempfile::tempdir().unwrap();
         let (path, moved) = (dir.path().join("access.log"), dir.path().join("access.log.1"));
         let (writer, _) = writer(&path);
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_opened_anew_is_kept() {
+    fn a_file_that_cannot_be_reopened_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("folder");
         std::fs::create_dir(&folder).unwrap();
@@ -317,13 +317,13 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_takes_nothing_loses_lines_but_holds_up_nobody() {
+    fn a_pipe_that_nobody_reads_loses_lines_but_blocks_no_caller() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("fifo");
         let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
         // SAFETY: a C string.
         assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
-        // Opened for reading too, so that opening it does not wait for the writer.
+        // Opened for reading and writing, so that the call does not wait for a writer.
         let mut reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let (writer, stats) = writer(&path);
         let line = format!("{}\n", "x".repeat(99));
@@ -333,7 +333,7 @@ mod tests {
         }
         let lost = stats.log_lines_lost.get();
         assert!(lost > 0 && lost < pushed, "{lost}");
-        // From here on it is read: all that was not lost arrives, and the notice.
+        // From here on the pipe is read: every line that was not lost arrives, and the notice.
         let reading = thread::spawn(move || {
             let (mut text, mut chunk) = (String::new(), [0; 65536]);
             let (mut written, mut told) = (0, 0);
@@ -353,11 +353,11 @@ mod tests {
     #[test]
     fn long_lines_cannot_fill_the_memory() {
         let (lines, incoming) = bounded(MAX_LINES);
-        let (orders, _ordered) = unbounded();
+        let (commands, _commanded) = unbounded();
         let (_ending, ended) = bounded(0);
         let stats = Arc::new(Stats::default());
-        let backlog = Backlog { bytes: AtomicUsize::new(0), lost: AtomicU64::new(0), stats: Arc::clone(&stats) };
-        let writer = Writer { lines, orders, backlog: Arc::new(backlog), ended };
+        let backlog = WriterBacklog { bytes: AtomicUsize::new(0), lost: AtomicU64::new(0), stats: Arc::clone(&stats) };
+        let writer = Writer { lines, commands, backlog: Arc::new(backlog), ended };
         for _ in 0..MAX_BYTES / 1_000_000 + 5 {
             writer.push("x".repeat(1_000_000));
         }
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_counted() {
+    fn lines_that_cannot_be_written_are_counted() {
         let stats = Arc::new(Stats::default());
         let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else { return };
         let sink = Sink::File { file: full, path: PathBuf::from("/dev/full") };

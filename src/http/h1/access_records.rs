@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::access_log::{Entry, Outcome};
+use crate::access_log::{LogEntry, RequestOutcome};
 
 /// The entries of a connection's requests. Without an access log it stays empty.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(super) struct AccessRecords {
 
 #[derive(Debug)]
 struct Response {
-    entry: Entry,
+    entry: LogEntry,
     status: Option<StatusCode>,
     /// Bytes of the body that hyper has taken.
     bytes: u64,
@@ -27,7 +27,7 @@ struct Response {
 
 impl AccessRecords {
     /// A request has arrived.
-    pub(super) fn begin(&mut self, entry: Entry) {
+    pub(super) fn begin(&mut self, entry: LogEntry) {
         self.current = Some(Response { entry, status: None, bytes: 0, written_before: 0 });
     }
 
@@ -51,7 +51,7 @@ impl AccessRecords {
     }
 
     /// The entry of a request that takes the connection over.
-    pub(super) fn take(&mut self) -> Option<Entry> {
+    pub(super) fn take(&mut self) -> Option<LogEntry> {
         self.current.take().map(|current| current.entry)
     }
 
@@ -63,7 +63,7 @@ impl AccessRecords {
     /// hyper holds nothing back: what has ended is sent.
     pub(super) fn flushed(&mut self) {
         for mut sent in self.unflushed.drain(..) {
-            sent.entry.log(&Outcome { status: sent.status, bytes: sent.bytes, ..Outcome::default() });
+            sent.entry.log(&RequestOutcome { status: sent.status, bytes: sent.bytes, ..RequestOutcome::default() });
         }
     }
 
@@ -80,6 +80,6 @@ impl Response {
     fn cut(mut self, written: u64) {
         // What hyper has taken it may never have written. The response's head is among what was.
         let bytes = self.bytes.min(written.saturating_sub(self.written_before));
-        self.entry.log(&Outcome { status: self.status, bytes, cut: true, ..Outcome::default() });
+        self.entry.log(&RequestOutcome { status: self.status, bytes, cut: true, ..RequestOutcome::default() });
     }
 }

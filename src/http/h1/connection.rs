@@ -16,7 +16,7 @@ use super::detached::Detached;
 use super::head_writer::write_head;
 use super::socket::ScannedSocket;
 use super::state::{ConnectionState, EndOfConnection, Look};
-use crate::access_log::{self, Entry};
+use crate::access_log::{LogEntry, RequestOutcome};
 use crate::base::lifecycle::{Phase, PhaseReceiver};
 use crate::http::context::Context;
 use crate::http::exchange::Takeover;
@@ -125,7 +125,7 @@ pub async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseR
 }
 
 /// Gives the socket away.
-fn take_over(takeover: Takeover, socket: Socket, unread: Bytes, entry: Option<Entry>, guard: Box<dyn Send + Sync>) {
+fn take_over(takeover: Takeover, socket: Socket, unread: Bytes, entry: Option<LogEntry>, guard: Box<dyn Send + Sync>) {
     match takeover {
         Takeover::Stream(pending) => {
             if let Some(client) = pending.client.arrive() {
@@ -142,9 +142,9 @@ fn take_over(takeover: Takeover, socket: Socket, unread: Bytes, entry: Option<En
 }
 
 /// `status` is `None` if the app writes its own head.
-fn log_hijack(entry: Option<Entry>, status: Option<StatusCode>) {
+fn log_hijack(entry: Option<LogEntry>, status: Option<StatusCode>) {
     if let Some(mut entry) = entry {
-        entry.log(&access_log::Outcome { status, upgrade: Some("hijack"), ..access_log::Outcome::default() });
+        entry.log(&RequestOutcome { status, upgrade: Some("hijack"), ..RequestOutcome::default() });
     }
 }
 
@@ -155,7 +155,7 @@ fn record_refusal(context: &Context, peer: Peer, status: StatusCode) {
         log::debug!("431 to {peer}: too many headers (max_headers), or too large (max_head_size)");
     }
     if let Some(log) = &context.access_log {
-        let outcome = access_log::Outcome { status: Some(status), ..access_log::Outcome::default() };
+        let outcome = RequestOutcome { status: Some(status), ..RequestOutcome::default() };
         log.begin(peer, None).log(&outcome);
     }
 }

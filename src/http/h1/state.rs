@@ -12,7 +12,7 @@ use super::access_records::AccessRecords;
 use super::deadline::Waiting;
 use super::detached::{Descriptor, Detached};
 use super::framing::{Place, Scanner};
-use crate::access_log::Entry;
+use crate::access_log::LogEntry;
 use crate::base::lock::Lock;
 use crate::http::context::Context;
 
@@ -170,12 +170,12 @@ impl ConnectionState {
     }
 
     /// The request handed over last is to be logged.
-    pub(super) fn log(&self, entry: Entry) {
+    pub(super) fn log(&self, entry: LogEntry) {
         self.lock().records.begin(entry);
     }
 
     /// The log entry of the request by which the socket is taken over.
-    pub(super) fn take_entry(&self) -> Option<Entry> {
+    pub(super) fn take_entry(&self) -> Option<LogEntry> {
         self.lock().records.take()
     }
 

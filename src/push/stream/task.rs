@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::input_end::InputEnd;
 use super::pipe::Pipe;
-use crate::access_log::{Entry, Traffic};
+use crate::access_log::{LogEntry, Traffic};
 use crate::base::timers::Alarm;
 use crate::channel::Cursor;
 use crate::net::Socket;
@@ -63,7 +63,7 @@ pub struct Stream {
     /// The next deadline, as the last turn left it.
     pub(super) due: Option<Instant>,
     /// The line of the access log, if there is a log and the last line is not written.
-    pub(super) entry: Option<Entry>,
+    pub(super) entry: Option<LogEntry>,
     pub(super) traffic: Traffic,
     /// How many bytes of the response's head are not written yet.
     pub(super) unsent_head: usize,
@@ -110,7 +110,7 @@ impl Stream {
         socket: Socket,
         head: Bytes,
         unread: Bytes,
-        entry: Option<Entry>,
+        entry: Option<LogEntry>,
         guard: Box<dyn Send + Sync>,
     ) -> Self {
         Stream::over(Pipe::Socket(socket), client, head, unread, entry, guard)
@@ -121,7 +121,7 @@ impl Stream {
         client: Arc<Client>,
         head: Bytes,
         unread: Bytes,
-        entry: Option<Entry>,
+        entry: Option<LogEntry>,
         guard: Box<dyn Send + Sync>,
     ) -> Self {
         let mut queue = Queue::default();

@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use super::closing::LINGER;
 use super::task::{Ended, State, Stream, Taken};
-use crate::access_log::{Outcome, Traffic};
+use crate::access_log::{RequestOutcome, Traffic};
 use crate::push::Protocol;
 use crate::push::queue::Sent;
 
@@ -136,12 +136,17 @@ impl Stream {
     }
 
     /// How far the stream has come, for the access log.
-    fn outcome(&self) -> Outcome {
+    fn outcome(&self) -> RequestOutcome {
         let (status, upgrade) = match self.client.protocol() {
             Protocol::WebSocket => (StatusCode::SWITCHING_PROTOCOLS, "websocket"),
             Protocol::Sse => (StatusCode::OK, "sse"),
         };
-        Outcome { status: Some(status), bytes: self.traffic.bytes_out, upgrade: Some(upgrade), ..Outcome::default() }
+        RequestOutcome {
+            status: Some(status),
+            bytes: self.traffic.bytes_out,
+            upgrade: Some(upgrade),
+            ..RequestOutcome::default()
+        }
     }
 
     /// Everything is sent, or the stream has ended early: logs the end.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use magnus::value::ReprValue;
 use magnus::{Error, RArray, RHash, RString, Ruby, Symbol, TryConvert, Value};
-use push_core::access_log::{self, Format};
+use push_core::access_log::{AccessLogSettings, Format};
 use push_core::base::stats::Stats;
 use push_core::push::SlowPolicy;
 use push_core::sse::Fields;
@@ -85,14 +85,14 @@ fn path(ruby: &Ruby, hash: RHash, name: &str) -> Result<Option<PathBuf>, Error> 
     Ok(bytes.map(|bytes| PathBuf::from(OsString::from_vec(bytes))))
 }
 
-fn access_log(ruby: &Ruby, hash: RHash) -> Result<Option<access_log::Settings>, Error> {
+fn access_log(ruby: &Ruby, hash: RHash) -> Result<Option<AccessLogSettings>, Error> {
     let name = fetch::<Symbol>(ruby, hash, "access_log")?.map(|format| format.name().map(String::from)).transpose()?;
     let Some(name) = name.filter(|name| name != "off") else { return Ok(None) };
     let format = Format::named(&name).ok_or_else(|| {
         argument_error(ruby, format_args!("access_log can be :off, :common, :combined or :json, not {name}"))
     })?;
     let file = path(ruby, hash, "access_log_file")?.filter(|path| path.as_os_str() != "-");
-    Ok(Some(access_log::Settings { format, file }))
+    Ok(Some(AccessLogSettings { format, file }))
 }
 
 /// The table of limits, for Ruby: a frozen Array of frozen Hashes.
