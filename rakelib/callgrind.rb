@@ -9,9 +9,9 @@ require "tempfile"
 # and a last level of 512 KiB. A program whose hot path fits into a large cache is fast only on a CPU that has one.
 module Callgrind
   CACHES = %w[--cache-sim=yes --I1=32768,8,64 --D1=32768,8,64 --LL=524288,16,64].freeze
-  # Calls of these are counted as "mallocs": each is one request for memory.
+  # Calls of these functions are counted as "mallocs": each is one request for memory.
   ALLOCATORS = %w[malloc calloc realloc posix_memalign aligned_alloc].freeze
-  # What callgrind calls the events that make up each figure.
+  # Callgrind's names of the events that make up each figure.
   EVENTS = { "instructions" => %w[Ir], "L1i misses" => %w[I1mr], "L1d misses" => %w[D1mr D1mw],
              "LL misses" => %w[ILmr DLmr DLmw] }.freeze
   FIGURES = [*EVENTS.keys, "mallocs"].freeze
@@ -21,7 +21,7 @@ module Callgrind
 
   def installed? = !system("valgrind", "--version", out: File::NULL).nil?
 
-  # Runs a command whole.
+  # Runs a command to its end.
   # @return [Hash{String => Integer}] a figure for each of FIGURES
   # @raise [RuntimeError] if the command fails
   def run(*command, chdir:)
@@ -34,7 +34,7 @@ module Callgrind
     end
   end
 
-  # What callgrind prints at its end: the names of its events, and how often each happened.
+  # Reads what callgrind prints at its end: the names of its events, and how often each happened.
   # @return [Hash{String => Integer}]
   def totals(text)
     names, counts = %w[Events Collected].map { |line| text[/#{line}\s*: (.*)/, 1]&.split }
@@ -44,8 +44,8 @@ module Callgrind
     EVENTS.transform_values { |parts| events.values_at(*parts).sum }
   end
 
-  # How often memory was asked for, by the lines of callgrind's file. A function's name is written out once, with a
-  # number that stands for it afterwards; "calls=" belongs to the function that "cfn=" named last.
+  # How often memory was requested, by the lines of callgrind's file. A function's name is written once, together with a
+  # number that stands for the function afterwards; "calls=" belongs to the function that the last "cfn=" has named.
   # @return [Integer]
   def mallocs(lines)
     allocators = {}

@@ -4,13 +4,13 @@ require "rb_sys/extensiontask"
 
 RbSys::ExtensionTask.new("push_server") do |ext|
   ext.lib_dir = "lib/push_server"
-  # Separate for each profile: make copies only what is newer, and a library of the other profile may be older.
+  # A folder for each profile: make copies only files that are newer, and a library of the other profile may be older.
   ext.tmp_dir = File.join("tmp", ENV.fetch("RB_SYS_CARGO_PROFILE", "release"))
   # The core crate is outside of the extension's folder.
   ext.source_pattern = "../../src/**/*.rs"
 end
 
-# bin/setup notes the profile of what it compiled. It has to compile again after another profile.
+# bin/setup records the profile with which it has compiled. After another profile it must compile again.
 task :compile do
   note = ".local/extension"
   profile = ENV.fetch("RB_SYS_CARGO_PROFILE", "release")

@@ -9,8 +9,8 @@ task :properties do
   sh({ "PROPTEST_CASES" => cases }, "cargo", "test", "-p", "push_core", "--locked", "--lib")
 end
 
-# What std and the test harness keep until the end is still reachable or "possibly lost": only what nothing points to
-# any more is a leak. Cases of the property tests are few ($PROPTEST_CASES, 16), since each takes 20 times as long.
+# What std and the test harness keep until the end is "still reachable" or "possibly lost". Only memory to which nothing
+# points any more is a leak. The property tests have few cases ($PROPTEST_CASES, 16), since each takes 20 times as long.
 desc "Run the core's tests under valgrind: no bad access, no leak"
 task :valgrind do
   unless system("valgrind", "--version", out: File::NULL)

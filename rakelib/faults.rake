@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-desc "Cross states of connections and workers with faults, by a random seed ($FAULT_ROUNDS, 60)"
+desc "Combine states of connections and workers with faults, by a random seed ($FAULT_ROUNDS, 60)"
 task faults: :compile do
   seed = ENV.fetch("FAULT_SEED") { Random.rand(1 << 30).to_s }
   puts "FAULT_SEED=#{seed}"

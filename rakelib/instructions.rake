@@ -14,7 +14,7 @@ task :instructions do
 end
 
 namespace :instructions do
-  desc "Record the costs of the hot paths as what later ones are compared with"
+  desc "Record the costs of the hot paths, for later comparisons"
   task :record do
     require_relative "instructions"
     puts Instructions.record

@@ -5,9 +5,9 @@ require "open3"
 require "rbconfig"
 require_relative "callgrind"
 
-# What the hot paths cost, in figures that no other program on the machine and no turbo can change: instructions,
-# misses in simulated caches, and requests for memory. The paths of the core are in bench/instructions/main.rs, those
-# of the whole server, with Ruby, in bench/instructions/server.rb.
+# What the hot paths cost, in figures that do not depend on other programs on the machine or on the CPU's clock rate:
+# instructions, misses in simulated caches, and requests for memory. The paths of the core are in
+# bench/instructions/main.rs, those of the whole server, with Ruby, in bench/instructions/server.rb.
 module Instructions
   ROOT = File.expand_path("..", __dir__)
   FILE = File.join(ROOT, "bench/instructions.json")
@@ -16,18 +16,18 @@ module Instructions
   # linker puts functions, so that any change moves them a little.
   TOLERANCES = { "instructions" => [0.05, 0], "L1i misses" => [0.10, 2], "L1d misses" => [0.10, 2], "LL misses" => [0.10, 2],
                  "mallocs" => [0.01, 0.05] }.freeze
-  # For paths with Ruby in them: there, two threads share the work, and not in the same way each time. Counted again,
-  # instructions were up to 8 %, L1i misses 10 % and mallocs 2 % apart.
+  # For paths with Ruby. There, two threads share the work, and not in the same way each time: between two counts,
+  # instructions differed by up to 8 %, L1i misses by 10 % and mallocs by 2 %.
   RUBY_TOLERANCES = { "instructions" => [0.20, 0], "L1i misses" => [0.25, 40], "L1d misses" => [0.25, 40],
                       "LL misses" => [0.25, 40], "mallocs" => [0.06, 0.1] }.freeze
-  # A path is taken once, and that many times more: the difference is what it costs.
+  # A path is run once, and then this many times more: the difference is its cost.
   TIMES = 10
   HOW_TO_RECORD = "To record these: rake instructions:record"
 
-  # What was recorded beside what was counted now. Both are figures by path and name; `recorded_with` and
-  # `counted_with` say by what, since a compiler or C library of another version makes other figures.
+  # The recorded figures beside those that were counted now, by path and name. `recorded_with` and `counted_with` are the
+  # tools, since another version of the compiler or the C library gives other figures.
   Comparison = Struct.new(:recorded, :counted, :recorded_with, :counted_with, keyword_init: true) do
-    # A row for each path, with each figure and how far it is from what is recorded.
+    # A row for each path, with each figure and its distance from the recorded one.
     def table
       rows = counted.map { |path, figures| [path, *Callgrind::FIGURES.map { |name| cell(path, name, figures[name]) }] }
       rows.unshift(["per operation", *Callgrind::FIGURES])
@@ -47,11 +47,11 @@ module Instructions
       elsif missing.any?
         "Recorded and counted paths differ: #{missing.join(", ")}. #{HOW_TO_RECORD}"
       elsif dearer.any?
-        "More expensive than recorded: #{named(dearer)}. If that is meant to be: rake instructions:record"
+        "More expensive than recorded: #{named(dearer)}. If this is intended: rake instructions:record"
       elsif cheaper.any?
-        "Cheaper than recorded: #{named(cheaper)}. So that it stays so: rake instructions:record"
+        "Cheaper than recorded: #{named(cheaper)}. To keep it so: rake instructions:record"
       else
-        "No figure is further from what is recorded than it may be."
+        "No figure differs from the recorded one by more than is allowed."
       end
     end
 
@@ -60,7 +60,7 @@ module Instructions
     def comparable? = recorded_with == counted_with
     def missing = (recorded.keys | counted.keys) - (recorded.keys & counted.keys)
     def dearer = figures.select { |path, name| beyond?(path, name, 1) }
-    # Only instructions and mallocs: a lucky layout is nothing to hold on to.
+    # Only instructions and mallocs: misses also depend on where the linker puts functions.
     def cheaper = figures.select { |path, name| !name.end_with?("misses") && beyond?(path, name, -1) }
     def figures = (counted.keys & recorded.keys).product(Callgrind::FIGURES)
     def named(figures) = figures.map { |path, name| "#{path}, #{name} (#{percent(path, name)})" }.join("; ")
@@ -99,7 +99,7 @@ module Instructions
     "Recorded #{figures.size} paths in #{FILE.delete_prefix("#{ROOT}/")}"
   end
 
-  # What the figures depend on beside the code: the C library's memcpy goes by what the CPU can, too.
+  # What the figures depend on beside the code. The C library has a memcpy for each kind of CPU.
   def with
     host = output("rustc", "-vV")[/^host: (.*)/, 1]
     libc = output("getconf", "GNU_LIBC_VERSION").strip
@@ -108,7 +108,7 @@ module Instructions
     { "rustc" => output("rustc", "--version").strip, "host" => host, "libc" => libc, "cpu" => vectors, "ruby" => ruby }
   end
 
-  # Figures by path and name. Two programs run at a time: a count does not depend on what else runs.
+  # Figures by path and name. Two programs run at the same time, since a count does not depend on other programs.
   def count
     rows = programs.flat_map do |program|
       output(*program).lines(chomp: true).map { |line| [program, *line.split(" ", 2).rotate] }
@@ -119,7 +119,7 @@ module Instructions
     rows.to_h { |_, path, operations| [path, difference(counted, path, Integer(operations))] }
   end
 
-  # The programs, each as a command that lists its paths, and that takes one with a path and a number.
+  # The programs. Each command lists its paths; with a path and a number it runs that path so many times.
   def programs = [[build], [RbConfig.ruby, SERVER]]
 
   def measure(counted, row, times)

@@ -6,7 +6,7 @@ desc "Check Ruby, its signatures and Rust with their linters"
 task lint: %w[lint:rubocop lint:rbs lint:rustfmt lint:clippy]
 
 namespace :lint do
-  # Runs a gem's command. bin/run hides the gems that come with Ruby itself; rexml and rbs are among them.
+  # Runs a gem's command. Under bin/run, the gems that come with Ruby itself, such as rexml and rbs, are hidden.
   run_gem = lambda do |gem, *arguments, **options|
     bundled = File.join(RbConfig::CONFIG.fetch("rubylibprefix"), "gems", RbConfig::CONFIG.fetch("ruby_version"))
     environment = { "GEM_PATH" => [*Gem.path, bundled].uniq.join(File::PATH_SEPARATOR) }

@@ -6,7 +6,7 @@ require_relative "../lib/push_server/version"
 
 CLEAN.include("tmp/npm")
 
-# The package is assembled from the one source there is; its version is the gem's, as npm writes it.
+# The package is assembled from the only source; its version is the gem's, as npm writes it.
 desc "Assemble the npm package of push.js in tmp/npm (publish it with: npm publish tmp/npm)"
 task :npm do
   rm_rf "tmp/npm"

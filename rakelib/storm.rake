@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-desc "Clients that come and go in a storm of messages, with random chances ($STORM_ROUNDS, 20)"
+desc "Let clients come and go in a storm of messages, by a random seed ($STORM_ROUNDS, 20)"
 task storm: :compile do
   seed = ENV.fetch("STORM_SEED") { Random.rand(1 << 30).to_s }
   puts "STORM_SEED=#{seed}"

@@ -214,6 +214,14 @@ RSpec.describe PushServer::Endpoint do
       [*clients, live].each(&:close)
     end
 
+    it "leaves a socket alone to which it may not connect" do
+      live = UNIXServer.new(path)
+      allow_any_instance_of(Socket).to receive(:connect_nonblock).and_raise(Errno::EACCES)
+      expect_refusal("unix://#{path}", /the socket #{path} may be in use, and this user may not connect to it\z/)
+      expect_connection
+      live.close
+    end
+
     it "leaves a file alone that is not a socket that it could have made" do
       File.write(path, "text")
       expect_refusal("unix://#{path}", /there is a file of that name that is not a socket\z/)
@@ -233,7 +241,7 @@ RSpec.describe PushServer::Endpoint do
 
     it "says that it may not make a file there" do
       allow_any_instance_of(Socket).to receive(:bind).and_raise(Errno::EACCES)
-      expect_refusal("unix://#{path}", /this user may not make a file in #{dir}\z/)
+      expect_refusal("unix://#{path}", /this user may not open the folder #{dir} and make a file in it\z/)
     end
 
     it "leaves no file behind when it fails after it has made one" do

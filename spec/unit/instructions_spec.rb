@@ -19,7 +19,7 @@ RSpec.describe Instructions do
 
     expect(dearer).to be_failed
     expect(dearer.verdict).to eq("More expensive than recorded: scan, instructions (+5.1 %). " \
-                                 "If that is meant to be: rake instructions:record")
+                                 "If this is intended: rake instructions:record")
   end
 
   it "fails for a path that misses the caches more often" do
@@ -46,14 +46,14 @@ RSpec.describe Instructions do
     cheaper = comparison({ "scan" => 1000 }, { "scan" => 900 })
 
     expect(cheaper).not_to be_failed
-    expect(cheaper.verdict).to eq("Cheaper than recorded: scan, instructions (-10.0 %). So that it stays so: rake instructions:record")
+    expect(cheaper.verdict).to eq("Cheaper than recorded: scan, instructions (-10.0 %). To keep it so: rake instructions:record")
   end
 
   it "is content within the tolerances" do
     same = comparison({ "scan" => figures(1000, "L1i_misses": 50.0) }, { "scan" => figures(950, "L1i_misses": 1.0) })
 
     expect(same).not_to be_failed
-    expect(same.verdict).to eq("No figure is further from what is recorded than it may be.")
+    expect(same.verdict).to eq("No figure differs from the recorded one by more than is allowed.")
   end
 
   it "fails for a path that is not recorded, or not counted any more" do

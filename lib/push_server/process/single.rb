@@ -195,10 +195,10 @@ module PushServer
       # The service has its own duplicates, and closes them when it drains: with these open as well, the system would go
       # on accepting into the backlog.
       listeners.each(&:close)
-      url
-    rescue Exception # rubocop:disable Lint/RescueException -- an Interrupt leaves no socket open either
-      url ? unserve(url) : listeners.each(&:retire)
-      raise
+      served = url
+    ensure
+      # Also when the thread is killed.
+      (url ? unserve(url) : listeners.each(&:retire)) unless served
     end
 
     # The file of a Unix socket goes first, while the service has the socket open.

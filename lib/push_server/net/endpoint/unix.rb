@@ -95,9 +95,10 @@ module PushServer
         File.unlink(path)
       rescue Errno::ENOENT
         nil # There is none, or no longer.
-      rescue Errno::EAGAIN, Errno::EPROTOTYPE, Errno::EACCES
-        # Its backlog is full; or it is a socket of another kind; or this user may not connect.
-        raise_in_use
+      rescue Errno::EAGAIN, Errno::EPROTOTYPE
+        raise_in_use # Its backlog is full, or it is a socket of another type.
+      rescue Errno::EACCES
+        raise BindError, "cannot listen on #{self}: the socket #{path} may be in use, and this user may not connect to it"
       ensure
         probe&.close
       end
@@ -125,7 +126,7 @@ module PushServer
         folder = File.dirname(path)
         case error
         when Errno::ENOENT, Errno::ENOTDIR then "there is no folder #{folder}"
-        when Errno::EACCES, Errno::EPERM then "this user may not make a file in #{folder}"
+        when Errno::EACCES, Errno::EPERM then "this user may not open the folder #{folder} and make a file in it"
         when Errno::EROFS then "#{folder} is on a file system that is read-only"
         when Errno::EADDRINUSE then "another process makes a file of that name now"
         else error.message
