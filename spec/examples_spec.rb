@@ -73,14 +73,14 @@ RSpec.describe "The examples" do
     # A member of the room, and what it has got so far.
     def join(name)
       client = sse("/room?member=#{name.downcase}&name=#{name}&")
-      read_event(client, "push.here")
+      next_event(client, "push.here")
       client
     end
 
-    def read_event(client, event)
+    def next_event(client, event)
       loop do
-        heard = client.read_event
-        return JSON.parse(heard.data, symbolize_names: true) if heard.event == event
+        received = client.read_event
+        return JSON.parse(received.data, symbolize_names: true) if received.event == event
       end
     end
 
@@ -96,9 +96,9 @@ RSpec.describe "The examples" do
     it "tells all members who joins, and what is said" do
       ann = join("Ann")
       bob = join("Bob")
-      expect(read_event(ann, "push.join")).to include(member: "bob", info: { name: "Bob" })
+      expect(next_event(ann, "push.join")).to include(member: "bob", info: { name: "Bob" })
       expect(say(member: "bob", text: " grüße ")).to eq(204)
-      expect([ann, bob].map { |client| read_event(client, "said") }).to all(include(member: "bob", name: "Bob", text: "grüße"))
+      expect([ann, bob].map { |client| next_event(client, "said") }).to all(include(member: "bob", name: "Bob", text: "grüße"))
       expect(get("/").body).to include("grüße".b)
     end
 
@@ -125,18 +125,18 @@ RSpec.describe "The examples" do
     end
 
     # The next event of this name: its ID and its data.
-    def read_event(client, event)
-      heard = client.read_event until heard&.event == event
-      JSON.parse(heard.data, symbolize_names: true).merge(id: heard.id)
+    def next_event(client, event)
+      received = client.read_event until received&.event == event
+      JSON.parse(received.data, symbolize_names: true).merge(id: received.id)
     end
 
     # The words up to the end of an answer.
     def words(client)
-      heard = []
+      received = []
       until (event = client.read_event).event == "done"
-        heard << JSON.parse(event.data)["word"] if event.event == "word"
+        received << JSON.parse(event.data)["word"] if event.event == "word"
       end
-      heard
+      received
     end
 
     it "redirects each visitor to a conversation of their own, with a page" do
@@ -150,8 +150,8 @@ RSpec.describe "The examples" do
 
     it "streams the answer to a POST, and continues it for a client that reconnects with an ID" do
       first = asking("Who is the keeper?", path = talk)
-      expect(hear(first, "asked")).to include(question: "Who is the keeper?")
-      cursor = hear(first, "word").fetch(:id)
+      expect(next_event(first, "asked")).to include(question: "Who is the keeper?")
+      cursor = next_event(first, "word").fetch(:id)
       second = closing(SseClient.new(app.address, path, headers: { "last-event-id" => cursor }))
       rest = words(first)
       expect(rest.size).to be > 50
@@ -164,20 +164,20 @@ RSpec.describe "The examples" do
       path = talk
       stream = asking("first", path)
       expect(http.request("POST", path, body: "Grüße?").status).to eq(202)
-      expect(hear(stream, "asked")).to include(question: "first")
-      expect(hear(stream, "asked")).to include(question: "Grüße?")
+      expect(next_event(stream, "asked")).to include(question: "first")
+      expect(next_event(stream, "asked")).to include(question: "Grüße?")
       expect([" ", "x" * 501].map { |question| http.request("POST", path, body: question).status }).to eq([422, 422])
     end
 
     it "uses as many threads for 200 streams as for one" do
       threads = -> { app.ask("Thread.list.size") }
-      hear(asking("How many threads?"), "word")
+      next_event(asking("How many threads?"), "word")
       before = threads.call
       streams = Array.new(200) { asking("How many threads?") }
-      streams.each { |client| read_event(client, "word") }
+      streams.each { |client| next_event(client, "word") }
       # `ask` makes threads, too, which end soon.
       eventually("no more threads than for one") { threads.call <= before }
-      expect(streams.map { |client| read_event(client, "done")[:threads] }).to all(be <= before)
+      expect(streams.map { |client| next_event(client, "done")[:threads] }).to all(be <= before)
     end
   end
 end
