@@ -73,7 +73,7 @@ RSpec.describe "A server whose Ruby objects are moved" do
     expect(get("/call").body).to eq("called")
     expect(http.request("POST", "/upload", body: "x" * 20_000).body).to eq("StringIO 20000")
     expect(http.request("POST", "/upload", body: "x" * 300_000).body).to eq("PushServer::SpooledInput 300000")
-    expect(get("/hijack").body).to eq("TCPSocket")
+    expect(get("/hijack").body).to eq(transport == :unix ? "UNIXSocket" : "TCPSocket")
     expect(get("/raise").status).to eq(500)
     expect_body_ended
   end

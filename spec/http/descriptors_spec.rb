@@ -25,12 +25,13 @@ RSpec.describe "Descriptors that become IOs" do
         super
       end
     end)
-    TCPSocket.singleton_class.prepend(Ended, Module.new do
+    endable = Module.new do
       def for_fd(*)
         end_here
         super
       end
-    end)
+    end
+    [TCPSocket, UNIXSocket].each { |socket| socket.singleton_class.prepend(Ended, endable) }
 
     run(lambda do |env|
       next [200, {}, [env["rack.input"].read.bytesize.to_s]] if env["PATH_INFO"] == "/upload"

@@ -8,6 +8,9 @@ module Transport
   # with this title.
   TCP_ONLY = {
     "spec/contract/client_spec.rb: shows its protocol, remote address and state in a short inspect" => "the address has a port",
+    "spec/http/access_log_spec.rb: has a line for a request whose client disconnects before the response" => "resets the connection",
+    "spec/http/hijack_spec.rb: raises IOError if the connection has ended" => "resets the connection",
+    "spec/http/process_spec.rb: has a port for each of several listeners on port 0" => "is about ports",
     "spec/stream/forked_client_spec.rb: answers nothing and ends the child; the parent's port is free when the parent stops" =>
       "binds the port again",
     "spec/stream/liveness_spec.rb: a request is answered that sends a request to the same server, and so is a request pipelined behind it" =>
