@@ -14,13 +14,13 @@ RSpec.describe "push_server, the command" do
 
   def last_words = app.lines.map(&:chomp).reject(&:empty?).last
 
-  describe "what it is told" do
+  describe "its arguments" do
     it "prints its version" do
       result = push_server("--version")
       expect([result.out, result.err, result.exitstatus]).to eq(["push_server #{PushServer::VERSION}\n", "", 0])
     end
 
-    it "prints its options, in lines a terminal holds" do
+    it "prints its options, in lines of at most 80 columns" do
       result = push_server("--help")
       expect(result.exitstatus).to eq(0)
       expect(result.out.lines.map { |line| line.chomp.size }.max).to be <= 80
@@ -61,7 +61,7 @@ RSpec.describe "push_server, the command" do
       expect([result.out, result.exitstatus]).to eq(["push_server #{PushServer::VERSION}\n", 0])
     end
 
-    it "finds config.ru by itself, sets the environment and says what runs where" do
+    it "finds config.ru by itself, sets the environment and prints what it serves where" do
       start_app("run ->(_) { [200, {}, [ENV.values_at('RACK_ENV').inspect]] }", "-e", "staging", "-t", "3")
       expect(app.lines.map(&:chomp))
         .to start_with(/\Apush_server #{PushServer::VERSION} \(ruby \S+, rack \S+\)\z/, "* 3 threads, staging",
@@ -69,14 +69,14 @@ RSpec.describe "push_server, the command" do
       expect(get.body).to eq('["staging"]')
     end
 
-    it "listens wherever it is told" do
+    it "listens on every endpoint that it is given" do
       start_app(hello, "--bind", "tcp://127.0.0.1:0", "-b", "tcp://127.0.0.1", "-p", "0")
       app.wait_for_line(/Ctrl-C/)
       urls = app.output.scan(AppProcess::LISTENING).map(&:first)
       expect(urls.size).to eq(3)
     end
 
-    it "keeps quiet when told so" do
+    it "prints nothing with -q" do
       port = free_port
       launch_app(hello, "-q", "-b", "tcp://127.0.0.1:#{port}")
       connect_when_listening(port)
@@ -84,7 +84,7 @@ RSpec.describe "push_server, the command" do
       expect(app.output).to eq("")
     end
 
-    it "takes a value behind an equals sign, behind a space, and glued to a short switch" do
+    it "takes a value after an equals sign, after a space, or right after a short switch" do
       port = free_port
       options = ["--bind=tcp://127.0.0.1", "-p#{port}", "-t3", "--sse-event=", "--max-uri-size=100", "-qe", "staging"]
       launch_app(hello, *options, "-b", "tcp://127.0.0.1:0", "--log-level", "info")
@@ -92,7 +92,7 @@ RSpec.describe "push_server, the command" do
       expect(app.lines.map(&:chomp)).to include("* 3 threads, staging", "* Listening on http://127.0.0.1:#{port}")
     end
 
-    it "takes what follows -- for the config file, whatever it looks like" do
+    it "takes what follows -- as the config file, even if it begins with a dash" do
       result = push_server("--", "-w")
       expect(result.complaint).to match([/\Apush_server: there is no -w: name one that is there/])
     end
@@ -150,17 +150,17 @@ RSpec.describe "push_server, the command" do
       expect_refusal("--prot", "1", "push_server: there is no option --prot: did you mean --port?", 2)
     end
 
-    it "the beginning of an option's name, naming what it could be" do
+    it "the beginning of an option's name, and suggests the option" do
       expect_refusal("--drain", "1", "push_server: there is no option --drain: did you mean --drain-timeout?", 2)
     end
 
-    it "what other servers have, saying what there is instead" do
+    it "an option of another server, and says what to use instead" do
       expect_refusal("-w", "2", /\Apush_server: there is no option -w: push_server runs one process/, 2)
       expect_refusal("-d", /\Apush_server: there is no option -d: push_server stays in the foreground/, 2)
       expect_refusal("-C", "config/puma.rb", /\Apush_server: there is no option -C: push_server reads no configuration file/, 2)
     end
 
-    it "a range of threads, as Puma has it" do
+    it "a range of threads, as in Puma" do
       expect_refusal("-t", "0:5", "push_server: --threads cannot be \"0:5\": give a whole number, from 1 to 1000, not a range", 2)
     end
 
@@ -168,7 +168,7 @@ RSpec.describe "push_server, the command" do
       expect_refusal("--port", /\Apush_server: --port needs a value/, 2)
     end
 
-    it "a value that cannot be" do
+    it "a value that is not valid" do
       expect_refusal("--threads", "none", /\Apush_server: --threads cannot be "none": give/, 2)
       expect_refusal("--max-queue", "0", "push_server: --max-queue cannot be \"0\": give a whole number, 1 or more", 2)
       expect_refusal(/\Apush_server: \$PORT cannot be "http"/, 2, env: { "PORT" => "http" })
@@ -178,11 +178,11 @@ RSpec.describe "push_server, the command" do
       expect_refusal("a.ru", "b.ru", /\Apush_server: one config file can be served/, 2)
     end
 
-    it "a bind that is no URL" do
+    it "a bind that is not a URL" do
       expect_refusal("-b", "localhost:80", /\Apush_server: cannot listen on "localhost:80": give tcp:/, 2)
     end
 
-    it "an address that is not here" do
+    it "an address that this machine does not have" do
       expect_refusal("-b", "tcp://192.0.2.1:0", /\Apush_server: cannot listen on tcp:\S+ this machine does not have the address/, 1)
     end
 
@@ -199,7 +199,7 @@ RSpec.describe "push_server, the command" do
     unprivileged = privileged && Process.uid.zero? && system("setpriv", "--version", out: File::NULL, err: File::NULL)
 
     it "a privileged port", if: unprivileged do
-      # Root with no capabilities is as good as anybody.
+      # Without this capability, root may not do it either.
       result = run_command("setpriv", "--bounding-set", "-net_bind_service", "--inh-caps", "-net_bind_service",
                            RbConfig.ruby, File.join(AppProcess::ROOT, "exe/push_server"), "-p", "80",
                            files: { "config.ru" => hello })
@@ -241,7 +241,7 @@ RSpec.describe "push_server, the command" do
     end
 
     %w[INT TERM QUIT].each do |signal|
-      it "finishes requests on #{signal}, accepts no more, and exits 0" do
+      it "on #{signal} finishes requests, accepts no more connections, and exits with 0" do
         start_app(patient)
         client = waiting_client
         app.signal(signal)
@@ -254,7 +254,7 @@ RSpec.describe "push_server, the command" do
         expect(app.events.all(event: "exited").size).to eq(1)
       end
 
-      it "stops at once on the second #{signal}, with status 1" do
+      it "on the second #{signal} stops at once, with status 1" do
         start_app(patient)
         client = waiting_client
         app.signal(signal)
@@ -267,7 +267,7 @@ RSpec.describe "push_server, the command" do
       end
     end
 
-    it "stops at once also while a handler does not let go of its thread" do
+    it "stops at once also while a handler does not return" do
       start_app(<<~RUBY)
         require "spec_app"
         run(lambda do |_|
@@ -288,7 +288,7 @@ RSpec.describe "push_server, the command" do
       expect(app.wait.exitstatus).to eq(1)
     end
 
-    it "gives up what takes longer than the drain timeout" do
+    it "cuts what takes longer than the drain timeout" do
       start_app(patient, "--drain-timeout", "0.2")
       client = waiting_client
       app.signal("TERM")
@@ -298,7 +298,7 @@ RSpec.describe "push_server, the command" do
     end
 
     %w[INT TERM QUIT].each do |signal|
-      it "exits without a word when #{signal} comes while the app is loading" do
+      it "exits without a message when #{signal} comes while the app is being loaded" do
         launch_app("puts 'loading'; $stdout.flush; sleep")
         app.wait_for_line(/loading/)
         app.signal(signal)
@@ -322,7 +322,7 @@ RSpec.describe "push_server, the command" do
       expect(app.stop.exitstatus).to eq(0)
     end
 
-    it "is hurried by any second signal that stops, but not by other signals" do
+    it "happens at once on any second signal that stops, but not on other signals" do
       start_app(patient)
       client = waiting_client
       app.signal("TERM")
@@ -371,7 +371,7 @@ RSpec.describe "push_server, the command" do
       expect(app.wait.exitstatus).to eq(0)
     end
 
-    it "leaves its handlers to no child: a signal to a forked process is that process's own" do
+    it "has no effect on signals to a process that the app has forked" do
       start_app(<<~RUBY)
         require "spec_app"
         run(lambda do |_|
@@ -385,7 +385,7 @@ RSpec.describe "push_server, the command" do
       expect(app.stop.exitstatus).to eq(0)
     end
 
-    it "survives a child that exits" do
+    it "goes on when a child exits" do
       start_app(<<~RUBY)
         run(lambda do |_|
           child = fork { exit 3 }
@@ -396,7 +396,7 @@ RSpec.describe "push_server, the command" do
       expect(app.stop.exitstatus).to eq(0)
     end
 
-    it "replaces a worker thread the app has killed" do
+    it "replaces a worker thread that the app has killed" do
       start_app("run ->(env) { env['PATH_INFO'] == '/die' ? Thread.current.kill : [200, {}, ['alive']] }", "-t", "1")
       2.times do
         HttpClient.new(app.port).send_request("GET", "/die")

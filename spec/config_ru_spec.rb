@@ -60,7 +60,7 @@ RSpec.describe "push_server, with a config.ru that raises," do
     expect(lines).to include(match(/\A    caused by KeyError: inner/), match(/\A    from config.ru:1:in .*a/))
   end
 
-  it "does so for every kind of exception" do
+  it "prints one line for every kind of exception" do
     expect(told({ "config.ru" => "\nraise Exception, 'no StandardError'" }).first)
       .to eq("push_server: config.ru:2: no StandardError (Exception)")
     expect(told({ "config.ru" => "\nraise Class.new(StandardError) { def message = raise('again') }" }).first)
@@ -71,7 +71,7 @@ RSpec.describe "push_server, with a config.ru that raises," do
     expect(lines.last).to match(/\A    … and \d+ more \(-v shows all\)\z/)
   end
 
-  it "lets it exit with its own status" do
+  it "exits with the status with which the config.ru exits" do
     expect(push_server(files: { "config.ru" => "exit 3" }).exitstatus).to eq(3)
     result = push_server(files: { "config.ru" => "abort 'not today'" })
     expect([result.err, result.exitstatus]).to eq(["not today\n", 1])

@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# PushServer::Server, the server inside a Ruby program: its routes, and above all how the program ends.
+# PushServer::Server, the server inside a Ruby program: its routes, and how the program ends.
 RSpec.describe "The embedded form" do
   # A program of the given lines around a started server that says "hello" and echoes over push.
   def start(after: "", before: "", init: "thread_count: 2", **how)
@@ -33,7 +33,7 @@ RSpec.describe "The embedded form" do
   end
 
   describe "routes" do
-    it "finds handlers by method and pattern, the first registered first" do
+    it "finds handlers by method and pattern; the first one that was registered wins" do
       start(after: "sleep", before: <<~RUBY)
         answer = ->(text) { ->(_env) { [200, {}, [text]] } }
         PushServer::Server.handle(:POST, "/item/*", answer["posted"])
@@ -51,7 +51,7 @@ RSpec.describe "The embedded form" do
       expect(request("DELETE", "/item/1")).to have_attributes(status: 405, headers: include("allow" => ["POST, PUT"]))
     end
 
-    it "calls handlers through middleware, the first that is named outermost" do
+    it "calls handlers through middleware; the first one is the outermost" do
       start(after: "sleep", files: { "page.html" => "<p>page</p>" }, before: <<~RUBY)
         class Mark
           def initialize(app, *marks, **options, &block) = (@app, @mark = app, [*marks, options[:more], block&.call].compact.join)
@@ -72,12 +72,12 @@ RSpec.describe "The embedded form" do
       event(:open, websocket("/push"))
     end
 
-    it "asks the not-found handler" do
+    it "calls the not-found handler if no route matches" do
       start(after: "sleep", before: "PushServer::Server.handle_not_found { |env| [404, {}, [\"no \" + env['PATH_INFO']]] }")
       expect(request("GET", "/x")).to have_attributes(status: 404, body: "no /x")
     end
 
-    it "serves files of the root, and handlers beside them" do
+    it "serves files of the root, and calls handlers for other paths" do
       start(after: "sleep", files: { "page.html" => "<p>page</p>" })
       expect(request("GET", "/page.html")).to have_attributes(status: 200, body: "<p>page</p>")
       expect(request("GET", "/page.html")["content-type"]).to start_with("text/html")
@@ -116,7 +116,7 @@ RSpec.describe "The embedded form" do
     end
   end
 
-  it "stops a program that swallows the first attempts to end it" do
+  it "stops a program that rescues the first attempts to end it" do
     start(after: <<~RUBY)
       swallowed = 0
       begin
@@ -133,7 +133,7 @@ RSpec.describe "The embedded form" do
     expect(app.wait.exitstatus).to eq(0)
   end
 
-  it "does not disturb a program that cleans up" do
+  it "does not interrupt a program that cleans up" do
     # What takes longer than the time between two attempts.
     start(after: "begin; sleep; ensure; sleep 1.2; SpecApp.report(:clean); end", before: <<~RUBY)
       at_exit { sleep 1.2; SpecApp.report(:clean) }
@@ -155,7 +155,7 @@ RSpec.describe "The embedded form" do
     expect(app.wait.exitstatus).to eq(1)
   end
 
-  it "ends it on the second signal also when the server has stopped already" do
+  it "ends it on the second signal also if the server has stopped already" do
     start(after: "loop { begin; sleep; rescue Exception; SpecApp.report(:swallowed); end }")
     app.events.take(event: "started")
     app.signal("TERM")
@@ -164,7 +164,7 @@ RSpec.describe "The embedded form" do
     expect(app.wait.exitstatus).to eq(1)
   end
 
-  it "leaves alone QUIT, if the program takes it itself, and all signals that are not for stopping" do
+  it "leaves alone QUIT, if the program has a handler for it, and all signals that do not stop" do
     names = %w[USR1 USR2 TTIN TTOU]
     start(before: "$former = trap('QUIT') { $go << :mine }", after: <<~RUBY)
       SpecApp.report($go.pop, traps: #{names}.map { |name| trap(name, "IGNORE") })
@@ -176,7 +176,7 @@ RSpec.describe "The embedded form" do
     expect(app.wait.exitstatus).to eq(0)
   end
 
-  it "leaves alone a signal the program takes itself" do
+  it "leaves alone a signal for which the program has a handler" do
     start(before: "trap('INT') { $go << :interrupted }", after: "SpecApp.report($go.pop); PushServer::Server.shutdown")
     app.events.take(event: "started")
     app.signal("INT")
@@ -201,7 +201,7 @@ RSpec.describe "The embedded form" do
     expect(app.output).to include("* Stopped\n")
   end
 
-  it "does not stop in a child the program forks" do
+  it "does not stop when a child ends that the program has forked" do
     start(after: <<~RUBY)
       Process.wait(fork { SpecApp.report(:child) })
       SpecApp.report(:childless)
@@ -233,7 +233,7 @@ RSpec.describe "The embedded form" do
   end
 
   describe "shutdown" do
-    it "waits until the server has stopped, and may be repeated" do
+    it "waits until the server has stopped, and may be called again" do
       start(after: "$go.pop; 2.times { PushServer::Server.shutdown }; SpecApp.report(:running, is: PushServer::Server.running?); sleep")
       app.events.take(event: "started")
       app.ask("$go << 1; nil")
@@ -261,7 +261,7 @@ RSpec.describe "The embedded form" do
       expect(app.events.take(event: "given_back")).to eq(event: "given_back")
     end
 
-    it "makes room for another server" do
+    it "lets another server be prepared and started" do
       start(after: <<~RUBY)
         PushServer::Server.shutdown
         PushServer::Server.init(0, nil)
@@ -276,7 +276,7 @@ RSpec.describe "The embedded form" do
     end
   end
 
-  describe "what is out of order" do
+  describe "what is called at the wrong time, or wrongly" do
     def messages(script)
       result = Class.new { extend Command }.run_command(RbConfig.ruby, "app.rb", files: { "app.rb" => <<~RUBY })
         require "push_server"
@@ -288,7 +288,7 @@ RSpec.describe "The embedded form" do
       result.out.lines.map(&:chomp).grep(/\A(PushServer::|ArgumentError|fine)/)
     end
 
-    it "raises an error that says so" do
+    it "raises an error that says what is wrong" do
       expect(messages(<<~RUBY)).to match_array(
         S.shutdown
         try { S.start }
@@ -324,7 +324,7 @@ RSpec.describe "The embedded form" do
       )
     end
 
-    it "raises errors about options and ports, by the names init gives them" do
+    it "raises errors that name options as init does" do
       expect(messages(<<~RUBY)).to match_array(
         try { S.init(0, "/no/such") }
         try { S.init(0, ".", thread_count: -1) }

@@ -3,7 +3,7 @@
 require "spec_helper"
 require "rbconfig"
 
-# What `gem install` says where it cannot build: one line for each thing that is missing, before anything is built.
+# What `gem install` says if it cannot build: one line for each thing that is missing, before anything is built.
 RSpec.describe "The extension's extconf.rb" do
   include Command
 
@@ -31,7 +31,7 @@ RSpec.describe "The extension's extconf.rb" do
     { "LIBCLANG_PATH" => File.dirname(path) }
   end
 
-  # As RubyGems runs it, which is when rb_sys installs what it misses.
+  # As RubyGems runs it. Only then rb_sys installs what is missing.
   define_method(:configure) do |**env|
     FileUtils.mkdir_p([File.join(dir, "bin"), File.join(dir, "build")])
     bare = { "PATH" => File.join(dir, "bin"), "CARGO" => nil, "LLVM_CONFIG_PATH" => nil, "LIBCLANG_PATH" => nil,
@@ -61,7 +61,7 @@ RSpec.describe "The extension's extconf.rb" do
     expect_refusal(configure(**clang), /cargo does not run \(error: rustup could not .+\): install Rust #{rust} or newer from .+/)
   end
 
-  it "says that there is no libclang where it was told to look" do
+  it "says that there is no libclang in the folder of $LIBCLANG_PATH" do
     cargo("1.99.0")
     FileUtils.mkdir_p(File.join(dir, "empty"))
     File.write(File.join(dir, "empty", "libclang-cpp.so.14"), "")
@@ -69,7 +69,7 @@ RSpec.describe "The extension's extconf.rb" do
                    /there is no libclang in \$LIBCLANG_PATH \(\S+empty\): install libclang-dev .+ or set LIBCLANG_PATH to its folder/)
   end
 
-  it "says all that is missing at once" do
+  it "names everything that is missing at once" do
     expect_refusal(configure("LIBCLANG_PATH" => dir), /there is no cargo: .+/, /there is no libclang .+/)
   end
 

@@ -4,7 +4,7 @@ require "open3"
 require "push_server/version"
 require "tmpdir"
 
-# The gem as a user gets it: built, installed where there are only the gems it asks for, run in a folder of its own.
+# The gem as users get it: built, installed with only its dependencies, and run in another folder.
 RSpec.describe "The gem", :package do
   before(:context) do
     @folder = Dir.mktmpdir("push_server-package")
@@ -29,7 +29,7 @@ RSpec.describe "The gem", :package do
     output
   end
 
-  # Puts gems of this run, and what they depend on, into the empty GEM_HOME.
+  # Copies gems of this run, and their dependencies, into the empty GEM_HOME.
   def provide(*names)
     names.each do |name|
       gem = Gem::Specification.find_by_name(name)

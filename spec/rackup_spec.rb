@@ -4,7 +4,7 @@ require "spec_helper"
 require "push_server/version"
 require "socket"
 
-# Under rackup, of Rackup 2 or of Rack 2.2, whichever this suite runs on.
+# The command rackup, of Rackup 2 or of Rack 2.2: the one with which the specs run.
 RSpec.describe "rackup" do
   include Command
 
@@ -36,7 +36,7 @@ RSpec.describe "rackup" do
     expect(get("/").body).to eq("push_server/#{PushServer::VERSION} true")
   end
 
-  it "runs this server when the config.ru requires it, without being told" do
+  it "runs this server without -s if the config.ru requires it" do
     start("require 'push_server'\n#{source}")
     expect(get("/").body).to start_with("push_server/")
   end
@@ -46,7 +46,7 @@ RSpec.describe "rackup" do
     expect(get("/").body).to start_with("push_server/")
   end
 
-  it "tells no other process which server to run" do
+  it "sets no environment variable that other processes would inherit" do
     start("require 'push_server'\n#{source}")
     expect(app.ask("ENV.keys.grep(/HANDLER/)")).to eq([])
     expect(app.ask("`env`.lines.grep(/HANDLER/)")).to eq([])
@@ -67,12 +67,12 @@ RSpec.describe "rackup" do
     expect(get("/#{"x" * 200}").status).to eq(414)
   end
 
-  it "warns of an option there is none of, and starts all the same" do
+  it "warns about an unknown option, and starts" do
     start(source, "-s", "push_server", "-O", "Thread=1")
     expect(app.wait_for_line(/rackup option Thread is ignored/)).to include("did you mean :threads?")
   end
 
-  it "upgrades through the middleware rackup inserts in development" do
+  it "upgrades through the middleware that rackup adds in development" do
     start(source, "-s", "push_server", "-E", "development")
     expect_event(:open, websocket("/push"))
     expect_event(:open, sse("/push"))

@@ -13,7 +13,7 @@ RSpec.describe PushServer::CommandLine do
     e.message
   end
 
-  it "takes a value behind a space or an equals sign, or glued to a short switch" do
+  it "takes a value after a space or an equals sign, or right after a short switch" do
     expect(given("--port", "1")).to eq(port: "1")
     expect(given("--port=1")).to eq(port: "1")
     expect(given("-p", "1")).to eq(port: "1")
@@ -22,26 +22,26 @@ RSpec.describe PushServer::CommandLine do
     expect(given("--sse-event", "--port=1")).to eq(sse_event: "--port=1")
   end
 
-  it "collects options that may be repeated, and takes the last of others" do
+  it "collects the values of options that may be repeated, and takes the last value of others" do
     expect(given("-b", "tcp://a", "--bind=tcp://b", "-t1", "-t2")).to eq(bind: %w[tcp://a tcp://b], threads: "2")
   end
 
-  it "takes flags together, the last with its value" do
+  it "takes several flags at once, the last one with its value" do
     expect(given("-qp1")).to eq(log_level: "warn", port: "1")
     expect(given("-q", "-v")).to eq(log_level: "debug")
   end
 
-  it "takes what is no option for a file, and all that follows --" do
+  it "takes words that are not options as files, and everything after --" do
     line = described_class.new(["a.ru", "-p", "1", "-", "--", "-w", "--port"])
     expect([line.files, line.given]).to eq([["a.ru", "-", "-w", "--port"], { port: "1" }])
   end
 
-  it "takes any bytes for a path, and names what it does not know, whatever its bytes are" do
+  it "takes any bytes as a path, and names an unknown switch with any bytes" do
     expect(described_class.new(["\xff.ru", "--public=\xff"])).to have_attributes(files: ["\xff.ru".b], given: { public_dir: "\xff".b })
     ["-\xff", "--\xff", "--threads\xff=1", "-x\xff=1"].each { |word| expect(complaint(word)).to start_with("there is no option -") }
   end
 
-  it "knows what the user wants printed" do
+  it "knows whether the user wants help or the version" do
     expect(described_class.new(%w[--version]).question).to eq(:version)
     expect(described_class.new(%w[-p 1 -h]).question).to eq(:help)
   end
@@ -60,7 +60,7 @@ RSpec.describe PushServer::CommandLine do
     "what is near to nothing" => {
       %w[-z] => "push_server --help lists them all", %w[--utter-nonsense] => "push_server --help lists them all"
     },
-    # OptionParser took each of these for an option of ours whose name begins so.
+    # OptionParser took each of these for an option of this server whose name begins so.
     "a switch of another server" => {
       %w[-w 2] => "runs one process", %w[-w2] => "runs one process", %w[-qw2] => "runs one process",
       %w[--workers=2] => "runs one process", %w[-d] => "stays in the foreground", %w[-D] => "stays in the foreground",
@@ -78,17 +78,17 @@ RSpec.describe PushServer::CommandLine do
     end
   end
 
-  it "refuses a flag with a value, and an option without" do
+  it "refuses a flag with a value, and an option without one" do
     expect(complaint("--verbose=2")).to eq("--verbose takes no value")
     expect(complaint("-t")).to eq("-t needs a value: push_server --help says which")
   end
 
-  it "has no hint for a switch of its own" do
+  it "has no hint for one of its own switches" do
     ours = PushServer::Options::TABLE.values.flat_map(&:switches) + %w[-v --verbose -q --quiet --version -h --help]
     expect(PushServer::ForeignSwitches.names & ours).to be_empty
   end
 
-  it "names only switches that exist in its hints about other servers' switches" do
+  it "names only existing switches in its hints about switches of other servers" do
     named = PushServer::ForeignSwitches.names.flat_map { |name| PushServer::ForeignSwitches[name].scan(/(?<!\w)--[a-z-]+/) }
     expect(named.uniq - PushServer::Options::TABLE.values.flat_map(&:switches) - %w[--version --quiet]).to be_empty
   end

@@ -16,7 +16,7 @@ RSpec.describe Documentation do
     expect(documentation.native_texts.select { |_, text| text.empty? }).to eq({})
   end
 
-  it "says of native.rb that nothing loads it" do
+  it "loads no native.rb" do
     expect($LOADED_FEATURES).not_to include(described_class::NATIVE)
   end
 end

@@ -4,9 +4,9 @@ require_relative "unit_helper"
 require "push_server/rack/empty_input"
 require "stringio"
 
-# It stands for a StringIO of "", so that is what it is compared with.
+# It replaces a StringIO of "", so it is compared with one.
 RSpec.describe PushServer::EmptyInput do
-  # What a call comes to, so that two can be compared: a String with its encoding; the input itself by name.
+  # The result of a call in a form that can be compared: a String with its encoding; the input itself by name.
   def outcome(input, name, args, options)
     yielded = []
     result = input.public_send(name, *args, **options) { |part| yielded << part }
@@ -40,7 +40,7 @@ RSpec.describe PushServer::EmptyInput do
       it "answers #{name}(#{row.map(&:inspect).join(", ")}) as an empty StringIO does" do
         options = row.last.is_a?(Hash) ? row.last : {}
         outcomes = [described_class::INSTANCE, StringIO.new("".b)].map do |input|
-          # Of their own: buffers are changed. Binary, since Rubies differ in whether a buffer keeps its encoding.
+          # Copies, because buffers are changed. Binary, because not every Ruby keeps the encoding of a buffer.
           outcome(input, name, row.grep_v(Hash).map { |arg| arg.is_a?(String) ? arg.b : arg }, options)
         end
         expect(outcomes.first).to eq(outcomes.last)
@@ -48,24 +48,24 @@ RSpec.describe PushServer::EmptyInput do
     end
   end
 
-  it "gives enumerators without anything in them" do
+  it "returns empty enumerators" do
     %i[each each_line each_byte].each { |name| expect(described_class::INSTANCE.public_send(name).to_a).to eq([]) }
   end
 
-  it "fills the buffer it is given and returns that" do
+  it "empties the buffer that it is given, and returns it" do
     buffer = +"old"
     expect(described_class::INSTANCE.read(nil, buffer)).to be(buffer)
     expect(buffer).to eq("")
   end
 
-  it "is one for all: it cannot be made, changed or closed" do
+  it "is one object for all requests: another one cannot be made, and it cannot be changed or closed" do
     expect { described_class.new }.to raise_error(NoMethodError)
     expect(described_class::INSTANCE).to be_frozen
     described_class::INSTANCE.close
     expect(described_class::INSTANCE.read).to eq("")
   end
 
-  it "is compared in all it can" do
+  it "is compared in all its methods" do
     expect(described_class.public_instance_methods(false)).to match_array([*calls.keys, :inspect])
   end
 end

@@ -33,7 +33,7 @@ RSpec.describe PushServer::Endpoint do
   describe "tcp://" do
     ipv6 = Socket.ip_address_list.any?(&:ipv6_loopback?)
 
-    it "refuses what is no host and port" do
+    it "refuses what is not a host and a port" do
       %w[tcp:// tcp://:80 tcp://a:b tcp://a:70000 tcp://::1:80 tcp://[zz]:80].each do |url|
         expect { parse(url) }.to raise_error(PushServer::OptionError, /\Acannot listen on #{Regexp.escape(url.inspect)}: .+\z/)
       end
@@ -70,7 +70,7 @@ RSpec.describe PushServer::Endpoint do
       end
     end
 
-    it "makes do with one family" do
+    it "listens on one family if there is no other" do
       allow(Socket).to receive(:new).and_wrap_original do |original, family, *rest|
         raise Errno::EAFNOSUPPORT if family == Socket::AF_INET6
 
@@ -96,7 +96,7 @@ RSpec.describe PushServer::Endpoint do
       taken.close
     end
 
-    it "says so also if only the other half of localhost is in use", if: ipv6 do
+    it "says that a port is in use also if only the other family of localhost is", if: ipv6 do
       taken = TCPServer.new("::1", 0)
       expect_refusal("tcp://localhost:#{taken.local_address.ip_port}", /the port is in use/)
     ensure
@@ -171,7 +171,7 @@ RSpec.describe PushServer::Endpoint do
       expect(@listeners.first.url).to eq("unix://#{path("a%2Cb%20%C3%A9%FF")}")
     end
 
-    it "refuses a URL that is not right, and says what is" do
+    it "refuses a wrong URL, and says what is right" do
       {
         "unix://tmp/x" => /the path is absolute/, "unix:///" => /give unix/, "unix:///a/" => /give unix/, "unix:///a%00b" => /give unix/,
         "unix:///a#b" => /give unix/, "unix://@app" => /abstract sockets are not supported/, "unix:@app" => /abstract sockets/,
@@ -203,7 +203,7 @@ RSpec.describe PushServer::Endpoint do
       live.close
     end
 
-    it "leaves it alone also while its backlog is full" do
+    it "leaves the file of a live server alone also while its backlog is full" do
       live = Socket.new(:UNIX, :STREAM)
       live.bind(Addrinfo.unix(path))
       live.listen(0)
@@ -336,7 +336,7 @@ RSpec.describe PushServer::Endpoint do
       end
     end
 
-    it "refuses what is no stream socket that listens, in one line" do
+    it "refuses what is not a listening stream socket, in one line" do
       bound = Socket.new(:INET, :STREAM).tap { |socket| socket.bind(Addrinfo.tcp("127.0.0.1", 0)) }
       datagrams = UDPSocket.new
       reader, writer = IO.pipe

@@ -22,11 +22,11 @@ RSpec.describe PushServer::EnvTemplate do
     end
   end
 
-  it "keeps to the protocol's version whatever the release is called" do
+  it "has the version of Rack's protocol, not that of the release" do
     expect(template("[::1]")["rack.version"]).to eq([1, 3])
   end
 
-  it "tells the truth about threads" do
+  it "says whether there are several threads" do
     expect(template("[::1]", threads: 1)["rack.multithread"]).to be(false)
     expect(template("[::1]", threads: 2)["rack.multithread"]).to be(true)
   end

@@ -30,7 +30,7 @@ RSpec.describe "The examples" do
 
   def lines_of(source) = unexpecting(Ripper.sexp(source))
 
-  it "are found out when they expect nothing" do
+  it "are found if they expect nothing" do
     expect(lines_of(<<~RUBY)).to eq([2, 6, 7])
       describe "a thing" do
         it "expects nothing" do
@@ -57,7 +57,7 @@ RSpec.describe "The examples" do
     expect(accidents).to be_empty
   end
 
-  # An app that ended has some status; code that raises nothing may still do nothing.
+  # Every app that ended has a status, and code that raises nothing may do nothing.
   it "expect more than that something ended, or did not raise" do
     weak = Dir[File.join(root, "**/*_spec.rb")].grep_v(%r{/node_modules/|#{File.basename(__FILE__)}}).flat_map do |file|
       File.foreach(file).with_index(1).filter_map do |line, number|

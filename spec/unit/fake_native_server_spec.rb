@@ -2,7 +2,7 @@
 
 require_relative "unit_helper"
 
-# What is shown with the fake must hold for the native class: it is asked the same way.
+# Specs with the fake prove something only if the native class has the same methods.
 RSpec.describe FakeNativeServer do
   native = PushServer.const_get(:NativeServer)
 

@@ -14,7 +14,7 @@ RSpec.describe Instructions do
                                  counted_with: { "rustc" => "rustc 1.95.0" })
   end
 
-  it "fails for a path that has got more expensive, and names only that" do
+  it "fails for a path that has become more expensive, and names only that" do
     dearer = comparison({ "scan" => 1000, "frame" => 1000 }, { "scan" => 1051, "frame" => 1050 })
 
     expect(dearer).to be_failed
@@ -36,20 +36,20 @@ RSpec.describe Instructions do
     expect(missing.verdict).to start_with("More expensive than recorded: scan, mallocs (+12.5 %).")
   end
 
-  it "allows a path with Ruby in it more misses, for the threads that share its work" do
+  it "allows more misses to a path with Ruby, because threads share its work" do
     noisy = comparison({ "Ruby: echo" => figures(1, "LL_misses": 1.0) }, { "Ruby: echo" => figures(1, "LL_misses": 40.0) })
 
     expect(noisy).not_to be_failed
   end
 
-  it "says of a path that has got cheaper that it can be recorded" do
+  it "says that a path has become cheaper and can be recorded" do
     cheaper = comparison({ "scan" => 1000 }, { "scan" => 900 })
 
     expect(cheaper).not_to be_failed
     expect(cheaper.verdict).to eq("Cheaper than recorded: scan, instructions (-10.0 %). To keep it so: rake instructions:record")
   end
 
-  it "is content within the tolerances" do
+  it "passes within the tolerances" do
     same = comparison({ "scan" => figures(1000, "L1i_misses": 50.0) }, { "scan" => figures(950, "L1i_misses": 1.0) })
 
     expect(same).not_to be_failed
@@ -71,7 +71,7 @@ RSpec.describe Instructions do
     expect(comparison({}, { "scan" => 1 }, recorded_with: {})).not_to be_failed
   end
 
-  it "shows all figures, and how far each is from what is recorded" do
+  it "shows all figures, and how much each differs from the recorded one" do
     table = comparison({ "scan" => 1000 }, { "scan" => figures(1_234_567, mallocs: 1.5), "frame" => 7 }).table
 
     expect(table.map { |row| row.split(/ {2,}/) }).to eq(
@@ -83,14 +83,14 @@ RSpec.describe Instructions do
   end
 
   describe Callgrind do
-    it "takes the figures out of what callgrind prints" do
+    it "reads the figures that callgrind prints" do
       printed = "==1== Events    : Ir Dr Dw I1mr D1mr D1mw ILmr DLmr DLmw\n==1== Collected : 1000 1 1 20 3 4 5 6 7\n"
 
       expect(described_class.totals(printed)).to eq("instructions" => 1000, "L1i misses" => 20, "L1d misses" => 7, "LL misses" => 18)
       expect { described_class.totals("valgrind: no such file") }.to raise_error(/counted nothing/)
     end
 
-    it "counts the calls of what gives memory, by name and by the number that stands for it" do
+    it "counts the calls of allocators, by name and by the number that stands for the name" do
       lines = ["fn=(1) main\n", "cfn=(2) malloc\n", "calls=3 0\n", "cfn=(3) memcpy\n", "calls=5 0\n", "cfn=(2)\n", "calls=4 0\n"]
 
       expect(described_class.mallocs(lines)).to eq(7)

@@ -27,7 +27,7 @@ RSpec.describe PushServer::Javascript do
     end
   end
 
-  it "is sent once to a browser that keeps it" do
+  it "is sent once to a browser that caches it" do
     tag = app.get("/")["etag"]
     [tag, "W/#{tag}", %("other", #{tag}), "*"].each do |known|
       response = app.get("/", "HTTP_IF_NONE_MATCH" => known)

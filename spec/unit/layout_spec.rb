@@ -3,7 +3,7 @@
 require_relative "unit_helper"
 require "open3"
 
-# What keeps the walls of the house where they are.
+# Rules about files and folders that no compiler checks.
 RSpec.describe "The layout" do
   root = File.expand_path("../..", __dir__)
 
@@ -13,7 +13,7 @@ RSpec.describe "The layout" do
     expect(tree).to include("tokio").and not_match(/magnus|rb-sys/)
   end
 
-  # Some("localhost:9292") is for programmers of Rust.
+  # Some("localhost:9292") means nothing to readers who do not know Rust.
   it "keeps Rust's debug forms out of the log" do
     lines = Dir[File.join(root, "{src,ext}/**/*.rs")].flat_map do |file|
       File.read(file).scan(/log::(?:error|warn|info|debug)!\(.*?\)[;,)\n]/m).grep(/:#?\?\}/).map { |line| "#{file}: #{line}" }

@@ -8,13 +8,13 @@ RSpec.describe PushServer::RackHandler do
 
   def options(given) = described_class.options(given)
 
-  it "knows the options by either spelling" do
+  it "knows the options in both spellings" do
     expect(options(Host: "x", Port: "1", threads: "2", MaxMessageSize: "3", sse_event: "")).to eq(
       host: "x", port: "1", threads: "2", max_message_size: "3", sse_event: ""
     )
   end
 
-  it "leaves rackup's own options aside, and warns of unknown ones" do
+  it "ignores rackup's own options, and warns about unknown ones" do
     allow(PushServer).to receive(:log)
     expect(options(AccessLog: [], config: "c", pid: nil, daemonize: true, environment: "none")).to eq(environment: "none")
     expect(PushServer).not_to have_received(:log)
@@ -22,7 +22,7 @@ RSpec.describe PushServer::RackHandler do
     expect(PushServer).to have_received(:log).with(:warn, /rackup option Thread is ignored.*did you mean :threads/)
   end
 
-  it "takes AccessLog for its own option unless it is what rackup gives WEBrick" do
+  it "takes AccessLog as its own option, unless the value is the one for WEBrick" do
     expect(options(AccessLog: "json", AccessLogFile: "a.log")).to eq(access_log: "json", access_log_file: "a.log")
   end
 
@@ -33,7 +33,7 @@ RSpec.describe PushServer::RackHandler do
   describe ".run" do
     before { use_fake_native_server }
 
-    it "yields a server that can be stopped, and returns when it has" do
+    it "yields a server that can be stopped, and returns when it has stopped" do
       server = nil
       thread = Thread.new { handler.run(->(_) {}, Host: "127.0.0.1", Port: "0", log_level: "warn") { |yielded| server = yielded } }
       eventually { server&.running? }
@@ -43,7 +43,7 @@ RSpec.describe PushServer::RackHandler do
       PushServer.log_level = :info
     end
 
-    it "raises what is wrong, outside of the main thread" do
+    it "raises errors outside of the main thread" do
       thread = Thread.new { handler.run(->(_) {}, Port: "x") }
       thread.report_on_exception = false
       expect { thread.value }.to raise_error(PushServer::OptionError, /port: cannot be "x"/)

@@ -26,7 +26,7 @@ RSpec.describe PushServer::RackupFile do
     expect(call(described_class.new("sub").load)).to eq(["there"])
   end
 
-  it "takes a Ruby file with the app in a constant" do
+  it "loads a Ruby file with the app in a constant" do
     expect(call(load("ConfigFileApp = ->(_) { [200, {}, ['constant']] }", "config_file_app.rb"))).to eq(["constant"])
   end
 
@@ -56,13 +56,13 @@ RSpec.describe PushServer::RackupFile do
       end
     end
 
-    it "names the file that raised, where it is the app's own" do
+    it "names the file that has raised, if it is the app's own" do
       Dir.mkdir("lib")
       File.write("lib/part.rb", "\n\nmissing_method_here\n")
       expect(error { load("require_relative 'lib/part'") }).to match(%r{\Alib/part.rb:3: undefined .*\(NameError\)\z})
     end
 
-    it "says that there is none" do
+    it "says that there is no file" do
       expect(error { described_class.new }).to start_with("there is no config.ru in #{Dir.pwd}: name one")
       expect(error { described_class.new("other.ru") }).to eq("there is no other.ru: name one that is there")
       expect(error { described_class.new(Dir.pwd) }).to eq("there is no #{Dir.pwd}/config.ru: name one that is there")

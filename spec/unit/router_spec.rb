@@ -32,13 +32,13 @@ RSpec.describe PushServer::Router do
     ["/a//c", "/a/b/b/c", "/a/b/c/d"].each { |path| expect(answer("GET", path)).to eq(404), path }
   end
 
-  it "takes * within a segment as a part of it" do
+  it "takes * within a segment as a part of the segment" do
     route(:GET, "/img/*.png")
     expect(answer("GET", "/img/a.png")).to eq("/img/*.png")
     expect(answer("GET", "/img/a-png")).to eq(404)
   end
 
-  it "takes ** as the rest, also an empty one" do
+  it "takes ** as the rest of the path, also an empty rest" do
     route(:GET, "/a/**")
     ["/a/", "/a/b", "/a/b/c", "/a/%0A", "/a/b\nc"].each { |path| expect(answer("GET", path)).to eq("/a/**"), path }
     ["/a", "/b/a/"].each { |path| expect(answer("GET", path)).to eq(404), path }
@@ -50,13 +50,13 @@ RSpec.describe PushServer::Router do
     expect(answer("OPTIONS", "*")).to eq("**")
   end
 
-  it "lets the first that fits win" do
+  it "calls the first handler that fits" do
     route(:GET, "/a/*", "first")
     route(:GET, "/a/b", "second")
     expect(answer("GET", "/a/b")).to eq("first")
   end
 
-  it "answers HEAD through GET unless there is a handler for it" do
+  it "answers HEAD with a handler for GET, unless there is one for HEAD" do
     route(:GET, "/a", "got")
     route(:GET, "/b", "got")
     route(:HEAD, "/b", "headed")
@@ -64,7 +64,7 @@ RSpec.describe PushServer::Router do
     expect(answer("HEAD", "/b")).to eq("headed")
   end
 
-  it "answers 405 with what is allowed when only the method does not fit" do
+  it "answers 405 with the allowed methods if only the method does not fit" do
     route(:GET, "/a")
     route(:PUT, "/*")
     route(:GET, "/b")
@@ -73,17 +73,17 @@ RSpec.describe PushServer::Router do
     expect([status, headers["allow"]]).to eq([405, "GET, PUT, HEAD"])
   end
 
-  it "asks the not-found handler for unknown paths" do
+  it "calls the not-found handler for unknown paths" do
     router.not_found = ->(env) { [404, {}, ["no #{env["PATH_INFO"]}"]] }
     expect(call("GET", "/x")).to eq([404, {}, ["no /x"]])
   end
 
-  it "answers with fresh headers, which middleware may change" do
+  it "answers with new headers each time, because middleware may change them" do
     call("GET", "/x")[1]["x"] = "y"
     expect(call("GET", "/x")[1]).to eq("content-type" => "text/plain; charset=utf-8")
   end
 
-  it "refuses what it could not call or match" do
+  it "refuses a handler that it cannot call, and a pattern that matches nothing" do
     expect { router.add(:GET, "/a", Object.new) }.to raise_error(ArgumentError, /no method call/)
     expect { router.add(:GET, "/a", nil) }.to raise_error(ArgumentError, /no method call/)
     expect { route(:GET, "/a/**/b") }.to raise_error(ArgumentError, /\*\* stands for the rest/)

@@ -29,7 +29,7 @@ RSpec.describe PushServer::Service do
     expect(Socket.tcp("127.0.0.1", listener.port, &:closed?)).to be(false)
   end
 
-  it "retires one of its listeners, by the number that the native server has given to it" do
+  it "retires one of its listeners, by the id that the native server has given to it" do
     others = Array.new(2) { PushServer::Listener.tcp(Socket.tcp_server_sockets("127.0.0.1", 0).first) }
     service.listen(others.first)
     @service.listen(listener)

@@ -16,7 +16,7 @@ RSpec.describe PushServer::Signals do
     trap("USR1", former)
   end
 
-  it "hears signals until it gives them back" do
+  it "handles signals until it restores the former handlers" do
     before = []
     with_handler(proc { before << 1 }) do
       signals = install
@@ -28,7 +28,7 @@ RSpec.describe PushServer::Signals do
     end
   end
 
-  it "leaves in place what came after it" do
+  it "leaves a later handler in place" do
     later = []
     with_handler("DEFAULT") do
       signals = install
@@ -39,7 +39,7 @@ RSpec.describe PushServer::Signals do
     end
   end
 
-  it "leaves alone, when told so, what is not Ruby's default" do
+  it "leaves alone handlers that are not Ruby's default, with only_defaults" do
     mine = []
     with_handler(proc { mine << 1 }) do
       install(only_defaults: true)
@@ -55,7 +55,7 @@ RSpec.describe PushServer::Signals do
     end
   end
 
-  it "counts what the system does by itself among the defaults" do
+  it "takes the system's default as a default, too" do
     former = trap("WINCH", "SYSTEM_DEFAULT")
     signals = described_class.new(%w[WINCH], only_defaults: true) { |number| heard << number }
     Process.kill("WINCH", Process.pid)
@@ -64,7 +64,7 @@ RSpec.describe PushServer::Signals do
     expect(trap("WINCH", former)).to eq("SYSTEM_DEFAULT")
   end
 
-  it "is in a forked process as if it were not there" do
+  it "calls the former handler in a forked process" do
     [["DEFAULT", "USR1"], [proc { exit! 7 }, 7]].each do |former, ending|
       with_handler(former) do
         signals = install
@@ -81,13 +81,13 @@ RSpec.describe PushServer::Signals do
   end
 end
 
-RSpec.describe PushServer::Signals, "in a forked process, of a signal that suspends" do
-  it "suspends it, as the system does" do
+RSpec.describe PushServer::Signals, "in a forked process, for a signal that suspends" do
+  it "suspends the process, as the system does" do
     former = trap("TTIN", "SYSTEM_DEFAULT")
     signals = described_class.new(%w[TTIN], only_defaults: true) { nil }
     reader, writer = IO.pipe
     child = fork do
-      # The kernel suspends no process of an orphaned group, as this one's may be: that of a job without a terminal.
+      # The kernel suspends no process of an orphaned process group. Without a terminal, the group of the specs is one.
       Process.setpgrp
       writer.write("ready")
       sleep
@@ -106,25 +106,25 @@ end
 RSpec.describe PushServer::SelfPipe do
   subject(:pipe) { described_class.new }
 
-  it "carries notes in order" do
+  it "carries events in order" do
     pipe.notify("a")
     pipe.notify("b")
     expect(pipe.wait).to eq("ab")
     expect(pipe.wait(0)).to be_nil
   end
 
-  it "never blocks who notifies: what does not fit into the pipe is dropped" do
+  it "never blocks: events that do not fit into the pipe are dropped" do
     expect(Array.new(70_000) { pipe.notify("x") }.uniq).to eq([nil])
     read = 0
-    while (notes = pipe.wait(0))
-      read += notes.size
+    while (events = pipe.wait(0))
+      read += events.size
     end
     expect(read).to be_between(1, 69_999)
     pipe.notify("y")
     expect(pipe.wait).to eq("y")
   end
 
-  it "lets go of who waits when it is closed, although a fork has it too" do
+  it "ends a wait when it is closed, although a forked process has the pipe, too" do
     child = fork { sleep }
     waiting = Thread.new { pipe.wait }
     eventually { waiting.stop? }
@@ -136,7 +136,7 @@ RSpec.describe PushServer::SelfPipe do
     Process.wait(child)
   end
 
-  it "is silent in a forked process" do
+  it "does nothing in a forked process" do
     Process.wait(fork { pipe.notify("x") })
     expect(pipe.wait(0)).to be_nil
   end

@@ -5,9 +5,9 @@ require_relative "../support/signatures"
 require "push_server/cli"
 require "push_server/rack/handler"
 
-# sig/push_server.rbs beside what is loaded: the classes, their public methods, native ones too, and their constants.
+# Compares sig/push_server.rbs with the loaded code: classes, their public methods, also native ones, and constants.
 RSpec.describe Signatures do
-  # What no app uses: no signature of these.
+  # No app uses these, so they have no signature.
   internal = %i[Binder Bodies Callbacks CommandLine EmptyInput Endpoint EnvTemplate ErrorReport ExitHook
                 ForeignSwitches RackupFile Listener Router SelfPipe Sendfile Service Signals SocketFile Unsupported WorkerPool]
   declared = described_class.all

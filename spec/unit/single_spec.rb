@@ -25,14 +25,14 @@ RSpec.describe PushServer::Single do
   def workers = Thread.list.select { |thread| thread.name.to_s.start_with?("push_server worker") }
 
   describe "#start" do
-    it "says what runs and where" do
+    it "prints what runs, and where" do
       server(environment: "test").start
       expect(out.string.lines.map(&:chomp))
         .to match([/\Apush_server #{PushServer::VERSION} \(ruby #{RUBY_VERSION}, rack #{Rack.release}\)\z/,
                    "* 2 threads, test", %r{\A\* Listening on http://127.0.0.1:\d+\z}, "Ctrl-C to stop"])
     end
 
-    it "says nothing when quiet" do
+    it "prints nothing at a higher log level" do
       server(log_level: "warn").start
       expect(out.string).to be_empty
     ensure
@@ -53,7 +53,7 @@ RSpec.describe PushServer::Single do
       expect(native.story).to eq(%i[start work work])
     end
 
-    it "leaves no socket of its own open: when the native server closes its sockets, connections are refused" do
+    it "leaves none of its sockets open: when the native server closes its own, connections are refused" do
       server.start
       address = native.listeners[0].first.local_address
       address.connect(&:close)
@@ -72,7 +72,7 @@ RSpec.describe PushServer::Single do
       taken.close
     end
 
-    it "passes on what the native server refuses" do
+    it "raises an option's error when the native server refuses an option" do
       FakeNativeServer.refusal = "max_queue must be at least 1"
       expect { server.start }.to raise_error(PushServer::OptionError, "max_queue must be at least 1")
     end
@@ -83,7 +83,7 @@ RSpec.describe PushServer::Single do
       expect(native.story).to end_with(:stop)
     end
 
-    it "refuses an app that is none" do
+    it "refuses an app that cannot be called" do
       expect { described_class.new(nil) }.to raise_error(PushServer::OptionError, /no method call/)
     end
 
@@ -105,7 +105,7 @@ RSpec.describe PushServer::Single do
       expect(out.string).to include("* Stopping: up to 3 s", "* Stopped\n")
     end
 
-    it "drains once, however often it is asked" do
+    it "drains once, even if it is asked several times" do
       server.start
       3.times { @server.stop }
       @server.wait
@@ -113,7 +113,7 @@ RSpec.describe PushServer::Single do
       expect(native.story.count { |told| told.is_a?(Array) }).to eq(1)
     end
 
-    it "is not what HUP asks for: that opens the logs anew" do
+    it "does not begin when the logs are opened anew" do
       server.start
       eventually { native.told.size == 3 }
       native.story
@@ -130,7 +130,7 @@ RSpec.describe PushServer::Single do
       expect(@server.ending).to eq(:graceful)
     end
 
-    it "does not wait for the drain when it is to stop now" do
+    it "does not wait for the drain after stop_now" do
       server.start
       native.hold_drain
       @server.stop
@@ -140,7 +140,7 @@ RSpec.describe PushServer::Single do
       expect([@server.ending, workers]).to eq([:forced, []])
     end
 
-    it "takes the second signal as that wish, and the first not" do
+    it "does not wait for the drain after a second signal" do
       server.start
       native.hold_drain
       @server.signal
@@ -161,7 +161,7 @@ RSpec.describe PushServer::Single do
       expect(@server.ending).to eq(:graceful)
     end
 
-    it "kills workers that do not come back" do
+    it "kills workers that do not return" do
       server.start
       native.work_to_do << -> { sleep }
       eventually { native.work_to_do.empty? }
@@ -170,7 +170,7 @@ RSpec.describe PushServer::Single do
       expect([@server.ending, @server.stuck?, workers]).to eq([:graceful, false, []])
     end
 
-    it "waits no longer than it is told" do
+    it "is waited for no longer than the timeout" do
       server.start
       expect(@server.wait(0.01)).to be(false)
     end
@@ -244,7 +244,7 @@ RSpec.describe PushServer::Single do
   end
 
   describe "its workers" do
-    it "are replaced when the app kills one or lets an exception through" do
+    it "are replaced when the app kills one or does not rescue an exception" do
       server.start
       old = eventually { workers if workers.size == 2 && workers.all?(&:stop?) }
       allow(PushServer).to receive(:log)
@@ -263,7 +263,7 @@ RSpec.describe PushServer::Single do
       expect(PushServer).to have_received(:log).with(:error, /SystemExit/)
     end
 
-    it "are missing while there are no threads, which is said once, and come back when there are" do
+    it "are started later if the system gives no threads, and the log says so once" do
       server.start
       eventually { native.told.size == 3 }
       native.story
@@ -283,7 +283,7 @@ RSpec.describe PushServer::Single do
       expect(native.story).to include([:workers_left, 0], [:workers_left, nil])
     end
 
-    it "know that they are" do
+    it "know that they are workers" do
       server.start
       answers = Thread::Queue.new
       native.work_to_do << -> { answers << PushServer::WorkerPool.inside? }

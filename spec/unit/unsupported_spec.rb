@@ -2,7 +2,7 @@
 
 require_relative "unit_helper"
 
-# Methods, constants and options of Iodine and Agoo: each raises one line that says what is true.
+# Methods, constants and options of Iodine and Agoo: each raises an error of one line that says what to use.
 RSpec.describe PushServer::Unsupported do
   page = File.read(File.expand_path("../../docs/migration.md", __dir__))
   owners = { "PushServer" => PushServer, "PushServer::Server" => PushServer::Server,
@@ -34,7 +34,7 @@ RSpec.describe PushServer::Unsupported do
     end
   end
 
-  it "names only what there is" do
+  it "names only methods and options that exist" do
     lines = described_class::WORDS.values.flat_map(&:values) + described_class::CONSTANTS.values + described_class::SETTINGS.values
     lines.uniq.flat_map { |line| line.scan(/(PushServer(?:::Server)?)\.(\w+[?=]?)/) }.uniq.each do |owner, word|
       expect(owners.fetch(owner)).to respond_to(word)
@@ -52,15 +52,15 @@ RSpec.describe PushServer::Unsupported do
     expect(words.select { |word| PushServer::Client.method_defined?(word) }).to be_empty
   end
 
-  it "leaves other words to Ruby" do
+  it "leaves other names to Ruby" do
     expect { PushServer.no_such_word }.to raise_error(NoMethodError, /no_such_word/)
     expect { PushServer::Server.no_such_word }.to raise_error(NoMethodError, /no_such_word/)
     expect { owners["PushServer::Client"].no_such_word }.to raise_error(NoMethodError, /no_such_word/)
     expect { PushServer::NoSuchConstant }.to raise_error(NameError, /NoSuchConstant/)
   end
 
-  # Those of Iodine and Agoo today: what an app calls on them, by their documentation.
-  it "has a line in docs/migration.md for every word that users of Iodine and Agoo know" do
+  # The documented methods and options of Iodine and Agoo that an app can use.
+  it "has a line in docs/migration.md for every documented method and option of Iodine and Agoo" do
     words = %w[
       Iodine.listen Iodine.listen2http Iodine.start Iodine.stop Iodine.threads Iodine.workers Iodine.verbosity
       Iodine.run_after Iodine.run_every Iodine.run Iodine.defer Iodine.on_idle Iodine.on_state Iodine.before_fork
