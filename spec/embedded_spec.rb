@@ -171,7 +171,7 @@ RSpec.describe "The embedded form" do
     RUBY
     app.events.take(event: "started")
     app.signal("QUIT")
-    # As Ruby calls what nobody has changed.
+    # Ruby's names for signals that have no handler.
     expect(app.events.take(event: "mine")[:traps]).to all(match(/\A(SYSTEM_)?DEFAULT\z/))
     expect(app.wait.exitstatus).to eq(0)
   end

@@ -24,7 +24,7 @@ RSpec.describe PushServer::Endpoint do
     expect(open_sockets - before).to be_empty
   end
 
-  it "refuses a URL that it does not know, in one line that names what there is" do
+  it "refuses an unknown URL, in one line that names the known ones" do
     ["http://x", "x:1", "", "tcp", "ssl://a:1", "/tmp/x"].each do |url|
       expect { parse(url) }.to raise_error(PushServer::OptionError, %r{\Acannot listen on #{Regexp.escape(url.inspect)}: give tcp://.+\z})
     end

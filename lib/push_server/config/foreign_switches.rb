@@ -1,8 +1,7 @@
 # frozen_string_literal: true
 
 module PushServer
-  # Hints for users who type a switch of Puma, Iodine, Agoo, Thin or rackup that push_server does not have, or has under
-  # another name.
+  # Hints about switches of Puma, Iodine, Agoo, Thin and rackup that push_server does not have, or has under another name.
   module ForeignSwitches
     # Only switches that mean the same on all servers that have them. A spec checks that none of them is ours.
     HINTS = {

@@ -34,7 +34,7 @@ module PushServer
       nil
     end
 
-    # Ends {#wait}, in whatever thread.
+    # Ends {#wait} in another thread.
     def close
       # Both ends: a forked child may have the writer, too, and then closing it here would not end a read.
       [@reader, @writer].each(&:close)

@@ -6,9 +6,9 @@ require_relative "../rack/javascript"
 require_relative "worker_pool"
 
 module PushServer
-  # What serves an app in a process, whatever kind of process that is: the native server, the Ruby threads that run the
-  # app, and the listeners. Knows no signals, prints nothing, and neither opens nor closes a socket: it serves duplicates of
-  # the listeners that it is given. Serves once.
+  # Serves an app in any kind of process: the native server, the Ruby threads that run the app, and the listeners. It handles
+  # no signals and prints nothing. It neither opens nor closes a socket, but serves duplicates of the sockets that it is
+  # given. Serves once.
   #
   # It belongs to the process that made it. Any thread, but one at a time.
   class Service

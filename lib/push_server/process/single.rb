@@ -13,7 +13,7 @@ module PushServer
   # Methods such as {#stop}, signals, and workers that end only write an event into a pipe. One thread reads the events and
   # acts on them.
   #
-  # In a process forked from the one that started it, every method does nothing.
+  # In a process forked from the one that started it, {#listen} raises an error, and every other method does nothing.
   class Single
     STOP = "s"
     STOP_NOW = "n"
