@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# The app of the fault suite (see Crossing). All that waits in it waits for GATE, which the spec opens and shuts.
-module Crossing
+module Faults
+  # Everything that waits in this app waits at GATE, which the spec opens and shuts.
   APP = <<~'CONFIG'
     require "spec_app"
     require "digest"
@@ -9,7 +9,7 @@ module Crossing
     # A write beyond the limit on file sizes fails, as on a full disk, instead of ending the process.
     Signal.trap("XFSZ", "IGNORE")
 
-    # Threads wait in `pass` until the gate is open. `open` lets all of them through until `shut`.
+    # Threads wait in `pass` while the gate is shut.
     class Gate
       def initialize
         @mutex, @changed, @open, @inside = Mutex.new, ConditionVariable.new, false, 0
@@ -26,6 +26,9 @@ module Crossing
 
       def open = set(true)
       def shut = set(false)
+      def open? = @mutex.synchronize { @open }
+
+      # The number of threads that wait.
       def inside = @mutex.synchronize { @inside }
 
       private
@@ -44,7 +47,7 @@ module Crossing
     MET = ConditionVariable.new
     $met = 0
 
-    # While $no_threads is set, the server cannot make threads.
+    # While $no_threads is true, the server cannot make threads.
     module NoThreads
       def new(*)
         denied = $no_threads && caller_locations(1, 1).first.path.include?("/lib/push_server/")
@@ -78,7 +81,7 @@ module Crossing
       "collect" => -> { GC.start; GC.compact; "nothing wrong" }
     }.freeze
 
-    # Waits for the gate in its middle.
+    # Waits at the gate between its parts.
     class Body
       def initialize(fault) = @fault = fault
 
@@ -108,16 +111,24 @@ module Crossing
       end
     end
 
+    # Yields more than any socket takes, until the gate is open.
+    class Endless
+      def each = (yield LARGE until GATE.open?)
+    end
+
     # Does what a message says, and then answers it.
     module Handler
       def self.on_open(client)
-        client.subscribe("crossing")
+        client.subscribe("faults")
         client.write("open") unless client.env["QUERY_STRING"].include?("push_wait")
+        client.write(LARGE) if client.env["QUERY_STRING"] == "flood"
       end
 
       def self.on_message(client, message)
         case message
         when "wait" then GATE.pass
+        when "close" then client.close
+        when "flood" then client.write(LARGE)
         else FAULTS[message]&.call
         end
         client.write("answer to #{message}")
@@ -152,6 +163,7 @@ module Crossing
 
     run(lambda do |env|
       if env["rack.upgrade?"]
+        GATE.pass if env["PATH_INFO"] == "/push-wait"
         env["rack.upgrade"] = Handler
         next [200, {}, []]
       end
@@ -159,6 +171,11 @@ module Crossing
       case env["PATH_INFO"]
       when "/hello" then [200, TEXT, ["Hello"]]
       when "/wait" then GATE.pass.then { [200, TEXT, ["waited"]] }
+      when "/hints"
+        env["rack.early_hints"].call("link" => "</style.css>; rel=preload")
+        GATE.pass
+        [200, TEXT, ["waited"]]
+      when "/endless" then [200, TEXT.dup, Endless.new]
       when "/fault" then [200, TEXT, [fault.call.to_s]]
       when "/each" then [200, TEXT.dup, Parts.new(fault)]
       when "/call" then [200, TEXT.dup, Streaming.new(fault)]
@@ -170,4 +187,8 @@ module Crossing
       end
     end)
   CONFIG
+
+  # Served by the server itself, with these options.
+  FILES = { "public/file.bin" => "0123456789" * 1_000_000 }.freeze
+  PUBLIC = ["--public", "public"].freeze
 end

@@ -4,21 +4,21 @@ require_relative "../deadline"
 require_relative "../eventually"
 require_relative "../http_client"
 require_relative "../process_cost"
-require_relative "visitors"
+require_relative "visitor"
 
-module Crossing
+module Faults
   # One round: clients get into states of a connection, faults happen to the server and the clients, and then every client
   # must get its answer or see the end. `random` chooses everything, so that a seed repeats the round.
   class Round
     include Eventually
 
-    CLIENTS = 3 * Visitor::STATES.size
+    CLIENTS = 2 * Visitor::STATES.size
     THREADS = 3
-    # The share of a CPU that a process may use while all in it waits. One that spins uses as much as it gets.
+    # The share of a CPU that a process may use while all its clients wait. A process that spins uses as much as it gets.
     MOST_CPU = 0.5
 
     # Faults of the server while clients wait: code that runs in its process. ENDING undoes them.
-    FAULTS = {
+    SERVER_FAULTS = {
       "kill of a worker" => "WORKERS.call.sample&.kill",
       "kill of all workers" => "WORKERS.call.each(&:kill)",
       "raise into a worker" => "WORKERS.call.sample&.raise(IOError, 'raised from outside')",
@@ -38,7 +38,7 @@ module Crossing
       GC.stress = false
       GATE.open
     RUBY
-    # What requests and messages do to the worker that runs them.
+    # What requests and messages do to their worker.
     DEEDS = %w[raise exception throw exit thread-exit kill deep kill-while-logged raise-while-logged collect].freeze
 
     # Moves every object that may move. The name of the second option depends on Ruby's version.
@@ -57,9 +57,9 @@ module Crossing
       @app, @random, @stress = app, random, stress
       @patience = stress ? 8 * Deadline::PATIENCE : Deadline::PATIENCE
       @deeds = stress ? STRESSED_DEEDS : DEEDS
-      @faults = stress ? ["compaction", *FAULTS.keys.sample(1, random: random)] : FAULTS.keys.sample(2, random: random)
+      @faults = stress ? ["compaction", *SERVER_FAULTS.keys.sample(1, random: random)] : SERVER_FAULTS.keys.sample(2, random: random)
       states = Visitor::STATES.cycle.first(stress ? Visitor::STATES.size : CLIENTS)
-      @plan = states.map { |state| [state, Visitor::DEEDS.sample(random: random)] }.shuffle(random: random)
+      @plan = states.map { |state| [state, Visitor::FAULTS.sample(random: random)] }.shuffle(random: random)
     end
 
     # The faults, for the message of a failure.
@@ -70,8 +70,8 @@ module Crossing
       ask("#{BEGINNING}; $met = 0; GATE.shut; GC.stress = #{@stress ? 1 : false}")
       visitors = enter
       misdeeds = Array.new(8) { |index| Thread.new { misbehave(index) } }
-      @faults.each { |fault| inflict(FAULTS.fetch(fault)) }
-      visitors.each(&:meet_its_fault)
+      @faults.each { |fault| inflict(SERVER_FAULTS.fetch(fault)) }
+      visitors.each(&:commit_fault)
       busy = ProcessCost.cpu_share(@app.pid)
       finish
       wrong = visitors.map { |visitor| Thread.new { visitor.conclude } }.filter_map(&:value) + misdeeds.filter_map(&:value)
@@ -85,16 +85,16 @@ module Crossing
 
     # Clients that get a response before they are in their state enter first: the others may occupy all workers.
     def enter
-      visitors = @plan.map { |state, deed| Visitor.new(@app.address, state, deed, @patience) }
-      told, untold = visitors.partition { |visitor| visitor.state.entered }
-      told.each(&:enter)
-      told.each(&:go_inside)
-      untold.each(&:enter)
+      visitors = @plan.map { |state, fault| Visitor.new(@app.address, state, fault, @patience) }
+      soon, later = visitors.partition { |visitor| visitor.state.entered_soon? }
+      soon.each(&:enter)
+      soon.each(&:go_inside)
+      later.each(&:enter)
       visitors
     end
 
     def inflict(fault)
-      fault = VERIFY if @stress && fault == FAULTS["compaction"]
+      fault = VERIFY if @stress && fault == SERVER_FAULTS["compaction"]
       return ask(fault) unless fault == :stop_and_go
 
       # Longer than the server's timeouts.
@@ -103,7 +103,7 @@ module Crossing
       @app.signal("CONT")
     end
 
-    # Has the app, a body or a callback fail. The client must get an answer, or its connection must end.
+    # Makes the app, a body or a callback fail. The client must get an answer, or its connection must end.
     def misbehave(index)
       connection = RawConnection.new(@app.address)
       deed = @deeds.rotate(@random.seed + index).first
@@ -123,7 +123,7 @@ module Crossing
     end
 
     def misbehave_in_callback(connection, deed)
-      connection.write("GET /push HTTP/1.1\r\n#{Visitor::WEBSOCKET}")
+      connection.write("GET /push HTTP/1.1\r\n#{WEBSOCKET}")
       connection.read_until("open", seconds: @patience)
       connection.write(WebSocketFrame.encode(:text, deed))
       # A thread that was killed writes no answer, and the connection stays open.
@@ -134,7 +134,7 @@ module Crossing
     def finish
       ask(ENDING)
       # Clients in a callback, and those that open later, wait for such a message. So it is sent again and again.
-      ask("Thread.new { 200.times { PushServer.publish('crossing', 'tick'); sleep 0.05 } }; nil")
+      ask("Thread.new { 200.times { PushServer.publish('faults', 'tick'); sleep 0.05 } }; nil")
     end
 
     # Checks that all workers are there: as many requests meet in the app. If threads could not be made, it takes a while until
