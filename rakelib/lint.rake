@@ -3,7 +3,7 @@
 require "rbconfig"
 
 desc "Check Ruby, its signatures and Rust with their linters"
-task lint: %w[lint:rubocop lint:rbs lint:rustfmt lint:clippy]
+task lint: %w[lint:rubocop lint:rbs lint:rustfmt lint:clippy lint:rustdoc]
 
 namespace :lint do
   # Runs a gem's command. Under bin/run, the gems that come with Ruby itself, such as rexml and rbs, are hidden.
@@ -24,4 +24,9 @@ namespace :lint do
 
   desc "Check Rust with clippy"
   task(:clippy) { sh "cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings" }
+
+  desc "Check that the links in the core's documentation resolve"
+  task :rustdoc do
+    sh({ "RUSTDOCFLAGS" => "-D warnings" }, "cargo", "doc", "-p", "push_core", "--no-deps", "--document-private-items", "--locked")
+  end
 end

@@ -16,7 +16,7 @@ pub enum Error {
     /// A channel needs a name.
     #[error("a channel's name must not be empty")]
     EmptyName,
-    /// The name is over [`Limits::max_name`].
+    /// The name is over [`super::limits::Limits::max_name`].
     #[error("a channel's name has at most {max} bytes, not {length}")]
     LongName {
         /// What is allowed, in bytes.
@@ -35,10 +35,10 @@ pub enum Error {
         /// What the message would take there, in bytes.
         size: usize,
     },
-    /// [`Limits::max_channels`] is reached.
+    /// [`super::limits::Limits::max_channels`] is reached.
     #[error("there are {0} channels already")]
     TooManyChannels(usize),
-    /// [`Limits::max_subscriptions`] is reached.
+    /// [`super::limits::Limits::max_subscriptions`] is reached.
     #[error("a client subscribes to at most {0} channels")]
     TooManySubscriptions(usize),
     /// The engine did not take the message.

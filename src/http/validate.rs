@@ -1,5 +1,5 @@
 //! What hyper lets through and a server must not, as far as it can be seen in a parsed head; the
-//! rest is for [`super::framing`].
+//! rest is for [`super::h1::framing`].
 
 use http::header::HOST;
 use http::request::Parts;

@@ -13,7 +13,7 @@ use super::reconnect::ReconnectDelay;
 use crate::base;
 use crate::websocket::close::{CloseStatus, code};
 
-/// What happens to a client that is slow (see [`Limits::slow_bytes`]).
+/// What happens to a client that is slow (see [`crate::Limits::slow_bytes`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlowPolicy {
     /// It is closed: 1013, unsent data is dropped.
@@ -24,7 +24,7 @@ pub enum SlowPolicy {
 
 /// Where clients report that their mailbox has something to do.
 pub trait Callbacks: Send + Sync {
-    /// `client` has events to run; a worker should take a [`Turn`]. Any thread; must not block.
+    /// `client` has events to run; a worker should take a [`super::Turn`]. Any thread; must not block.
     fn ready(&self, client: Arc<Client>);
 }
 
