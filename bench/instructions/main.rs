@@ -27,7 +27,7 @@ use push_core::net::{Accepted, ListenerId, Peer, Socket};
 use push_core::push::delivery::Delivery;
 use push_core::push::queue::Frame;
 use push_core::push::stream::Stream;
-use push_core::push::{self, Callbacks, Client, Event, Interest, Message, Negotiated, Protocol, PubSub, Turn};
+use push_core::push::{self, Callbacks, Client, Event, EventInterest, Message, Negotiated, Protocol, PubSub, Turn};
 use push_core::websocket::{Decoder, Incoming, Opcode};
 use push_core::{base, sse};
 use tokio::runtime::Runtime;
@@ -181,7 +181,7 @@ fn publish(times: u32) -> Result {
     let room = core.open(Protocol::WebSocket, CLIENTS)?;
     for client in &room.clients {
         client.subscribe(Subscription::to("prices"))?;
-        client.open_feed();
+        client.begin_replay();
     }
     {
         let _inside = core.runtime.enter();
@@ -337,7 +337,7 @@ impl Core {
         let mut room = Room { clients: Vec::new(), peers: Vec::new() };
         for _ in 0..count {
             let (socket, peer) = self.connect()?;
-            let interest = Interest { message: true, drained: false, gap: false };
+            let interest = EventInterest { message: true, drained: false, gap: false };
             let client = Client::new(Arc::clone(&self.context), negotiated(protocol), Peer::Unix, interest);
             let head = Bytes::from_static(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
             self.runtime.spawn(Stream::new(Arc::clone(&client), socket, head, Bytes::new(), None, Box::new(())));

@@ -16,7 +16,7 @@ use super::upgrade;
 use crate::net::Peer;
 use crate::push::accept::{self, Accepted};
 use crate::push::poll::{Owner, Poll};
-use crate::push::{Client, Interest, Protocol};
+use crate::push::{Client, EventInterest, Protocol};
 
 /// The way back from the app to the connection. Dropped without an answer, the client gets 500. Any thread.
 pub struct Responder {
@@ -113,7 +113,7 @@ impl Responder {
         peer: Peer,
         request: &Parts,
         app: &HeaderMap,
-        interest: Interest,
+        interest: EventInterest,
     ) -> Acceptance {
         let subprotocol = upgrade::subprotocol(protocol, &request.headers, app);
         let last_event_id = upgrade::last_event_id(request);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::poll::{self, Answer, Poll, Start};
-use super::{Client, Context, Interest, Negotiated, Protocol, SUBPROTOCOL};
+use super::{Client, Context, EventInterest, Negotiated, Protocol, SUBPROTOCOL};
 use crate::channel::Shape;
 use crate::net::Peer;
 
@@ -19,7 +19,7 @@ pub struct Request<'a> {
     /// The client's address.
     pub peer: Peer,
     /// What the app's handler wants to hear about.
-    pub interest: Interest,
+    pub interest: EventInterest,
     /// The request is a long poll.
     pub poll: Option<Box<Poll>>,
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::mailbox::{Event, Interest, Mailbox};
-use super::outbox::{Outbox, Phase, Written};
+use super::mailbox::{Event, EventInterest, Mailbox};
+use super::outbox::{ClientPhase, Outbox, Written};
 use super::queue::{Frame, Origin};
 use super::reader::ClientReader;
 use super::{Context, Negotiated, Protocol};
@@ -44,7 +44,7 @@ pub struct Client {
 
 impl Client {
     /// A client whose handshake has not been written yet.
-    pub fn new(context: Arc<Context>, negotiated: Negotiated, peer: Peer, interest: Interest) -> Arc<Self> {
+    pub fn new(context: Arc<Context>, negotiated: Negotiated, peer: Peer, interest: EventInterest) -> Arc<Self> {
         let interval = match negotiated.protocol {
             Protocol::WebSocket => context.base.limits.ping_interval,
             Protocol::Sse => context.base.limits.sse_heartbeat,
@@ -145,7 +145,7 @@ impl Client {
             return None;
         }
         let outbox = self.outbox();
-        (outbox.phase != Phase::Closed).then_some(outbox.queued.writes)
+        (outbox.phase != ClientPhase::Closed).then_some(outbox.queued.writes)
     }
 
     /// Flushes what is queued, then closes with `status`. Returns at once; only the first call
@@ -155,15 +155,15 @@ impl Client {
             return;
         }
         let mut outbox = self.outbox();
-        if outbox.phase == Phase::Open {
-            outbox.phase = Phase::Closing(status);
+        if outbox.phase == ClientPhase::Open {
+            outbox.phase = ClientPhase::Closing(status);
             self.wake(outbox);
         }
     }
 
     /// Whether writes are accepted: false as soon as `close` was called or the peer went.
     pub fn is_open(&self) -> bool {
-        !self.forked() && self.outbox().phase == Phase::Open
+        !self.forked() && self.outbox().phase == ClientPhase::Open
     }
 
     /// How a WebSocket connection ended; `None` while it has not, and for SSE.
@@ -197,7 +197,7 @@ impl Client {
     ///
     /// Messages that arrive from now on are kept if either handler wants them. False if the
     /// client's last event is behind, or the events before a change would be.
-    pub fn swap_handler(self: &Arc<Self>, at_once: bool, interest: Interest) -> bool {
+    pub fn swap_handler(self: &Arc<Self>, at_once: bool, interest: EventInterest) -> bool {
         if self.forked() {
             return false;
         }
@@ -205,16 +205,16 @@ impl Client {
         if mailbox.is_over(at_once) {
             return false;
         }
-        self.want(&mut mailbox, interest, Interest::union);
+        self.want(&mut mailbox, interest, EventInterest::union);
         let ask = if at_once { mailbox.push_first(Event::Swap) } else { mailbox.push(Event::Swap) };
         self.ask_if(ask, mailbox);
         true
     }
 
     /// Adds to what the core should report, for a handler that waits already.
-    pub fn widen_interest(&self, interest: Interest) {
+    pub fn widen_interest(&self, interest: EventInterest) {
         if !self.forked() {
-            self.want(&mut self.mailbox(), interest, Interest::union);
+            self.want(&mut self.mailbox(), interest, EventInterest::union);
         }
     }
 
@@ -225,13 +225,18 @@ impl Client {
     }
 
     /// Sets what the handler in charge wants to hear about.
-    pub fn set_interest(&self, interest: Interest) {
+    pub fn set_interest(&self, interest: EventInterest) {
         if !self.forked() {
             self.want(&mut self.mailbox(), interest, |_, new| new);
         }
     }
 
-    fn want(&self, mailbox: &mut Mailbox, interest: Interest, combine: impl FnOnce(Interest, Interest) -> Interest) {
+    fn want(
+        &self,
+        mailbox: &mut Mailbox,
+        interest: EventInterest,
+        combine: impl FnOnce(EventInterest, EventInterest) -> EventInterest,
+    ) {
         mailbox.interest = combine(mailbox.interest, interest);
         self.wants_drained.store(mailbox.interest.drained, Ordering::Relaxed);
     }
@@ -252,28 +257,28 @@ impl Client {
     }
 
     /// What it reads of channels, if it has subscribed and is not closed.
-    pub(super) fn feed(&self) -> Option<Arc<ClientReader>> {
-        if self.forked() { None } else { self.outbox().feed.clone() }
+    pub(super) fn client_reader(&self) -> Option<Arc<ClientReader>> {
+        if self.forked() { None } else { self.outbox().client_reader.clone() }
     }
 
     /// The same, made if need be; `None` if it is closed or closing.
-    pub(super) fn make_feed(&self) -> Option<Arc<ClientReader>> {
+    pub(super) fn make_client_reader(&self) -> Option<Arc<ClientReader>> {
         if self.forked() {
             return None;
         }
         let mut outbox = self.outbox();
-        if outbox.phase != Phase::Open || outbox.input_ended {
+        if outbox.phase != ClientPhase::Open || outbox.input_ended {
             return None;
         }
-        if let Some(feed) = &outbox.feed {
-            return Some(Arc::clone(feed));
+        if let Some(client_reader) = &outbox.client_reader {
+            return Some(Arc::clone(client_reader));
         }
         // The log's lock is taken within ours; never the other way round.
-        let feed = ClientReader::new(self, self.negotiated.since);
-        outbox.feed = Some(Arc::clone(&feed));
+        let client_reader = ClientReader::new(self, self.negotiated.since);
+        outbox.client_reader = Some(Arc::clone(&client_reader));
         // The stream has to know.
         self.wake(outbox);
-        Some(feed)
+        Some(client_reader)
     }
 
     pub(super) fn is_opened(&self) -> bool {
@@ -286,7 +291,7 @@ impl Client {
         }
         let mut outbox = self.outbox();
         outbox.opened = true;
-        outbox.feed.clone()
+        outbox.client_reader.clone()
     }
 
     /// The replay of the channels that the first callback subscribed has begun. The first answer to a long poll waits for

@@ -36,7 +36,7 @@ pub enum Event {
 
 /// Which callbacks a handler has, so that Ruby is not called for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Interest {
+pub struct EventInterest {
     /// `on_message`.
     pub message: bool,
     /// `on_drained`.
@@ -45,10 +45,10 @@ pub struct Interest {
     pub gap: bool,
 }
 
-impl Interest {
+impl EventInterest {
     /// What either wants.
-    pub fn union(self, other: Interest) -> Interest {
-        Interest {
+    pub fn union(self, other: EventInterest) -> EventInterest {
+        EventInterest {
             message: self.message || other.message,
             drained: self.drained || other.drained,
             gap: self.gap || other.gap,
@@ -58,7 +58,7 @@ impl Interest {
 
 /// How far a client's last event has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Last {
+enum LastEvent {
     Ahead,
     Queued,
     Taken,
@@ -78,12 +78,12 @@ pub(super) struct Mailbox {
     watched: bool,
     shutdown_announced: bool,
     /// The last event is queued, or has even been taken.
-    last: Last,
-    pub(super) interest: Interest,
+    last: LastEvent,
+    pub(super) interest: EventInterest,
 }
 
 impl Mailbox {
-    pub(super) fn new(interest: Interest) -> Self {
+    pub(super) fn new(interest: EventInterest) -> Self {
         Mailbox {
             events: VecDeque::new(),
             messages: 0,
@@ -92,7 +92,7 @@ impl Mailbox {
             paused: false,
             watched: false,
             shutdown_announced: false,
-            last: Last::Ahead,
+            last: LastEvent::Ahead,
             interest,
         }
     }
@@ -103,7 +103,7 @@ impl Mailbox {
             return false;
         }
         match &event {
-            Event::Close | Event::Abandoned => self.last = Last::Queued,
+            Event::Close | Event::Abandoned => self.last = LastEvent::Queued,
             Event::Message(_) if !self.interest.message => return false,
             Event::Message(message) => {
                 self.messages += 1;
@@ -121,7 +121,7 @@ impl Mailbox {
 
     /// Whether nothing more can be added, at the end or (`first`) in front.
     pub(super) fn is_over(&self, first: bool) -> bool {
-        self.last == Last::Taken || self.last == Last::Queued && !first
+        self.last == LastEvent::Taken || self.last == LastEvent::Queued && !first
     }
 
     /// Adds an event that runs before all others.
@@ -140,7 +140,7 @@ impl Mailbox {
                 self.messages -= 1;
                 self.bytes -= message.len();
             }
-            Event::Close | Event::Abandoned => self.last = Last::Taken,
+            Event::Close | Event::Abandoned => self.last = LastEvent::Taken,
             _ => {}
         }
         // A burst must not leave its memory behind with an idle stream.
@@ -244,7 +244,7 @@ mod tests {
     use bytes::Bytes;
 
     fn mailbox() -> Mailbox {
-        Mailbox::new(Interest { message: true, drained: true, gap: true })
+        Mailbox::new(EventInterest { message: true, drained: true, gap: true })
     }
 
     fn text(text: &'static str) -> Event {
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn nobody_is_told_what_nobody_wants() {
-        let mut mailbox = Mailbox::new(Interest { message: false, drained: false, gap: false });
+        let mut mailbox = Mailbox::new(EventInterest { message: false, drained: false, gap: false });
         assert!(!mailbox.push(text("a")));
         assert!(!mailbox.push(Event::Drained));
         assert_eq!(mailbox.pop(), None);

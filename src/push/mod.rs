@@ -38,7 +38,7 @@ pub use client::Client;
 pub use clients::Clients;
 pub use context::{Callbacks, Context, SlowPolicy};
 pub use delivery::PubSub;
-pub use mailbox::{Event, Interest, Turn};
+pub use mailbox::{Event, EventInterest, Turn};
 pub use protocol::{Negotiated, Protocol, SUBPROTOCOL};
 pub use reconnect::ReconnectDelay;
 

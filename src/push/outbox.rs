@@ -13,7 +13,7 @@ use crate::websocket::close::CloseStatus;
 /// before it.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    pub(super) phase: Phase,
+    pub(super) phase: ClientPhase,
     /// Written by the app, not yet taken by the stream.
     frames: Vec<Frame>,
     /// Of writes that are not yet handed to the socket, whoever holds them.
@@ -28,7 +28,7 @@ pub(super) struct Outbox {
     /// The stream's task, while it is not going to look here by itself.
     pub(super) stream: Option<Waker>,
     /// What it reads of channels; `None` until it subscribes, and again at the end.
-    pub(super) feed: Option<Arc<ClientReader>>,
+    pub(super) client_reader: Option<Arc<ClientReader>>,
     /// The first subscriptions are complete.
     pub(super) opened: bool,
     /// The replay of the first subscriptions has begun. Only for long polls.
@@ -38,7 +38,7 @@ pub(super) struct Outbox {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum ClientPhase {
     Open,
     Closing(CloseStatus),
     Slow,
@@ -56,7 +56,7 @@ pub(super) enum Written {
 
 /// What a stream's deadlines depend on.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Bounds {
+pub(super) struct StreamBounds {
     /// Of pings or heartbeats; `None` is off.
     pub(super) interval: Option<Duration>,
     /// When the client becomes slow unless its socket takes something; `None` if little waits.
@@ -65,7 +65,7 @@ pub(super) struct Bounds {
 
 /// What the stream has to do, as found on its client.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum StreamOrder {
     /// Go on.
     Serve {
         /// For a client that polls: the first callback has returned, and all that it wrote and subscribed was collected.
@@ -80,7 +80,7 @@ pub(super) enum Order {
 impl Outbox {
     pub(super) fn new(interval: Option<Duration>) -> Self {
         Outbox {
-            phase: Phase::Open,
+            phase: ClientPhase::Open,
             frames: Vec::new(),
             queued: Sent::default(),
             stalled_since: None,
@@ -88,7 +88,7 @@ impl Outbox {
             interval,
             close_status: None,
             stream: None,
-            feed: None,
+            client_reader: None,
             opened: false,
             replaying: false,
             input_ended: false,
@@ -97,7 +97,7 @@ impl Outbox {
 
     /// Adds one write, `more` of which there mostly is none, of `bytes` in all.
     pub(super) fn write(&mut self, first: Option<Frame>, more: Vec<Frame>, bytes: usize, context: &Context) -> Written {
-        if self.phase != Phase::Open {
+        if self.phase != ClientPhase::Open {
             return Written::Refused;
         }
         // One message is always accepted when nothing waits.
@@ -107,7 +107,7 @@ impl Outbox {
             if context.slow_policy == SlowPolicy::Reject {
                 return Written::Refused;
             }
-            self.phase = Phase::Slow;
+            self.phase = ClientPhase::Slow;
             return Written::TooSlow;
         }
         let cost = pressure::cost(1, bytes);
@@ -132,11 +132,11 @@ impl Outbox {
     }
 
     /// What was asked for.
-    pub(super) fn order(&self) -> Order {
+    pub(super) fn order(&self) -> StreamOrder {
         match &self.phase {
-            Phase::Closing(status) => Order::Close(status.clone()),
-            Phase::Slow => Order::CutSlow,
-            Phase::Open | Phase::Closed => Order::Serve { opened: self.replaying },
+            ClientPhase::Closing(status) => StreamOrder::Close(status.clone()),
+            ClientPhase::Slow => StreamOrder::CutSlow,
+            ClientPhase::Open | ClientPhase::Closed => StreamOrder::Serve { opened: self.replaying },
         }
     }
 
@@ -151,9 +151,9 @@ impl Outbox {
 
     /// The end: nothing more goes in or out. The feed must be dropped without the outbox's lock.
     pub(super) fn shut(&mut self) -> Option<Arc<ClientReader>> {
-        self.phase = Phase::Closed;
+        self.phase = ClientPhase::Closed;
         self.frames = Vec::new();
-        self.feed.take()
+        self.client_reader.take()
     }
 
     /// The client takes nothing since then; `None` if it could take something again. Returns whether that is new.
@@ -169,9 +169,9 @@ impl Outbox {
     }
 
     /// What the stream's deadlines depend on.
-    pub(super) fn bounds(&self, context: &Context) -> Bounds {
+    pub(super) fn bounds(&self, context: &Context) -> StreamBounds {
         let slow_at = self.slow_at(context).filter(|_| context.slow_policy == SlowPolicy::Close);
-        Bounds { interval: self.interval, slow_at }
+        StreamBounds { interval: self.interval, slow_at }
     }
 
     /// When the client becomes slow unless it takes something.

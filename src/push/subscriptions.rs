@@ -14,12 +14,12 @@ use crate::websocket::close::{CloseStatus, code};
 const BYE: &str = "push.bye";
 
 impl Client {
-    /// Subscribes; messages go to the socket. Until [`Client::open_feed`] subscriptions are
+    /// Subscribes; messages go to the socket. Until [`Client::begin_replay`] subscriptions are
     /// collected for one replay. `Ok(false)` if the client is closed or closing.
     pub fn subscribe(&self, subscription: Subscription<'_>) -> Result<bool, Error> {
-        let Some(feed) = self.make_feed() else { return Ok(false) };
-        let complete = feed.reader().subscribe(subscription, Instant::now())?;
-        let mut state = feed.lock();
+        let Some(client_reader) = self.make_client_reader() else { return Ok(false) };
+        let complete = client_reader.reader().subscribe(subscription, Instant::now())?;
+        let mut state = client_reader.lock();
         state.subscribed = true;
         if !state.opened {
             state.recovered = state.recovered.into_iter().chain(complete).reduce(|all, this| all && this);
@@ -27,7 +27,7 @@ impl Client {
         drop(state);
         // Whoever says that the first subscriptions are complete looks after us, or is seen here.
         if self.is_opened() {
-            feed.begin_replay();
+            client_reader.begin_replay();
         }
         Ok(true)
     }
@@ -35,8 +35,8 @@ impl Client {
     /// Subscribes; messages go to Ruby, each time as [`Event::Published`] with the number that is
     /// returned. `None` if the client is closed or closing.
     pub fn subscribe_call(&self, target: Target<'_>, since: Option<Since>) -> Result<Option<u64>, Error> {
-        let Some(feed) = self.make_feed() else { return Ok(None) };
-        let mut state = feed.lock();
+        let Some(client_reader) = self.make_client_reader() else { return Ok(None) };
+        let mut state = client_reader.lock();
         state.last_call += 1;
         let call = Arc::new(Call::new(state.last_call, target));
         if state.calls.len() >= self.context().base.limits.max_subscriptions {
@@ -46,7 +46,7 @@ impl Client {
         drop(state);
         let begun = call.begin(self, since.unwrap_or(self.since()));
         if begun.is_err() {
-            feed.lock().calls.retain(|other| other.number != call.number);
+            client_reader.lock().calls.retain(|other| other.number != call.number);
         }
         begun.map(|_| Some(call.number))
     }
@@ -54,34 +54,34 @@ impl Client {
     /// Ends the subscriptions to `target`. Returns whether there was one for the socket, and the
     /// numbers of those for Ruby.
     pub fn unsubscribe(&self, target: Target<'_>) -> (bool, Vec<u64>) {
-        let Some(feed) = self.feed() else { return (false, Vec::new()) };
-        let found = feed.reader().unsubscribe(target, Instant::now());
-        let ended: Vec<_> = feed.lock().calls.extract_if(.., |call| call.target() == target).collect();
+        let Some(client_reader) = self.client_reader() else { return (false, Vec::new()) };
+        let found = client_reader.reader().unsubscribe(target, Instant::now());
+        let ended: Vec<_> = client_reader.lock().calls.extract_if(.., |call| call.target() == target).collect();
         (found, ended.iter().map(|call| call.number).collect())
     }
 
     /// The app's first callback has returned: what it has subscribed is replayed at once, in order.
-    pub fn open_feed(&self) {
-        if let Some(feed) = self.set_opened() {
-            feed.begin_replay();
+    pub fn begin_replay(&self) {
+        if let Some(client_reader) = self.set_opened() {
+            client_reader.begin_replay();
         }
         self.set_replaying();
     }
 
     /// Whether the client has got all that it missed: `None` if it missed nothing, on a first visit.
     pub fn recovered(&self) -> Option<bool> {
-        self.feed()?.lock().recovered
+        self.client_reader()?.lock().recovered
     }
 
     /// Whether it has subscribed anything that goes to its socket.
     pub fn is_subscribed(&self) -> bool {
-        self.feed().is_some_and(|feed| feed.lock().subscribed)
+        self.client_reader().is_some_and(|client_reader| client_reader.lock().subscribed)
     }
 
     /// The messages that [`Event::Published`] has announced.
     pub fn take_published(self: &Arc<Self>, subscription: u64) -> Published {
-        let Some(feed) = self.feed() else { return Published::default() };
-        let call = feed.lock().calls.iter().find(|call| call.number == subscription).cloned();
+        let Some(client_reader) = self.client_reader() else { return Published::default() };
+        let call = client_reader.lock().calls.iter().find(|call| call.number == subscription).cloned();
         let published = call.map(|call| call.read(self)).unwrap_or_default();
         if published.more {
             self.post(Event::Published(subscription));
@@ -91,8 +91,8 @@ impl Client {
 
     /// Gives back messages that [`Client::take_published`] took. The next call returns them first.
     pub fn return_published(self: &Arc<Self>, subscription: u64, messages: Vec<Arc<Message>>) {
-        let Some(feed) = self.feed().filter(|_| !messages.is_empty()) else { return };
-        let call = feed.lock().calls.iter().find(|call| call.number == subscription).cloned();
+        let Some(client_reader) = self.client_reader().filter(|_| !messages.is_empty()) else { return };
+        let call = client_reader.lock().calls.iter().find(|call| call.number == subscription).cloned();
         if let Some(call) = call {
             call.unread(messages);
             self.post(Event::Published(subscription));

@@ -9,7 +9,7 @@ use push_core::base;
 use push_core::channel::{Shape, Since};
 use push_core::engine::Local;
 use push_core::net::Peer;
-use push_core::push::{self, Callbacks, Client, Interest, Negotiated, Protocol, PubSub};
+use push_core::push::{self, Callbacks, Client, EventInterest, Negotiated, Protocol, PubSub};
 use push_core::reactor::{Reactor, Scheduler, WorkerHandle};
 use push_core::{Job, Limits, Next, Worker};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -83,7 +83,7 @@ impl Harness {
 
     /// A client to make jobs with.
     pub fn client(&self) -> Arc<Client> {
-        let interest = Interest { message: true, drained: false, gap: false };
+        let interest = EventInterest { message: true, drained: false, gap: false };
         let negotiated =
             Negotiated { protocol: Protocol::WebSocket, encoding: Shape::Raw.into(), since: Since::Now, polls: false };
         Client::new(Arc::clone(&self.context), negotiated, Peer::Unix, interest)

@@ -15,7 +15,7 @@ use push_core::engine::Local;
 use push_core::http::Response;
 use push_core::http::request::RequestBody;
 use push_core::net::ListenerId;
-use push_core::push::{Client, Event, Interest, Message, PubSub, SlowPolicy, Turn};
+use push_core::push::{Client, Event, EventInterest, Message, PubSub, SlowPolicy, Turn};
 use push_core::{Job, Limits, Next, Server, Settings};
 
 use crate::{DEADLINE, within};
@@ -93,7 +93,7 @@ impl App {
             Job::Request(request, _guard) => {
                 let head = &request.head;
                 if let Some(protocol) = request.upgrade {
-                    let interest = Interest { message: true, drained: false, gap: false };
+                    let interest = EventInterest { message: true, drained: false, gap: false };
                     let peer = request.peer;
                     let none = HeaderMap::new();
                     request.responder.accept(protocol, peer, head, &none, interest).send();

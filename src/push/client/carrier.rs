@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::Client;
 use crate::base::stats::Counter;
 use crate::push::mailbox::Event;
-use crate::push::outbox::{Bounds, Order, Outbox, Phase};
+use crate::push::outbox::{ClientPhase, Outbox, StreamBounds, StreamOrder};
 use crate::push::pressure::Stalled;
 use crate::push::queue::{Queue, Sent};
 use crate::push::reader::ClientReader;
@@ -48,9 +48,9 @@ impl Client {
             return;
         }
         let mut outbox = self.outbox();
-        let feed = outbox.shut();
+        let client_reader = outbox.shut();
         self.release_all(outbox);
-        drop(feed);
+        drop(client_reader);
         self.post(Event::Abandoned);
     }
 
@@ -58,12 +58,12 @@ impl Client {
     pub(in crate::push) fn collect(
         &self,
         queue: &mut Queue,
-        feed: &mut Option<Arc<ClientReader>>,
+        client_reader: &mut Option<Arc<ClientReader>>,
         stream: &Waker,
-    ) -> (Order, Bounds) {
+    ) -> (StreamOrder, StreamBounds) {
         let mut outbox = self.outbox();
-        if feed.is_none() {
-            feed.clone_from(&outbox.feed);
+        if client_reader.is_none() {
+            client_reader.clone_from(&outbox.client_reader);
         }
         outbox.stream.get_or_insert_with(|| stream.clone());
         outbox.empty_into(queue);
@@ -71,7 +71,7 @@ impl Client {
     }
 
     /// The socket took something.
-    pub(in crate::push) fn sent(self: &Arc<Self>, sent: &Sent) -> Bounds {
+    pub(in crate::push) fn sent(self: &Arc<Self>, sent: &Sent) -> StreamBounds {
         self.count_sent(sent, pressure::cost(sent.writes, sent.bytes))
     }
 
@@ -85,7 +85,7 @@ impl Client {
         self.release(&mut self.outbox(), bytes);
     }
 
-    fn count_sent(self: &Arc<Self>, sent: &Sent, released: usize) -> Bounds {
+    fn count_sent(self: &Arc<Self>, sent: &Sent, released: usize) -> StreamBounds {
         let mut outbox = self.outbox();
         let (drained, stalled) = outbox.sent(sent);
         self.release(&mut outbox, released);
@@ -101,9 +101,9 @@ impl Client {
     }
 
     /// Since when the client takes nothing; `None` if it could take something again.
-    pub(in crate::push) fn set_stalled(self: &Arc<Self>, since: Option<Instant>) -> Bounds {
+    pub(in crate::push) fn set_stalled(self: &Arc<Self>, since: Option<Instant>) -> StreamBounds {
         let mut outbox = self.outbox();
-        let changed = outbox.phase != Phase::Closed && outbox.set_stalled(since);
+        let changed = outbox.phase != ClientPhase::Closed && outbox.set_stalled(since);
         let bounds = outbox.bounds(&self.context);
         drop(outbox);
         match since {
@@ -125,8 +125,8 @@ impl Client {
     /// Closes the client, because too much waits for all clients together. What waits for it does not count any more.
     pub(in crate::push) fn crowd_out(&self) {
         let mut outbox = self.outbox();
-        if outbox.phase != Phase::Closed {
-            outbox.phase = Phase::Slow;
+        if outbox.phase != ClientPhase::Closed {
+            outbox.phase = ClientPhase::Slow;
             let kept = outbox.kept;
             self.release(&mut outbox, kept);
             self.wake(outbox);
@@ -177,15 +177,15 @@ impl Client {
     /// The connection has ended. Only the first call counts; `on_close` follows.
     pub(in crate::push) fn finish(self: &Arc<Self>, status: Option<CloseStatus>) {
         let mut outbox = self.outbox();
-        if outbox.phase == Phase::Closed {
+        if outbox.phase == ClientPhase::Closed {
             return;
         }
         outbox.close_status = status.filter(|_| self.negotiated.protocol == Protocol::WebSocket);
-        let feed = outbox.shut();
+        let client_reader = outbox.shut();
         self.release_all(outbox);
         self.open_streams().sub();
         // Its subscriptions end here, unless somebody is just using it.
-        drop(feed);
+        drop(client_reader);
         self.post(Event::Close);
     }
 }

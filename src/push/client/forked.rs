@@ -45,7 +45,7 @@ fn a_forked_child_waits_for_none_of_its_parents_locks() {
         Arc::new(Context::new(Arc::new(crate::base::Context::new(crate::Limits::default())), callbacks, pubsub));
     let negotiated =
         Negotiated { protocol: Protocol::WebSocket, encoding: Shape::PushV1.into(), since: Since::Now, polls: false };
-    let interest = Interest { message: true, drained: true, gap: true };
+    let interest = EventInterest { message: true, drained: true, gap: true };
     let new = || Client::new(Arc::clone(&context), negotiated, Peer::Unix, interest);
     let (client, another) = (new(), new());
     client.post(Event::Message(Message::Text(Bytes::new())));
@@ -66,7 +66,7 @@ fn a_forked_child_waits_for_none_of_its_parents_locks() {
         ("subscribe", Box::new(|| assert!(!client.subscribe(Subscription::to("x")).unwrap()))),
         ("subscribe_call", Box::new(|| assert!(client.subscribe_call(Target::Channel("x"), None).unwrap().is_none()))),
         ("unsubscribe", Box::new(|| assert!(!client.unsubscribe(Target::Channel("x")).0))),
-        ("open_feed", Box::new(|| client.open_feed())),
+        ("begin_replay", Box::new(|| client.begin_replay())),
         ("recovered", Box::new(|| assert!(client.recovered().is_none()))),
         ("is_subscribed", Box::new(|| assert!(!client.is_subscribed()))),
         ("take_published", Box::new(|| assert!(client.take_published(1).messages.is_empty()))),

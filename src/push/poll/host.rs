@@ -14,7 +14,7 @@ use super::session::{Arrival, Session};
 use super::ticket::Ticket;
 use crate::base::timers::Alarm;
 use crate::channel::{Cursor, Since};
-use crate::push::outbox::{Bounds, Order};
+use crate::push::outbox::{StreamBounds, StreamOrder};
 use crate::push::queue::{Origin, Queue, Sent};
 use crate::push::reader::ClientReader;
 use crate::push::{Client, CloseStatus, pressure};
@@ -33,7 +33,7 @@ pub(super) struct Host {
     session: Arc<Session>,
     /// Written, and not yet part of an answer.
     queue: Queue,
-    feed: Option<Arc<ClientReader>>,
+    client_reader: Option<Arc<ClientReader>>,
     backlog: Backlog,
     waiting: Option<Waiting>,
     /// The number of the last answer.
@@ -86,7 +86,7 @@ impl Host {
             client,
             session,
             queue: Queue::default(),
-            feed: None,
+            client_reader: None,
             backlog: Backlog::default(),
             waiting: None,
             answered: 0,
@@ -116,18 +116,22 @@ impl Host {
             self.waiting = None;
         }
         self.keep_watch(news.visited, now)?;
-        if self.feed.as_ref().is_some_and(|feed| feed.poll_given_up(&self.client, cx.waker())) {
+        if self
+            .client_reader
+            .as_ref()
+            .is_some_and(|client_reader| client_reader.poll_given_up(&self.client, cx.waker()))
+        {
             return Err(self.cut_slow());
         }
-        let (order, mut bounds) = self.client.collect(&mut self.queue, &mut self.feed, cx.waker());
+        let (order, mut bounds) = self.client.collect(&mut self.queue, &mut self.client_reader, cx.waker());
         match order {
-            Order::Serve { opened } => self.opened = opened,
-            Order::CutSlow => return Err(self.cut_slow()),
-            Order::Close(_) if self.closing.is_none() => {
-                let until = self.feed.as_ref().map(|feed| feed.last_message(&self.client));
+            StreamOrder::Serve { opened } => self.opened = opened,
+            StreamOrder::CutSlow => return Err(self.cut_slow()),
+            StreamOrder::Close(_) if self.closing.is_none() => {
+                let until = self.client_reader.as_ref().map(|client_reader| client_reader.last_message(&self.client));
                 self.closing = Some(Closing { until, deadline: now + self.client.context().base.limits.close_timeout });
             }
-            Order::Close(_) => {}
+            StreamOrder::Close(_) => {}
         }
         if self.closing.is_some() {
             return self.close(news.visited, cx, now);
@@ -173,7 +177,7 @@ impl Host {
         }
         if left.stall_at <= now {
             left.stall_at = stall_at;
-            if self.feed.as_ref().is_some_and(|feed| !feed.stalled()) {
+            if self.client_reader.as_ref().is_some_and(|client_reader| !client_reader.stalled()) {
                 return Err(self.cut_slow());
             }
         }
@@ -220,8 +224,8 @@ impl Host {
         if sent != Sent::default() {
             self.client.handed(&sent);
         }
-        let Some(feed) = &self.feed else { return Ok(false) };
-        if !feed.poll_ready(cx.waker()) {
+        let Some(client_reader) = &self.client_reader else { return Ok(false) };
+        if !client_reader.poll_ready(cx.waker()) {
             self.lagged = false;
             return Ok(false);
         }
@@ -230,7 +234,7 @@ impl Host {
             return Ok(false);
         }
         let backlog = &mut self.backlog;
-        let taken = feed.read(&self.client, self.lagged, |bytes| backlog.push(number, bytes, 0));
+        let taken = client_reader.read(&self.client, self.lagged, |bytes| backlog.push(number, bytes, 0));
         if taken.overrun {
             return Err(self.cut_slow());
         }
@@ -265,8 +269,8 @@ impl Host {
 
     /// Where the client is, once it has got the backlog.
     fn cursor(&self) -> Cursor {
-        match (&self.feed, self.client.since()) {
-            (Some(feed), _) => feed.reader().cursor(),
+        match (&self.client_reader, self.client.since()) {
+            (Some(client_reader), _) => client_reader.reader().cursor(),
             // It may still subscribe.
             (None, Since::After(cursor)) => cursor,
             (None, Since::Now | Since::Unreadable) => self.client.context().pubsub.channels().cursor(),
@@ -304,17 +308,18 @@ impl Host {
     /// Whether something is left that was written or published before the app wanted it closed.
     fn has_more(&self) -> bool {
         let Some(closing) = &self.closing else { return false };
-        let published = self.feed.as_ref().zip(closing.until);
-        !self.queue.is_empty() || published.is_some_and(|(feed, until)| feed.reader().is_behind(until))
+        let published = self.client_reader.as_ref().zip(closing.until);
+        !self.queue.is_empty()
+            || published.is_some_and(|(client_reader, until)| client_reader.reader().is_behind(until))
     }
 
-    fn set_alarm(&mut self, bounds: &Bounds, cx: &Context<'_>) {
+    fn set_alarm(&mut self, bounds: &StreamBounds, cx: &Context<'_>) {
         let linger: Duration = self.client.context().base.limits.poll_linger;
         let left = self.left.as_ref();
         let deadlines = [
             self.waiting.as_ref().map(|waiting| waiting.until),
             left.map(|left| left.since + linger),
-            left.filter(|_| self.feed.is_some()).map(|left| left.stall_at),
+            left.filter(|_| self.client_reader.is_some()).map(|left| left.stall_at),
             bounds.slow_at,
         ];
         if let Some(deadline) = deadlines.into_iter().flatten().min() {

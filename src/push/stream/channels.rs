@@ -11,8 +11,8 @@ impl Stream {
     /// notice.
     pub(super) fn check_given_up(&mut self, cx: &Context<'_>, now: Instant) {
         let reads = matches!(self.state, State::Open | State::Ending { .. });
-        let feed = self.feed.as_ref().filter(|_| reads);
-        if feed.is_some_and(|feed| feed.poll_given_up(&self.client, cx.waker())) {
+        let client_reader = self.client_reader.as_ref().filter(|_| reads);
+        if client_reader.is_some_and(|client_reader| client_reader.poll_given_up(&self.client, cx.waker())) {
             self.give_up(now);
         }
     }
@@ -21,16 +21,16 @@ impl Stream {
     /// they stay in the log, which all clients share. Returns false if there was nothing to do.
     pub(super) fn read_channels(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let reads = matches!(self.state, State::Open | State::Ending { .. });
-        let Some(feed) = self.feed.as_ref().filter(|_| reads) else { return false };
-        if !feed.poll_ready(cx.waker()) && matches!(self.state, State::Open) {
+        let Some(client_reader) = self.client_reader.as_ref().filter(|_| reads) else { return false };
+        if !client_reader.poll_ready(cx.waker()) && matches!(self.state, State::Open) {
             return false;
         }
         let (queue, blocked) = (&mut self.queue, std::mem::take(&mut self.lagged));
-        let taken = feed.read(&self.client, blocked, |bytes| queue.push(Frame::own(bytes)));
+        let taken = client_reader.read(&self.client, blocked, |bytes| queue.push(Frame::own(bytes)));
         if taken.overrun {
             self.give_up(now);
         } else if let State::Ending { status, until } = &self.state
-            && !(taken.more && feed.reader().is_behind(*until))
+            && !(taken.more && client_reader.reader().is_behind(*until))
         {
             let status = status.clone();
             self.queue_close(status);

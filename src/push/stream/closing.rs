@@ -54,7 +54,7 @@ impl Stream {
     /// Tells the app of the end. What is queued is still sent, and what comes is read for a while.
     pub(super) fn begin_linger(&mut self, status: CloseStatus, now: Instant) {
         self.client.finish(Some(status));
-        self.feed = None;
+        self.client_reader = None;
         self.decoder = None;
         self.unread = Bytes::new();
         self.state = State::Lingering { until: now + LINGER, fin_sent: false };

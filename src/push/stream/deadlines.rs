@@ -116,13 +116,13 @@ impl Stream {
 
     /// When the client is too slow in taking what channels have for it.
     pub(super) fn stall_deadline(&self) -> Option<Instant> {
-        let since = self.blocked.filter(|_| self.feed.is_some())?;
+        let since = self.blocked.filter(|_| self.client_reader.is_some())?;
         Some(since + self.client.context().base.limits.slow_timeout)
     }
 
     /// It has taken nothing for `slow_timeout`.
     pub(super) fn stall(&mut self, now: Instant) {
-        if self.feed.as_ref().is_some_and(|feed| !feed.stalled()) {
+        if self.client_reader.as_ref().is_some_and(|client_reader| !client_reader.stalled()) {
             self.cut_slow(now);
         } else {
             // It may lag further, or has skipped what it lagged by.

@@ -14,7 +14,7 @@ use crate::access_log::{LogEntry, Traffic};
 use crate::base::timers::Alarm;
 use crate::channel::Cursor;
 use crate::net::Socket;
-use crate::push::outbox::{Bounds, Order};
+use crate::push::outbox::{StreamBounds, StreamOrder};
 use crate::push::queue::{Frame, Queue, Sent};
 use crate::push::reader::ClientReader;
 use crate::push::{Client, Protocol};
@@ -28,7 +28,7 @@ pub struct Stream {
     pub(super) pipe: Pipe,
     pub(super) queue: Queue,
     /// How it reads channels, once the client has subscribed.
-    pub(super) feed: Option<Arc<ClientReader>>,
+    pub(super) client_reader: Option<Arc<ClientReader>>,
     /// What the pipe has taken and may still hold back. Until it is flushed, nothing more is written.
     pub(super) unflushed: Option<Taken>,
     /// Since when the pipe has taken nothing, although something waits.
@@ -45,7 +45,7 @@ pub struct Stream {
     pub(super) backlog: bool,
     /// The mailbox is full: nothing is read until there is room.
     pub(super) paused: bool,
-    pub(super) bounds: Bounds,
+    pub(super) bounds: StreamBounds,
     pub(super) state: State,
     /// Set when nothing more can come in.
     pub(super) input_end: Option<InputEnd>,
@@ -142,7 +142,7 @@ impl Stream {
             client,
             pipe,
             queue,
-            feed: None,
+            client_reader: None,
             unflushed: None,
             blocked: None,
             lagged: false,
@@ -151,7 +151,7 @@ impl Stream {
             unread,
             read_pending: false,
             paused: false,
-            bounds: Bounds::default(),
+            bounds: StreamBounds::default(),
             state: State::Handshake,
             input_end: None,
             last_read_at: now,
@@ -193,20 +193,20 @@ impl Stream {
 
     /// Takes what the app has written, and what it or the pressure on memory wants of the connection.
     fn take_order(&mut self, cx: &Context<'_>, now: Instant) -> Result<(), Ended> {
-        let (order, bounds) = self.client.collect(&mut self.queue, &mut self.feed, cx.waker());
+        let (order, bounds) = self.client.collect(&mut self.queue, &mut self.client_reader, cx.waker());
         self.bounds = bounds;
         match order {
-            Order::Close(status) if matches!(self.state, State::Open) => {
+            StreamOrder::Close(status) if matches!(self.state, State::Open) => {
                 self.last_write_at = now;
                 let status = self.input_end.as_ref().map_or(status, |end| end.status.clone());
-                match self.feed.as_ref().map(|feed| feed.last_message(&self.client)) {
+                match self.client_reader.as_ref().map(|client_reader| client_reader.last_message(&self.client)) {
                     Some(until) => self.state = State::Ending { status, until },
                     None => self.queue_close(status),
                 }
             }
-            Order::CutSlow if matches!(self.state, State::Open) => self.cut_slow(now),
+            StreamOrder::CutSlow if matches!(self.state, State::Open) => self.cut_slow(now),
             // The app had closed it already.
-            Order::CutSlow if matches!(self.state, State::Ending { .. } | State::Closing(_)) => {
+            StreamOrder::CutSlow if matches!(self.state, State::Ending { .. } | State::Closing(_)) => {
                 return Err(self.reset());
             }
             _ => {}

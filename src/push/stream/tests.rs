@@ -20,7 +20,7 @@ use crate::base::limits::Limits;
 use crate::channel::{Shape, Since};
 use crate::engine::Local;
 use crate::net::{Peer, Socket};
-use crate::push::{self, Callbacks, Client, CloseStatus, Event, Interest, Negotiated, Protocol, PubSub, Turn};
+use crate::push::{self, Callbacks, Client, CloseStatus, Event, EventInterest, Negotiated, Protocol, PubSub, Turn};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -110,7 +110,7 @@ impl Core {
         peer.set_nonblocking(true).unwrap();
         let negotiated =
             Negotiated { protocol: Protocol::WebSocket, encoding: Shape::Raw.into(), since: Since::Now, polls: false };
-        let interest = Interest { message: false, drained: false, gap: false };
+        let interest = EventInterest { message: false, drained: false, gap: false };
         let client = Client::new(Arc::clone(&self.context), negotiated, Peer::Unix, interest);
         let _inside = self.runtime.enter();
         let socket = Socket::Unix(UnixStream::from_std(ours).unwrap());

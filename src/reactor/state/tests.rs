@@ -8,7 +8,7 @@ use crate::base;
 use crate::channel::{Shape, Since};
 use crate::engine::Local;
 use crate::net::Peer;
-use crate::push::{self, Callbacks, Client, Interest, Negotiated, Protocol, PubSub};
+use crate::push::{self, Callbacks, Client, EventInterest, Negotiated, Protocol, PubSub};
 use crate::reactor::app_latency::FAST_APP;
 
 struct NoCallbacks;
@@ -25,7 +25,7 @@ fn job() -> Job {
     );
     let negotiated =
         Negotiated { protocol: Protocol::Sse, encoding: Shape::EventStream.into(), since: Since::Now, polls: false };
-    let interest = Interest { message: false, drained: false, gap: false };
+    let interest = EventInterest { message: false, drained: false, gap: false };
     Job::Callbacks(Client::new(Arc::new(context), negotiated, Peer::Unix, interest))
 }
 

@@ -38,7 +38,7 @@ fn dispatch(ruby: &Ruby, turn: &Turn, client: Obj<Client>, event: Event) -> Resu
     match event {
         Event::Open => {
             let called = on_open(ruby, client, &handler);
-            open_feed(ruby, turn, client);
+            begin_replay(ruby, turn, client);
             called
         }
         Event::Message(message) if handler.on_message => {
@@ -115,15 +115,15 @@ fn swap(ruby: &Ruby, turn: &Turn, client: Obj<Client>, old: &Handler) -> Result<
     client.set_current_handler(ruby, new);
     turn.client().set_interest(client.wanted(ruby));
     let called = closed.and_then(|()| on_open(ruby, client, &new));
-    open_feed(ruby, turn, client);
+    begin_replay(ruby, turn, client);
     called
 }
 
 /// Called after on_open, also if it has raised: all its subscriptions are replayed together now. If it has set another
 /// handler, this waits for the on_open of that handler, which may subscribe too.
-fn open_feed(ruby: &Ruby, turn: &Turn, client: Obj<Client>) {
+fn begin_replay(ruby: &Ruby, turn: &Turn, client: Obj<Client>) {
     if !client.is_swapped(ruby) {
-        turn.client().open_feed();
+        turn.client().begin_replay();
     }
 }
 

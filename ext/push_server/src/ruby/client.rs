@@ -12,7 +12,7 @@ use push_core::base::fork::NotInChild;
 use push_core::channel::{Kind, Shape};
 use push_core::http::upgrade::last_event_id_of;
 use push_core::push::poll::without_session;
-use push_core::push::{self, Interest, Protocol};
+use push_core::push::{self, EventInterest, Protocol};
 use push_core::sse::Fields;
 
 use crate::ruby::client_arguments::{EventOptions, close_status, timeout, write_arguments};
@@ -276,7 +276,7 @@ impl Client {
     }
 
     /// Which events the current handler and those that wait have callbacks for.
-    pub fn wanted(&self, ruby: &Ruby) -> Interest {
+    pub fn wanted(&self, ruby: &Ruby) -> EventInterest {
         self.values.with(ruby, |values| values.wanted())
     }
 

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use magnus::gc::Marker;
 use magnus::rb_sys::AsRawValue;
 use magnus::{RHash, Value};
-use push_core::push::Interest;
+use push_core::push::EventInterest;
 
 use crate::support::handler::Handler;
 
@@ -96,9 +96,9 @@ impl ClientValues {
     }
 
     /// Which events the current handler and those that wait have callbacks for.
-    pub fn wanted(&self) -> Interest {
+    pub fn wanted(&self) -> EventInterest {
         let waiting = self.next.iter().map(Handler::interest);
-        waiting.fold(self.handler.interest(), Interest::union)
+        waiting.fold(self.handler.interest(), EventInterest::union)
     }
 
     /// The callable of a subscription.

@@ -2,7 +2,7 @@
 
 use magnus::value::ReprValue;
 use magnus::{Error, RArray, Ruby, Symbol, Value};
-use push_core::push::Interest;
+use push_core::push::EventInterest;
 
 use crate::support::jump::unless_raised;
 
@@ -51,8 +51,8 @@ impl Handler {
     }
 
     /// Which events the core should report.
-    pub fn interest(&self) -> Interest {
-        Interest { message: self.on_message, drained: self.on_drained, gap: self.on_gap }
+    pub fn interest(&self) -> EventInterest {
+        EventInterest { message: self.on_message, drained: self.on_drained, gap: self.on_gap }
     }
 }
 
