@@ -93,7 +93,7 @@ RSpec.describe "The examples" do
       expect(get("/room").status).to eq(404)
     end
 
-    it "tells all members who joins, and what is said" do
+    it "sends all members the name of each new member, and each message" do
       ann = join("Ann")
       bob = join("Bob")
       expect(next_event(ann, "push.join")).to include(member: "bob", info: { name: "Bob" })

@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# A session is the client that the app sees behind the polls of one client: who can poll for it, and how it ends.
+# A session is the client that the app has for a series of polls: which polls continue it, and how it ends.
 RSpec.describe "A session of long polls" do
   include ChannelClients
   include Polling

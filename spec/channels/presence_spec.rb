@@ -50,7 +50,7 @@ RSpec.describe "Presence" do
       expect(present.keys).to contain_exactly(:ana, :watcher)
     end
 
-    it "tells clients the members, who joins and who leaves; three tabs are one member" do
+    it "sends clients the members and each one that joins or leaves; three tabs are one member" do
       watcher = join("watcher", PushV1Client)
       expect(read_notice(watcher)).to eq(["push.here", { members: { watcher: { name: "Watcher" } } }])
       tabs = Array.new(3) { join("ana") }

@@ -41,7 +41,7 @@ RSpec.describe "A handler that is not used" do
   def request(line, headers) = http.request(*line.split, headers)
 
   describe "at the level info" do
-    # Each example needs an app of its own, because a line is not repeated within a minute.
+    # Each example needs its own app, because a line is not repeated within a minute.
     before { start_app(source) }
 
     reasons.each do |line, (headers, message)|

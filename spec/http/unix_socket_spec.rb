@@ -4,8 +4,7 @@ require "spec_helper"
 require "rbconfig"
 require "socket"
 
-# A server that listens on a Unix socket: what its file does, and what an app sees. What serves on Unix sockets as on TCP is
-# in the specs of spec/stream and spec/contract.
+# The file of a Unix socket, and the env of its requests. spec/stream/unix_socket_spec.rb is about what clients send and get.
 RSpec.describe "A Unix socket" do
   include Command
 
@@ -19,16 +18,6 @@ RSpec.describe "A Unix socket" do
         SpecApp.report(:waiting)
         sleep 0.01 until $go
         [200, {}, ["done"]]
-      when "/upload"
-        [200, {}, [env["rack.input"].read.bytesize.to_s]]
-      when "/hijack"
-        io = env["rack.hijack"].call
-        io.write("HTTP/1.1 200 OK\\r\\nconnection: close\\r\\n\\r\\n\#{io.class}")
-        io.close
-        [0, {}, []]
-      else
-        env["rack.upgrade"] = SpecApp::Recorder.new(message: ->(client, data) { client.write("echo: \#{data}") })
-        [200, {}, []]
       end
     end)
   RUBY
@@ -43,7 +32,7 @@ RSpec.describe "A Unix socket" do
 
   attr_reader :path
 
-  # Starts a server on this socket alone: without the bind that AppProcess would add.
+  # Starts a server on this socket alone, without the bind that AppProcess would add.
   define_method(:start) do |*options, bind: "unix://#{path}"|
     command = "load #{File.join(AppProcess::ROOT, "exe/push_server").inspect}"
     start_app("ARGV.unshift('-b', #{bind.inspect}); #{command}", *options, "config.ru", via: :ruby, files: { "config.ru" => source })
@@ -51,14 +40,14 @@ RSpec.describe "A Unix socket" do
 
   def get(target = "/env?REMOTE_ADDR", headers = {}) = closing(HttpClient.new(Addrinfo.unix(path))).get(target, headers)
 
-  # What the command prints that cannot listen there.
+  # The line that the command prints when it cannot listen there, and its exit status.
   def complaint(bind)
     result = push_server("-b", bind, files: { "config.ru" => "run ->(_) { [200, {}, []] }" })
     expect([result.out, result.complaint.size]).to eq(["", 1])
     [result.complaint.first.delete_prefix("push_server: "), result.exitstatus]
   end
 
-  it "serves requests, whose env is as Puma has it" do
+  it "serves requests, with the same env as Puma" do
     start
     expect(app.url).to eq("unix://#{path}")
     expect(get("/env?REMOTE_ADDR&SERVER_NAME&SERVER_PORT&rack.url_scheme", "host" => "example.org:8080").body)
@@ -68,23 +57,12 @@ RSpec.describe "A Unix socket" do
     expect(without_host.read_response.body).to eq('["127.0.0.1", "localhost", "80", nil]')
   end
 
-  it "serves uploads, hijacked connections, event streams and WebSockets" do
-    start
-    client = closing(HttpClient.new(app.address))
-    expect(client.request("POST", "/upload", body: "x" * 300_000).body).to eq("300000")
-    expect(get("/hijack").body).to eq("UNIXSocket")
-    socket = opened(websocket)
-    socket.text("hello")
-    expect(socket.read_message).to eq("echo: hello")
-    expect_event(:open, sse)
-  end
-
-  it "has the file's mode that it is told" do
+  it "has a file with the mode that the option names" do
     start(bind: "unix://#{path}?mode=0600")
     expect(File.stat(path).mode & 0o777).to eq(0o600)
   end
 
-  it "has a file while the server accepts connections, and no longer" do
+  it "has a file only while the server accepts connections" do
     start("--drain-timeout", "20")
     waiting = closing(HttpClient.new(app.address)).send_request("GET", "/wait")
     app.events.take(event: "waiting")
@@ -96,7 +74,7 @@ RSpec.describe "A Unix socket" do
     expect(app.wait).to be_success
   end
 
-  it "has no file any more after a stop at once" do
+  it "has no file after a stop at once" do
     start
     closing(HttpClient.new(app.address)).send_request("GET", "/wait")
     app.events.take(event: "waiting")
@@ -105,7 +83,7 @@ RSpec.describe "A Unix socket" do
     expect(File.exist?(path)).to be(false)
   end
 
-  it "takes the place of a server that was killed" do
+  it "replaces the file of a killed server" do
     start
     app.kill
     expect(File.socket?(path)).to be(true)
@@ -113,14 +91,14 @@ RSpec.describe "A Unix socket" do
     expect(get.status).to eq(200)
   end
 
-  it "leaves the place to a server that lives" do
+  it "does not replace the file of a running server" do
     start
     expect(complaint("unix://#{path}"))
       .to eq(["cannot listen on unix://#{path}: the socket #{path} is in use by another process", 1])
     expect(get.status).to eq(200)
   end
 
-  it "leaves another server's file in its place when it stops" do
+  it "does not remove another server's file when the server stops" do
     start
     first = app
     File.unlink(path)
@@ -129,13 +107,13 @@ RSpec.describe "A Unix socket" do
     expect(get.status).to eq(200)
   end
 
-  it "leaves its file in place when a child that the app has forked ends" do
+  it "keeps its file when a forked child ends" do
     start
     expect(app.ask("Process.wait(fork { exit }); $?.success?")).to be(true)
     expect(get.status).to eq(200)
   end
 
-  it "says in one line why it cannot listen" do
+  it "prints one line if it cannot listen, which says why" do
     File.write(path, "text")
     expect(complaint("unix://#{path}")).to eq(["cannot listen on unix://#{path}: there is a file of that name that is not a socket", 1])
     expect(File.read(path)).to eq("text")
@@ -146,14 +124,14 @@ RSpec.describe "A Unix socket" do
     expect(complaint("unix://tmp/s")).to match([/the path is absolute\z/, 2])
   end
 
-  it "is one of several endpoints" do
+  it "can be used together with TCP" do
     start("-b", "tcp://127.0.0.1:0")
     port = app.wait_for_line(%r{http://127.0.0.1:\d+})[/:(\d+)\s*\z/, 1].to_i
     expect([get.body, closing(HttpClient.new(port)).get("/env?SERVER_PORT", { "host" => "127.0.0.1:#{port}" }).body])
       .to eq(['["127.0.0.1"]', "[\"#{port}\"]"])
   end
 
-  it "can be inherited, as fd://, and then its file belongs to the process that has made it" do
+  it "can be inherited as fd://; then the server does not remove the file" do
     socket = UNIXServer.new(path)
     pid = spawn({ "RUBYLIB" => File.join(AppProcess::ROOT, "lib") }, RbConfig.ruby, "-e", <<~RUBY, 9 => socket, out: File::NULL)
       require "push_server"

@@ -3,7 +3,8 @@
 require "spec_helper"
 require "digest"
 
-# With SPEC_TRANSPORT=unix, all specs of spec/stream and spec/contract use Unix sockets. Here is the rest.
+# With SPEC_TRANSPORT=unix, all specs of spec/stream and spec/contract use Unix sockets. Here is what they do not test. The file of
+# the socket is in spec/http/unix_socket_spec.rb.
 RSpec.describe "Over a Unix socket", transport: :unix do
   config = <<~'CONFIG'
     require "spec_app"
@@ -138,7 +139,6 @@ RSpec.describe "Over a Unix socket", transport: :unix do
 
     it "a client has the address 127.0.0.1" do
       expect(get("/env").body).to eq("127.0.0.1 localhost 80")
-      expect(get("/env", { "host" => "example.com:8080" }).body).to eq("127.0.0.1 example.com 8080")
       expect(ask(opened(websocket("/push")), "client.inspect")).to include("unix")
       lines = eventually("a log line") { File.readlines(File.join(app.dir, "access.log")).grep(%r{/env}).then { |all| all if all.any? } }
       expect(lines).to all(start_with("127.0.0.1 - - "))
@@ -170,15 +170,5 @@ RSpec.describe "Over a Unix socket", transport: :unix do
       File.read(File.join(AppProcess::ROOT, file)).include?(title.to_s)
     end
     expect(missing).to eq([])
-  end
-
-  it "the socket's file is removed when the server stops" do
-    path = start_app(config, "--threads", "2").address.unix_path
-    client = opened(websocket("/push"))
-    app.signal("TERM")
-    expect(client.read_close.first).to eq(1001)
-    client.send_close(1001)
-    expect(app.wait).to be_success
-    expect(File.exist?(path)).to be(false)
   end
 end

@@ -142,7 +142,7 @@ class AppProcess
 
   private
 
-  # The path of a Unix socket has at most 107 bytes, so the socket gets a folder of its own instead of the app's. An app may
+  # The path of a Unix socket has at most 107 bytes, so the socket gets its own folder instead of the app's. An app may
   # change its user before the server binds.
   def bind(transport)
     return "tcp://127.0.0.1:0" unless transport == :unix

@@ -141,7 +141,7 @@ module ClientPages
   # Codes of a Close frame. An event stream just ends.
   CODES = { ended: 1001, closed: 1000, restarted: 1012 }.freeze
 
-  # Cuts the newest client off while nobody can connect anew, publishes, and lets it return. `cut` is :lost, both ends
+  # Disconnects the newest client while no client can connect, publishes, and lets it return. `cut` is :lost, both ends
   # of the connection are reset, or a key of CODES, the server closes it; with 1001 as when it stops.
   def away(cut, heading, *texts)
     cut == :lost ? tunnel.enter : tunnel.hold

@@ -51,7 +51,7 @@ module Serving
 
   def http(**options) = closing(HttpClient.new(app.address, **options))
 
-  # One request on a connection of its own.
+  # Sends one request on a new connection.
   def get(target, headers = {}, **options) = http.get(target, headers, **options)
 
   def websocket(path = "/", **options)
