@@ -4,6 +4,8 @@ require "spec_helper"
 
 # A frame is refused as soon as a part of it is wrong (RFC 6455 sections 5.2, 8.1), and is not buffered.
 RSpec.describe "An incomplete WebSocket frame" do
+  include WebSocketEcho
+
   serve <<~'CONFIG', "--close-timeout", "0.5"
     require "spec_app"
 
@@ -16,10 +18,7 @@ RSpec.describe "An incomplete WebSocket frame" do
   CONFIG
 
   def expect_failure(client, code)
-    expect(client.read_close.first).to eq(code)
-    client.connection.finish_writing
-    expect(client.ending).to eq(:fin)
-    event(:close, client, code: code)
+    super
     expect(story(client)).to eq(%i[open close])
   end
 

@@ -3,8 +3,8 @@
 require "spec_helper"
 require "socket"
 
-# Endpoints that an embedded server adds and retires while it serves.
-RSpec.describe "Listeners that come and go" do
+# PushServer::Server.listen and .retire while the server serves.
+RSpec.describe "Listeners that are added and retired" do
   # A server in a program, which does what the spec asks for.
   def start
     start_app(<<~RUBY, via: :ruby)
@@ -41,7 +41,7 @@ RSpec.describe "Listeners that come and go" do
 
   def socket_url = "unix://#{app.dir}/s"
 
-  it "serve what comes through them, with an env of their own" do
+  it "serve requests, with their own SERVER_NAME and SERVER_PORT" do
     start
     url = listen("tcp://127.0.0.1:0")
     expect(url).to match(%r{\Atcp://127\.0\.0\.1:[1-9]\d*\z})
@@ -53,7 +53,7 @@ RSpec.describe "Listeners that come and go" do
     expect(client(socket_url).get("/env").status).to eq(200)
   end
 
-  it "let requests and streams end that are open when they are retired" do
+  it "finish open requests and streams after they are retired" do
     start
     [listen("tcp://127.0.0.1:0"), listen(socket_url)].each do |url|
       app.ask("$go = false")
@@ -75,7 +75,7 @@ RSpec.describe "Listeners that come and go" do
     expect(get("/env").status).to eq(200)
   end
 
-  it "do not disturb the requests of another listener, nor lose one that they have accepted" do
+  it "do not disturb requests of another listener, and lose none that they have accepted" do
     start
     stopping = false
     served = Thread::Queue.new
@@ -113,7 +113,7 @@ RSpec.describe "Listeners that come and go" do
     expect([app.descriptors.size, Dir.glob("#{app.dir}/s")]).to eq([before, []])
   end
 
-  it "may be all retired: the server goes on, and can listen again" do
+  it "can all be retired; the server goes on and can listen again" do
     start
     url = app.url.sub("http", "tcp")
     socket = opened(websocket("/push"))
@@ -131,7 +131,7 @@ RSpec.describe "Listeners that come and go" do
     expect { client(url) }.to raise_error(Errno::ECONNREFUSED)
   end
 
-  it "say in one line what is wrong" do
+  it "raise an error that says what is wrong" do
     start
     url = app.url.sub("http", "tcp")
     expect(refusal("PushServer::Server.listen(#{url.inspect})"))
