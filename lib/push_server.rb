@@ -29,10 +29,10 @@ module PushServer
   # Apps use it through {Service}.
   private_constant :NativeServer
 
-  extend Unsupported::Words
+  extend Unsupported::ModuleMethods
   extend Unsupported::Constants
-  Server.extend Unsupported::Words
-  Client.include Unsupported::ClientWords
+  Server.extend Unsupported::ModuleMethods
+  Client.include Unsupported::ClientMethods
 
   # Serves a Rack app until the server is stopped. In the main thread, INT, TERM and QUIT stop it: the first signal
   # gracefully, the second at once.

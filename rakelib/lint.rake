@@ -27,6 +27,7 @@ namespace :lint do
 
   desc "Check that the links in the core's documentation resolve"
   task :rustdoc do
-    sh({ "RUSTDOCFLAGS" => "-D warnings" }, "cargo", "doc", "-p", "push_core", "--no-deps", "--document-private-items", "--locked")
+    sh({ "RUSTDOCFLAGS" => "-D warnings" },
+       "cargo", "doc", "-p", "push_core", "--no-deps", "--document-private-items", "--locked")
   end
 end

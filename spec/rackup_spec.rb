@@ -87,6 +87,16 @@ RSpec.describe "rackup" do
     end
   end
 
+  it "listens on a Unix socket" do
+    Dir.mktmpdir do |dir|
+      start(source, "-s", "push_server", "-O", "Bind=unix://#{dir}/s?mode=0600")
+      expect(app.url).to eq("unix://#{dir}/s")
+      expect(get("/").body).to start_with("push_server/")
+      expect(app.stop).to be_success
+      expect(Dir.children(dir)).to eq([])
+    end
+  end
+
   it "lists our options in its help" do
     result = run_command(RbConfig.ruby, AppProcess.rackup, "-s", "push_server", "-h")
     expect(result.out).to match(/-O Threads=N/).and match(/-O MaxMessageSize=BYTES/)

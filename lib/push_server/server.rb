@@ -5,7 +5,7 @@ require_relative "process/exit_hook"
 require_relative "rack/router"
 
 module PushServer
-  # The embedded form: a server inside a Ruby program, without a config.ru. One a process.
+  # The embedded form: a server inside a Ruby program, without a config.ru. One in a process.
   #
   # @example
   #   PushServer::Server.init(6464, ".", thread_count: 1)

@@ -24,7 +24,7 @@ module PushServer
     private_constant :OPTIONS, :TIMERS, :STATES, :RUN, :STOP, :LOG, :BROKER, :TLS, :FILES, :ALWAYS, :GRAPHQL, :ENV_ONLY
 
     # Methods, by the object that is called: name => what to use instead.
-    WORDS = {
+    METHODS = {
       "PushServer" => {
         subscribe: "a subscription belongs to a client: client.subscribe(channel)",
         unsubscribe: "a subscription belongs to a client: client.unsubscribe(channel)",
@@ -85,13 +85,13 @@ module PushServer
 
     # @raise [UnsupportedError] if `name` is a method of another server that is missing here
     def self.refuse(owner, name)
-      advice = WORDS.fetch(owner, {})[name] or return
+      advice = METHODS.fetch(owner, {})[name] or return
       mark = owner == "PushServer::Client" ? "#" : "."
       raise UnsupportedError, "there is no #{owner}#{mark}#{name}: #{advice} (docs/migration.md)"
     end
 
     # For the singleton methods of modules.
-    module Words
+    module ModuleMethods
       private
 
       def method_missing(called, ...)
@@ -103,7 +103,7 @@ module PushServer
     end
 
     # For clients.
-    module ClientWords
+    module ClientMethods
       private
 
       def method_missing(called, ...)

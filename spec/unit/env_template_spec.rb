@@ -15,7 +15,7 @@ RSpec.describe PushServer::EnvTemplate do
     it "satisfies Rack::Lint once a request fills it, listening as #{name}" do
       env = template(name).merge(
         "REQUEST_METHOD" => "GET", "PATH_INFO" => "/", "QUERY_STRING" => "", "SERVER_PROTOCOL" => "HTTP/1.1",
-        "rack.input" => StringIO.new("".b)
+        "rack.input" => StringIO.new("".b), "rack.hijack" => -> {}
       )
       app = Rack::Lint.new(->(_env) { [200, { "content-type" => "text/plain" }, ["fine"]] })
       expect(app.call(env).first).to eq(200)

@@ -11,7 +11,7 @@ module FakeNativeServers
   end
 end
 
-# Unit specs know no network and no native reactor; they need not the black-box helpers either.
+# Unit specs start no server, so they do not need the helpers that the other specs use.
 RSpec.configure do |config|
   config.include Eventually, :unit
   config.include FakeNativeServers, :unit

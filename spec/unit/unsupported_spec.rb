@@ -6,9 +6,9 @@ require_relative "unit_helper"
 RSpec.describe PushServer::Unsupported do
   page = File.read(File.expand_path("../../docs/migration.md", __dir__))
   owners = { "PushServer" => PushServer, "PushServer::Server" => PushServer::Server,
-             "PushServer::Client" => Class.new { include PushServer::Unsupported::ClientWords }.new }
+             "PushServer::Client" => Class.new { include PushServer::Unsupported::ClientMethods }.new }
 
-  described_class::WORDS.each do |owner, words|
+  described_class::METHODS.each do |owner, words|
     words.each_key do |word|
       it "raises one line for #{owner} #{word}" do
         expect(owners[owner]).not_to respond_to(word)
@@ -35,7 +35,7 @@ RSpec.describe PushServer::Unsupported do
   end
 
   it "names only methods and options that exist" do
-    lines = described_class::WORDS.values.flat_map(&:values) + described_class::CONSTANTS.values + described_class::SETTINGS.values
+    lines = described_class::METHODS.values.flat_map(&:values) + described_class::CONSTANTS.values + described_class::SETTINGS.values
     lines.uniq.flat_map { |line| line.scan(/(PushServer(?:::Server)?)\.(\w+[?=]?)/) }.uniq.each do |owner, word|
       expect(owners.fetch(owner)).to respond_to(word)
     end
@@ -47,8 +47,8 @@ RSpec.describe PushServer::Unsupported do
   end
 
   it "is included by clients, which have none of these methods" do
-    expect(PushServer::Client).to include(PushServer::Unsupported::ClientWords)
-    words = described_class::WORDS.fetch("PushServer::Client").keys
+    expect(PushServer::Client).to include(PushServer::Unsupported::ClientMethods)
+    words = described_class::METHODS.fetch("PushServer::Client").keys
     expect(words.select { |word| PushServer::Client.method_defined?(word) }).to be_empty
   end
 
