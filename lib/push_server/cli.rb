@@ -70,7 +70,8 @@ module PushServer
 
     # Prints one line, and below it the app's own lines of the backtrace; with --verbose the whole backtrace.
     def fail_with(error, status)
-      @err.puts("push_server: #{error.message.split("\n").map(&:strip).join(" ")}")
+      # The message may have the bytes of a path, which need not be UTF-8.
+      @err.puts("push_server: #{error.message.scrub.split("\n").map(&:strip).join(" ")}")
       if @given[:log_level].to_s == "debug"
         @err.puts(ErrorReport.new(error.cause || error).full)
       elsif error.is_a?(ConfigError) && error.cause

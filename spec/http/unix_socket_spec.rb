@@ -119,6 +119,7 @@ RSpec.describe "A Unix socket" do
     expect(File.read(path)).to eq("text")
     folder = "#{File.dirname(path)}/none"
     expect(complaint("unix://#{folder}/s")).to eq(["cannot listen on unix://#{folder}/s: there is no folder #{folder}", 1])
+    expect(complaint("unix://#{folder}%FF/s")).to eq(["cannot listen on unix://#{folder}%FF/s: there is no folder #{folder}\u{fffd}", 1])
     expect(complaint("unix://#{path}?mode=rw")).to match([/mode has three octal digits, such as 0660\z/, 2])
     expect(complaint("unix://#{path}#{"x" * 200}")).to match([/the path has \d+ bytes, but a socket's path can have at most 10\d\z/, 2])
     expect(complaint("unix://tmp/s")).to match([/the path is absolute\z/, 2])
