@@ -54,24 +54,24 @@ pub enum Lane {
 pub struct Unavailable;
 
 type Work = Box<dyn FnOnce() + Send>;
-type Starter = fn(Arc<Queue>) -> io::Result<()>;
+type Starter = fn(Arc<DiskQueue>) -> io::Result<()>;
 
 /// Gives work to the disk thread of a server. Any thread. In a forked child it takes no work.
 #[derive(Debug)]
 pub struct Disk {
-    queue: Arc<Queue>,
+    queue: Arc<DiskQueue>,
     owner: OwnerProcess,
     starter: Starter,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
-    state: Lock<State>,
+struct DiskQueue {
+    state: Lock<DiskState>,
     changed: Condition,
 }
 
 #[derive(Default)]
-struct State {
+struct DiskState {
     /// The queues, by [`Lane`].
     lanes: [VecDeque<Work>; 3],
     /// The lane whose turn it is.
@@ -159,7 +159,7 @@ impl Disk {
         running
     }
 
-    fn ensure_running(&self, state: &mut State) -> Result<(), Unavailable> {
+    fn ensure_running(&self, state: &mut DiskState) -> Result<(), Unavailable> {
         match state.thread {
             Thread::Running => return Ok(()),
             Thread::Stopped => return Err(Unavailable),
@@ -207,12 +207,12 @@ pub(crate) fn refuse_file_size_signal() {
     }
 }
 
-fn start_thread(queue: Arc<Queue>) -> io::Result<()> {
+fn start_thread(queue: Arc<DiskQueue>) -> io::Result<()> {
     thread::Builder::new().name("push_disk".to_owned()).spawn(move || queue.work()).map(drop)
 }
 
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl DiskQueue {
+    fn lock(&self) -> MutexGuard<'_, DiskState> {
         self.state.lock()
     }
 
@@ -237,7 +237,7 @@ impl Queue {
     }
 }
 
-impl State {
+impl DiskState {
     fn next(&mut self) -> Option<Work> {
         let lanes = self.lanes.len();
         for _ in 0..lanes {
@@ -250,7 +250,7 @@ impl State {
     }
 }
 
-impl std::fmt::Debug for State {
+impl std::fmt::Debug for DiskState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let waiting = self.lanes.each_ref().map(VecDeque::len);
         f.debug_struct("State").field("waiting", &waiting).field("thread", &self.thread).finish_non_exhaustive()
@@ -275,7 +275,7 @@ mod tests {
     use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const DEADLINE: Duration = Duration::from_secs(60);
 
     /// Occupies the thread until the sender is dropped; returns when it has begun.
     fn hang(disk: &Disk) -> Sender<()> {
@@ -286,7 +286,7 @@ mod tests {
             let _ = released.recv();
         };
         disk.chore(work).unwrap();
-        begun.recv_timeout(PATIENCE).unwrap();
+        begun.recv_timeout(DEADLINE).unwrap();
         release
     }
 
@@ -316,7 +316,7 @@ mod tests {
             }
         }
         drop(release);
-        let order: Vec<_> = (0..6).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect();
+        let order: Vec<_> = (0..6).map(|_| told.recv_timeout(DEADLINE).unwrap()).collect();
         assert_eq!(order, ["file", "body", "file", "body", "file", "body"]);
     }
 
@@ -353,12 +353,12 @@ mod tests {
         assert_eq!(disk.chore(|| ()), Err(Unavailable));
         drop(release);
         assert_eq!(wait(waiting), Err(Unavailable));
-        assert!(dropped.recv_timeout(PATIENCE).unwrap_err().is_disconnected(), "what waited must be dropped");
+        assert!(dropped.recv_timeout(DEADLINE).unwrap_err().is_disconnected(), "what waited must be dropped");
     }
 
     #[test]
     fn a_thread_that_cannot_be_had_is_tried_again_but_not_at_once() {
-        fn refuse(_: Arc<Queue>) -> io::Result<()> {
+        fn refuse(_: Arc<DiskQueue>) -> io::Result<()> {
             Err(io::ErrorKind::WouldBlock.into())
         }
         let mut disk = Disk::with_starter(refuse);

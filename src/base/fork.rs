@@ -2,7 +2,7 @@
 //!
 //! A forked child inherits the parent's sockets and its epoll instance, but not the reactor
 //! thread. Closing, shutting down or deregistering anything there would silence the parent's
-//! connections, so the child must keep its hands off: what was made before the fork asks its
+//! connections. So the child must not touch them: what was made before the fork asks its
 //! [`OwnerProcess`] before it touches anything native.
 
 use std::mem::ManuallyDrop;
@@ -24,7 +24,7 @@ extern "C" fn in_child() {
 pub struct OwnerProcess(u32);
 
 impl OwnerProcess {
-    /// The process running now; forks are noticed from here on.
+    /// The process that runs now. Forks are noticed from the first call on.
     pub fn current() -> Self {
         WATCH.call_once(|| {
             // SAFETY: `in_child` only touches an atomic, which is async-signal-safe.
@@ -33,7 +33,7 @@ impl OwnerProcess {
         OwnerProcess(GENERATION.load(Ordering::Relaxed))
     }
 
-    /// Whether this process was forked off since. Costs one atomic load.
+    /// Whether this process is a child that was forked since. Costs one atomic load.
     pub fn forked(self) -> bool {
         self.0 != GENERATION.load(Ordering::Relaxed)
     }

@@ -64,7 +64,7 @@ impl InFlight {
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        // In a forked child nobody waits, and the channel's lock may be held by nobody who is there.
+        // In a forked child no thread waits, and the channel's lock may be held by a thread that is not there.
         if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 && !self.0.owner.forked() {
             // Full means that a waiter is already going to look.
             let _ = self.0.zero.0.try_send(());

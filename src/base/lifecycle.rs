@@ -15,11 +15,11 @@ pub enum Phase {
     Stopped,
 }
 
-/// The switch: moves the phase forward, never back.
+/// Moves the phase forward, never back.
 #[derive(Debug)]
 pub struct Lifecycle {
     sender: watch::Sender<Phase>,
-    /// The same, for those who look at every turn.
+    /// Whether the phase is `Serving`, for tasks that ask in every turn.
     serving: AtomicBool,
 }
 
@@ -36,7 +36,7 @@ impl Default for Lifecycle {
 impl Lifecycle {
     /// Moves on to `phase`, unless it is already reached. Returns whether it moved.
     pub fn advance(&self, phase: Phase) -> bool {
-        // Before anybody is woken to look.
+        // Before a task is woken that asks.
         self.serving.fetch_and(phase == Phase::Serving, Ordering::SeqCst);
         self.sender.send_if_modified(|now| {
             let moves = *now < phase;
@@ -66,7 +66,7 @@ impl PhaseReceiver {
 
     /// Returns once the server has reached `phase` (or is gone).
     pub async fn reached(&mut self, phase: Phase) {
-        // An error means the switch is gone, and the server with it.
+        // An error means that the server is gone.
         let _ = self.0.wait_for(|now| *now >= phase).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Log lines about what happens again and again.
+//! Log lines about events that repeat.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use super::lock::Lock;
 #[derive(Debug)]
 pub struct LogThrottle {
     pause: Duration,
-    state: Lock<State>,
+    state: Lock<ThrottleState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct ThrottleState {
     last: Option<Instant>,
     held_back: u64,
 }
@@ -42,7 +42,7 @@ impl LogThrottle {
 
     /// At most one line in `pause`.
     pub const fn new(pause: Duration) -> Self {
-        LogThrottle { pause, state: Lock::new(State { last: None, held_back: 0 }) }
+        LogThrottle { pause, state: Lock::new(ThrottleState { last: None, held_back: 0 }) }
     }
 
     /// `Some` if the line is to be written now.

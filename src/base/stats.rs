@@ -17,7 +17,7 @@ impl Counter {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Exactly that, for a number that somebody else keeps.
+    /// Exactly that, for a number that is counted elsewhere.
     pub fn set(&self, number: u64) {
         self.0.store(number, Ordering::Relaxed);
     }
@@ -27,9 +27,9 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// No less than that, for a number that remembers the highest.
+    /// At least that, for a number that remembers the highest.
     pub fn at_least(&self, number: u64) {
-        // The highest is seldom new: a load is cheaper.
+        // A new highest number is rare, and a load is cheaper than a fetch_max.
         if self.get() < number {
             self.0.fetch_max(number, Ordering::Relaxed);
         }

@@ -1,9 +1,8 @@
 //! One queue of deadlines for all connections: no timer per connection.
 //!
-//! Deadlines are rounded up to ticks, so that those of thousands of streams share wake-ups, and
-//! an [`Alarm`] that is set again for later keeps its old entry: it wakes its task once too
-//! early, the task looks at the clock and sets it again. A busy stream therefore touches the
-//! queue once per interval and not once per message.
+//! Deadlines are rounded up to ticks, so that thousands of streams share wake-ups. An [`Alarm`] that is set again for
+//! later keeps its old entry. So it wakes its task once too early, and the task looks at the clock and sets the alarm
+//! again. A busy stream therefore changes the queue once per interval and not once per message.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use super::lock::Lock;
 /// Deadlines are met within this time.
 const TICK: Duration = Duration::from_millis(20);
 
-/// How often a turn may be asked for the time before it counts as another.
+/// After so many questions for the time, the clock is read again although the turn has not ended.
 const LONG_TURN: u64 = 32;
 
 /// The queue of deadlines of a reactor.
@@ -27,22 +26,22 @@ pub struct Timers {
     start: Instant,
     /// Nanoseconds from the start to the beginning of the reactor's turn.
     turn: AtomicU64,
-    /// How often that was asked for.
+    /// How often the time was asked for in this turn.
     asked: AtomicU64,
-    queue: Lock<Queue>,
+    queue: Lock<DeadlineQueue>,
     /// The last tick whose alarms have been woken.
     fired: AtomicU64,
     earlier: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
+struct DeadlineQueue {
     /// Ordered by tick, then by alarm.
     entries: BTreeMap<(u64, u64), Waker>,
     next_alarm: u64,
 }
 
-/// One task's place in the queue; it leaves the queue when dropped.
+/// One task's entry in the queue. It leaves the queue when it is dropped.
 #[derive(Debug)]
 pub struct Alarm {
     timers: Arc<Timers>,
@@ -70,8 +69,8 @@ impl Timers {
         self.turn.store(self.start.elapsed().as_nanos() as u64, Ordering::Relaxed);
     }
 
-    /// When the reactor's turn began: what its tasks take for the time. Asking the system is dear for those that
-    /// run a hundred thousand times a second, and a turn is short.
+    /// When the reactor's turn began. Its tasks use this as the time, since a turn is short, and some tasks run a hundred
+    /// thousand times a second: for them a call of the system would cost too much.
     ///
     /// For tasks of the reactor only: between two turns this clock stands still, and a quiet server may take no turn for a
     /// long time.
@@ -124,7 +123,7 @@ impl Timers {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, DeadlineQueue> {
         self.queue.lock()
     }
 }

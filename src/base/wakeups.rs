@@ -1,9 +1,9 @@
 //! One wake-up of the reactor for many tasks.
 //!
-//! Waking a task from a thread that does not drive the reactor costs a system call and a lock. A
-//! worker answers dozens of requests in a row, a broadcast writes to thousands of clients: so what is
-//! to be woken is only put on a list. Whoever drives wakes all of it, locally. While nobody drives, not
-//! even a system call is needed: the next driver begins with the list.
+//! Waking a task from a thread that does not drive the reactor costs a system call and a lock. But a worker answers
+//! dozens of requests in a row, and a broadcast writes to thousands of clients. So tasks to be woken are put on a list,
+//! and the driver, which is woken once, wakes them all on its own thread. While no thread drives, no system call is
+//! needed: the next driver begins with the list.
 
 use std::cell::Cell;
 use std::sync::{Arc, MutexGuard};
@@ -60,7 +60,7 @@ impl Wakeups {
         }
     }
 
-    /// Nobody drives from now on.
+    /// The thread does not drive any more.
     pub fn leave(&self) {
         DRIVING.set(false);
         self.lock().driver = None;
@@ -118,7 +118,7 @@ mod tests {
         (Arc::clone(&count), Waker::from(count))
     }
 
-    /// As a worker that does not drive.
+    /// Wakes the task as a worker does that does not drive.
     fn wake(wakeups: &Wakeups, task: &Waker) {
         std::thread::scope(|scope| {
             scope.spawn(|| wakeups.wake(task.clone()));
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_driver_is_woken_once_and_nobody_in_vain() {
+    fn a_driver_is_woken_once_for_many_tasks() {
         let (wakeups, mut spare) = (Wakeups::default(), Vec::new());
         let ((task, task_waker), (driver, driver_waker)) = (counted(), counted());
         wake(&wakeups, &task_waker);

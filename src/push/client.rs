@@ -36,7 +36,7 @@ pub struct Client {
     context: Arc<Context>,
     outbox: Lock<Outbox>,
     mailbox: Lock<Mailbox>,
-    /// A handler wants to hear when all is sent: what most do not, and what would be asked after each write.
+    /// The handler has `on_drained`. Most handlers have none; this saves taking the mailbox's lock after each write.
     wants_drained: AtomicBool,
     /// Keeps a drain waiting until the last callback has run.
     in_flight: Lock<Option<InFlightGuard>>,
@@ -67,17 +67,17 @@ impl Client {
         self.id
     }
 
-    /// What it speaks.
+    /// The protocol.
     pub fn protocol(&self) -> Protocol {
         self.negotiated.protocol
     }
 
-    /// How it gets the messages of channels.
+    /// The encoding in which it gets the messages of channels.
     pub fn encoding(&self) -> Encoding {
         self.negotiated.encoding
     }
 
-    /// What it has got before, by its own word.
+    /// Up to where it has got messages before, as it says itself.
     pub(super) fn since(&self) -> Since {
         self.negotiated.since
     }
@@ -211,7 +211,7 @@ impl Client {
         true
     }
 
-    /// Adds to what the core should report, for a handler that waits already.
+    /// Adds the callbacks of a handler that waits for its swap.
     pub fn widen_interest(&self, interest: EventInterest) {
         if !self.forked() {
             self.want(&mut self.mailbox(), interest, EventInterest::union);
@@ -224,7 +224,7 @@ impl Client {
         self.context.base.owner.forked()
     }
 
-    /// Sets what the handler in charge wants to hear about.
+    /// Sets the callbacks of the current handler.
     pub fn set_interest(&self, interest: EventInterest) {
         if !self.forked() {
             self.want(&mut self.mailbox(), interest, |_, new| new);
@@ -241,7 +241,7 @@ impl Client {
         self.wants_drained.store(mailbox.interest.drained, Ordering::Relaxed);
     }
 
-    /// Adds an event to the mailbox, unless nobody wants it.
+    /// Adds an event to the mailbox, unless the handler has no callback for it.
     pub(super) fn post(self: &Arc<Self>, event: Event) {
         let mut mailbox = self.mailbox();
         let ask = mailbox.push(event);
@@ -256,7 +256,7 @@ impl Client {
         }
     }
 
-    /// What it reads of channels, if it has subscribed and is not closed.
+    /// Its reader of channels, if it has subscribed and is not closed.
     pub(super) fn client_reader(&self) -> Option<Arc<ClientReader>> {
         if self.forked() { None } else { self.outbox().client_reader.clone() }
     }
@@ -273,10 +273,10 @@ impl Client {
         if let Some(client_reader) = &outbox.client_reader {
             return Some(Arc::clone(client_reader));
         }
-        // The log's lock is taken within ours; never the other way round.
+        // The log's lock is taken while the outbox's is held, and never the other way round.
         let client_reader = ClientReader::new(self, self.negotiated.since);
         outbox.client_reader = Some(Arc::clone(&client_reader));
-        // The stream has to know.
+        // The stream must learn of the reader.
         self.wake(outbox);
         Some(client_reader)
     }
@@ -306,7 +306,7 @@ impl Client {
 
     /// Forgets the client; called by the worker that ran its last event.
     pub fn retire(&self) {
-        // If the last callback has forked, its child comes here as well.
+        // If the last callback has forked, the child calls this as well.
         if self.forked() {
             return;
         }
@@ -314,7 +314,7 @@ impl Client {
         self.in_flight.lock().take();
     }
 
-    /// Makes the stream look at its client soon. Any thread; cheap if it is already going to.
+    /// Makes the stream look at its client soon. Any thread. Costs little if the stream is woken already.
     fn wake(&self, mut outbox: MutexGuard<'_, Outbox>) {
         let stream = outbox.stream.take();
         drop(outbox);

@@ -32,9 +32,9 @@ pub trait Callbacks: Send + Sync {
 pub struct Context {
     /// What all parts of the server share.
     pub base: Arc<base::Context>,
-    /// What becomes of slow clients.
+    /// What happens to slow clients.
     pub slow_policy: SlowPolicy,
-    /// Where mailboxes are run.
+    /// Where mailboxes report that they have events.
     pub callbacks: Arc<dyn Callbacks>,
     /// The channels of the process.
     pub pubsub: PubSub,

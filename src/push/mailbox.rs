@@ -1,8 +1,7 @@
 //! A client's events, in order, on their way to the app.
 //!
-//! The mailbox gives the contract its order: events of one client run one after the other, in
-//! the order they happened, while those of many clients run in parallel. It is bounded: a full
-//! one stops the reading of that client's socket, so that it never grows.
+//! Events of one client run one after the other, in the order in which they happened. Those of many clients run in
+//! parallel. A mailbox is bounded: while it is full, the client's socket is not read.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -34,7 +33,7 @@ pub enum Event {
     Abandoned,
 }
 
-/// Which callbacks a handler has, so that Ruby is not called for nothing.
+/// Which callbacks a handler has. Events for which it has none are not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventInterest {
     /// `on_message`.
@@ -46,7 +45,7 @@ pub struct EventInterest {
 }
 
 impl EventInterest {
-    /// What either wants.
+    /// The callbacks that either has.
     pub fn union(self, other: EventInterest) -> EventInterest {
         EventInterest {
             message: self.message || other.message,
@@ -56,15 +55,18 @@ impl EventInterest {
     }
 }
 
-/// How far a client's last event has come.
+/// Where a client's last event is: `Close` or `Abandoned`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LastEvent {
+    /// It has not happened.
     Ahead,
+    /// It is queued. Only a swap may still be put in front of it.
     Queued,
+    /// A worker has taken it. Nothing can be added any more.
     Taken,
 }
 
-/// The queue itself; lives under the client's lock.
+/// The queue itself. The client's lock protects it.
 #[derive(Debug)]
 pub(super) struct Mailbox {
     events: VecDeque<Event>,
@@ -74,10 +76,9 @@ pub(super) struct Mailbox {
     scheduled: bool,
     /// The stream stopped reading and waits to be woken.
     paused: bool,
-    /// The stream waits until no event is left.
+    /// The stream waits to be woken when no event is left.
     watched: bool,
     shutdown_announced: bool,
-    /// The last event is queued, or has even been taken.
     last: LastEvent,
     pub(super) interest: EventInterest,
 }
@@ -110,7 +111,7 @@ impl Mailbox {
                 self.bytes += message.len();
             }
             Event::Gap(_) if !self.interest.gap => return false,
-            // The handler has not even heard of the last time: that one will do.
+            // The handler has not been told of the last time yet, so one call is enough for both.
             Event::Drained if !self.interest.drained || self.events.back() == Some(&Event::Drained) => return false,
             Event::Shutdown if std::mem::replace(&mut self.shutdown_announced, true) => return false,
             _ => {}
@@ -119,7 +120,7 @@ impl Mailbox {
         !std::mem::replace(&mut self.scheduled, true)
     }
 
-    /// Whether nothing more can be added, at the end or (`first`) in front.
+    /// Whether nothing more can be added at the end, or (`first`) at the front.
     pub(super) fn is_over(&self, first: bool) -> bool {
         self.last == LastEvent::Taken || self.last == LastEvent::Queued && !first
     }
@@ -179,7 +180,7 @@ impl Mailbox {
 #[derive(Debug)]
 pub struct Turn {
     client: Arc<Client>,
-    /// Nothing was left: the client is given back already.
+    /// No event was left, so the client is given back already.
     over: Cell<bool>,
 }
 
@@ -196,7 +197,7 @@ impl Turn {
 
     /// The next event to run. `None` ends the turn.
     pub fn next_event(&self) -> Option<Event> {
-        // In a forked child a callback has returned: its client is not the child's.
+        // In a forked child, a callback that has forked returns. The client belongs to the parent.
         if self.over.get() || self.client.forked() {
             return None;
         }
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_full_by_messages_or_by_bytes() {
+    fn messages_or_bytes_make_a_mailbox_full() {
         let mut mailbox = mailbox();
         mailbox.push(Event::Open);
         mailbox.push(text("abc"));
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_told_what_nobody_wants() {
+    fn an_event_without_a_callback_is_not_queued() {
         let mut mailbox = Mailbox::new(EventInterest { message: false, drained: false, gap: false });
         assert!(!mailbox.push(text("a")));
         assert!(!mailbox.push(Event::Drained));
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_that_was_not_heard_of_stands_for_the_next() {
+    fn two_drains_in_a_row_are_one_event() {
         let mut mailbox = mailbox();
         mailbox.push(Event::Drained);
         mailbox.push(Event::Drained);

@@ -1,4 +1,4 @@
-//! What an app has written to a client and asked of it, on its way to the client's stream.
+//! What the app has written to a client or asked for (such as a close), on its way to the client's stream.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -9,14 +9,14 @@ use super::reader::ClientReader;
 use super::{Context, SlowPolicy, pressure};
 use crate::websocket::close::CloseStatus;
 
-/// What was written and what was asked for; under one lock, so that a close is after the writes
-/// before it.
+/// What was written and what was asked for. Both are under one lock, so that a close comes after the writes that were
+/// made before it.
 #[derive(Debug)]
 pub(super) struct Outbox {
     pub(super) phase: ClientPhase,
     /// Written by the app, not yet taken by the stream.
     frames: Vec<Frame>,
-    /// Of writes that are not yet handed to the socket, whoever holds them.
+    /// Writes that are not handed to the socket yet. They are here or in the stream's queue.
     pub(super) queued: Sent,
     /// Since when the client has taken nothing of what waits, as the reactor saw it. `None` if it takes something, or was
     /// not offered anything yet. A write must not set this: the clock of the reactor stands still between its turns.
@@ -25,15 +25,15 @@ pub(super) struct Outbox {
     pub(super) kept: usize,
     pub(super) interval: Option<Duration>,
     pub(super) close_status: Option<CloseStatus>,
-    /// The stream's task, while it is not going to look here by itself.
+    /// The stream's task, unless it has been woken and will look here anyway.
     pub(super) stream: Option<Waker>,
-    /// What it reads of channels; `None` until it subscribes, and again at the end.
+    /// The client's reader of channels. `None` until the client subscribes, and again at the end.
     pub(super) client_reader: Option<Arc<ClientReader>>,
     /// The first subscriptions are complete.
     pub(super) opened: bool,
     /// The replay of the first subscriptions has begun. Only for long polls.
     pub(super) replaying: bool,
-    /// Nothing more can come from the peer, so further subscriptions are refused.
+    /// Nothing more can come from the client, so further subscriptions are refused.
     pub(super) input_ended: bool,
 }
 
@@ -45,12 +45,12 @@ pub(super) enum ClientPhase {
     Closed,
 }
 
-/// What became of a write.
+/// What a write came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
     Accepted,
     Refused,
-    /// Refused, and the client is cut for it.
+    /// Refused, and the client is closed because of it.
     TooSlow,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct StreamBounds {
     pub(super) slow_at: Option<Instant>,
 }
 
-/// What the stream has to do, as found on its client.
+/// What a stream has to do, as it finds when it looks at its client.
 #[derive(Debug)]
 pub(super) enum StreamOrder {
     /// Go on.
@@ -95,7 +95,7 @@ impl Outbox {
         }
     }
 
-    /// Adds one write, `more` of which there mostly is none, of `bytes` in all.
+    /// Adds one write of `bytes` bytes: its frames are `first` and, seldom, `more`.
     pub(super) fn write(&mut self, first: Option<Frame>, more: Vec<Frame>, bytes: usize, context: &Context) -> Written {
         if self.phase != ClientPhase::Open {
             return Written::Refused;
@@ -149,7 +149,7 @@ impl Outbox {
         (sent.writes > 0 && self.queued.writes == 0, stalled)
     }
 
-    /// The end: nothing more goes in or out. The feed must be dropped without the outbox's lock.
+    /// The end: nothing more goes in or out. The reader must be dropped after the outbox's lock is released.
     pub(super) fn shut(&mut self) -> Option<Arc<ClientReader>> {
         self.phase = ClientPhase::Closed;
         self.frames = Vec::new();

@@ -3,8 +3,7 @@
 //! What is written to clients is counted with one atomic addition a write. A write beyond the bound is still accepted:
 //! it calls the [`Relief`], a task of the reactor, which closes the slowest clients until a sixteenth of the bound is
 //! free again. So it looks for them once for many writes. The slowest is the client whose socket has taken nothing for
-//! the longest; those for whom little waits (less than half of the average) are passed over, as closing them would not
-//! help.
+//! the longest. Clients for whom little waits (less than half of the average) stay open, as closing them would not help.
 //!
 //! When much of what was queued is gone, the relief also has the memory given back to the system: the allocator would
 //! keep it.
@@ -25,16 +24,16 @@ use crate::base::memory;
 use crate::base::timers::Alarm;
 use crate::base::wakeups::{RemoteWaker, Wakeups};
 
-/// What a write takes beside its bytes: its places in the queues, and what the allocator adds.
-const WRITE: usize = 128;
+/// Bytes that a write takes beside its payload: its entries in the queues, and what the allocator adds.
+const WRITE_OVERHEAD: usize = 128;
 
 /// Memory that is counted for this many writes of this many bytes together.
 pub(super) fn cost(writes: usize, bytes: usize) -> usize {
-    bytes + writes * WRITE
+    bytes + writes * WRITE_OVERHEAD
 }
 
 /// The largest default of the bound, and the default where the system does not say how much memory there is.
-const MOST: u64 = 1 << 30;
+const MAX_DEFAULT: u64 = 1 << 30;
 
 /// Memory is given back when the queues have shrunk by this many bytes.
 const SURPLUS: usize = 16 << 20;
@@ -73,8 +72,8 @@ impl Pressure {
     /// Nothing waits yet.
     pub fn new(limits: &Limits, wakeups: Arc<Wakeups>) -> Self {
         let most = limits.max_queued_total.unwrap_or_else(|| {
-            let quarter = memory::available().map_or(MOST, |bytes| bytes / 4);
-            usize::try_from(quarter.min(MOST)).unwrap_or(usize::MAX)
+            let quarter = memory::available().map_or(MAX_DEFAULT, |bytes| bytes / 4);
+            usize::try_from(quarter.min(MAX_DEFAULT)).unwrap_or(usize::MAX)
         });
         Pressure {
             most,

@@ -18,9 +18,9 @@ pub struct Negotiated {
     pub protocol: Protocol,
     /// How it gets channel messages: of a WebSocket, whether the subprotocol is push.v1.
     pub encoding: Encoding,
-    /// What it has got before, by its own word.
+    /// Up to where it has got messages before, as it says itself.
     pub since: Since,
-    /// It polls: its event stream comes in pieces.
+    /// It polls: it gets its event stream in the answers to long polls.
     pub polls: bool,
 }
 

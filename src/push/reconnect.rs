@@ -1,39 +1,39 @@
-//! When clients that are cut off come back: the `retry:` of event streams, WHATWG HTML section 9.2.6.
+//! When clients that are cut off reconnect: the `retry:` of event streams, WHATWG HTML section 9.2.6.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::base::limits::Limits;
 
-/// How many of a stopped server's clients its successor takes in a second, if there is time.
-const RETURNING_A_SECOND: u32 = 100;
+/// How many clients of a stopped server reconnect to the next one in a second, if there is time.
+const RECONNECTS_A_SECOND: u32 = 100;
 
-/// Draws the pause of each client, so that those who are cut off together do not come back together.
+/// Draws a random delay for each client, so that clients that are cut off together do not reconnect together.
 #[derive(Debug)]
 pub struct ReconnectDelay {
     /// Milliseconds.
     least: u64,
     most: u64,
-    /// What is added to `most`, once the server stops.
+    /// What is added to `most` once the server stops.
     spread: AtomicU64,
 }
 
 impl ReconnectDelay {
-    /// Pauses between `retry_min` and `retry_max`.
+    /// Delays between `retry_min` and `retry_max`.
     pub fn new(limits: &Limits) -> Self {
         let [least, most] = [limits.retry_min, limits.retry_max].map(milliseconds);
         ReconnectDelay { least, most: most.max(least), spread: AtomicU64::new(0) }
     }
 
-    /// The server stops, with so many clients: their pauses are spread over as much of `time` as
-    /// it takes to let them in one by one. Few come back as soon as ever. Any thread.
+    /// The server stops, and has `clients` clients. Their delays are spread over as much of `time` as it takes to accept
+    /// them one by one. A few clients reconnect as soon as always. Any thread.
     pub fn spread(&self, clients: usize, time: Duration) {
         let clients = u32::try_from(clients).unwrap_or(u32::MAX);
-        let wanted = Duration::from_secs(1) * clients / RETURNING_A_SECOND;
+        let wanted = Duration::from_secs(1) * clients / RECONNECTS_A_SECOND;
         self.spread.store(milliseconds(wanted.min(time)), Ordering::Relaxed);
     }
 
-    /// A client's pause, in whole milliseconds. Any thread.
+    /// A client's delay, in whole milliseconds. Any thread.
     pub fn pause(&self) -> u64 {
         fastrand::u64(self.least..=self.most.saturating_add(self.spread.load(Ordering::Relaxed)))
     }
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_lies_between_its_bounds() {
+    fn a_delay_lies_between_its_bounds() {
         let mut limits = Limits::default();
         let (least, most) = drawn(&ReconnectDelay::new(&limits));
         assert!(least >= 1000 && most <= 3000);
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn many_clients_of_a_server_that_stops_take_the_time_there_is() {
+    fn the_delays_of_many_clients_are_spread_over_the_time_there_is() {
         let delay = ReconnectDelay::new(&Limits::default());
         delay.spread(1, Duration::from_secs(25));
         assert!(drawn(&delay).1 <= 3010);

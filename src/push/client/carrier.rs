@@ -1,4 +1,4 @@
-//! What only the carrier of a client may call: the stream of its socket, or the host of its long polls.
+//! Calls for the carrier of a client only: the stream of its socket, or the host of its long polls.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
@@ -17,7 +17,7 @@ use crate::websocket::Message;
 use crate::websocket::close::CloseStatus;
 
 impl Client {
-    /// The handshake is written: the app hears of the client.
+    /// The handshake is written: `on_open` follows.
     pub(in crate::push) fn start(self: &Arc<Self>) {
         match self.negotiated.protocol {
             Protocol::WebSocket => self.context.base.stats.websockets.add(),
@@ -27,7 +27,7 @@ impl Client {
         self.open_streams().add();
         self.post(Event::Open);
         self.context.clients.insert(self);
-        // After the insertion: whoever announces a shutdown either finds the client or was seen here.
+        // After the insertion. A shutdown that begins before this line is seen here; one that begins later finds the client.
         if !self.context.base.lifecycle.serving() {
             self.post(Event::Shutdown);
         }
@@ -42,7 +42,7 @@ impl Client {
         }
     }
 
-    /// The handshake failed: the app never hears of the client.
+    /// The handshake failed: no callback is called, ever.
     pub(crate) fn abandon(self: &Arc<Self>) {
         if self.forked() {
             return;
@@ -80,7 +80,7 @@ impl Client {
         self.count_sent(sent, 0);
     }
 
-    /// So many bytes of that are not kept any more.
+    /// The client has shown that it got `bytes` bytes of that, which are not kept any more.
     pub(in crate::push) fn got(&self, bytes: usize) {
         self.release(&mut self.outbox(), bytes);
     }
@@ -164,7 +164,7 @@ impl Client {
         self.mailbox().pause_if_full(limits.mailbox_messages, limits.mailbox_bytes)
     }
 
-    /// Nothing more can come from the peer.
+    /// Nothing more can come from the client.
     pub(in crate::push) fn end_input(&self) {
         self.outbox().input_ended = true;
     }
@@ -184,7 +184,7 @@ impl Client {
         let client_reader = outbox.shut();
         self.release_all(outbox);
         self.open_streams().sub();
-        // Its subscriptions end here, unless somebody is just using it.
+        // Its subscriptions end here, unless another thread is using the reader now.
         drop(client_reader);
         self.post(Event::Close);
     }

@@ -8,11 +8,11 @@ use crate::push::{Callbacks, Context, PubSub};
 use crate::websocket::Message;
 
 /// Seconds until a child that blocks is ended by a signal.
-const PATIENCE: u32 = 10;
+const CHILD_DEADLINE: u32 = 10;
 
-struct Queue(Lock<()>);
+struct LockedCallbacks(Lock<()>);
 
-impl Callbacks for Queue {
+impl Callbacks for LockedCallbacks {
     fn ready(&self, _client: Arc<Client>) {
         drop(self.0.lock());
     }
@@ -25,7 +25,7 @@ fn returns_in_child(work: impl FnOnce()) -> bool {
         let child = libc::fork();
         assert!(child >= 0, "cannot fork");
         if child == 0 {
-            libc::alarm(PATIENCE);
+            libc::alarm(CHILD_DEADLINE);
             work();
             // By a signal, since valgrind has its own idea of a child's exit status.
             libc::kill(libc::getpid(), libc::SIGUSR1);
@@ -38,7 +38,7 @@ fn returns_in_child(work: impl FnOnce()) -> bool {
 
 #[test]
 fn a_forked_child_waits_for_none_of_its_parents_locks() {
-    let queue = Arc::new(Queue(Lock::default()));
+    let queue = Arc::new(LockedCallbacks(Lock::default()));
     let callbacks = Arc::clone(&queue) as Arc<dyn Callbacks>;
     let pubsub = PubSub::new(Local::shared);
     let context =
