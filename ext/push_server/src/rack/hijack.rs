@@ -13,9 +13,9 @@ use crate::support::descriptor::owned_by_ruby;
 use crate::support::errors::io_error;
 use crate::support::gvl::{Interrupt, wait_without_gvl};
 
-/// Takes the connection's socket, after earlier responses and the head of `response`. Most often there is nothing to wait
-/// for. Then the GVL is kept: no other Ruby thread runs meanwhile, on which some libraries rely. Otherwise this waits
-/// without the GVL, and Ruby can interrupt it. Raises `IOError` if the connection ends before.
+/// Takes the connection's socket, after earlier responses and the head of `response`. Most often there is nothing to
+/// wait for. Then the GVL is kept: no other Ruby thread runs meanwhile, on which some libraries rely. Otherwise this
+/// waits without the GVL, and Ruby can interrupt it. Raises `IOError` if the connection ends before.
 pub fn take_socket(ruby: &Ruby, responder: Responder, response: Option<Response>) -> Result<Value, Error> {
     let receiver = match responder.hijack(response) {
         Hijacking::Done(hijacked) => return socket_of(ruby, hijacked),
