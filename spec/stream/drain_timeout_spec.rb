@@ -23,7 +23,7 @@ RSpec.describe "A drain that times out" do
     it "calls on_close for every client that does not read what is queued for it (#{protocol})" do
       clients = Array.new(20) { public_send(protocol, "/", receive_buffer: 4096) }
       clients.each { |client| event(:open, client) }
-      expect(ask(clients.last, "client.pending")).to be > 0
+      eventually("data to wait for the last client") { ask(clients.last, "client.pending").positive? }
       app.signal("TERM")
       expect(app.wait.exitstatus).to eq(0)
       expect(app.output).to include("drain_timeout")
