@@ -46,6 +46,9 @@ RSpec.describe "A response" do
       when "/empty" then [200, {}, []]
       when "/each" then [200, text, Body.new(name, "one ", "", "two ", "three")]
       when "/each-length" then [200, text.merge("content-length" => "7"), Body.new(name, "one ", "two")]
+      when "/each-short" then [200, text.merge("content-length" => "100"), Body.new(name, "one ", "two")]
+      when "/each-large-short"
+        [200, text.merge("content-length" => "10000001"), Body.new(name, *Array.new(200) { "x" * 50_000 })]
       when "/each-wait" then [200, text, Body.new(name, "first", :wait, "second")]
       when "/each-large" then [200, text, Body.new(name, *Array.new(200) { |number| (number % 10).to_s * 50_000 })]
       when "/each-endless" then [200, text, Body.new(name, *Array.new(2000) { "x" * 65_536 })]
@@ -160,6 +163,23 @@ RSpec.describe "A response" do
       client.read_head
       expect(client.connection.read_to_end).not_to end_with("0\r\n\r\n")
       app.wait_for_line(/the body failed/)
+      expect_closed_once
+    end
+
+    it "is sent as far as it goes, and the connection is closed, if it is shorter than its content-length" do
+      client = http
+      client.send_request("GET", "/each-short#{named}")
+      expect(client.read_head["content-length"]).to eq("100")
+      expect(client.connection.read_to_end).to eq("one two")
+      app.wait_for_line(/a response ended after 7 of the 100 bytes that its Content-Length promised/)
+      expect_closed_once
+    end
+
+    it "is sent whole to a slow client, even if it is shorter than its content-length" do
+      client = http(receive_buffer: 4096)
+      client.send_request("GET", "/each-large-short#{named}")
+      expect(client.read_head["content-length"]).to eq("10000001")
+      expect(client.connection.read_to_end.bytesize).to eq(10_000_000)
       expect_closed_once
     end
 

@@ -43,6 +43,9 @@ pub enum BodyError {
     /// The app's body raised, or its worker died.
     #[error("the body was abandoned by the app")]
     Abandoned,
+    /// It has ended before the Content-Length that the app has set.
+    #[error("the body is shorter than its Content-Length")]
+    Short,
     /// The file could not be read.
     #[error("file: {0}")]
     File(#[from] io::Error),
@@ -117,8 +120,6 @@ struct State {
     bytes: usize,
     /// The connection's task, if it waits for more.
     reader: Option<Waker>,
-    /// hyper holds parts that it has not been asked to flush.
-    unflushed: bool,
     ended: Option<Ending>,
     reader_gone: bool,
     interrupted: bool,
@@ -226,7 +227,6 @@ impl BodyReader {
         let mut state = self.0.lock();
         if let Some(chunk) = state.chunks.pop_front() {
             state.bytes -= chunk.len();
-            state.unflushed = true;
             if state.bytes < STREAM_BUFFER {
                 self.0.room.notify_all();
             }
@@ -239,12 +239,6 @@ impl BodyReader {
                 Poll::Pending
             }
             Some(Ending::Finished) => Poll::Ready(None),
-            // hyper drops what it holds on an error, but flushes when it has to wait: the client
-            // gets what there was, and sees that it is not whole.
-            Some(Ending::Abandoned) if std::mem::take(&mut state.unflushed) => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
             Some(Ending::Abandoned) => Poll::Ready(Some(Err(BodyError::Abandoned))),
         }
     }
@@ -274,7 +268,6 @@ mod tests {
         assert_eq!(writer.push(Bytes::from_static(b"half")), Pushed::Room);
         drop(writer);
         assert!(matches!(next(&mut reader), Poll::Ready(Some(Ok(_)))));
-        assert!(next(&mut reader).is_pending(), "what there was must be flushed first");
         assert!(matches!(next(&mut reader), Poll::Ready(Some(Err(BodyError::Abandoned)))));
     }
 

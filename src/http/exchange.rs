@@ -226,3 +226,121 @@ impl Drop for ReplySender {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::tests::context;
+    use http::HeaderMap;
+    use std::os::fd::OwnedFd;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A connection that counts what is asked of it, and allows all of it.
+    #[derive(Default)]
+    struct Asked {
+        informed: AtomicUsize,
+        hijacked: AtomicUsize,
+    }
+
+    impl RequestConnection for Asked {
+        fn inform(&self, _head: &ResponseHead) {
+            self.informed.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn try_hijack(&self) -> Option<Hijacked> {
+            self.hijacked.fetch_add(1, Ordering::Relaxed);
+            Some(Hijacked::Unix(OwnedFd::from(tempfile::tempfile().unwrap())))
+        }
+
+        fn hold_body(&self, _held: bool) {}
+
+        fn body_breach(&self) -> Option<StatusCode> {
+            None
+        }
+
+        fn begin_long_poll(&self) {}
+    }
+
+    impl Asked {
+        fn counts(&self) -> (usize, usize) {
+            (self.informed.load(Ordering::Relaxed), self.hijacked.load(Ordering::Relaxed))
+        }
+    }
+
+    fn connection() -> (Arc<Asked>, Arc<ReplySlot>) {
+        let asked = Arc::new(Asked::default());
+        let slot = ReplySlot::new(Arc::clone(&context().push), Arc::clone(&asked) as _);
+        (asked, slot)
+    }
+
+    fn hints() -> ResponseHead {
+        ResponseHead::new(StatusCode::EARLY_HINTS, HeaderMap::new())
+    }
+
+    fn ok() -> Reply {
+        Reply::Response(Box::new(Response::plain(StatusCode::OK)))
+    }
+
+    /// The status of the reply, if there is a reply; `Some(None)` if it was lost.
+    fn received(receiver: &mut ReplyReceiver) -> Option<Option<StatusCode>> {
+        match Pin::new(receiver).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => None,
+            Poll::Ready(Some(Reply::Response(response))) => Some(Some(response.head.status)),
+            Poll::Ready(None) => Some(None),
+            Poll::Ready(Some(reply)) => panic!("{reply:?}"),
+        }
+    }
+
+    #[test]
+    fn a_sender_kept_beyond_its_request_cannot_answer_inform_or_hijack_the_next() {
+        let (asked, mut slot) = connection();
+        let (mut kept, first) = ReplySlot::open(&mut slot);
+        drop(first);
+        let (other, second) = ReplySlot::open(&mut slot);
+        drop(second);
+        let (next, mut receiver) = ReplySlot::open(&mut slot);
+        kept.inform(&hints());
+        assert!(kept.try_hijack().is_none());
+        assert!(!kept.send(ok()));
+        drop(other);
+        assert_eq!(received(&mut receiver), None, "the request still waits for its own reply");
+        assert_eq!(asked.counts(), (0, 0));
+        assert!(next.send(ok()));
+        assert_eq!(received(&mut receiver), Some(Some(StatusCode::OK)));
+    }
+
+    #[test]
+    fn a_slot_is_used_again_once_nothing_holds_it() {
+        let (_, mut slot) = connection();
+        let first = Arc::as_ptr(&slot);
+        for _ in 0..2 {
+            let (sender, mut receiver) = ReplySlot::open(&mut slot);
+            assert_eq!(Arc::as_ptr(&slot), first);
+            assert!(sender.send(ok()));
+            assert_eq!(received(&mut receiver), Some(Some(StatusCode::OK)));
+        }
+        let _kept = ReplySlot::open(&mut slot);
+        let _next = ReplySlot::open(&mut slot);
+        assert_ne!(Arc::as_ptr(&slot), first);
+    }
+
+    #[test]
+    fn an_open_request_can_be_informed_and_hijacked_once() {
+        let (asked, mut slot) = connection();
+        let (mut sender, receiver) = ReplySlot::open(&mut slot);
+        sender.inform(&hints());
+        assert!(sender.try_hijack().is_some());
+        assert!(sender.try_hijack().is_none());
+        sender.inform(&hints());
+        assert_eq!(asked.counts(), (1, 1));
+        drop(receiver);
+    }
+
+    #[test]
+    fn a_sender_that_is_dropped_loses_the_request() {
+        let (_, mut slot) = connection();
+        let (sender, mut receiver) = ReplySlot::open(&mut slot);
+        drop(sender);
+        assert_eq!(received(&mut receiver), Some(None));
+    }
+}

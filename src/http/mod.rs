@@ -40,6 +40,8 @@ pub mod responder;
 pub mod response;
 mod service;
 pub mod spool;
+#[cfg(test)]
+mod tests;
 pub mod upgrade;
 mod upload;
 pub mod validate;

@@ -197,7 +197,7 @@ fn framed(
     // hyper does not ask for what it will not send.
     let nothing_to_send = *method == Method::HEAD || body.is_end_stream();
     in_progress.took(0, nothing_to_send, None);
-    let mut framed = http::Response::new(ResponseBody { body, length, in_progress });
+    let mut framed = http::Response::new(ResponseBody { body, length, broken: None, in_progress });
     *framed.status_mut() = head.status;
     *framed.headers_mut() = head.headers;
     if closes {
@@ -213,8 +213,40 @@ struct ResponseBody {
     body: Body,
     /// How long the app said that it is; hyper asks for no more.
     length: Option<u64>,
+    /// Why it cannot be finished. hyper learns of that once all before is flushed: an error makes it drop what it holds.
+    broken: Option<Broken>,
     /// Dropped by hyper with the body: then all of it is taken, or it is not wanted any more.
     in_progress: ResponseInProgress,
+}
+
+struct Broken {
+    error: BodyError,
+    flushing: bool,
+}
+
+impl ResponseBody {
+    /// The next bytes; `None` in place of an error, which is left in `broken`.
+    fn poll_chunk(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Bytes>> {
+        let disk = &self.in_progress.connection().context().base.disk;
+        let chunk = match ready!(self.body.poll_chunk(cx, disk)) {
+            Some(Ok(chunk)) => Some(chunk),
+            Some(Err(error)) => return self.fail(error),
+            None if self.length.is_some_and(|length| self.in_progress.taken() < length) => {
+                let (taken, length) = (self.in_progress.taken(), self.length.unwrap_or_default());
+                log::warn!("a response ended after {taken} of the {length} bytes that its Content-Length promised");
+                return self.fail(BodyError::Short);
+            }
+            None => None,
+        };
+        let ended = chunk.is_none() || self.body.is_end_stream();
+        self.in_progress.took(chunk.as_ref().map_or(0, Bytes::len) as u64, ended, self.length);
+        Poll::Ready(chunk)
+    }
+
+    fn fail(&mut self, error: BodyError) -> Poll<Option<Bytes>> {
+        self.broken = Some(Broken { error, flushing: false });
+        Poll::Ready(None)
+    }
 }
 
 impl http_body::Body for ResponseBody {
@@ -223,14 +255,24 @@ impl http_body::Body for ResponseBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let chunk = ready!(this.body.poll_chunk(cx, &this.in_progress.connection().context().base.disk));
-        let ended = chunk.is_none() || this.body.is_end_stream();
-        let bytes = match &chunk {
-            Some(Ok(chunk)) => chunk.len(),
-            _ => 0,
-        };
-        this.in_progress.took(bytes as u64, ended, this.length);
-        Poll::Ready(chunk.map(|chunk| chunk.map(Frame::data)))
+        if this.broken.is_none() {
+            let chunk = ready!(this.poll_chunk(cx));
+            if chunk.is_some() || this.broken.is_none() {
+                return Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))));
+            }
+        }
+        let connection = this.in_progress.connection();
+        if let Some(broken) = &mut this.broken
+            && !std::mem::replace(&mut broken.flushing, true)
+        {
+            connection.await_flush();
+        }
+        // hyper flushes when it has to wait.
+        if connection.flushed() {
+            Poll::Ready(this.broken.take().map(|broken| Err(broken.error)))
+        } else {
+            Poll::Pending
+        }
     }
 
     fn is_end_stream(&self) -> bool {

@@ -60,8 +60,8 @@ pub async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseR
             }
             let mut gave_up = false;
             loop {
-                if let Some(detached) = state.enter_hyper() {
-                    return Poll::Ready(Outcome::Detached(detached));
+                if !state.enter_hyper() {
+                    return Poll::Ready(Outcome::Detached(Detached::Hijacked));
                 }
                 if !told && (first || !base.lifecycle.serving()) && draining.as_mut().poll(cx).is_ready() {
                     told = true;

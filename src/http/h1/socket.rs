@@ -145,7 +145,9 @@ impl AsyncWrite for ScannedSocket {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_information(cx))?;
-        this.connection.set_flushed(true);
+        if this.connection.end_flush() {
+            cx.waker().wake_by_ref();
+        }
         if this.logs || this.half_closed {
             let mut state = this.connection.lock();
             state.records.flushed();

@@ -25,6 +25,8 @@ pub(super) struct ConnectionState {
     flushed: AtomicBool,
     /// There is an informational response to write.
     informs: AtomicBool,
+    /// The response that is being sent waits until hyper has flushed.
+    awaits_flush: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -102,8 +104,8 @@ impl ConnectionState {
             descriptor: None,
             records: AccessRecords::default(),
         };
-        let (flushed, informs) = (AtomicBool::new(true), AtomicBool::new(false));
-        Arc::new(ConnectionState { context, state: Lock::new(state), flushed, informs })
+        let (flushed, informs, awaits_flush) = (AtomicBool::new(true), AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(ConnectionState { context, state: Lock::new(state), flushed, informs, awaits_flush })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -120,14 +122,11 @@ impl ConnectionState {
         self.lock().task = Some(task.clone());
     }
 
-    /// The task is about to enter hyper. It must not if a worker has taken the socket.
-    pub(super) fn enter_hyper(&self) -> Option<Detached> {
+    /// The task is about to enter hyper. False if it must not, since a worker has taken the socket for the app.
+    pub(super) fn enter_hyper(&self) -> bool {
         let mut state = self.lock();
-        if matches!(state.detached, Some(Detached::Hijacked)) {
-            return state.detached.take();
-        }
-        state.in_hyper = true;
-        None
+        state.in_hyper = !matches!(state.detached, Some(Detached::Hijacked));
+        state.in_hyper
     }
 
     /// The task has left hyper, which can do nothing more for now.
@@ -198,6 +197,19 @@ impl ConnectionState {
         self.flushed.store(flushed, Ordering::Relaxed);
     }
 
+    /// From now on it is not [`ConnectionState::flushed`] until hyper has written all that it holds. Then the connection's
+    /// task is woken once.
+    pub(super) fn await_flush(&self) {
+        self.set_flushed(false);
+        self.awaits_flush.store(true, Ordering::Relaxed);
+    }
+
+    /// hyper has flushed. Whether a response has waited for that.
+    pub(super) fn end_flush(&self) -> bool {
+        self.set_flushed(true);
+        self.awaits_flush.load(Ordering::Relaxed) && self.awaits_flush.swap(false, Ordering::Relaxed)
+    }
+
     /// Whether the client may go on sending what was refused, or not read whole.
     pub(super) fn expects_more(&self) -> bool {
         let state = self.lock();
@@ -231,6 +243,11 @@ impl ResponseInProgress {
     /// The connection.
     pub(super) fn connection(&self) -> &ConnectionState {
         &self.connection
+    }
+
+    /// Bytes of the body that hyper has taken.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// hyper has taken `bytes` of the body; `ended` if that was its end, and never more than `length`.

@@ -117,3 +117,74 @@ impl RequestConnection for ConnectionState {
         state.wake_reader(self.flushed());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::tests::context;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::sync::MutexGuard;
+
+    type Change = fn(&ConnectionState, MutexGuard<'_, State>);
+
+    const HEAD: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nupgrade: x\r\n\r\n";
+
+    /// A connection whose request is with the app, its socket, and the client. `received` has come in.
+    fn connection(received: &[u8]) -> (Arc<ConnectionState>, Lent, Socket, UnixStream) {
+        let (ours, client) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let socket = Socket::Unix(tokio::net::UnixStream::from_std(ours).unwrap());
+        let state = ConnectionState::new(context());
+        let lent = Lent::new(&socket, Arc::clone(&state));
+        let now = state.context().base.timers.now();
+        let scanned = state.lock().scan(received, now);
+        // hyper has taken what it may.
+        drop(scanned);
+        assert_eq!(state.called(), None);
+        (state, lent, socket, client)
+    }
+
+    #[tokio::test]
+    async fn the_app_gets_the_socket_and_the_task_lets_go() {
+        for received in [HEAD, UPGRADE] {
+            let (state, lent, socket, mut client) = connection(received);
+            let Some(Hijacked::Unix(descriptor)) = state.try_hijack() else { panic!("not hijacked") };
+            assert!(!state.enter_hyper(), "hyper must not see the socket again");
+            assert!(state.try_hijack().is_none(), "once");
+            drop((lent, socket));
+            let mut app = UnixStream::from(descriptor);
+            app.write_all(b"from the app").unwrap();
+            drop(app);
+            let mut read = String::new();
+            client.read_to_string(&mut read).unwrap();
+            assert_eq!(read, "from the app");
+        }
+    }
+
+    #[tokio::test]
+    async fn not_at_once_if_anything_must_be_written_first_or_was_read_behind() {
+        let cases: [(&str, Change); 5] = [
+            ("hyper is at work", |_, mut state| state.in_hyper = true),
+            ("hyper has bytes that the socket does not take", |connection, _| connection.set_flushed(false)),
+            ("an informational response waits", |_, mut state| state.information = Bytes::from_static(b"HTTP/1.1 103")),
+            ("bytes are ready for hyper", |_, mut state| state.ready = Bytes::from_static(b"G")),
+            ("HTTP is over already", |_, mut state| state.detached = Some(Detached::Hijacked)),
+        ];
+        for (case, change) in cases {
+            let (state, _lent, _socket, _client) = connection(HEAD);
+            change(&state, state.lock());
+            assert!(state.try_hijack().is_none(), "{case}");
+        }
+        for behind in [&b"GET"[..], HEAD, b"\r\n", b"\x16\x03\x01"] {
+            for head in [HEAD, UPGRADE] {
+                let (state, _lent, _socket, _client) = connection(&[head, behind].concat());
+                assert!(state.try_hijack().is_none(), "{}", behind.escape_ascii());
+            }
+        }
+        let (state, lent, _socket, _client) = connection(HEAD);
+        drop(lent);
+        assert!(state.try_hijack().is_none(), "the socket is closed, or not HTTP's any more");
+    }
+}

@@ -1,0 +1,36 @@
+//! What the tests in the files of this folder share.
+
+use std::sync::Arc;
+
+use super::{Context, Dispatch, Request, budget, origin};
+use crate::base::{self, limits::Limits};
+use crate::engine::Local;
+use crate::push::{self, Callbacks, Client};
+
+/// No worker takes anything.
+struct NoWorkers;
+
+impl Dispatch for NoWorkers {
+    fn dispatch(&self, request: Box<Request>) -> Result<(), Box<Request>> {
+        Err(request)
+    }
+}
+
+impl Callbacks for NoWorkers {
+    fn ready(&self, _client: Arc<Client>) {}
+}
+
+/// The context of a server without workers.
+pub(super) fn context() -> Arc<Context> {
+    let base = Arc::new(base::Context::new(Limits::default()));
+    Arc::new(Context {
+        push: Arc::new(push::Context::new(Arc::clone(&base), Arc::new(NoWorkers), push::PubSub::new(Local::shared))),
+        access_log: None,
+        dispatch: Arc::new(NoWorkers),
+        origins: origin::Allowed::default(),
+        files: None,
+        budget: budget::Budget::new(u64::MAX),
+        poll_parameter: None,
+        base,
+    })
+}
