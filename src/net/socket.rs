@@ -38,10 +38,9 @@ impl Socket {
     /// much cheaper than another `poll_read`, which would register its waker again.
     pub fn may_read(&self) -> bool {
         match self {
-            Socket::Tcp(socket) => socket.try_io(Interest::READABLE, || Ok(())),
-            Socket::Unix(socket) => socket.try_io(Interest::READABLE, || Ok(())),
+            Socket::Tcp(socket) => socket.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            Socket::Unix(socket) => socket.try_io(Interest::READABLE, || Ok(())).is_ok(),
         }
-        .is_ok()
     }
 
     /// Whether one of these events has happened (poll(2)), even if the reactor does not know that yet.

@@ -7,17 +7,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::task::{State, Stream};
+use super::task::{InputEnd, State, Stream};
 use crate::websocket::close::CloseStatus;
-
-/// Why and until when a stream is in that state. It reads nothing more.
-#[derive(Debug)]
-pub(super) struct InputEnd {
-    /// The status of the end, even if the app closes with another one later; 1006 if the peer has closed its side.
-    pub(super) status: CloseStatus,
-    /// When the connection is closed, even if a callback still runs.
-    pub(super) deadline: Instant,
-}
 
 impl Stream {
     /// Reads nothing more.

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::input_end::InputEnd;
 use super::pipe::Pipe;
 use crate::access_log::{LogEntry, Traffic};
 use crate::base::timers::Alarm;
@@ -93,6 +92,15 @@ pub(super) enum State {
 /// The stream has ended: the connection broke, the peer closed it or did not answer in time, or everything is sent.
 /// The state says what that means for the app.
 pub(super) struct Ended;
+
+/// Why and until when a stream is in that state. It reads nothing more.
+#[derive(Debug)]
+pub(super) struct InputEnd {
+    /// The status of the end, even if the app closes with another one later; 1006 if the peer has closed its side.
+    pub(super) status: CloseStatus,
+    /// When the connection is closed, even if a callback still runs.
+    pub(super) deadline: Instant,
+}
 
 /// What a pipe has taken in one call.
 #[derive(Debug)]

@@ -28,11 +28,21 @@ impl Stream {
         !self.queue.is_empty() || self.unflushed.is_some()
     }
 
+    /// Has the pipe send on what it still holds back.
+    #[cold]
+    fn flush_rest(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<Poll<()>, Ended> {
+        let Some(taken) = self.unflushed.take() else { return Ok(Poll::Ready(())) };
+        let flushed = self.flush_pipe(cx, now, taken)?;
+        if flushed.is_pending() {
+            self.is_blocked(cx, now)?;
+        }
+        Ok(flushed)
+    }
+
+    /// Sends what the pipe holds back, and what is queued.
     fn flush_queue(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
-        if let Some(taken) = self.unflushed.take()
-            && self.flush_pipe(cx, now, taken)?.is_pending()
-        {
-            return self.is_blocked(cx, now);
+        if self.unflushed.is_some() && self.flush_rest(cx, now)?.is_pending() {
+            return Ok(());
         }
         while !self.queue.is_empty() {
             let bytes = match self.pipe.poll_write(cx, &self.queue) {
