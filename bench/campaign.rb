@@ -7,12 +7,12 @@ require_relative "result"
 require_relative "server_process"
 
 module Bench
-  # Measures servers in turn: a round of each, and then the next round, so that what changes on the machine meanwhile
-  # changes for all. Every round has a server of its own, freshly started.
+  # Measures servers in turn: one round of each, and then the next round. So a change on the machine affects all of them.
+  # Every round starts a new server.
   class Campaign
-    # What a server that has crashed may take to be gone.
-    CRASH = 0.5
-    private_constant :CRASH
+    # Seconds in which the process of a server that has crashed ends.
+    CRASH_TIMEOUT = 0.5
+    private_constant :CRASH_TIMEOUT
 
     # @param servers [Array<Server>]
     # @param rounds [Integer]
@@ -29,7 +29,7 @@ module Bench
     end
 
     # Measures one scenario. A server that cannot do it says so in its first round, and is left out of the others.
-    # @yieldparam what [String] what is being done now, for people who wait
+    # @yieldparam what [String] what is done now, for the user
     # @return [Result]
     def measure(scenario)
       result = Result.new(scenario, @servers.map(&:name))
@@ -60,7 +60,7 @@ module Bench
     def figures(scenario, process)
       Generator.run(scenario.arguments(@seconds), process, cpu: @load_cpu)
     rescue Error => e
-      raise unless process.ended_within?(CRASH)
+      raise unless process.ended_within?(CRASH_TIMEOUT)
 
       raise Error, "the server has ended, see #{process.log} (#{e.message})"
     end

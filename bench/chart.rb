@@ -4,12 +4,12 @@ require "cgi"
 require_relative "figure"
 
 module Bench
-  # Results as a picture: a block a scenario, in it a row a server, in that two bars, as long as they are to the longest
-  # of their kind in the block. An SVG of its own colours, which follow the reader's light or dark mode.
+  # Results as an SVG image. Each scenario has a block, each server a row in it, and each row two bars. The longest bar of a
+  # column has the full width. The colours follow the reader's light or dark mode.
   class Chart
     WIDTH = 960
     MARGIN = 24
-    # Of the names, and of a bar with its value.
+    # Widths of the column of names, of a bar with its value, and of the value.
     NAMES = 150
     BAR = 380
     VALUE = 90

@@ -49,7 +49,7 @@ module Bench
       fail_with("interrupted: all that was started is stopped", INTERRUPTED)
     end
 
-    # Something on the command line that is no fault of the machine.
+    # The command line is wrong.
     class Misunderstood < Error; end
     private_constant :Misunderstood
 
@@ -75,7 +75,7 @@ module Bench
       result.failed?
     end
 
-    # One line that is overwritten, for who sits in front of it.
+    # One line on a terminal, which the next one overwrites.
     def progress(what)
       $stderr.print("\r\e[K#{what}") if $stderr.tty?
     end
@@ -97,7 +97,7 @@ module Bench
       servers
     end
 
-    # One for the server and one for the generator, so that neither takes what the other needs.
+    # One CPU for the server and one for the generator, so that neither slows the other down.
     # @return [Array<String>] empty if nothing is to be pinned
     def find_cpus
       return @cpus if @cpus == []
@@ -124,9 +124,9 @@ module Bench
 
     def parser
       OptionParser.new("Usage: bin/bench [scenario ...] [options]", 24) do |parser|
-        parser.separator("\nWhom:")
+        parser.separator("\nServers:")
         add_servers(parser)
-        parser.separator("\nHow:")
+        parser.separator("\nConditions:")
         add_conditions(parser)
         parser.separator("\nOther:")
         parser.on("--list", "Name all scenarios") { @tell = list }

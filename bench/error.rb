@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Bench
-  # What the user can mend; the message is all that is printed.
+  # An error that the user can fix. Only its message is printed.
   class Error < StandardError; end
 
   # The server cannot do what a scenario asks for.

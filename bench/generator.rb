@@ -16,7 +16,7 @@ module Bench
 
     module_function
 
-    # Builds it, if it is not as its source is.
+    # Builds it, if its source has changed.
     # @raise [Error]
     def build
       path = [ENV.fetch("PATH"), File.join(ENV.fetch("CARGO_HOME") { File.join(Dir.home, ".cargo") }, "bin")].join(":")
@@ -28,10 +28,10 @@ module Bench
       end
     end
 
-    # Lets it loose on a server.
+    # Runs a load on a server.
     # @param arguments [Array<String>] bench/load's --help lists them
     # @param process [ServerProcess]
-    # @param cpu [String, nil] the one it is pinned to
+    # @param cpu [String, nil] the CPU it is pinned to
     # @return [Hash{Symbol => Numeric, nil}] what it measured
     # @raise [Unsupported, Error]
     def run(arguments, process, cpu:)

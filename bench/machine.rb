@@ -8,7 +8,7 @@ module Bench
   module Machine
     module_function
 
-    # @return [Hash] what a reader of the figures wants to know of it
+    # @return [Hash] what a reader of the figures should know about it
     def facts
       { cpu: File.read("/proc/cpuinfo")[/^model name\s*: (.*)/, 1], cpus: Etc.nprocessors,
         kernel: Etc.uname[:release], ruby: RUBY_DESCRIPTION }

@@ -7,8 +7,8 @@ require_relative "chart"
 require_relative "machine"
 
 module Bench
-  # The files that a campaign leaves: all rounds as JSON, and a chart. Written anew after each scenario, so that there
-  # is something even if the next one is never finished.
+  # The files that a campaign writes: all rounds as JSON, and a chart. They are written again after each scenario, so that
+  # they exist even if the campaign is interrupted.
   class Report
     # @param folder [String]
     # @param servers [Array<Server>]

@@ -3,15 +3,15 @@
 require_relative "figure"
 
 module Bench
-  # What a scenario has shown: rounds of several servers, the first of which is what the others are compared with.
+  # The figures of a scenario: rounds of several servers. The others are compared with the first one.
   class Result
     # @return [Scenario]
     attr_reader :scenario
     # @return [Array<String>] names of all servers, in order
     attr_reader :servers
-    # @return [Hash{String => Array<Hash>}] by server the figures of its rounds
+    # @return [Hash{String => Array<Hash>}] by server: the figures of its rounds
     attr_reader :rounds
-    # @return [Hash{String => String}] by server why it has not done it all
+    # @return [Hash{String => String}] by server: why it was left out
     attr_reader :absences
 
     def initialize(scenario, servers)
@@ -26,7 +26,7 @@ module Bench
     def add(server, figures) = rounds.fetch(server) << figures
 
     # Notes that a server is left out from now on.
-    # @param failed [Boolean] whether that is an error; some just cannot do it
+    # @param failed [Boolean] true if that is an error, false if the server cannot do the scenario
     def leave_out(server, why, failed:)
       absences[server] = why
       @failures << server if failed
@@ -38,8 +38,8 @@ module Bench
     # @return [Float, nil] the middle one of a server's rounds
     def median(server, figure) = middle(values(server, figure))
 
-    # How the first server compares with another, found round by round, since what disturbs a round disturbs its
-    # neighbour too.
+    # How the first server compares with another: the median of the ratios of each round, since a disturbance of one round
+    # also affects the next one.
     # @return [Float, nil] nil where there is nothing to compare
     def ratio(server, figure)
       return unless FIGURES.fetch(figure).better

@@ -4,9 +4,9 @@ require "shellwords"
 require_relative "figure"
 
 module Bench
-  # One thing that is measured: what the generator does to a server.
+  # One thing that is measured: a load that the generator puts on a server.
   class Scenario
-    # Of a load that goes as fast as it can.
+    # The figures of a load that runs as fast as it can.
     AT_FULL_SPEED = %i[rate p50_us p99_us max_us server_cpu_us_per_operation load_cpu_percent].freeze
 
     # @return [String]
@@ -21,7 +21,7 @@ module Bench
     # @param name [String] as on the command line
     # @param title [String] what it is, in a line
     # @param load [String] the generator's arguments; bench/load's --help lists them
-    # @param seconds [Numeric, nil] how long a round has to be, whatever the user says
+    # @param seconds [Numeric, nil] the length of a round, if the scenario needs a certain one
     def initialize(name, title, load:, threads: 1, seconds: nil, figures: AT_FULL_SPEED,
                    chart: %i[rate server_cpu_us_per_operation])
       @name = name
@@ -33,8 +33,8 @@ module Bench
       @chart = chart
     end
 
-    # @param seconds [Numeric] how long a round is unless the scenario has a need of its own
-    # @return [Array<String>] the generator's arguments, but for those that say which server
+    # @param seconds [Numeric] the length of a round, unless the scenario needs a certain one
+    # @return [Array<String>] the generator's arguments, without those that name the server
     def arguments(seconds) = [*@load, "--seconds", (@seconds || seconds).to_s]
   end
 end

@@ -17,7 +17,7 @@ module Bench
                  load: "broadcast --path /broadcast --size 200 --connections 1000 --in-flight 2"),
     Scenario.new("broadcast_sse", "200 bytes to 1000 event streams by a loop of client.write, 2 rounds in flight",
                  load: "broadcast --path /broadcast --stream sse --size 200 --connections 1000 --in-flight 2"),
-    # 25 s is push_server's interval of pings: each connection is pinged just once, whenever the window begins.
+    # 25 s is push_server's ping_interval, so each connection is pinged exactly once in the window.
     Scenario.new("idle", "5000 WebSockets that say nothing, for 25 s, heartbeats on",
                  load: "idle --path /echo --connections 5000 --warm-up 2", seconds: 25,
                  figures: %i[memory_per_connection_bytes server_cpu_percent_per_10000],
@@ -34,7 +34,7 @@ module Bench
       ["stuck_resume", "the same, and one that never reads: it is closed", "", 1],
       ["stuck_drop", "the same, in a channel with slow: :drop", "-drop", 1],
       ["stuck_latest", "the same, in a channel with slow: :latest", "-latest", 1]].map do |name, title, channel, stuck|
-      # 15 s: more than slow_timeout, and twice what fills push_server's memory for channels.
+      # 15 s are longer than slow_timeout, and twice as long as it takes to fill push_server's channel_memory.
       Scenario.new(name, title, seconds: 15,
                    load: "tide --path /publish#{channel} --listen-path /subscribe#{channel} --size 10000 --rate 1000 " \
                          "--connections 10 --stuck #{stuck} --warm-up 2",
@@ -45,9 +45,9 @@ module Bench
                  load: "http --path /hello --connections 64", threads: 5),
     Scenario.new("echo_5_threads", "echo, on a server with 5 threads",
                  load: "echo --path /echo --size 64 --connections 100", threads: 5),
-    # At a fixed rate, far below what any server can do. If every answer were followed by the next request, slow ones
-    # would soon have all threads, and the test would show how long 10 ms are. So there are 50 in a second, which occupy
-    # half a thread of five, and the question is whether quick requests notice.
+    # A fixed rate, far below what any server can do. If every answer were followed by the next request, slow requests
+    # would soon occupy all threads, and every latency would be about 10 ms. So there are 50 slow requests a second, which
+    # occupy half of one thread of five. The scenario shows whether they delay the quick ones.
     Scenario.new("quick", "GET, 450 a second, 5 threads: what \"mixed\" is to be compared with",
                  load: "paced --path /hello --connections 32 --rate 450", threads: 5,
                  figures: %i[p50_us p99_us max_us server_cpu_percent], chart: %i[p99_us server_cpu_percent]),

@@ -4,19 +4,19 @@ require "shellwords"
 require_relative "error"
 
 module Bench
-  # A server that can be started: a name, and a command line with places for what differs.
+  # A server that can be started: a name, and a command line with placeholders.
   class Server
-    PLACES = %w[app port threads].freeze
+    PLACEHOLDERS = %w[app port threads].freeze
     SHAPE = "--against wants 'name=command with %{port}', and perhaps %{app} and %{threads}"
-    private_constant :PLACES, :SHAPE
+    private_constant :PLACEHOLDERS, :SHAPE
 
     # @return [String]
     attr_reader :name
-    # @return [Array<String>] the words of the command line, with places such as %{port}
+    # @return [Array<String>] the words of the command line, with placeholders such as %{port}
     attr_reader :command
-    # @return [Hash{String => String}] what it needs beside this process' environment
+    # @return [Hash{String => String}] variables that it needs besides this process's environment
     attr_reader :environment
-    # @return [String, nil] as far as known
+    # @return [String, nil] nil if not known
     attr_reader :version
 
     # @param text [String] "name=command with %{port}"
@@ -26,7 +26,7 @@ module Bench
       name, command = text.split("=", 2).map(&:strip)
       raise Error, "'#{text}' is no server: #{SHAPE}" if command.nil? || name.empty?
 
-      unknown = command.scan(/%\{(.*?)\}/).flatten - PLACES
+      unknown = command.scan(/%\{(.*?)\}/).flatten - PLACEHOLDERS
       raise Error, "the command of #{name} has %{#{unknown.first}}, which means nothing: #{SHAPE}" if unknown.any?
       raise Error, "the command of #{name} has no %{port}: #{SHAPE}" unless command.include?("%{port}")
 

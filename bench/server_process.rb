@@ -8,19 +8,19 @@ module Bench
   # A server under test, from its start to its end.
   class ServerProcess
     APP = File.expand_path("apps/app.ru", __dir__)
-    # What it may take to listen, and to end once asked to.
-    START = 30
-    STOP = 5
-    # How much of its output is shown if it does not start.
+    # Seconds until it must listen, and until it must have ended after SIGTERM.
+    START_TIMEOUT = 30
+    STOP_TIMEOUT = 5
+    # Lines of its output that are shown if it does not start.
     LAST_LINES = 15
-    private_constant :APP, :START, :STOP, :LAST_LINES
+    private_constant :APP, :START_TIMEOUT, :STOP_TIMEOUT, :LAST_LINES
 
     # @return [Integer]
     attr_reader :pid, :port
     # @return [String] the file with its output
     attr_reader :log
 
-    # Starts a server, yields it once it listens, and stops it, whatever happens.
+    # Starts a server, yields it once it listens, and stops it even after an error.
     # @param log [String] the file its output is appended to
     # @yieldparam process [ServerProcess]
     # @raise [Error] if it does not start
@@ -37,7 +37,7 @@ module Bench
       @log = log
       @port = free_port
       command = server.command_line(app: APP, port: @port, threads: threads)
-      # A group of its own: a server may have processes, or be a script that starts one.
+      # In a process group of its own, since a server may have several processes, or be a script that starts one.
       @pid = spawn(server.environment, *Machine.pinned(cpu), *command,
                    pgroup: true, in: File::NULL, %i[out err] => [log, "a"], **Machine.many_sockets)
     rescue SystemCallError => e
@@ -46,27 +46,27 @@ module Bench
 
     # Waits until it listens.
     def await
-      deadline = now + START
+      deadline = now + START_TIMEOUT
       until listening?
-        raise Error, "#{@server.name} ended instead of listening on port #{port}#{last_words}" if ended?
-        raise Error, "#{@server.name} does not listen on port #{port} after #{START} s#{last_words}" if now > deadline
+        raise Error, "#{@server.name} ended instead of listening on port #{port}#{last_output}" if ended?
+        raise Error, "#{@server.name} does not listen on port #{port} after #{START_TIMEOUT} s#{last_output}" if now > deadline
 
         sleep(0.05)
       end
     end
 
-    # Waits for its end, up to some seconds.
-    # @return [Boolean] whether it has come
+    # Waits for its end, for at most `seconds`.
+    # @return [Boolean] whether it has ended
     def ended_within?(seconds)
       deadline = now + seconds
       sleep(0.02) until ended? || now > deadline
       ended?
     end
 
-    # Asks it to end, and makes it, at once if this is interrupted.
+    # Sends SIGTERM, and SIGKILL if it has not ended in time, or at once if this is interrupted.
     def stop
       signal(:TERM)
-      ended_within?(STOP)
+      ended_within?(STOP_TIMEOUT)
     ensure
       signal(:KILL)
       Process.wait(pid) unless @ended
@@ -88,12 +88,12 @@ module Bench
     def signal(name)
       Process.kill(name, -pid)
     rescue Errno::ESRCH
-      nil # there is nobody left
+      nil # the process group is empty
     end
 
-    def last_words
+    def last_output
       lines = File.readlines(log).last(LAST_LINES)
-      lines.empty? ? ", and said nothing" : ". Its last words, from #{log}:\n#{lines.join.chomp}"
+      lines.empty? ? ", and its output is empty" : ". The end of its output, #{log}:\n#{lines.join.chomp}"
     end
 
     def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)

@@ -5,16 +5,16 @@ require_relative "error"
 require_relative "server"
 
 module Bench
-  # The servers that are there without being named.
+  # The servers that are measured without an option.
   module Servers
     PUSH_SERVER = %w[-b tcp://127.0.0.1:%{port} -t %{threads} -e production --quiet %{app}].freeze
-    # -C -: no configuration file that happens to lie in the current folder.
+    # -C -: without a configuration file that may be in the current folder.
     PUMA = %w[puma -C - -b tcp://127.0.0.1:%{port} -t %{threads}:%{threads} -w 0 -e production --quiet %{app}].freeze
     private_constant :PUSH_SERVER, :PUMA
 
     module_function
 
-    # push_server of a checkout, which is set up if need be: once, so that nothing is compiled between two rounds.
+    # push_server of a checkout, which is set up first if it must be, so that nothing is compiled between two rounds.
     # @param root [String] the checkout's folder
     # @return [Server]
     # @raise [Error]
@@ -30,14 +30,14 @@ module Bench
       Server.new(name, [*command, *PUSH_SERVER], environment: environment, version: version(command, environment))
     end
 
-    # Puma, where its command is found: a gem's, or Debian's.
+    # Puma, if its command is installed, as a gem or a Debian package.
     # @return [Server, nil]
     def puma
       version = version(%w[puma])
       version && Server.new("puma", PUMA, version: version)
     end
 
-    # @return [String, nil] what a command says of itself
+    # @return [String, nil] what a command prints for --version
     def version(command, environment = {})
       output, status = Open3.capture2e(environment, *command, "--version")
       output.lines.first&.strip if status.success?

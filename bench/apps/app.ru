@@ -1,22 +1,21 @@
 # frozen_string_literal: true
 
-# What every server of a benchmark serves: plain Rack, and the upgrade of Iodine, Agoo and push_server, which an app
-# asks for by setting env["rack.upgrade"]. On a server that knows nothing of it the answer is 426, and the server is left
-# out of such scenarios.
+# The app of all benchmarks: plain Rack, and the upgrade that Iodine, Agoo and push_server have, by env["rack.upgrade"]. On
+# a server without it the answer is 426, and the server is left out of such scenarios.
 
-# Says back what it hears.
+# Writes each message back to its client.
 module Echo
   def self.on_message(client, data) = client.write(data)
 end
 
-# Those whom a broadcast reaches. The list is never changed but replaced, so that a loop over it needs no lock.
+# The clients that a broadcast goes to. The list is never changed but replaced, so that a loop over it needs no lock.
 module Listeners
   @lock = Mutex.new
   @all = []
 
   def self.all = @all
 
-  # The greeting tells that from now on every message comes.
+  # The greeting says that the client gets every message from now on.
   def self.on_open(client)
     @lock.synchronize { @all += [client] }
     client.write("ready")
@@ -25,14 +24,14 @@ module Listeners
   def self.on_close(client) = @lock.synchronize { @all -= [client] }
 end
 
-# Writes what it hears to all listeners.
+# Writes each message to all listeners.
 module Broadcaster
   def self.on_message(_client, data)
     Listeners.all.each { |listener| listener.write(data) }
   end
 end
 
-# Publishes what it hears in a channel, which the server itself delivers. Iodine has channels, too.
+# Publishes each message in a channel, which the server itself delivers. Iodine has channels, too.
 class Publisher
   PUBSUB = %i[PushServer Iodine].filter_map { |name| Object.const_get(name) if Object.const_defined?(name) }.first
 
@@ -49,7 +48,7 @@ class Subscriber
   end
 end
 
-# What becomes of a slow reader of these is push_server's to say; it resumes in all others.
+# In these channels slow readers skip messages, by push_server's rules. In all other channels they resume.
 %i[drop latest].each { |slow| PushServer.channel("bench-#{slow}", slow: slow) } if defined?(PushServer)
 
 module QuietSubscriber

@@ -1,8 +1,8 @@
 //! The core's hot paths, for counting instructions: `rake instructions` runs this under valgrind.
 //!
-//! `instructions PATH TIMES` goes TIMES along the path; without arguments it lists the paths with how many operations
-//! one time is. The difference of two runs is what the path costs, without what is set up for it. All of it runs on
-//! one thread, without the clock having a say, so that the figures are the same each time.
+//! `instructions PATH TIMES` runs the path TIMES times. Without arguments it lists the paths, each with the number of its
+//! operations. The difference of two runs is the cost of the path without its setup. Everything runs on one thread, and
+//! nothing depends on the clock, so the figures are the same each time.
 
 use std::error::Error;
 use std::future::poll_fn;
@@ -34,10 +34,10 @@ use tokio::runtime::Runtime;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
-/// A way through the core.
+/// A hot path of the core.
 struct Path {
     name: &'static str,
-    /// How many operations it does at a time.
+    /// How many operations one run has.
     operations: u32,
     run: fn(times: u32) -> Result,
 }
@@ -57,7 +57,7 @@ const PATHS: &[Path] = &[
 const CLIENTS: usize = 1000;
 const ECHOES: usize = 100;
 
-/// What the messages say.
+/// The text of the messages.
 const TEXT: &[u8] = br#"{"channel":"prices","symbol":"PUSH","price":101.25,"seq":123456}"#;
 
 const REQUEST: &[u8] = b"GET /articles/42?page=2 HTTP/1.1\r\n\
@@ -220,7 +220,7 @@ fn echo(times: u32) -> Result {
     Ok(())
 }
 
-/// What the core reports, to be done later: a worker's part.
+/// What the core has for its workers, which do not exist here: `main`'s thread does their part.
 #[derive(Default)]
 struct Inbox {
     requests: Lock<Vec<Request>>,
@@ -246,21 +246,21 @@ impl Callbacks for Inbox {
     }
 }
 
-/// Clients, and who they talk to.
+/// Clients, and the other ends of their connections.
 struct Room {
     clients: Vec<Arc<Client>>,
     peers: Vec<TcpStream>,
 }
 
 impl Room {
-    /// Whether the sockets have taken all. Streams run in the order of the writes: the last one is the last.
+    /// Whether the sockets have taken everything. Streams run in the order of the writes, so the last one ends last.
     fn is_delivered(&self) -> Option<()> {
         let last = [self.clients.first(), self.clients.last()];
         last.into_iter().flatten().all(|client| client.pending() == Some(0)).then_some(())
     }
 }
 
-/// A reactor without a thread beside it, and without listeners: whoever has the core drives it.
+/// A reactor without a standby thread and without listeners. The thread that owns the core drives it.
 struct Core {
     runtime: Runtime,
     inbox: Arc<Inbox>,
@@ -280,7 +280,7 @@ impl Core {
         Ok(Core { runtime, inbox, context: Arc::new(context), listener, spare: Vec::new() })
     }
 
-    /// Drives until `done` has something, as a worker does that waits for jobs.
+    /// Drives until `done` has a value, as a worker does that waits for jobs.
     fn drive_until<T>(&mut self, mut done: impl FnMut() -> Result<Option<T>>) -> Result<T> {
         let mut done = pin!(async {
             loop {
@@ -332,7 +332,7 @@ impl Core {
         Ok(peer)
     }
 
-    /// `count` clients whose `Open` is behind them.
+    /// `count` clients whose event `Open` has been run.
     fn open(&mut self, protocol: Protocol, count: usize) -> Result<Room> {
         let mut room = Room { clients: Vec::new(), peers: Vec::new() };
         for _ in 0..count {

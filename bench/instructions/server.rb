@@ -2,9 +2,9 @@
 
 # The whole server's hot paths, with Ruby, for counting: `rake instructions` runs this under callgrind.
 #
-# `server.rb PATH TIMES` takes PATH that often; without arguments it lists the paths with how many operations one time
-# is. The client is a program of its own, so that its work is not counted, and asks for one thing at a time, so that the
-# server does the same each time.
+# `server.rb PATH TIMES` runs the path TIMES times. Without arguments it lists the paths, each with the number of its
+# operations. The client is a process of its own, so that its work is not counted. It has one request at a time in flight,
+# so that the server does the same each time.
 
 require "socket"
 
@@ -13,11 +13,11 @@ REQUEST = "%s HTTP/1.1\r\nhost: www.example.com\r\nuser-agent: Mozilla/5.0 (X11;
 UPGRADE = "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n" \
           "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 TEXT = '{"channel":"prices","symbol":"PUSH","price":101.25,"seq":123456}'
-# One masked frame, with a mask of zeros; and the same as the server frames it.
+# One masked frame, whose mask is zeros, and the same message as the server frames it.
 MASKED = [0x81, 0x80 | TEXT.bytesize, 0].pack("CCN") + TEXT
 FRAMED = [0x81, TEXT.bytesize].pack("CC") + TEXT
 
-# The client's part of each path: what it sends for one operation, and the end of what it waits for then.
+# The client's part of each path: what it sends for one operation, and the end of the answer that it waits for.
 PATHS = {
   "Ruby: answer a request" => { send: "#{format(REQUEST, "GET /hello")}\r\n", wait: "Hello" },
   "Ruby: answer a request with a body of 1 KB" => {
@@ -31,7 +31,7 @@ PATHS = {
 }.freeze
 OPERATIONS = 100
 
-# Run in a process of its own.
+# The client, in a process of its own.
 def ask(port, path, times)
   part = PATHS.fetch(path)
   socket = TCPSocket.new("127.0.0.1", port)
@@ -73,7 +73,7 @@ end
 
 def serve(path, times)
   require "push_server"
-  # A collection would come at other moments with each change of the code.
+  # Garbage collections would happen at other moments with each change of the code.
   GC.disable
   port = TCPServer.open("127.0.0.1", 0) { |socket| socket.addr[1] }
   PushServer::Server.init(port, thread_count: 1, log_level: :error, bind: "tcp://127.0.0.1:#{port}")
@@ -81,7 +81,7 @@ def serve(path, times)
   PushServer::Server.start
   client = spawn(RbConfig.ruby, "--disable-gems", __FILE__, "ask", port.to_s, path, times.to_s)
   status = Process.wait2(client).last
-  # How a server stops is not what is counted.
+  # The server's stop is not to be counted.
   exit!(status.success?)
 end
 

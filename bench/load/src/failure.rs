@@ -1,13 +1,13 @@
-//! Why a load has come to nothing.
+//! Why a load has failed.
 
 use std::io;
 
-/// Why a load has come to nothing, in a line for people.
+/// Why a load has failed, in a line for people.
 #[derive(Debug)]
 pub enum Failure {
     /// The server cannot do this at all: it did not accept an upgrade.
     Unsupported(String),
-    /// An answer was wrong or did not come, or this machine did not let us.
+    /// An answer was wrong or did not come, or a system call failed.
     Broken(String),
 }
 
@@ -18,7 +18,7 @@ impl Failure {
     }
 }
 
-/// Compares what came with what should have; on a difference says where it is.
+/// Compares the bytes that came with the expected ones. The error says where they differ.
 pub fn check(what: &str, index: usize, expected: &[u8], got: &[u8]) -> Result<(), Failure> {
     if expected == got { Ok(()) } else { Err(difference(what, index, expected, got)) }
 }
@@ -35,7 +35,7 @@ fn difference(what: &str, index: usize, expected: &[u8], got: &[u8]) -> Failure 
     ))
 }
 
-/// The beginning of some bytes, fit to be shown.
+/// The beginning of some bytes, as printable text.
 pub fn excerpt(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned()
 }

@@ -4,7 +4,7 @@
 const PRECISION: u32 = 6;
 const BUCKETS: usize = ((u64::BITS - PRECISION + 1) << PRECISION) as usize;
 
-/// Counts of values; of one and the same size, whatever is recorded.
+/// Counts of values. Its size is fixed.
 #[derive(Debug)]
 pub struct Histogram {
     counts: Vec<u64>,
@@ -13,7 +13,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// An empty one.
+    /// An empty histogram.
     pub fn new() -> Self {
         Histogram { counts: vec![0; BUCKETS], total: 0, max: 0 }
     }

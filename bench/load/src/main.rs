@@ -3,7 +3,7 @@
 //! | module | subject |
 //! |---|---|
 //! | `plan` | the command line |
-//! | `loads` | what is sent, and what must come back: a file a kind of load |
+//! | `loads` | what is sent, and what the server must answer; each kind of load has a file |
 //! | `session` | the loop that moves bytes and keeps time |
 //! | `meter`, `histogram`, `process` | what is measured: operations, latency, the server's CPU and memory |
 //! | `report` | the line of JSON that is printed |
@@ -11,8 +11,8 @@
 //! | `protocol` | as much of HTTP, WebSocket and Server-Sent Events as a client needs |
 //! | `ring` | numbered messages, made before the clock starts |
 //!
-//! In the loop nothing is allocated and nothing is copied but what the sockets copy, since what this program can see
-//! ends where its own core is busy: the report says how busy that was.
+//! The loop allocates nothing, and only the sockets copy bytes: when this program's own core is busy, it cannot measure a
+//! faster server. The report says how busy the core was.
 
 mod failure;
 mod histogram;

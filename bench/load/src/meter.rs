@@ -1,22 +1,22 @@
-//! What a load counts, and when: only what ends within the measured window.
+//! What a load counts: operations that end within the measured window.
 
 use crate::histogram::Histogram;
 
-/// Where a load is.
+/// The stages of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Under way, so that caches are warm and code is compiled; nothing is counted.
+    /// Requests are sent, so that caches are warm and code is compiled, but nothing is counted.
     WarmUp,
-    /// What ends now counts.
+    /// Operations that end now are counted.
     Measuring,
-    /// Nothing is sent any more; what is still to come is checked, not counted.
+    /// Nothing is sent any more. Answers that still come are checked, but not counted.
     Draining,
 }
 
 /// The counts of a measured window.
 #[derive(Debug)]
 pub struct Meter {
-    /// Where the load is.
+    /// The stage of the load.
     pub stage: Stage,
     /// Latencies, in ns.
     pub latencies: Histogram,
@@ -29,7 +29,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// One that counts nothing yet.
+    /// A meter that counts nothing yet.
     pub fn new() -> Self {
         Meter { stage: Stage::WarmUp, latencies: Histogram::new(), operations: 0, pings: 0, reopened: 0 }
     }

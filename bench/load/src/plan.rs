@@ -51,7 +51,7 @@ line, and with 3 when the server did not accept an upgrade.
 /// The most connections: more would need more than one local address.
 const MOST_CONNECTIONS: usize = 28_000;
 
-/// What kind of load it is.
+/// The kinds of load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// See `loads::http`.
@@ -140,8 +140,8 @@ impl Plan {
     }
 }
 
-/// The plan that the arguments, without the program's name, describe, or nothing if they ask for the [`HELP`]; or what
-/// is wrong with them.
+/// The plan that the arguments (without the program's name) describe; `None` if they ask for the [`HELP`]. The error says
+/// what is wrong with them.
 pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Option<Plan>, String> {
     let mut arguments = arguments.into_iter();
     let kind = match arguments.next().as_deref() {

@@ -3,14 +3,14 @@
 use std::fs;
 use std::mem::MaybeUninit;
 
-/// A process and all that descend from it.
+/// A process and all of its descendants.
 #[derive(Debug, Clone, Copy)]
 pub struct ProcessTree {
     root: i32,
 }
 
 impl ProcessTree {
-    /// That of the process `root`.
+    /// The tree of the process `root`.
     pub fn new(root: i32) -> Self {
         ProcessTree { root }
     }
@@ -48,7 +48,7 @@ pub fn own_cpu() -> u64 {
     time(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or(0)
 }
 
-/// CPU time of a process in ns; nothing once it has ended. Its CPU clock counts in ns, `/proc/PID/stat` in 10 ms.
+/// CPU time of a process in ns; `None` if it has ended. Its CPU clock counts in ns, `/proc/PID/stat` in 10 ms.
 fn cpu(pid: i32) -> Option<u64> {
     let mut clock = MaybeUninit::uninit();
     // SAFETY: the pointer is valid for the write of a clock id.

@@ -5,14 +5,14 @@ use std::fmt::Write;
 use crate::meter::Meter;
 use crate::session::Window;
 
-/// What a load has shown.
+/// The figures of a load.
 #[derive(Debug)]
 pub struct Report {
     figures: Vec<(&'static str, Option<f64>)>,
 }
 
 impl Report {
-    /// The figures that every load has. Those that had no operation, or no server to look at, are null.
+    /// The figures that every load has. A figure is null if there was no operation, or no process id of the server.
     pub fn new(connections: usize, meter: &Meter, window: &Window) -> Self {
         let seconds = window.length as f64 / 1e9;
         let operations = meter.operations as f64;
@@ -42,7 +42,7 @@ impl Report {
         self.figures.push((name, value));
     }
 
-    /// The line. What is no number, such as the CPU time of each of no operations, is null.
+    /// The line. A figure that is not a finite number is null, such as the CPU time per operation of no operations.
     pub fn json(&self) -> String {
         let mut line = String::new();
         for (name, value) in &self.figures {

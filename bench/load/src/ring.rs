@@ -1,7 +1,7 @@
 //! Numbered messages, made before the clock starts.
 
-/// Messages of one length, of which a connection sends one after the other, beginning again after the last. There are
-/// several times as many as are ever in flight, so that one that is lost, repeated or out of order is not the expected.
+/// Messages of one length. A connection sends one after the other, and after the last the first again. There are several
+/// times as many as are ever in flight. So a message that is lost, repeated or out of order is noticed.
 #[derive(Debug)]
 pub struct Ring {
     bytes: Vec<u8>,
@@ -18,7 +18,7 @@ impl Ring {
     /// The messages that `make` makes for the numbers from 0 on; all of one length.
     pub fn new(in_flight: usize, make: impl Fn(usize) -> Vec<u8>) -> Self {
         let slots = Ring::slots(in_flight);
-        // The first ones follow once more behind the last, so that any run of them is in one piece.
+        // The first ones are repeated behind the last, so that any run of messages is in one piece.
         let bytes: Vec<u8> = (0..slots + in_flight).flat_map(|number| make(number % slots)).collect();
         Ring { length: bytes.len() / (slots + in_flight), bytes, slots }
     }
@@ -28,7 +28,7 @@ impl Ring {
         self.run(number, 1)
     }
 
-    /// Message `number` and those behind it, together `count`, which is at most what may be in flight.
+    /// `count` messages from `number` on. `count` is at most the number in flight.
     pub fn run(&self, number: u64, count: usize) -> &[u8] {
         let start = (number as usize & (self.slots - 1)) * self.length;
         &self.bytes[start..start + count * self.length]
@@ -43,7 +43,7 @@ pub fn text(index: usize, number: usize, size: usize) -> Vec<u8> {
     text
 }
 
-/// The least size of a [`text`] in which its numbers are whole.
+/// The least size of a [`text`] that has both of its numbers whole.
 pub const LEAST_TEXT: usize = 12;
 
 #[cfg(test)]
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn begins_again_after_the_last() {
+    fn the_first_message_follows_the_last() {
         let ring = Ring::new(2, |number| text(3, number, 16));
         assert_eq!(ring.get(0), b"00003 00000 abcd");
         assert_eq!(ring.get(9), b"00003 00001 abcd");

@@ -10,11 +10,11 @@ use crate::net::epoll::{Epoll, Events};
 use crate::net::wire::{Reading, Wire};
 use crate::process::{self, ProcessTree};
 
-/// How much is read at once.
+/// How many bytes are read at once.
 const BUFFER: usize = 256 * 1024;
 
-/// What may pass after the measured window until the last answer has come. Puma's only thread waits 0.2 s on each of 64
-/// connections, in case that one has another request.
+/// How long the last answer may take after the measured window. With one thread, Puma waits 0.2 s on each of 64 connections
+/// for another request.
 const DRAIN: Duration = Duration::from_secs(20);
 
 /// What is sent, and what must come back.

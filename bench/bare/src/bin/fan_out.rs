@@ -1,5 +1,5 @@
-//! `fan_out PORT`: each message of one WebSocket to all others, by a loop that does nothing but `send`: what a server on
-//! one thread could reach at best, as long as the kernel is asked once for each client.
+//! `fan_out PORT`: sends each message of one WebSocket to all others, by a loop that does nothing but `send`. This is the
+//! upper bound for a server on one thread that makes one system call for each client.
 //!
 //!     bin/bench publish --against 'send=bench/bare/target/release/fan_out %{port}'
 
@@ -7,7 +7,7 @@ use std::error::Error;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-/// What bench/load expects: it always sends the key of RFC 6455 section 1.3.
+/// The answer that bench/load expects, since it always sends the key of RFC 6455 section 1.3.
 const SWITCH: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
     sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 const READY: &[u8] = b"\x81\x05ready";
@@ -19,7 +19,7 @@ fn main() -> Result<()> {
     let port: u16 = arguments.next().ok_or("usage: fan_out PORT [LISTENERS]")?.parse()?;
     let count = arguments.next().map_or(Ok(1000), |count| count.parse())?;
     let listener = TcpListener::bind(("127.0.0.1", port))?;
-    // The first of a load's connections publishes, and says nothing before all others are there.
+    // The first connection of a load publishes. It sends nothing until all others are open.
     loop {
         let publisher = accept(&listener)?;
         let mut others = Vec::new();
@@ -33,7 +33,7 @@ fn main() -> Result<()> {
     }
 }
 
-/// The next WebSocket. Whoever only looks whether somebody listens, is none.
+/// The next WebSocket. A connection that is closed at once, to check that the port is open, is skipped.
 fn accept(listener: &TcpListener) -> Result<TcpStream> {
     loop {
         let (mut socket, _) = listener.accept()?;
@@ -49,7 +49,7 @@ fn accept(listener: &TcpListener) -> Result<TcpStream> {
     }
 }
 
-/// Until the publisher goes. A listener that takes no more ends all: this is no server.
+/// Runs until the publisher closes. A listener that takes nothing ends the program, which is no real server.
 fn serve(mut publisher: TcpStream, others: &[TcpStream]) -> Result<()> {
     let (mut buffer, mut filled) = (vec![0; 64 * 1024], 0);
     loop {
@@ -59,7 +59,7 @@ fn serve(mut publisher: TcpStream, others: &[TcpStream]) -> Result<()> {
         }
         while let Some((frame, length)) = unmasked(&buffer[..filled]) {
             for mut other in others {
-                // An error: it has gone.
+                // An error means that the client has gone.
                 if other.write(&frame).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
                     return Err("a listener is slow".into());
                 }

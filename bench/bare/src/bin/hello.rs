@@ -1,4 +1,4 @@
-//! `hello PORT`: hello world by hyper alone, on one thread.
+//! `hello PORT`: answers "hello world" by hyper alone, on one thread.
 //!
 //!     bin/bench hello --against 'hyper=bench/bare/target/release/hello %{port}'
 
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         loop {
             let (socket, _) = listener.accept().await?;
             socket.set_nodelay(true)?;
-            // An error is the client's business.
+            // An error concerns the client only.
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service_fn(hello)));
         }
     })

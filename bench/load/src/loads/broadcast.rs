@@ -1,4 +1,4 @@
-//! Messages on one WebSocket, which must come to all listeners.
+//! Messages on one WebSocket, which all listeners must get.
 
 use super::{answer_ping, broken};
 use crate::failure::{Failure, check};
@@ -9,11 +9,11 @@ use crate::protocol::websocket::{TEXT, masked};
 use crate::ring::{Ring, text};
 use crate::session::{Load, Session};
 
-/// What a listener is told once it will hear every message.
+/// What a listener gets once it gets every message from then on.
 const READY: &[u8] = b"ready";
 
-/// Rounds: a message on the control connection, whose delivery to every listener is an operation. As many rounds are
-/// under way as the plan says; another begins when one has come to all.
+/// Rounds: each is a message on the control connection, and each delivery to a listener is an operation. The plan says how
+/// many rounds are in flight. When all listeners have got a message, another round begins.
 #[derive(Debug)]
 pub struct Broadcast {
     stream: Stream,
@@ -24,21 +24,21 @@ pub struct Broadcast {
     begun: u64,
     ended: u64,
     rounds: Vec<Round>,
-    /// How many messages each listener has had.
+    /// How many messages each listener has got.
     received: Vec<u64>,
 }
 
-/// A round under way.
+/// A round in flight.
 #[derive(Debug, Clone, Copy, Default)]
 struct Round {
     begun_at: u64,
     deliveries: usize,
 }
 
-/// The index of the control connection; those behind it are listeners.
+/// The index of the control connection. The ones after it are listeners.
 pub(super) const CONTROL: usize = 0;
 
-/// Opens the control connection and the listeners, and waits until they are told that they are heard of.
+/// Opens the control connection and the listeners, and waits until each listener is told that it gets messages.
 pub fn connect(plan: &Plan) -> Result<Vec<Connection>, Failure> {
     let opener = Opener::new(plan.port);
     let mut connections = vec![opener.upgrade(Stream::WebSocket, &plan.path)?];
@@ -50,7 +50,7 @@ pub fn connect(plan: &Plan) -> Result<Vec<Connection>, Failure> {
     Ok(connections)
 }
 
-/// Waits until a listener is told that it is heard of.
+/// Waits until a listener is told that it gets messages.
 pub(super) fn await_ready(listener: &mut Connection, stream: Stream, index: usize) -> Result<(), Failure> {
     loop {
         match stream.next(&listener.rest).map_err(|why| broken(index, why))? {
@@ -65,7 +65,8 @@ pub(super) fn await_ready(listener: &mut Connection, stream: Stream, index: usiz
     }
 }
 
-/// Takes what came on connection `index`, and gives `deliver` each message of a listener. Returns the bytes that are used.
+/// Parses what came on connection `index`, and gives `deliver` each message of a listener. Returns the number of bytes
+/// that were parsed.
 pub(super) fn listen(
     stream: Stream,
     index: usize,
@@ -122,7 +123,7 @@ impl Broadcast {
         *received += 1;
         round.deliveries += 1;
         session.meter.done(round.begun_at, session.now);
-        // Rounds end in their order, since every listener gets its messages in theirs.
+        // Rounds end in their order, since every listener gets the messages in their order.
         if round.deliveries == self.received.len() {
             self.ended += 1;
             if session.meter.sending() {

@@ -1,4 +1,4 @@
-//! Messages on WebSockets, which must come back.
+//! Messages on WebSockets, which the server must echo.
 
 use super::{answer_ping, broken};
 use crate::failure::{Failure, check};
@@ -8,8 +8,8 @@ use crate::protocol::websocket::{TEXT, masked};
 use crate::ring::{Ring, text};
 use crate::session::{Load, Session};
 
-/// As many messages on their way on each connection as the plan says: for every one that comes back another is sent. All
-/// that one read brought are followed by one write.
+/// The plan says how many messages are in flight on each connection. For each echo another message is sent, and for all
+/// echoes of one read there is one write.
 #[derive(Debug)]
 pub struct Echo {
     lanes: Vec<Lane>,
@@ -24,7 +24,7 @@ struct Lane {
     texts: Ring,
     sent: u64,
     received: u64,
-    /// When the messages on their way were sent, by their number.
+    /// When the messages in flight were sent, by their number.
     sent_at: Vec<u64>,
 }
 

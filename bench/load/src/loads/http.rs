@@ -1,5 +1,5 @@
-//! Requests on keep-alive connections, one at a time on each. One that the server closes is opened anew: Puma does that
-//! for fairness when more connections wait to be accepted.
+//! Requests on keep-alive connections, one at a time on each. A connection that the server closes is opened again: Puma
+//! closes connections, for fairness, when others wait to be accepted.
 
 use super::broken;
 use crate::failure::{Failure, check};
@@ -27,7 +27,7 @@ struct Lane {
 }
 
 impl Http {
-    /// GET requests, or, if the plan has a size, POST requests whose body must come back.
+    /// GET requests, or, if the plan has a size, POST requests whose body the server must send back.
     pub fn new(plan: &Plan) -> Self {
         let lane = |index| {
             let (requests, answers) = match plan.size {
@@ -61,7 +61,7 @@ impl Load for Http {
         let Some(answer) = self.reader.next(bytes).map_err(|why| broken(index, why))? else { return Ok(0) };
         let lane = &mut self.lanes[index];
         if lane.answered == lane.sent {
-            return Err(broken(index, "an answer came that nobody asked for".into()));
+            return Err(broken(index, "an answer came without a request".into()));
         }
         let number = lane.answered;
         if answer.status != 200 {

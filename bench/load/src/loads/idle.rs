@@ -8,12 +8,12 @@ use crate::protocol::stream::{Incoming, Stream};
 use crate::report::Report;
 use crate::session::{Load, Session};
 
-/// A load that sends nothing of itself. An answered ping is an operation.
+/// A load that sends nothing but pongs. An answered ping is an operation.
 #[derive(Debug)]
 struct Idle;
 
-/// Opens the connections and watches them. How much the server's memory grew over that is known when the window, and so
-/// the warm-up, has passed: what it needed only for the handshakes it may have given back by then.
+/// Opens the connections and watches them. The growth of the server's memory is read at the end of the window: by then the
+/// server may have given back what it needed for the handshakes only.
 pub fn run(plan: &Plan) -> Result<Report, Failure> {
     let server = plan.pid.map(ProcessTree::new);
     let before = server.map(ProcessTree::memory);
@@ -37,7 +37,7 @@ impl Load for Idle {
         while let Some((incoming, length)) = Stream::WebSocket.next(&bytes[used..]).map_err(|why| broken(index, why))? {
             used += length;
             match incoming {
-                Incoming::Message(_) => return Err(broken(index, "a message came that nobody sent".into())),
+                Incoming::Message(_) => return Err(broken(index, "a message came although none was sent".into())),
                 Incoming::Ping(payload) => {
                     answer_ping(session, index, payload)?;
                     session.meter.done_untimed();

@@ -1,4 +1,4 @@
-//! What is sent, and what must come back: a file a kind of load.
+//! What is sent, and what the server must answer. Each kind of load has a file.
 
 mod broadcast;
 mod echo;
@@ -16,7 +16,7 @@ use crate::protocol::websocket::{self, PONG};
 use crate::report::Report;
 use crate::session::{Load, Session};
 
-/// Opens the connections of a plan, runs it, and tells what it showed.
+/// Opens the connections of a plan, runs the load, and returns its figures.
 pub fn run(plan: &Plan) -> Result<Report, Failure> {
     match plan.kind {
         Kind::Http => drive(plan, connections(plan)?, http::Http::new(plan)),
@@ -51,7 +51,7 @@ fn answer_ping(session: &mut Session, index: usize, payload: &[u8]) -> Result<()
     session.send(index, &websocket::masked(PONG, payload))
 }
 
-/// Something on connection `index` is not what the protocol allows.
+/// The error for something on connection `index` that must not happen.
 fn broken(index: usize, why: String) -> Failure {
     Failure::Broken(format!("connection {index}: {why}"))
 }

@@ -8,9 +8,9 @@ use crate::plan::Plan;
 use crate::protocol::http::{Reader, get};
 use crate::session::{Load, Session};
 
-/// Requests that are due at fixed times, whether or not those before have been answered: a server that stalls makes all
-/// wait that come meanwhile, and latency counts from when a request was due. Each takes the connection that has been
-/// free for longest; when all are busy, it waits for one.
+/// Requests that are due at fixed times, even if earlier ones have no answer yet. While a server stalls, all requests that
+/// become due wait, and latency counts from when a request was due. Each takes the connection that has been free for the
+/// longest time. If all are busy, the request waits for one.
 ///
 /// Slow requests are operations, but their latency is not recorded.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl Load for Paced {
     fn receive(&mut self, index: usize, bytes: &[u8], session: &mut Session) -> Result<usize, Failure> {
         let Some(answer) = self.reader.next(bytes).map_err(|why| broken(index, why))? else { return Ok(0) };
         let Some(request) = self.busy[index].take() else {
-            return Err(broken(index, "an answer came that nobody asked for".into()));
+            return Err(broken(index, "an answer came without a request".into()));
         };
         if answer.status != 200 {
             return Err(broken(index, format!("a request was answered with status {}", answer.status)));

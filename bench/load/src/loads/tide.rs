@@ -1,4 +1,4 @@
-//! Messages at a fixed rate on one WebSocket, which must come to all listeners but those that do not read.
+//! Messages at a fixed rate on one WebSocket, which all listeners must get, except the ones that do not read.
 
 use super::broadcast::{CONTROL, await_ready, listen};
 use super::broken;
@@ -12,24 +12,24 @@ use crate::report::Report;
 use crate::ring::LEAST_TEXT;
 use crate::session::{Load, Session};
 
-/// Messages that are due at fixed times, whatever has become of those before. A delivery is an operation; its latency
+/// Messages that are sent at fixed times, even if the ones before have not arrived. A delivery is an operation; its latency
 /// counts from when the message was due.
 ///
-/// A message may be missing, which is counted, since a server may be told to skip; it may not come late or twice.
+/// A message may be missing, which is counted, since a server may be told to skip. It must not come out of order or twice.
 #[derive(Debug)]
 struct Tide {
     stream: Stream,
     interval: f64,
-    /// All messages, but for their numbers.
+    /// The bytes of all messages, without their numbers.
     text: Vec<u8>,
     /// How many messages have been due.
     due: u64,
-    /// The number after that of the last message, for each listener.
+    /// For each listener, the number of the next message.
     next: Vec<u64>,
     skipped: u64,
 }
 
-/// Opens the connections and lets it run. Those that do not read are open as long as that.
+/// Opens the connections and runs the load. The connections that do not read stay open until its end.
 pub fn run(plan: &Plan) -> Result<Report, Failure> {
     let opener = Opener::new(plan.port);
     let mut connections = vec![opener.upgrade(Stream::WebSocket, &plan.path)?];

@@ -1,4 +1,4 @@
-//! Opening connections, and upgrading them. Here waiting is allowed: no clock is running yet.
+//! Opening connections, and upgrading them. These calls block, since the measured time has not begun.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -8,11 +8,11 @@ use crate::failure::Failure;
 use crate::protocol::http::Head;
 use crate::protocol::stream::Stream;
 
-/// What the server may take for any step of opening a connection.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the server may take for each step of opening a connection.
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What opening all connections may take.
-const PATIENCE_FOR_ALL: Duration = Duration::from_secs(60);
+/// How long opening all connections may take.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Opens connections to one port of this machine: there is no way to name another machine.
 #[derive(Debug, Clone, Copy)]
@@ -21,31 +21,31 @@ pub struct Opener {
     deadline: Instant,
 }
 
-/// A connection, and what has come on it that nobody has looked at.
+/// A connection, and the bytes that were read from it but not parsed yet.
 #[derive(Debug)]
 pub struct Connection {
     /// The socket.
     pub socket: TcpStream,
-    /// What was read and not looked at.
+    /// Bytes that were read but not parsed yet.
     pub rest: Vec<u8>,
 }
 
 impl Opener {
-    /// One whose time begins now.
+    /// An opener whose time begins now.
     pub fn new(port: u16) -> Self {
-        Opener { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), deadline: Instant::now() + PATIENCE_FOR_ALL }
+        Opener { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), deadline: Instant::now() + OPEN_TIMEOUT }
     }
 
     /// Opens a connection.
     pub fn open(self) -> Result<Connection, Failure> {
         if Instant::now() > self.deadline {
-            return Err(Failure::Broken(format!("the connections were not open within {PATIENCE_FOR_ALL:?}")));
+            return Err(Failure::Broken(format!("the connections were not open within {OPEN_TIMEOUT:?}")));
         }
         let connect = || {
-            let socket = TcpStream::connect_timeout(&self.address, PATIENCE)?;
+            let socket = TcpStream::connect_timeout(&self.address, STEP_TIMEOUT)?;
             socket.set_nodelay(true)?;
-            socket.set_read_timeout(Some(PATIENCE))?;
-            socket.set_write_timeout(Some(PATIENCE))?;
+            socket.set_read_timeout(Some(STEP_TIMEOUT))?;
+            socket.set_write_timeout(Some(STEP_TIMEOUT))?;
             Ok(socket)
         };
         match connect() {
@@ -74,7 +74,7 @@ impl Opener {
 }
 
 impl Connection {
-    /// Waits for more to have come.
+    /// Blocks until more bytes have come.
     pub fn read(&mut self) -> Result<(), Failure> {
         let mut buffer = [0; 4096];
         match self.socket.read(&mut buffer) {

@@ -6,8 +6,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 /// How many events one wait may bring.
 const BATCH: usize = 512;
 
-/// An epoll instance. Sockets are watched edge-triggered, for both directions, from the beginning to their end: no
-/// system call is spent on changing that.
+/// An epoll instance. It watches each socket edge-triggered, in both directions and until the socket is closed, so that no
+/// system call is needed to change that.
 #[derive(Debug)]
 pub struct Epoll(OwnedFd);
 
@@ -35,11 +35,11 @@ impl Epoll {
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the descriptor is new, and nobody else's.
+        // SAFETY: the descriptor is new, and nothing else owns it.
         Ok(Epoll(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Watches a socket, whose events will bear `index`.
+    /// Watches a socket, whose events will have this `index`.
     pub fn add(&self, socket: &impl AsRawFd, index: usize) -> io::Result<()> {
         let interest = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
         let mut event = libc::epoll_event { events: interest as u32, u64: index as u64 };
@@ -49,7 +49,7 @@ impl Epoll {
         if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Waits up to `milliseconds` for events; a signal may cut that short.
+    /// Waits up to `milliseconds` for events. A signal may end the wait early.
     pub fn wait(&self, events: &mut Events, milliseconds: i32) -> io::Result<()> {
         let room = events.events.capacity() as i32;
         // SAFETY: the pointer is valid for as many events as there is capacity.
@@ -71,7 +71,7 @@ impl Events {
         Events { events: Vec::with_capacity(BATCH) }
     }
 
-    /// What the last wait brought.
+    /// The events of the last wait.
     pub fn iter(&self) -> impl Iterator<Item = Event> {
         self.events.iter().map(|event| {
             let (events, index) = (event.events as i32, event.u64 as usize);

@@ -5,23 +5,23 @@ use std::net::TcpStream;
 
 use super::connect::Connection;
 
-/// Kept free for the beginning of a message whose end has not come.
+/// Bytes that are kept free for the beginning of a message whose end has not come.
 const TAIL: usize = 4096;
 
 /// A connection under load.
 #[derive(Debug)]
 pub struct Wire {
     socket: TcpStream,
-    /// What the socket had no room for. Empty, but for a server that does not keep up.
+    /// Bytes that the socket had no room for. Empty if the server keeps up.
     unsent: Vec<u8>,
     /// The beginning of a message whose end has not come.
     tail: Vec<u8>,
 }
 
-/// What reading brought.
+/// What a read came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
-    /// So many bytes, the old tail included; and whether there may be more.
+    /// The number of bytes, with the old tail, and whether there may be more.
     Bytes(usize, bool),
     /// Nothing for now.
     Nothing,

@@ -29,7 +29,7 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// The head that `bytes` begin with; nothing if its end is not yet there.
+    /// The head that `bytes` begin with; `None` if its end has not come.
     pub fn parse(bytes: &'a [u8]) -> Result<Option<Self>, String> {
         let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
         let wrong = || format!("not an answer of HTTP/1.1: {:?}", crate::failure::excerpt(bytes));
@@ -49,21 +49,21 @@ impl<'a> Head<'a> {
     }
 }
 
-/// An answer that has come whole.
+/// A whole answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer<'a> {
     /// The status.
     pub status: u16,
     /// The body.
     pub body: &'a [u8],
-    /// Whether it is the connection's last.
+    /// Whether the server closes the connection after it.
     pub closes: bool,
     /// How many bytes the answer has.
     pub length: usize,
 }
 
-/// Reads answers. A head is like the one before but once a second, when the date changes: so it is remembered, and only
-/// compared.
+/// Reads answers. A head differs from the one before only once a second, when the date changes. So the last head is kept,
+/// and the next one is compared with it instead of being parsed.
 #[derive(Debug, Default)]
 pub struct Reader {
     head: Vec<u8>,
@@ -73,7 +73,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// The answer that `bytes` begin with; nothing if it has not come whole.
+    /// The answer that `bytes` begin with; `None` if its end has not come.
     pub fn next<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Answer<'a>>, String> {
         if (self.head.is_empty() || !bytes.starts_with(&self.head)) && !self.read_head(bytes)? {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! As much of the protocols as a client needs that knows what it will hear.
+//! As much of the protocols as a client needs that knows what answers to expect.
 //!
 //! | module | subject |
 //! |---|---|

@@ -17,14 +17,14 @@ pub enum Stream {
 pub enum Incoming<'a> {
     /// A message.
     Message(&'a [u8]),
-    /// A ping, which wants to be answered.
+    /// A ping, which must be answered.
     Ping(&'a [u8]),
-    /// A pong, which nobody asked for.
+    /// A pong without a ping.
     Pong,
 }
 
 impl Stream {
-    /// The request that opens one.
+    /// The request that opens such a stream.
     pub fn request(self, path: &str) -> Vec<u8> {
         match self {
             Stream::WebSocket => websocket::handshake(path),
@@ -32,7 +32,7 @@ impl Stream {
         }
     }
 
-    /// Whether a head opens one.
+    /// Whether a head opens such a stream.
     pub fn accepts(self, head: &http::Head) -> bool {
         match self {
             Stream::WebSocket => websocket::accepts(head),
@@ -40,14 +40,14 @@ impl Stream {
         }
     }
 
-    /// What `bytes` begin with, and the number of bytes up to its end; nothing if it has not come whole.
+    /// The message that `bytes` begin with, and its length; `None` if its end has not come.
     pub fn next(self, bytes: &[u8]) -> Result<Option<(Incoming<'_>, usize)>, String> {
         match self {
             Stream::EventStream => Ok(sse::next(bytes).map(|(data, length)| (Incoming::Message(data), length))),
             Stream::WebSocket => {
                 let Some(frame) = websocket::Frame::parse(bytes)? else { return Ok(None) };
                 let incoming = match frame.opcode {
-                    // To Agoo's handlers all data is binary, and so is what they write.
+                    // Agoo's handlers get all data as binary, and write it as binary.
                     websocket::TEXT | websocket::BINARY => Incoming::Message(frame.payload),
                     websocket::PING => Incoming::Ping(frame.payload),
                     websocket::PONG => Incoming::Pong,
@@ -59,7 +59,7 @@ impl Stream {
         }
     }
 
-    /// What an answer should have been that is none of ours.
+    /// The error for an answer that refuses the stream.
     pub fn refusal(self, path: &str, head: &Head) -> String {
         let due = match self {
             Stream::WebSocket => "101 and the right key",

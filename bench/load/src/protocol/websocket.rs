@@ -13,11 +13,11 @@ pub const PING: u8 = 9;
 /// The opcode of a pong.
 pub const PONG: u8 = 10;
 
-/// The key of RFC 6455 section 1.3, and its answer, which saves computing one.
+/// The key of RFC 6455 section 1.3, and the answer to it, which need not be computed then.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// Any will do, since no proxy is in between.
+/// A fixed mask is enough, since there is no proxy to protect.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// A request for a WebSocket.
@@ -29,7 +29,7 @@ pub fn handshake(path: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Whether a head answers our [`handshake`] with a yes.
+/// Whether a head accepts our [`handshake`].
 pub fn accepts(head: &Head) -> bool {
     head.status == 101 && head.field("sec-websocket-accept") == Some(ACCEPT)
 }
@@ -52,16 +52,16 @@ pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
 /// A frame as a server sends it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// What it is: [`TEXT`], [`PING`], and so on.
+    /// The opcode: [`TEXT`], [`PING`], and so on.
     pub opcode: u8,
-    /// What it carries.
+    /// The payload.
     pub payload: &'a [u8],
     /// How many bytes the frame has.
     pub length: usize,
 }
 
 impl<'a> Frame<'a> {
-    /// The frame that `bytes` begin with; nothing if it has not come whole.
+    /// The frame that `bytes` begin with; `None` if its end has not come.
     pub fn parse(bytes: &'a [u8]) -> Result<Option<Self>, String> {
         let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
         if first & 0xf0 != 0x80 {
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_no_server_may_send() {
+    fn refuses_frames_that_no_server_may_send() {
         assert!(Frame::parse(&[0x81, 0x80, 1, 2, 3, 4]).is_err());
         assert!(Frame::parse(&[0xc1, 0]).is_err());
         assert!(Frame::parse(&[0x01, 0]).is_err());
