@@ -259,6 +259,18 @@ RSpec.describe "Hijacking" do
       expect(client.connection.read_exactly(6)).to eq("hello\n")
     end
 
+    it "sends what the app has written if the app closes without reading the bytes that came right after the request" do
+      answers = Array.new(30) { all_of("#{request("/full?#{named}")}not read") }
+      expect(answers.uniq).to eq(["HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"])
+    end
+
+    it "ends the connection when the app closes it, also if bytes came right after the request and the client waits" do
+      client = http
+      client.write("#{request("/sysread")}0123456789")
+      expect(client.connection.read_to_end).to eq("0123456789")
+      eventually("the connection not to count any more") { app.ask("PushServer.stats[:open_connections]").zero? }
+    end
+
     it "lets sysread read bytes that came before and after it" do
       client = http
       client.write("#{upgrading("/sysread")}01234")

@@ -1,15 +1,18 @@
 //! Handing a connection's socket to the app, for `rack.hijack`.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use bytes::Bytes;
 use crossbeam_channel::Sender;
-use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
 use super::head::ResponseHead;
 use crate::net::Socket;
+
+/// Bytes that are carried at once between the app and a client of which something was read already.
+const BUFFER: usize = 16 * 1024;
 
 /// A socket for the app. It is in non-blocking mode, as Ruby's sockets are.
 #[derive(Debug)]
@@ -63,10 +66,53 @@ async fn try_hand_over(mut socket: Socket, head: Bytes, unread: Bytes, receiver:
         let _ = receiver.send(wrap(socket.into_fd()?));
         return Ok(());
     }
-    let (mut ours, theirs) = UnixStream::pair()?;
+    let (ours, theirs) = UnixStream::pair()?;
+    let same = UnixStream::from_std(ours.as_fd().try_clone_to_owned()?.into())?;
     if receiver.send(Hijacked::Unix(theirs.into_std()?.into())).is_ok() {
-        ours.write_all(&unread).await?;
-        copy_bidirectional(&mut ours, &mut socket).await?;
+        pump(socket, ours, &same, &unread).await?;
+    }
+    Ok(())
+}
+
+/// Carries `unread` and what the client sends to the app, and what the app writes to the client, until the app has closed
+/// its socket or the connection breaks. The app may close without reading all: the client gets the answer nevertheless.
+/// `same` is another descriptor of `ours`.
+async fn pump(socket: Socket, mut ours: UnixStream, same: &UnixStream, unread: &[u8]) -> io::Result<()> {
+    let (mut from_app, mut to_app) = ours.split();
+    let (mut from_client, mut to_client) = tokio::io::split(socket);
+    let inbound = async {
+        let mut buffer = vec![0; BUFFER];
+        let mut sent = to_app.write_all(unread).await;
+        while sent.is_ok()
+            && let length @ 1.. = from_client.read(&mut buffer).await?
+        {
+            sent = to_app.write_all(&buffer[..length]).await;
+        }
+        // The client has sent all, or the app has closed its socket. The app's answer may still be on its way.
+        let _ = to_app.shutdown().await;
+        std::future::pending().await
+    };
+    let outbound = async {
+        let mut buffer = vec![0; BUFFER];
+        // An error is the end, too: the app has closed its socket without reading all.
+        while let Ok(length @ 1..) = from_app.read(&mut buffer).await {
+            to_client.write_all(&buffer[..length]).await?;
+        }
+        to_client.shutdown().await?;
+        // The app may have closed its socket for writing only.
+        closed(same).await
+    };
+    tokio::select! {
+        ended = outbound => ended,
+        broken = inbound => broken,
+    }
+}
+
+/// Waits until the other end of a pair of sockets is closed. `same` is another descriptor of this end. This forgets what
+/// the reactor knows of a descriptor, so the one that is read and written cannot be used.
+async fn closed(same: &UnixStream) -> io::Result<()> {
+    while !same.ready(Interest::WRITABLE).await?.is_write_closed() {
+        let _: io::Result<()> = same.try_io(Interest::WRITABLE, || Err(io::ErrorKind::WouldBlock.into()));
     }
     Ok(())
 }
