@@ -261,6 +261,21 @@ RSpec.describe "The embedded form" do
       expect(app.events.take(event: "given_back")).to eq(event: "given_back")
     end
 
+    it "leaves no descriptor open when servers follow each other" do
+      start(after: "PushServer::Server.shutdown; SpecApp.report(:stopped); sleep")
+      app.events.take(event: "stopped")
+      restart = <<~RUBY
+        PushServer::Server.init(0)
+        PushServer::Server.start
+        PushServer::Server.shutdown
+      RUBY
+      app.ask(restart)
+      before = app.descriptors.size
+      # The last servers may not be collected yet.
+      12.times { app.ask(restart) }
+      eventually("the descriptors to be closed") { app.ask("GC.start; Dir.children('/dev/fd').size") <= before + 6 }
+    end
+
     it "lets another server be prepared and started" do
       start(after: <<~RUBY)
         PushServer::Server.shutdown

@@ -22,6 +22,8 @@ module PushServer
       @server = server
       @waiting = waiting
       @events = SelfPipe.new
+      # Empty once there is nothing to do at the exit: a server that has stopped can be collected then.
+      @at_exit = [self]
       @signals = Signals.new(only_defaults: true) do
         @server.signal
         @events.notify("!")
@@ -30,10 +32,16 @@ module PushServer
       @reopening = Signals.new(Signals::REOPEN, only_defaults: true) { @server.reopen_logs } if server.options.log_file?
     end
 
+    # Drains the servers of these hooks when the process ends. Ruby keeps the block for ever, and with it all that is in
+    # its scope.
+    def self.drain_at_exit(hooks)
+      pid = Process.pid
+      at_exit { hooks.each(&:drain) if Process.pid == pid }
+    end
+
     # To be called when the server has started.
     def install
-      pid = Process.pid
-      at_exit { drain if Process.pid == pid }
+      ExitHook.drain_at_exit(@at_exit)
       Thread.new { follow }.name = "push_server exit hook"
     end
 
@@ -42,6 +50,14 @@ module PushServer
       @signals.restore
       @reopening&.restore
       @events.close
+      @at_exit.clear if @server.ending == :graceful && !@server.stuck?
+    end
+
+    # Stops the server gracefully, if it has not stopped, before the process ends.
+    def drain
+      @server.stop
+      @server.wait
+      @server.exit_unless_graceful
     end
 
     private
@@ -61,12 +77,6 @@ module PushServer
         @forced_at ||= now if @events.wait(@forced_at ? RETRY_INTERVAL / 2 : RETRY_INTERVAL)
         exit!(1) if @forced_at && now - @forced_at > EXIT_TIMEOUT
       end
-    end
-
-    def drain
-      @server.stop
-      @server.wait
-      @server.exit_unless_graceful
     end
 
     # Whether the program is still in its main part, and not in an at_exit block, whose frame would be the outermost.
