@@ -267,6 +267,25 @@ RSpec.describe PushServer::Endpoint do
       expect_connection
     end
 
+    it "listens in a folder that it may write but not read" do
+      File.chmod(0o333, dir)
+      pid = fork do
+        Process::Sys.setuid(65_534) if Process.uid.zero? # root may read all folders
+        exit!(parse("unix://#{path}").open.size == 1)
+      ensure
+        exit!(false)
+      end
+      expect(Process.wait2(pid).last).to be_success
+    ensure
+      File.chmod(0o700, dir)
+    end
+
+    it "listens in a folder that cannot be locked" do
+      allow_any_instance_of(File).to receive(:flock).and_raise(Errno::ENOLCK)
+      opened("unix://#{path}")
+      expect_connection
+    end
+
     describe "when it is retired" do
       it "removes the file, once" do
         listener, = opened("unix://#{path}")

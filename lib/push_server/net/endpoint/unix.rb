@@ -73,14 +73,23 @@ module PushServer
       private
 
       # A file whose socket does not listen yet looks like one that a dead server has left. So servers that start at the
-      # same moment take turns: each holds a lock on the folder from its look at the file until it listens. Another
-      # program may hold such a lock for long, and must not keep the server from starting.
+      # same moment take turns: each holds a lock on the folder from its look at the file until it listens.
       def in_turn
+        folder = lock_folder
+        yield
+      ensure
+        folder&.close
+      end
+
+      # Some folders cannot be locked: those that this user may write but not read, and those of some file systems.
+      # Another program may hold such a lock for long. Neither must keep the server from starting.
+      def lock_folder
+        folder = File.open(File.dirname(path))
         attempts = 0
-        File.open(File.dirname(path)) do |folder|
-          sleep LOCK_INTERVAL until folder.flock(File::LOCK_EX | File::LOCK_NB) || (attempts += 1) > LOCK_ATTEMPTS
-          yield
-        end
+        sleep LOCK_INTERVAL until folder.flock(File::LOCK_EX | File::LOCK_NB) || (attempts += 1) > LOCK_ATTEMPTS
+        folder
+      rescue SystemCallError
+        folder
       end
 
       # Whether the other server lives is known only by connecting to it. Only a refusal shows that it does not.
