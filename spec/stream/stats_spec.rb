@@ -35,7 +35,7 @@ RSpec.describe "PushServer.stats" do
     before = stats
     held = http.send_request("GET", "/hold")
     app.events.take(event: "held")
-    busy = stats_when("the standby thread drives") { |now| now[:stand_ins] > before[:stand_ins] }
+    busy = stats_when("the standby thread drives") { |now| now[:standby_turns] > before[:standby_turns] }
     expect(busy).to include(requests: before[:requests] + 1, jobs: before[:jobs] + 1)
 
     waiting = Array.new(5) { http.send_request("GET", "/") }
@@ -64,7 +64,7 @@ RSpec.describe "PushServer.stats" do
   end
 
   it "is a Hash of numbers" do
-    expect(stats).to include(:connections, :stand_ins, :log_lines_lost)
+    expect(stats).to include(:connections, :standby_turns, :log_lines_lost)
     expect(stats.values).to all(be_an(Integer).and(be >= 0))
   end
 end

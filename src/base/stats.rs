@@ -99,7 +99,7 @@ stats! {
     /// Longest time that one job has waited for a worker, in microseconds.
     longest_queue_microseconds;
     /// How often the standby thread had to drive the reactor because no worker was free.
-    stand_ins;
+    standby_turns;
     /// Bytes that are queued for all clients together now, including the memory for managing them.
     queued_bytes;
     /// Messages that were published in channels.

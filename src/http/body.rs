@@ -16,7 +16,7 @@ use crate::base::fork::OwnerProcess;
 use crate::base::lock::{Condition, Lock};
 use crate::base::wakeups::Wakeups;
 
-/// Bytes of a streamed body that may wait for the socket before its writer has to.
+/// Bytes of a streamed body that may wait for the socket. With more, the writer must wait.
 const STREAM_BUFFER: usize = 256 * 1024;
 
 /// A response body, as hyper takes it.
@@ -29,21 +29,21 @@ pub enum Body {
     Whole(Bytes),
     /// Pieces, all there.
     Chunks(VecDeque<Bytes>),
-    /// Bytes that a [`BodyWriter`] still makes.
+    /// Bytes that a [`BodyWriter`] is still writing.
     Stream(BodyReader),
     /// A file.
     File(FileBody),
-    /// A body of unknown length that will not be asked for: the answer to a HEAD.
+    /// A body of unknown length that is not sent: the response to a HEAD.
     Unsent,
 }
 
-/// The body could not be finished; the connection is cut, so that nobody takes it for whole.
+/// The body could not be finished. The connection is cut, so that the client does not take the body for complete.
 #[derive(Debug, Error)]
 pub enum BodyError {
     /// The app's body raised, or its worker died.
     #[error("the body was abandoned by the app")]
     Abandoned,
-    /// It has ended before the Content-Length that the app has set.
+    /// The body is shorter than the Content-Length that the app has set.
     #[error("the body is shorter than its Content-Length")]
     Short,
     /// The file could not be read.
@@ -65,7 +65,7 @@ impl Body {
 }
 
 impl Body {
-    /// The next bytes; files are read on the thread of `disk`.
+    /// The next bytes. Files are read on the thread of `disk`.
     pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>, disk: &Disk) -> Poll<Option<Result<Bytes, BodyError>>> {
         let was_empty = self.is_end_stream();
         Poll::Ready(match self {
@@ -77,7 +77,7 @@ impl Body {
         })
     }
 
-    /// Whether nothing more will come of it.
+    /// Whether no more bytes follow.
     pub(super) fn is_end_stream(&self) -> bool {
         match self {
             Body::Empty => true,
@@ -99,7 +99,7 @@ impl Body {
     }
 }
 
-/// Makes a body that is written by one thread while the reactor, woken by way of `wakeups`, sends it.
+/// Makes a body that one thread writes while the reactor sends it. `wakeups` wake the reactor.
 pub fn stream(wakeups: Arc<Wakeups>) -> (BodyWriter, BodyReader) {
     let shared =
         Arc::new(Shared { owner: OwnerProcess::current(), state: Lock::default(), room: Condition::new(), wakeups });
@@ -137,7 +137,7 @@ impl Shared {
     }
 
     fn end(&self, ending: Ending) {
-        // A forked child has nobody to tell, and locks that nobody will release.
+        // In a forked child no task reads the body, and the lock may be held by a thread that is not there.
         if self.owner.forked() {
             return;
         }
@@ -158,21 +158,21 @@ impl Shared {
 /// What became of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
-    /// Taken; there is room for more.
+    /// It was taken, and there is room for more.
     Room,
-    /// Taken, but the socket is behind: [`BodyWriter::wait_for_room`] before the next.
+    /// It was taken, but the socket is behind: call [`BodyWriter::wait_for_room`] before the next chunk.
     Full,
-    /// The connection is gone; nobody will read any more.
+    /// The connection is gone, so nothing more can be sent.
     Gone,
 }
 
-/// The app's end of a streamed body. Dropped without [`BodyWriter::finish`], the connection is
-/// cut, so that no client takes the body for whole.
+/// The app's end of a streamed body. If it is dropped without [`BodyWriter::finish`], the connection is cut, so that
+/// the client does not take the body for complete.
 #[derive(Debug)]
 pub struct BodyWriter(Arc<Shared>);
 
 impl BodyWriter {
-    /// Adds a chunk; never blocks.
+    /// Adds a chunk. Never blocks.
     pub fn push(&self, chunk: Bytes) -> Pushed {
         if self.0.owner.forked() {
             return Pushed::Gone;
@@ -181,7 +181,7 @@ impl BodyWriter {
         if state.reader_gone {
             return Pushed::Gone;
         }
-        // hyper would take an empty chunk for nothing; chunked coding must not see it as the end.
+        // In chunked coding, an empty chunk would be the end of the body.
         if !chunk.is_empty() {
             state.bytes += chunk.len();
             state.chunks.push_back(chunk);
@@ -206,7 +206,7 @@ impl BodyWriter {
         self.0.room.notify_all();
     }
 
-    /// The body is whole.
+    /// The body is complete.
     pub fn finish(&self) {
         self.0.end(Ending::Finished);
     }

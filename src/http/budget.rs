@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How many bytes one server's request bodies may take in files, and how many they take now. Any thread.
 #[derive(Debug)]
 pub struct Budget {
-    /// Where the files are made. Asked for once: an app may change the environment while another thread reads it.
+    /// The folder of the files. The environment is read only once, because an app may change it while another thread
+    /// reads it.
     folder: PathBuf,
     most: u64,
     used: AtomicU64,
@@ -19,8 +20,8 @@ impl Budget {
         Arc::new(Budget { folder: std::env::temp_dir(), most, used: AtomicU64::new(0) })
     }
 
-    /// A budget of `most` bytes, or, for `None`, of a quarter of what is free in the temporary folder now. If that
-    /// cannot be found out there is no bound.
+    /// A budget of `most` bytes. For `None`: a quarter of what is free in the temporary folder now, or no bound if the
+    /// system does not say how much is free.
     pub fn of_folder(most: Option<usize>) -> Arc<Self> {
         Budget::new(most.map_or_else(|| quarter_of_free(&std::env::temp_dir()), |most| most as u64))
     }
@@ -45,13 +46,13 @@ impl Budget {
         self.used().saturating_add(bytes) <= self.most
     }
 
-    /// A part of the budget for one body; it has no bytes yet.
+    /// A part of the budget for one body. It has no bytes yet.
     pub fn reserve(self: &Arc<Self>) -> Reservation {
         Reservation { budget: Arc::clone(self), bytes: 0 }
     }
 }
 
-/// The part of a [`Budget`] that one body has. It is given back when it is dropped.
+/// The part of a [`Budget`] that one body has. Dropping it gives the bytes back.
 ///
 /// It must live as long as the body's file. It may be dropped in a forked child: that changes the child's copy only.
 #[derive(Debug)]

@@ -13,16 +13,16 @@ pub struct Context {
     pub base: Arc<base::Context>,
     /// What push connections share.
     pub push: Arc<push::Context>,
-    /// Where requests are logged; `None` is nowhere.
+    /// The access log; `None` if requests are not logged.
     pub access_log: Option<AccessLog>,
-    /// The workers.
+    /// Gives requests to the workers.
     pub dispatch: Arc<dyn Dispatch>,
-    /// Pages that may open a WebSocket beside the server's own.
+    /// Origins whose pages may open a WebSocket, besides the server's own.
     pub origins: origin::Allowed,
-    /// Files served before the app is asked.
+    /// Static files, which are served without calling the app.
     pub files: Option<files::PublicDir>,
-    /// What request bodies may take of the temporary folder.
+    /// How many bytes of request bodies may be in temporary files.
     pub budget: Arc<budget::Budget>,
-    /// The parameter of a query that makes an event stream a long poll; `None`: there are none.
+    /// The query parameter that makes an event stream a long poll; `None` if there are no long polls.
     pub poll_parameter: Option<String>,
 }

@@ -4,8 +4,8 @@
 //! worker: Responder ─ ReplySender ─▶ ReplySlot ─▶ ReplyReceiver ─ the connection's task
 //! ```
 //!
-//! A slot belongs to one request. A connection uses it again for the next request only if no sender is left: so a sender
-//! that is kept beyond its request can neither answer the next request nor inform its client nor take its socket.
+//! A slot belongs to one request. A connection uses the slot again for the next request only if no sender is left. So a
+//! sender that is kept beyond its request cannot answer the next request, inform its client or take its socket.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -28,13 +28,13 @@ use crate::push::accept::PendingClient;
 pub(super) enum Reply {
     /// An ordinary response.
     Response(Box<Response>),
-    /// The answer to a long poll, which may wait.
+    /// The response to a long poll, which may have to wait.
     Poll(Box<PendingPoll>),
     /// HTTP is over on this connection.
     Takeover(Takeover),
 }
 
-/// Who gets a connection when HTTP is over.
+/// What becomes of a connection when HTTP is over.
 #[derive(Debug)]
 pub(super) enum Takeover {
     /// It becomes a push client's stream.
@@ -50,29 +50,30 @@ pub(super) struct PendingStream {
     pub(super) head: ResponseHead,
 }
 
-/// The connection that a request came by, as far as all protocols have the same. Any thread but where said otherwise.
+/// The connection of a request, without what only one version of HTTP has. Any thread, unless a method says otherwise.
 pub(super) trait RequestConnection: Send + Sync {
-    /// Sends an informational response at once, ahead of the final one, or does not send it at all.
+    /// Sends an informational response before the final one. If that is not possible at once, it is not sent.
     fn inform(&self, head: &ResponseHead);
 
-    /// Gives the connection's socket to the app, if that can be done at once: nothing of an earlier response waits to be
-    /// written, and nothing was read behind this request.
+    /// Gives the connection's socket to the app, if that is possible at once: nothing of an earlier response waits to
+    /// be written, and no bytes after this request were read.
     fn try_hijack(&self) -> Option<Hijacked>;
 
-    /// Says whether the server does not read the request's body for now, because the disk is behind. Meanwhile the body's
-    /// deadline stands still: it is not the client that is late. Afterwards the client has its whole time again. In the
+    /// Says whether the server has stopped reading the request's body, because the disk is behind. Meanwhile the body
+    /// has no deadline, since the client is not late. Afterwards the client has the whole timeout again. Only in the
     /// connection's task.
     fn hold_body(&self, held: bool);
 
-    /// The status of the answer to a request whose body is broken or was given up. In the connection's task.
+    /// The status of the response to a request whose body is broken or was given up. Only in the connection's task.
     fn body_breach(&self) -> Option<StatusCode>;
 
-    /// The response is that of a long poll, and may wait for long: the end of the client is worth knowing. It will be an
-    /// ordinary response, whatever else the request asked for. In the connection's task.
+    /// The response is that of a long poll, and may wait for long. So the connection must notice when the client
+    /// disconnects. The response will be an ordinary one, even if the request asked for an upgrade. Only in the
+    /// connection's task.
     fn begin_long_poll(&self);
 }
 
-/// Where a request's reply is left. See the module's documentation.
+/// Holds a request's reply until the connection takes it. See the module's documentation.
 pub(super) struct ReplySlot {
     push: Arc<push::Context>,
     connection: Arc<dyn RequestConnection>,
@@ -81,7 +82,7 @@ pub(super) struct ReplySlot {
 
 #[derive(Debug, Default)]
 enum SlotState {
-    /// The request is over: it has its answer, or does not wait for one any more.
+    /// The request is over: it has its reply, or no longer waits for one.
     #[default]
     Closed,
     /// The request is with the app.
@@ -105,7 +106,7 @@ impl ReplySlot {
         Arc::new(ReplySlot { push, connection, state: Lock::default() })
     }
 
-    /// Both ends for a new request. It gets `slot` if nothing holds it any more, otherwise another one.
+    /// Both ends for a new request. They use `slot` if nothing else holds it, otherwise a new slot.
     pub(super) fn open(slot: &mut Arc<ReplySlot>) -> (ReplySender, ReplyReceiver) {
         if Arc::get_mut(slot).is_none() {
             *slot = ReplySlot::new(Arc::clone(&slot.push), Arc::clone(&slot.connection));
@@ -116,11 +117,11 @@ impl ReplySlot {
         (sender, receiver)
     }
 
-    /// False, and what was in `state` is dropped, if the request is over.
+    /// Sets the state. If the request is over, drops `state` and returns false.
     fn put(&self, state: SlotState) -> bool {
         let mut current = self.state.lock();
         if !current.is_open() {
-            // Not under the lock: it may tell a client that it is dropped.
+            // `state` must be dropped without the lock, because dropping a reply may notify a client.
             drop(current);
             return false;
         }
@@ -133,7 +134,7 @@ impl ReplySlot {
     }
 }
 
-/// The connection's end: `None` if the request was dropped without a reply.
+/// The connection's end. As a future it gives the reply, or `None` if the request was dropped without one.
 pub(super) struct ReplyReceiver(Arc<ReplySlot>);
 
 impl ReplyReceiver {
@@ -164,20 +165,21 @@ impl Future for ReplyReceiver {
 
 impl Drop for ReplyReceiver {
     fn drop(&mut self) {
-        // A reply that came too late may tell a client that it is dropped: not under the lock.
+        // A late reply must be dropped without the lock, because dropping it may notify a client.
         let late = std::mem::take(&mut *self.0.state.lock());
         drop(late);
     }
 }
 
-/// The worker's end: replies once. Does nothing in a forked child, where locks may be held by threads that do not exist.
+/// The worker's end. It replies once. It does nothing in a forked child, where a lock may be held by a thread that is
+/// not there.
 pub(super) struct ReplySender {
     slot: NotInChild<Arc<ReplySlot>>,
     sent: bool,
 }
 
 impl ReplySender {
-    /// False if the request is over.
+    /// Sends the reply. Returns false if the request is over.
     pub(super) fn send(mut self, reply: Reply) -> bool {
         self.sent = true;
         !self.forked() && self.slot.put(SlotState::Replied(reply))
@@ -194,7 +196,7 @@ impl ReplySender {
         }
     }
 
-    /// See [`RequestConnection::try_hijack`]. If it succeeds, that is the reply.
+    /// See [`RequestConnection::try_hijack`]. If it succeeds, the request has its reply.
     pub(super) fn try_hijack(&mut self) -> Option<Hijacked> {
         if self.forked() {
             return None;
@@ -209,7 +211,7 @@ impl ReplySender {
         Some(hijacked)
     }
 
-    /// What push clients share.
+    /// What all push clients share.
     pub(super) fn push(&self) -> &Arc<push::Context> {
         &self.slot.push
     }

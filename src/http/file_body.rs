@@ -1,4 +1,4 @@
-//! A file as a response body, read piece by piece as the socket has room.
+//! A file as a response body. It is read piece by piece, each time the socket has room.
 
 use std::fs::File;
 use std::future::Future;
@@ -16,12 +16,12 @@ use crate::base::disk::{Disk, Lane, Running};
 /// Bytes read from a file at a time, each time the socket has room.
 const CHUNK: u64 = 64 * 1024;
 
-/// Some bytes of a file, as many as were promised: if the file has become shorter, the body ends
-/// with an error, which cuts the connection. What was added to it is left out.
+/// A range of a file's bytes. If the file becomes shorter, the body ends with an error, which cuts the connection. If
+/// the file becomes longer, the added bytes are not sent.
 #[derive(Debug)]
 pub struct FileBody(Box<Source>);
 
-/// Boxed, so that other responses are not made larger by what few have.
+/// Boxed, so that responses without a file stay small.
 #[derive(Debug)]
 struct Source {
     file: Arc<File>,
@@ -39,7 +39,7 @@ enum Chunk {
 }
 
 impl FileBody {
-    /// These bytes of a regular file. Where it was read last does not matter.
+    /// These bytes of a regular file. The file's own position does not matter.
     pub fn part(file: File, bytes: Range<u64>) -> Self {
         FileBody(Box::new(Source { file: Arc::new(file), bytes, chunk: Chunk::Unread }))
     }
@@ -56,7 +56,7 @@ impl FileBody {
         }
     }
 
-    /// The next bytes of the file, read on the thread of `disk`; an error if it has become shorter.
+    /// The next bytes of the file, read on the thread of `disk`. An error if the file has become shorter.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>, disk: &Disk) -> Poll<Option<io::Result<Bytes>>> {
         while self.remaining() > 0 {
             match std::mem::take(&mut self.0.chunk) {

@@ -1,11 +1,11 @@
-//! The head of a response, as long as no protocol has written it.
+//! The head of a response, before it is written.
 
 use http::header::AsHeaderName;
 use http::{HeaderMap, StatusCode};
 
 use super::headers::has_token;
 
-/// Status and headers of a response. What they look like on the wire is for each protocol to decide.
+/// Status and headers of a response. Each version of HTTP decides how to write them.
 #[derive(Debug, Clone)]
 pub struct ResponseHead {
     /// The status.
@@ -17,7 +17,7 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
-    /// A head after which the connection goes on.
+    /// A head after which the connection stays open.
     pub fn new(status: StatusCode, headers: HeaderMap) -> Self {
         ResponseHead { status, headers, close: false }
     }

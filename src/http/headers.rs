@@ -2,7 +2,7 @@
 
 use http::header::{AsHeaderName, HeaderMap, HeaderValue};
 
-/// How often a field is there. Most fields may come once (RFC 9110 section 5.3).
+/// How often a field occurs. Most fields may occur only once (RFC 9110 section 5.3).
 #[derive(Debug, PartialEq, Eq)]
 pub enum Field<'a> {
     /// It is not there.
@@ -31,7 +31,7 @@ pub fn single(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&HeaderVal
     }
 }
 
-/// The same, if it is visible ASCII; without the space around it.
+/// As [`single`], but only if the value is visible ASCII. Without the space around it.
 pub fn single_text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     single(headers, name)?.to_str().ok().map(str::trim)
 }
@@ -42,7 +42,7 @@ pub fn list(headers: &HeaderMap, name: impl AsHeaderName) -> impl Iterator<Item 
     lines.flat_map(items)
 }
 
-/// The items of one line of a list. Empty ones mean nothing.
+/// The items of one line of a list. Empty items are left out.
 pub fn items(line: &str) -> impl Iterator<Item = &str> {
     line.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
@@ -52,8 +52,8 @@ pub fn has_token(headers: &HeaderMap, name: impl AsHeaderName, token: &str) -> b
     list(headers, name).any(|item| item.eq_ignore_ascii_case(token))
 }
 
-/// An item of Accept or Accept-Encoding: what it names, and its q-value in thousandths. An unreadable q-value is 0: the
-/// client gets what it gets without the item.
+/// An item of Accept or Accept-Encoding: what it names, and its q-value in thousandths. An unreadable q-value counts
+/// as 0, so the item does not count.
 pub fn weighted(item: &str) -> (&str, u16) {
     let (named, parameters) = item.split_once(';').unwrap_or((item, ""));
     let mut parameters = parameters.split(';').filter_map(|parameter| parameter.split_once('='));

@@ -19,13 +19,14 @@ const BUFFER: usize = 16 * 1024;
 pub enum Hijacked {
     /// The connection itself, which came by TCP.
     Tcp(OwnedFd),
-    /// The connection itself, which came by a Unix socket. Or one end of a pair of Unix sockets, whose other end is
-    /// pumped into the connection: bytes had been read from the connection already, and must be read first.
+    /// The connection itself, if the client came by a Unix socket. Or one end of a pair of Unix sockets, if bytes after
+    /// the request were read already: the app must read these first. The server copies between the other end of the
+    /// pair and the connection.
     Unix(OwnedFd),
 }
 
 impl Hijacked {
-    /// What makes a descriptor of `socket` into what the app gets.
+    /// The variant of [`Hijacked`] for a descriptor of `socket`.
     pub(super) fn wrapper(socket: &Socket) -> fn(OwnedFd) -> Hijacked {
         match socket {
             Socket::Tcp(_) => Hijacked::Tcp,
@@ -43,8 +44,8 @@ pub(super) struct Hijack {
     pub(super) receiver: Sender<Hijacked>,
 }
 
-/// Writes `head` to `socket`, and gives the socket to the app by `receiver`. `unread` was read from it already. `guard`
-/// lives as long as the socket is ours.
+/// Writes `head` to `socket`, and gives the socket to the app by `receiver`. `unread` are bytes that were read from the
+/// socket already. `guard` lives as long as the socket belongs to the server.
 pub(super) async fn hand_over(
     socket: Socket,
     head: Bytes,

@@ -1,4 +1,4 @@
-//! Which requests for an event stream are long polls, and what answers them.
+//! Which requests for an event stream are long polls, and how they are answered.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,15 +17,15 @@ use crate::push::poll::{self, Answer, Start};
 use crate::push::{self, Protocol};
 use crate::sse;
 
-/// How long a poll waits if what it says about that cannot be understood.
+/// How long a poll waits if it does not give a valid time.
 const USUAL_WAIT: Duration = Duration::from_secs(25);
 
 /// RFC 7240 section 4.3.
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
-/// The long poll in a request that can be upgraded to `protocol`, if it is one; `parameter` is the one of its query that
-/// says so. Only a GET can be a long poll: a client repeats polls, and a repeated request must not do anything twice
-/// (RFC 9110 section 9.2.2).
+/// The long poll, if a request that can be upgraded to `protocol` is one. `parameter` is the name of the query
+/// parameter that makes it one. Only a GET can be a long poll: a client repeats polls, and a repeated request must not
+/// do anything twice (RFC 9110 section 9.2.2).
 pub(super) fn detect(
     protocol: Protocol,
     head: &Parts,
@@ -56,8 +56,8 @@ fn value_of<'a>(pair: &'a str, name: &str) -> Option<&'a str> {
     pair.split_once('=').filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
-/// What a poll asks for, without what differs from poll to poll. The app may accept a client in one place and not in
-/// another: so a session stays where it began.
+/// The host, path and query of a poll, without what differs from poll to poll. All polls of a session must have the
+/// same, because the app may accept a client at one place and refuse it at another.
 fn place(head: &Parts, parameter: &str) -> String {
     let host = head.uri.authority().map(|authority| authority.as_str());
     let host = host.or_else(|| head.headers.get(HOST)?.to_str().ok()).unwrap_or_default();
@@ -70,7 +70,7 @@ fn place(head: &Parts, parameter: &str) -> String {
     place
 }
 
-/// The headers of an answer: the server's, and the app's as far as they fit.
+/// The headers of an answer: the server's, and those of the app that an accepted upgrade may have.
 fn headers(app: &HeaderMap) -> HeaderMap {
     let mut headers = sse::headers(app);
     upgrade::add_fitting(&mut headers, Protocol::Sse, app);
@@ -82,7 +82,7 @@ fn headers(app: &HeaderMap) -> HeaderMap {
 pub(super) struct PendingPoll {
     headers: HeaderMap,
     answer: Answer,
-    /// It is the first of its session.
+    /// Set if this is the first poll of its session.
     start: Option<Start>,
 }
 
@@ -92,7 +92,7 @@ impl PendingPoll {
         PendingPoll { headers: headers(app), answer, start }
     }
 
-    /// The connection has the poll: its session may begin.
+    /// The connection has the poll. If it is the first one, its session begins.
     pub(super) fn begin(&mut self) {
         if let Some(start) = self.start.take() {
             start.spawn();
@@ -106,7 +106,7 @@ impl Future for PendingPoll {
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Response> {
         let answer = ready!(Pin::new(&mut self.answer).poll(cx));
         let headers = std::mem::take(&mut self.headers);
-        // The session's host has ended without an answer: the client may try again.
+        // The session's host has ended without an answer. The client may try again.
         let body = answer.unwrap_or_else(|_| sse::retry(1000));
         Poll::Ready(Response::of(StatusCode::OK, headers, Body::from_bytes(body)))
     }

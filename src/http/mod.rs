@@ -5,22 +5,22 @@
 //! | [`context`] | what all connections share |
 //! | [`h1`] | HTTP/1: the connection, its framing, hyper |
 //! | [`service`] | what happens to a request, step by step |
-//! | [`validate`] | what hyper lets through and a server must not |
+//! | [`validate`] | refusing requests that hyper accepts and a server must refuse |
 //! | [`upload`] | reading a request's body |
 //! | [`spool`] | a request's body in memory or in a temporary file |
 //! | [`budget`] | a bound for all bodies in temporary files together |
 //! | [`headers`] | reading header fields: single values, lists, q-values |
 //! | [`upgrade`] | which requests can become push connections, and the head that accepts one |
-//! | [`long_poll`] | which requests are long polls, and what answers them |
+//! | [`long_poll`] | which requests are long polls, and how they are answered |
 //! | [`origin`] | which web pages may open a WebSocket |
 //! | [`files`] | static files |
 //! | [`request`] | a request on its way to the app |
-//! | [`responder`] | what an app can do with it |
+//! | [`responder`] | how an app answers it |
 //! | [`exchange`] | the way back from the worker to the connection |
-//! | [`hijack`] | handing the socket to the app |
+//! | [`hijack`] | giving the socket to the app |
 //! | [`head`] | the head of a response, before a protocol has written it |
-//! | [`response`] | the app's answer, checked |
-//! | [`body`] | response bodies, ready or still being made |
+//! | [`response`] | responses, with the app's status and headers checked |
+//! | [`body`] | response bodies, complete or still being written |
 //! | [`file_body`] | a file as a response body |
 
 pub mod body;

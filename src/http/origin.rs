@@ -1,15 +1,15 @@
-//! Which web pages may open a WebSocket: browsers send cookies with the handshake of any page
-//! (RFC 6455 section 10.2), so a foreign page must be refused before the app is asked.
+//! Which web pages may open a WebSocket. Browsers send cookies with the handshake of any page (RFC 6455 section 10.2).
+//! So a foreign page must be refused before the app is called.
 
 use http::uri::Uri;
 use thiserror::Error;
 
-/// Not an origin.
+/// A text that is not an origin.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("allowed origin {0:?} is not a URL like https://example.com, nor *")]
 pub struct BadOrigin(String);
 
-/// Origins that are allowed beside the server's own.
+/// Origins that are allowed besides the server's own.
 #[derive(Debug, Clone, Default)]
 pub struct Allowed {
     any: bool,
@@ -34,14 +34,14 @@ fn parse(text: &str) -> Option<Origin> {
     Some(Origin { host: authority.host().to_ascii_lowercase(), port, scheme })
 }
 
-/// A port that the scheme implies says nothing.
+/// The port; `None` if it is the default port of the scheme.
 fn explicit_port(scheme: &str, port: Option<u16>) -> Option<u16> {
     let implied = if scheme == "https" { 443 } else { 80 };
     port.filter(|port| *port != implied)
 }
 
 impl Allowed {
-    /// Parses what an operator allowed: URLs, or `*` for every origin.
+    /// Parses the option `allowed_origins`: URLs, or `*` for every origin.
     pub fn parse<'a>(allowed: impl IntoIterator<Item = &'a str>) -> Result<Self, BadOrigin> {
         let mut result = Allowed::default();
         for text in allowed {
@@ -55,8 +55,8 @@ impl Allowed {
 
     /// Whether a page from `origin` may open a WebSocket to `host` (the request's Host).
     ///
-    /// The port counts: another port of a host is another origin, and gets its cookies all the
-    /// same. The scheme does not: behind a proxy the server cannot know its own.
+    /// The port counts: another port of the same host is another origin, although browsers send it the same cookies.
+    /// The scheme does not count, because a server behind a proxy does not know its own.
     pub fn permits(&self, origin: &str, host: Option<&str>) -> bool {
         if self.any {
             return true;

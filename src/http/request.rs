@@ -13,34 +13,34 @@ use crate::push::Protocol;
 pub struct Request {
     /// Request line and headers.
     pub head: Parts,
-    /// The body, read whole.
+    /// The complete body.
     pub body: RequestBody,
-    /// Where it comes from.
+    /// The client's address.
     pub peer: Peer,
-    /// Where its connection came in.
+    /// The listener that has accepted the connection.
     pub listener: ListenerId,
     /// What it can be upgraded to.
     pub upgrade: Option<Protocol>,
-    /// The way back.
+    /// Answers the request.
     pub responder: Responder,
 }
 
-/// Where requests are handed to workers.
+/// Gives requests to workers.
 pub trait Dispatch: Send + Sync {
-    /// Queues `request` for a worker, or hands it back if too many wait. Must not block.
+    /// Queues `request` for a worker. Returns it if too many requests wait. Must not block.
     fn dispatch(&self, request: Box<Request>) -> Result<(), Box<Request>>;
 }
 
 impl Request {
-    /// Answers that no worker can run it now.
+    /// Answers that no worker is free. See [`Request::overloaded`].
     pub fn refuse(self: Box<Self>) {
         let response = self.overloaded();
         self.responder.respond(response);
     }
 
-    /// The answer that no worker can run it now. A browser's EventSource never comes back after any status but 200: it
-    /// gets a stream that says when to come back, and ends. An EventSource always uses GET. A client with another method
-    /// would take an empty stream for its answer: it gets 503.
+    /// The response if no worker is free. An EventSource never reconnects after a status other than 200. So it gets a
+    /// stream that says when to reconnect, and ends. An EventSource always uses GET. A client that uses another method
+    /// would take an empty stream for the response, so it gets 503.
     pub(super) fn overloaded(&self) -> Response {
         match self.upgrade {
             Some(Protocol::Sse) if self.head.method == http::Method::GET => {

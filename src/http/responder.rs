@@ -1,4 +1,4 @@
-//! What an app can do with a request: answer it in one of several ways, once.
+//! How an app answers a request. There are several ways, and it can use one of them once.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::push::accept::{self, Accepted};
 use crate::push::poll::{Owner, Poll};
 use crate::push::{Client, EventInterest, Protocol};
 
-/// The way back from the app to the connection. Dropped without an answer, the client gets 500. Any thread.
+/// Answers a request. If it is dropped without an answer, the client gets 500. Any thread.
 pub struct Responder {
     pub(super) reply: ReplySender,
     pub(super) method: Method,
@@ -33,12 +33,13 @@ pub struct Responder {
 pub enum Hijacking {
     /// The app has it.
     Done(Hijacked),
-    /// The app gets it once what goes before is written. The receiver is disconnected if the connection breaks first.
+    /// The app gets it when earlier responses and the head are written. The receiver is disconnected if the connection
+    /// breaks first.
     Waiting(Receiver<Hijacked>),
 }
 
 impl Responder {
-    /// Sends an ordinary response. False if the connection is known to be gone.
+    /// Sends an ordinary response. Returns false if the connection is known to be gone.
     pub fn respond(self, response: Response) -> bool {
         if let Some(poll) = self.poll {
             poll.refuse();
@@ -46,7 +47,7 @@ impl Responder {
         self.reply.send(Reply::Response(Box::new(response)))
     }
 
-    /// Sends the head of `response`, and what is written to its body as it is written.
+    /// Sends the head of `response`. The body is sent while it is written to the returned writer.
     pub fn stream(self, response: Response) -> BodyWriter {
         let wakeups = Arc::clone(&self.reply.push().base.wakeups);
         let (writer, response) = response.with_stream(wakeups);
@@ -59,10 +60,11 @@ impl Responder {
         &self.method
     }
 
-    /// Takes the connection's socket for the app, behind earlier responses and the head of `response`, if there is one.
+    /// Takes the connection's socket for the app. Earlier responses, and the head of `response` if there is one, are
+    /// written first.
     ///
-    /// Does not wait for the reactor if there is nothing to write first and nothing was read behind the request: then it
-    /// costs a system call.
+    /// If there is nothing to write first, and no bytes after the request were read, this does not wait for the
+    /// reactor, and costs one system call.
     pub fn hijack(mut self, response: Option<Response>) -> Hijacking {
         if let Some(poll) = self.poll {
             poll.refuse();
@@ -79,8 +81,8 @@ impl Responder {
         Hijacking::Waiting(receiver)
     }
 
-    /// Sends an informational response (103 Early Hints, RFC 8297) ahead of the final one, if that can be done
-    /// at once: hints are only worth it early.
+    /// Sends an informational response (103 Early Hints, RFC 8297) before the final one, if that is possible at once.
+    /// Late hints would be useless.
     pub fn inform(&self, headers: HeaderMap) {
         self.reply.inform(&ResponseHead::new(StatusCode::EARLY_HINTS, headers));
     }
@@ -92,8 +94,8 @@ impl Responder {
         }
     }
 
-    /// Accepts a long poll that goes on with its session, with the headers of the app's response:
-    /// then there is a client already. If there is no such session of its owner, the responder is handed back.
+    /// Accepts a long poll that continues its session, which has a client already. `app` has the headers of the app's
+    /// response. If the poll's owner has no such session, the responder is returned.
     pub fn resume(mut self, app: &HeaderMap) -> Result<(), Self> {
         match self.poll.as_mut().and_then(|poll| poll.resume()) {
             Some(answer) => {
@@ -104,7 +106,7 @@ impl Responder {
         }
     }
 
-    /// Accepts the upgrade: makes the client, which lives once [`Acceptance::send`] was called.
+    /// Accepts the upgrade: makes the client. Its connection begins with [`Acceptance::send`].
     ///
     /// `request` is the head of the request, `app` the headers of the app's response.
     pub fn accept(
@@ -130,7 +132,7 @@ impl Responder {
         Acceptance { sender: self.reply, reply, client }
     }
 
-    /// How long a client that cannot be served now should wait, in milliseconds.
+    /// How long a client that cannot be served now should wait before it reconnects, in milliseconds.
     pub(super) fn reconnect_delay(&self) -> u64 {
         self.reply.push().reconnect_delay.pause()
     }
@@ -150,16 +152,16 @@ pub struct Acceptance {
 }
 
 impl Acceptance {
-    /// The client that is being made.
+    /// The client, whose connection has not begun.
     pub fn client(&self) -> &Arc<Client> {
         &self.client
     }
 
-    /// Hands the client to its connection: its handshake is written, then `Open` is posted.
+    /// Gives the client to its connection, which writes the handshake and then posts `Open`.
     ///
     /// If the connection is gone, [`crate::push::Event::Abandoned`] is posted instead, now or later.
     pub fn send(self) {
-        // A failure drops the reply, which tells the client.
+        // If this fails, the reply is dropped, which notifies the client.
         self.sender.send(self.reply);
     }
 }

@@ -1,4 +1,5 @@
-//! The app's answer, checked: what cannot be sent is the app's error, never a split response.
+//! Responses. Status and headers of the app are checked: an invalid one is an error of the app, and never splits a
+//! response.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -63,7 +64,7 @@ pub fn add_header(headers: &mut HeaderMap, name: &[u8], value: &[u8]) -> Result<
 }
 
 impl Response {
-    /// A response of the server's own.
+    /// A response of the server, without checks.
     pub(super) fn of(status: StatusCode, headers: HeaderMap, body: Body) -> Self {
         Response { head: ResponseHead::new(status, headers), body }
     }
@@ -76,7 +77,7 @@ impl Response {
         Response::of(StatusCode::SWITCHING_PROTOCOLS, headers, Body::Empty)
     }
 
-    /// A response of the server's own: a status and its reason as text.
+    /// A response of the server: a status, with its reason as the body.
     pub fn plain(status: StatusCode) -> Self {
         let text = format!("{}\n", status.canonical_reason().unwrap_or("Error"));
         let mut headers = HeaderMap::new();
@@ -90,13 +91,13 @@ impl Response {
         Response::plain(StatusCode::SERVICE_UNAVAILABLE).with(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
-    /// Nothing but the word when an event stream should be asked for again: after `pause` milliseconds.
+    /// An event stream that ends at once. It only says that the client should reconnect after `pause` milliseconds.
     pub(super) fn retry(pause: u64) -> Self {
         Response::of(StatusCode::OK, sse::headers(&HeaderMap::new()), Body::from_bytes(sse::retry(pause)))
     }
 
-    /// A response of an app, without a body so far. `status` must end the request: 200 to 599
-    /// (and what apps invent up to 999).
+    /// A response of an app, without a body so far. `status` must be a final one: 200 to 599. Apps may also use their
+    /// own, up to 999.
     pub fn new(status: i64, headers: HeaderMap) -> Result<Self, HeadError> {
         let checked = u16::try_from(status).ok().filter(|status| *status >= 200);
         let checked = checked.and_then(|status| StatusCode::from_u16(status).ok());
@@ -121,36 +122,36 @@ impl Response {
         *method != Method::HEAD && !matches!(self.head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
     }
 
-    /// Whether the body is still being made.
+    /// Whether the body is still being written.
     pub(super) fn is_streaming(&self) -> bool {
         matches!(self.body, Body::Stream(_))
     }
 
-    /// Whether a client of HTTP/1.0 must learn from the head that the connection ends: the server or the app wants it so, or
-    /// the end of the connection is that of the body, since nothing else says how long that is.
+    /// Whether the head must tell a client of HTTP/1.0 that the connection will be closed: the server or the app wants
+    /// to close it, or the end of the connection marks the end of a body of unknown length.
     pub(super) fn closes_for(&self, version: Version) -> bool {
         let unframed = self.is_streaming() && !self.has_length();
         version == Version::HTTP_10 && (unframed || self.head.close || self.head.has_token(CONNECTION, "close"))
     }
 
-    /// Whether the app said how long the body is.
+    /// Whether the app has set a Content-Length.
     pub fn has_length(&self) -> bool {
         self.head.headers.contains_key(CONTENT_LENGTH)
     }
 
-    /// How long the app said the body is.
+    /// The Content-Length that the app has set.
     pub fn length(&self) -> Option<u64> {
         self.head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
     }
 
-    /// Sets a body that is known whole. Its length is counted, not believed.
+    /// Sets a complete body. The server counts its length, and ignores the app's Content-Length.
     pub fn with_chunks(mut self, chunks: VecDeque<Bytes>) -> Self {
         self.head.headers.remove(CONTENT_LENGTH);
         self.body = Body::Chunks(chunks);
         self
     }
 
-    /// Sets a body of one piece. Its length is counted, not believed.
+    /// Sets a body of one piece. The server counts its length, and ignores the app's Content-Length.
     pub fn with_bytes(mut self, bytes: Bytes) -> Self {
         self.head.headers.remove(CONTENT_LENGTH);
         self.body = Body::Whole(bytes);
@@ -164,8 +165,7 @@ impl Response {
         (writer, self)
     }
 
-    /// Leaves the body away, as the answer to a HEAD: of what length it would be is for
-    /// Content-Length to say, or open.
+    /// Leaves the body out, for the response to a HEAD. A Content-Length stays, if there is one.
     pub fn without_body(mut self) -> Self {
         self.body = Body::Unsent;
         self

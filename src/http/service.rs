@@ -30,16 +30,16 @@ pub(super) struct RequestService {
     pub(super) listener: ListenerId,
 }
 
-/// What a request gets.
+/// The outcome of a request.
 pub(super) enum Answer {
     /// A response.
     Response(Box<Response>),
-    /// The connection, or what stands for one: HTTP is over.
+    /// HTTP is over on this connection, and something else takes it over.
     Takeover(Takeover),
 }
 
-/// A request and its answer to be. Written by hand: most requests can be handed to the app at once, and an async block
-/// would take an allocation of kilobytes for each.
+/// A request that is being handled. This future is written by hand: most requests can be given to the app at once, and
+/// an async block would allocate kilobytes for each of them.
 pub(super) struct Handling(Stage);
 
 /// How far a request has come.
@@ -48,21 +48,21 @@ enum Stage {
     Answered(Box<Response>),
     /// The app has the request.
     Asked(ReplyReceiver),
-    /// A long poll waits until there is something to say.
+    /// A long poll waits for a message.
     Polling(Box<PendingPoll>),
-    /// A file is looked for, or the body is read.
+    /// A file is being looked up, or the body is being read.
     Preparing(Pin<Box<dyn Future<Output = Stage> + Send>>),
-    /// It has its answer.
+    /// The answer was returned.
     Over,
 }
 
 impl Handling {
-    /// A request that has its response.
+    /// A request that has its response already.
     pub(super) fn answered(response: Response) -> Self {
         Handling(Stage::Answered(Box::new(response)))
     }
 
-    /// The answer, once there is one. Pending for ever after that.
+    /// The answer, once there is one. After that, it is pending for ever.
     pub(super) fn poll_answer(&mut self, cx: &mut TaskContext<'_>) -> Poll<Answer> {
         loop {
             self.0 = match &mut self.0 {
@@ -93,7 +93,7 @@ impl Handling {
 }
 
 impl RequestService {
-    /// Goes as far as can be gone at once. `sender` and `receiver` are the ends of the request's slot.
+    /// Does what is possible without waiting. `sender` and `receiver` are the ends of the request's slot.
     pub(super) fn begin(
         &self,
         head: Parts,
@@ -135,7 +135,7 @@ impl RequestService {
         if upgrade.is_none()
             && let Some(files) = &self.context.files
         {
-            // The body is not read meanwhile.
+            // Meanwhile the body is not read.
             receiver.connection().hold_body(true);
             let found = files.respond(&head, &self.context.base).await;
             receiver.connection().hold_body(false);
@@ -149,7 +149,8 @@ impl RequestService {
         }
     }
 
-    /// The answer to a request whose body could not be read: `breach`, if its framing was broken, otherwise `response`.
+    /// The response to a request whose body could not be read: `breach` if the body's framing was broken, otherwise
+    /// `response`.
     fn refuse_body(&self, response: Box<Response>, breach: Option<StatusCode>) -> Box<Response> {
         let stats = &self.context.base.stats;
         let response = match breach {
@@ -169,7 +170,7 @@ impl RequestService {
         response
     }
 
-    /// Hands the request to the app.
+    /// Gives the request to the app.
     fn ask(
         &self,
         head: Parts,

@@ -22,7 +22,7 @@ const BLOCK: usize = 64 * 1024;
 /// Why a body could not be kept.
 #[derive(Debug, Error)]
 pub(super) enum SpoolError {
-    /// It would pass `max_spooled_total`.
+    /// The body would exceed `max_spooled_total`.
     #[error("max_spooled_total")]
     OverBudget,
     /// There is no disk thread to write it.
@@ -33,10 +33,10 @@ pub(super) enum SpoolError {
     File(#[from] io::Error),
 }
 
-/// A request body, whole.
+/// A complete request body.
 #[derive(Debug)]
 pub enum RequestBody {
-    /// Short enough for memory.
+    /// In memory.
     Memory(Bytes),
     /// In an unlinked temporary file, positioned at its start.
     Spooled(Spooled),
@@ -79,7 +79,7 @@ impl Spooled {
     /// open.
     ///
     /// # Errors
-    /// None of its own: a body that was handed over has a file.
+    /// If there is no file. That cannot happen: a body that was given to the app has one.
     pub fn into_parts(mut self) -> io::Result<(File, Reservation)> {
         match (self.file.take(), self.reservation.take()) {
             (Some(file), Some(reservation)) => Ok((file, reservation)),
@@ -116,16 +116,16 @@ impl Drop for Spooled {
     }
 }
 
-/// Collects a body.
+/// Collects one body.
 #[derive(Debug)]
 pub(super) struct Spool {
     disk: Arc<Disk>,
     budget: Arc<Budget>,
     memory: usize,
     length: u64,
-    /// Most bodies come in one piece, which need not be copied.
+    /// The first piece. Most bodies come in one piece, which is not copied.
     first: Bytes,
-    /// What came after it; later the next block.
+    /// What came after the first piece. Later: the next block.
     rest: BytesMut,
     file: Place,
 }
@@ -140,7 +140,7 @@ enum Place {
 }
 
 impl Spool {
-    /// For a body of which up to `memory` bytes are kept in memory.
+    /// For a body. Up to `memory` bytes of it are kept in memory.
     pub(super) fn new(disk: &Arc<Disk>, budget: &Arc<Budget>, memory: usize) -> Self {
         Spool {
             disk: Arc::clone(disk),
@@ -174,11 +174,11 @@ impl Spool {
         if full { self.write() } else { Ok(()) }
     }
 
-    /// Ready when more may be added. Until then the caller must not read the body, so that the client waits as well.
+    /// Ready when more may be added. Until then the caller must not read the body. So the client has to wait, too.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SpoolError>> {
         if self.poll_written(cx)?.is_ready() && self.rest.len() >= BLOCK {
             self.write()?;
-            // For the wake-up when it is written.
+            // To be woken when it is written.
             let _ = self.poll_written(cx)?;
         }
         if self.rest.len() >= BLOCK { Poll::Pending } else { Poll::Ready(Ok(())) }
@@ -214,7 +214,7 @@ impl Spool {
         Ok(())
     }
 
-    /// The body is whole: waits until all of it is written, if it is in a file.
+    /// The body is complete. If it is in a file, this waits until all of it is written.
     pub(super) async fn finish(mut self) -> Result<RequestBody, SpoolError> {
         poll_fn(|cx| self.poll_written(cx)).await?;
         if matches!(self.file, Place::File(_)) && !self.rest.is_empty() {

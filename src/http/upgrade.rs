@@ -31,7 +31,7 @@ pub enum Detected {
 
 /// Looks at a request's head.
 pub fn detect(head: &Parts, origins: &Allowed) -> Detected {
-    // RFC 6455 section 4.2.1: a handshake is a GET. RFC 9110 section 7.8: Upgrade means nothing on HTTP/1.0.
+    // RFC 6455 section 4.2.1: a handshake is a GET. RFC 9110 section 7.8: Upgrade has no meaning in HTTP/1.0.
     if head.method == Method::GET && head.version == Version::HTTP_11 && has_token(&head.headers, UPGRADE, "websocket")
     {
         return match websocket(&head.headers, origins) {
@@ -43,8 +43,8 @@ pub fn detect(head: &Parts, origins: &Allowed) -> Detected {
     if streams { Detected::Sse } else { Detected::Nothing }
 }
 
-/// Whether an event stream can be the answer to a request of this method. It cannot for HEAD, whose response has no
-/// body, nor for methods that ask about the server itself.
+/// Whether the response to this method can be an event stream. A response to HEAD has no body, and methods such as
+/// OPTIONS and TRACE ask about the server itself.
 fn may_stream(method: &Method) -> bool {
     matches!(method.as_str(), "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "QUERY")
 }
@@ -55,7 +55,7 @@ fn websocket(headers: &HeaderMap, origins: &Allowed) -> Result<String, Box<Respo
     if !has_token(headers, CONNECTION, "upgrade") {
         return Err(bad_request());
     }
-    // Section 4.4: say which version would do.
+    // Section 4.4: the response names the version that the server supports.
     let version = single_text(headers, header::SEC_WEBSOCKET_VERSION);
     if version != Some("13") {
         let response = Response::plain(StatusCode::UPGRADE_REQUIRED)
@@ -90,7 +90,8 @@ fn accepts_event_stream(headers: &HeaderMap) -> bool {
     })
 }
 
-/// App headers that describe the body that is not sent, or belong to the handshake.
+/// Headers of the app that an accepted upgrade leaves out. They describe the body, which is not sent, or belong to the
+/// handshake.
 const NOT_PASSED_ON: [&str; 13] = [
     "connection",
     "upgrade",
@@ -107,8 +108,8 @@ const NOT_PASSED_ON: [&str; 13] = [
     "last-modified",
 ];
 
-/// What the client of a push connection says that it has got, `Last-Event-ID` first: a browser's
-/// EventSource repeats the URL of its first request, with a parameter that is old by then.
+/// The id of the last event that the client has got. The header `Last-Event-ID` counts before the parameter: an
+/// EventSource repeats the URL of its first request, so the parameter may be old.
 pub fn last_event_id(head: &Parts) -> Option<String> {
     // An unreadable id still proves that the client has connected before.
     let header = head.headers.get("last-event-id").filter(|value| !value.is_empty());
@@ -116,16 +117,16 @@ pub fn last_event_id(head: &Parts) -> Option<String> {
     header.or_else(|| last_event_id_of(head.uri.query()?))
 }
 
-/// The parameter `last_event_id` of a query; `None` if it is empty. A client that builds its URL from
-/// a variable sends an empty one on its first visit.
+/// The parameter `last_event_id` of a query; `None` if it is empty. On its first visit, a client that builds its URL
+/// from a variable sends an empty one.
 pub fn last_event_id_of(query: &str) -> Option<String> {
     let mut values = query.split('&').filter_map(|pair| pair.strip_prefix("last_event_id="));
     let value = values.next().filter(|value| !value.is_empty())?;
     Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
 }
 
-/// The subprotocol of a WebSocket: what the app chose, if the client offered it (RFC 6455 section
-/// 4.2.2); push.v1 if it chose none.
+/// The subprotocol of a WebSocket: the one that the app has chosen, or push.v1 if the app has chosen none. `None` if
+/// the client has not offered it (RFC 6455 section 4.2.2).
 pub fn subprotocol<'a>(protocol: Protocol, request: &HeaderMap, app: &'a HeaderMap) -> Option<&'a str> {
     if protocol != Protocol::WebSocket {
         return None;
@@ -137,8 +138,8 @@ pub fn subprotocol<'a>(protocol: Protocol, request: &HeaderMap, app: &'a HeaderM
     list(request, header::SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == chosen).then_some(chosen)
 }
 
-/// The head that accepts an upgrade: 101 or 200, whatever status the app returned, with the app's headers as far as they
-/// fit. `accept` is the Sec-WebSocket-Accept of a WebSocket.
+/// The head that accepts an upgrade. Its status is 101 or 200, not the one that the app returned. It has the app's
+/// headers, except those in [`NOT_PASSED_ON`]. `accept` is the Sec-WebSocket-Accept of a WebSocket.
 pub fn head(protocol: Protocol, accept: &str, subprotocol: Option<&str>, app: &HeaderMap) -> ResponseHead {
     let mut head = match protocol {
         Protocol::WebSocket => {
@@ -151,8 +152,8 @@ pub fn head(protocol: Protocol, accept: &str, subprotocol: Option<&str>, app: &H
             }
             ResponseHead::new(StatusCode::SWITCHING_PROTOCOLS, headers)
         }
-        // The stream ends with the connection (RFC 9112 section 6.3): no framing per event, so that the bytes of an
-        // event are the same for every reader.
+        // The stream ends with the connection (RFC 9112 section 6.3). It has no chunks, so the bytes of an event are
+        // the same for every reader.
         Protocol::Sse => ResponseHead { close: true, ..ResponseHead::new(StatusCode::OK, sse::stream_headers(app)) },
     };
     if !app.contains_key(header::DATE) {
@@ -162,7 +163,7 @@ pub fn head(protocol: Protocol, accept: &str, subprotocol: Option<&str>, app: &H
     head
 }
 
-/// Adds what is made of characters that any value may have.
+/// Adds a header. `value` consists of characters that a header may have.
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);

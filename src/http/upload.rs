@@ -1,4 +1,4 @@
-//! Reading the body of a request, before the app is asked.
+//! Reading the body of a request, before the app is called.
 
 use std::future::poll_fn;
 use std::io;
@@ -17,8 +17,8 @@ use super::spool::{RequestBody, Spool, SpoolError};
 use crate::base::limits::Limits;
 use crate::base::log_throttle::LogThrottle;
 
-/// Reads a whole body. The error is the response to send instead. A body whose Content-Length is too large is refused
-/// before it is polled, because polling it makes hyper send 100 Continue.
+/// Reads a complete body. The error is the response to send. If the Content-Length is too large, the body is refused
+/// before it is polled, because polling makes hyper send 100 Continue.
 pub(super) async fn read(
     mut body: impl Body<Data = Bytes> + Unpin,
     context: &Context,
@@ -47,9 +47,9 @@ pub(super) async fn read(
         });
         let data = match frame.await {
             Ok(None) => break,
-            // Trailers are dropped: nothing in Rack could hold them (RFC 9110 section 6.5.1).
+            // Trailers are dropped, because Rack has no place for them (RFC 9110 section 6.5.1).
             Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
-            // Broken framing, or the peer is gone: nothing more can be understood.
+            // The framing is broken, or the client is gone: nothing more can be read.
             Ok(Some(Err(_))) => return Err(Box::new(Response::plain(StatusCode::BAD_REQUEST).and_close())),
             Err(error) => return Err(refusal(&error, context)),
         };
@@ -62,7 +62,7 @@ pub(super) async fn read(
 }
 
 pub(super) fn too_large(limits: &Limits) -> Box<Response> {
-    // Once for the operator, who may want another limit; after that only at debug level.
+    // Once at the level info, since the operator may want another limit. After that only at the level debug.
     static TOLD: Once = Once::new();
     let message = format!("413: a request body exceeds {} bytes (max_body_size)", limits.max_body_size);
     log::debug!("{message}");
@@ -102,7 +102,7 @@ fn refusal(error: &SpoolError, context: &Context) -> Box<Response> {
     Box::new(response.and_close())
 }
 
-/// Whether the system has run out of something that others may give back.
+/// Whether the system lacks something that may become free again.
 fn is_shortage(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }

@@ -1,5 +1,5 @@
-//! What hyper lets through and a server must not, as far as it can be seen in a parsed head; the
-//! rest is for [`super::h1::framing`].
+//! Refuses requests that hyper accepts and that a server must refuse, as far as a parsed head shows them.
+//! [`super::h1::framing`] refuses the others.
 
 use http::header::HOST;
 use http::request::Parts;
@@ -11,7 +11,7 @@ use super::response::Response;
 
 /// The response to a request that must not reach the app.
 pub fn refusal(head: &Parts) -> Option<Response> {
-    // No proxy: RFC 9110 section 9.3.6.
+    // CONNECT is for proxies: RFC 9110 section 9.3.6.
     if head.method == Method::CONNECT {
         return Some(Response::plain(StatusCode::NOT_IMPLEMENTED).and_close());
     }
@@ -19,7 +19,7 @@ pub fn refusal(head: &Parts) -> Option<Response> {
     if head.uri.path() == "*" && head.method != Method::OPTIONS {
         return Some(Response::plain(StatusCode::BAD_REQUEST).and_close());
     }
-    // Sections 3.2.2 and 3.2.3: a target with a host has a scheme, too; only CONNECT's has none.
+    // Sections 3.2.2 and 3.2.3: a target with a host also has a scheme, except that of CONNECT.
     if head.uri.authority().is_some_and(|authority| head.uri.scheme().is_none() || !valid_host(authority.as_str())) {
         return Some(Response::plain(StatusCode::BAD_REQUEST).and_close());
     }
@@ -32,9 +32,9 @@ pub fn refusal(head: &Parts) -> Option<Response> {
     (!valid).then(|| Response::plain(StatusCode::BAD_REQUEST).and_close())
 }
 
-/// A host and maybe a port, RFC 9110 section 7.2: no user, and a port that is a number.
+/// Whether `text` is a host, and perhaps a port that is a number, without a user (RFC 9110 section 7.2).
 fn valid_host(text: &str) -> bool {
-    // Nearly all are plain names or IPv4 addresses, which need no parser.
+    // Nearly all hosts are plain names or IPv4 addresses, which need no parser.
     let (name, port) = text.split_once(':').unwrap_or((text, ""));
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
     if !name.is_empty() && name.bytes().all(plain) && port.len() <= 4 && port.bytes().all(|byte| byte.is_ascii_digit())

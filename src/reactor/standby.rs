@@ -1,7 +1,7 @@
 //! The standby thread: drives the reactor while no worker does.
 //!
-//! While workers drive, it looks every [`TICK`] whether one still does. After [`QUIET_TICKS`] without a change it sleeps
-//! until a worker parks the runtime: an idle server has no timer that fires 2000 times a second.
+//! While workers drive, it looks every [`TICK`] whether one still does. After [`QUIET_TICKS`] without a change it
+//! sleeps until a worker parks the runtime: an idle server has no timer that fires 2000 times a second.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,8 +15,8 @@ use super::app_latency::FAST_APP;
 use super::scheduler::Scheduler;
 use super::state::{Driver, LocalRuntime, SchedulerState, StopPhase};
 
-/// How long nobody drives until the standby thread does. While it drives: how long jobs may wait for a worker that wants
-/// to drive, until an idle one is woken for them.
+/// How long nobody drives until the standby thread does. While it drives: how long jobs may wait for a worker that
+/// wants to drive, until an idle one is woken for them.
 const TICK: Duration = FAST_APP;
 
 /// Ticks during which the same worker drives, until the standby thread sleeps.
@@ -26,8 +26,8 @@ impl Scheduler {
     /// Runs until the reactor stops; on a thread of its own.
     pub(super) fn run_standby(&self) {
         let mut state = self.lock();
-        // Whether nobody drove at the end of the last tick, without a worker's turn in it; and in how many ticks in a row
-        // the same worker drove.
+        // Whether nobody drove at the end of the last tick, without a worker's turn in it; and in how many ticks in a
+        // row the same worker drove.
         let (mut undriven, mut quiet) = (false, 0);
         while state.stop == StopPhase::Running {
             if (undriven || state.app_latency.is_slow())
@@ -64,7 +64,7 @@ impl Scheduler {
         mut runtime: Box<LocalRuntime>,
     ) -> MutexGuard<'a, SchedulerState> {
         drop(state);
-        self.base.stats.stand_ins.add();
+        self.base.stats.standby_turns.add();
         let mut tick = QueueTick::default();
         self.drive(&mut runtime, |cx, state| {
             let ends = state.ends_standby_turn();

@@ -30,7 +30,7 @@ fn an_idle_worker_drives_and_the_standby_thread_drives_without_one() {
     worker.handle.interrupt();
     assert!(matches!(worker.end(), Next::Interrupted));
     await_driver(&harness, STANDBY);
-    assert!(harness.context.base.stats.stand_ins.get() >= 2);
+    assert!(harness.context.base.stats.standby_turns.get() >= 2);
     harness.stop();
 }
 
@@ -145,9 +145,9 @@ fn the_standby_thread_drives_for_a_slow_app_and_a_worker_for_a_fast_one() {
         (0..50).for_each(|_| run(&slow));
         await_driver(&harness, STANDBY);
         // The standby thread does not stop driving between jobs, nor while the worker is idle.
-        let before = harness.context.base.stats.stand_ins.get();
+        let before = harness.context.base.stats.standby_turns.get();
         (0..20).for_each(|_| run(&slow));
-        assert_eq!(harness.context.base.stats.stand_ins.get(), before);
+        assert_eq!(harness.context.base.stats.standby_turns.get(), before);
         assert_eq!(harness.driver(), STANDBY);
         eventually("the worker drives again", || {
             (0..50).for_each(|_| run(&quick));

@@ -47,7 +47,7 @@ fn streams_live_while_all_are_busy(workers: usize) {
     server.release(workers);
     requests.iter_mut().for_each(|request| request.expect_answer("/hold"));
     socket.expect_frame(TEXT, b"echo");
-    assert!(server.core.stats().stand_ins.get() > 0);
+    assert!(server.core.stats().standby_turns.get() > 0);
     server.finish();
 }
 
@@ -83,8 +83,8 @@ fn requests_and_messages_go_to_the_worker_that_is_not_busy() {
     server.finish();
 }
 
-/// With more workers than jobs, the workers compete for the runtime and for the jobs, and become idle, in every order. If
-/// a wake-up is lost, a request gets no answer.
+/// With more workers than jobs, the workers compete for the runtime and for the jobs, and become idle, in every order.
+/// If a wake-up is lost, a request gets no answer.
 #[test]
 fn no_wake_up_is_lost_among_many_workers() {
     for workers in [1, 2, 5] {
