@@ -4,14 +4,14 @@ use http::StatusCode;
 
 use crate::access_log::{LogEntry, RequestOutcome};
 
-/// The entries of a connection's requests. Without an access log it stays empty.
+/// The log entries of a connection's requests. Without an access log there are none.
 #[derive(Debug, Default)]
 pub(super) struct AccessRecords {
-    /// Of the request that hyper has handed over last, until its response has ended.
+    /// The entry of the newest request that hyper has passed on, until its response has ended.
     current: Option<Response>,
-    /// Responses that hyper has whole, but may not have handed to the socket.
+    /// Responses that hyper has taken completely, but perhaps not written yet.
     unflushed: Vec<Response>,
-    /// Bytes the socket has taken so far.
+    /// How many bytes the socket has taken so far.
     written: u64,
 }
 
@@ -21,7 +21,7 @@ struct Response {
     status: Option<StatusCode>,
     /// Bytes of the body that hyper has taken.
     bytes: u64,
-    /// What the socket had taken before.
+    /// How many bytes the socket had taken before this response.
     written_before: u64,
 }
 
@@ -39,7 +39,7 @@ impl AccessRecords {
         }
     }
 
-    /// hyper has all it wants of the body: `bytes`, and `whole` if there was no more.
+    /// hyper takes no more of the body. It has taken `bytes`; `whole` says that this was all.
     pub(super) fn ended(&mut self, bytes: u64, whole: bool) {
         let Some(mut current) = self.current.take() else { return };
         current.bytes = bytes;
@@ -60,7 +60,7 @@ impl AccessRecords {
         self.written += bytes as u64;
     }
 
-    /// hyper holds nothing back: what has ended is sent.
+    /// hyper has written everything, so the responses that have ended are sent.
     pub(super) fn flushed(&mut self) {
         for mut sent in self.unflushed.drain(..) {
             sent.entry.log(&RequestOutcome { status: sent.status, bytes: sent.bytes, ..RequestOutcome::default() });
@@ -71,14 +71,14 @@ impl AccessRecords {
     pub(super) fn close(&mut self) {
         let written = self.written;
         self.unflushed.drain(..).for_each(|unsent| unsent.cut(written));
-        // Of a request that was not answered, its entry says so.
+        // An entry that is dropped without an outcome says that the request got no response.
         self.current = None;
     }
 }
 
 impl Response {
     fn cut(mut self, written: u64) {
-        // What hyper has taken it may never have written. The response's head is among what was.
+        // hyper may not have written all that it has taken. What the socket has taken includes the response's head.
         let bytes = self.bytes.min(written.saturating_sub(self.written_before));
         self.entry.log(&RequestOutcome { status: self.status, bytes, cut: true, ..RequestOutcome::default() });
     }

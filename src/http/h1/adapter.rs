@@ -1,4 +1,4 @@
-//! hyper, which speaks HTTP/1 behind our socket: nothing else in the crate names it.
+//! The adapter to hyper, which speaks HTTP/1. No other file uses hyper.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -23,11 +23,11 @@ use crate::http::exchange::ReplySlot;
 use crate::http::response::Response;
 use crate::http::service::{Answer, Handling, RequestService};
 
-/// That of hyper, too. Told a number, it fills a table of as many places for each request, with any number: told
-/// none, it leaves them as they are.
+/// hyper's default, too. If hyper is given a number, even this one, it fills a table of so many headers for each
+/// request. Without a number it uses a table that it need not fill.
 const DEFAULT_MAX_HEADERS: usize = 100;
 
-/// A connection as long as hyper speaks HTTP on it.
+/// A connection on which hyper speaks HTTP.
 pub(super) struct HyperConnection(http1::Connection<TokioIo<ScannedSocket>, HyperService>);
 
 /// Why hyper has given a connection up.
@@ -35,7 +35,7 @@ pub(super) struct HyperConnection(http1::Connection<TokioIo<ScannedSocket>, Hype
 pub(super) struct HyperError(hyper::Error);
 
 impl HyperConnection {
-    /// Serves the requests that come by `socket`, that of `connection`.
+    /// Serves the requests that come by `socket`, which is the socket of `connection`.
     pub(super) fn new(socket: ScannedSocket, connection: Arc<ConnectionState>, requests: RequestService) -> Self {
         let context = Arc::clone(&requests.context);
         let limits = &context.base.limits;
@@ -46,16 +46,16 @@ impl HyperConnection {
             builder.max_headers(limits.max_headers);
         }
         builder
-            // The connection's state decides what hyper learns of a half-closed client.
+            // The connection's state decides when hyper learns that the client has closed its side.
             .half_close(false)
-            // So are the deadlines: no timer per connection.
+            // The connection checks its deadlines itself, with the timers that all connections share.
             .header_read_timeout(None)
             .max_header_size(limits.max_head_size)
             .max_buf_size(max_buffer(limits));
         HyperConnection(builder.serve_connection(TokioIo::new(socket), service))
     }
 
-    /// Reads, serves and writes as far as that goes. Ready when HTTP has ended by itself.
+    /// Reads, serves and writes as much as possible. Ready when HTTP has ended.
     pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), HyperError>> {
         Pin::new(&mut self.0).poll(cx).map_err(HyperError)
     }
@@ -65,7 +65,7 @@ impl HyperConnection {
         Pin::new(&mut self.0).graceful_shutdown();
     }
 
-    /// The socket, and what hyper has read of it without looking at it.
+    /// The socket, and the bytes that hyper has read from it but not used.
     pub(super) fn into_parts(self) -> (ScannedSocket, Bytes) {
         let parts = self.0.into_parts();
         (parts.io.into_inner(), parts.read_buf)
@@ -77,7 +77,7 @@ fn max_buffer(limits: &Limits) -> usize {
 }
 
 impl HyperError {
-    /// What hyper has answered by itself to a head that it could not parse; `None` if the error is another one.
+    /// The status with which hyper has answered a head that it could not parse. `None` if the error is another one.
     pub(super) fn answered(&self) -> Option<StatusCode> {
         match self.0.is_parse() {
             true if self.0.is_parse_too_large() => Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
@@ -93,11 +93,11 @@ impl std::fmt::Display for HyperError {
     }
 }
 
-/// What hyper hands requests to.
+/// The service to which hyper passes requests.
 struct HyperService {
     requests: RequestService,
     connection: Arc<ConnectionState>,
-    /// For the next request; `None` only while it is changed.
+    /// The slot for the next request. `None` only while it is being changed.
     slot: Cell<Option<Arc<ReplySlot>>>,
 }
 
@@ -130,7 +130,7 @@ impl hyper::service::Service<http::Request<Incoming>> for HyperService {
 }
 
 impl HyperService {
-    /// Answers in place of a head that the scanner refused.
+    /// The response to a head that the scanner has refused.
     fn refuse(&self, status: StatusCode) -> Response {
         let stats = &self.requests.context.base.stats;
         let (counter, why) = match status {
@@ -138,7 +138,7 @@ impl HyperService {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
                 (&stats.head_too_large, "the head is too large (max_head_size)")
             }
-            // Counted where the time ran out.
+            // This was counted when the deadline passed.
             StatusCode::REQUEST_TIMEOUT => return Response::plain(status).and_close(),
             _ => (&stats.refused_heads, "the head is not acceptable"),
         };
@@ -148,7 +148,7 @@ impl HyperService {
     }
 }
 
-/// A request and its response, as hyper awaits it.
+/// A request that is being handled. hyper polls this future for the response.
 struct Exchange {
     method: Method,
     version: Version,
@@ -168,14 +168,14 @@ impl Future for Exchange {
             }
             Answer::Takeover(takeover) => {
                 this.connection.take_over(takeover);
-                // The connection drops this future when it takes the socket.
+                // The connection drops this future when it takes the socket from hyper.
                 Poll::Pending
             }
         }
     }
 }
 
-/// A response for hyper, which frames its body: that is not the app's business.
+/// Makes a response for hyper. hyper frames the body, so the app's Transfer-Encoding is dropped.
 fn framed(
     response: Response,
     method: &Method,
@@ -194,15 +194,15 @@ fn framed(
         head.headers.remove(CONTENT_LENGTH);
         body = Body::Empty;
     }
-    // hyper does not ask for what it will not send.
+    // hyper does not poll a body that it will not send.
     let nothing_to_send = *method == Method::HEAD || body.is_end_stream();
     in_progress.took(0, nothing_to_send, None);
     let mut framed = http::Response::new(ResponseBody { body, length, broken: None, in_progress });
     *framed.status_mut() = head.status;
     *framed.headers_mut() = head.headers;
     if closes {
-        // If a client of HTTP/1.0 asks for keep-alive, hyper promises it even beside a close; but not if the response
-        // itself says HTTP/1.0.
+        // If a client of HTTP/1.0 asks for keep-alive, hyper adds keep-alive even to a response that says close. It
+        // does not if the response's version is HTTP/1.0.
         *framed.version_mut() = Version::HTTP_10;
     }
     framed
@@ -211,11 +211,12 @@ fn framed(
 /// A response's body on its way through hyper.
 struct ResponseBody {
     body: Body,
-    /// How long the app said that it is; hyper asks for no more.
+    /// The app's Content-Length. hyper takes no more bytes than this.
     length: Option<u64>,
-    /// Why it cannot be finished. hyper learns of that once all before is flushed: an error makes it drop what it holds.
+    /// Why the body cannot be finished. hyper gets this error when it has written all bytes before it, because at an
+    /// error it drops what it has not written.
     broken: Option<Broken>,
-    /// Dropped by hyper with the body: then all of it is taken, or it is not wanted any more.
+    /// Ends when hyper drops the body: hyper has taken all of it, or wants no more.
     in_progress: ResponseInProgress,
 }
 
@@ -225,7 +226,7 @@ struct Broken {
 }
 
 impl ResponseBody {
-    /// The next bytes; `None` in place of an error, which is left in `broken`.
+    /// The next bytes. At an error: `None`, and `broken` is set.
     fn poll_chunk(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Bytes>> {
         let disk = &self.in_progress.connection().context().base.disk;
         let chunk = match ready!(self.body.poll_chunk(cx, disk)) {
@@ -267,7 +268,7 @@ impl http_body::Body for ResponseBody {
         {
             connection.await_flush();
         }
-        // hyper flushes when it has to wait.
+        // hyper flushes when the body is pending.
         if connection.flushed() {
             Poll::Ready(this.broken.take().map(|broken| Err(broken.error)))
         } else {

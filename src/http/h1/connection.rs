@@ -1,4 +1,4 @@
-//! One connection: hyper, until HTTP is over.
+//! The task of one connection, as long as it speaks HTTP.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -15,7 +15,7 @@ use super::deadline::Waiting;
 use super::detached::Detached;
 use super::head_writer::write_head;
 use super::socket::ScannedSocket;
-use super::state::{ConnectionState, EndOfConnection, Look};
+use super::state::{ConnectionState, EndOfConnection, NextStep};
 use crate::access_log::{LogEntry, RequestOutcome};
 use crate::base::lifecycle::{Phase, PhaseReceiver};
 use crate::http::context::Context;
@@ -25,20 +25,20 @@ use crate::http::service::RequestService;
 use crate::net::{Accepted, Peer, Socket};
 use crate::push::stream::Stream;
 
-/// How long a client may go on sending behind an answer that closes the connection.
+/// How long a client may go on sending after a response that closes the connection.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// How hyper's part of a connection ended.
 enum Outcome {
     Closed(Result<(), HyperError>),
-    /// Idle for too long: the client is owed nothing.
+    /// It was idle for too long. No response is due.
     Idle,
-    /// The client takes nothing of its response.
+    /// The client takes nothing of the response.
     Stalled,
     Detached(Detached),
 }
 
-/// Serves one connection. Its guard lives as long as its socket, which may go to another task.
+/// Serves one connection. The connection's guard lives as long as its socket, which may move to another task.
 pub async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) {
     let Accepted { socket, peer, listener, guard } = accepted;
     let state = ConnectionState::new(Arc::clone(&context));
@@ -53,7 +53,7 @@ pub async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseR
         let mut draining = pin!(signal.reached(Phase::Draining));
         let (mut begun, mut told) = (false, false);
         poll_fn(|cx| {
-            // A task's waker is always the same: what was told of it once need not be told again.
+            // A task's waker is always the same, so it is registered only once.
             let first = !std::mem::replace(&mut begun, true);
             if first {
                 state.register(cx.waker());
@@ -71,17 +71,17 @@ pub async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseR
                     return Poll::Ready(Outcome::Closed(result));
                 }
                 let (waiting, since) = match state.leave_hyper() {
-                    Look::Detach(detached) => return Poll::Ready(Outcome::Detached(detached)),
-                    Look::Wait(waiting, since) => (waiting, since),
-                    Look::Busy => return Poll::Pending,
+                    NextStep::Detach(detached) => return Poll::Ready(Outcome::Detached(detached)),
+                    NextStep::Wait(waiting, since) => (waiting, since),
+                    NextStep::Busy => return Poll::Pending,
                 };
                 let deadline = since + waiting.timeout(&base.limits);
                 if base.timers.now() < deadline {
                     alarm.set(deadline, cx.waker());
                     return Poll::Pending;
                 }
-                // What was done about a passed deadline must have moved something: a poll that never returned would stop
-                // all connections.
+                // A second passed deadline in one poll means that the first one has changed nothing. A loop that does
+                // not end would stop all connections.
                 if std::mem::replace(&mut gave_up, true) {
                     return Poll::Ready(Outcome::Stalled);
                 }
@@ -98,7 +98,7 @@ pub async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseR
         .await
     };
 
-    // What goes on with the socket is a task of its own: this one's memory holds hyper's connection.
+    // What goes on with the socket is a task of its own, because this task's memory holds hyper's connection.
     match outcome {
         Outcome::Idle => {}
         Outcome::Closed(Ok(())) => {
@@ -148,7 +148,7 @@ fn log_hijack(entry: Option<LogEntry>, status: Option<StatusCode>) {
     }
 }
 
-/// hyper has answered a head that it could not parse.
+/// Counts and logs that hyper has answered a head that it could not parse.
 fn record_refusal(context: &Context, peer: Peer, status: StatusCode) {
     if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
         context.base.stats.head_too_large.add();
@@ -160,14 +160,14 @@ fn record_refusal(context: &Context, peer: Peer, status: StatusCode) {
     }
 }
 
-/// Reads on for a while, and drops what comes: a socket that is closed with bytes unread is reset, which may take the
-/// answer away from the client before it has read it (RFC 9112 section 9.6). hyper has sent the FIN.
+/// Reads on for a while, and drops what comes. hyper has sent the FIN already. A socket that is closed with unread
+/// bytes is reset, and the reset may destroy the response before the client has read it (RFC 9112 section 9.6).
 async fn linger(mut socket: Socket, guard: Box<dyn Send + Sync>) {
     let rest = async {
         let mut dropped = vec![0; 16 * 1024];
         while matches!(socket.read(&mut dropped).await, Ok(1..)) {}
     };
-    // The client has ended by then, or is cut.
+    // An error means that the time is over: the connection is cut.
     let _ = tokio::time::timeout(LINGER, rest).await;
     drop(guard);
 }

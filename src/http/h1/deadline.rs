@@ -13,11 +13,11 @@ pub(super) enum Waiting {
     FirstRequest,
     /// For the next request.
     NextRequest,
-    /// For the rest of a head.
+    /// For the rest of a request's head.
     Head,
-    /// For more of a body.
+    /// For more of a request's body.
     Body,
-    /// For the socket to take something.
+    /// For the socket to take more of the response.
     Write,
 }
 
@@ -32,7 +32,7 @@ impl Waiting {
         }
     }
 
-    /// Counts that it waited for too long.
+    /// Counts that the connection has waited for too long.
     pub(super) fn count(self, stats: &Stats) {
         match self {
             Waiting::FirstRequest | Waiting::Head => stats.head_timeouts.add(),

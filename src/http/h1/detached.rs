@@ -1,4 +1,4 @@
-//! What a connection is once HTTP is over.
+//! A connection on which HTTP is over.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -6,10 +6,10 @@ use crate::http::exchange::Takeover;
 use crate::http::hijack::Hijacked;
 use crate::net::Socket;
 
-/// Who has the socket when HTTP is over.
+/// Where the socket is when HTTP is over.
 #[derive(Debug)]
 pub(super) enum Detached {
-    /// It is still the task's, which gives it away.
+    /// The connection's task still has it, and gives it away.
     To(Takeover),
     /// The app has it already.
     Hijacked,
@@ -27,12 +27,13 @@ impl Descriptor {
         Descriptor { number: socket.as_fd().as_raw_fd(), wrap: Hijacked::wrapper(socket) }
     }
 
-    /// Another descriptor of the same socket, for the app. `None` if the process has too many: the long way needs no other.
+    /// A second descriptor of the same socket, for the app. `None` if the process has too many descriptors. Then the
+    /// connection's task gives its own away, which is slower.
     ///
     /// # Safety
     /// The socket must be open until this returns.
     pub(super) unsafe fn duplicate(&self) -> Option<Hijacked> {
-        // SAFETY: the caller says so.
+        // SAFETY: the caller promises that the socket is open.
         let borrowed = unsafe { BorrowedFd::borrow_raw(self.number) };
         borrowed.try_clone_to_owned().ok().map(self.wrap)
     }

@@ -1,15 +1,15 @@
-//! The heads that do not go through hyper: those of upgrades, hijacks and informational responses.
+//! Writes the heads that hyper does not write: those of upgrades, hijacks and informational responses.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::CONNECTION;
 
 use crate::http::head::ResponseHead;
 
-/// Room that most heads need.
+/// Enough bytes for most heads.
 const USUAL_LENGTH: usize = 512;
 
-/// The head as HTTP/1.1 has it on the wire (RFC 9112 sections 4 and 5). A client of HTTP/1.0 understands it, too
-/// (RFC 9110 section 2.5).
+/// The bytes of a head in HTTP/1.1 (RFC 9112 sections 4 and 5). A client of HTTP/1.0 understands it, too (RFC 9110
+/// section 2.5).
 pub(in crate::http) fn write_head(head: &ResponseHead) -> Bytes {
     let mut wire = BytesMut::with_capacity(USUAL_LENGTH);
     wire.put_slice(b"HTTP/1.1 ");
@@ -18,7 +18,7 @@ pub(in crate::http) fn write_head(head: &ResponseHead) -> Bytes {
     wire.put_slice(head.status.canonical_reason().unwrap_or_default().as_bytes());
     wire.put_slice(b"\r\n");
     for (name, value) in &head.headers {
-        // The server says itself how the connection ends.
+        // The server decides itself whether the connection is closed.
         if head.close && name == CONNECTION {
             continue;
         }

@@ -3,14 +3,14 @@
 //! | module | subject |
 //! |---|---|
 //! | [`connection`] | the task of one connection |
-//! | `state` | what the parts of a connection know of each other |
+//! | `state` | the state that the parts of a connection share |
 //! | `reading` | what hyper may read, and what the connection waits for |
 //! | `deadline` | how long it waits |
-//! | `adapter` | hyper |
+//! | `adapter` | the adapter to hyper |
 //! | `socket` | the socket as hyper sees it |
-//! | [`framing`] | the raw bytes in front of hyper: what hyper would be lenient about |
-//! | `head_writer` | heads that do not go through hyper |
-//! | `takeover`, `detached` | how HTTP ends on a connection that goes on |
+//! | [`framing`] | the scanner in front of hyper, which refuses what hyper would accept |
+//! | `head_writer` | the heads that hyper does not write |
+//! | `takeover`, `detached` | connections that stay open after HTTP has ended |
 //! | `access_records` | the access log's entries of a connection |
 
 mod access_records;

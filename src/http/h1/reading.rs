@@ -1,4 +1,4 @@
-//! What hyper may read of a connection, and what the connection waits for.
+//! What hyper may read from a connection, and what the connection waits for.
 
 use std::task::Waker;
 use std::time::Instant;
@@ -12,20 +12,20 @@ use super::state::State;
 /// What hyper gets when it reads the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Read {
-    /// Bytes that were read before.
+    /// Bytes that were read from the socket earlier.
     Ready,
     /// Bytes from the socket.
     Socket,
     /// The end of the stream.
     End,
-    /// An error: the body of the request handed over last is broken or was given up.
+    /// An error: the body of the current request is broken or was given up.
     Broken,
-    /// Nothing. More bytes from the socket would not change that.
+    /// Nothing yet. More bytes from the socket would not change that.
     Nothing,
 }
 
 impl State {
-    /// What hyper gets if it reads now; `flushed` if it holds no bytes for the socket.
+    /// What hyper gets if it reads now. `flushed` says that hyper has written all its bytes to the socket.
     pub(super) fn next_read(&self, flushed: bool) -> Read {
         if !self.ready.is_empty() {
             return Read::Ready;
@@ -37,7 +37,7 @@ impl State {
             return if self.shows_half_close(flushed) { Read::End } else { Read::Nothing };
         }
         match self.scanner.place() {
-            // What follows may not be HTTP.
+            // If the upgrade is accepted, what follows is not HTTP.
             Place::Undecided => Read::Nothing,
             // The refusal closes the connection.
             Place::Refused | Place::Broken => Read::Nothing,
@@ -45,14 +45,14 @@ impl State {
         }
     }
 
-    /// Keeps the task that wanted to read when there was [`Read::Nothing`].
+    /// Keeps the waker of the task that wanted to read when there was [`Read::Nothing`].
     pub(super) fn wait_to_read(&mut self, reader: &Waker) {
         self.reader = Some(reader.clone());
     }
 
-    /// Wakes the reader if it would get something now. Called where that may have changed: when the app has decided about
-    /// an upgrade, when a response begins that may last, and when hyper has flushed. A reader that would get nothing must
-    /// not be woken: hyper flushes whenever it is polled, so it would be polled for ever.
+    /// Wakes the reader if it would get something now. This is called when that may have changed: when the app has
+    /// decided about an upgrade, when a response begins that may last, and when hyper has flushed. A reader that would
+    /// get nothing must not be woken: hyper flushes each time that it is polled, so it would be polled for ever.
     pub(super) fn wake_reader(&mut self, flushed: bool) {
         if self.reader.is_some()
             && self.next_read(flushed) != Read::Nothing
@@ -62,8 +62,8 @@ impl State {
         }
     }
 
-    /// The request got an ordinary response: what came after it is HTTP. Does nothing if a later request has come, which
-    /// may ask for an upgrade itself.
+    /// The current request got an ordinary response, so what came after it is HTTP. Does nothing if a later request has
+    /// come, because that one may ask for an upgrade itself.
     pub(super) fn decline_upgrade(&mut self, now: Instant) {
         if self.called == self.scanner.heads()
             && let Some(output) = self.scanner.decline_upgrade()
@@ -74,18 +74,18 @@ impl State {
         }
     }
 
-    /// Whether the request handed over last is the last that came, and has no answer yet.
+    /// Whether the newest request that came is the current one, and has no response yet.
     fn is_at_last_request(&self) -> bool {
         self.called == self.scanner.heads() && self.called > self.answered
     }
 
-    /// Whether the bytes that come in are the body of the request handed over last. While a request is with the app, the
-    /// body of the next one may have come in part: it is not read yet, and its time does not run.
+    /// Whether the bytes that come in are the body of the current request. While the app has a request, a part of the
+    /// next request's body may have come: it is not read yet, and its deadline has not begun.
     fn reads_body(&self) -> bool {
         self.scanner.place() == Place::Body && self.is_at_last_request()
     }
 
-    /// What the connection waits for, and since when; `None` while the app is at work.
+    /// What the connection waits for, and since when. `None` while it waits for the app.
     pub(super) fn waiting(&self) -> Option<(Waiting, Instant)> {
         if let Some(blocked) = self.blocked {
             return Some((Waiting::Write, blocked));
@@ -102,15 +102,15 @@ impl State {
         }
     }
 
-    /// Whether hyper may learn that the client has closed its side. hyper would cut a response that is on its way, but a
-    /// client that only reads may close its side early (RFC 9112 section 9.6). A response that may last for hours is
-    /// another matter: there, the end of the client is worth knowing.
+    /// Whether hyper may learn that the client has closed its side. hyper would then cut a response that is being sent,
+    /// although a client may close its side early and still read (RFC 9112 section 9.6). But while a response may last
+    /// for hours, a closed side counts as a disconnect.
     fn shows_half_close(&self, flushed: bool) -> bool {
         let answered = self.called >= self.scanner.heads() && self.called == self.ended && flushed;
         answered || self.may_last || self.reads_body()
     }
 
-    /// Looks at bytes from the socket; returns what hyper gets in their place, if not the same.
+    /// Scans bytes from the socket. Returns what hyper gets instead of them; `None` if it gets exactly these.
     pub(super) fn scan(&mut self, input: &[u8], now: Instant) -> Option<Bytes> {
         let before = (self.scanner.place(), self.scanner.heads());
         let output = self.scanner.scan(input);

@@ -1,4 +1,4 @@
-//! The socket as hyper sees it: through the [`super::framing::Scanner`].
+//! The socket that hyper reads and writes. What it reads passes through the [`super::framing::Scanner`].
 
 use std::io;
 use std::pin::Pin;
@@ -10,15 +10,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::reading::Read;
 use super::state::ConnectionState;
-use super::takeover::Lent;
+use super::takeover::LentDescriptor;
 use crate::net::Socket;
 
 /// A connection's socket, while hyper speaks HTTP on it.
 ///
-/// It has copies of what it must know of the connection's state often, so that it need not lock the state.
+/// Some fields are copies of parts of the connection's state that are needed often, so that the state need not be
+/// locked.
 pub(super) struct ScannedSocket {
-    /// Before the socket, as it must be dropped first.
-    lent: Lent,
+    /// This field is before the socket, because it must be dropped first.
+    lent: LentDescriptor,
     socket: Socket,
     connection: Arc<ConnectionState>,
     /// There is an access log.
@@ -30,7 +31,7 @@ pub(super) struct ScannedSocket {
 impl ScannedSocket {
     /// The socket of `connection`.
     pub(super) fn new(socket: Socket, connection: Arc<ConnectionState>) -> Self {
-        let lent = Lent::new(&socket, Arc::clone(&connection));
+        let lent = LentDescriptor::new(&socket, Arc::clone(&connection));
         let logs = connection.context().access_log.is_some();
         ScannedSocket { lent, socket, connection, logs, half_closed: false, blocked: false }
     }
@@ -41,8 +42,8 @@ impl ScannedSocket {
         self.socket
     }
 
-    /// Writes an informational response. It was taken when hyper had nothing to write, so it goes
-    /// ahead of whatever hyper has now.
+    /// Writes an informational response. It was accepted when hyper had nothing to write, so it comes before all that
+    /// hyper has now.
     fn poll_information(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.connection.informs() {
             return Poll::Ready(Ok(()));
@@ -82,7 +83,7 @@ impl ScannedSocket {
 impl AsyncRead for ScannedSocket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // Held over the read, too: nobody waits for it but a worker with early hints.
+        // The lock is held during the read, too: only a worker with early hints may wait for it.
         let mut state = this.connection.lock();
         loop {
             match state.next_read(this.connection.flushed()) {

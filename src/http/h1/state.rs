@@ -1,4 +1,4 @@
-//! What the parts of a connection (its task, its socket, hyper, the worker that has its request) know of each other.
+//! The state that the parts of a connection share: its task, its socket, hyper, and the worker that has its request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
@@ -16,12 +16,12 @@ use crate::access_log::LogEntry;
 use crate::base::lock::Lock;
 use crate::http::context::Context;
 
-/// The state of one HTTP/1 connection. All that uses it runs in the connection's task, but for a worker that informs the
-/// client or takes the socket: so the lock is seldom waited for.
+/// The state of one HTTP/1 connection. The connection's task uses it, and seldom a worker, which sends an informational
+/// response or takes the socket. So threads seldom wait for its lock.
 pub(super) struct ConnectionState {
     context: Arc<Context>,
     state: Lock<State>,
-    /// hyper holds no bytes for the socket.
+    /// hyper has written all its bytes to the socket.
     flushed: AtomicBool,
     /// There is an informational response to write.
     informs: AtomicBool,
@@ -32,51 +32,52 @@ pub(super) struct ConnectionState {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) scanner: Scanner,
-    /// For hyper, before anything else is read.
+    /// Bytes that hyper gets before more is read from the socket.
     pub(super) ready: Bytes,
-    /// Requests that hyper has handed over.
+    /// How many requests hyper has passed to the service. The newest of them is the current one.
     pub(super) called: u64,
-    /// Requests whose response has a head.
+    /// How many requests have a response.
     pub(super) answered: u64,
-    /// Requests whose response has ended.
+    /// How many requests have a response that has ended.
     pub(super) ended: u64,
     /// The response that is being sent may last: its body is still being made, or it is that of a long poll.
     pub(super) may_last: bool,
-    /// The client has closed its side, which hyper may not know yet.
+    /// The client has closed its side. hyper may not know that yet.
     pub(super) half_closed: bool,
-    /// The last time that the place in the framing changed, a request was handed over, or enough of a body came.
+    /// When the deadline began: the last time that the place in the framing changed, that hyper passed a request on, or
+    /// that enough of a body came.
     pub(super) since: Instant,
     /// Bytes of a body since then.
     pub(super) progress: usize,
     /// How many bytes of a body are enough.
     pub(super) body_progress: usize,
-    /// The connection's task, if hyper wants to read and gets nothing now.
+    /// The waker of the connection's task, if hyper wants to read and gets nothing now.
     pub(super) reader: Option<Waker>,
-    /// The connection's task.
+    /// The waker of the connection's task.
     pub(super) task: Option<Waker>,
     /// The task is inside hyper, which may hold bytes that it has not tried to write yet.
     pub(super) in_hyper: bool,
     /// Informational responses that wait to be written.
     pub(super) information: Bytes,
-    /// Since when the socket has taken nothing of what waits.
+    /// Since when the socket has taken nothing, although bytes wait for it.
     pub(super) blocked: Option<Instant>,
     /// See [`crate::http::exchange::RequestConnection::hold_body`].
     pub(super) body_held: bool,
-    /// HTTP is over, or will be once all is written.
+    /// HTTP is over, or will be over when everything is written.
     pub(super) detached: Option<Detached>,
-    /// The socket, as long as it is open and HTTP's.
+    /// The socket's descriptor, as long as the socket is open and used for HTTP.
     pub(super) descriptor: Option<Descriptor>,
     /// For the access log.
     pub(super) records: AccessRecords,
 }
 
-/// What is to be done about a connection when hyper can do nothing more.
-pub(super) enum Look {
+/// What the connection's task does when hyper can do nothing more.
+pub(super) enum NextStep {
     /// HTTP is over.
     Detach(Detached),
-    /// To wait, but not for ever.
+    /// It waits, with a deadline that counts from this time.
     Wait(Waiting, Instant),
-    /// To wait: the app is at work.
+    /// It waits for the app, without a deadline.
     Busy,
 }
 
@@ -117,46 +118,47 @@ impl ConnectionState {
         &self.context
     }
 
-    /// The connection's task, to be woken by workers.
+    /// Stores the waker of the connection's task, for workers.
     pub(super) fn register(&self, task: &Waker) {
         self.lock().task = Some(task.clone());
     }
 
-    /// The task is about to enter hyper. False if it must not, since a worker has taken the socket for the app.
+    /// The task is about to call hyper. Returns false if it must not, because a worker has taken the socket for the
+    /// app.
     pub(super) fn enter_hyper(&self) -> bool {
         let mut state = self.lock();
         state.in_hyper = !matches!(state.detached, Some(Detached::Hijacked));
         state.in_hyper
     }
 
-    /// The task has left hyper, which can do nothing more for now.
-    pub(super) fn leave_hyper(&self) -> Look {
+    /// The call of hyper has returned, because hyper can do nothing more for now.
+    pub(super) fn leave_hyper(&self) -> NextStep {
         let mut state = self.lock();
         state.in_hyper = false;
         if self.flushed()
             && state.information.is_empty()
             && let Some(detached) = state.detached.take()
         {
-            return Look::Detach(detached);
+            return NextStep::Detach(detached);
         }
-        state.waiting().map_or(Look::Busy, |(waiting, since)| Look::Wait(waiting, since))
+        state.waiting().map_or(NextStep::Busy, |(waiting, since)| NextStep::Wait(waiting, since))
     }
 
-    /// hyper hands a request over; returns the refusal if it is the stand-in for a refused one.
+    /// hyper passes a request to the service. Returns a status if the request takes the place of one that was refused.
     pub(super) fn called(&self) -> Option<StatusCode> {
         let mut state = self.lock();
         let index = state.called;
         state.called += 1;
         if state.scanner.place() == Place::Body {
-            // The body was not wanted until now, so its time begins now.
+            // The body was not read until now, so its deadline begins now.
             state.since = self.context.base.timers.now();
             state.progress = 0;
         }
         state.scanner.refusal_of(index)
     }
 
-    /// The request handed over last has an ordinary response; `may_last` if its body is still being made. The response
-    /// ends when what is returned is dropped.
+    /// The current request has an ordinary response. `may_last` says that its body is still being written. The response
+    /// ends when the returned value is dropped.
     pub(super) fn answered(self: &Arc<Self>, status: StatusCode, may_last: bool) -> ResponseInProgress {
         let now = self.context.base.timers.now();
         let mut state = self.lock();
@@ -168,12 +170,12 @@ impl ConnectionState {
         ResponseInProgress { connection: Arc::clone(self), taken: 0, whole: false }
     }
 
-    /// The request handed over last is to be logged.
+    /// Sets the log entry of the current request.
     pub(super) fn log(&self, entry: LogEntry) {
         self.lock().records.begin(entry);
     }
 
-    /// The log entry of the request by which the socket is taken over.
+    /// Takes the log entry of the request that takes the connection over.
     pub(super) fn take_entry(&self) -> Option<LogEntry> {
         self.lock().records.take()
     }
@@ -187,8 +189,8 @@ impl ConnectionState {
         self.informs.store(informs, Ordering::Relaxed);
     }
 
-    /// Whether hyper holds no bytes for the socket. What hyper has not tried to write is not known here: see
-    /// [`State::in_hyper`].
+    /// Whether hyper has written all its bytes to the socket. While hyper runs, it may have bytes that it has not tried
+    /// to write: see [`State::in_hyper`].
     pub(super) fn flushed(&self) -> bool {
         self.flushed.load(Ordering::Relaxed)
     }
@@ -197,45 +199,45 @@ impl ConnectionState {
         self.flushed.store(flushed, Ordering::Relaxed);
     }
 
-    /// From now on it is not [`ConnectionState::flushed`] until hyper has written all that it holds. Then the connection's
-    /// task is woken once.
+    /// [`ConnectionState::flushed`] is false until hyper has written all that it holds. Then the connection's task is
+    /// woken once.
     pub(super) fn await_flush(&self) {
         self.set_flushed(false);
         self.awaits_flush.store(true, Ordering::Relaxed);
     }
 
-    /// hyper has flushed. Whether a response has waited for that.
+    /// hyper has flushed. Returns whether a response has waited for that.
     pub(super) fn end_flush(&self) -> bool {
         self.set_flushed(true);
         self.awaits_flush.load(Ordering::Relaxed) && self.awaits_flush.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether the client may go on sending what was refused, or not read whole.
+    /// Whether the client may still be sending a request that was refused or not read completely.
     pub(super) fn expects_more(&self) -> bool {
         let state = self.lock();
         let amid = matches!(state.scanner.place(), Place::Head | Place::Body | Place::Refused | Place::Broken);
         amid && !state.half_closed
     }
 
-    /// The rest of a head did not come: it is answered with 408.
+    /// The rest of a head did not come in time. The response will be 408.
     pub(super) fn time_out_head(&self) {
         let mut state = self.lock();
         state.ready = state.scanner.refuse(StatusCode::REQUEST_TIMEOUT);
     }
 
-    /// The rest of the body that is being read did not come: it is answered with 408.
+    /// The rest of a body did not come in time. The response will be 408.
     pub(super) fn time_out_body(&self) {
         self.lock().scanner.break_body(StatusCode::REQUEST_TIMEOUT);
     }
 }
 
-/// A response of which not all has been handed to hyper.
+/// A response whose body hyper has not taken completely.
 #[derive(Debug)]
 pub(super) struct ResponseInProgress {
     connection: Arc<ConnectionState>,
     /// Bytes of the body that hyper has taken.
     taken: u64,
-    /// hyper has all it wants.
+    /// hyper needs no more bytes of the body.
     whole: bool,
 }
 
@@ -250,7 +252,8 @@ impl ResponseInProgress {
         self.taken
     }
 
-    /// hyper has taken `bytes` of the body; `ended` if that was its end, and never more than `length`.
+    /// hyper has taken `bytes` more of the body. `ended` says that these were the last. hyper takes at most `length` in
+    /// all.
     pub(super) fn took(&mut self, bytes: u64, ended: bool, length: Option<u64>) {
         self.taken = (self.taken + bytes).min(length.unwrap_or(u64::MAX));
         self.whole |= ended || length.is_some_and(|length| self.taken >= length);
@@ -264,12 +267,11 @@ impl Drop for ResponseInProgress {
         state.ended += 1;
         state.may_last = false;
         state.since = self.connection.context.base.timers.now();
-        // The flush that follows wakes the reader if need be.
+        // hyper flushes next, and that wakes the reader if necessary.
     }
 }
 
-/// Dropped when the connection has ended, after everything else of it: what was not sent by then
-/// never will be.
+/// Dropped last when a connection has ended. What was not sent by then is never sent.
 pub(super) struct EndOfConnection(pub(super) Arc<ConnectionState>);
 
 impl Drop for EndOfConnection {

@@ -1,9 +1,9 @@
-//! How HTTP ends on a connection that goes on: the socket becomes a push client's stream, or the app gets it.
+//! Connections that stay open after HTTP has ended: the socket becomes a push client's stream, or the app gets it.
 //!
-//! The connection's task gives the socket away once all that goes before is written. One way is shorter: a worker takes
-//! the socket for the app at once, if there is nothing to write and nothing was read behind the request. Then the app
-//! has a descriptor of its own for the same socket. The task has one, too, until it is polled the next time and closes
-//! it, which closes no connection; meanwhile it neither reads nor writes.
+//! The connection's task gives the socket away when all earlier responses are written. There is a shorter way: a worker
+//! takes the socket for the app at once, if there is nothing to write and no bytes after the request were read. Then
+//! the app has a second descriptor of the same socket. The task keeps the first one until it is polled the next time,
+//! and neither reads nor writes meanwhile. Then it closes its descriptor, which does not close the connection.
 
 use std::sync::Arc;
 
@@ -19,45 +19,46 @@ use crate::http::head::ResponseHead;
 use crate::http::hijack::Hijacked;
 use crate::net::Socket;
 
-/// Bytes of informational responses that wait for the socket, beyond which there are no more.
+/// How many bytes of informational responses may wait for the socket. Further ones are not sent.
 const MAX_INFORMATION: usize = 64 * 1024;
 
-/// The connection's state knows the descriptor of its socket as long as this lives. It must be dropped before the socket.
-pub(super) struct Lent(Arc<ConnectionState>);
+/// Keeps the socket's descriptor in the connection's state, as long as this lives. It must be dropped before the
+/// socket.
+pub(super) struct LentDescriptor(Arc<ConnectionState>);
 
-impl Lent {
+impl LentDescriptor {
     pub(super) fn new(socket: &Socket, connection: Arc<ConnectionState>) -> Self {
         connection.lock().descriptor = Some(Descriptor::new(socket));
-        Lent(connection)
+        LentDescriptor(connection)
     }
 }
 
-impl Drop for Lent {
+impl Drop for LentDescriptor {
     fn drop(&mut self) {
         self.0.lock().descriptor = None;
     }
 }
 
 impl ConnectionState {
-    /// HTTP is over, as soon as nothing of an earlier response waits in hyper.
+    /// HTTP is over as soon as hyper has written all earlier responses.
     pub(super) fn take_over(&self, takeover: Takeover) {
         self.lock().detached = Some(Detached::To(takeover));
     }
 
-    /// What came in behind the request, for the next user of the socket: what hyper has read (`buffered`), what was ready
-    /// for it, and what the scanner held back.
+    /// What came in after the request, for the next user of the socket: what hyper has read (`buffered`), what was
+    /// ready for hyper, and what the scanner has held back.
     pub(super) fn take_unread(&self, buffered: &Bytes) -> Bytes {
         let mut state = self.lock();
         let ready = std::mem::take(&mut state.ready);
-        let handed = if ready.is_empty() { buffered.clone() } else { [&buffered[..], &ready].concat().into() };
-        let handed = state.scanner.without_stand_in(handed);
+        let given = if ready.is_empty() { buffered.clone() } else { [&buffered[..], &ready].concat().into() };
+        let given = state.scanner.without_placeholder(given);
         let held = state.scanner.take_held();
-        if handed.is_empty() { held } else { [&handed[..], &held].concat().into() }
+        if given.is_empty() { held } else { [&given[..], &held].concat().into() }
     }
 }
 
 impl State {
-    /// Whether the request handed over last is all that was read.
+    /// Whether nothing after the current request was read.
     fn read_nothing_behind(&self) -> bool {
         let between = matches!(self.scanner.place(), Place::Between | Place::Undecided);
         between && self.called == self.scanner.heads() && !self.scanner.holds() && self.ready.is_empty()
@@ -84,7 +85,8 @@ impl RequestConnection for ConnectionState {
         if !written || state.detached.is_some() || !state.read_nothing_behind() {
             return None;
         }
-        // SAFETY: the socket is open, since its [`Lent`] is dropped before, which takes the lock that is held here.
+        // SAFETY: the socket is open: its [`LentDescriptor`] is dropped before it, and takes the lock that is held
+        // here.
         let hijacked = unsafe { state.descriptor.as_ref()?.duplicate() }?;
         state.detached = Some(Detached::Hijacked);
         let task = state.task.clone();
@@ -131,13 +133,13 @@ mod tests {
     const HEAD: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
     const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nupgrade: x\r\n\r\n";
 
-    /// A connection whose request is with the app, its socket, and the client. `received` has come in.
-    fn connection(received: &[u8]) -> (Arc<ConnectionState>, Lent, Socket, UnixStream) {
+    /// A connection that has received `received` and whose request the app has; its socket, and the client.
+    fn connection(received: &[u8]) -> (Arc<ConnectionState>, LentDescriptor, Socket, UnixStream) {
         let (ours, client) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let socket = Socket::Unix(tokio::net::UnixStream::from_std(ours).unwrap());
         let state = ConnectionState::new(context());
-        let lent = Lent::new(&socket, Arc::clone(&state));
+        let lent = LentDescriptor::new(&socket, Arc::clone(&state));
         let now = state.context().base.timers.now();
         let scanned = state.lock().scan(received, now);
         // hyper has taken what it may.

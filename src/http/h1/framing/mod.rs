@@ -1,11 +1,10 @@
-//! A thin reader in front of hyper: it sees the raw head.
+//! The scanner in front of hyper, which sees the raw head of each request.
 //!
-//! Request smuggling lives on two parsers that disagree where a request ends, and hyper does not
-//! show its service what it was lenient about: it drops a Content-Length beside a
-//! Transfer-Encoding, and accepts bare LF as a line end. So the bytes of a connection pass
-//! through a [`Scanner`] first. It follows the framing, message by message, and holds back a head
-//! until it is whole. What it refuses hyper never sees: in its place it gets a harmless request,
-//! which the service answers with the refusal, in its turn behind the requests before it.
+//! Request smuggling needs two parsers that disagree about where a request ends. hyper is lenient, and does not show
+//! its service where: it drops a Content-Length beside a Transfer-Encoding, and accepts a bare LF as a line end. So the
+//! bytes of a connection pass through a [`Scanner`] first. It follows the framing, request by request, and holds back a
+//! head until it is complete. If it refuses a head, hyper gets a harmless request instead ([`PLACEHOLDER`]), which the
+//! service answers with the refusal. So the refusal is sent after the responses to earlier requests.
 
 mod chunked;
 mod head;
@@ -21,20 +20,20 @@ use self::head::{Framing, framing, is_tchar, is_version};
 use crate::base::limits::Limits;
 
 /// What hyper gets in place of a head that is refused.
-const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\n\r\n";
+const PLACEHOLDER: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\n\r\n";
 
-/// Where in a message the next byte belongs.
+/// To which part of a request the next byte belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// Before a request: nothing of it has come.
+    /// Between two requests: nothing of the next one has come.
     Between,
     /// In a request's head.
     Head,
     /// In a request's body.
     Body,
-    /// Behind a request that asks for an upgrade: what follows may not be HTTP.
+    /// After a request that asks for an upgrade: what follows may not be HTTP.
     Undecided,
-    /// Behind a refused head: nothing more is read.
+    /// After a refused head: nothing more is read.
     Refused,
     /// In a body that is broken or was given up: nothing more is read.
     Broken,
@@ -54,14 +53,14 @@ enum State {
 #[derive(Debug)]
 pub struct Scanner {
     state: State,
-    /// A head that is not whole yet, or is refused.
+    /// A head that is not complete yet, or that was refused.
     held: BytesMut,
-    /// How far the end of the head has been looked for in `held`.
+    /// How many bytes of `held` were searched for the end of the head.
     searched: usize,
-    /// Heads let through.
+    /// How many heads were passed to hyper.
     heads: u64,
     refusal: Option<(u64, StatusCode)>,
-    /// The number of the request whose body is broken, and the status of its answer.
+    /// The number of the request whose body is broken, and the status of the response.
     breach: Option<(u64, StatusCode)>,
     max_body: u64,
     max_head: usize,
@@ -84,7 +83,7 @@ impl Scanner {
         }
     }
 
-    /// Where the next byte belongs.
+    /// To which part of a request the next byte belongs.
     pub fn place(&self) -> Place {
         match self.state {
             State::Head if self.held.is_empty() => Place::Between,
@@ -96,43 +95,42 @@ impl Scanner {
         }
     }
 
-    /// The refusal of request number `index` (the first is 0), if that is the refused one.
+    /// The status of the refusal, if request number `index` was refused. The first request is number 0.
     pub fn refusal_of(&self, index: u64) -> Option<StatusCode> {
         self.refusal.filter(|(refused, _)| *refused == index).map(|(_, status)| status)
     }
 
-    /// Refuses the request whose head is coming; returns what to hand to hyper.
+    /// Refuses the request whose head is coming in. Returns the bytes for hyper.
     pub fn refuse(&mut self, status: StatusCode) -> Bytes {
         self.refusal = Some((self.heads, status));
         self.state = State::Refused;
-        Bytes::from_static(STAND_IN)
+        Bytes::from_static(PLACEHOLDER)
     }
 
-    /// The answer to request number `index`, if its body is broken or was given up.
+    /// The status of the response to request number `index`, if its body is broken or was given up.
     pub fn breach_of(&self, index: u64) -> Option<StatusCode> {
         self.breach.filter(|(broken, _)| *broken == index).map(|(_, status)| status)
     }
 
-    /// Gives up the body that is being read: its request will be answered with `status`.
+    /// Gives up the body that is being read. The response to its request will have `status`.
     pub fn break_body(&mut self, status: StatusCode) {
         self.breach = Some((self.heads.saturating_sub(1), status));
         self.state = State::Broken;
     }
 
-    /// Undoes a refusal for bytes that turn out not to be HTTP: gives back what they were, given
-    /// all that hyper has got and not understood.
-    pub fn without_stand_in(&self, handed: Bytes) -> Bytes {
-        let length = handed.len().saturating_sub(STAND_IN.len());
-        if self.refusal.is_some() && handed.ends_with(STAND_IN) { handed.slice(..length) } else { handed }
+    /// Removes the [`PLACEHOLDER`] from bytes that hyper has got but not used, because they turned out not to be HTTP.
+    pub fn without_placeholder(&self, given: Bytes) -> Bytes {
+        let length = given.len().saturating_sub(PLACEHOLDER.len());
+        if self.refusal.is_some() && given.ends_with(PLACEHOLDER) { given.slice(..length) } else { given }
     }
 
-    /// How many heads were let through.
+    /// How many heads were passed to hyper.
     pub fn heads(&self) -> u64 {
         self.heads
     }
 
-    /// The request that asked for an upgrade got an ordinary response, so HTTP goes on. Returns what hyper gets of the
-    /// bytes that came after the request.
+    /// The request that asked for an upgrade got an ordinary response, so HTTP goes on. Returns the bytes for hyper, of
+    /// those that came after the request.
     pub fn decline_upgrade(&mut self) -> Option<Bytes> {
         if !matches!(self.state, State::Undecided) {
             return None;
@@ -146,12 +144,12 @@ impl Scanner {
         !self.held.is_empty()
     }
 
-    /// Gives back what came behind a request for an upgrade that was accepted.
+    /// Takes the bytes that came after a request whose upgrade was accepted.
     pub fn take_held(&mut self) -> Bytes {
         self.held.split().freeze()
     }
 
-    /// Looks at bytes that came in; returns what to hand to hyper, or `None` for exactly `input`.
+    /// Scans bytes that came in. Returns the bytes for hyper; `None` if these are exactly `input`.
     pub fn scan(&mut self, input: &[u8]) -> Option<Bytes> {
         if self.held.is_empty() {
             let passed = self.pass(input);
@@ -176,8 +174,8 @@ impl Scanner {
         Some(output.freeze())
     }
 
-    /// How much of `data` may pass. A head stays behind if it is not whole or not acceptable; so does whatever breaks a
-    /// body.
+    /// How many bytes of `data` hyper may get. A head is held back if it is incomplete or refused. Bytes that break a
+    /// body are held back, too.
     fn pass(&mut self, data: &[u8]) -> Passed {
         let mut at = 0;
         loop {
@@ -222,7 +220,7 @@ impl Scanner {
                     }
                 }
                 State::Undecided => return Passed { length: at, refused: None },
-                // Nothing behind a refused head or in a broken body is looked at.
+                // Nothing after a refused head or in a broken body is scanned.
                 State::Refused | State::Broken => return Passed { length: at, refused: None },
             }
         }
@@ -241,7 +239,7 @@ impl Scanner {
         let mut at = from;
         while let Some(found) = memchr(b'\n', &data[at..]) {
             let lf = at + found;
-            // RFC 9112 section 2.2 allows to accept a bare LF; not everybody in front of us does.
+            // RFC 9112 section 2.2 allows a server to accept a bare LF, but not every proxy in front of it does.
             if lf == 0 || data[lf - 1] != b'\r' {
                 return Head::Refused(StatusCode::BAD_REQUEST);
             }
@@ -263,7 +261,7 @@ impl Scanner {
         let end = memchr(b'\r', head);
         let line = &head[..end.unwrap_or(head.len())];
         let mut parts = line.split(|byte| *byte == b' ');
-        // A TLS hello, or whatever else somebody says to the wrong port, may never send a line end.
+        // Without this check, the server would wait for the line end of a TLS hello, which may never come.
         let method = parts.next().unwrap_or_default();
         if !method.iter().all(|byte| is_tchar(*byte)) {
             return Some(StatusCode::BAD_REQUEST);

@@ -122,7 +122,7 @@ fn what_follows_a_request_for_an_upgrade_waits_for_the_answer() {
     assert_eq!(scanner.place(), Place::Undecided);
     assert_eq!(scanner.take_held(), behind[..]);
     scanner.scan(behind);
-    assert_eq!(scanner.decline_upgrade().unwrap(), STAND_IN);
+    assert_eq!(scanner.decline_upgrade().unwrap(), PLACEHOLDER);
     assert_eq!(scanner.decline_upgrade(), None);
     assert_eq!(scanner.refusal_of(1), Some(StatusCode::BAD_REQUEST));
 }
@@ -166,6 +166,6 @@ proptest! {
     #[test]
     fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let (output, _, _) = through(&[&bytes]);
-        prop_assert!(output.len() <= bytes.len() + STAND_IN.len());
+        prop_assert!(output.len() <= bytes.len() + PLACEHOLDER.len());
     }
 }
