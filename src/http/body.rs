@@ -40,7 +40,7 @@ pub enum Body {
 /// The body could not be finished. The connection is cut, so that the client does not take the body for complete.
 #[derive(Debug, Error)]
 pub enum BodyError {
-    /// The app's body raised, or its worker died.
+    /// The app's body has raised, or its worker has ended.
     #[error("the body was abandoned by the app")]
     Abandoned,
     /// The body is shorter than the Content-Length that the app has set.
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_vanishes_is_not_a_clean_end() {
+    fn a_writer_that_is_dropped_makes_no_clean_end() {
         let (writer, mut reader) = stream(Arc::default());
         assert_eq!(writer.push(Bytes::from_static(b"half")), Pushed::Room);
         drop(writer);
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_writer_waits_for_the_reader_and_hears_when_it_is_gone() {
+    fn a_writer_waits_while_the_reader_is_behind_and_learns_that_the_reader_has_gone() {
         let (writer, mut reader) = stream(Arc::default());
         assert_eq!(writer.push(Bytes::from(vec![0; STREAM_BUFFER])), Pushed::Full);
         let reading = std::thread::spawn(move || {
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupt_ends_the_wait() {
+    fn an_interrupt_ends_the_wait_for_room() {
         let (writer, _reader) = stream(Arc::default());
         writer.push(Bytes::from(vec![0; STREAM_BUFFER]));
         writer.interrupt();

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_fit_is_not_taken_and_what_is_dropped_is_given_back() {
+    fn bytes_that_do_not_fit_are_refused_and_a_dropped_reservation_gives_its_bytes_back() {
         let budget = Budget::new(100);
         let (mut one, mut other) = (budget.reserve(), budget.reserve());
         assert!(one.grow(60) && !other.grow(41) && other.grow(40) && !one.grow(1));

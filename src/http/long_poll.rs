@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_session_stays() {
+    fn polls_of_one_session_ask_for_the_same_place() {
         let place = |uri| place(&head(uri, None), "push_wait");
         assert_eq!(place("/a?push_wait=1&room=2"), place("/a?room=2&push_wait=9&last_event_id=x"));
         assert_ne!(place("/a?room=2"), place("/a?room=3"));
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_keeps_cookies_and_drops_what_describes_another_body() {
+    fn the_answer_keeps_cookies_and_drops_headers_that_describe_another_body() {
         let mut app = HeaderMap::new();
         app.append("set-cookie", HeaderValue::from_static("a=1"));
         app.append("set-cookie", HeaderValue::from_static("b=2"));

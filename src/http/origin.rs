@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_said_at_once() {
+    fn an_invalid_origin_is_an_error() {
         for bad in ["example.com", "https://", "https://a/b", "https://a?b", ""] {
             assert_eq!(Allowed::parse([bad]).unwrap_err(), BadOrigin(bad.to_owned()));
         }

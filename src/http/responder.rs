@@ -87,7 +87,7 @@ impl Responder {
         self.reply.inform(&ResponseHead::new(StatusCode::EARLY_HINTS, headers));
     }
 
-    /// Sets the user to whom a long poll's session belongs. Has no effect on other requests.
+    /// Sets the user that a long poll's session belongs to. Has no effect on other requests.
     pub fn set_owner(&mut self, owner: Owner) {
         if let Some(poll) = &mut self.poll {
             poll.set_owner(owner);

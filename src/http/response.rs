@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_statuses_that_end_a_request() {
+    fn an_app_may_use_statuses_that_end_a_request() {
         for status in [200, 204, 404, 599, 999] {
             assert!(Response::new(status, HeaderMap::new()).is_ok(), "{status}");
         }

@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn long_bodies_go_to_a_file_and_none_loses_a_byte() {
+    async fn long_bodies_go_to_a_file_and_keep_every_byte() {
         assert_eq!(spooled(&[], 4).await, (false, vec![]));
         assert_eq!(spooled(&[b"abcd"], 4).await, (false, b"abcd".to_vec()));
         assert_eq!(spooled(&[b"ab", b"c", b"d"], 4).await, (false, b"abcd".to_vec()));
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_passes_the_budget_is_refused_and_given_back() {
+    async fn a_body_over_the_budget_is_refused_and_gives_its_bytes_back() {
         let disk = Arc::new(Disk::default());
         let budget = Budget::new(2 * BLOCK as u64 - 1);
         let mut spool = Spool::new(&disk, &budget, 0);

@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_has_got() {
+    fn the_last_event_id_of_a_request() {
         let said = |header: Option<&'static str>, uri: &'static str| {
             let mut request = http::Request::builder().uri(uri);
             if let Some(header) = header {
@@ -346,7 +346,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_accept_header_is_survived(value in "[ -~]{0,60}") {
+        fn any_accept_header_can_come(value in "[ -~]{0,60}") {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT, HeaderValue::from_str(&value).unwrap());
             let _ = accepts_event_stream(&headers);

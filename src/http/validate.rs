@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn no_tunnels() {
+    fn connect_is_refused() {
         assert_eq!(status(|r| r.method("CONNECT").uri("a:1").header("host", "a")), Some(501));
     }
 }

@@ -16,7 +16,7 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    /// The smaller result first, for clients that do not mind.
+    /// The smaller result first, for clients without a preference.
     pub(super) const ALL: [Coding; 2] = [Coding::Brotli, Coding::Gzip];
 
     /// As Content-Encoding spells it.
@@ -38,11 +38,11 @@ impl Coding {
     }
 }
 
-/// The codings that the client likes at least as much as none at all, the best first.
+/// The codings that the client prefers to the file as it is, or accepts as well as that; the best first.
 pub(super) fn preferred(headers: &HeaderMap) -> Vec<Coding> {
     let weights = Weights::read(headers);
-    // What is not named is the last resort (and remains it if it is refused: an answer in a form
-    // that was not asked for is better than none, which RFC 9110 section 12.1 leaves open).
+    // The file as it is comes last if the header does not name it. It is sent even if the header refuses it: an answer in a
+    // form that was not asked for is better than none (RFC 9110 section 12.1 leaves that open).
     let identity = weights.identity.or(weights.others).unwrap_or(0);
     let mut liked: Vec<_> = Coding::ALL.into_iter().map(|coding| (coding, weights.of(coding))).collect();
     liked.retain(|(_, weight)| *weight > 0 && *weight >= identity);
@@ -135,14 +135,14 @@ mod tests {
     }
 
     #[test]
-    fn names_beside() {
+    fn names_of_compressed_files() {
         assert_eq!(Brotli.sibling(Path::new("a/b.js")), Path::new("a/b.js.br"));
         assert_eq!(Gzip.sibling(Path::new("a/b.js")), Path::new("a/b.js.gz"));
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived(line in proptest::collection::vec(any::<u8>(), 0..80)) {
+        fn any_bytes_can_come(line in proptest::collection::vec(any::<u8>(), 0..80)) {
             if let Ok(value) = HeaderValue::from_bytes(&line) {
                 preferred(&HeaderMap::from_iter([(ACCEPT_ENCODING, value)]));
             }

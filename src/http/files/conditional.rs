@@ -93,7 +93,7 @@ impl Strong<'_> {
     }
 }
 
-/// What the preconditions of a GET or HEAD make of it.
+/// What the preconditions of a GET or HEAD lead to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// As if there were none.

@@ -1,5 +1,5 @@
-//! What the disk has below the folder, opened without surprises. All but [`known_missing`] may
-//! wait for the disk.
+//! What the disk has below the folder, opened without side effects. All functions but [`known_missing`] may wait for the
+//! disk.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -28,8 +28,8 @@ pub(super) struct Opened {
 
 /// Looks for a relative name. `root` has no symbolic links in it.
 pub(super) fn find(root: &Path, name: &Path) -> Option<Found> {
-    // Resolved, so that a symbolic link cannot lead out. One that stays inside may lead to a
-    // hidden name: somebody put it there, and volumes of Kubernetes are made of such links.
+    // Resolved, so that a symbolic link cannot lead out of the folder. A link that stays inside may lead to a hidden name:
+    // it was put there on purpose, and volumes of Kubernetes are made of such links.
     let path = root.join(name).canonicalize().ok()?;
     if !path.starts_with(root) {
         return None;
@@ -69,20 +69,19 @@ pub fn open_regular(path: &Path) -> Option<(File, u64)> {
     known.then_some((file, length))
 }
 
-/// Whether nothing has this name, as far as can be said without waiting for the disk: the kernel
-/// is asked what it remembers. That is how most requests for the app are told from those for
-/// files, at a small part of the price of a thread.
+/// Whether nothing has this name, as far as the kernel remembers: this does not wait for the disk. It tells most requests
+/// for the app from requests for files, and costs much less than a visit to the disk thread.
 #[cfg(target_os = "linux")]
 pub(super) fn known_missing(path: &Path) -> bool {
     use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
     use rustix::io::Errno;
 
-    // EAGAIN says that it does not remember; a kernel before 5.12 or a sandbox, that it may not say.
+    // EAGAIN: the kernel does not remember. Other errors: it is older than 5.12, or a sandbox forbids the call.
     let answer = openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::CACHED);
     matches!(answer, Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG))
 }
 
-/// Other systems have no such question.
+/// Other systems cannot answer that.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn known_missing(_path: &Path) -> bool {
     false
@@ -132,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_swapped_after_it_was_found_is_not_opened() {
+    fn a_file_that_was_replaced_after_it_was_found_is_not_opened() {
         let (_dir, root) = folder();
         let page = root.join("folder/page");
         let Some(Found::File(located)) = find(&root, Path::new("folder/page")) else { panic!("not found") };
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_not_found() {
+    fn only_regular_files_are_found() {
         let (_dir, root) = folder();
         make_fifo(&root.join("fifo"));
         let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();

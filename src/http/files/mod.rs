@@ -3,14 +3,14 @@
 //! | module | subject |
 //! |---|---|
 //! | [`target`] | which name below the folder a request path means |
-//! | [`disk`] | what has that name, opened without surprises |
+//! | [`disk`] | what has that name, opened without side effects |
 //! | [`coding`] | Accept-Encoding, and the `.br` and `.gz` files beside a file |
 //! | [`conditional`] | ETag and Last-Modified, and requests that depend on them |
 //! | [`range`] | parts of files |
 //! | [`part`] | the same for files that an app sends |
 //!
-//! A request that can be a file costs one visit to the disk thread, which does all of it, the first
-//! 64 KiB of the content included; most that cannot be one cost none.
+//! A request that may be for a file costs one visit to the disk thread, which does all that is to be done, and reads the
+//! first 64 KiB of the content. Most requests that are for no file cost no visit.
 
 mod coding;
 mod conditional;
@@ -61,8 +61,8 @@ impl PublicDir {
         Ok(PublicDir { root: Arc::from(root) })
     }
 
-    /// The answer to a request for a file. `None` if there is no such file, or none that may be
-    /// seen: then the app is asked. 503 if there is no disk thread.
+    /// The answer to a request for a file. `None` if there is no such file, or none that clients may see: then the app is
+    /// asked. 503 if there is no disk thread.
     pub async fn respond(&self, head: &Parts, context: &base::Context) -> Option<Response> {
         if !matches!(head.method, Method::GET | Method::HEAD) {
             return None;
@@ -79,7 +79,7 @@ impl PublicDir {
             head_only: head.method == Method::HEAD,
             now: SystemTime::now(),
         };
-        // Disks can be slow; the reactor must not be.
+        // A disk can be slow, and the reactor must not wait for it.
         context.disk.run(Lane::Files, move || inquiry.answer()).await.unwrap_or_else(|Unavailable| {
             context.stats.disk_unavailable.add();
             Some(Response::unavailable())
@@ -87,7 +87,7 @@ impl PublicDir {
     }
 }
 
-/// A request for a file, taken along to where the disk may be touched.
+/// A request for a file, on its way to the disk thread.
 struct Inquiry {
     root: Arc<Path>,
     target: Target,
@@ -201,7 +201,7 @@ impl Inquiry {
     }
 }
 
-/// By the name's extension. Text is UTF-8: a page that is not says so itself, by a byte order mark.
+/// By the name's extension. Text is taken for UTF-8; a page in another encoding says so by a byte order mark.
 fn content_type(name: &Path) -> HeaderValue {
     let mime = mime_guess::from_path(name).first_or_octet_stream();
     let text = mime.type_() == mime_guess::mime::TEXT || mime.subtype() == mime_guess::mime::JAVASCRIPT;

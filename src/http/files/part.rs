@@ -1,4 +1,5 @@
-//! Range requests for a file that an app sends (`to_path`): as for static files, but the app's headers say what is sent.
+//! Range requests for a file that an app sends (`to_path`). The rules are those of static files, but the validators are the
+//! app's headers.
 
 use std::fs::File;
 use std::ops::Range;
@@ -19,7 +20,7 @@ use crate::http::head::ResponseHead;
 use crate::http::headers::single;
 use crate::http::response::Response;
 
-/// Headers that speak of what a 200 has, and not of a 416.
+/// Headers that describe the file, and so belong to a 200 but not to a 416.
 const OF_THE_FILE: [http::HeaderName; 9] = [
     ACCEPT_RANGES,
     CACHE_CONTROL,
@@ -32,8 +33,8 @@ const OF_THE_FILE: [http::HeaderName; 9] = [
     LAST_MODIFIED,
 ];
 
-/// Lets `response` send a file of `length` bytes, or the part of it that `request` asks for. The length is counted, not
-/// believed.
+/// Lets `response` send a file of `length` bytes, or the part of it that `request` asks for. A Content-Length of the app
+/// does not matter.
 pub fn send_file(mut response: Response, file: File, length: u64, request: &Parts) -> Response {
     let chosen = choose(request, &mut response.head, length);
     response.head.headers.remove(CONTENT_LENGTH);
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn whose_range_it_is() {
+    fn a_range_applies_to_a_get_unless_the_app_knows_better() {
         let (range, whole, part) = (("range", "bytes=2-5"), (200, Some(0..10)), (206, Some(2..6)));
         assert_eq!(chosen(Method::GET, &[range], &[]), part);
         assert_eq!(chosen(Method::GET, &[range], &[("accept-ranges", "bytes")]), part);

@@ -1,4 +1,4 @@
-//! What a head says of its body, and whether it is one at all.
+//! What a head says about its body, and whether the head is valid.
 
 use http::StatusCode;
 use memchr::memchr;
@@ -11,7 +11,7 @@ pub(super) enum Framing {
 }
 
 /// How the body behind `head` is framed (RFC 9112 section 6.3), and whether an upgrade is asked for.
-/// What else may be wrong with a head is for hyper to say.
+/// hyper looks for other mistakes in a head.
 pub(super) fn framing(head: &[u8]) -> Result<(Framing, bool), StatusCode> {
     let mut lines = lines(head);
     let request_line = lines.next().unwrap_or_default();
