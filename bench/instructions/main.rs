@@ -340,7 +340,8 @@ impl Core {
             let interest = EventInterest { message: true, drained: false, gap: false };
             let client = Client::new(Arc::clone(&self.context), negotiated(protocol), Peer::Unix, interest);
             let head = Bytes::from_static(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
-            self.runtime.spawn(Stream::new(Arc::clone(&client), socket, head, Bytes::new(), None, Box::new(())));
+            let _inside = self.runtime.enter();
+            Stream::new(Arc::clone(&client), socket, head, Bytes::new(), None, Box::new(())).spawn();
             room.clients.push(client);
             room.peers.push(peer);
         }

@@ -130,7 +130,7 @@ fn take_over(takeover: Takeover, socket: Socket, unread: Bytes, entry: Option<Lo
         Takeover::Stream(pending) => {
             if let Some(client) = pending.client.arrive() {
                 let head = write_head(&pending.head);
-                tokio::spawn(Stream::new(client, socket, head, unread, entry, guard));
+                Stream::new(client, socket, head, unread, entry, guard).spawn();
             }
         }
         Takeover::Hijack(hijack) => {

@@ -21,7 +21,7 @@ use crate::sse;
 use crate::websocket::Decoder;
 use crate::websocket::close::CloseStatus;
 
-/// The connection of a client. Spawn it on the reactor; it ends when the connection ends.
+/// The connection of a client: a task of the reactor, which ends when the connection ends.
 pub struct Stream {
     pub(super) client: Arc<Client>,
     pub(super) pipe: Pipe,
@@ -174,6 +174,12 @@ impl Stream {
             unsent_head,
             _guard: guard,
         }
+    }
+
+    /// Starts the task. Inside the runtime.
+    pub fn spawn(self) {
+        // Here and nowhere else: a second caller would get a copy of the task's code, and neither would be inlined.
+        tokio::spawn(self);
     }
 
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {

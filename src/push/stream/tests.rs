@@ -25,7 +25,7 @@ use crate::push::{self, Callbacks, Client, CloseStatus, Event, EventInterest, Ne
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is sent behind everything else, as close_notify is. More than the kernel takes at once.
-const END: [u8; 20_000] = [b'z'; 20_000];
+static END: [u8; 20_000] = [b'z'; 20_000];
 
 /// A pipe that takes as much as fits, and hands it on only when it is flushed.
 pub(super) struct Buffering {
