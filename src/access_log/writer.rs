@@ -26,7 +26,7 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// How many bytes are written at once, if enough wait.
 const BUFFER: usize = 64 * 1024;
 
-/// How long the server, as it ends, waits for a log that takes nothing, such as a pipe that nobody reads.
+/// How long the server, as it ends, waits for a log that takes nothing, such as a pipe that is not read.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The front end of the queue. When it is dropped, the thread writes what waits, and ends.
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_nobody_reads_loses_lines_but_blocks_no_caller() {
+    fn a_pipe_that_is_not_read_loses_lines_but_blocks_no_caller() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("fifo");
         let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();

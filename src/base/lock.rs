@@ -15,7 +15,7 @@ use std::time::Duration;
 pub struct Lock<T>(Mutex<T>);
 
 impl<T> Lock<T> {
-    /// A lock that nobody holds.
+    /// A lock that no thread holds.
     pub const fn new(value: T) -> Self {
         Lock(Mutex::new(value))
     }

@@ -27,7 +27,7 @@ pub struct Wakeups {
 #[derive(Debug, Default)]
 struct List {
     tasks: Vec<Waker>,
-    /// Wakes the driver; `None` while nobody drives, or when it has been woken already.
+    /// Wakes the driver; `None` while no thread drives, or when it has been woken already.
     driver: Option<Waker>,
 }
 
@@ -130,7 +130,7 @@ mod tests {
         let (wakeups, mut spare) = (Wakeups::default(), Vec::new());
         let ((task, task_waker), (driver, driver_waker)) = (counted(), counted());
         wake(&wakeups, &task_waker);
-        assert_eq!(driver.0.load(Ordering::SeqCst), 0, "nobody drives");
+        assert_eq!(driver.0.load(Ordering::SeqCst), 0, "no thread drives");
         wakeups.attend(&driver_waker, &mut spare);
         assert_eq!(task.0.load(Ordering::SeqCst), 1, "the list was waiting");
         wake(&wakeups, &task_waker);

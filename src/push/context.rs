@@ -75,7 +75,7 @@ impl Context {
         }
     }
 
-    /// Closes every client with 1001, whatever its handler is doing. Any thread.
+    /// Closes every client with 1001, also while its handler runs. Any thread.
     pub fn close_all(&self) {
         for client in self.clients.all() {
             client.close(CloseStatus::new(code::GOING_AWAY, ""));

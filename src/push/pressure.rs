@@ -61,7 +61,7 @@ pub struct Pressure {
     stalled: Lock<HashMap<u64, Arc<Client>>>,
 }
 
-/// A client for whom something waits and who takes nothing of it.
+/// A client that takes nothing of what waits for it.
 pub(super) struct Stalled {
     pub(super) client: Arc<Client>,
     pub(super) since: Instant,

@@ -6,7 +6,7 @@
 //! | module | subject |
 //! |---|---|
 //! | [`job`] | what a worker is given to do |
-//! | [`scheduler`] | the calls of workers and of the reactor: who drives, and who gets which job |
+//! | [`scheduler`] | the calls of workers and of the reactor: which thread drives, and which worker gets a job |
 //! | `state` | what the scheduler decides from: the driver, the idle workers, the transitions |
 //! | `queue` | the jobs that wait |
 //! | `standby` | the thread that drives while no worker does |
@@ -90,7 +90,7 @@ impl Reactor {
     }
 
     /// Stops: all connections are cut. Every worker's `next` returns [`Next::Stopped`] once the
-    /// callbacks of their clients have been handed out. Blocks until nobody drives any more.
+    /// callbacks of their clients have been handed out. Blocks until no thread drives any more.
     pub fn stop(&self) {
         self.base.lifecycle.advance(Phase::Stopped);
         self.scheduler.stop();

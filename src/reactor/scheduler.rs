@@ -1,8 +1,8 @@
-//! Who drives the reactor, and who gets its jobs.
+//! Which thread drives the reactor, and which worker gets a job.
 //!
 //! A worker that finds no job drives the runtime itself until there are jobs, parks the runtime, and runs the jobs. So a
 //! fast app never pays a switch of threads. One thread drives at a time; the other workers are idle. But push
-//! connections must be served while all workers are busy: when nobody has driven for a moment, the standby thread
+//! connections must be served while all workers are busy: when no thread has driven for a moment, the standby thread
 //! ([`super::standby`]) drives until a worker wants to again. When many jobs are slow ([`super::app_latency`]), the
 //! standby thread keeps driving, and workers only run jobs. This is the leader/followers pattern, with a leader in
 //! reserve.
@@ -30,7 +30,7 @@ pub struct Scheduler {
     state: Lock<SchedulerState>,
     /// The standby thread waits for this: a worker has parked the runtime, or the reactor stops.
     pub(super) parked: Condition,
-    /// The thread that stops the reactor waits for this: nobody drives any more.
+    /// The thread that stops the reactor waits for this: no thread drives any more.
     undriven: Condition,
     /// Wakes the thread that drives, whichever it is. Set by the first turn.
     driver_waker: Arc<OnceLock<Waker>>,
@@ -109,7 +109,7 @@ impl Scheduler {
         self.drive(&mut runtime, |_, state| state.ends_worker_turn(worker.interrupted()));
         let mut state = self.park(runtime);
         state.worker_turns += 1;
-        // The standby thread drives next: at once if the app is slow, or else when nobody has driven for a tick.
+        // The standby thread drives next: at once if the app is slow, or else when no thread has driven for a tick.
         if state.standby_sleeps || state.app_latency.is_slow() {
             self.parked.notify_one();
         }
@@ -177,7 +177,7 @@ impl Scheduler {
         let notify = state.push(job, Instant::now());
         drop(state);
         match notify {
-            Notify::Nobody => {}
+            Notify::NoThread => {}
             Notify::Driver => self.wake_driver(),
             Notify::Worker(worker) => worker.wake(),
         }
@@ -202,7 +202,7 @@ impl Scheduler {
 
     // ---- the stop --------------------------------------------------------------------------
 
-    /// Cuts all connections. Blocks until nobody drives any more.
+    /// Cuts all connections. Blocks until no thread drives any more.
     pub(super) fn stop(&self) {
         let mut state = self.lock();
         state.stop = state.stop.max(StopPhase::Stopping);
@@ -219,7 +219,7 @@ impl Scheduler {
         }
         let mut state = self.lock();
         state.stop = StopPhase::Stopped;
-        // Nobody can be answered any more, but clients that were cut still get their last callbacks.
+        // No request can be answered any more, but clients that were cut still get their last callbacks.
         let requests: VecDeque<QueuedJob> = state.queue.remove_requests();
         let idle_workers = std::mem::take(&mut state.idle_workers);
         drop(state);

@@ -15,8 +15,8 @@ use super::app_latency::FAST_APP;
 use super::scheduler::Scheduler;
 use super::state::{Driver, LocalRuntime, SchedulerState, StopPhase};
 
-/// How long nobody drives until the standby thread does. While it drives: how long jobs may wait for a worker that
-/// wants to drive, until an idle one is woken for them.
+/// How long no thread drives until the standby thread does. While it drives: how long jobs may wait until an idle worker
+/// is woken for them.
 const TICK: Duration = FAST_APP;
 
 /// Ticks during which the same worker drives, until the standby thread sleeps.
@@ -26,7 +26,7 @@ impl Scheduler {
     /// Runs until the reactor stops; on a thread of its own.
     pub(super) fn run_standby(&self) {
         let mut state = self.lock();
-        // Whether nobody drove at the end of the last tick, without a worker's turn in it; and in how many ticks in a
+        // Whether no thread drove at the end of the last tick, without a worker's turn in it; and in how many ticks in a
         // row the same worker drove.
         let (mut undriven, mut quiet) = (false, 0);
         while state.stop == StopPhase::Running {

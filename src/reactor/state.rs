@@ -1,4 +1,4 @@
-//! The scheduler's state: who drives, which jobs wait, which workers are idle.
+//! The scheduler's state: which thread drives, which jobs wait, which workers are idle.
 //!
 //! Nothing here blocks, wakes a thread or runs the runtime: [`super::scheduler`] and [`super::standby`] do, as these
 //! methods say.
@@ -18,13 +18,13 @@ use super::queue::{JobQueue, QueuedJob};
 use super::worker::{Worker, WorkerHandle};
 use crate::base::stats::Stats;
 
-/// Who drives the runtime.
+/// Which thread drives the runtime.
 ///
 /// | from | to | when |
 /// |---|---|---|
 /// | `NoRuntime` | `Parked` | the reactor starts |
 /// | `Parked` | `Worker` | a worker finds no job, and the app is fast |
-/// | `Parked` | `Standby` | nobody has driven for a tick, or the app is slow |
+/// | `Parked` | `Standby` | no thread has driven for a tick, or the app is slow |
 /// | `Worker` | `Parked` | there is a job, the worker is interrupted, or the reactor stops |
 /// | `Standby` | `Parked` | a worker wants to drive (`handover_wanted`), or the reactor stops |
 /// | `Parked` | `NoRuntime` | the reactor stops |
@@ -39,7 +39,7 @@ use crate::base::stats::Stats;
 pub(super) enum Driver {
     /// The reactor has not started yet, or has stopped.
     NoRuntime,
-    /// Nobody drives, so the runtime lies here.
+    /// No thread drives, so the runtime lies here.
     Parked(Box<LocalRuntime>),
     /// A worker that had nothing else to do.
     Worker {
@@ -76,11 +76,11 @@ pub(super) enum StopPhase {
     Stopped,
 }
 
-/// Whom a new job needs.
+/// Which thread a new job must wake.
 #[derive(Debug)]
 pub(super) enum Notify {
-    /// Nobody: the next worker that looks at the queue finds the job.
-    Nobody,
+    /// None: the next worker that looks at the queue finds the job.
+    NoThread,
     /// The driver, which may be asleep.
     Driver,
     /// This worker, which is not among the idle ones any more.
@@ -133,7 +133,7 @@ impl SchedulerState {
         self.begin_turn(Driver::Worker { notified: !self.queue.is_empty() })
     }
 
-    /// The standby thread drives from now on: the runtime, if nobody else drives.
+    /// The standby thread drives from now on: the runtime, if no other thread does.
     pub(super) fn begin_standby_turn(&mut self) -> Option<Box<LocalRuntime>> {
         let notified = !self.queue.is_empty();
         self.begin_turn(Driver::Standby { notified, handover_wanted: false, stalled: false })
@@ -149,7 +149,7 @@ impl SchedulerState {
         }
     }
 
-    /// Nobody drives from now on.
+    /// No thread drives from now on.
     pub(super) fn park(&mut self, runtime: Box<LocalRuntime>) {
         self.driver = Driver::Parked(runtime);
     }
@@ -204,7 +204,7 @@ impl SchedulerState {
         let slow = self.app_latency.is_slow();
         let notified = match &mut self.driver {
             // The worker that parked the runtime looks at the queue before it waits. Otherwise the standby thread looks.
-            Driver::NoRuntime | Driver::Parked(_) => return Notify::Nobody,
+            Driver::NoRuntime | Driver::Parked(_) => return Notify::NoThread,
             Driver::Standby { notified, stalled, .. } => {
                 if (slow || *stalled)
                     && let Some(worker) = self.idle_workers.pop()
@@ -215,7 +215,7 @@ impl SchedulerState {
             }
             Driver::Worker { notified } => notified,
         };
-        if std::mem::replace(notified, true) { Notify::Nobody } else { Notify::Driver }
+        if std::mem::replace(notified, true) { Notify::NoThread } else { Notify::Driver }
     }
 
     /// Takes the oldest job for a worker.

@@ -22,7 +22,7 @@ use crate::engine::Local;
 use crate::net::{Peer, Socket};
 use crate::push::{self, Callbacks, Client, CloseStatus, Event, EventInterest, Negotiated, Protocol, PubSub, Turn};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What is sent behind everything else, as close_notify is. More than the kernel takes at once.
 static END: [u8; 20_000] = [b'z'; 20_000];
@@ -122,7 +122,7 @@ impl Core {
 
     /// Drives until `done` has something.
     fn drive_until<T>(&mut self, what: &str, mut done: impl FnMut() -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         let (context, spare) = (&self.context, &mut self.spare);
         let result = self.runtime.block_on(std::future::poll_fn(|cx| {
             context.base.timers.begin_turn();

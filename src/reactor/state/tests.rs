@@ -66,7 +66,7 @@ impl SchedulerState {
 }
 
 #[test]
-fn nobody_drives_before_the_start_or_while_another_thread_does() {
+fn a_thread_drives_neither_before_the_start_nor_while_another_does() {
     let mut state = SchedulerState::new();
     assert!(state.begin_worker_turn().is_none() && state.begin_standby_turn().is_none());
     assert!(!state.is_driven());
@@ -101,7 +101,7 @@ fn a_worker_that_drives_is_woken_once_for_many_jobs_and_again_after_it_has_looke
     let (mut state, _idle) = with_idle_worker();
     let _runtime = state.begin_worker_turn();
     assert!(matches!(state.push_now(), Notify::Driver));
-    assert!(matches!(state.push_now(), Notify::Nobody));
+    assert!(matches!(state.push_now(), Notify::NoThread));
     // Other workers take the jobs before the driver looks.
     assert!(state.take_now() && state.take_now());
     assert!(!state.ends_worker_turn(false));
@@ -121,13 +121,13 @@ fn a_worker_that_drives_parks_for_an_interrupt_and_for_the_stop() {
 }
 
 #[test]
-fn nobody_is_woken_for_a_job_while_the_runtime_is_parked() {
+fn no_thread_is_woken_for_a_job_while_the_runtime_is_parked() {
     let (mut state, _idle) = with_idle_worker();
-    assert!(matches!(state.push_now(), Notify::Nobody));
+    assert!(matches!(state.push_now(), Notify::NoThread));
     assert_eq!(state.idle_workers.len(), 1);
     // The next driver knows of the job.
     let _runtime = state.begin_standby_turn();
-    assert!(matches!(state.push_now(), Notify::Nobody));
+    assert!(matches!(state.push_now(), Notify::NoThread));
 }
 
 #[test]
@@ -135,9 +135,9 @@ fn the_standby_driver_is_woken_for_a_job_of_a_fast_app() {
     let (mut state, _idle) = with_idle_worker();
     let _runtime = state.begin_standby_turn();
     assert!(matches!(state.push_now(), Notify::Driver));
-    assert!(matches!(state.push_now(), Notify::Nobody));
+    assert!(matches!(state.push_now(), Notify::NoThread));
     assert!(state.look_at_queue());
-    assert!(matches!(state.push_now(), Notify::Nobody), "it has seen the queue, and looks again after a tick");
+    assert!(matches!(state.push_now(), Notify::NoThread), "it has seen the queue, and looks again after a tick");
     assert!(state.take_now() && state.take_now() && state.take_now());
     assert!(!state.look_at_queue());
     assert!(matches!(state.push_now(), Notify::Driver));
@@ -166,7 +166,7 @@ fn an_idle_worker_is_woken_when_jobs_stall_and_until_one_is_taken() {
     // The last to become idle is the first to be woken.
     assert!(matches!(state.push_now(), Notify::Worker(woken) if Arc::ptr_eq(&woken, others[1].handle())));
     assert!(state.take_now());
-    assert!(matches!(state.push_now(), Notify::Nobody), "a job was taken");
+    assert!(matches!(state.push_now(), Notify::NoThread), "a job was taken");
     assert!(state.end_tick(taken).is_none());
     assert_eq!(state.idle_workers.len(), 1);
 }
@@ -174,7 +174,7 @@ fn an_idle_worker_is_woken_when_jobs_stall_and_until_one_is_taken() {
 #[test]
 fn a_worker_asks_the_standby_driver_once_to_hand_over() {
     let mut state = started();
-    assert!(!state.request_handover(), "nobody drives");
+    assert!(!state.request_handover(), "no thread drives");
     let runtime = state.begin_worker_turn().unwrap();
     assert!(!state.request_handover(), "a worker drives");
     state.park(runtime);
