@@ -7,18 +7,18 @@ use super::{Client, Context, EventInterest, Negotiated, Protocol, SUBPROTOCOL};
 use crate::channel::Shape;
 use crate::net::Peer;
 
-/// What the app has accepted.
+/// A request that the app has accepted.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// The protocol that it asks for.
+    /// The protocol that the request asks for.
     pub protocol: Protocol,
     /// The subprotocol of a WebSocket, if there is one.
     pub subprotocol: Option<&'a str>,
-    /// The id of the last event that the client has got, by its own word.
+    /// The id of the last event that the client has got, as it says itself.
     pub last_event_id: Option<&'a str>,
     /// The client's address.
     pub peer: Peer,
-    /// What the app's handler wants to hear about.
+    /// Which callbacks the app's handler has.
     pub interest: EventInterest,
     /// The request is a long poll.
     pub poll: Option<Box<Poll>>,
@@ -29,16 +29,16 @@ pub struct Request<'a> {
 pub enum Accepted {
     /// The connection becomes a stream.
     Stream(PendingClient),
-    /// The request is the first poll of a session: the session begins by the one, and the other answers the poll.
+    /// The request is the first poll of a session. The session must be spawned; the answer is the poll's response.
     Poll(Start, Answer),
 }
 
-/// A client on its way to its connection. If it is dropped on the way, the client is told.
+/// A client that has no connection yet. If this is dropped before, `Abandoned` is posted to the client.
 #[derive(Debug)]
 pub struct PendingClient(Option<Arc<Client>>);
 
 impl PendingClient {
-    /// The connection has it.
+    /// The connection takes the client.
     pub fn arrive(mut self) -> Option<Arc<Client>> {
         self.0.take()
     }
@@ -52,7 +52,7 @@ impl Drop for PendingClient {
     }
 }
 
-/// Makes the client. It lives once its connection has it: then `Open` is posted, otherwise `Abandoned`.
+/// Makes the client. When its connection takes it, `Open` is posted. If that fails, `Abandoned` is posted.
 pub fn accept(context: &Arc<Context>, request: Request<'_>) -> (Arc<Client>, Accepted) {
     let shape = match (request.protocol, request.subprotocol) {
         (Protocol::Sse, _) => Shape::EventStream,

@@ -1,7 +1,7 @@
 //! One push connection as the app sees it.
 //!
-//! Everything here may be called from any thread and never waits for the socket: writes are put
-//! on a list that the client's [`super::stream`] takes from.
+//! All methods may be called from any thread, and none waits for the socket: writes go into the outbox, from which the
+//! client's [`super::stream`] takes them.
 
 mod carrier;
 #[cfg(test)]
@@ -36,7 +36,7 @@ pub struct Client {
     context: Arc<Context>,
     outbox: Lock<Outbox>,
     mailbox: Lock<Mailbox>,
-    /// The handler has `on_drained`. Most handlers have none; this saves taking the mailbox's lock after each write.
+    /// The handler has `on_drained`. Most handlers do not. Then the mailbox's lock is not taken after each write.
     wants_drained: AtomicBool,
     /// Keeps a drain waiting until the last callback has run.
     in_flight: Lock<Option<InFlightGuard>>,
@@ -72,22 +72,22 @@ impl Client {
         self.negotiated.protocol
     }
 
-    /// The encoding in which it gets the messages of channels.
+    /// The encoding in which the client gets the messages of channels.
     pub fn encoding(&self) -> Encoding {
         self.negotiated.encoding
     }
 
-    /// Up to where it has got messages before, as it says itself.
+    /// Where the client resumes, by the last event's id that it has sent.
     pub(super) fn since(&self) -> Since {
         self.negotiated.since
     }
 
-    /// Where it comes from.
+    /// The client's address.
     pub fn peer(&self) -> Peer {
         self.peer
     }
 
-    /// What it shares with the server's other clients.
+    /// What all clients of the server share.
     pub fn context(&self) -> &Arc<Context> {
         &self.context
     }
@@ -100,8 +100,8 @@ impl Client {
         self.enqueue(Frame::message(opcode, payload))
     }
 
-    /// Queues an SSE event, in push.v1 as a message; `data` must be valid UTF-8 and `fields` checked.
-    /// In a poll the id is left out: there, the last one is the session's.
+    /// Queues an SSE event. For push.v1 it becomes a WebSocket message. `data` must be valid UTF-8 and `fields`
+    /// checked. In polls the event gets no id, because the last id of an answer must be the session's.
     ///
     /// False if the client is closed, closing, or too slow.
     pub fn write_event(&self, fields: sse::Fields<'_>, data: &[u8]) -> bool {
@@ -109,7 +109,7 @@ impl Client {
         self.enqueue_event(sse::event(sse::Fields { id, ..fields }, data))
     }
 
-    /// As [`Client::write_event`], of any bytes: they become base64.
+    /// As [`Client::write_event`], but for any bytes, which become base64.
     pub fn write_binary_event(&self, fields: sse::Fields<'_>, data: &[u8]) -> bool {
         self.enqueue_event(sse::binary_event(fields, data))
     }
@@ -139,7 +139,7 @@ impl Client {
         written == Written::Accepted
     }
 
-    /// Writes not yet handed to the socket; `None` once the connection is closed.
+    /// How many writes the socket has not taken yet. `None` once the connection is closed.
     pub fn pending(&self) -> Option<usize> {
         if self.forked() {
             return None;
@@ -148,8 +148,7 @@ impl Client {
         (outbox.phase != ClientPhase::Closed).then_some(outbox.queued.writes)
     }
 
-    /// Flushes what is queued, then closes with `status`. Returns at once; only the first call
-    /// counts.
+    /// Sends what is queued, then closes with `status`. Returns at once. Only the first call has an effect.
     pub fn close(&self, status: CloseStatus) {
         if self.forked() {
             return;
@@ -161,12 +160,12 @@ impl Client {
         }
     }
 
-    /// Whether writes are accepted: false as soon as `close` was called or the peer went.
+    /// Whether writes are accepted: false once `close` was called or the connection has ended.
     pub fn is_open(&self) -> bool {
         !self.forked() && self.outbox().phase == ClientPhase::Open
     }
 
-    /// How a WebSocket connection ended; `None` while it has not, and for SSE.
+    /// How a WebSocket has ended. `None` while it is open, and for SSE.
     pub fn close_status(&self) -> Option<CloseStatus> {
         if self.forked() {
             return None;
@@ -174,7 +173,7 @@ impl Client {
         self.outbox().close_status.clone()
     }
 
-    /// The interval of pings or heartbeats; `None` is off.
+    /// The interval of pings or heartbeats. `None` if they are off.
     pub fn interval(&self) -> Option<Duration> {
         if self.forked() {
             return None;
@@ -192,11 +191,11 @@ impl Client {
         self.wake(outbox);
     }
 
-    /// Asks for a change of handlers: after the events that already wait, or (`at_once`, for a
-    /// call from within a callback of this client) before them.
+    /// Asks for a change of handlers after the events that already wait. With `at_once` the change comes before them:
+    /// for a call inside a callback of this client.
     ///
-    /// Messages that arrive from now on are kept if either handler wants them. False if the
-    /// client's last event is behind, or the events before a change would be.
+    /// Messages that arrive from now on are kept if either handler wants them. Returns false if the change would come
+    /// after the client's last event.
     pub fn swap_handler(self: &Arc<Self>, at_once: bool, interest: EventInterest) -> bool {
         if self.forked() {
             return false;
@@ -211,15 +210,15 @@ impl Client {
         true
     }
 
-    /// Adds the callbacks of a handler that waits for its swap.
+    /// Adds the callbacks of the next handler, which is not yet in use.
     pub fn widen_interest(&self, interest: EventInterest) {
         if !self.forked() {
             self.want(&mut self.mailbox(), interest, EventInterest::union);
         }
     }
 
-    /// Whether this process was forked off the one the client belongs to: then its locks may be
-    /// held by threads that do not exist here.
+    /// Whether this process was forked from the one that the client belongs to. Then its locks may be held by threads
+    /// that do not exist here.
     pub(super) fn forked(&self) -> bool {
         self.context.base.owner.forked()
     }
@@ -248,7 +247,7 @@ impl Client {
         self.ask_if(ask, mailbox);
     }
 
-    /// Asks a worker to run the mailbox, if there must be one.
+    /// Asks for a worker that runs the mailbox, if `ask` is true.
     fn ask_if(self: &Arc<Self>, ask: bool, mailbox: MutexGuard<'_, Mailbox>) {
         drop(mailbox);
         if ask {
@@ -256,12 +255,12 @@ impl Client {
         }
     }
 
-    /// Its reader of channels, if it has subscribed and is not closed.
+    /// The client's reader of channels. `None` if the client has not subscribed or is closed.
     pub(super) fn client_reader(&self) -> Option<Arc<ClientReader>> {
         if self.forked() { None } else { self.outbox().client_reader.clone() }
     }
 
-    /// The same, made if need be; `None` if it is closed or closing.
+    /// The client's reader of channels, which is made if necessary. `None` if the client is closed or closing.
     pub(super) fn make_client_reader(&self) -> Option<Arc<ClientReader>> {
         if self.forked() {
             return None;
@@ -273,10 +272,10 @@ impl Client {
         if let Some(client_reader) = &outbox.client_reader {
             return Some(Arc::clone(client_reader));
         }
-        // The log's lock is taken while the outbox's is held, and never the other way round.
+        // The outbox's lock is taken before the log's, never the other way round.
         let client_reader = ClientReader::new(self, self.negotiated.since);
         outbox.client_reader = Some(Arc::clone(&client_reader));
-        // The stream must learn of the reader.
+        // The stream must notice the reader.
         self.wake(outbox);
         Some(client_reader)
     }
@@ -294,8 +293,8 @@ impl Client {
         outbox.client_reader.clone()
     }
 
-    /// The replay of the channels that the first callback subscribed has begun. The first answer to a long poll waits for
-    /// this, so that it has what the callback wrote as well as what it subscribed.
+    /// The replay of the first subscriptions has begun. The first answer to a long poll waits for this, so that it has
+    /// both what the first callback has written and what it has subscribed.
     pub(super) fn set_replaying(&self) {
         if self.negotiated.polls && !self.forked() {
             let mut outbox = self.outbox();
@@ -304,7 +303,7 @@ impl Client {
         }
     }
 
-    /// Forgets the client; called by the worker that ran its last event.
+    /// Forgets the client. The worker that has run its last event calls this.
     pub fn retire(&self) {
         // If the last callback has forked, the child calls this as well.
         if self.forked() {
@@ -314,7 +313,7 @@ impl Client {
         self.in_flight.lock().take();
     }
 
-    /// Makes the stream look at its client soon. Any thread. Costs little if the stream is woken already.
+    /// Wakes the stream, so that it looks at the outbox. Any thread. Costs little if the stream was woken already.
     fn wake(&self, mut outbox: MutexGuard<'_, Outbox>) {
         let stream = outbox.stream.take();
         drop(outbox);

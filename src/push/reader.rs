@@ -1,7 +1,5 @@
-//! A client's reader of channels, and how it becomes bytes.
-//!
-//! Nothing here knows where the bytes go: a stream sends them down its socket, a response that
-//! ends may collect them.
+//! A client's reader of channels, which gives bytes of messages to the client's carrier: a stream sends them to its
+//! socket, a session's task collects them for the next poll.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
@@ -28,16 +26,16 @@ pub struct ClientReader {
 pub(super) struct State {
     /// The first subscriptions are complete, and the replay has begun.
     pub(super) opened: bool,
-    /// Something was subscribed for the socket.
+    /// There was a subscription whose messages go to the client.
     pub(super) subscribed: bool,
-    /// How the client's return goes.
+    /// Whether the client gets all messages that it has missed. `None` if it has not asked for any.
     pub(super) recovered: Option<bool>,
     /// Subscriptions whose messages go to Ruby.
     pub(super) calls: Vec<Arc<Call>>,
     pub(super) last_call: u64,
 }
 
-/// How the log calls who reads.
+/// Wakes the carrier of the client, for the log.
 #[derive(Debug)]
 struct Alert {
     ready: AtomicBool,
@@ -57,12 +55,12 @@ impl Wake for Alert {
     }
 }
 
-/// What one read came to.
+/// The result of one read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Taken {
-    /// There was no room for all: read again, after others had their turn.
+    /// There is more: read again, after other tasks had their turn.
     pub more: bool,
-    /// Messages are gone that the client should have got: close it.
+    /// Messages that the client has not got are gone: close it.
     pub overrun: bool,
 }
 
@@ -86,8 +84,8 @@ impl ClientReader {
         self.state.lock()
     }
 
-    /// The first subscriptions are complete: what was missed in them is replayed. Only the first
-    /// call with something subscribed counts.
+    /// The first subscriptions are complete, so their missed messages are replayed. Only the first call after a
+    /// subscription has an effect.
     pub(super) fn begin_replay(&self) {
         let mut state = self.lock();
         let begins = state.subscribed && !std::mem::replace(&mut state.opened, true);
@@ -97,25 +95,25 @@ impl ClientReader {
         }
     }
 
-    /// Where that ends which was published before the app closed the client: it goes out before the
-    /// close.
+    /// The cursor after everything that was published before the app has closed the client. The client gets all of it
+    /// before the close.
     pub(super) fn last_message(&self, client: &Client) -> Cursor {
-        // A closed client subscribes no more, although its first callback may still run.
+        // A closed client cannot subscribe any more, although its first callback may still run.
         self.begin_replay();
         let channels = client.context().pubsub.channels();
         channels.deliver();
         channels.cursor()
     }
 
-    /// Whether there may be something to read; if not, `task` is woken when there is.
+    /// Whether there may be something to read. If not, `task` is woken when there is.
     pub fn poll_ready(&self, task: &Waker) -> bool {
         self.alert.task.register(task);
         self.alert.ready.load(Ordering::Acquire)
     }
 
-    /// Whether the client must be closed, because the channels' memory was full and messages that it has not got are gone.
-    /// A stream asks this too while its socket takes nothing, when it does not read channels. If not, `task` will be
-    /// woken when that is so.
+    /// Whether the client must be closed, because the channels' memory was full and messages that it has not got are
+    /// gone. If not, `task` is woken when it must. While a stream's socket takes nothing, the stream does not read
+    /// channels, but asks this.
     pub fn poll_given_up(&self, client: &Client, task: &Waker) -> bool {
         self.alert.task.register(task);
         let given_up = self.alert.given_up.load(Ordering::Acquire);
@@ -125,10 +123,10 @@ impl ClientReader {
         given_up
     }
 
-    /// Gives `sink` what the client has not got yet, whole frames or blocks, as much as is given
-    /// at once. `blocked`: it has not taken all of what was read before.
+    /// Gives `sink` what the client has not got yet, in whole frames or blocks, at most one batch. `blocked` says that
+    /// the client has not taken everything that was read before.
     pub fn read(&self, client: &Arc<Client>, blocked: bool, sink: impl FnMut(Bytes)) -> Taken {
-        // Before it looks: what comes from now on sets it again.
+        // Before the read, so that later messages set it again.
         self.alert.ready.store(false, Ordering::Release);
         let batch = self.reader.read(client.encoding(), blocked, sink);
         let stats = &client.context().base.stats;
@@ -140,20 +138,20 @@ impl ClientReader {
         }
         stats.delivered.add_many(batch.messages as u64);
         for notice in &batch.notices {
-            // A raw WebSocket cannot be told of what it has skipped: its handler may want to.
+            // A raw WebSocket gets no `push.drop`, so its handler is told.
             report(client, notice, client.encoding().shape == Shape::Raw);
         }
         Taken { more: batch.more, overrun: batch.overrun }
     }
 
-    /// The client has taken nothing for the stall time. False if its channels' rules say that it
-    /// must be closed.
+    /// The client has taken nothing for `slow_timeout`. Returns false if its channels' rules say that it must be
+    /// closed.
     pub fn stalled(&self) -> bool {
         self.reader.stalled()
     }
 }
 
-/// Lets the app know of gaps; of what was skipped, too, if nobody else is told.
+/// Posts `on_gap` for gaps. If `untold`, also for skipped messages, because the client is not told of them.
 fn report(client: &Arc<Client>, notice: &Notice, untold: bool) {
     let stats = &client.context().base.stats;
     match notice {
@@ -181,20 +179,21 @@ pub(super) struct Call {
     pub(super) name: String,
     pub(super) pattern: bool,
     reader: Lock<Option<Reader>>,
-    /// Read already, but not given to Ruby.
+    /// Messages that were read, but could not be given to Ruby.
     returned: Lock<Vec<Arc<channel::Message>>>,
 }
 
 /// Messages for Ruby.
 #[derive(Debug, Default)]
 pub struct Published {
-    /// In the log's order.
+    /// The messages, in the order of the log.
     pub messages: Vec<Arc<channel::Message>>,
-    /// There are more: another event will come.
+    /// There are more. Another event follows.
     pub more: bool,
 }
 
-/// How the log calls for Ruby. It must not keep the client or the reader: it is dropped with the log's lock held.
+/// Has messages for Ruby announced, for the log. This must not own the client or the reader, because it is dropped with
+/// the log's lock held.
 struct Announce {
     client: u64,
     number: u64,
@@ -233,7 +232,7 @@ impl Call {
         Ok(complete)
     }
 
-    /// Gives back messages that were read.
+    /// Puts back messages that were read. The next read returns them first.
     pub(super) fn unread(&self, messages: Vec<Arc<channel::Message>>) {
         *self.returned() = messages;
     }
@@ -242,7 +241,7 @@ impl Call {
         self.returned.lock()
     }
 
-    /// Reads what has come.
+    /// Reads the next messages.
     pub(super) fn read(&self, client: &Arc<Client>) -> Published {
         let mut published = Published { messages: std::mem::take(&mut *self.returned()), more: false };
         let guard = self.reader.lock();
@@ -254,7 +253,7 @@ impl Call {
             report(client, notice, true);
         }
         if batch.overrun {
-            // It goes on with what is published from now on.
+            // The subscription continues with messages that are published from now on.
             tell_gap(client, &self.name.as_str().into());
             if let Err(error) = self.begin(client, Since::Now) {
                 log::warn!("{client}: its subscription to {} has ended: {error}", self.name);

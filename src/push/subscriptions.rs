@@ -10,12 +10,12 @@ use crate::channel::{Error, Message, Shape, Since, Subscription, Target};
 use crate::sse;
 use crate::websocket::close::{CloseStatus, code};
 
-/// The event that tells a client not to come back.
+/// The event that tells a client not to reconnect.
 const BYE: &str = "push.bye";
 
 impl Client {
-    /// Subscribes; messages go to the socket. Until [`Client::begin_replay`] subscriptions are
-    /// collected for one replay. `Ok(false)` if the client is closed or closing.
+    /// Subscribes the client to messages that are sent to it. Subscriptions before [`Client::begin_replay`] have one
+    /// replay together. `Ok(false)` if the client is closed or closing.
     pub fn subscribe(&self, subscription: Subscription<'_>) -> Result<bool, Error> {
         let Some(client_reader) = self.make_client_reader() else { return Ok(false) };
         let complete = client_reader.reader().subscribe(subscription, Instant::now())?;
@@ -25,15 +25,15 @@ impl Client {
             state.recovered = state.recovered.into_iter().chain(complete).reduce(|all, this| all && this);
         }
         drop(state);
-        // Whoever says that the first subscriptions are complete looks after us, or is seen here.
+        // If `begin_replay` is called at the same time, either it sees this subscription, or this line sees the call.
         if self.is_opened() {
             client_reader.begin_replay();
         }
         Ok(true)
     }
 
-    /// Subscribes; messages go to Ruby, each time as [`Event::Published`] with the number that is
-    /// returned. `None` if the client is closed or closing.
+    /// Subscribes Ruby code to messages. They are announced by [`Event::Published`] with the number that this returns.
+    /// `None` if the client is closed or closing.
     pub fn subscribe_call(&self, target: Target<'_>, since: Option<Since>) -> Result<Option<u64>, Error> {
         let Some(client_reader) = self.make_client_reader() else { return Ok(None) };
         let mut state = client_reader.lock();
@@ -51,8 +51,8 @@ impl Client {
         begun.map(|_| Some(call.number))
     }
 
-    /// Ends the subscriptions to `target`. Returns whether there was one for the socket, and the
-    /// numbers of those for Ruby.
+    /// Ends the subscriptions to `target`. Returns whether there was one of the client, and the numbers of those of
+    /// Ruby code.
     pub fn unsubscribe(&self, target: Target<'_>) -> (bool, Vec<u64>) {
         let Some(client_reader) = self.client_reader() else { return (false, Vec::new()) };
         let found = client_reader.reader().unsubscribe(target, Instant::now());
@@ -60,7 +60,8 @@ impl Client {
         (found, ended.iter().map(|call| call.number).collect())
     }
 
-    /// The app's first callback has returned: what it has subscribed is replayed at once, in order.
+    /// The app's first callback has returned. The missed messages of all its subscriptions are replayed together, in
+    /// order.
     pub fn begin_replay(&self) {
         if let Some(client_reader) = self.set_opened() {
             client_reader.begin_replay();
@@ -68,12 +69,12 @@ impl Client {
         self.set_replaying();
     }
 
-    /// Whether the client has got all that it missed: `None` if it missed nothing, on a first visit.
+    /// Whether the client gets all messages that it has missed. `None` on a first visit.
     pub fn recovered(&self) -> Option<bool> {
         self.client_reader()?.lock().recovered
     }
 
-    /// Whether it has subscribed anything that goes to its socket.
+    /// Whether there was a subscription whose messages go to the client.
     pub fn is_subscribed(&self) -> bool {
         self.client_reader().is_some_and(|client_reader| client_reader.lock().subscribed)
     }
@@ -89,7 +90,7 @@ impl Client {
         published
     }
 
-    /// Gives back messages that [`Client::take_published`] took. The next call returns them first.
+    /// Puts back messages that [`Client::take_published`] has returned. The next call returns them first.
     pub fn return_published(self: &Arc<Self>, subscription: u64, messages: Vec<Arc<Message>>) {
         let Some(client_reader) = self.client_reader().filter(|_| !messages.is_empty()) else { return };
         let call = client_reader.lock().calls.iter().find(|call| call.number == subscription).cloned();
@@ -99,7 +100,7 @@ impl Client {
         }
     }
 
-    /// Tells the client not to come back, as far as its protocol can, and closes it.
+    /// Tells the client not to reconnect, if its protocol has an event for that, and closes it.
     pub fn dismiss(&self) {
         if self.encoding().shape != Shape::Raw {
             self.write_event(sse::Fields { event: Some(BYE), ..sse::Fields::default() }, b"{}");

@@ -1,4 +1,4 @@
-//! Calls for the carrier of a client only: the stream of its socket, or the host of its long polls.
+//! Methods that only the carrier of a client calls: its stream, or the task of its polls' session.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
@@ -27,7 +27,7 @@ impl Client {
         self.open_streams().add();
         self.post(Event::Open);
         self.context.clients.insert(self);
-        // After the insertion. A shutdown that begins before this line is seen here; one that begins later finds the client.
+        // After the insertion: a shutdown that begins before this line is seen here, and a later one finds the client.
         if !self.context.base.lifecycle.serving() {
             self.post(Event::Shutdown);
         }
@@ -42,7 +42,7 @@ impl Client {
         }
     }
 
-    /// The handshake failed: no callback is called, ever.
+    /// The handshake has failed. No callback is ever called.
     pub(crate) fn abandon(self: &Arc<Self>) {
         if self.forked() {
             return;
@@ -54,7 +54,7 @@ impl Client {
         self.post(Event::Abandoned);
     }
 
-    /// Takes what was written since the last call; `stream` is woken when there is more.
+    /// Moves what was written since the last call to `queue`. `stream` is woken when there is more.
     pub(in crate::push) fn collect(
         &self,
         queue: &mut Queue,
@@ -70,18 +70,18 @@ impl Client {
         (outbox.order(), outbox.bounds(&self.context))
     }
 
-    /// The socket took something.
+    /// The socket has taken something.
     pub(in crate::push) fn sent(self: &Arc<Self>, sent: &Sent) -> StreamBounds {
         self.count_sent(sent, pressure::cost(sent.writes, sent.bytes))
     }
 
-    /// Something was put into the answer to a poll. It is kept until the client has shown that it got it.
-    pub(in crate::push) fn handed(self: &Arc<Self>, sent: &Sent) {
+    /// Something was put into the answer to a poll. It is kept until the client has confirmed the answer.
+    pub(in crate::push) fn answered(self: &Arc<Self>, sent: &Sent) {
         self.count_sent(sent, 0);
     }
 
-    /// The client has shown that it got `bytes` bytes of that, which are not kept any more.
-    pub(in crate::push) fn got(&self, bytes: usize) {
+    /// The client has confirmed answers. `bytes` bytes are no longer kept for it.
+    pub(in crate::push) fn confirmed(&self, bytes: usize) {
         self.release(&mut self.outbox(), bytes);
     }
 
@@ -100,7 +100,7 @@ impl Client {
         bounds
     }
 
-    /// Since when the client takes nothing; `None` if it could take something again.
+    /// Sets since when the client has taken nothing. `None` if it may take something again.
     pub(in crate::push) fn set_stalled(self: &Arc<Self>, since: Option<Instant>) -> StreamBounds {
         let mut outbox = self.outbox();
         let changed = outbox.phase != ClientPhase::Closed && outbox.set_stalled(since);
@@ -114,7 +114,7 @@ impl Client {
         bounds
     }
 
-    /// The client as one that is stalled; `None` if it is not, or nothing waits for it.
+    /// The client as a stalled one. `None` if it is not stalled, or nothing waits for it.
     pub(in crate::push) fn into_stalled(self: Arc<Self>) -> Option<Stalled> {
         let outbox = self.outbox();
         let (since, bytes) = (outbox.stalled_since(), outbox.kept);
@@ -122,7 +122,7 @@ impl Client {
         Some(Stalled { since: since.filter(|_| bytes > 0)?, bytes, client: self })
     }
 
-    /// Closes the client, because too much waits for all clients together. What waits for it does not count any more.
+    /// Closes the client, because too much waits for all clients together. What waits for it no longer counts.
     pub(in crate::push) fn crowd_out(&self) {
         let mut outbox = self.outbox();
         if outbox.phase != ClientPhase::Closed {
@@ -134,7 +134,7 @@ impl Client {
     }
 
     fn release(&self, outbox: &mut MutexGuard<'_, Outbox>, bytes: usize) {
-        // Frames of the server itself were never counted.
+        // Frames of the server itself are not counted.
         let bytes = bytes.min(outbox.kept);
         outbox.kept -= bytes;
         self.context.pressure.remove(bytes);
@@ -148,7 +148,7 @@ impl Client {
         self.context.pressure.moves(self);
     }
 
-    /// Adds a message to the mailbox; whether it is full now, so that nothing more may be read.
+    /// Adds a message to the mailbox. Returns whether the mailbox is full now, so that nothing more may be read.
     pub(in crate::push) fn post_message(self: &Arc<Self>, message: Message) -> bool {
         let limits = &self.context.base.limits;
         let mut mailbox = self.mailbox();
@@ -164,17 +164,18 @@ impl Client {
         self.mailbox().pause_if_full(limits.mailbox_messages, limits.mailbox_bytes)
     }
 
-    /// Nothing more can come from the client.
+    /// The client can send nothing more.
     pub(in crate::push) fn end_input(&self) {
         self.outbox().input_ended = true;
     }
 
-    /// Whether no event waits and no callback runs. If not, the stream will be woken when that is so.
+    /// Whether no event waits and no callback runs. Otherwise the stream will be woken when the last callback has
+    /// returned.
     pub(in crate::push) fn is_idle(&self) -> bool {
         self.mailbox().is_idle()
     }
 
-    /// The connection has ended. Only the first call counts; `on_close` follows.
+    /// The connection has ended: posts `on_close`. Only the first call has an effect.
     pub(in crate::push) fn finish(self: &Arc<Self>, status: Option<CloseStatus>) {
         let mut outbox = self.outbox();
         if outbox.phase == ClientPhase::Closed {

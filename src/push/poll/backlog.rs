@@ -1,9 +1,9 @@
-//! What a session's client was given, until it has shown that it got it.
+//! What was sent to a session's client, until the client has confirmed it.
 //!
-//! That a response was written does not say that it arrived: the connection may have been dead for a
-//! minute. The next poll does, by the number of the answer that it got last. Until then everything is
-//! kept, and goes out again in front of what is new. So also what no log keeps, such as an app's own
-//! writes, comes exactly once.
+//! A written response may never arrive: the connection may have been dead for a minute. The next poll confirms the
+//! answer, because it contains the number of the newest answer that the client has got. Until then everything is kept,
+//! and is sent again before anything new. So messages that are in no log, such as an app's own writes, arrive exactly
+//! once, too.
 
 use std::collections::VecDeque;
 
@@ -17,20 +17,20 @@ pub(super) struct Backlog {
 
 #[derive(Debug)]
 struct Part {
-    /// The number of the first answer that it was in, or will be in.
+    /// The number of the first answer that has this part.
     number: u64,
     bytes: Bytes,
     cost: usize,
 }
 
 impl Backlog {
-    /// Adds a part that the answer `number` will be the first to have. `cost` is what it counts for while it is kept.
+    /// Adds a part. `number` is the first answer that has it. `cost` is its memory, as `max_queued_total` counts it.
     pub(super) fn push(&mut self, number: u64, bytes: Bytes, cost: usize) {
         self.bytes += bytes.len();
         self.parts.push_back(Part { number, bytes, cost });
     }
 
-    /// The client has got the answer `number`. Returns the cost of the parts that are not kept any more.
+    /// The client has confirmed the answer `number`. Drops its parts and returns their cost.
     pub(super) fn confirm(&mut self, number: u64) -> usize {
         let mut cost = 0;
         let got = self.parts.partition_point(|part| part.number <= number);
@@ -38,7 +38,7 @@ impl Backlog {
             self.bytes -= part.bytes.len();
             cost += part.cost;
         }
-        // A session that idles must not hold the memory of its busiest time.
+        // An idle session must not keep the memory of its busiest time.
         if self.parts.is_empty() {
             self.parts = VecDeque::new();
         }
@@ -53,7 +53,7 @@ impl Backlog {
         self.bytes
     }
 
-    /// All of it, in order.
+    /// All parts, in order.
     pub(super) fn parts(&self) -> impl Iterator<Item = &Bytes> {
         self.parts.iter().map(|part| &part.bytes)
     }

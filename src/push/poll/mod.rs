@@ -1,25 +1,25 @@
-//! Long polls: an event stream in pieces, for networks in which nothing else gets through.
+//! Long polls: an event stream in pieces, for networks in which neither a WebSocket nor a stream works.
 //!
-//! A poll is an ordinary request whose response waits until there is something to say. A session is
-//! what makes one client of a row of polls. Its host, a task of the reactor, does what a stream does
-//! for a socket: it collects what is written and published, and gives it to the poll that waits.
+//! A poll is an ordinary request whose response waits for a message. The polls of one client are a session. Each
+//! session has a task on the reactor, which collects what is written and published, and answers the poll that waits. An
+//! answer is the body of a poll's response.
 //!
 //! ```text
 //! request ─▶ Poll::new ─▶ app ─┬─ no ──▶ Poll::refuse: the session ends
-//!                              ├─ yes ─▶ Poll::resume: Session ─▶ Host ─▶ body of the response
+//!                              ├─ yes ─▶ Poll::resume: Session ─▶ SessionTask ─▶ body of the response
 //!                              └─ yes, but there is no session: Poll::begin, a new client
 //! ```
 //!
 //! | module | subject |
 //! |---|---|
-//! | `ticket` | what a client shows to go on with its session |
-//! | `session` | a session as polls see it; any thread |
-//! | `host` | the task that answers a session's polls |
-//! | `backlog` | what was given, until the client has shown that it got it |
+//! | `ticket` | the id with which a client continues its session |
+//! | `session` | a session as other threads see it |
+//! | `session_task` | the task that answers a session's polls |
+//! | `backlog` | what was sent, until the client has confirmed it |
 
 mod backlog;
-mod host;
 mod session;
+mod session_task;
 mod ticket;
 
 use std::collections::{BTreeMap, HashMap};
@@ -32,8 +32,8 @@ use tokio::sync::oneshot;
 pub use ticket::{Ticket, since, without_session};
 
 use super::{Client, Context};
-use host::Host;
-use session::{Arrival, Key, Session, Visit};
+use session::{AcceptedPoll, Key, ResumeRequest, Session};
+use session_task::SessionTask;
 use ticket::Token;
 
 use crate::base::lock::Lock;
@@ -41,61 +41,62 @@ use crate::base::lock::Lock;
 /// The answer to a poll, once there is one: the body of its response.
 pub type Answer = oneshot::Receiver<Bytes>;
 
-/// The user that a session belongs to, by the app's own name for the user; `None` if the app names none.
+/// The user that a session belongs to, as the app names the user. `None` if the app names no user.
 pub type Owner = Option<Box<[u8]>>;
 
-/// A request that asks to wait.
+/// A request that is a long poll.
 #[derive(Debug)]
 pub struct Poll {
     wait: Duration,
     key: Key,
-    /// The session it wants to go on with.
-    visit: Option<Visit>,
+    /// The session that the poll asks to continue.
+    resume_request: Option<ResumeRequest>,
 }
 
 impl Poll {
-    /// A poll that waits for `wait`, of a client that has got the event `id` last; `place` is what it
-    /// asks for.
+    /// A poll that waits for `wait`. `id` is the id of the last event that its client has got. `place` has the
+    /// request's host, path and query.
     pub fn new(context: &Context, wait: Duration, id: Option<&str>, place: String) -> Self {
         let ticket = id.and_then(Ticket::parse);
-        let visit = ticket.and_then(|ticket| context.sessions.find(ticket.token)?.visit(ticket, &place));
-        Poll { wait: wait.min(context.base.limits.max_poll_wait), key: Key { place, owner: None }, visit }
+        let resume_request =
+            ticket.and_then(|ticket| context.sessions.find(ticket.token)?.request_resume(ticket, &place));
+        Poll { wait: wait.min(context.base.limits.max_poll_wait), key: Key { place, owner: None }, resume_request }
     }
 
-    /// Sets the user that the app has named.
+    /// Sets the user, as the app names the user.
     pub fn set_owner(&mut self, owner: Owner) {
         self.key.owner = owner;
     }
 
-    /// The app has let it in. Goes on with its session, if there is one and it has the same owner.
+    /// The app has accepted the poll. Continues its session, if there is one and it has the same owner.
     pub fn resume(&mut self) -> Option<Answer> {
-        self.visit.take()?.enter(self.wait, &self.key.owner)
+        self.resume_request.take()?.accept(self.wait, &self.key.owner)
     }
 
-    /// The app has let it in. Begins a session for a client that was made for it.
+    /// The app has accepted the poll. Begins a session for `client`.
     pub fn begin(self, client: Arc<Client>) -> (Start, Answer) {
-        let (arrival, answer) = Arrival::new(self.wait, None);
-        let session = Session::new(client.context(), Token::draw(), self.key, arrival);
+        let (poll, answer) = AcceptedPoll::new(self.wait, None);
+        let session = Session::new(client.context(), Token::draw(), self.key, poll);
         (Start(Some((client, session))), answer)
     }
 
-    /// The app has not let it in. That ends its session, unless the poll has another owner than the session.
+    /// The app has refused the poll. That ends its session, unless the poll has another owner.
     pub fn refuse(self) {
-        if let Some(visit) = self.visit {
-            visit.refuse(&self.key.owner);
+        if let Some(resume_request) = self.resume_request {
+            resume_request.refuse(&self.key.owner);
         }
     }
 }
 
-/// A session on its way to the reactor. Dropped on the way, its client is told.
+/// A session that has not begun. If it is dropped before it begins, `Abandoned` is posted to its client.
 #[derive(Debug)]
 pub struct Start(Option<(Arc<Client>, Arc<Session>)>);
 
 impl Start {
-    /// Begins; within a task of the reactor.
+    /// Begins the session. Only in a task of the reactor.
     pub fn spawn(mut self) {
         if let Some((client, session)) = self.0.take() {
-            tokio::spawn(Host::new(client, session));
+            tokio::spawn(SessionTask::new(client, session));
         }
     }
 }
@@ -114,16 +115,16 @@ pub struct Sessions(Lock<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    /// Found by hashing, with a key of this process: how long a wrong token takes says nothing of
-    /// the right ones.
+    /// Tokens are found by a hash with a secret key of this process. So the time of a look-up reveals nothing about
+    /// valid tokens.
     all: HashMap<Token, Arc<Session>>,
-    /// Those that no poll waits in, in the order in which they were left.
+    /// The sessions without a poll. Those that have been without one for longest come first.
     left: BTreeMap<u64, Arc<Session>>,
     last_leave: u64,
 }
 
 impl Sessions {
-    /// Adds a session. If there are more than `max`, the one that was left first ends.
+    /// Adds a session. If there are more than `max`, the one that has been without a poll for longest ends.
     fn insert(&self, session: &Arc<Session>, max: usize) {
         let Some(token) = session.token else { return };
         let mut table = self.lock();
@@ -139,7 +140,7 @@ impl Sessions {
         self.lock().all.get(&token).cloned()
     }
 
-    /// No poll waits in it any more; returns what to give to [`Sessions::return_to`].
+    /// The session has no poll now. Returns a number for [`Sessions::return_to`].
     fn leave(&self, session: &Arc<Session>) -> u64 {
         let mut table = self.lock();
         table.last_leave += 1;
@@ -148,12 +149,12 @@ impl Sessions {
         number
     }
 
-    /// A poll waits in it again.
+    /// The session that got this number from [`Sessions::leave`] has a poll again, or ends.
     fn return_to(&self, number: u64) {
         self.lock().left.remove(&number);
     }
 
-    /// It has ended.
+    /// The session has ended.
     fn remove(&self, session: &Session) {
         if let Some(token) = session.token {
             self.lock().all.remove(&token);

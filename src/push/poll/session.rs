@@ -1,5 +1,4 @@
-//! A session as those see it who bring polls to it: workers, and connections that are asking the app.
-//! Any thread.
+//! A session as other threads see it: those that bring polls to it. Any thread.
 
 use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
@@ -15,119 +14,119 @@ use crate::base::lock::Lock;
 use crate::base::wakeups::RemoteWaker;
 use crate::push::Context;
 
-/// What is known of a session beside its client.
+/// A session, without its client.
 #[derive(Debug)]
 pub(super) struct Session {
-    /// `None`: no poll will ever find it.
+    /// `None` if the system gave no random numbers. Then no other poll can continue the session.
     pub(super) token: Option<Token>,
     key: Key,
     owner: OwnerProcess,
-    host: RemoteWaker,
+    task: RemoteWaker,
     state: Lock<State>,
 }
 
-/// What a poll must have in common with the first one of its session to go on with it.
+/// What a poll must have in common with the first poll of a session, or it cannot continue the session.
 #[derive(Debug)]
 pub(super) struct Key {
-    /// Host, path and query of the request: the app may have other rules for another place.
+    /// SessionTask, path and query of the request. The app may have other rules for others.
     pub(super) place: String,
-    /// The user: a stolen token is worth nothing to another user.
+    /// The user. So another user cannot use a stolen token.
     pub(super) owner: Owner,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Polls that are with the app, which has not decided.
-    visits: usize,
-    /// Polls that were let in, on their way to the host.
-    arrivals: Vec<Arrival>,
-    /// Of its answers, the last one that the client has shown to have got.
+    /// Polls about which the app has not decided yet.
+    undecided: usize,
+    /// Polls that the app has accepted, on their way to the task.
+    accepted: Vec<AcceptedPoll>,
+    /// The number of the newest answer that the client has confirmed.
     confirmed: u64,
-    /// The last one that was given.
+    /// The number of the newest answer that was sent.
     answered: u64,
-    /// Nobody may go on with it.
-    dismissed: bool,
+    /// The session ends. No poll can continue it.
+    ended: bool,
 }
 
-/// A poll that was let in.
+/// A poll that the app has accepted.
 #[derive(Debug)]
-pub(super) struct Arrival {
+pub(super) struct AcceptedPoll {
     pub(super) answer: oneshot::Sender<Bytes>,
     pub(super) wait: Duration,
-    /// What it came with; `None` for the first of its session.
+    /// The ticket that the client has sent. `None` for the first poll of a session.
     pub(super) ticket: Option<Ticket>,
 }
 
-impl Arrival {
+impl AcceptedPoll {
     pub(super) fn new(wait: Duration, ticket: Option<Ticket>) -> (Self, oneshot::Receiver<Bytes>) {
         let (answer, receiver) = oneshot::channel();
-        (Arrival { answer, wait, ticket }, receiver)
+        (AcceptedPoll { answer, wait, ticket }, receiver)
     }
 }
 
-/// What a host finds when it looks at its session.
+/// What has changed since the task has looked last.
 #[derive(Debug)]
-pub(super) struct News {
-    pub(super) arrivals: Vec<Arrival>,
-    pub(super) visited: bool,
+pub(super) struct SessionChanges {
+    pub(super) accepted: Vec<AcceptedPoll>,
+    pub(super) resuming: bool,
     pub(super) confirmed: u64,
-    pub(super) dismissed: bool,
+    pub(super) ended: bool,
 }
 
 impl Session {
     /// A session that begins with a poll.
-    pub(super) fn new(context: &Context, token: Option<Token>, key: Key, first: Arrival) -> Arc<Self> {
-        let state = State { arrivals: vec![first], ..State::default() };
+    pub(super) fn new(context: &Context, token: Option<Token>, key: Key, first: AcceptedPoll) -> Arc<Self> {
+        let state = State { accepted: vec![first], ..State::default() };
         Arc::new(Session {
             token,
             key,
             owner: context.base.owner,
-            host: RemoteWaker::new(Arc::clone(&context.base.wakeups)),
+            task: RemoteWaker::new(Arc::clone(&context.base.wakeups)),
             state: Lock::new(state),
         })
     }
 
-    /// A poll with `ticket` that asks for `place`, if it can go on with the session.
-    pub(super) fn visit(self: &Arc<Self>, ticket: Ticket, place: &str) -> Option<Visit> {
+    /// Brings a poll with `ticket` for `place`. `None` if it cannot continue the session.
+    pub(super) fn request_resume(self: &Arc<Self>, ticket: Ticket, place: &str) -> Option<ResumeRequest> {
         let mut state = self.lock();
         if place != self.key.place || !state.knows(ticket.number) {
             return None;
         }
-        state.visits += 1;
+        state.undecided += 1;
         drop(state);
-        self.host.wake();
-        Some(Visit { session: NotInChild::new(self.owner, Arc::clone(self)), ticket })
+        self.task.wake();
+        Some(ResumeRequest { session: NotInChild::new(self.owner, Arc::clone(self)), ticket })
     }
 
-    /// What has happened; `host` is woken when there is more.
-    pub(super) fn news(&self, host: &Waker) -> News {
-        // Before it looks: what comes from now on wakes it.
-        self.host.register(host);
+    /// Takes what has changed. `task` is woken when there is more.
+    pub(super) fn take_changes(&self, task: &Waker) -> SessionChanges {
+        // Before the look at the state, so that later changes wake the task.
+        self.task.register(task);
         let mut state = self.lock();
-        News {
-            arrivals: std::mem::take(&mut state.arrivals),
-            visited: state.visits > 0,
+        SessionChanges {
+            accepted: std::mem::take(&mut state.accepted),
+            resuming: state.undecided > 0,
             confirmed: state.confirmed,
-            dismissed: state.dismissed,
+            ended: state.ended,
         }
     }
 
-    /// The answer of this number is given.
+    /// The answer of this number was sent.
     pub(super) fn set_answered(&self, number: u64) {
         self.lock().answered = number;
     }
 
-    /// Ends it: the host goes, and no poll goes on with it.
+    /// Ends the session: the task ends, and no poll can continue the session.
     pub(super) fn dismiss(&self) {
-        self.lock().dismissed = true;
-        self.host.wake();
+        self.lock().ended = true;
+        self.task.wake();
     }
 
-    /// The same, from the host itself: polls that were let in meanwhile are returned.
-    pub(super) fn close(&self) -> Vec<Arrival> {
+    /// The same, for the task itself. Returns the polls that the app has accepted meanwhile.
+    pub(super) fn close(&self) -> Vec<AcceptedPoll> {
         let mut state = self.lock();
-        state.dismissed = true;
-        std::mem::take(&mut state.arrivals)
+        state.ended = true;
+        std::mem::take(&mut state.accepted)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -136,24 +135,23 @@ impl Session {
 }
 
 impl State {
-    /// Whether a client that got this answer last has missed nothing but what is still there.
+    /// Whether the backlog has everything that a client has missed whose newest answer is this one.
     fn knows(&self, number: u64) -> bool {
-        !self.dismissed && (self.confirmed..=self.answered).contains(&number)
+        !self.ended && (self.confirmed..=self.answered).contains(&number)
     }
 }
 
-/// A poll that wants to go on with a session, while the app is asked. As long as it is there, the
-/// session does not count as left.
+/// A poll that asks to continue a session, until the app has decided. Meanwhile the session counts as one with a poll.
 #[derive(Debug)]
-pub(super) struct Visit {
+pub(super) struct ResumeRequest {
     session: NotInChild<Arc<Session>>,
     ticket: Ticket,
 }
 
-impl Visit {
-    /// The app has let it in, as a poll of `owner`. `None` if the session has ended, or has another owner. In the latter
-    /// case the session goes on as if nothing had happened.
-    pub(super) fn enter(self, wait: Duration, owner: &Owner) -> Option<oneshot::Receiver<Bytes>> {
+impl ResumeRequest {
+    /// The app has accepted the poll, as one of `owner`. `None` if the session has ended or has another owner. In the
+    /// latter case the session does not change.
+    pub(super) fn accept(self, wait: Duration, owner: &Owner) -> Option<oneshot::Receiver<Bytes>> {
         if *owner != self.session.key.owner || self.session.owner.forked() {
             return None;
         }
@@ -162,27 +160,27 @@ impl Visit {
             return None;
         }
         state.confirmed = self.ticket.number;
-        let (arrival, answer) = Arrival::new(wait, Some(self.ticket));
-        state.arrivals.push(arrival);
+        let (poll, answer) = AcceptedPoll::new(wait, Some(self.ticket));
+        state.accepted.push(poll);
         drop(state);
         Some(answer)
     }
 
-    /// The app has not let it in: the session ends, unless the poll has another owner.
+    /// The app has refused the poll. The session ends, unless the poll has another owner.
     pub(super) fn refuse(self, owner: &Owner) {
-        let stranger = owner.is_some() && *owner != self.session.key.owner;
-        if !stranger && !self.session.owner.forked() {
+        let other_owner = owner.is_some() && *owner != self.session.key.owner;
+        if !other_owner && !self.session.owner.forked() {
             self.session.dismiss();
         }
     }
 }
 
-impl Drop for Visit {
+impl Drop for ResumeRequest {
     fn drop(&mut self) {
         if self.session.owner.forked() {
             return;
         }
-        self.session.lock().visits -= 1;
-        self.session.host.wake();
+        self.session.lock().undecided -= 1;
+        self.session.task.wake();
     }
 }

@@ -1,11 +1,11 @@
-//! What a client shows to go on with its session: the id at the end of each answer.
+//! The id at the end of each answer, with which a client continues its session.
 
 use std::fmt;
 
 use crate::channel::{Cursor, Since};
 
-/// Names a session. Whoever has it can go on with the session, if the app lets them in: so it is as
-/// hard to guess as a session cookie.
+/// Names a session. A client that has the token can continue the session, if the app accepts the poll. So a token must
+/// be as hard to guess as a session cookie.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Token(u128);
 
@@ -13,7 +13,7 @@ pub(super) struct Token(u128);
 const DIGITS: usize = 32;
 
 impl Token {
-    /// A token that nobody can guess; `None` if the system has no random numbers.
+    /// A random token. `None` if the system gives no random numbers.
     pub(super) fn draw() -> Option<Self> {
         let mut bytes = [0; size_of::<u128>()];
         match getrandom::fill(&mut bytes) {
@@ -27,14 +27,13 @@ impl Token {
 }
 
 impl fmt::Debug for Token {
-    /// Not what it is: logs are read by many.
+    /// Does not show the token, because logs must not contain it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token")
     }
 }
 
-/// `<cursor>.<token>.<number>`: where the client is, which session it has, and which of its answers
-/// it got last.
+/// `<cursor>.<token>.<number>`: the client's cursor, its session, and the number of the newest answer that it has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
     pub(super) cursor: Cursor,
@@ -66,8 +65,8 @@ impl fmt::Display for Ticket {
     }
 }
 
-/// An id without what belongs to a session: what the rest of the world takes for a cursor. Clients
-/// carry it from a poll to other transports, too.
+/// The cursor in an id, without the session's token and the answer's number. Clients send the id of a poll over other
+/// transports, too.
 pub fn without_session(id: &str) -> &str {
     match id.split_once('.') {
         Some((cursor, _)) if Ticket::parse(id).is_some() => cursor,
@@ -75,7 +74,7 @@ pub fn without_session(id: &str) -> &str {
     }
 }
 
-/// Where the client of a last event's id wants to start.
+/// Where a client with this last event's id starts.
 pub fn since(id: Option<&str>) -> Since {
     Since::parse(id.map(without_session))
 }

@@ -1,4 +1,4 @@
-//! The task that answers a session's polls: what [`crate::push::stream`] is to a socket.
+//! The task of a session. It answers the session's polls, as a [`crate::push::stream`] writes to its socket.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::backlog::Backlog;
-use super::session::{Arrival, Session};
+use super::session::{AcceptedPoll, Session};
 use super::ticket::Ticket;
 use crate::base::timers::Alarm;
 use crate::channel::{Cursor, Since};
@@ -20,18 +20,18 @@ use crate::push::reader::ClientReader;
 use crate::push::{Client, CloseStatus, pressure};
 use crate::sse;
 
-/// Bytes of an answer, but for its last message; then there is another poll.
+/// An answer gets no further message once it has this many bytes. The rest goes into the next answer.
 const ANSWER: usize = 1 << 20;
 
-/// Milliseconds until the next poll: enough that many clients do not come together, and that one
-/// message a poll does not become a storm of requests.
+/// Milliseconds until the next poll. The pause is random, so that many clients do not poll at the same time. It is long
+/// enough that a busy channel does not cause a request for each message.
 const PAUSE: std::ops::RangeInclusive<u64> = 200..=500;
 
-/// Spawn it on the reactor; it ends with the session.
-pub(super) struct Host {
+/// The task. Spawn it on the reactor. It ends with the session.
+pub(super) struct SessionTask {
     client: Arc<Client>,
     session: Arc<Session>,
-    /// Written, and not yet part of an answer.
+    /// What was written, and is not yet part of an answer.
     queue: Queue,
     client_reader: Option<Arc<ClientReader>>,
     backlog: Backlog,
@@ -40,49 +40,49 @@ pub(super) struct Host {
     answered: u64,
     /// The app's first callback has returned, and the replay of its subscriptions has begun.
     opened: bool,
-    /// The last answer could not hold all there was.
+    /// The last answer could not hold everything.
     lagged: bool,
-    /// Something was written, and no poll waits for it.
+    /// Something was written, and no poll waits to take it.
     stalled: bool,
-    left: Option<Left>,
+    absence: Option<Absence>,
     closing: Option<Closing>,
     alarm: Alarm,
 }
 
 /// The poll that is to be answered next.
 struct Waiting {
-    poll: Arrival,
+    poll: AcceptedPoll,
     until: Instant,
 }
 
-/// Nobody waits.
-struct Left {
+/// Since when no poll waits, and what follows from that.
+struct Absence {
     since: Instant,
-    /// When the client's channels do something about how far it is behind.
+    /// When the rules of the client's channels apply, if the client is too far behind.
     stall_at: Instant,
-    /// Its number among the sessions that were left.
+    /// The number that [`super::Sessions::leave`] has returned.
     number: u64,
 }
 
-/// The app wants it closed.
+/// The app has closed the client.
 struct Closing {
-    /// Where that ends which was published before it; `None` if the client reads no channels.
+    /// The end of what was published before. `None` if the client reads no channels.
     until: Option<Cursor>,
-    /// When the client has waited for long enough with fetching it.
+    /// When the session ends, even if the client has not fetched everything.
     deadline: Instant,
 }
 
-/// The session is over. What it means for the app is the same, whatever the reason.
+/// The session is over. All reasons have the same effect for the app.
 struct Ended;
 
-impl Host {
-    /// The app hears of the client at once: there is no handshake that could fail.
+impl SessionTask {
+    /// Begins the session. `on_open` is posted at once, because there is no handshake that could fail.
     pub(super) fn new(client: Arc<Client>, session: Arc<Session>) -> Self {
         let context = client.context();
         context.sessions.insert(&session, context.base.limits.max_connections);
         let alarm = context.base.timers.alarm();
         client.start();
-        Host {
+        SessionTask {
             client,
             session,
             queue: Queue::default(),
@@ -93,7 +93,7 @@ impl Host {
             opened: false,
             lagged: false,
             stalled: false,
-            left: None,
+            absence: None,
             closing: None,
             alarm,
         }
@@ -101,21 +101,21 @@ impl Host {
 
     fn step(&mut self, cx: &mut Context<'_>) -> Result<(), Ended> {
         let now = self.client.context().base.timers.now();
-        let news = self.session.news(cx.waker());
-        if news.dismissed {
+        let changes = self.session.take_changes(cx.waker());
+        if changes.ended {
             return Err(Ended);
         }
-        let got = self.backlog.confirm(news.confirmed);
+        let got = self.backlog.confirm(changes.confirmed);
         if got > 0 {
-            self.client.got(got);
+            self.client.confirmed(got);
         }
-        for arrival in news.arrivals {
-            self.admit(arrival, now);
+        for poll in changes.accepted {
+            self.add_poll(poll, now);
         }
         if self.waiting.as_mut().is_some_and(|waiting| waiting.poll.answer.poll_closed(cx).is_ready()) {
             self.waiting = None;
         }
-        self.keep_watch(news.visited, now)?;
+        self.check_absence(changes.resuming, now)?;
         if self
             .client_reader
             .as_ref()
@@ -134,11 +134,11 @@ impl Host {
             StreamOrder::Close(_) => {}
         }
         if self.closing.is_some() {
-            return self.close(news.visited, cx, now);
+            return self.close(changes.resuming, cx, now);
         }
         self.serve(cx, now)?;
-        // While a poll waits, the client takes what is written.
-        let stalled = self.left.is_some() && !(self.queue.is_empty() && self.backlog.is_empty());
+        // While a poll waits, the client takes what is written, so it is not stalled.
+        let stalled = self.absence.is_some() && !(self.queue.is_empty() && self.backlog.is_empty());
         if std::mem::replace(&mut self.stalled, stalled) || stalled {
             bounds = self.client.set_stalled(stalled.then_some(now));
         }
@@ -149,34 +149,34 @@ impl Host {
         Ok(())
     }
 
-    /// Of two polls the newer counts: the older one's client is not there any more, as a rule.
-    fn admit(&mut self, poll: Arrival, now: Instant) {
+    /// Adds a poll. An older poll that waits gets an empty answer, because its client has usually gone.
+    fn add_poll(&mut self, poll: AcceptedPoll, now: Instant) {
         let until = now + poll.wait;
         if let Some(older) = self.waiting.replace(Waiting { poll, until }) {
             let ticket = older.poll.ticket;
-            dismiss(older.poll, ticket, fastrand::u64(PAUSE));
+            answer_empty(older.poll, ticket, fastrand::u64(PAUSE));
         }
     }
 
-    /// Ends what was left for too long, or lags by too much.
-    fn keep_watch(&mut self, visited: bool, now: Instant) -> Result<(), Ended> {
+    /// Ends a session that had no poll for too long, or whose client is too far behind.
+    fn check_absence(&mut self, resuming: bool, now: Instant) -> Result<(), Ended> {
         let context = self.client.context();
-        if self.waiting.is_some() || visited {
-            if let Some(left) = self.left.take() {
-                context.sessions.return_to(left.number);
+        if self.waiting.is_some() || resuming {
+            if let Some(absence) = self.absence.take() {
+                context.sessions.return_to(absence.number);
             }
             return Ok(());
         }
         let stall_at = now + context.base.limits.slow_timeout;
-        let left = self.left.get_or_insert_with(|| {
+        let absence = self.absence.get_or_insert_with(|| {
             let number = context.sessions.leave(&self.session);
-            Left { since: now, stall_at, number }
+            Absence { since: now, stall_at, number }
         });
-        if left.since + context.base.limits.poll_linger <= now {
+        if absence.since + context.base.limits.poll_linger <= now {
             return Err(Ended);
         }
-        if left.stall_at <= now {
-            left.stall_at = stall_at;
+        if absence.stall_at <= now {
+            absence.stall_at = stall_at;
             if self.client_reader.as_ref().is_some_and(|client_reader| !client_reader.stalled()) {
                 return Err(self.cut_slow());
             }
@@ -192,24 +192,23 @@ impl Host {
 
     // ---- answers -------------------------------------------------------------------------
 
-    /// Answers the poll that waits, if there is something to say or its time is over.
+    /// Answers the poll that waits, if there is a message or its time is over.
     fn serve(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
         let Some(until) = self.waiting.as_ref().map(|waiting| waiting.until) else { return Ok(()) };
-        // What on_open writes and subscribes belongs together.
+        // The first answer has both what on_open writes and what it subscribes.
         let more = if self.opened { self.fill(cx)? } else { false };
         if more {
-            // Others first.
+            // Other tasks get their turn first.
             cx.waker().wake_by_ref();
         } else if !self.backlog.is_empty() || until <= now {
             self.answer_so_far();
-            // It has been left.
-            self.keep_watch(false, now)?;
+            // Now the session has no poll.
+            self.check_absence(false, now)?;
         }
         Ok(())
     }
 
-    /// Takes what there is for the client, up to what fits into an answer. Whether there is more that
-    /// does fit.
+    /// Takes messages for the client, as many as fit into an answer. Returns whether there are more that fit.
     fn fill(&mut self, cx: &Context<'_>) -> Result<bool, Ended> {
         let number = self.answered + 1;
         let mut sent = Sent::default();
@@ -222,7 +221,7 @@ impl Host {
             self.backlog.push(number, frame.bytes, cost);
         }
         if sent != Sent::default() {
-            self.client.handed(&sent);
+            self.client.answered(&sent);
         }
         let Some(client_reader) = &self.client_reader else { return Ok(false) };
         if !client_reader.poll_ready(cx.waker()) {
@@ -242,7 +241,7 @@ impl Host {
         Ok(taken.more)
     }
 
-    /// Answers with what there is; another poll is to follow.
+    /// Answers with what was collected. The session goes on.
     fn answer_so_far(&mut self) {
         let ticket = self.session.token.map(|token| Ticket { cursor: self.cursor(), token, number: self.answered + 1 });
         match ticket {
@@ -251,7 +250,7 @@ impl Host {
         }
     }
 
-    /// Gives the poll that waits all that its client has not shown to have got, and `id`.
+    /// Answers the poll that waits with everything that its client has not confirmed, and with `id`.
     fn answer(&mut self, id: impl Display, pause: u64) {
         let Some(waiting) = self.waiting.take() else { return };
         let mut body = Vec::with_capacity(self.backlog.bytes() + 128);
@@ -263,15 +262,15 @@ impl Host {
         body.extend_from_slice(format!("id: {id}\n\n").as_bytes());
         self.answered += 1;
         self.session.set_answered(self.answered);
-        // An error: the connection is gone. Then the next poll gets it.
+        // An error means that the connection is gone. Then the next poll gets the same again.
         let _ = waiting.poll.answer.send(Bytes::from(body));
     }
 
-    /// Where the client is, once it has got the backlog.
+    /// The client's cursor after it has got the backlog.
     fn cursor(&self) -> Cursor {
         match (&self.client_reader, self.client.since()) {
             (Some(client_reader), _) => client_reader.reader().cursor(),
-            // It may still subscribe.
+            // The client may still subscribe.
             (None, Since::After(cursor)) => cursor,
             (None, Since::Now | Since::Unreadable) => self.client.context().pubsub.channels().cursor(),
         }
@@ -279,9 +278,9 @@ impl Host {
 
     // ---- the end -------------------------------------------------------------------------
 
-    /// The app wants it closed: what was written and published before goes out, to the poll that
-    /// waits, or to those that come in time.
-    fn close(&mut self, visited: bool, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
+    /// The app has closed the client. What was written and published before goes to the poll that waits, or to polls
+    /// that come in time.
+    fn close(&mut self, resuming: bool, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
         let context = Arc::clone(self.client.context());
         if self.waiting.is_some() {
             while self.fill(cx)? {}
@@ -290,22 +289,22 @@ impl Host {
                 self.answer(cursor, context.reconnect_delay.pause());
                 return Err(Ended);
             }
-            // More than an answer holds.
+            // An answer cannot hold everything.
             self.answer_so_far();
             if let Some(closing) = &mut self.closing {
                 closing.deadline = now + context.base.limits.close_timeout;
             }
         }
         let deadline = self.closing.as_ref().map_or(now, |closing| closing.deadline);
-        // A server that stops lets no new poll in.
-        if (!self.has_more() && !visited) || !context.base.lifecycle.serving() || deadline <= now {
+        // A server that is stopping accepts no further polls.
+        if (!self.has_more() && !resuming) || !context.base.lifecycle.serving() || deadline <= now {
             return Err(Ended);
         }
         self.alarm.set(deadline, cx.waker());
         Ok(())
     }
 
-    /// Whether something is left that was written or published before the app wanted it closed.
+    /// Whether something is left that was written or published before the app has closed the client.
     fn has_more(&self) -> bool {
         let Some(closing) = &self.closing else { return false };
         let published = self.client_reader.as_ref().zip(closing.until);
@@ -315,11 +314,11 @@ impl Host {
 
     fn set_alarm(&mut self, bounds: &StreamBounds, cx: &Context<'_>) {
         let linger: Duration = self.client.context().base.limits.poll_linger;
-        let left = self.left.as_ref();
+        let absence = self.absence.as_ref();
         let deadlines = [
             self.waiting.as_ref().map(|waiting| waiting.until),
-            left.map(|left| left.since + linger),
-            left.filter(|_| self.client_reader.is_some()).map(|left| left.stall_at),
+            absence.map(|absence| absence.since + linger),
+            absence.filter(|_| self.client_reader.is_some()).map(|absence| absence.stall_at),
             bounds.slow_at,
         ];
         if let Some(deadline) = deadlines.into_iter().flatten().min() {
@@ -328,8 +327,8 @@ impl Host {
     }
 }
 
-/// Answers a poll with nothing: its client may ask again, as what it was.
-fn dismiss(poll: Arrival, id: Option<impl Display>, pause: u64) {
+/// Answers a poll with no message. Its client may poll again with `id`.
+fn answer_empty(poll: AcceptedPoll, id: Option<impl Display>, pause: u64) {
     let id = id.map(|id| format!("id: {id}\n\n")).unwrap_or_default();
     let mut body = sse::retry(pause).to_vec();
     body.extend_from_slice(&sse::heartbeat());
@@ -337,7 +336,7 @@ fn dismiss(poll: Arrival, id: Option<impl Display>, pause: u64) {
     let _ = poll.answer.send(Bytes::from(body));
 }
 
-impl Future for Host {
+impl Future for SessionTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -348,23 +347,23 @@ impl Future for Host {
     }
 }
 
-impl Drop for Host {
-    /// However a session ends, also with a panic or with the runtime, its client hears of it, and
-    /// nobody waits for ever.
+impl Drop for SessionTask {
+    /// However the session ends, even by a panic or with the runtime, the client gets its `on_close`, and no poll waits
+    /// for ever.
     fn drop(&mut self) {
         if self.client.forked() {
             return;
         }
         let context = Arc::clone(self.client.context());
         context.sessions.remove(&self.session);
-        if let Some(left) = self.left.take() {
-            context.sessions.return_to(left.number);
+        if let Some(absence) = self.absence.take() {
+            context.sessions.return_to(absence.number);
         }
         let waiting = self.waiting.take().map(|waiting| waiting.poll);
         for poll in waiting.into_iter().chain(self.session.close()) {
-            // Of what it has not got by now it gets nothing: its cursor is the one that it came with.
+            // The client does not get the backlog, so its cursor is still the one that the poll has sent.
             let cursor = poll.ticket.map(|ticket| ticket.cursor);
-            dismiss(poll, cursor, context.reconnect_delay.pause());
+            answer_empty(poll, cursor, context.reconnect_delay.pause());
         }
         self.client.finish(Some(CloseStatus::abnormal()));
     }
