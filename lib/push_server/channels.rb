@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
+require_relative "cursor"
 
 # Channels: one log of messages for the process, and clients that read it (see {Client#subscribe}). All methods may be
 # called from any thread, also before a server has started and without one. In a process that was forked from one that
@@ -99,7 +100,7 @@ module PushServer
     # @param store [Boolean] whether it belongs to the channel's history
     # @param as [:text, :binary, nil] what a String is for all clients; nil: its encoding decides
     # @param except [Client, nil] a client that is skipped; it counts as having got the message
-    # @return [String] the cursor of the message: a client that starts from there gets what comes after
+    # @return [Cursor] the cursor of the message: a client that starts from there gets what comes after
     # @raise [ArgumentError] for a name or text that is not valid
     # @raise [Error] in a forked process, or when there are too many channels
     def publish(channel, data, event: Channels::UNSET, store: true, except: nil, as: nil)
@@ -108,12 +109,12 @@ module PushServer
 
     # The current position of all channels. A page that is rendered with this cursor connects with it as `?last_event_id=`,
     # and misses nothing that is published in between (to channels with history).
-    # @return [String]
+    # @return [Cursor]
     def cursor = Channels.cursor
 
     # The messages that a channel keeps: the first ones after a cursor. The newest ones if no cursor is given, or if
     # messages after it are gone ({History#complete?}).
-    # @param since [String, nil] a cursor
+    # @param since [Cursor, String, nil] a cursor
     # @param limit [Integer] how many at most
     # @return [History] the oldest first
     # @raise [ArgumentError] for a name or limit that is not valid

@@ -18,7 +18,7 @@ module PushServer
     #   client.subscribe(to: "news.*", match: :redis, handler: callable)
     # @param channel [String, Symbol]
     # @param to [String, Symbol] the same, by its name in Iodine
-    # @param since [String, nil] the cursor to replay from; nil is no replay. By default it is the client's cursor: its
+    # @param since [Cursor, String, nil] the cursor to replay from; nil is no replay. By default it is the client's cursor: its
     #   `Last-Event-ID`, or `last_event_id` in its query
     # @param member [String, Symbol, Integer, nil] the member that the client is: for {PushServer.disconnect}, and for
     #   other clients in channels with presence
@@ -50,7 +50,7 @@ module PushServer
     def unsubscribe(channel = nil, to: nil, match: nil) = unsubscribe_channel(channel || to, pattern?(match))
 
     # As {PushServer.publish}. The client itself gets the message, too, if it has subscribed and is not `except`.
-    # @return [String] the cursor behind it
+    # @return [Cursor] the cursor behind it
     def publish(channel, data, **options) = PushServer.publish(channel, data, **options)
 
     private

@@ -228,6 +228,19 @@ module PushServer
     #   @raise [IOError] if the request is answered already
   end
 
+  class Cursor
+    # @!method to_s
+    #   Waits for the number of its message, if the message has none yet.
+    #   @return [String] the cursor as clients send it back, such as `"cc8cae96a686-17"`
+    #   @raise [Error] if the message was lost, or has no number within `publish_timeout`
+
+    # @!method self._load(text)
+    #   For Marshal.
+    #   @api private
+    #   @return [Cursor]
+    #   @raise [ArgumentError] if the text is not a cursor
+  end
+
   # A request body's part of `max_spooled_total`.
   # @api private
   class SpoolReservation

@@ -1,7 +1,7 @@
 // The browser library of push_server: docs/javascript.md. No dependencies. MIT licence.
 const connectors = { websocket, sse, poll: (link) => sse(link, link.wait) }
 // The cursor of an id. In the id of a poll the session's token follows, which is sent only with polls.
-const bare = (id) => id?.replace(/\.[0-9a-f]{32}\.\d+$/, "")
+const bare = (id) => id?.replace(/\.[0-9a-f]{32,37}\.\d+$/, "")
 
 // Makes a function that takes the text of an event stream in any pieces. Calls `onblock` for each block, and each line `retry:`.
 export function parser(onblock) {

@@ -20,7 +20,7 @@ RSpec.describe "The channels of a process" do
       threads.each(&:join)
       PushServer.publish("a", "late")
       p PushServer.history("a").map(&:data), PushServer.channels, PushServer.present("a"), PushServer.cursor == before,
-        PushServer.cursor[/\d+\z/], PushServer.stats
+        PushServer.cursor.to_s[/\d+\z/], PushServer.stats
     RUBY
     expect(result.out.lines.map(&:chomp)).to eq(['["x", "late"]', '["a"]', "{}", "false", '"8002"', "{}"]), result.err
   end

@@ -1,8 +1,8 @@
 //! The channels of a process: the front door.
 //!
 //! Publishers number their messages under the engine's lock, which is held for a push. Everything
-//! else is under the lock of the log; whoever takes that takes over what is published first.
-//! Locks are taken in the order presence, log, engine.
+//! else is under the lock of the log, the members too; a thread that takes that lock first takes over
+//! the events of the engine. The engine's lock may be taken within the log's, never the other way round.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard};
@@ -11,15 +11,17 @@ use std::time::Instant;
 use super::batch::BatchLimit;
 use super::cursor::{Cursor, Since};
 use super::draft::{Draft, EventName, Kind};
-use super::engine::Engine;
-use super::error::Error;
+use super::engine::{Engine, EngineState, Full, Submitted};
+use super::error::{EngineError, Error};
+use super::event::{Change, Command, Event};
 use super::limits::Limits;
 use super::log::Log;
 use super::message::Message;
 use super::notice::Notice;
 use super::policy::Policy;
-use super::presence::{Presence, announcement};
-use super::subscription::{Member, Subscription, Target};
+use super::presence::{Announcement, Applied, Presence, announcement_payload};
+use super::progress::{Cancel, Progress, Ticket};
+use super::subscription::{Subscription, Target};
 use super::wake::Wake;
 use super::work;
 use crate::base::fork::OwnerProcess;
@@ -55,14 +57,51 @@ pub struct Figures {
     pub readers: u64,
 }
 
+/// The cursor behind a message that was published.
+#[derive(Debug, Clone)]
+pub enum Receipt {
+    /// The message has its number.
+    Known(Cursor),
+    /// The engine numbers it later.
+    Pending(Arc<Ticket>),
+}
+
+impl Receipt {
+    /// The cursor, if the message has its number by now. `Some(None)`: the engine has lost the message.
+    pub fn outcome(&self) -> Option<Option<Cursor>> {
+        match self {
+            Receipt::Known(cursor) => Some(Some(*cursor)),
+            Receipt::Pending(ticket) => ticket.outcome(),
+        }
+    }
+
+    /// The cursor, if the message has its number by now.
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.outcome().flatten()
+    }
+}
+
 /// What became of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Posted {
     /// The cursor behind it.
-    pub cursor: Cursor,
-    /// Whoever takes messages over is behind: call [`Channels::take_over`], or memory is not bounded.
+    pub receipt: Receipt,
+    /// The thread that takes events over is behind: call [`Channels::take_over`], or memory is not bounded.
     pub behind: bool,
 }
+
+/// What [`Channels::post`] came to.
+#[derive(Debug)]
+pub enum Post {
+    /// The engine has the message.
+    Done(Posted),
+    /// The engine takes no message for now, and has kept nothing: see [`Channels::post_later`].
+    Full(Unsent),
+}
+
+/// A message that the engine has not taken.
+#[derive(Debug)]
+pub struct Unsent(Arc<Message>);
 
 /// All channels of a process. All methods may be called from any thread; in a forked child none may.
 pub struct Channels {
@@ -71,7 +110,6 @@ pub struct Channels {
     published: Counter,
     owner: OwnerProcess,
     state: Lock<State>,
-    presence: Lock<Presence>,
     /// How many there were when it was looked last.
     open: AtomicUsize,
 }
@@ -79,22 +117,26 @@ pub struct Channels {
 /// What is under the log's lock.
 pub(super) struct State {
     pub(super) log: Log,
-    /// On its way from the engine into the log; kept for its memory.
-    taken: Vec<Arc<Message>>,
+    presence: Presence,
+    /// On their way from the engine; kept for its memory.
+    events: Vec<Event>,
+    /// Clients that another process wants to be closed.
+    dismissed: Vec<u64>,
 }
 
 impl Channels {
     /// Channels over an engine. `default_event` is the name of events that were given none, free
     /// of CR, LF and NUL.
     pub fn new(limits: Limits, engine: Arc<dyn Engine>, default_event: Option<&str>) -> Arc<Self> {
-        let log = Log::new(engine.epoch(), engine.last(), limits, default_event);
+        let Cursor { epoch, seq } = engine.position();
+        let log = Log::new(epoch, seq, limits, default_event);
+        let presence = Presence::new(engine.process());
         Arc::new(Channels {
             engine,
             limits: Lock::new(limits),
             published: Counter::default(),
             owner: OwnerProcess::current(),
-            state: Lock::new(State { log, taken: Vec::new() }),
-            presence: Lock::default(),
+            state: Lock::new(State { log, presence, events: Vec::new(), dismissed: Vec::new() }),
             open: AtomicUsize::new(0),
         })
     }
@@ -124,20 +166,35 @@ impl Channels {
         self.sweep_channels(now);
     }
 
+    /// The number of this process: see [`Engine::process`].
+    pub fn process(&self) -> u32 {
+        self.engine.process()
+    }
+
+    // ---- publishing ----------------------------------------------------------------------
+
     /// Publishes a message; `now` is when its ttl begins. Returns the cursor behind it.
     ///
-    /// Waits for other publishers' pushes, and for the log only if much waits to be taken over.
-    pub fn publish(&self, draft: &Draft<'_>, now: Instant) -> Result<Cursor, Error> {
-        let posted = self.post(draft, now)?;
+    /// Waits for other publishers' pushes, and for the log only if much waits to be taken over. While the engine takes no
+    /// messages, waits for at most [`Limits::publish_timeout`]; the caller must hold no lock.
+    pub fn publish(&self, draft: &Draft<'_>, now: Instant) -> Result<Receipt, Error> {
+        let posted = match self.post(draft, now)? {
+            Post::Done(posted) => posted,
+            Post::Full(unsent) => {
+                let deadline = Instant::now() + self.limits().publish_timeout;
+                let posted = self.post_later(&mut Some(unsent), deadline, &Cancel::default());
+                posted.ok_or_else(|| self.unavailable())?
+            }
+        };
         if posted.behind {
             self.take_over();
         }
-        Ok(posted.cursor)
+        Ok(posted.receipt)
     }
 
-    /// As [`Channels::publish`], but leaves it to the caller to wait for the log. This waits for it only when the
-    /// limit of channels is near.
-    pub fn post(&self, draft: &Draft<'_>, now: Instant) -> Result<Posted, Error> {
+    /// As [`Channels::publish`], but leaves it to the caller to wait: for the log, and for an engine that takes no
+    /// messages. This waits for the log only when the limit of channels is near.
+    pub fn post(&self, draft: &Draft<'_>, now: Instant) -> Result<Post, Error> {
         let limits = self.limits();
         let message = Message::new(draft, &limits, now)?;
         if self.open.load(Ordering::Relaxed) + CLOSE >= limits.max_channels
@@ -145,10 +202,45 @@ impl Channels {
         {
             return Err(Error::TooManyChannels(limits.max_channels));
         }
-        let published = self.engine.publish(message)?;
+        Ok(match self.submit(message) {
+            Ok(posted) => Post::Done(posted),
+            Err(Full(message)) => Post::Full(Unsent(message)),
+        })
+    }
+
+    /// Publishes a message that the engine has not taken, once it does. `None`, and the message stays where it is, if
+    /// `deadline` comes first, or the wait is cancelled. The caller must hold no lock, nor the GVL.
+    pub fn post_later(&self, unsent: &mut Option<Unsent>, deadline: Instant, cancel: &Cancel) -> Option<Posted> {
+        let mut attempt = || match self.submit(unsent.take()?.0) {
+            Ok(posted) => Some(posted),
+            Err(Full(refused)) => {
+                *unsent = Some(Unsent(refused));
+                None
+            }
+        };
+        match self.engine.progress() {
+            Some(progress) => progress.wait_for_room(deadline, cancel, attempt),
+            None => attempt(),
+        }
+    }
+
+    /// Why the engine takes no messages.
+    pub fn unavailable(&self) -> Error {
+        Error::Engine(match self.engine.state() {
+            EngineState::Ready => EngineError::Full,
+            EngineState::Away => EngineError::Away,
+        })
+    }
+
+    fn submit(&self, message: Arc<Message>) -> Result<Posted, Full<Arc<Message>>> {
+        let submitted = self.engine.submit(message)?;
         self.published.add();
-        let cursor = Cursor { epoch: self.engine.epoch(), seq: published.seq };
-        Ok(Posted { cursor, behind: published.waiting > WAITING })
+        Ok(match submitted {
+            Submitted::Numbered { cursor, waiting } => {
+                Posted { receipt: Receipt::Known(cursor), behind: waiting > WAITING }
+            }
+            Submitted::Queued(ticket) => Posted { receipt: Receipt::Pending(ticket), behind: false },
+        })
     }
 
     /// Takes over what was published.
@@ -156,10 +248,29 @@ impl Channels {
         drop(self.lock_current());
     }
 
-    /// Where the log ends: everything published before has been seen.
+    /// Where the log ends: everything published before has been seen. What the engine has not numbered is not covered: see
+    /// [`Channels::unsettled`].
     pub fn cursor(&self) -> Cursor {
-        Cursor { epoch: self.engine.epoch(), seq: self.engine.last() }
+        self.engine.position()
     }
+
+    /// Which submission of this process was the last, if the engine has not numbered all of them yet. A thread that looks
+    /// at channels waits for it, or it would not find what it has published itself.
+    pub fn unsettled(&self) -> Option<u64> {
+        self.engine.progress()?.unsettled()
+    }
+
+    /// Whether the engine has numbered or lost all submissions up to this one.
+    pub fn is_settled(&self, submission: u64) -> bool {
+        self.engine.progress().is_none_or(|progress| progress.is_settled(submission))
+    }
+
+    /// How the engine gets on with what this process has submitted, if it numbers messages later. For threads that wait.
+    pub fn progress(&self) -> Option<&Arc<Progress>> {
+        self.engine.progress()
+    }
+
+    // ---- looking -------------------------------------------------------------------------
 
     /// Stored messages of a channel: the first `limit` after a cursor, or the newest `limit` if
     /// there is none or it is too old.
@@ -203,8 +314,8 @@ impl Channels {
 
     /// Whether [`Channels::sweep`] has anything to look at.
     pub fn is_idle(&self) -> bool {
-        let forgotten = self.lock().log.channels.len() == 0;
-        forgotten && self.presence().is_empty()
+        let state = self.lock();
+        state.log.channels.len() == 0 && state.presence.is_empty()
     }
 
     pub(super) fn attach(&self, id: u64, wake: Arc<dyn Wake>, since: Since) -> u32 {
@@ -229,13 +340,11 @@ impl Channels {
         self.sweep_channels(now);
         self.lock().log.sweep_pins();
         loop {
-            // Announced under the lock, so that nobody joins between.
-            let mut presence = self.presence();
-            let expired = presence.expire(self.limits().linger, now);
-            for (channel, member) in &expired {
-                self.announce("push.leave", channel, member, None, None, now);
-            }
-            if expired.len() < work::PIECE {
+            let mut state = self.lock();
+            let expired = state.presence.expired(self.limits().linger, now);
+            let count = expired.len();
+            self.tell(&mut state, expired);
+            if count < work::PIECE {
                 return;
             }
         }
@@ -259,10 +368,10 @@ impl Channels {
     pub fn present(&self, channel: &str) -> Vec<(Arc<str>, Arc<str>)> {
         let mut all: Vec<(Arc<str>, Arc<str>)> = Vec::new();
         loop {
-            let presence = self.presence();
+            let state = self.lock_current();
             let last = all.last().map(|(name, _)| Arc::clone(name));
             let before = all.len();
-            let next = presence.members_after(channel, last.as_ref()).take(work::PIECE);
+            let next = state.presence.members_after(channel, last.as_ref()).take(work::PIECE);
             all.extend(next.map(|(name, info)| (Arc::clone(name), Arc::clone(info))));
             if all.len() < before + work::PIECE {
                 return all;
@@ -270,35 +379,63 @@ impl Channels {
         }
     }
 
-    /// The ids of all readers that are there as `member`.
-    pub fn readers_of(&self, member: &str) -> Vec<u64> {
-        self.presence().readers(member)
+    /// Has all other processes close the clients of `member`. Returns the ids of its clients in this process, which the
+    /// caller closes.
+    pub fn disconnect(&self, member: &str) -> Result<Vec<u64>, Error> {
+        let told = self.engine.command(Command::Disconnect { member: member.into() });
+        told.map_err(|Full(_)| self.unavailable())?;
+        Ok(self.lock_current().presence.clients(member))
     }
 
-    fn announce(
-        &self,
-        event: &str,
-        channel: &str,
-        member: &str,
-        info: Option<&str>,
-        except: Option<u64>,
-        now: Instant,
-    ) {
-        let payload = announcement(channel, member, info);
-        let event = EventName::Given(event);
-        let draft =
-            Draft { kind: Kind::Server, event, store: false, except, ..Draft::text(channel, payload.as_bytes()) };
-        if let Err(error) = self.publish(&draft, now) {
-            log::warn!("{channel}: {member} could not be announced: {error}");
+    /// The ids of clients that another process wants to be closed. Each is given once.
+    pub fn take_dismissed(&self) -> Vec<u64> {
+        std::mem::take(&mut self.lock().dismissed)
+    }
+
+    /// Tells the engine of members that have come or gone, and does what that comes to, if the engine says so at once.
+    fn tell(&self, state: &mut State, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        changes.into_iter().for_each(|change| state.presence.tell(change, &*self.engine));
+        self.take_events(state);
+    }
+
+    /// The engine says that a member has come or gone.
+    fn apply(&self, log: &mut Log, presence: &mut Presence, change: Change) {
+        let channel = Arc::clone(&change.channel);
+        let Applied { announcement, joined } = presence.apply(change);
+        // It comes after the change in the engine's order. Nothing waits: the log's lock is held.
+        if let Some(announcement) = announcement
+            && !self.announce(&announcement)
+        {
+            presence.keep_announcement(announcement);
+        }
+        if let Some(reader) = joined {
+            let members = presence.members(&channel).map(|(name, info)| (Arc::clone(name), Arc::clone(info))).collect();
+            log.notify(reader, Notice::Here { channel, members });
         }
     }
 
-    fn join(&self, number: u32, id: u64, channel: &str, member: Member<'_>, presence: &mut Presence, now: Instant) {
-        if presence.join(channel, member, id, now) {
-            self.announce("push.join", channel, member.name, Some(member.info), Some(id), now);
+    /// Tells a channel's readers of a member. False if the engine takes no message for now.
+    fn announce(&self, announcement: &Announcement) -> bool {
+        let Announcement { channel, member, info, except } = announcement;
+        let event = EventName::Given(if info.is_some() { "push.join" } else { "push.leave" });
+        let payload = announcement_payload(channel, member, info.as_deref());
+        let draft = Draft {
+            kind: Kind::Server,
+            event,
+            store: false,
+            except: *except,
+            ..Draft::text(channel, payload.as_bytes())
+        };
+        match Message::new(&draft, &self.limits(), Instant::now()) {
+            Ok(message) => self.submit(message).is_ok(),
+            Err(error) => {
+                log::warn!("{channel}: {member} could not be announced: {error}");
+                true
+            }
         }
-        let here = Notice::Here { channel: channel.into(), members: presence.here(channel).into() };
-        self.lock().log.notify(number, here);
     }
 
     // ---- for readers ---------------------------------------------------------------------
@@ -311,38 +448,37 @@ impl Channels {
         now: Instant,
     ) -> Result<Option<bool>, Error> {
         let Subscription { target, since, member, frames } = subscription;
-        // From before the start is fixed until it is told who is here: it misses no change.
-        let mut presence = member.is_some().then(|| self.presence());
+        // One hold from the start of the subscription to the member's change: the reader misses no other change.
         let mut state = self.lock_current();
         let complete = state.log.subscribe(number, target, since, frames, now)?;
-        let announced = matches!(target, Target::Channel(name) if state.log.policy(name).presence);
-        drop(state);
-        if let (Some(presence), Some(member)) = (&mut presence, member) {
-            if announced {
-                self.join(number, id, target.name(), member, presence, now);
-            } else {
-                presence.join_unseen(target.name(), member, id, now);
-            }
+        if let Some(member) = member {
+            let announced = matches!(target, Target::Channel(name) if state.log.policy(name).presence);
+            let changes = state.presence.sit(target.name(), member, announced, id, number, now);
+            self.tell(&mut state, changes);
         }
         Ok(complete)
     }
 
     pub(super) fn unsubscribe(&self, number: u32, member: Option<u64>, target: Target<'_>, now: Instant) -> bool {
-        let found = self.lock_current().log.unsubscribe(number, target);
+        let mut state = self.lock_current();
+        let found = state.log.unsubscribe(number, target);
         if let (true, Some(id), Target::Channel(name)) = (found, member, target) {
-            self.presence().leave(name, id, now);
+            let changes = state.presence.stand_up(name, id, now);
+            self.tell(&mut state, changes);
         }
         found
     }
 
     pub(super) fn detach(&self, number: u32, member: Option<u64>, now: Instant) {
-        // A child must not: somebody who is not there may hold the lock.
+        // A child must not: a thread that is not there may hold the lock.
         if self.forked() {
             return;
         }
-        self.lock().log.detach(number);
+        let mut state = self.lock();
+        state.log.detach(number);
         if let Some(id) = member {
-            self.presence().gone(id, now);
+            let changes = state.presence.gone(id, now);
+            self.tell(&mut state, changes);
         }
     }
 
@@ -363,22 +499,44 @@ impl Channels {
     /// The log with all that is published.
     fn lock_current(&self) -> MutexGuard<'_, State> {
         let mut guard = self.lock();
-        let State { log, taken } = &mut *guard;
-        self.engine.tail(log.last, taken);
-        if !taken.is_empty() {
-            for message in taken.drain(..) {
-                log.append(message);
-            }
-            self.engine.trim(log.last);
-            self.open.store(log.channels.len(), Ordering::Relaxed);
-        }
+        self.take_events(&mut guard);
         guard
     }
 
-    fn presence(&self) -> MutexGuard<'_, Presence> {
-        let guard = self.presence.lock();
-        work::taken();
-        guard
+    /// Does what the engine says, in its order.
+    fn take_events(&self, state: &mut State) {
+        let State { log, presence, events, dismissed } = state;
+        if presence.waits() {
+            self.retry(presence);
+        }
+        self.engine.take(events);
+        if events.is_empty() {
+            return;
+        }
+        for event in events.drain(..) {
+            match event {
+                Event::Message(message) => log.append(message),
+                Event::Member(change) => self.apply(log, presence, change),
+                Event::Disconnect { member } => dismissed.extend(presence.clients(&member)),
+                Event::Lost { to } => log.lose(to),
+                Event::Reset(reset) => {
+                    log.rebase(*reset);
+                    presence.reset(Instant::now());
+                }
+            }
+        }
+        self.open.store(log.channels.len(), Ordering::Relaxed);
+    }
+
+    /// Tells the engine what it has not taken before.
+    fn retry(&self, presence: &mut Presence) {
+        presence.retry(&*self.engine);
+        while let Some(announcement) = presence.next_announcement() {
+            if !self.announce(&announcement) {
+                presence.keep_announcement(announcement);
+                return;
+            }
+        }
     }
 }
 

@@ -178,6 +178,11 @@ impl Encoder {
         Encoder { id: format!("id: {epoch}-").into_bytes().into(), default_event }
     }
 
+    /// The same for another epoch.
+    pub(super) fn with_epoch(&self, epoch: Epoch) -> Self {
+        Encoder::with(epoch, self.default_event.clone())
+    }
+
     /// Gives `sink` an `id:` alone, which moves a client's cursor and dispatches no event. Returns its bytes; a raw
     /// WebSocket has no cursor.
     pub(super) fn emit_id(&self, seq: u64, encoding: Encoding, sink: &mut impl FnMut(Bytes)) -> usize {

@@ -1,41 +1,73 @@
-//! Where messages get their order: the seam between a process and whatever lies beyond it.
+//! Where messages get their order: the seam between the channels of a process and what lies beyond it.
 //!
-//! An engine numbers messages and keeps them until the process has taken them into its
-//! [`super::log`], in order and without holes. Everything else (channels, floors, readers) is
-//! above the seam and the same for every engine.
+//! An engine numbers messages. It hands them to the process in the order of their numbers, together with all else that
+//! the channels must do in that order: see [`Event`]. Channels, floors, readers and members are above the seam and the
+//! same for every engine.
+//!
+//! **Locks.** The log's lock may be held when [`Engine::submit`], [`Engine::take`] and [`Engine::command`] are called, so an
+//! engine must not call the channels back, except by the [`super::Wake`] that it was given. None of the methods waits for
+//! anything but the engine's own lock; that must never be held during I/O.
 
 use std::sync::Arc;
 
-use super::cursor::Epoch;
-use super::error::EngineError;
+use super::cursor::Cursor;
+use super::event::{Command, Event};
 use super::message::Message;
+use super::progress::{Progress, Ticket};
 
-/// A message has its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Published {
-    /// Its number: higher than those of all messages before it. The first is at least 1.
-    pub seq: u64,
-    /// Bytes of messages in the engine that the process has not taken yet.
-    pub waiting: usize,
+/// What became of a message that an engine has taken.
+#[derive(Debug)]
+pub enum Submitted {
+    /// It has its number.
+    Numbered {
+        /// Its number, and the epoch: higher than those of all messages before it. The first is at least 1.
+        cursor: Cursor,
+        /// Bytes of messages in the engine that the process has not taken yet.
+        waiting: usize,
+    },
+    /// It is on its way, and gets its number later. It comes back as [`Event::Message`]: the same `Arc`, so that its
+    /// author's process has it only once.
+    Queued(Arc<Ticket>),
 }
 
-/// An ordered source of messages.
+/// An engine takes nothing more for now; this is what it has not taken. [`Progress`] tells when to try again.
+#[derive(Debug)]
+pub struct Full<T>(pub T);
+
+/// Whether an engine can number messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineState {
+    /// It can.
+    Ready,
+    /// It cannot be reached. What was submitted waits for its return.
+    Away,
+}
+
+/// An ordered source of messages. All methods may be called by any thread.
 pub trait Engine: Send + Sync {
-    /// The log's epoch.
-    fn epoch(&self) -> Epoch;
+    /// Where the log ends, as far as this process knows; the seq is 0 if there has been no message.
+    fn position(&self) -> Cursor;
 
-    /// The number of the newest message; 0 if there has been none. Any thread.
-    fn last(&self) -> u64;
+    /// A number that the engine gave to this start of the process, and gives to no other while the epoch lasts, not even to
+    /// the process that takes its place. It is below 2^20, and 0 if there is one process only. It must be known before the
+    /// process has clients, and outlives a change of the epoch.
+    fn process(&self) -> u32;
 
-    /// Gives the message a number and makes it part of the log. Any thread.
+    /// Takes a message to be numbered, or gives it back at once. A message of this process never overtakes another one.
     ///
-    /// Whoever takes the messages is woken once for all that come until it takes them.
-    fn publish(&self, message: Arc<Message>) -> Result<Published, EngineError>;
+    /// The thread that takes the events is woken once for all that come until it takes them.
+    fn submit(&self, message: Arc<Message>) -> Result<Submitted, Full<Arc<Message>>>;
 
-    /// Appends to `messages` those after `from`, in order and without holes. Each is handed out
-    /// once; does not wait for more. Callers take turns: the log's lock is held.
-    fn tail(&self, from: u64, messages: &mut Vec<Arc<Message>>);
+    /// Appends to `events` what has come since the last call, in order. The log's lock is held.
+    fn take(&self, events: &mut Vec<Event>);
 
-    /// The process has taken over all up to `seq`, and never asks for it again.
-    fn trim(&self, seq: u64);
+    /// Tells all processes of something, this one too if [`Command`] says so, or gives it back at once.
+    fn command(&self, command: Command) -> Result<(), Full<Command>>;
+
+    /// Whether it can number messages.
+    fn state(&self) -> EngineState;
+
+    /// How far it is with what this process has submitted; `None` if all has its number when [`Engine::submit`] returns, and
+    /// the engine is never full.
+    fn progress(&self) -> Option<&Arc<Progress>>;
 }

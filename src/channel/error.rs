@@ -5,9 +5,12 @@ use thiserror::Error;
 /// Why an engine did not take a message.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum EngineError {
+    /// It has taken none for as long as a publisher may wait.
+    #[error("the channels' engine takes no messages for now")]
+    Full,
     /// It is away, and as much waits for its return as may.
-    #[error("the engine is away, and its queue is full")]
-    Unavailable,
+    #[error("the channels' engine is away, and its queue is full")]
+    Away,
 }
 
 /// Why something could not be published or subscribed.

@@ -24,6 +24,8 @@ pub struct Limits {
     pub slow_bytes: usize,
     /// Time after which a member without readers has left.
     pub linger: Duration,
+    /// Time for which a publisher waits while the engine takes no messages; then an error.
+    pub publish_timeout: Duration,
 }
 
 impl From<&limits::Limits> for Limits {
@@ -37,6 +39,7 @@ impl From<&limits::Limits> for Limits {
             batch_bytes: table.batch_bytes,
             slow_bytes: table.slow_bytes,
             linger: table.presence_linger,
+            publish_timeout: table.publish_timeout,
         }
     }
 }

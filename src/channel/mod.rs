@@ -14,6 +14,7 @@
 //! |---|---|
 //! | `channels` | the front door: publish, history, deliver, sweep; any thread |
 //! | [`engine`] | where messages get their order; the seam for engines beyond this process |
+//! | `event`, `progress` | what an engine tells the channels; how threads wait for an engine |
 //! | `reader` | a client's cursor: subscribe, read the next batch, lag |
 //! | `subscription`, `batch` | what a reader asks for, and what one read gives |
 //! | `draft`, `message` | what was published, encoded at most once per encoding |
@@ -22,6 +23,7 @@
 //! | `policy` | history, ttl and what happens to slow readers, by glob |
 //! | `pattern`, `globs` | globs in the manner of Redis; finding those that match a name |
 //! | `presence` | the members of channels |
+//! | `client_id` | ids of clients, and how processes keep theirs apart |
 //! | `notice` | what the server itself tells one reader: gaps, drops, present members |
 //! | `log` | all channels under one lock: append, subscribe, read, evict |
 //! | `limits`, `error`, `wake` | the bounds, what is refused, how readers are woken |
@@ -34,11 +36,13 @@
 
 mod batch;
 mod channels;
+mod client_id;
 mod cursor;
 mod draft;
 mod encoding;
 pub mod engine;
 mod error;
+mod event;
 mod globs;
 mod limits;
 mod log;
@@ -47,6 +51,7 @@ mod notice;
 mod pattern;
 mod policy;
 mod presence;
+mod progress;
 mod reader;
 mod slab;
 mod subscription;
@@ -56,17 +61,20 @@ mod wake;
 mod work;
 
 pub use batch::{Batch, Lag};
-pub use channels::{Channels, Figures, History, Posted};
+pub use channels::{Channels, Figures, History, Post, Posted, Receipt, Unsent};
+pub use client_id::{client_id, process_of};
 pub use cursor::{Cursor, Epoch, Since, Unreadable};
 pub use draft::{Draft, EventName, Kind};
 pub use encoding::{Encoding, Shape};
-pub use engine::{Engine, Published};
+pub use engine::Engine;
 pub use error::{EngineError, Error};
+pub use event::{Change, ChangeKind, Command, Event, Reset};
 pub use limits::Limits;
 pub use message::Message;
 pub use notice::Notice;
 pub use pattern::Pattern;
 pub use policy::{Policy, Slow};
+pub use progress::{Cancel, Progress, Ticket};
 pub use reader::Reader;
 pub use subscription::{Member, Subscription, Target};
 pub use wake::Wake;

@@ -21,8 +21,13 @@ pub enum Notice {
         /// Channels in which messages are missing.
         gap: Vec<Arc<str>>,
     },
-    /// `push.gap`: of this channel messages are missing.
-    Gap(Arc<str>),
+    /// `push.gap`: of a channel messages are missing.
+    Gap {
+        /// The channel's name.
+        channel: Arc<str>,
+        /// Where the client stands from now on, if that has changed: the log has begun anew.
+        cursor: Option<Cursor>,
+    },
     /// `push.drop`: a slow reader has skipped messages.
     Drop {
         /// The channel's name.
@@ -34,8 +39,8 @@ pub enum Notice {
     Here {
         /// The channel's name.
         channel: Arc<str>,
-        /// A JSON object: each member's information by its name.
-        members: Arc<str>,
+        /// Each member's name and information (JSON).
+        members: Vec<(Arc<str>, Arc<str>)>,
     },
 }
 
@@ -44,7 +49,7 @@ impl Notice {
     pub(super) fn channel(&self) -> Option<&Arc<str>> {
         match self {
             Notice::Open { .. } => None,
-            Notice::Gap(channel) | Notice::Drop { channel, .. } | Notice::Here { channel, .. } => Some(channel),
+            Notice::Gap { channel, .. } | Notice::Drop { channel, .. } | Notice::Here { channel, .. } => Some(channel),
         }
     }
 
@@ -73,8 +78,10 @@ impl Notice {
         let names = |names: &[Arc<str>]| names.iter().map(|name| name.len() + 3).sum::<usize>();
         64 + match self {
             Notice::Open { gap, .. } => names(gap),
-            Notice::Gap(channel) | Notice::Drop { channel, .. } => channel.len(),
-            Notice::Here { channel, members } => channel.len() + members.len(),
+            Notice::Gap { channel, .. } | Notice::Drop { channel, .. } => channel.len(),
+            Notice::Here { channel, members } => {
+                channel.len() + members.iter().map(|(name, info)| name.len() + info.len() + 4).sum::<usize>()
+            }
         }
     }
 
@@ -85,7 +92,7 @@ impl Notice {
         }
         let (event, seq) = match self {
             Notice::Open { cursor, .. } => ("push.open", Some(cursor.seq)),
-            Notice::Gap(_) => ("push.gap", None),
+            Notice::Gap { cursor, .. } => ("push.gap", cursor.map(|cursor| cursor.seq)),
             Notice::Drop { .. } => ("push.drop", None),
             Notice::Here { .. } => ("push.here", None),
         };
@@ -107,7 +114,7 @@ impl Notice {
                 }
                 json.push(']');
             }
-            Notice::Gap(channel) => put_channel(&mut json, channel),
+            Notice::Gap { channel, .. } => put_channel(&mut json, channel),
             Notice::Drop { channel, count } => {
                 put_channel(&mut json, channel);
                 json.push_str(",\"count\":");
@@ -115,8 +122,16 @@ impl Notice {
             }
             Notice::Here { channel, members } => {
                 put_channel(&mut json, channel);
-                json.push_str(",\"members\":");
-                json.push_str(members);
+                json.push_str(",\"members\":{");
+                for (index, (name, info)) in members.iter().enumerate() {
+                    if index > 0 {
+                        json.push(',');
+                    }
+                    json::put_string(&mut json, name);
+                    json.push(':');
+                    json.push_str(info);
+                }
+                json.push('}');
             }
         }
         json.push('}');
@@ -137,14 +152,13 @@ mod tests {
     #[test]
     fn of_a_kind_and_channel_one_waits() {
         let dropped = |channel: &str, count| Notice::Drop { channel: channel.into(), count };
-        let here = |members: &str| Notice::Here { channel: "a".into(), members: members.into() };
+        let gap = |channel: &str| Notice::Gap { channel: channel.into(), cursor: None };
+        let here = |name: &str| Notice::Here { channel: "a".into(), members: vec![(name.into(), "1".into())] };
         let mut waiting = Vec::new();
-        for notice in
-            [dropped("a", 1), here("{1}"), Notice::Gap("a".into()), dropped("b", 2), dropped("a", 3), here("{2}")]
-        {
+        for notice in [dropped("a", 1), here("{1}"), gap("a"), dropped("b", 2), dropped("a", 3), here("{2}")] {
             notice.join(&mut waiting);
         }
-        assert_eq!(waiting, [Notice::Gap("a".into()), dropped("b", 2), dropped("a", 4), here("{2}")]);
+        assert_eq!(waiting, [gap("a"), dropped("b", 2), dropped("a", 4), here("{2}")]);
     }
 
     #[test]
@@ -157,14 +171,21 @@ mod tests {
                 open(Some(false), vec!["a".into(), "b\"".into()]),
                 "id: 1-9\nevent: push.open\ndata: {\"recovered\":false,\"gap\":[\"a\",\"b\\\"\"]}\n\n",
             ),
-            (Notice::Gap("a".into()), "event: push.gap\ndata: {\"channel\":\"a\"}\n\n"),
+            (Notice::Gap { channel: "a".into(), cursor: None }, "event: push.gap\ndata: {\"channel\":\"a\"}\n\n"),
+            (
+                Notice::Gap { channel: "a".into(), cursor: Some(cursor) },
+                "id: 1-9\nevent: push.gap\ndata: {\"channel\":\"a\"}\n\n",
+            ),
             (
                 Notice::Drop { channel: "a".into(), count: 3 },
                 "event: push.drop\ndata: {\"channel\":\"a\",\"count\":3}\n\n",
             ),
             (
-                Notice::Here { channel: "a".into(), members: "{}".into() },
-                "event: push.here\ndata: {\"channel\":\"a\",\"members\":{}}\n\n",
+                Notice::Here {
+                    channel: "a".into(),
+                    members: vec![("u\"7".into(), "{}".into()), ("b".into(), "1".into())],
+                },
+                "event: push.here\ndata: {\"channel\":\"a\",\"members\":{\"u\\\"7\":{},\"b\":1}}\n\n",
             ),
         ];
         let encoder = Encoder::new(Epoch::from(1), Some("default"));

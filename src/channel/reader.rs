@@ -160,7 +160,7 @@ impl Reader {
 
     /// Whether it has not read all that was published up to `cursor`.
     pub fn is_behind(&self, cursor: Cursor) -> bool {
-        self.channels.lock().log.is_behind(self.number, cursor.seq)
+        self.channels.lock().log.is_behind(self.number, cursor)
     }
 
     /// Its socket has taken nothing for the stall time: does what the channels' rules say of a

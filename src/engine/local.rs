@@ -3,9 +3,10 @@
 use std::sync::{Arc, MutexGuard};
 
 use crate::base::lock::Lock;
-use crate::channel::{Engine, EngineError, Epoch, Message, Published, Wake};
+use crate::channel::engine::{Engine, EngineState, Full, Submitted};
+use crate::channel::{Command, Cursor, Epoch, Event, Message, Progress, Wake};
 
-/// The engine of a single process: a number and a queue.
+/// The engine of a single process: a number and a queue. It is never full.
 ///
 /// Its lock is held for a push; the channels have a lock of their own. So publishers wait neither
 /// for readers nor for each other's look-ups.
@@ -19,7 +20,7 @@ pub struct Local {
 struct Queue {
     last: u64,
     waiting: usize,
-    messages: Vec<Arc<Message>>,
+    events: Vec<Event>,
 }
 
 impl Local {
@@ -33,48 +34,62 @@ impl Local {
         Arc::new(Local::new(wake))
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock()
-    }
-}
-
-impl Engine for Local {
-    fn epoch(&self) -> Epoch {
-        self.epoch
-    }
-
-    fn last(&self) -> u64 {
-        self.queue().last
-    }
-
-    fn publish(&self, message: Arc<Message>) -> Result<Published, EngineError> {
-        let cost = message.cost();
-        let mut queue = self.queue();
-        queue.last += 1;
-        queue.waiting += cost;
-        message.number(queue.last);
-        queue.messages.push(message);
-        let published = Published { seq: queue.last, waiting: queue.waiting };
-        let first = queue.messages.len() == 1;
+    fn push(&self, mut queue: MutexGuard<'_, Queue>, event: Event) {
+        queue.events.push(event);
+        let first = queue.events.len() == 1;
         drop(queue);
         if first {
             self.wake.wake();
         }
-        Ok(published)
+    }
+}
+
+impl Engine for Local {
+    fn position(&self) -> Cursor {
+        Cursor { epoch: self.epoch, seq: self.queue.lock().last }
     }
 
-    fn tail(&self, _from: u64, messages: &mut Vec<Arc<Message>>) {
-        let mut queue = self.queue();
+    fn process(&self) -> u32 {
+        0
+    }
+
+    fn submit(&self, message: Arc<Message>) -> Result<Submitted, Full<Arc<Message>>> {
+        let cost = message.cost();
+        let mut queue = self.queue.lock();
+        queue.last += 1;
+        queue.waiting += cost;
+        message.number(queue.last);
+        let cursor = Cursor { epoch: self.epoch, seq: queue.last };
+        let waiting = queue.waiting;
+        self.push(queue, Event::Message(message));
+        Ok(Submitted::Numbered { cursor, waiting })
+    }
+
+    fn take(&self, events: &mut Vec<Event>) {
+        let mut queue = self.queue.lock();
         queue.waiting = 0;
-        if messages.is_empty() {
+        if events.is_empty() {
             // The usual case: the two buffers change places, whatever their length.
-            std::mem::swap(&mut queue.messages, messages);
+            std::mem::swap(&mut queue.events, events);
         } else {
-            messages.append(&mut queue.messages);
+            events.append(&mut queue.events);
         }
     }
 
-    fn trim(&self, _seq: u64) {
-        // What was handed out is gone already.
+    fn command(&self, command: Command) -> Result<(), Full<Command>> {
+        match command {
+            Command::Member(change) => self.push(self.queue.lock(), Event::Member(change)),
+            // There are no other processes.
+            Command::Disconnect { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> EngineState {
+        EngineState::Ready
+    }
+
+    fn progress(&self) -> Option<&Arc<Progress>> {
+        None
     }
 }

@@ -20,7 +20,7 @@ use super::reader::ClientReader;
 use super::{Context, Negotiated, Protocol};
 use crate::base::in_flight::InFlightGuard;
 use crate::base::lock::Lock;
-use crate::channel::{Encoding, Shape, Since};
+use crate::channel::{Encoding, Shape, Since, client_id};
 use crate::net::Peer;
 use crate::sse;
 use crate::websocket::Opcode;
@@ -51,7 +51,7 @@ impl Client {
         };
         let guard = context.base.in_flight.guard();
         Arc::new(Client {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            id: client_id(context.pubsub.channels().process(), NEXT_ID.fetch_add(1, Ordering::Relaxed)),
             negotiated,
             peer,
             context,
@@ -62,7 +62,7 @@ impl Client {
         })
     }
 
-    /// Unique in this process.
+    /// Unique in all processes that share an engine: see [`client_id`].
     pub fn id(&self) -> u64 {
         self.id
     }

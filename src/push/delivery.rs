@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::{Context, Event};
@@ -58,12 +58,14 @@ pub struct Notifier {
     task: RemoteWaker,
     /// Clients with messages for Ruby, each with the number of its subscription.
     announced: Lock<Vec<(u64, u64)>>,
+    /// Tasks that wait until the engine has numbered the submissions of this process up to a certain one.
+    unsettled: Lock<Vec<(u64, Waker)>>,
 }
 
 impl Notifier {
     /// The notifier of a server that does not run yet.
     pub fn new(wakeups: Arc<Wakeups>) -> Arc<Self> {
-        Arc::new(Notifier { task: RemoteWaker::new(wakeups), announced: Lock::default() })
+        Arc::new(Notifier { task: RemoteWaker::new(wakeups), announced: Lock::default(), unsettled: Lock::default() })
     }
 
     fn notify(&self) {
@@ -75,6 +77,20 @@ impl Notifier {
     pub(super) fn announce(&self, client: u64, subscription: u64) {
         self.announced.lock().push((client, subscription));
         self.notify();
+    }
+
+    /// Wakes `task` once the engine has numbered or lost the submission, and the messages are in the log.
+    pub(super) fn wake_when_settled(&self, submission: u64, task: &Waker) {
+        let mut unsettled = self.unsettled.lock();
+        if !unsettled.iter().any(|(other, waiting)| *other == submission && waiting.will_wake(task)) {
+            unsettled.push((submission, task.clone()));
+        }
+    }
+
+    fn wake_settled(&self, channels: &Channels) {
+        let settled: Vec<_> =
+            self.unsettled.lock().extract_if(.., |(submission, _)| channels.is_settled(*submission)).collect();
+        settled.into_iter().for_each(|(_, task)| task.wake());
     }
 
     fn take_announced(&self) -> Vec<(u64, u64)> {
@@ -118,7 +134,12 @@ impl Future for Delivery {
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         // Before it looks: what is published from now on notifies it again.
         self.context.notifier.task.register(cx.waker());
-        self.context.pubsub.channels.deliver();
+        let channels = &self.context.pubsub.channels;
+        channels.deliver();
+        self.context.notifier.wake_settled(channels);
+        for client in channels.take_dismissed() {
+            self.context.clients.get(client).inspect(|client| client.dismiss());
+        }
         for (client, subscription) in self.context.notifier.take_announced() {
             if let Some(client) = self.context.clients.get(client) {
                 client.post(Event::Published(subscription));

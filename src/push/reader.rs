@@ -64,6 +64,29 @@ pub struct Taken {
     pub overrun: bool,
 }
 
+/// The messages that were published before the app closed a client.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastMessages {
+    /// The last submission of this process, while the engine has not numbered it.
+    submission: Option<u64>,
+    /// Where those end that have numbers.
+    end: Cursor,
+}
+
+impl LastMessages {
+    /// Whether the engine has numbered all of them.
+    pub(super) fn are_numbered(&self) -> bool {
+        self.submission.is_none()
+    }
+
+    /// Does not wait for the engine any more: those that have no numbers by now do not count.
+    pub(super) fn stop_waiting(&mut self, client: &Client) {
+        let channels = client.context().pubsub.channels();
+        channels.deliver();
+        *self = LastMessages { submission: None, end: channels.cursor() };
+    }
+}
+
 impl ClientReader {
     pub(super) fn new(client: &Client, since: Since) -> Arc<Self> {
         let context = client.context();
@@ -95,14 +118,35 @@ impl ClientReader {
         }
     }
 
-    /// The cursor after everything that was published before the app has closed the client. The client gets all of it
-    /// before the close.
-    pub(super) fn last_message(&self, client: &Client) -> Cursor {
+    /// What was published before the app has closed the client. The client gets all of it before the close.
+    pub(super) fn last_messages(&self, client: &Client) -> LastMessages {
         // A closed client cannot subscribe any more, although its first callback may still run.
         self.begin_replay();
         let channels = client.context().pubsub.channels();
+        // Before the position: what is numbered between the two is covered by both.
+        let submission = channels.unsettled();
         channels.deliver();
-        channels.cursor()
+        LastMessages { submission, end: channels.cursor() }
+    }
+
+    /// Whether the client has not got all of `last`. While the engine has not numbered all of it, that is so, and `task`
+    /// will be woken when it has.
+    pub(super) fn is_behind(&self, client: &Client, last: &mut LastMessages, task: &Waker) -> bool {
+        if let Some(submission) = last.submission {
+            let context = client.context();
+            // Before it looks: what is numbered from now on wakes the task.
+            context.notifier.wake_when_settled(submission, task);
+            if !context.pubsub.channels().is_settled(submission) {
+                return true;
+            }
+            last.stop_waiting(client);
+        }
+        self.has_not_read(last)
+    }
+
+    /// Whether the client has not got all of `last`, as far as its messages have numbers.
+    pub(super) fn has_not_read(&self, last: &LastMessages) -> bool {
+        !last.are_numbered() || self.reader.is_behind(last.end)
     }
 
     /// Whether there may be something to read. If not, `task` is woken when there is.
@@ -156,7 +200,7 @@ fn report(client: &Arc<Client>, notice: &Notice, untold: bool) {
     let stats = &client.context().base.stats;
     match notice {
         Notice::Open { gap, .. } => gap.iter().for_each(|channel| tell_gap(client, channel)),
-        Notice::Gap(channel) => tell_gap(client, channel),
+        Notice::Gap { channel, .. } => tell_gap(client, channel),
         Notice::Drop { channel, count } => {
             stats.drops.add_many(*count);
             if untold {

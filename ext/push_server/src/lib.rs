@@ -43,6 +43,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     ruby::client_channels::init(client)?;
     ruby::registry::init(ruby, module)?;
     ruby::channels::init(module)?;
+    ruby::cursor::init(ruby, module)?;
     ruby::callbacks::init(module)?;
     ruby::answer::init(ruby, module)?;
     ruby::body_stream::init(ruby, module)?;

@@ -89,7 +89,7 @@ impl Log {
         }
         if own.open {
             match complete {
-                Some(false) => own.notify(Notice::Gap(name)),
+                Some(false) => own.notify(Notice::Gap { channel: name, cursor: None }),
                 _ if next < live => _ = own.nudge(),
                 _ => {}
             }

@@ -38,7 +38,7 @@ pub(crate) struct Entry {
 }
 
 /// The [`Place::next`] of a reader that was given up: it gets nothing more, and pins nothing.
-const GIVEN_UP: u64 = u64::MAX;
+pub(super) const GIVEN_UP: u64 = u64::MAX;
 
 /// A reader's place in a channel.
 #[derive(Debug, Clone, Copy)]
@@ -185,6 +185,20 @@ impl Channel {
     /// Whether an entry is surplus.
     fn is_surplus(&self, entry: &Entry) -> bool {
         entry.number < self.first || !entry.message.stored()
+    }
+
+    /// Drops all messages; nothing up to `floor` can be had any more.
+    pub(crate) fn clear(&mut self, floor: u64) {
+        self.entries = VecDeque::new();
+        self.weight = Weight::default();
+        self.first = self.count;
+        self.floor = floor;
+        self.patience = SURPLUS;
+    }
+
+    /// Sets the floor of a channel without messages.
+    pub(crate) fn set_floor(&mut self, floor: u64) {
+        self.floor = floor;
     }
 
     /// Frees messages that are not history and that all readers have got.

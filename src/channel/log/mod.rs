@@ -6,6 +6,7 @@
 //! | `attached` | a reader, as the log sees it |
 //! | `attach` | where readers start: attach, subscribe, open |
 //! | `read` | what a reader gets next, and how far it is behind |
+//! | `rebase` | the log begins anew, in another epoch or behind a loss |
 //! | `retention` | which messages are freed when the memory is full, and as time passes |
 //! | `channel` | one channel: its messages, its floor, its readers' places |
 //! | `memory`, `rank` | how much memory channels take, and which of them take most |
@@ -18,6 +19,7 @@ mod memory;
 mod names;
 mod rank;
 mod read;
+mod rebase;
 mod retention;
 mod store;
 

@@ -130,10 +130,13 @@ impl Log {
 
     /// Whether anything is left for a reader of what was published up to `seq`, or of what it is to
     /// be told.
-    pub(crate) fn is_behind(&self, reader: u32, seq: u64) -> bool {
-        let Some(own) = self.readers.get(reader).filter(|own| own.open) else { return false };
+    pub(crate) fn is_behind(&self, reader: u32, cursor: Cursor) -> bool {
+        // What was published in another epoch is gone.
+        let Some(own) = self.readers.get(reader).filter(|own| own.open && cursor.epoch == self.epoch) else {
+            return false;
+        };
         let next = |link: &Link| head(self.channels.get(link.channel)?, link.place);
-        !own.notices.is_empty() || own.links.iter().filter_map(next).any(|next| next <= seq)
+        !own.notices.is_empty() || own.links.iter().filter_map(next).any(|next| next <= cursor.seq)
     }
 
     /// The reader's socket has taken nothing for too long: what its channels' rules say is done.

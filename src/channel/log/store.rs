@@ -91,6 +91,12 @@ impl Log {
         self.evict();
     }
 
+    /// From now on the numbers are those of another epoch.
+    pub(crate) fn set_epoch(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+        self.encoder = Arc::new(self.encoder.with_epoch(epoch));
+    }
+
     /// Changes the rules of channels that match `glob`. Each channel learns of it when it is used or swept next.
     pub(crate) fn define(&mut self, glob: &str, policy: Policy) {
         self.policies.define(glob, policy);
@@ -153,6 +159,14 @@ impl Log {
             }
         }
         self.evict();
+    }
+
+    /// Adds a message that was in the log before this process took it over: readers are not told.
+    pub(crate) fn restore(&mut self, message: Arc<Message>) {
+        if let Some(at) = self.names.get(message.channel()).or_else(|| self.open_to_keep(&message)) {
+            self.update_policy(at);
+            self.put(at, message);
+        }
     }
 
     /// Opens the channel of a message that finds none, if its rules are to keep the message.
@@ -268,6 +282,24 @@ impl Log {
         let at = self.channels.insert(channel);
         self.names.insert(Arc::clone(name), at);
         at
+    }
+
+    /// Sets the floor of all channels that are not open.
+    pub(crate) fn set_forgotten_floors(&mut self, floor: u64) {
+        self.forgotten_floors.fill(floor);
+    }
+
+    /// Sets the floor of a channel that has no messages, and opens it, if it is to keep some.
+    pub(crate) fn set_floor(&mut self, name: &str, floor: u64) {
+        let keeps = self.policies.of(name).history > 0;
+        let at = self.names.get(name).or_else(|| if keeps { self.find_or_open(name).ok() } else { None });
+        match at.and_then(|at| self.channels.get_mut(at)) {
+            Some(channel) => channel.set_floor(floor),
+            None => {
+                let forgotten = self.forgotten_floor(name);
+                *forgotten = floor.max(*forgotten);
+            }
+        }
     }
 
     fn forgotten_floor(&mut self, name: &str) -> &mut u64 {

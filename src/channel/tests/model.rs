@@ -190,7 +190,7 @@ impl World {
         let payload = (self.last() + 1).to_string();
         let draft = Draft { store: stored, except, ..Draft::text(NAMES[channel], payload.as_bytes()) };
         let before = (!self.exact && self.last().is_multiple_of(2)).then(|| self.held().0);
-        let cursor = self.channels.publish(&draft, self.now).unwrap();
+        let cursor = self.channels.publish(&draft, self.now).unwrap().cursor().unwrap();
         before.inspect(|before| self.check_eviction(*before, channel));
         self.published.push(Published { channel, stored, except, at: self.now });
         assert_eq!(cursor.seq, self.last());
@@ -349,7 +349,7 @@ impl World {
                     let at = NAMES.iter().position(|name| **name == **channel).unwrap();
                     *own.dropped.entry(at).or_default() += count;
                 }
-                Notice::Gap(_) | Notice::Here { .. } => {}
+                Notice::Gap { .. } | Notice::Here { .. } => {}
             }
         }
         let mut delivered = 0;

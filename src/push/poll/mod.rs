@@ -76,7 +76,8 @@ impl Poll {
     /// The app has accepted the poll. Begins a session for `client`.
     pub fn begin(self, client: Arc<Client>) -> (Start, Answer) {
         let (poll, answer) = AcceptedPoll::new(self.wait, None);
-        let session = Session::new(client.context(), Token::draw(), self.key, poll);
+        let token = Token::draw(client.context().pubsub.channels().process());
+        let session = Session::new(client.context(), token, self.key, poll);
         (Start(Some((client, session))), answer)
     }
 

@@ -16,7 +16,7 @@ use crate::base::timers::Alarm;
 use crate::channel::{Cursor, Since};
 use crate::push::outbox::{StreamBounds, StreamOrder};
 use crate::push::queue::{Origin, Queue, Sent};
-use crate::push::reader::ClientReader;
+use crate::push::reader::{ClientReader, LastMessages};
 use crate::push::{Client, CloseStatus, pressure};
 use crate::sse;
 
@@ -66,8 +66,8 @@ struct Absence {
 
 /// The app has closed the client.
 struct Closing {
-    /// The end of what was published before. `None` if the client reads no channels.
-    until: Option<Cursor>,
+    /// What was published before. `None` if the client reads no channels.
+    last: Option<LastMessages>,
     /// When the session ends, even if the client has not fetched everything.
     deadline: Instant,
 }
@@ -128,8 +128,8 @@ impl SessionTask {
             StreamOrder::Serve { opened } => self.opened = opened,
             StreamOrder::CutSlow => return Err(self.cut_slow()),
             StreamOrder::Close(_) if self.closing.is_none() => {
-                let until = self.client_reader.as_ref().map(|client_reader| client_reader.last_message(&self.client));
-                self.closing = Some(Closing { until, deadline: now + self.client.context().base.limits.close_timeout });
+                let last = self.client_reader.as_ref().map(|client_reader| client_reader.last_messages(&self.client));
+                self.closing = Some(Closing { last, deadline: now + self.client.context().base.limits.close_timeout });
             }
             StreamOrder::Close(_) => {}
         }
@@ -282,8 +282,16 @@ impl SessionTask {
     /// that come in time.
     fn close(&mut self, resuming: bool, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
         let context = Arc::clone(self.client.context());
+        self.check_last(cx, now);
+        let deadline = self.closing.as_ref().map_or(now, |closing| closing.deadline);
+        let numbered = self.closing.as_ref().and_then(|closing| closing.last).is_none_or(|last| last.are_numbered());
         if self.waiting.is_some() {
             while self.fill(cx)? {}
+            if !numbered && context.base.lifecycle.serving() {
+                // The poll waits for the engine, too.
+                self.alarm.set(deadline, cx.waker());
+                return Ok(());
+            }
             if !self.has_more() || !context.base.lifecycle.serving() {
                 let cursor = self.cursor();
                 self.answer(cursor, context.reconnect_delay.pause());
@@ -304,12 +312,26 @@ impl SessionTask {
         Ok(())
     }
 
+    /// Looks whether the engine has numbered what was published before the close. Beyond the deadline it is not waited
+    /// for any more.
+    fn check_last(&mut self, cx: &Context<'_>, now: Instant) {
+        let Some(Closing { last: Some(last), deadline }) = &mut self.closing else { return };
+        if let Some(client_reader) = &self.client_reader
+            && !last.are_numbered()
+            && client_reader.is_behind(&self.client, last, cx.waker())
+            && !last.are_numbered()
+            && *deadline <= now
+        {
+            last.stop_waiting(&self.client);
+            *deadline = now + self.client.context().base.limits.close_timeout;
+        }
+    }
+
     /// Whether something is left that was written or published before the app has closed the client.
     fn has_more(&self) -> bool {
         let Some(closing) = &self.closing else { return false };
-        let published = self.client_reader.as_ref().zip(closing.until);
-        !self.queue.is_empty()
-            || published.is_some_and(|(client_reader, until)| client_reader.reader().is_behind(until))
+        let published = self.client_reader.as_ref().zip(closing.last);
+        !self.queue.is_empty() || published.is_some_and(|(client_reader, last)| client_reader.has_not_read(&last))
     }
 
     fn set_alarm(&mut self, bounds: &StreamBounds, cx: &Context<'_>) {

@@ -1,28 +1,64 @@
 //! The id at the end of each answer, with which a client continues its session.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::channel::{Cursor, Since};
 
-/// Names a session. A client that has the token can continue the session, if the app accepts the poll. So a token must
-/// be as hard to guess as a session cookie.
+/// Names a session, and the process that has it. A client that has the token can continue the session, if the app accepts
+/// the poll. So a token must be as hard to guess as a session cookie.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Token(u128);
+pub(super) struct Token {
+    /// See [`crate::channel::Engine::process`].
+    process: u32,
+    secret: u128,
+}
 
-/// Hexadecimal digits of a token.
+/// Hexadecimal digits of the secret.
 const DIGITS: usize = 32;
 
+/// Hexadecimal digits of a process's number, which precedes the secret if it is not 0.
+const PROCESS_DIGITS: usize = 5;
+
 impl Token {
-    /// A random token. `None` if the system gives no random numbers.
-    pub(super) fn draw() -> Option<Self> {
+    /// A random token of this process. `None` if the system gives no random numbers.
+    pub(super) fn draw(process: u32) -> Option<Self> {
         let mut bytes = [0; size_of::<u128>()];
         match getrandom::fill(&mut bytes) {
-            Ok(()) => Some(Token(u128::from_ne_bytes(bytes))),
+            Ok(()) => Some(Token { process, secret: u128::from_ne_bytes(bytes) }),
             Err(error) => {
                 log::error!("a long poll gets no session: {error}");
                 None
             }
         }
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.process > 0 {
+            write!(f, "{:0PROCESS_DIGITS$x}", self.process)?;
+        }
+        write!(f, "{:0DIGITS$x}", self.secret)
+    }
+}
+
+impl FromStr for Token {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(());
+        }
+        let (process, secret) = match text.len() {
+            DIGITS => (0, text),
+            length if length == PROCESS_DIGITS + DIGITS => {
+                let (process, secret) = text.split_at(PROCESS_DIGITS);
+                (u32::from_str_radix(process, 16).map_err(|_| ())?, secret)
+            }
+            _ => return Err(()),
+        };
+        Ok(Token { process, secret: u128::from_str_radix(secret, 16).map_err(|_| ())? })
     }
 }
 
@@ -46,22 +82,16 @@ impl Ticket {
     pub fn parse(id: &str) -> Option<Self> {
         let (cursor, rest) = id.split_once('.')?;
         let (token, number) = rest.split_once('.')?;
-        let hexadecimal = token.len() == DIGITS && token.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let decimal = number.bytes().all(|byte| byte.is_ascii_digit());
-        if !hexadecimal || !decimal {
+        if !number.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
-        Some(Ticket {
-            cursor: cursor.parse().ok()?,
-            token: Token(u128::from_str_radix(token, 16).ok()?),
-            number: number.parse().ok()?,
-        })
+        Some(Ticket { cursor: cursor.parse().ok()?, token: token.parse().ok()?, number: number.parse().ok()? })
     }
 }
 
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:032x}.{}", self.cursor, self.token.0, self.number)
+        write!(f, "{}.{}.{}", self.cursor, self.token, self.number)
     }
 }
 
@@ -118,14 +148,14 @@ mod tests {
 
     #[test]
     fn tokens_differ_and_do_not_show() {
-        assert_ne!(Token::draw().unwrap(), Token::draw().unwrap());
-        assert_eq!(format!("{:?}", Token::draw().unwrap()), "Token");
+        assert_ne!(Token::draw(0).unwrap(), Token::draw(0).unwrap());
+        assert_eq!(format!("{:?}", Token::draw(0).unwrap()), "Token");
     }
 
     proptest! {
         #[test]
-        fn survives_text(epoch: u64, seq: u64, token: u128, number: u64) {
-            let ticket = Ticket { cursor: Cursor { epoch: epoch.into(), seq }, token: Token(token), number };
+        fn survives_text(epoch: u64, seq: u64, process in 0u32..1 << 20, secret: u128, number: u64) {
+            let ticket = Ticket { cursor: Cursor { epoch: epoch.into(), seq }, token: Token { process, secret }, number };
             prop_assert_eq!(Ticket::parse(&ticket.to_string()), Some(ticket));
         }
 

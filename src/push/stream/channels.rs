@@ -29,11 +29,15 @@ impl Stream {
         let taken = client_reader.read(&self.client, blocked, |bytes| queue.push(Frame::own(bytes)));
         if taken.overrun {
             self.give_up(now);
-        } else if let State::Ending { status, until } = &self.state
-            && !(taken.more && client_reader.reader().is_behind(*until))
-        {
-            let status = status.clone();
-            self.queue_close(status);
+        } else if let State::Ending { status, last } = &mut self.state {
+            let numbered = last.are_numbered();
+            if !client_reader.is_behind(&self.client, last, cx.waker()) || (numbered && !taken.more) {
+                let status = status.clone();
+                self.queue_close(status);
+            } else if taken.more || last.are_numbered() {
+                // Other tasks get their turn first.
+                cx.waker().wake_by_ref();
+            }
         } else if taken.more {
             // Other tasks get their turn first.
             cx.waker().wake_by_ref();

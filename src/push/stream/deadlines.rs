@@ -49,6 +49,7 @@ impl Stream {
             cx.waker().wake_by_ref();
             return Ok(());
         }
+        let deadline = self.next_deadline();
         match self.state {
             State::Open => {
                 if passed(self.bounds.slow_at) {
@@ -62,7 +63,12 @@ impl Stream {
                     self.abort(end.status, now);
                 }
             }
-            State::Handshake | State::Ending { .. } | State::Closing(_) if passed(self.next_deadline()) => {
+            // The engine has not numbered all that was published before the app closed the client. The rest goes out.
+            State::Ending { ref mut last, .. } if passed(deadline) && !last.are_numbered() => {
+                last.stop_waiting(&self.client);
+                self.last_write_at = now;
+            }
+            State::Handshake | State::Ending { .. } | State::Closing(_) if passed(deadline) => {
                 return Err(self.reset());
             }
             State::Lingering { fin_sent: true, .. } if passed(self.next_deadline()) => return Err(Ended),

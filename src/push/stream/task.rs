@@ -11,11 +11,10 @@ use bytes::Bytes;
 use super::pipe::Pipe;
 use crate::access_log::{LogEntry, Traffic};
 use crate::base::timers::Alarm;
-use crate::channel::Cursor;
 use crate::net::Socket;
 use crate::push::outbox::{StreamBounds, StreamOrder};
 use crate::push::queue::{Frame, Queue, Sent};
-use crate::push::reader::ClientReader;
+use crate::push::reader::{ClientReader, LastMessages};
 use crate::push::{Client, Protocol};
 use crate::sse;
 use crate::websocket::Decoder;
@@ -75,10 +74,10 @@ pub(super) enum State {
     /// The head of the response is being written.
     Handshake,
     Open,
-    /// The app has closed the client. What was published before that, up to `until`, is not all read yet.
+    /// The app has closed the client. The `last` messages, which were published before that, are not all read yet.
     Ending {
         status: CloseStatus,
-        until: Cursor,
+        last: LastMessages,
     },
     /// Our Close frame is queued, behind everything that goes before it.
     Closing(CloseStatus),
@@ -213,8 +212,8 @@ impl Stream {
             StreamOrder::Close(status) if matches!(self.state, State::Open) => {
                 self.last_write_at = now;
                 let status = self.input_end.as_ref().map_or(status, |end| end.status.clone());
-                match self.client_reader.as_ref().map(|client_reader| client_reader.last_message(&self.client)) {
-                    Some(until) => self.state = State::Ending { status, until },
+                match self.client_reader.as_ref().map(|client_reader| client_reader.last_messages(&self.client)) {
+                    Some(last) => self.state = State::Ending { status, last },
                     None => self.queue_close(status),
                 }
             }

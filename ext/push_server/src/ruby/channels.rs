@@ -4,7 +4,8 @@
 //! lock. The reactor holds that for a batch of messages, for the wake-ups of their readers, or for a sweep of a few
 //! thousand channels. No holder of either lock waits for the GVL or runs Ruby. So a thread that waits for these locks
 //! with the GVL cannot deadlock, and waits a short time. Publishing takes the log's lock only if the reactor is far
-//! behind, and then releases the GVL.
+//! behind, and then releases the GVL. A thread that waits for an engine, because it takes no messages or numbers
+//! them later, releases the GVL, too, and Ruby can interrupt it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,17 +14,18 @@ use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{Error, Module, Object, RArray, RHash, RModule, RString, Ruby, Symbol, Value, function};
 use push_core::base::fork::{NotInChild, OwnerProcess};
-use push_core::channel::{self, Channels, Draft, EventName, Kind, Policy, Slow};
+use push_core::channel::{self, Cancel, Channels, Draft, EventName, Kind, Policy, Post, Posted, Slow, Unsent};
 use push_core::engine::Local;
 use push_core::push::PubSub;
 
 use crate::ruby::client::Client;
+use crate::ruby::cursor::{Cursor, settle};
 use crate::ruby::registry;
 use crate::support::cell::GvlCell;
 use crate::support::developer_hints;
 use crate::support::errors::{argument_error, channel_error};
 use crate::support::fields::{field, given, is_text, is_utf8, kind_of, name, payload, since};
-use crate::support::gvl::{check_interrupts, without_gvl_for_a_moment};
+use crate::support::gvl::{check_interrupts, without_gvl, without_gvl_for_a_moment};
 use crate::support::library::server_error;
 
 static PROCESS: GvlCell<Option<Process>> = GvlCell::new(None);
@@ -133,7 +135,7 @@ fn publish(
     store: bool,
     except: Option<Obj<Client>>,
     binary: Option<bool>,
-) -> Result<RString, Error> {
+) -> Result<Obj<Cursor>, Error> {
     let channel = name(ruby, "channel", channel)?;
     let event = given(event).map(|event| field(ruby, "event", event)).transpose()?;
     developer_hints::event_name(event.is_some());
@@ -158,26 +160,53 @@ fn publish(
         let draft = Draft { channel: &channel, payload, kind, event, store, except };
         process.pubsub.channels().post(&draft, Instant::now())
     })?;
-    let posted = posted.map_err(|error| channel_error(ruby, &error))?;
+    let channels = channels(ruby)?;
+    let posted = match posted.map_err(|error| channel_error(ruby, &error))? {
+        Post::Done(posted) => posted,
+        Post::Full(unsent) => post_later(ruby, &channels, unsent)?,
+    };
     if posted.behind {
-        let channels = channels(ruby)?;
         // If a pending interrupt prevents that, this is done with the GVL, since the log must not grow without bound.
         if without_gvl_for_a_moment(ruby, || channels.take_over()).is_none() {
             channels.take_over();
         }
         check_interrupts(ruby)?;
     }
-    Ok(ruby.str_new(&posted.cursor.to_string()))
+    Ok(Cursor::behind(ruby, &channels, posted.receipt))
 }
 
-fn cursor(ruby: &Ruby) -> Result<RString, Error> {
-    let cursor = with_process(ruby, |process| process.pubsub.channels().cursor())?;
-    Ok(ruby.str_new(&cursor.to_string()))
+/// Publishes a message that the engine has not taken, when it does. Other Ruby threads run meanwhile.
+fn post_later(ruby: &Ruby, channels: &Channels, unsent: Unsent) -> Result<Posted, Error> {
+    let deadline = Instant::now() + channels.limits().publish_timeout;
+    let mut unsent = Some(unsent);
+    while let Some(progress) = channels.progress() {
+        let cancel = Cancel::default();
+        let attempt = || channels.post_later(&mut unsent, deadline, &cancel);
+        if let Some(posted) = without_gvl(ruby, attempt, || progress.cancel(&cancel)).flatten() {
+            return Ok(posted);
+        }
+        check_interrupts(ruby)?;
+        if Instant::now() >= deadline {
+            break;
+        }
+    }
+    Err(channel_error(ruby, &channels.unavailable()))
+}
+
+/// The channels, once all that this process has published has its place.
+fn settled_channels(ruby: &Ruby) -> Result<Arc<Channels>, Error> {
+    let channels = channels(ruby)?;
+    settle(ruby, &channels)?;
+    Ok(channels)
+}
+
+fn cursor(ruby: &Ruby) -> Result<Obj<Cursor>, Error> {
+    Ok(Cursor::wrap(ruby, settled_channels(ruby)?.cursor()))
 }
 
 fn history(ruby: &Ruby, channel: Value, since_value: Value, limit: usize) -> Result<(RArray, bool), Error> {
     let (channel, since) = (name(ruby, "channel", channel)?, since(ruby, since_value)?);
-    let channels = channels(ruby)?;
+    let channels = settled_channels(ruby)?;
     let past = channels.history(&channel, since, limit, Instant::now());
     let epoch = channels.cursor().epoch;
     let all = ruby.ary_new_capa(past.messages.len());
@@ -196,7 +225,7 @@ fn history(ruby: &Ruby, channel: Value, since_value: Value, limit: usize) -> Res
 fn present(ruby: &Ruby, channel: Value) -> Result<RHash, Error> {
     let channel = name(ruby, "channel", channel)?;
     let hash = ruby.hash_new();
-    for (member, info) in channels(ruby)?.present(&channel) {
+    for (member, info) in settled_channels(ruby)?.present(&channel) {
         hash.aset(ruby.str_new(&member), ruby.str_new(&info))?;
     }
     Ok(hash)
@@ -213,6 +242,6 @@ fn names(ruby: &Ruby) -> Result<RArray, Error> {
 
 fn disconnect(ruby: &Ruby, member: Value) -> Result<usize, Error> {
     let member = name(ruby, "member", member)?;
-    let clients = channels(ruby)?.readers_of(&member);
+    let clients = channels(ruby)?.disconnect(&member).map_err(|error| channel_error(ruby, &error))?;
     Ok(clients.into_iter().filter_map(|id| registry::get(ruby, id)).filter(|client| client.dismiss()).count())
 }

@@ -8,6 +8,7 @@ use push_core::channel::{Kind, Member, Subscription, Target};
 use push_core::push::Turn;
 
 use crate::ruby::client::Client;
+use crate::ruby::cursor::settle;
 use crate::support::errors::channel_error;
 use crate::support::fields::{given, name, payload, since};
 
@@ -52,6 +53,7 @@ impl Client {
         let member = member.as_deref().map(|name| Member { name, info: &info });
         let frames = binary.map(|binary| if binary { Kind::Binary } else { Kind::Text });
         let subscription = Subscription { target: target(&channel, pattern), since, member, frames };
+        settle(ruby, this.core().context().pubsub.channels())?;
         this.core().subscribe(subscription).map_err(|error| channel_error(ruby, &error))
     }
 
@@ -65,6 +67,7 @@ impl Client {
     ) -> Result<bool, Error> {
         let channel = name(ruby, "channel", channel)?;
         let since = given(from).map(|from| since(ruby, from)).transpose()?;
+        settle(ruby, this.core().context().pubsub.channels())?;
         let number = this.core().subscribe_call(target(&channel, pattern), since);
         // This comes before the subscription's first event, because an event runs with the GVL.
         match number.map_err(|error| channel_error(ruby, &error))? {

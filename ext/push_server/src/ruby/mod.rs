@@ -11,6 +11,7 @@
 //! | [`client_channels`] | its subscriptions |
 //! | [`registry`] | `PushServer::Registry`: the clients that the garbage collector must keep |
 //! | [`channels`] | `PushServer::Channels`: publish and the rest that needs no client |
+//! | [`cursor`] | `PushServer::Cursor`: a place in the log; waiting for what was published |
 //! | [`callbacks`] | `PushServer::Callbacks`: what runs around each callback |
 //! | [`answer`] | `PushServer::Answer`: `rack.hijack`, `rack.early_hints` |
 //! | [`body_stream`] | `PushServer::BodyStream`: the stream of a Rack 3 streaming body |
@@ -24,5 +25,6 @@ pub mod client;
 pub mod client_arguments;
 pub mod client_channels;
 pub mod client_values;
+pub mod cursor;
 pub mod registry;
 pub mod spool_reservation;

@@ -90,6 +90,10 @@ fn text(ruby: &Ruby, name: &str, wanted: &str, value: Value) -> Result<String, E
         Ok(integer.to_string())
     } else if let Some(string) = RString::from_value(value) {
         text_of(string).ok_or_else(|| argument_error(ruby, format_args!("{name}: must be valid UTF-8")))
+    } else if value.respond_to("to_str", false)? {
+        // Such as a PushServer::Cursor.
+        let string: RString = value.funcall("to_str", ())?;
+        text_of(string).ok_or_else(|| argument_error(ruby, format_args!("{name}: must be valid UTF-8")))
     } else {
         Err(type_error(ruby, format_args!("{name}: must be {wanted}, not {}", class_name(value))))
     }

@@ -1,0 +1,114 @@
+//! `PushServer::Cursor`: a place in the log of all channels. `lib/push_server/cursor.rb` has the rest of its methods.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use magnus::typed_data::Obj;
+use magnus::value::ReprValue;
+use magnus::{Class, DataTypeFunctions, Error, Module, Object, RModule, Ruby, TypedData, function, method};
+use push_core::base::fork::OwnerProcess;
+use push_core::channel::{self, Cancel, Channels, Progress, Receipt, Ticket};
+
+use crate::support::errors::argument_error;
+use crate::support::gvl::{check_interrupts, without_gvl};
+use crate::support::library::server_error;
+
+/// The cursor behind a message, or the end of the log. It never changes, and may be used by any thread.
+#[derive(DataTypeFunctions, TypedData)]
+#[magnus(class = "PushServer::Cursor", free_immediately, frozen_shareable)]
+pub struct Cursor(Place);
+
+enum Place {
+    Known(channel::Cursor),
+    /// The engine numbers the message later. A thread that needs the text waits for that.
+    Pending {
+        ticket: Arc<Ticket>,
+        progress: Arc<Progress>,
+        timeout: Duration,
+        owner: OwnerProcess,
+    },
+}
+
+pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
+    let class = module.define_class("Cursor", ruby.class_object())?;
+    class.undef_default_alloc_func();
+    class.define_singleton_method("_load", function!(Cursor::load, 1))?;
+    class.define_method("to_s", method!(Cursor::to_s, 0))
+}
+
+impl Cursor {
+    pub fn wrap(ruby: &Ruby, cursor: channel::Cursor) -> Obj<Self> {
+        frozen(ruby, Place::Known(cursor))
+    }
+
+    /// The cursor behind a message that was published.
+    pub fn behind(ruby: &Ruby, channels: &Channels, receipt: Receipt) -> Obj<Self> {
+        let place = match (receipt, channels.progress()) {
+            (Receipt::Known(cursor), _) => Place::Known(cursor),
+            (Receipt::Pending(ticket), progress) => Place::Pending {
+                ticket,
+                progress: progress.map(Arc::clone).unwrap_or_default(),
+                timeout: channels.limits().publish_timeout,
+                owner: OwnerProcess::current(),
+            },
+        };
+        frozen(ruby, place)
+    }
+
+    fn load(ruby: &Ruby, text: String) -> Result<Obj<Self>, Error> {
+        let cursor = text.parse::<channel::Cursor>().map_err(|error| argument_error(ruby, error))?;
+        Ok(Cursor::wrap(ruby, cursor))
+    }
+
+    fn to_s(ruby: &Ruby, this: Obj<Self>) -> Result<String, Error> {
+        let (ticket, progress, timeout) = match &this.0 {
+            Place::Known(cursor) => return Ok(cursor.to_string()),
+            Place::Pending { ticket, progress, timeout, owner } => {
+                if ticket.outcome().is_none() && owner.forked() {
+                    return Err(server_error(
+                        ruby,
+                        "the message was published by another process, and had no number yet",
+                    ));
+                }
+                (ticket, progress, *timeout)
+            }
+        };
+        if ticket.outcome().is_none() {
+            wait_until_settled(ruby, progress, ticket.place(), timeout)?;
+        }
+        match ticket.outcome() {
+            Some(Some(cursor)) => Ok(cursor.to_string()),
+            Some(None) => Err(server_error(ruby, "the message is lost: the channels' engine has begun anew")),
+            None => Err(server_error(ruby, "the message has no number yet: the channels' engine does not answer")),
+        }
+    }
+}
+
+fn frozen(ruby: &Ruby, place: Place) -> Obj<Cursor> {
+    let cursor = ruby.obj_wrap(Cursor(place));
+    cursor.freeze();
+    cursor
+}
+
+/// Waits for the engine until it has numbered all that this process has submitted up to `submission`, at most `timeout`.
+/// Other Ruby threads run meanwhile. The error is what Ruby wants this thread to raise.
+fn wait_until_settled(ruby: &Ruby, progress: &Progress, submission: u64, timeout: Duration) -> Result<(), Error> {
+    let deadline = Instant::now() + timeout;
+    while !progress.is_settled(submission) && Instant::now() < deadline {
+        let cancel = Cancel::default();
+        without_gvl(ruby, || progress.wait(submission, deadline, &cancel), || progress.cancel(&cancel));
+        check_interrupts(ruby)?;
+    }
+    Ok(())
+}
+
+/// Waits for what this process has published so far: a thread that looks at channels must find it there. The engine of a
+/// single process never makes it wait.
+pub fn settle(ruby: &Ruby, channels: &Channels) -> Result<(), Error> {
+    // In a forked child a lock may be held by a thread that is not there.
+    if channels.forked() {
+        return Ok(());
+    }
+    let (Some(submission), Some(progress)) = (channels.unsettled(), channels.progress()) else { return Ok(()) };
+    wait_until_settled(ruby, progress, submission, channels.limits().publish_timeout)
+}
