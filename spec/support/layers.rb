@@ -62,7 +62,7 @@ class Layers
   end
 
   # The modules in files of their own that exist for tests alone.
-  def tests_of(path) = File.read(path).scan(/^#\[cfg\(test\)\]\nmod (\w+);/).flatten
+  def tests_of(path) = File.read(path).scan(/^#\[cfg\(test\)\]\n(?:pub(?:\([^)]*\))? )?mod (\w+);/).flatten
 
   # Without comments, and without the tests at a file's end.
   def code(path)

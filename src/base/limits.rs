@@ -252,7 +252,7 @@ limits! {
     batch_messages: usize = 300, Count, 1.0;
     /// Bytes of channel messages that one client gets at once. Then other clients get theirs
     batch_bytes: usize = 256 * KIB, Bytes, 1.0;
-    /// Longest time that publish waits while the engine of the channels takes no messages, and that a thread waits until messages it has published are numbered. The engine of a single process never makes it wait. Then publish raises an error
+    /// Longest time that publish waits if the order of the messages is made outside this process and no message is accepted. Then publish raises an error. A single process never waits
     publish_timeout: Duration = Duration::from_secs(2), Seconds, 0.0;
     /// Time for which a member stays present after its last client has gone. Then the other members are told
     presence_linger: Duration = Duration::from_secs(15), Seconds, 0.0;

@@ -20,6 +20,7 @@
 //! | `draft`, `message` | what was published, encoded at most once per encoding |
 //! | `encoding` | how a message becomes SSE blocks or WebSocket frames, and the cache of that |
 //! | `cursor` | `"<epoch>-<seq>"`, and where a subscription starts |
+//! | [`codec`] | messages as bytes, for engines beyond this process |
 //! | `policy` | history, ttl and what happens to slow readers, by glob |
 //! | `pattern`, `globs` | globs in the manner of Redis; finding those that match a name |
 //! | `presence` | the members of channels |
@@ -37,6 +38,7 @@
 mod batch;
 mod channels;
 mod client_id;
+pub mod codec;
 mod cursor;
 mod draft;
 mod encoding;
@@ -56,7 +58,7 @@ mod reader;
 mod slab;
 mod subscription;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wake;
 mod work;
 

@@ -419,7 +419,7 @@ mod tests {
     impl Fixture {
         /// Whether readers are told of a member.
         fn apply(&mut self, changes: Vec<Change>) -> bool {
-            changes.into_iter().fold(false, |told, change| self.0.apply(change).announcement.is_some() || told)
+            changes.into_iter().filter(|change| self.0.apply(change.clone()).announcement.is_some()).count() > 0
         }
 
         fn join(&mut self, channel: &str, member: Member<'_>, client: u64, now: Instant) -> bool {

@@ -17,9 +17,11 @@ use super::Stream;
 use super::pipe::Pipe;
 use crate::base;
 use crate::base::limits::Limits;
-use crate::channel::{Shape, Since};
+use crate::channel::tests::delayed::DelayedEngine;
+use crate::channel::{Draft, Receipt, Shape, Since, Subscription};
 use crate::engine::Local;
 use crate::net::{Peer, Socket};
+use crate::push::delivery::Delivery;
 use crate::push::{self, Callbacks, Client, CloseStatus, Event, EventInterest, Negotiated, Protocol, PubSub, Turn};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -87,11 +89,11 @@ impl Callbacks for Idle {
 
 impl Core {
     fn new(limits: Limits) -> Self {
-        let context = Arc::new(push::Context::new(
-            Arc::new(base::Context::new(limits)),
-            Arc::new(Idle),
-            PubSub::new(Local::shared),
-        ));
+        Core::over(limits, PubSub::new(Local::shared))
+    }
+
+    fn over(limits: Limits, pubsub: PubSub) -> Self {
+        let context = Arc::new(push::Context::new(Arc::new(base::Context::new(limits)), Arc::new(Idle), pubsub));
         let timers = Arc::clone(&context.base.timers);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -99,6 +101,7 @@ impl Core {
             .build()
             .unwrap();
         runtime.spawn(Arc::clone(&context.base.timers).run());
+        runtime.spawn(Delivery::new(Arc::clone(&context)));
         Core { runtime, context, spare: Vec::new() }
     }
 
@@ -211,4 +214,47 @@ fn a_peer_that_reads_nothing_is_slow_however_much_the_pipe_would_take() {
         client.close_status()
     });
     assert_eq!(client.close_status().unwrap().code, 1013);
+}
+
+/// A client with a channel, and a message that the engine has not numbered.
+fn publish_over_an_engine(limits: Limits) -> (Core, Arc<DelayedEngine>, Arc<Client>, StdUnixStream, Receipt) {
+    let mut engine = None;
+    let pubsub = PubSub::new(|wake| Arc::clone(engine.insert(DelayedEngine::new(1, wake))) as _);
+    let mut core = Core::over(limits, pubsub.clone());
+    let (client, peer) = core.open(usize::MAX);
+    core.receive(&peer, 4);
+    client.subscribe(Subscription::to("c")).unwrap();
+    client.begin_replay();
+    let receipt = pubsub.channels().publish(&Draft::text("c", b"last"), Instant::now()).unwrap();
+    assert!(receipt.cursor().is_none());
+    (core, engine.unwrap(), client, peer, receipt)
+}
+
+#[test]
+fn a_close_waits_for_what_was_published_before_it() {
+    let (mut core, engine, client, peer, _) = publish_over_an_engine(Limits::default());
+    client.close(CloseStatus::new(1000, ""));
+    // The stream has seen the close by the time that the next client is open.
+    let (_other, other) = core.open(usize::MAX);
+    core.receive(&other, 4);
+    engine.order(1);
+    assert_eq!(core.receive(&peer, 10), b"\x81\x04last\x88\x02\x03\xe8");
+}
+
+#[test]
+fn a_close_waits_no_longer_than_for_the_close_timeout() {
+    let limits = Limits { close_timeout: Duration::from_millis(50), ..Limits::default() };
+    let (mut core, _engine, client, peer, receipt) = publish_over_an_engine(limits);
+    client.close(CloseStatus::new(1000, ""));
+    assert_eq!(core.receive(&peer, 4), b"\x88\x02\x03\xe8");
+    assert!(receipt.outcome().is_none());
+}
+
+#[test]
+fn a_close_does_not_wait_for_what_the_engine_has_lost() {
+    let (mut core, engine, client, peer, receipt) = publish_over_an_engine(Limits::default());
+    client.close(CloseStatus::new(1000, ""));
+    engine.reset(false, 0, Vec::new(), Vec::new());
+    assert_eq!(core.receive(&peer, 4), b"\x88\x02\x03\xe8");
+    assert_eq!(receipt.outcome(), Some(None));
 }
