@@ -19,7 +19,7 @@ RSpec.describe PushServer::Cursor do
 
   it "goes into pages, URLs, JSON and other Strings" do
     expect("#{cursor}!").to eq("#{text}!")
-    expect("a" + cursor).to eq("a#{text}") # rubocop:disable Style/StringConcatenation
+    expect("a" + cursor).to eq("a#{text}")
     expect(ERB::Util.h(cursor)).to eq(text)
     expect(URI.encode_www_form(last_event_id: cursor)).to eq("last_event_id=#{text}")
     expect(JSON.generate("id" => cursor)).to eq(%({"id":"#{text}"}))
@@ -54,8 +54,7 @@ RSpec.describe PushServer::Cursor do
     expect { described_class.new }.to raise_error(NoMethodError)
     expect { described_class.allocate }.to raise_error(TypeError)
     expect { PushServer.history("cursor_spec", since: Object.new) }.to raise_error(TypeError, /since: must be a String or nil/)
-    broken = Marshal.dump(cursor).sub(text.b, "x" * text.bytesize)
-    expect { Marshal.load(broken) }.to raise_error(ArgumentError, "not a cursor")
+    expect { described_class._load("7") }.to raise_error(ArgumentError, "not a cursor")
   end
 
   describe "from a client" do
