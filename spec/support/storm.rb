@@ -88,12 +88,15 @@ class Storm
     running = visitors.map { |visitor| Thread.new { visitor.run } }
     visitors.each(&:await_open)
     @published = @app.ask(publishing, seconds: 120).transform_keys(&:to_s)
-    running.map(&:value)
+    running.map(&:value).tap { await_last_end }
   ensure
     running&.each(&:kill)
   end
 
   private
+
+  # Clients of another storm in the same app must not get this one's ends.
+  def await_last_end = @app.ask("$ends.join; nil")
 
   # Each thread numbers its messages in each channel. Afterwards, ends are published until all clients have gone.
   def publishing
@@ -111,7 +114,7 @@ class Storm
         end
       end
       published = threads.map(&:value).reduce { |all, more| all.merge(more) { |_, one, other| one + other } }
-      Thread.new do
+      $ends = Thread.new do
         100_000.times do
           #{CHANNELS.inspect}.each { |channel| PushServer.publish(channel, "\#{channel}:end") }
           break if PushServer.stats[:readers].zero?
