@@ -117,22 +117,23 @@ impl ReplySlot {
         (sender, receiver)
     }
 
-    /// Sets the state. If the request is over, drops `state` and returns false.
-    fn put(&self, state: SlotState) -> bool {
+    /// Sets the state. Gives the task to wake, if it waits already. If the request is over, drops `state`.
+    fn put(&self, state: SlotState) -> Result<Option<Waker>, RequestOver> {
         let mut current = self.state.lock();
         if !current.is_open() {
             // `state` must be dropped without the lock, because dropping a reply may notify a client.
             drop(current);
-            return false;
+            return Err(RequestOver);
         }
-        let before = std::mem::replace(&mut *current, state);
-        drop(current);
-        if let SlotState::Awaited(task) = before {
-            self.push.base.wakeups.wake(task);
+        match std::mem::replace(&mut *current, state) {
+            SlotState::Awaited(task) => Ok(Some(task)),
+            _ => Ok(None),
         }
-        true
     }
 }
+
+/// The request has its reply already, or does not wait for one any more.
+struct RequestOver;
 
 /// The connection's end. As a future it gives the reply, or `None` if the request was dropped without one.
 pub(super) struct ReplyReceiver(Arc<ReplySlot>);
@@ -182,7 +183,17 @@ impl ReplySender {
     /// Sends the reply. Returns false if the request is over.
     pub(super) fn send(mut self, reply: Reply) -> bool {
         self.sent = true;
-        !self.forked() && self.slot.put(SlotState::Replied(reply))
+        if self.forked() {
+            return false;
+        }
+        let Ok(task) = self.slot.put(SlotState::Replied(reply)) else { return false };
+        if let Some(task) = task {
+            let wakeups = Arc::clone(&self.slot.push.base.wakeups);
+            // Before the task is woken, so that the connection's next request can use the slot again.
+            drop(self);
+            wakeups.wake(task);
+        }
+        true
     }
 
     /// See [`RequestConnection::inform`]. Does nothing if the request is over.
@@ -223,8 +234,11 @@ impl ReplySender {
 
 impl Drop for ReplySender {
     fn drop(&mut self) {
-        if !self.sent && !self.forked() {
-            self.slot.put(SlotState::Lost);
+        if !self.sent
+            && !self.forked()
+            && let Ok(Some(task)) = self.slot.put(SlotState::Lost)
+        {
+            self.slot.push.base.wakeups.wake(task);
         }
     }
 }
