@@ -2,20 +2,19 @@
 
 use super::notice::Notice;
 
-/// What one read gave.
+/// The result of one read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// How many messages.
     pub messages: usize,
     /// Bytes of messages and notices.
     pub bytes: usize,
-    /// There was no room for all: read again. Nobody wakes a reader that knows.
+    /// The batch is full, and there is more: read again. The reader will not be woken for the rest.
     pub more: bool,
-    /// The log's memory was full, and messages are gone that the reader had not got: close its
-    /// connection. Nothing was read.
+    /// The log's memory was full, and messages that the reader had not got are gone: close its connection. Nothing was
+    /// read.
     pub overrun: bool,
-    /// What the reader was told beside messages. It is in the bytes already, where the form has a
-    /// way to say it.
+    /// What the server itself tells the reader. If the encoding can express it, it is also in the bytes.
     pub notices: Vec<Notice>,
 }
 

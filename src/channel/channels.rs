@@ -28,26 +28,26 @@ use crate::base::fork::OwnerProcess;
 use crate::base::lock::Lock;
 use crate::base::stats::Counter;
 
-/// Bytes that wait in the engine at which a publisher takes them over itself: then the reactor is
-/// behind, and the log's bound must hold all the same.
+/// If more bytes than this wait in the engine, a publisher moves them to the log itself: the reactor is behind, and the
+/// log's bound must hold nevertheless.
 const WAITING: usize = 1 << 20;
 
-/// Channels that messages waiting in the engine may open. Near the limit publishers look closely.
+/// So many channels may be opened by messages that wait in the engine. When fewer are left, publishers check the log.
 const CLOSE: usize = 4096;
 
-/// Part of a channel's past.
+/// A part of a channel's history.
 #[derive(Debug)]
 pub struct History {
-    /// In order; messages that are not stored are not among them.
+    /// The messages in order, without those that were not stored.
     pub messages: Vec<Arc<Message>>,
-    /// False if between the cursor and the first message some are missing.
+    /// False if messages between the cursor and the first of these are missing.
     pub complete: bool,
 }
 
-/// What is to be known of all channels together.
+/// Numbers about all channels together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Figures {
-    /// Messages published, those of the server itself among them.
+    /// Messages published, including those of the server itself.
     pub published: u64,
     /// Bytes of the messages in the log.
     pub bytes: u64,
@@ -81,7 +81,7 @@ impl Receipt {
     }
 }
 
-/// What became of a message.
+/// The result of a publish.
 #[derive(Debug)]
 pub struct Posted {
     /// The cursor behind it.
@@ -110,11 +110,11 @@ pub struct Channels {
     published: Counter,
     owner: OwnerProcess,
     state: Lock<State>,
-    /// How many there were when it was looked last.
+    /// How many channels there were when messages were taken over last.
     open: AtomicUsize,
 }
 
-/// What is under the log's lock.
+/// What the log's lock protects.
 pub(super) struct State {
     pub(super) log: Log,
     presence: Presence,
@@ -125,8 +125,8 @@ pub(super) struct State {
 }
 
 impl Channels {
-    /// Channels over an engine. `default_event` is the name of events that were given none, free
-    /// of CR, LF and NUL.
+    /// The channels of an engine. `default_event` is the name of events to which the app gives none. It has no CR, LF
+    /// or NUL.
     pub fn new(limits: Limits, engine: Arc<dyn Engine>, default_event: Option<&str>) -> Arc<Self> {
         let Cursor { epoch, seq } = engine.position();
         let log = Log::new(epoch, seq, limits, default_event);
@@ -141,7 +141,7 @@ impl Channels {
         })
     }
 
-    /// Takes over the bounds and the default event's name of a server. Messages and readers stay.
+    /// Sets the bounds and the default event's name, which a server has. Messages and readers stay.
     pub fn configure(&self, limits: Limits, default_event: Option<&str>) {
         *self.limits.lock() = limits;
         self.lock_current().log.configure(limits, default_event);
@@ -152,14 +152,14 @@ impl Channels {
         *self.limits.lock()
     }
 
-    /// Whether this process was forked off the one that the channels belong to: then locks may be held by threads
-    /// that are not here.
+    /// Whether this process was forked from the one that the channels belong to. Then locks may be held by threads that
+    /// are not here.
     pub fn forked(&self) -> bool {
         self.owner.forked()
     }
 
-    /// Sets the rules of all channels that match `glob` and no later rule: the last that matches
-    /// counts. Also for channels that are there already.
+    /// Sets the rules of all channels that match `glob`, including open ones. If several globs match a channel, the one
+    /// that was set last counts.
     pub fn define(&self, glob: &str, policy: Policy, now: Instant) {
         self.lock_current().log.define(glob, policy);
         // Some channels get the new rules at once, others when they are used next.
@@ -175,8 +175,8 @@ impl Channels {
 
     /// Publishes a message; `now` is when its ttl begins. Returns the cursor behind it.
     ///
-    /// Waits for other publishers' pushes, and for the log only if much waits to be taken over. While the engine takes no
-    /// messages, waits for at most [`Limits::publish_timeout`]; the caller must hold no lock.
+    /// Waits for other publishers' pushes, and for the log only if much waits to be taken over. While the engine takes
+    /// no messages, waits for at most [`Limits::publish_timeout`]; the caller must hold no lock.
     pub fn publish(&self, draft: &Draft<'_>, now: Instant) -> Result<Receipt, Error> {
         let posted = match self.post(draft, now)? {
             Post::Done(posted) => posted,
@@ -243,19 +243,19 @@ impl Channels {
         })
     }
 
-    /// Takes over what was published.
+    /// Moves what was published from the engine to the log.
     pub fn take_over(&self) {
         drop(self.lock_current());
     }
 
-    /// Where the log ends: everything published before has been seen. What the engine has not numbered is not covered: see
-    /// [`Channels::unsettled`].
+    /// Where the log ends: everything published before has been seen. What the engine has not numbered is not covered:
+    /// see [`Channels::unsettled`].
     pub fn cursor(&self) -> Cursor {
         self.engine.position()
     }
 
-    /// Which submission of this process was the last, if the engine has not numbered all of them yet. A thread that looks
-    /// at channels waits for it, or it would not find what it has published itself.
+    /// Which submission of this process was the last, if the engine has not numbered all of them yet. A thread that
+    /// looks at channels waits for it, or it would not find what it has published itself.
     pub fn unsettled(&self) -> Option<u64> {
         self.engine.progress()?.unsettled()
     }
@@ -265,15 +265,16 @@ impl Channels {
         self.engine.progress().is_none_or(|progress| progress.is_settled(submission))
     }
 
-    /// How the engine gets on with what this process has submitted, if it numbers messages later. For threads that wait.
+    /// How the engine gets on with what this process has submitted, if it numbers messages later. For threads that
+    /// wait.
     pub fn progress(&self) -> Option<&Arc<Progress>> {
         self.engine.progress()
     }
 
     // ---- looking -------------------------------------------------------------------------
 
-    /// Stored messages of a channel: the first `limit` after a cursor, or the newest `limit` if
-    /// there is none or it is too old.
+    /// Stored messages of a channel: the first `limit` after a cursor. Without a cursor, or if it is too old: the
+    /// newest `limit`.
     pub fn history(&self, channel: &str, since: Since, limit: usize, now: Instant) -> History {
         let (messages, complete) = self.lock_current().log.history(channel, since, limit, now);
         History { messages, complete }
@@ -287,7 +288,7 @@ impl Channels {
             from = next;
             pieces += 1;
         }
-        // A channel may have been forgotten and opened in another place meanwhile.
+        // Meanwhile a channel may have been forgotten and opened again with another number.
         if pieces > 0 {
             names.sort_unstable();
             names.dedup();
@@ -300,7 +301,7 @@ impl Channels {
         self.lock_current().log.memory.bytes()
     }
 
-    /// Numbers for people who watch.
+    /// Numbers for `PushServer.stats`.
     pub fn figures(&self) -> Figures {
         let state = self.lock_current();
         let log = &state.log;
@@ -322,8 +323,8 @@ impl Channels {
         self.lock_current().log.attach(id, wake, since)
     }
 
-    /// Takes over what was published, and wakes the readers whose channels have something new,
-    /// each once until it has read all. Returns how many. For the reactor, when the engine woke it.
+    /// Takes over what was published, and wakes the readers that have new messages. Each is woken once until it has
+    /// read everything. Returns how many were woken. The reactor calls this when the engine has woken it.
     pub fn deliver(&self) -> usize {
         let (mut woken, mut more) = self.lock_current().log.deliver();
         while more {
@@ -333,8 +334,8 @@ impl Channels {
         woken
     }
 
-    /// Frees what is too old or was read by all, and lets members leave that have been away for
-    /// long enough. Call it every second or so.
+    /// Frees messages that are too old or that all readers have got, and announces members that have left for long
+    /// enough. Call it about once a second.
     pub fn sweep(&self, now: Instant) {
         self.take_over();
         self.sweep_channels(now);
@@ -350,8 +351,8 @@ impl Channels {
         }
     }
 
-    /// Sweeps as many channels as one hold of the lock may look at. It takes several holds for that, because to match a
-    /// rule takes longer than a look.
+    /// Sweeps as many channels as one hold of the lock may look at, but in several holds, because matching rules takes
+    /// longer.
     fn sweep_channels(&self, now: Instant) {
         let mut left = work::PIECE.min(self.lock().log.channels.end() as usize);
         while left > 0 {
@@ -363,8 +364,8 @@ impl Channels {
 
     // ---- presence ------------------------------------------------------------------------
 
-    /// Names and information (JSON) of the members that are there, by name. In a channel with thousands of members, those
-    /// that come or go meanwhile may be among them or not.
+    /// Names and information (JSON) of a channel's members, sorted by name. In a channel with thousands of members, the
+    /// result may or may not have members that join or leave meanwhile.
     pub fn present(&self, channel: &str) -> Vec<(Arc<str>, Arc<str>)> {
         let mut all: Vec<(Arc<str>, Arc<str>)> = Vec::new();
         loop {
@@ -489,14 +490,14 @@ impl Channels {
 
     // ---- locks ---------------------------------------------------------------------------
 
-    /// The log, as the reactor has last seen it.
+    /// The log, without what is still in the engine.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         let guard = self.state.lock();
         work::taken();
         guard
     }
 
-    /// The log with all that is published.
+    /// The log with everything that was published.
     fn lock_current(&self) -> MutexGuard<'_, State> {
         let mut guard = self.lock();
         self.take_events(&mut guard);

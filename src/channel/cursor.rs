@@ -1,4 +1,4 @@
-//! A place in a log: one scalar, however many channels a connection reads.
+//! Cursors: positions in a log. A connection has one cursor for all its channels.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,18 +6,18 @@ use std::time::SystemTime;
 
 use thiserror::Error;
 
-/// Names one log. A new log has another, so that an old number is never trusted.
+/// Names one log. Each log has its own epoch, so a number of an older log is never taken for one of a newer log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch(u64);
 
 impl Epoch {
-    /// An epoch no other log has had.
+    /// An epoch that no other log has had.
     pub fn new() -> Self {
-        // Random numbers alone would be the same in all children of a process that has drawn one
-        // before it forked; time alone might be, for children forked together.
+        // Random numbers alone would be the same in all children of a process that has used the generator before it
+        // forked. Time alone may be the same in children that were forked together.
         let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
         let mixed = (time ^ u64::from(std::process::id()).rotate_left(40)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        // 48 bits keep ids short; two logs of one site meet by chance once in 2^48.
+        // 48 bits keep ids short. Two logs of one site have the same epoch with a probability of 1 to 2^48.
         Epoch((mixed ^ fastrand::u64(..)) >> 16)
     }
 }
@@ -29,7 +29,7 @@ impl Default for Epoch {
 }
 
 impl From<u64> for Epoch {
-    /// The epoch of a log that others numbered.
+    /// The epoch of a log that another process numbers.
     fn from(number: u64) -> Self {
         Epoch(number)
     }
@@ -46,7 +46,7 @@ impl fmt::Display for Epoch {
 pub struct Cursor {
     /// Which log.
     pub epoch: Epoch,
-    /// The last message seen; 0 is before the first.
+    /// The number of the last message seen. 0 is before the first message.
     pub seq: u64,
 }
 
@@ -56,7 +56,7 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// The text is no cursor.
+/// The text is not a cursor.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("not a cursor")]
 pub struct Unreadable;
@@ -70,7 +70,7 @@ impl FromStr for Cursor {
     }
 }
 
-/// `from_str_radix`, which also takes a sign.
+/// As `from_str_radix`, but without a sign.
 fn number(text: &str, radix: u32) -> Result<u64, Unreadable> {
     if text.starts_with('+') {
         return Err(Unreadable);
@@ -84,14 +84,15 @@ pub enum Since {
     /// With what is published from now on.
     #[default]
     Now,
-    /// With what came after the cursor; a gap if that is not all there any more.
+    /// With what was published after the cursor. If some of that is gone, this is a gap.
     After(Cursor),
-    /// It had a cursor that nobody can read: a gap, for nobody knows what it missed.
+    /// The client has sent a cursor that cannot be parsed. This is a gap, because it is unknown what the client has
+    /// missed.
     Unreadable,
 }
 
 impl Since {
-    /// What a client's `Last-Event-ID` means; an empty one is none (WHATWG HTML section 9.2.4).
+    /// What a client's `Last-Event-ID` means. An empty one means that there is none (WHATWG HTML section 9.2.4).
     pub fn parse(text: Option<&str>) -> Self {
         match text {
             None | Some("") => Since::Now,

@@ -6,7 +6,7 @@ pub enum EventName<N> {
     /// The server's default.
     #[default]
     Default,
-    /// None: a browser's `onmessage`.
+    /// No name, as a browser's `onmessage` needs it.
     Nameless,
     /// This one.
     Given(N),
@@ -19,10 +19,10 @@ pub enum Kind {
     Text,
     /// Bytes: binary frames on a raw WebSocket, elsewhere base64 with `event: push.binary`.
     Binary,
-    /// Bytes that are valid UTF-8 and may be meant as text: binary frames on a raw WebSocket, elsewhere text. The publisher
-    /// has checked them.
+    /// Bytes that are valid UTF-8 and may be meant as text: binary frames on a raw WebSocket, elsewhere text. The
+    /// publisher has checked them.
     Utf8Bytes,
-    /// The server's own event, JSON. Raw WebSockets are not told: there, only the app speaks.
+    /// An event of the server itself, in JSON. Raw WebSockets do not get it, because they get only messages of the app.
     Server,
 }
 
@@ -44,12 +44,12 @@ pub struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// A text with the default name, for everybody, stored. `payload` must be valid UTF-8.
+    /// A stored text with the default name, for all readers. `payload` must be valid UTF-8.
     pub fn text(channel: &'a str, payload: &'a [u8]) -> Self {
         Draft { channel, payload, kind: Kind::Text, event: EventName::Default, store: true, except: None }
     }
 
-    /// Bytes, for everybody, stored.
+    /// Stored bytes, for all readers.
     pub fn binary(channel: &'a str, payload: &'a [u8]) -> Self {
         Draft { kind: Kind::Binary, ..Draft::text(channel, payload) }
     }

@@ -1,8 +1,9 @@
 //! How a message becomes bytes, and the cache that keeps them.
 //!
-//! What a reader's connection wants is an [`Encoding`]. A message is encoded once for all readers with the same encoding:
-//! each encoding has a slot in the message's [`EncodedCache`]. Today an encoding is a [`Shape`] and nothing else. A further
-//! property, such as compression, is a field of [`Encoding`] with slots of its own, and concerns this file alone.
+//! What a reader's connection wants is an [`Encoding`]. A message is encoded once for all readers with the same
+//! encoding: each encoding has a slot in the message's [`EncodedCache`]. Today an encoding is a [`Shape`] and nothing
+//! else. A further property, such as compression, is a field of [`Encoding`] with slots of its own, and concerns this
+//! file alone.
 
 use std::sync::OnceLock;
 
@@ -57,7 +58,7 @@ pub(super) struct EncodedCache {
 }
 
 impl EncodedCache {
-    /// The bytes, if they were made.
+    /// The bytes; `None` if they were not made yet.
     pub(super) fn get(&self, encoding: Encoding) -> Option<&Bytes> {
         self.slots[encoding.slot()].get()
     }
@@ -91,7 +92,7 @@ pub(super) enum Payload<'a> {
 }
 
 impl Payload<'_> {
-    /// Bytes that it takes in a block, or some more.
+    /// How many bytes it takes in a block. The estimate is never too small.
     pub(super) fn length(&self) -> usize {
         match self {
             Payload::Text(data) => data_length(data),
@@ -149,7 +150,7 @@ pub(super) fn emit_without_id(
     let bytes = match encoding.shape {
         Shape::EventStream => rest,
         _ if !copy => return None,
-        // Replays into an open connection are rare: not worth keeping.
+        // Replays into an open connection are rare, so these bytes are not kept.
         _ if rest.len() > FRAGMENT_SIZE => return Some(each_frame(&fragments(Opcode::Text, &rest), sink)),
         _ => frame(true, Opcode::Text, &rest),
     };
@@ -168,7 +169,7 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    /// `default_event` must be free of CR, LF and NUL; `None` is nameless.
+    /// `default_event` must have no CR, LF or NUL. `None` means no name.
     pub(super) fn new(epoch: Epoch, default_event: Option<&str>) -> Self {
         let default_event = default_event.map(|name| format!("event: {name}\n")).unwrap_or_default();
         Encoder::with(epoch, default_event.into_bytes().into())

@@ -4,9 +4,9 @@
 //! the channels must do in that order: see [`Event`]. Channels, floors, readers and members are above the seam and the
 //! same for every engine.
 //!
-//! **Locks.** The log's lock may be held when [`Engine::submit`], [`Engine::take`] and [`Engine::command`] are called, so an
-//! engine must not call the channels back, except by the [`super::Wake`] that it was given. None of the methods waits for
-//! anything but the engine's own lock; that must never be held during I/O.
+//! **Locks.** The log's lock may be held when [`Engine::submit`], [`Engine::take`] and [`Engine::command`] are called,
+//! so an engine must not call the channels back, except by the [`super::Wake`] that it was given. None of the methods
+//! waits for anything but the engine's own lock; that must never be held during I/O.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub enum Submitted {
     Numbered {
         /// Its number, and the epoch: higher than those of all messages before it. The first is at least 1.
         cursor: Cursor,
-        /// Bytes of messages in the engine that the process has not taken yet.
+        /// Bytes of messages in the engine that the process has not moved to its log yet.
         waiting: usize,
     },
     /// It is on its way, and gets its number later. It comes back as [`Event::Message`]: the same `Arc`, so that its
@@ -48,9 +48,9 @@ pub trait Engine: Send + Sync {
     /// Where the log ends, as far as this process knows; the seq is 0 if there has been no message.
     fn position(&self) -> Cursor;
 
-    /// A number that the engine gave to this start of the process, and gives to no other while the epoch lasts, not even to
-    /// the process that takes its place. It is below 2^20, and 0 if there is one process only. It must be known before the
-    /// process has clients, and outlives a change of the epoch.
+    /// A number that the engine gave to this start of the process, and gives to no other while the epoch lasts, not
+    /// even to the process that takes its place. It is below 2^20, and 0 if there is one process only. It must be known
+    /// before the process has clients, and outlives a change of the epoch.
     fn process(&self) -> u32;
 
     /// Takes a message to be numbered, or gives it back at once. A message of this process never overtakes another one.
@@ -67,7 +67,7 @@ pub trait Engine: Send + Sync {
     /// Whether it can number messages.
     fn state(&self) -> EngineState;
 
-    /// How far it is with what this process has submitted; `None` if all has its number when [`Engine::submit`] returns, and
-    /// the engine is never full.
+    /// How far it is with what this process has submitted; `None` if all has its number when [`Engine::submit`]
+    /// returns, and the engine is never full.
     fn progress(&self) -> Option<&Arc<Progress>>;
 }

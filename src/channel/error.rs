@@ -8,7 +8,7 @@ pub enum EngineError {
     /// It has taken none for as long as a publisher may wait.
     #[error("the channels' engine takes no messages for now")]
     Full,
-    /// It is away, and as much waits for its return as may.
+    /// It is not reachable, and its queue is full.
     #[error("the channels' engine is away, and its queue is full")]
     Away,
 }
@@ -22,12 +22,12 @@ pub enum Error {
     /// The name is over [`super::limits::Limits::max_name`].
     #[error("a channel's name has at most {max} bytes, not {length}")]
     LongName {
-        /// What is allowed, in bytes.
+        /// The largest length, in bytes.
         max: usize,
-        /// What was given, in bytes.
+        /// The given length, in bytes.
         length: usize,
     },
-    /// The event's name would break out of its line.
+    /// The event's name contains a character that would end its line.
     #[error("event: must not contain CR, LF or NUL")]
     BrokenEvent,
     /// The message is larger than the whole log may be.

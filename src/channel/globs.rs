@@ -1,9 +1,9 @@
 //! Finds which of many globs match a name.
 //!
 //! The globs form a tree of their beginnings: globs that begin alike share nodes. A name goes down the tree once, along
-//! all paths that fit it. So a glob costs time only for names that begin as it does, however many globs there are: among
-//! twenty thousand globs like `user:1:*`, a name meets one. At worst a search costs the number of different beginnings
-//! of globs that match a beginning of the name.
+//! all paths that fit it. So a glob costs time only for names that begin as it does, however many globs there are:
+//! among twenty thousand globs like `user:1:*`, a name meets one. At worst a search costs the number of different
+//! beginnings of globs that match a beginning of the name.
 
 use super::pattern::{Pattern, Token};
 use super::slab::Slab;
@@ -125,7 +125,7 @@ impl Globs {
         }
     }
 
-    /// Takes a glob out again.
+    /// Removes a glob.
     pub(super) fn remove(&mut self, glob: &Pattern, number: u32) {
         let mut at = ROOT;
         for token in glob.tokens() {
@@ -136,7 +136,7 @@ impl Globs {
         let before = node.ends.len();
         node.ends.retain(|own| *own != number);
         self.len -= before - node.ends.len();
-        // Nodes that no other glob uses.
+        // Removes the nodes that no other glob uses.
         while let Some(node) = self.nodes.get(at)
             && at != ROOT
             && node.ends.is_empty()

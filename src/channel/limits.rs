@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::error::Error;
 use crate::base::limits;
 
-/// The bounds of all channels of a process: what concerns them of [`crate::base::limits::Limits`].
+/// The bounds of all channels of a process: those of [`crate::base::limits::Limits`] that concern channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of messages in the log, with what encoding them may add; see `eviction` for what goes beyond it.
+    /// Bytes of messages in the log, with what encoding them may add; see `retention` for what is freed beyond it.
     pub log_bytes: usize,
     /// Channels that have messages or readers; beyond it an error.
     pub max_channels: usize,
@@ -16,11 +16,11 @@ pub struct Limits {
     pub max_subscriptions: usize,
     /// Bytes of a channel's name; beyond it an error.
     pub max_name: usize,
-    /// Messages a reader gets at once, so that one that returns does not starve the rest.
+    /// Messages that a reader gets at once, so that a long replay does not delay other readers.
     pub batch_messages: usize,
-    /// Bytes of messages a reader gets at once; one message is always given.
+    /// Bytes of messages that a reader gets at once. It always gets at least one message.
     pub batch_bytes: usize,
-    /// Bytes a reader may lag by, however long its socket takes nothing.
+    /// Bytes by which a reader may lag, even if its socket takes nothing for long.
     pub slow_bytes: usize,
     /// Time after which a member without readers has left.
     pub linger: Duration,
@@ -51,7 +51,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Refuses names that no channel can have.
+    /// Refuses a name that is empty or too long.
     pub(super) fn check_name(&self, name: &str) -> Result<(), Error> {
         match name.len() {
             0 => Err(Error::EmptyName),

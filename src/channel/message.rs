@@ -1,4 +1,4 @@
-//! What was published: one copy for all readers, encoded at most once per encoding.
+//! Published messages. All readers share one copy, which is encoded at most once for each encoding.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,11 +14,10 @@ use crate::sse;
 use crate::websocket::Opcode;
 use crate::websocket::frame::{self, FRAGMENT_SIZE, each_frame};
 
-/// A published message. Shared by the log, its readers and whoever else asked for it.
+/// A published message. The log, its readers and other users share it.
 #[derive(Debug)]
 pub struct Message {
-    /// Written once, by the engine, before anybody else has the message; so it needs no order of
-    /// its own.
+    /// The engine writes this once, before other threads get the message. So relaxed memory ordering is enough.
     seq: AtomicU64,
     channel: Arc<str>,
     event: EventName<Box<str>>,
@@ -27,8 +26,8 @@ pub struct Message {
     except: Option<u64>,
     published: Instant,
     cost: usize,
-    /// The payload, with the header of its WebSocket frame before it if one frame can hold it:
-    /// the payload is copied anyway, and so a raw WebSocket costs no second copy.
+    /// The payload. If one WebSocket frame can hold it, the frame's header is before it: the payload is copied anyway,
+    /// so a raw WebSocket needs no second copy.
     frame: Bytes,
     header: u8,
     encoded: EncodedCache,
@@ -44,7 +43,7 @@ pub(super) struct Flags {
 }
 
 impl Message {
-    /// Copies a draft into a message that has no number yet; `now` is when its ttl begins.
+    /// Copies a draft into a message without a number. Its ttl begins at `now`.
     pub fn new(draft: &Draft<'_>, limits: &Limits, now: Instant) -> Result<Arc<Self>, Error> {
         limits.check_name(draft.channel)?;
         let event = match draft.event {
@@ -79,12 +78,12 @@ impl Message {
         }
     }
 
-    /// Gives the message its place in the log. For engines: once, and before it is handed out.
+    /// Sets the message's number. Engines call this once, before other threads get the message.
     pub fn number(&self, seq: u64) {
         self.seq.store(seq, Ordering::Relaxed);
     }
 
-    /// Its place in the log; 0 while it has none.
+    /// Its number in the log. 0 while it has none.
     pub fn seq(&self) -> u64 {
         self.seq.load(Ordering::Relaxed)
     }
@@ -113,7 +112,7 @@ impl Message {
         self.stored
     }
 
-    /// The id of the reader that does not get it.
+    /// The id of the reader that does not get the message.
     pub fn except(&self) -> Option<u64> {
         self.except
     }
@@ -128,8 +127,8 @@ impl Message {
         &self.frame[usize::from(self.header)..]
     }
 
-    /// What it takes in the log's memory, in bytes, once it is encoded in every encoding: whether it is
-    /// yet or not, so that the sum does not change behind the log's back.
+    /// The bytes that it takes in the log's memory when it is encoded in every encoding. All encodings count from the
+    /// beginning, because the log does not notice when one is made.
     pub fn cost(&self) -> usize {
         self.cost
     }
@@ -141,8 +140,8 @@ impl Message {
         if self.kind == Kind::Binary { payload / 3 * 4 } else { payload }
     }
 
-    /// Gives `sink` the message in the given encoding, whole frames or blocks, if that takes no more than a look into its
-    /// cache. Returns their bytes; `None`, and nothing is given, if it must be encoded first.
+    /// Gives `sink` the message in the given encoding, whole frames or blocks, if that takes no more than a look into
+    /// its cache. Returns their bytes; `None`, and nothing is given, if it must be encoded first.
     pub(super) fn emit_cached(&self, encoding: Encoding, flags: Flags, sink: &mut impl FnMut(Bytes)) -> Option<usize> {
         match encoding.shape {
             Shape::Raw if self.kind == Kind::Server => Some(0),
@@ -157,8 +156,8 @@ impl Message {
         }
     }
 
-    /// Gives `sink` the message in the given encoding, whole frames or blocks. Returns their bytes. The encoding is made,
-    /// if it is not there yet: that takes time, so the log's lock must not be held.
+    /// Gives `sink` the message in the given encoding, whole frames or blocks. Returns their bytes. The encoding is
+    /// made, if it is not there yet: that takes time, so the log's lock must not be held.
     pub(super) fn emit(
         &self,
         encoding: Encoding,
@@ -171,7 +170,7 @@ impl Message {
                 let kind = flags.frames.filter(|kind| self.may_convert(flags) && self.can_be(*kind));
                 match (kind, self.payload()) {
                     _ if self.kind == Kind::Server => 0,
-                    // Few readers want it, so it is not kept.
+                    // Few readers need it, so it is not kept.
                     (Some(kind), payload) if payload.len() > FRAGMENT_SIZE => {
                         each_frame(&frame::fragments(opcode(kind), payload), sink)
                     }
@@ -218,7 +217,7 @@ fn payload(kind: Kind, bytes: &[u8]) -> Payload<'_> {
 
 /// See [`Message::cost`]. Each line of a text grows by a field's name.
 fn cost(draft: &Draft<'_>) -> usize {
-    // A long one is kept whole and in fragments.
+    // A long payload is kept both whole and in fragments.
     let kept = |length: usize| if length > FRAGMENT_SIZE { 2 * length } else { length };
     let event = if let EventName::Given(name) = draft.event { name.len() } else { 0 };
     let block = 128 + event + payload(draft.kind, draft.payload).length();

@@ -1,8 +1,7 @@
 //! Channels: one log, many readers.
 //!
-//! A message is appended once to a log; a subscriber is a cursor into that log, not a queue of
-//! copies. A live tail, a replay after a reconnect and a slow client are then one code path: read
-//! what comes after the cursor.
+//! A message is appended to a log once. A subscriber is a cursor into that log, and has no queue of copies. So live
+//! messages, a replay after a reconnect and a slow client are one code path: read what comes after the cursor.
 //!
 //! ```text
 //! any thread                             state lock                        reactor
@@ -12,17 +11,17 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | `channels` | the front door: publish, history, deliver, sweep; any thread |
-//! | [`engine`] | where messages get their order; the seam for engines beyond this process |
+//! | `channels` | the methods that other modules call: publish, history, deliver, sweep; any thread |
+//! | [`engine`] | the interface of engines, which give messages their order |
 //! | `event`, `progress` | what an engine tells the channels; how threads wait for an engine |
 //! | `reader` | a client's cursor: subscribe, read the next batch, lag |
-//! | `subscription`, `batch` | what a reader asks for, and what one read gives |
+//! | `subscription`, `batch` | what a reader subscribes to, and what one read returns |
 //! | `draft`, `message` | what was published, encoded at most once per encoding |
 //! | `encoding` | how a message becomes SSE blocks or WebSocket frames, and the cache of that |
 //! | `cursor` | `"<epoch>-<seq>"`, and where a subscription starts |
 //! | [`codec`] | messages as bytes, for engines beyond this process |
-//! | `policy` | history, ttl and what happens to slow readers, by glob |
-//! | `pattern`, `globs` | globs in the manner of Redis; finding those that match a name |
+//! | `policy` | the rules of channels: history, ttl and what happens to slow readers |
+//! | `pattern`, `globs` | globs as in Redis; finding those that match a name |
 //! | `presence` | the members of channels |
 //! | `client_id` | ids of clients, and how processes keep theirs apart |
 //! | `notice` | what the server itself tells one reader: gaps, drops, present members |
@@ -31,9 +30,9 @@
 //! | `work` | how much one hold of the lock looks at |
 //! | `slab` | a table with small numbers as keys |
 //!
-//! Words: a channel's *floor* is the seq of its newest stored message that is gone. A reader is
-//! *attached* while its connection lasts. What an attached reader has not got yet is *pinned*:
-//! kept, whatever the channel's history, until the log's memory is full or the reader is given up.
+//! Terms: a message's *seq* is its number in the log. A channel's *floor* is the seq of its newest stored message that
+//! is gone. A reader is *attached* while its connection lasts. Messages that an attached reader has not got yet are
+//! *pinned*: they are kept even if they are not history, until the log's memory is full or the reader is given up.
 
 mod batch;
 mod channels;

@@ -9,14 +9,14 @@ use super::draft::EventName;
 use super::encoding::{Encoder, Encoding, Payload, Shape};
 use crate::base::json;
 
-/// Something that concerns one reader only: not part of the log.
+/// What the server tells one reader only. It is not in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// `push.open`: the reader's first; its cursor, and how its return went.
+    /// `push.open`, a reader's first notice: its cursor, and whether it gets what it has missed.
     Open {
-        /// Where it stands: the client resumes from here, if nothing else comes.
+        /// The reader's cursor. The client resumes from here, if nothing else comes.
         cursor: Cursor,
-        /// Whether it gets all that it missed; `None` on a first visit.
+        /// Whether the reader gets everything that it has missed. `None` on a first visit.
         recovered: Option<bool>,
         /// Channels in which messages are missing.
         gap: Vec<Arc<str>>,
@@ -35,7 +35,7 @@ pub enum Notice {
         /// How many messages.
         count: u64,
     },
-    /// `push.here`: who is present.
+    /// `push.here`: the members that are present.
     Here {
         /// The channel's name.
         channel: Arc<str>,
@@ -45,7 +45,7 @@ pub enum Notice {
 }
 
 impl Notice {
-    /// The channel that it is about; the opening is about all.
+    /// The channel that the notice is about. `None` for `push.open`, which is about all channels.
     pub(super) fn channel(&self) -> Option<&Arc<str>> {
         match self {
             Notice::Open { .. } => None,
@@ -53,14 +53,14 @@ impl Notice {
         }
     }
 
-    /// How many messages it says are missing.
+    /// How many missing messages it reports.
     #[cfg(test)]
     pub(super) fn count(&self) -> u64 {
         if let Notice::Drop { count, .. } = self { *count } else { 0 }
     }
 
-    /// Adds it to those that a reader has not got yet. Of a kind there is one for each channel, or they would grow
-    /// without a bound while a reader reads nothing.
+    /// Adds the notice to those that a reader has not got yet. There is one of each kind for each channel. Otherwise
+    /// they would grow without a bound while a reader reads nothing.
     pub(super) fn join(mut self, waiting: &mut Vec<Notice>) {
         let same = |other: &Notice| {
             std::mem::discriminant(other) == std::mem::discriminant(&self) && other.channel() == self.channel()
@@ -73,7 +73,7 @@ impl Notice {
         waiting.push(self);
     }
 
-    /// About how many bytes it takes: what a batch counts before it is encoded.
+    /// An estimate of its bytes, which a batch counts before the notice is encoded.
     pub(super) fn estimate(&self) -> usize {
         let names = |names: &[Arc<str>]| names.iter().map(|name| name.len() + 3).sum::<usize>();
         64 + match self {

@@ -1,8 +1,7 @@
-//! Globs in the manner of Redis' PSUBSCRIBE, compiled once and matched in O(pattern × name).
+//! Globs as in Redis' PSUBSCRIBE, compiled once and matched in O(pattern × name).
 //!
-//! `*` is any run of bytes, `?` one byte, `[ab-z]` one of these, `[^…]` one of the others, `\x`
-//! the byte x. As in Redis, bytes and not characters count, and a class without its end ends with
-//! the pattern.
+//! `*` is any run of bytes, `?` one byte, `[ab-z]` one of these bytes, `[^…]` one of the other bytes, `\x` the byte x.
+//! As in Redis, a glob matches bytes and not characters, and a class without a `]` ends with the pattern.
 
 /// A compiled glob.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +17,7 @@ pub(super) enum Token {
     Byte(u8),
     /// One byte.
     One,
-    /// Any run of bytes. Two never follow each other.
+    /// Any run of bytes. There are never two of these in a row.
     Any,
     /// A byte that is in these ranges, or one that is not.
     Class {
@@ -61,12 +60,12 @@ impl Pattern {
         Pattern { text: text.into(), tokens: tokens.into() }
     }
 
-    /// As it was written.
+    /// The text of the glob.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What it is made of.
+    /// The glob's parts.
     pub(super) fn tokens(&self) -> &[Token] {
         &self.tokens
     }
@@ -75,8 +74,8 @@ impl Pattern {
     pub fn matches(&self, name: &str) -> bool {
         let name = name.as_bytes();
         let (mut at, mut token) = (0, 0);
-        // Where to go on if what follows the last `*` does not fit: only that one ever needs to
-        // take more, so nothing is tried twice in a way that multiplies.
+        // Where to continue if the part after the last `*` does not match. Only the last `*` ever has to take more
+        // bytes, so the time does not grow exponentially.
         let mut retry = None;
         while at < name.len() {
             match self.tokens.get(token) {
@@ -99,7 +98,7 @@ impl Pattern {
     }
 }
 
-/// What follows a `[`.
+/// Parses what follows a `[`.
 fn class(bytes: &mut std::iter::Peekable<std::str::Bytes<'_>>) -> Token {
     let negated = bytes.next_if_eq(&b'^').is_some();
     let mut ranges = Vec::new();
@@ -160,7 +159,7 @@ mod tests {
         assert!(!Pattern::new(&"*a".repeat(60)).matches(&"b".repeat(255)));
     }
 
-    /// The definition, as slow as it is plain.
+    /// The definition of a match, which is simple and slow.
     fn plainly(tokens: &[Token], name: &[u8]) -> bool {
         match tokens.split_first() {
             None => name.is_empty(),

@@ -9,23 +9,23 @@ use super::pattern::Pattern;
 /// What happens to a reader that lags too far (see [`super::Limits::slow_bytes`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Slow {
-    /// Its connection is closed; it returns with its cursor.
+    /// Its connection is closed. The client reconnects with its cursor.
     #[default]
     Resume,
-    /// It goes on with what is published from now on, and is told how much it missed.
+    /// It continues with what is published from now on, and is told how many messages it has missed.
     Drop,
-    /// It goes on with the newest message and is told nothing: tickers, dashboards.
+    /// It continues with the newest message and is told nothing. For tickers and dashboards.
     Latest,
 }
 
 /// The rules of a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
-    /// How many messages are kept for those who come back; 0 is none.
+    /// How many messages are kept for clients that reconnect. 0 means none.
     pub history: usize,
-    /// How long they are kept; `None` is until they are pushed out.
+    /// How long they are kept. `None` means until newer messages replace them.
     pub ttl: Option<Duration>,
-    /// What becomes of slow readers.
+    /// What happens to slow readers.
     pub slow: Slow,
     /// Whether members are announced.
     pub presence: bool,
@@ -43,8 +43,8 @@ impl Policy {
     }
 }
 
-/// The rules by glob. The last one defined that matches a channel's name is its rule, so that the
-/// general comes first and the exceptions after it; a channel that none matches has the default.
+/// The rules by glob. If several globs match a channel's name, the one that was set last counts. So general rules are
+/// set first, and exceptions after them. A channel that no glob matches has the default.
 #[derive(Debug, Default)]
 pub(super) struct Policies {
     /// Rules by number. When a glob gets a new rule, the old one leaves an empty place.

@@ -3,10 +3,10 @@
 //! A user with three tabs is one member, and is there until the last tab has been gone for a while: a page that reloads
 //! neither leaves nor joins.
 //!
-//! Two tables. *Seats* are what the clients of this process have subscribed as; they change at once. *Members* are those
-//! of all processes; they change only when the engine says so, by [`Change`]s that all processes apply in the same order.
-//! What the engine does not take for now waits here: one change for each client in a channel, one announcement for each
-//! member.
+//! Two tables. *Seats* are what the clients of this process have subscribed as; they change at once. *Members* are
+//! those of all processes; they change only when the engine says so, by [`Change`]s that all processes apply in the
+//! same order. What the engine does not take for now waits here: one change for each client in a channel, one
+//! announcement for each member.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
@@ -206,7 +206,7 @@ impl Presence {
         let new = !members.contains_key(&member);
         let absent = || Present { info: Arc::clone(&info), clients: Vec::new(), left: None };
         let present = members.entry(Arc::clone(&member)).or_insert_with(absent);
-        // The newest tab knows best.
+        // The newest information counts.
         present.info = Arc::clone(&info);
         present.left = None;
         if let Err(place) = present.clients.binary_search(&client) {
@@ -248,8 +248,8 @@ impl Presence {
         true
     }
 
-    /// Members that have had no client for `linger`: what the engine is to be told of them. Looks at no more than [`PIECE`]
-    /// members.
+    /// Members that have had no client for `linger`: what the engine is to be told of them. Looks at no more than
+    /// [`PIECE`] members.
     pub(super) fn expired(&mut self, linger: Duration, now: Instant) -> Vec<Change> {
         let mut expired = Vec::new();
         for _ in 0..PIECE {
@@ -272,8 +272,8 @@ impl Presence {
         expired
     }
 
-    /// The engine has forgotten all members. Those that are known stay for a while, as if their clients had just gone; the
-    /// clients of this process are told to the engine again.
+    /// The engine has forgotten all members. Those that are known stay for a while, as if their clients had just gone;
+    /// the clients of this process are told to the engine again.
     pub(super) fn reset(&mut self, now: Instant) {
         self.leaving.clear();
         for (channel, members) in &mut self.members {
@@ -294,7 +294,7 @@ impl Presence {
         }
     }
 
-    /// Nobody is there, nor about to be told to have left.
+    /// There are no members, and no leave that is to be announced.
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty() && self.leaving.is_empty() && !self.waits()
     }
@@ -304,7 +304,7 @@ impl Presence {
         self.members_after(channel, None)
     }
 
-    /// Members whose names come after `name`.
+    /// The members with names after `name`.
     pub(super) fn members_after(
         &self,
         channel: &str,
@@ -391,7 +391,7 @@ impl Presence {
     }
 }
 
-/// What others are told of a member that joins (with `info`) or leaves.
+/// The data of `push.join` (with `info`) or `push.leave`.
 pub(super) fn announcement_payload(channel: &str, member: &str, info: Option<&str>) -> String {
     let mut json = String::from("{\"channel\":");
     json::put_string(&mut json, channel);

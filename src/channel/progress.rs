@@ -28,7 +28,7 @@ impl Ticket {
 }
 
 /// What an engine that numbers messages later keeps for the threads of its process. Engines call [`Progress::submit`],
-/// [`Progress::settle`] and [`Progress::notify`]; threads wait for them with [`Progress::wait`].
+/// [`Progress::free_surplus`] and [`Progress::notify`]; threads wait for them with [`Progress::wait`].
 #[derive(Debug, Default)]
 pub struct Progress {
     counts: Lock<Counts>,
@@ -58,7 +58,7 @@ impl Progress {
 
     /// The message of `ticket` has the number of `outcome`, and the next [`super::Engine::take`] gives it out; or it is
     /// lost, for `None`. So are all messages submitted before it that have no number by now.
-    pub fn settle(&self, ticket: &Ticket, outcome: Option<Cursor>) {
+    pub fn free_surplus(&self, ticket: &Ticket, outcome: Option<Cursor>) {
         let _ = ticket.outcome.set(outcome);
         let mut counts = self.counts.lock();
         counts.settled = counts.settled.max(ticket.place);
@@ -96,8 +96,8 @@ impl Progress {
         self.wait_until(deadline, cancel, |counts| counts.settled >= place).is_some()
     }
 
-    /// Tries until `attempt` succeeds, each time when the engine may have room again. `None` if `deadline` came first, or
-    /// the wait was cancelled. The caller must hold no lock, nor the GVL.
+    /// Tries until `attempt` succeeds, each time when the engine may have room again. `None` if `deadline` came first,
+    /// or the wait was cancelled. The caller must hold no lock, nor the GVL.
     pub fn wait_for_room<R>(
         &self,
         deadline: Instant,
@@ -105,8 +105,8 @@ impl Progress {
         mut attempt: impl FnMut() -> Option<R>,
     ) -> Option<R> {
         loop {
-            // Before the attempt: room that comes after it ends the wait. The attempt is made without this lock, because
-            // it takes the engine's, and engines take this one within theirs.
+            // Before the attempt: room that comes after it ends the wait. The attempt is made without this lock,
+            // because it takes the engine's, and engines take this one within theirs.
             let rooms = self.counts.lock().rooms;
             if let Some(result) = attempt() {
                 return Some(result);

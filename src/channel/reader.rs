@@ -1,6 +1,6 @@
-//! A client's cursor into the log.
+//! A client's reader, which has the client's cursor into the log.
 //!
-//! A push stream owns its reader. Woken, it reads while its own queue has room:
+//! A push stream owns its reader. When it is woken, it reads while its own queue has room:
 //!
 //! ```text
 //! subscribe … subscribe, open      any thread
@@ -39,36 +39,36 @@ pub struct Reader {
     channels: Arc<Channels>,
     number: u32,
     id: u64,
-    /// It is there as a member somewhere. Readers with the same id may be there as nobody.
+    /// It is a member of a channel. Another reader with the same id need not be.
     member: AtomicBool,
     ended: Option<Instant>,
 }
 
 impl Reader {
-    /// Attaches a reader that came with the cursor `since`. `id` is what [`super::Draft::except`] knows it by; `wake` is
+    /// Attaches a reader whose client has sent the cursor `since`. `id` names it in [`super::Draft::except`]. `wake` is
     /// woken once there is something to read.
     pub fn attach(channels: &Arc<Channels>, id: u64, wake: Arc<dyn Wake>, since: Since) -> Self {
         let number = channels.attach(id, wake, since);
         Reader { channels: Arc::clone(channels), number, id, member: AtomicBool::new(false), ended: None }
     }
 
-    /// As what presence knows it, if it does.
+    /// Its id in presence, if it is a member of a channel.
     fn member(&self) -> Option<u64> {
         self.member.load(Ordering::Relaxed).then_some(self.id)
     }
 
-    /// What [`super::Draft::except`] knows it by.
+    /// The id that names it in [`super::Draft::except`].
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// Subscribes. Where it starts is fixed at once: what is published from now on comes, and
-    /// between that and a replay there is neither hole nor duplicate.
+    /// Subscribes. The start is fixed at once: the reader gets everything that is published from now on. Between that
+    /// and a replay, no message is lost or repeated.
     ///
-    /// Returns true if the reader gets all that it missed, false if some of that is gone (a gap:
-    /// then it gets nothing of it), `None` if it asked for nothing old or has the subscription.
-    /// A subscription after [`Reader::open`] with an older start brings old messages without ids,
-    /// so that the client's cursor never runs backwards.
+    /// Returns true if the reader gets all messages that it has missed. Returns false if some of them are gone: this is
+    /// a gap, and the reader gets none of them. Returns `None` if the reader has asked for no old messages or has the
+    /// subscription already. A subscription after [`Reader::open`] with an older start gives old messages without ids,
+    /// so that the client's cursor never goes back.
     pub fn subscribe(&self, subscription: Subscription<'_>, now: Instant) -> Result<Option<bool>, Error> {
         if subscription.member.is_some() {
             self.member.store(true, Ordering::Relaxed);
@@ -76,13 +76,13 @@ impl Reader {
         self.channels.subscribe(self.number, self.id, subscription, now)
     }
 
-    /// The first subscriptions are complete: starts one replay of all of them, in the log's order.
-    /// Nothing can be read before. Returns what [`Reader::subscribe`] does, for all together.
+    /// The first subscriptions are complete. Starts one replay of all of them, in the log's order. Nothing can be read
+    /// before. Returns what [`Reader::subscribe`] returns, for all of them together.
     pub fn open(&self) -> Option<bool> {
         self.channels.lock().log.open(self.number)
     }
 
-    /// Ends a subscription; what was not read of it is not read any more. False if there is none.
+    /// Ends a subscription. Messages that were not read yet are not read any more. Returns false if there is none.
     pub fn unsubscribe(&self, target: Target<'_>, now: Instant) -> bool {
         self.channels.unsubscribe(self.number, self.member(), target, now)
     }
@@ -90,12 +90,13 @@ impl Reader {
     /// Reads the next messages, all channels merged in the log's order, at most
     /// [`super::Limits::batch_messages`] and about [`super::Limits::batch_bytes`].
     ///
-    /// `sink` gets whole blocks or frames, shared with other readers: between any two, others may
-    /// be sent. It may be called with the log's lock held. `blocked` says that the socket has not taken
-    /// all of what was read before: then channels with [`super::Slow::Latest`] skip to their newest.
+    /// `sink` gets whole blocks or frames, which are shared with other readers. Other frames may be sent between any
+    /// two of them. `sink` may be called with the log's lock held. `blocked` says that the socket has not taken
+    /// everything that was read before. Then channels with [`super::Slow::Latest`] skip to their newest message.
     ///
-    /// Nothing is encoded under the lock. What is encoded already is given to `sink` there; from the first message on
-    /// that is not, the rest of the batch follows when the lock is free. Until then the batch counts an estimate of it.
+    /// Nothing is encoded under the lock. `sink` gets messages that are encoded already under the lock, until the first
+    /// message that is not. From there on, the rest of the batch is encoded after the lock is released. Until then the
+    /// batch counts an estimate of its bytes.
     pub fn read(&self, encoding: Encoding, blocked: bool, mut sink: impl FnMut(Bytes)) -> Batch {
         let (mut later, mut told, mut given) = (Vec::new(), false, 0);
         let mut state = self.channels.lock();
@@ -135,7 +136,8 @@ impl Reader {
         batch
     }
 
-    /// Like [`Reader::read`], for readers in this process: `visit` gets the messages themselves, with the log's lock held.
+    /// Like [`Reader::read`], for readers in this process: `visit` gets the messages themselves, with the log's lock
+    /// held.
     pub fn read_messages(&self, mut visit: impl FnMut(&Arc<Message>)) -> Batch {
         let mut state = self.channels.lock();
         state.log.read(self.number, self.channels.batch_limit(), false, |item| match item {
@@ -147,29 +149,30 @@ impl Reader {
         })
     }
 
-    /// Where the client may resume: it has been given everything up to here. For the end of a long
-    /// poll; ids of messages say the same, but stand still while others' channels move on.
+    /// The cursor from which the client may resume: it has got everything up to here. For the end of an answer to a
+    /// long poll. The id of the last message would do too, but it does not advance while only other channels get
+    /// messages.
     pub fn cursor(&self) -> Cursor {
         self.channels.lock().log.cursor(self.number)
     }
 
-    /// How far it is behind what it could have read.
+    /// How far the reader is behind.
     pub fn lag(&self) -> Lag {
         self.channels.lock().log.lag(self.number)
     }
 
-    /// Whether it has not read all that was published up to `cursor`.
+    /// Whether the reader has not read everything that was published up to `cursor`.
     pub fn is_behind(&self, cursor: Cursor) -> bool {
         self.channels.lock().log.is_behind(self.number, cursor)
     }
 
-    /// Its socket has taken nothing for the stall time: does what the channels' rules say of a
-    /// reader that lags by more than [`super::Limits::slow_bytes`]. False if it must be closed.
+    /// The reader's socket has taken nothing for `slow_timeout`. If the reader lags by more than
+    /// [`super::Limits::slow_bytes`], this does what the channels' rules say. Returns false if it must be closed.
     pub fn stalled(&self) -> bool {
         self.channels.lock().log.stalled(self.number)
     }
 
-    /// Ends it; `now` is when its member began to be away.
+    /// Ends the reader. Its member has left at `now`, unless it has other readers.
     pub fn detach(mut self, now: Instant) {
         self.ended = Some(now);
     }

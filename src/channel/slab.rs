@@ -1,7 +1,6 @@
-//! Things that are found by a small number, without hashing.
+//! A table with small numbers as keys, which needs no hashing.
 
-/// A table whose places are used again. It gives memory back from its end, and all of it once it
-/// is empty.
+/// A table whose numbers are used again. It frees memory at its end, and all of it once it is empty.
 #[derive(Debug)]
 pub(super) struct Slab<T> {
     /// Boxed: a vacant place costs 8 bytes, and growing moves no contents.

@@ -1,4 +1,4 @@
-//! What a reader subscribes, and how.
+//! What a reader subscribes to, and how.
 
 use super::cursor::Since;
 use super::draft::Kind;
@@ -8,8 +8,8 @@ use super::draft::Kind;
 pub enum Target<'a> {
     /// The channel of this name.
     Channel(&'a str),
-    /// All channels whose names match, now and later. Nothing is kept for those who come back,
-    /// so resuming one is a gap unless nothing at all was published.
+    /// All channels whose names match, now and later. A pattern has no history, so a resumed one is a gap, unless
+    /// nothing was published in between.
     Pattern(&'a str),
 }
 
@@ -25,27 +25,27 @@ impl<'a> Target<'a> {
 pub struct Subscription<'a> {
     /// What.
     pub target: Target<'a>,
-    /// From where on; `None` is the cursor that the client came with.
+    /// Where it starts. `None` means at the cursor that the client has sent.
     pub since: Option<Since>,
-    /// As whom, in channels with presence.
+    /// The member that the reader is, in channels with presence.
     pub member: Option<Member<'a>>,
-    /// Which frames a raw WebSocket gets, whatever was published: text or binary. `None` is as it
-    /// was published; so are bytes that are no text.
+    /// Which frames a raw WebSocket gets: text or binary. `None` means as the message was published. Bytes that are not
+    /// UTF-8 are always sent as binary frames.
     pub frames: Option<Kind>,
 }
 
 impl<'a> Subscription<'a> {
-    /// To one channel, from the client's cursor on, as nobody.
+    /// To one channel, from the client's cursor on, without a member.
     pub fn to(channel: &'a str) -> Self {
         Subscription { target: Target::Channel(channel), since: None, member: None, frames: None }
     }
 }
 
-/// Who subscribes.
+/// A member of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Member<'a> {
-    /// What tells members apart: a user's id.
+    /// The member's name, such as a user's id. Each member has its own.
     pub name: &'a str,
-    /// What others are told of the member: JSON, which the caller has made.
+    /// What other clients are told about the member: JSON, which the caller has made.
     pub info: &'a str,
 }

@@ -1,4 +1,4 @@
-//! The order of one process.
+//! The engine of a single process.
 
 use std::sync::{Arc, MutexGuard};
 
@@ -8,8 +8,8 @@ use crate::channel::{Command, Cursor, Epoch, Event, Message, Progress, Wake};
 
 /// The engine of a single process: a number and a queue. It is never full.
 ///
-/// Its lock is held for a push; the channels have a lock of their own. So publishers wait neither
-/// for readers nor for each other's look-ups.
+/// Its lock is held only to queue a message. The channels have a lock of their own. So publishers do not wait for
+/// readers or for look-ups of other publishers.
 pub struct Local {
     epoch: Epoch,
     wake: Arc<dyn Wake>,
@@ -24,12 +24,12 @@ struct Queue {
 }
 
 impl Local {
-    /// A new, empty log; `wake` is woken when there is something to take.
+    /// An engine with a new, empty log. `wake` is woken when there are messages to take.
     pub fn new(wake: Arc<dyn Wake>) -> Self {
         Local { epoch: Epoch::new(), wake, queue: Lock::default() }
     }
 
-    /// The same, for channels that do not care which engine they have.
+    /// The same, as any engine.
     pub fn shared(wake: Arc<dyn Wake>) -> Arc<dyn Engine> {
         Arc::new(Local::new(wake))
     }
@@ -69,7 +69,7 @@ impl Engine for Local {
         let mut queue = self.queue.lock();
         queue.waiting = 0;
         if events.is_empty() {
-            // The usual case: the two buffers change places, whatever their length.
+            // The usual case: the two buffers are swapped, at the same cost for any length.
             std::mem::swap(&mut queue.events, events);
         } else {
             events.append(&mut queue.events);

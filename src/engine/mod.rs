@@ -2,7 +2,7 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | `local` | the order of one process |
+//! | `local` | the engine of a single process |
 
 mod local;
 

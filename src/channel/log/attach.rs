@@ -19,7 +19,7 @@ impl Log {
         let ours = |cursor: &Cursor| cursor.epoch == self.epoch && cursor.seq <= self.last;
         let (placed, position) = match since {
             Since::After(cursor) if ours(&cursor) => (true, cursor.seq),
-            // Where the first of its subscriptions starts.
+            // The first of its subscriptions starts here.
             _ => (false, u64::MAX),
         };
         self.readers.insert(Attached {
@@ -47,9 +47,8 @@ impl Log {
         self.readers.remove(reader);
     }
 
-    /// Subscribes a reader from `since` on, or from the cursor that it came with. Returns whether
-    /// it will get all that it missed; `None` if it asks for no more than what is new, or has the
-    /// subscription already.
+    /// Subscribes a reader from `since` on, or from the cursor that its client has sent. Returns whether the reader
+    /// gets everything that it has missed. `None` if it asks only for new messages, or has the subscription already.
     pub(crate) fn subscribe(
         &mut self,
         reader: u32,
@@ -90,7 +89,7 @@ impl Log {
         if own.open {
             match complete {
                 Some(false) => own.notify(Notice::Gap { channel: name, cursor: None }),
-                _ if next < live => _ = own.nudge(),
+                _ if next < live => _ = own.wake_once(),
                 _ => {}
             }
         } else {
@@ -103,8 +102,8 @@ impl Log {
         Ok(complete)
     }
 
-    /// All is subscribed that belongs to the first replay: it starts. Returns whether the reader
-    /// gets all that it missed, as [`Log::subscribe`] does.
+    /// The first subscriptions are complete, so their replay starts. Returns whether the reader gets everything that it
+    /// has missed, as [`Log::subscribe`] does.
     pub(crate) fn open(&mut self, reader: u32) -> Option<bool> {
         let Log { readers, channels, last, .. } = self;
         let own = readers.get_mut(reader).filter(|own| !own.open)?;
@@ -115,16 +114,16 @@ impl Log {
                 channel.places.get(link.place as usize).is_some_and(|it| it.next < channel.end())
             })
         });
-        // With nothing to replay it stands at the end: a gap that has been announced is none again.
+        // Without a replay the reader is at the end, so that a gap is announced only once.
         own.position = if replays { own.position.min(*last) } else { *last };
         let cursor = Cursor { epoch: self.epoch, seq: own.position };
         let gap = std::mem::take(&mut own.gap);
         own.notices.insert(0, Notice::Open { cursor, recovered: own.recovered, gap });
-        own.nudge();
+        own.wake_once();
         own.recovered
     }
 
-    /// Ends a subscription; of its channel the reader is told nothing more. False if there is none.
+    /// Ends a subscription. The reader gets no further notices about its channel. Returns false if there is none.
     pub(crate) fn unsubscribe(&mut self, reader: u32, target: Target<'_>) -> bool {
         let Some(index) = self.link(reader, target) else { return false };
         let Some(own) = self.readers.get_mut(reader) else { return false };
@@ -134,14 +133,14 @@ impl Log {
         true
     }
 
-    /// Tells a reader something of the server's own.
+    /// Adds a notice of the server for a reader.
     pub(crate) fn notify(&mut self, reader: u32, notice: Notice) {
         if let Some(own) = self.readers.get_mut(reader) {
             own.notify(notice);
         }
     }
 
-    /// Which of a reader's subscriptions is the one to `target`.
+    /// The index of a reader's subscription to `target`.
     fn link(&self, reader: u32, target: Target<'_>) -> Option<usize> {
         let same = |link: &Link| {
             let channel = self.channels.get(link.channel);
@@ -153,13 +152,13 @@ impl Log {
         self.readers.get(reader)?.links.iter().position(same)
     }
 
-    /// Takes a reader's place out of a channel.
+    /// Removes a reader's place from a channel.
     fn leave(&mut self, link: Link) {
         let Some(channel) = self.channels.get_mut(link.channel) else { return };
         if (link.place as usize) < channel.places.len() {
             channel.places.swap_remove(link.place as usize);
         }
-        // The last one has taken its place.
+        // The last place was moved to the removed one's index.
         if let Some(moved) = channel.places.get(link.place as usize)
             && let Some(own) = self.readers.get_mut(moved.reader)
             && let Some(moved) = own.links.iter_mut().find(|moved| moved.channel == link.channel)

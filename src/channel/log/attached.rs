@@ -9,7 +9,7 @@ use super::super::message::{Flags, Message};
 use super::super::notice::Notice;
 use super::super::wake::Wake;
 
-/// A reader's next message in one channel: its seq, and which of the reader's subscriptions.
+/// A reader's next message in one channel: its seq, and the index of the subscription.
 pub(crate) type Head = Reverse<(u64, u32)>;
 
 /// A subscription of a reader.
@@ -17,9 +17,9 @@ pub(crate) type Head = Reverse<(u64, u32)>;
 pub(super) struct Link {
     /// The channel's number in the log.
     pub(super) channel: u32,
-    /// The number of the reader's place there.
+    /// The index of the reader's place in the channel.
     pub(super) place: u32,
-    /// What the channel had before is a replay: only what was stored.
+    /// The number of the channel's first live message. Earlier messages are a replay, of stored messages only.
     pub(super) live: u64,
     /// See [`super::super::Subscription::frames`].
     pub(super) frames: Option<Kind>,
@@ -29,29 +29,29 @@ pub(super) struct Link {
 pub(crate) struct Attached {
     pub(super) id: u64,
     pub(super) wake: Arc<dyn Wake>,
-    /// The cursor it came with.
+    /// Where the reader starts, by the cursor that its client has sent.
     pub(super) since: Since,
-    /// That cursor is one of this log, so it is where the reader stands.
+    /// That cursor belongs to this log, so it is the reader's position.
     pub(super) placed: bool,
     pub(super) links: Vec<Link>,
-    /// Everything is subscribed that belongs to the first replay: it may read.
+    /// The first subscriptions are complete, so the reader may read.
     pub(super) open: bool,
-    /// It knows that there is something to read.
+    /// The reader was woken, and has not read everything since.
     pub(super) woken: bool,
-    /// Ids up to here are behind it: a message that comes later with a lower seq has none, or the
-    /// client's cursor would run backwards.
+    /// The seq up to which the client's cursor has advanced. A later message with a lower seq gets no id, or the cursor
+    /// would go back.
     pub(super) position: u64,
     pub(super) notices: Vec<Notice>,
-    /// Messages that it should have got are gone: it must be closed.
+    /// Messages that the reader has not got are gone: it must be closed.
     pub(super) given_up: bool,
-    /// Until it is open: how its return goes.
+    /// Until the reader is open: whether it gets everything that it has missed.
     pub(super) recovered: Option<bool>,
     pub(super) gap: Vec<Arc<str>>,
 }
 
 impl Attached {
-    /// Wakes it, if it does not know yet.
-    pub(crate) fn nudge(&mut self) -> bool {
+    /// Wakes the reader, if it was not woken already.
+    pub(crate) fn wake_once(&mut self) -> bool {
         let asleep = self.open && !self.woken;
         if asleep {
             self.woken = true;
@@ -60,7 +60,7 @@ impl Attached {
         asleep
     }
 
-    /// The log's memory is full, and messages that the reader has not got are freed: it must be closed.
+    /// The log's memory is full, and messages that the reader has not got are freed. The reader must be closed.
     pub(crate) fn give_up(&mut self) {
         if !self.given_up {
             self.given_up = true;
@@ -76,10 +76,10 @@ impl Attached {
         }
     }
 
-    /// Tells the reader something of the server's own.
+    /// Adds a notice of the server for the reader.
     pub(super) fn notify(&mut self, notice: Notice) {
         notice.join(&mut self.notices);
-        self.nudge();
+        self.wake_once();
     }
 }
 
@@ -88,13 +88,13 @@ pub(crate) const SIZE: usize = size_of::<Attached>();
 
 /// What a reader gets.
 pub(crate) enum Item<'a> {
-    /// What the server itself tells the reader. It comes first, and is not given again: see [`Batch::notices`].
+    /// What the server itself tells the reader. Notices come first, and only once: see [`Batch::notices`].
     ///
     /// [`Batch::notices`]: super::super::Batch::notices
     Notices(&'a [Notice]),
     /// A message.
     Message(&'a Arc<Message>, Flags),
-    /// A message for all readers but this one, whose cursor it moves. Otherwise the client would get the message when it
-    /// returns, because it is another reader then.
+    /// The seq of a message for all readers except this one. It moves the reader's cursor. Otherwise the client would
+    /// get the message when it reconnects, because it is another reader then.
     Passed(u64),
 }

@@ -1,9 +1,9 @@
 //! One channel: its messages, its floor, and the places of its readers.
 //!
-//! Two reasons keep a message in the ring: it is history, or an attached reader has not got it.
-//! History is counted exactly, so that what a client may resume from does not depend on who else
-//! happens to be slow. Places are looked at now and then, not with every message: what all have
-//! read is *surplus*, and may stay a moment longer.
+//! A message stays in the ring as long as it is history or an attached reader has not got it. Messages that are not
+//! history are the *surplus*. History is counted exactly, so what a client can resume does not depend on other clients
+//! that are slow. The readers' places are not checked with every message, so surplus that all readers have got may stay
+//! a little longer.
 
 #[cfg(test)]
 mod tests;
@@ -17,10 +17,10 @@ use super::super::message::Message;
 use super::super::policy::{Policy, Slow};
 use super::rank::{Rank, Weight};
 
-/// Surplus is looked at when there is this much of it.
+/// Surplus is checked when there are this many messages of it.
 const SURPLUS: usize = 16;
 
-/// How often rules and patterns have changed, on which all channels depend.
+/// How often rules and patterns have changed. Each channel compares this with what it has seen.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Changes {
     pub(super) rules: u64,
@@ -30,58 +30,58 @@ pub(crate) struct Changes {
 /// A message in a ring.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// Its number within the channel. There are holes where messages were taken out.
+    /// The message's number within the channel. There are holes where messages were removed.
     number: u64,
-    /// Bytes the channel had before it.
+    /// Bytes of all earlier messages of the channel.
     start: u64,
     pub(crate) message: Arc<Message>,
 }
 
-/// The [`Place::next`] of a reader that was given up: it gets nothing more, and pins nothing.
+/// The [`Place::next`] of a reader that was given up. The reader gets nothing more, and pins nothing.
 pub(super) const GIVEN_UP: u64 = u64::MAX;
 
 /// A reader's place in a channel.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
-    /// The number of the first message it has not got.
+    /// The number of the first message that the reader has not got.
     pub(crate) next: u64,
     /// The reader's number in the log.
     pub(crate) reader: u32,
 }
 
-/// A channel, or all channels that match a pattern as one.
+/// A channel. Or a pattern, which has the messages of all channels that match.
 #[derive(Debug)]
 pub(crate) struct Channel {
     pub(crate) name: Arc<str>,
     pub(crate) policy: Policy,
-    /// The name is a pattern, and the messages are those of all channels that match.
+    /// The name is a pattern.
     pub(crate) is_pattern: bool,
-    /// The patterns that match its name: they get its messages, too.
+    /// The patterns that match the name. They get the channel's messages, too.
     pub(crate) patterns: Vec<u32>,
-    /// The number of the last change of rules and patterns that `policy` and `patterns` know.
+    /// The changes of rules and patterns that `policy` and `patterns` contain.
     pub(crate) known: Changes,
     pub(crate) places: Vec<Place>,
-    /// Readers are to be woken.
+    /// There are new messages for which readers must be woken.
     pub(crate) dirty: bool,
-    /// Its places in the log's orders.
+    /// The channel's places in the orders of [`super::memory::Memory`].
     pub(crate) rank: Rank,
     entries: VecDeque<Entry>,
-    /// Messages that ever were here: the number of the next one.
+    /// How many messages there have been. That is the number of the next one.
     count: u64,
-    /// Bytes of their payloads.
+    /// Bytes of the payloads of all these messages.
     bytes: u64,
-    /// What the entries take.
+    /// How much memory the entries take.
     weight: Weight,
-    /// History begins here.
+    /// The number at which history begins.
     first: u64,
-    /// The seq of the newest stored message that is not history any more.
+    /// The seq of the newest stored message that is no longer history.
     floor: u64,
-    /// How much surplus makes it look at the readers' places.
-    patience: usize,
+    /// When there is this much surplus, the readers' places are checked.
+    check_at: usize,
 }
 
 impl Channel {
-    /// An empty channel; `floor` is what is known of its past.
+    /// An empty channel. Messages up to `floor` are missing.
     pub(crate) fn new(name: Arc<str>, policy: Policy, floor: u64) -> Self {
         Channel {
             name,
@@ -98,11 +98,11 @@ impl Channel {
             weight: Weight::default(),
             first: 0,
             floor,
-            patience: SURPLUS,
+            check_at: SURPLUS,
         }
     }
 
-    /// What its messages take. `Memory::change` compares it before and after each change.
+    /// How much memory its messages take. `Memory::change` compares this before and after each change.
     pub(crate) fn weight(&self) -> Weight {
         self.weight
     }
@@ -126,18 +126,18 @@ impl Channel {
             }
         }
         let surplus = self.surplus();
-        if surplus > 0 && (self.places.is_empty() || surplus >= self.patience) {
-            self.settle();
+        if surplus > 0 && (self.places.is_empty() || surplus >= self.check_at) {
+            self.free_surplus();
         }
     }
 
-    /// Takes what is too old out of the history.
+    /// Removes messages that are too old from the history.
     pub(crate) fn expire(&mut self, now: Instant) {
         if self.policy.ttl.is_some() && self.weight.history > 0 {
             self.raise_floor(|channel, message| channel.policy.expired(message.published(), now));
         }
         if self.surplus() > 0 {
-            self.settle();
+            self.free_surplus();
         }
     }
 
@@ -147,18 +147,18 @@ impl Channel {
         self.policy = policy;
         self.raise_floor(|channel, _| channel.weight.history > limit);
         if self.surplus() > 0 {
-            self.settle();
+            self.free_surplus();
         }
     }
 
-    /// Takes the oldest message out of the history. It stays as long as a reader needs it.
+    /// Removes the oldest message from the history. It stays in the ring as long as a reader needs it.
     pub(crate) fn shorten(&mut self) {
         let limit = self.weight.history.saturating_sub(1);
         self.raise_floor(|channel, _| channel.weight.history > limit);
-        self.settle();
+        self.free_surplus();
     }
 
-    /// Takes messages out of the history, the oldest first, while `goes` says so.
+    /// Removes messages from the history, the oldest first, as long as `goes` returns true.
     fn raise_floor(&mut self, goes: impl Fn(&Self, &Message) -> bool) {
         let mut index = self.index(self.first);
         while let Some(entry) = self.entries.get(index) {
@@ -177,7 +177,7 @@ impl Channel {
         }
     }
 
-    /// Entries that are not history.
+    /// How many entries are not history.
     pub(crate) fn surplus(&self) -> usize {
         self.entries.len() - self.weight.history
     }
@@ -193,7 +193,7 @@ impl Channel {
         self.weight = Weight::default();
         self.first = self.count;
         self.floor = floor;
-        self.patience = SURPLUS;
+        self.check_at = SURPLUS;
     }
 
     /// Sets the floor of a channel without messages.
@@ -202,7 +202,7 @@ impl Channel {
     }
 
     /// Frees messages that are not history and that all readers have got.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn free_surplus(&mut self) {
         let read = self.places.iter().map(|place| place.next).min().unwrap_or(u64::MAX);
         let first = self.first;
         let goes = |entry: &Entry| entry.number < read && (entry.number < first || !entry.message.stored());
@@ -211,7 +211,7 @@ impl Channel {
             freed += entry.message.cost();
             self.entries.pop_front();
         }
-        // What was not stored may also stand between what was.
+        // Messages that were not stored may be between those that were.
         if self.weight.history > 0 && self.surplus() > 0 {
             self.entries.retain(|entry| {
                 let goes = goes(entry);
@@ -220,21 +220,21 @@ impl Channel {
             });
         }
         self.weight.pinned -= freed;
-        // Pinned by a slow reader: looking again pays only after as much has come again. And to
-        // look at many places pays only for some messages.
-        self.patience = SURPLUS.max(2 * self.surplus()).max(self.places.len() / 16);
+        // If a slow reader pins surplus, another check pays only when there is twice as much. If there are many places,
+        // a check pays only for several messages.
+        self.check_at = SURPLUS.max(2 * self.surplus()).max(self.places.len() / 16);
         if self.entries.capacity() > 64 && self.entries.len() < self.entries.capacity() / 4 {
             self.entries.shrink_to(2 * self.entries.len());
         }
     }
 
-    /// When the oldest of the messages was published that are kept for readers only.
+    /// When the oldest message that is kept only for readers was published.
     pub(crate) fn pinned_since(&self) -> Option<Instant> {
         self.entries.iter().find(|entry| self.is_surplus(entry)).map(|entry| entry.message.published())
     }
 
-    /// Returns a number such that `bytes` of what is kept for readers only can be freed if the readers that need messages
-    /// before it are given up. They are the readers that lag most.
+    /// Returns the number of a message. If all readers that need earlier messages are given up, at least `bytes` bytes
+    /// that are kept only for readers can be freed. These readers lag most.
     pub(crate) fn cut(&self, bytes: usize) -> u64 {
         let mut sum = 0;
         for entry in self.entries.iter().filter(|entry| self.is_surplus(entry)) {
@@ -246,27 +246,27 @@ impl Channel {
         self.count
     }
 
-    /// Gives up the reader at a place that needs messages before the number `cut`. By the channel's rules it either skips
-    /// them or must be closed. Returns how many messages it skips; `None` if it must be closed.
+    /// Gives up the reader at a place that needs messages before the number `cut`. By the channel's rules it either
+    /// skips them or must be closed. Returns how many messages it skips; `None` if it must be closed.
     pub(crate) fn give_up(&mut self, place: u32, cut: u64) -> Option<u64> {
-        let skipped = self.leap(place);
+        let skipped = self.skip_ahead(place);
         let place = self.places.get_mut(place as usize)?;
         let Some(skipped) = skipped else {
             place.next = GIVEN_UP;
             return None;
         };
-        // Not even the newest message can stay.
+        // The newest message must be skipped, too.
         let rest = if place.next < cut { self.count - place.next } else { 0 };
         place.next += rest;
         Some(skipped + rest)
     }
 
-    /// The seq of the newest stored message that a returning reader would not get.
+    /// The seq of the newest stored message that a reader that reconnects would not get.
     pub(crate) fn floor(&self) -> u64 {
         self.floor
     }
 
-    /// The number of the next message: where live begins.
+    /// The number of the next message, at which live messages begin.
     pub(crate) fn end(&self) -> u64 {
         self.count
     }
@@ -277,14 +277,14 @@ impl Channel {
         self.entries.get(index).map_or(self.count, |entry| entry.number)
     }
 
-    /// Moves a place of a reader that is too slow forward, as the channel's rules say. Returns how
-    /// many messages it skipped, or `None` if the rule is that it must go.
-    pub(crate) fn leap(&mut self, place: u32) -> Option<u64> {
+    /// Moves the place of a reader that is too slow forward, as the channel's rules say. Returns how many messages the
+    /// reader skips. `None` if the rule says that the reader must be closed.
+    pub(crate) fn skip_ahead(&mut self, place: u32) -> Option<u64> {
         let place = self.places.get_mut(place as usize)?;
         let next = match self.policy.slow {
             Slow::Resume => return None,
             Slow::Drop => self.count,
-            // The app's: it stays the newest, whoever comes and goes after it.
+            // The newest message of the app. Later announcements of members do not count.
             Slow::Latest => {
                 let newest = self.entries.iter().rev().find(|entry| entry.message.kind() != Kind::Server);
                 newest.map_or(self.count, |entry| entry.number)
@@ -295,13 +295,12 @@ impl Channel {
         Some(skipped)
     }
 
-    /// The entries from `next` on. A reader that is to go on behind one goes on at `next` of
-    /// [`Unread::advance`].
+    /// The entries from `next` on.
     pub(crate) fn unread(&self, next: u64) -> Unread<'_> {
         Unread { channel: self, index: if next == self.count { self.entries.len() } else { self.index(next) } }
     }
 
-    /// How far `next` is behind.
+    /// How far a reader at `next` is behind: messages and bytes.
     pub(crate) fn lag(&self, next: u64) -> (u64, u64) {
         if next >= self.count {
             return (0, 0);
@@ -316,15 +315,15 @@ impl Channel {
         self.entries.range(start..).map(|entry| &entry.message).filter(|message| message.stored())
     }
 
-    /// Nobody would miss it: it has neither messages nor readers.
+    /// Whether it has neither messages nor readers, so that it can be forgotten.
     pub(crate) fn is_idle(&self) -> bool {
         self.entries.is_empty() && self.places.is_empty()
     }
 
-    /// Where the entry `number`, or the first after it, stands.
+    /// The index of the entry `number`, or of the first one after it.
     fn index(&self, number: u64) -> usize {
         let Some(front) = self.entries.front() else { return 0 };
-        // Without holes it stands right there, and with holes before.
+        // Without holes the entry is exactly there, and with holes before.
         let guess = number.saturating_sub(front.number).min(self.entries.len() as u64) as usize;
         match self.entries.get(guess) {
             Some(entry) if entry.number == number => guess,
@@ -336,24 +335,24 @@ impl Channel {
 #[cfg(test)]
 pub(crate) const SIZE: usize = size_of::<Channel>();
 
-/// A walk over what a reader has not got.
+/// Goes through the messages that a reader has not got.
 pub(crate) struct Unread<'a> {
     channel: &'a Channel,
     index: usize,
 }
 
 impl<'a> Unread<'a> {
-    /// The message it stands at, and that message's number.
+    /// The current message and its number.
     pub(crate) fn peek(&self) -> Option<(u64, &'a Arc<Message>)> {
         self.channel.entries.get(self.index).map(|entry| (entry.number, &entry.message))
     }
 
-    /// Goes on.
+    /// Goes to the next message.
     pub(crate) fn advance(&mut self) {
         self.index += 1;
     }
 
-    /// The number of the first message not walked over.
+    /// The number of the current message, or of the channel's next one if there is none.
     pub(crate) fn next(&self) -> u64 {
         self.peek().map_or(self.channel.count, |(number, _)| number)
     }

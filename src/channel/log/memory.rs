@@ -1,7 +1,7 @@
 //! How much memory the channels' messages take, and which channels take most.
 //!
-//! Each change of a channel updates this at a constant cost. So the largest channel, and the one that has been quiet for
-//! longest, are found without a look at all channels.
+//! Each change of a channel updates this at a constant cost. So the largest channel, and the one that has been quiet
+//! for longest, are found without a look at all channels.
 
 use super::super::slab::Slab;
 use super::channel::Channel;
@@ -17,7 +17,7 @@ fn class(size: usize) -> u8 {
     if size == 0 { 0 } else { (usize::BITS - size.leading_zeros()).saturating_sub(SMALL) as u8 + 1 }
 }
 
-/// Channels by what they take: the largest is found at once, within a factor of two.
+/// Channels by the memory that they take. The largest is found at once, within a factor of two.
 #[derive(Debug)]
 struct Sizes {
     /// Channels by their class. Channels that take nothing are not here.
@@ -79,12 +79,12 @@ impl Sizes {
 pub(crate) struct Memory {
     all: Weight,
     pins: Sizes,
-    /// Only of channels with more than one message, since the last message goes by another rule.
+    /// Only channels with more than one message, because another rule is for last messages.
     histories: Sizes,
     /// The ends of the list of channels with a history, in the order of their newest messages.
     oldest: u32,
     newest: u32,
-    /// Where the next look at pins begins: class and index.
+    /// Where the next sweep of pins begins: class and index.
     hand: (usize, usize),
 }
 
@@ -106,7 +106,7 @@ impl Memory {
         self.all.pinned
     }
 
-    /// Changes a channel's messages, and the sums and orders with it.
+    /// Changes a channel's messages, and updates the sums and orders.
     pub(crate) fn change<R>(
         &mut self,
         channels: &mut Slab<Channel>,
@@ -131,7 +131,7 @@ impl Memory {
     }
 
     /// A channel's history has a new message.
-    pub(crate) fn is_lively(&mut self, channels: &mut Slab<Channel>, at: u32) {
+    pub(crate) fn history_grew(&mut self, channels: &mut Slab<Channel>, at: u32) {
         if self.newest == at {
             return;
         }
@@ -183,7 +183,7 @@ impl Memory {
         Some(self.oldest).filter(|at| *at != NONE)
     }
 
-    /// The next of the channels with pins; each comes up in turn.
+    /// The next of the channels with pins. Each has its turn.
     pub(crate) fn next_pinned(&mut self) -> Option<u32> {
         let (mut class, mut index) = self.hand;
         // Downwards, because leaving a class moves its last one forward.

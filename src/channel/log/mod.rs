@@ -1,4 +1,4 @@
-//! All channels under one lock. Nothing here waits, and nothing calls out except [`super::Wake`].
+//! All channels, under one lock. Nothing here waits, and nothing calls other modules except by [`super::Wake`].
 //!
 //! | module | subject |
 //! |---|---|

@@ -5,8 +5,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-/// A table that grows moves all it holds, while everybody waits for the lock. So there are many small ones: a million
-/// names, the most there may be by default, make 256 tables of about 4096.
+/// A table that grows moves all its entries, while other threads wait for the lock. So there are many small tables.
+/// With a million names, the default maximum, each of the 256 tables has about 4096.
 const TABLES: usize = 256;
 
 /// The numbers of channels by their names.
@@ -22,14 +22,14 @@ impl Default for Names {
     }
 }
 
-/// Which table has a name. Names that were chosen to fall into one table only make that one large, as a single table
-/// would be.
+/// The table of a name. If a client chooses names that all belong to one table, this table is as large as a single
+/// table would be.
 fn table(name: &str) -> usize {
     // FNV-1a.
     let hash = name
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    // Mixed once more, or the upper bits would not depend on the whole name.
+    // Without this multiplication, the upper bits would not depend on the whole name.
     (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % TABLES
 }
 

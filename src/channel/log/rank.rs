@@ -1,4 +1,4 @@
-//! What a channel's messages take, and the channel's places among all others.
+//! How much memory a channel's messages take, and the channel's places in the orders of all channels.
 
 /// No channel.
 pub(super) const NONE: u32 = u32::MAX;
@@ -33,7 +33,7 @@ impl Default for Rank {
     }
 }
 
-/// What a channel's messages take.
+/// How much memory a channel's messages take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Weight {
     /// Bytes of messages that are kept for readers only, or have been read and will be freed soon.

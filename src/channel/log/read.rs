@@ -11,11 +11,11 @@ use super::channel::Channel;
 use super::store::Log;
 
 impl Log {
-    /// Gives `visit` what a reader has not got yet, its channels merged in the log's order, as
-    /// far as `limit` allows. `visit` returns the bytes that an item takes, or an estimate.
+    /// Gives `visit` what a reader has not got yet, at most `limit`. Its channels are merged in the log's order.
+    /// `visit` returns the bytes that an item takes, or an estimate.
     ///
-    /// `blocked`: the reader's socket has not kept up since it read last, so that tickers skip
-    /// what is not the newest.
+    /// `blocked` says that the reader's socket has not taken everything since the last read. Then channels with
+    /// [`Slow::Latest`](crate::channel::Slow::Latest) skip to their newest message.
     pub(crate) fn read(
         &mut self,
         reader: u32,
@@ -41,7 +41,7 @@ impl Log {
                 continue;
             }
             if blocked && channel.policy.slow == Slow::Latest {
-                channel.leap(link.place);
+                channel.skip_ahead(link.place);
             }
             heads.extend(head(channel, link.place).map(|seq| Reverse((seq, index as u32))));
         }
@@ -49,7 +49,7 @@ impl Log {
         if !batch.notices.is_empty() {
             batch.bytes = visit(Item::Notices(&batch.notices));
         }
-        // A pattern may bring the same message once more, and then does so right away.
+        // A pattern may give the same message again. Then it is the next one.
         let mut previous = 0;
         while let Some(Reverse((seq, index))) = heads.pop() {
             if batch.is_full(limit) && seq != previous {
@@ -59,7 +59,7 @@ impl Log {
             let Some(link) = own.links.get(index as usize).copied() else { continue };
             let Some(channel) = channels.get_mut(link.channel) else { continue };
             let Some(place) = channel.places.get(link.place as usize) else { continue };
-            // Up to where another channel's message comes first.
+            // Until a message of another channel comes first.
             let until = heads.peek().map_or(u64::MAX, |Reverse((seq, _))| *seq);
             let mut unread = channel.unread(place.next);
             while let Some((number, message)) = unread.peek() {
@@ -104,10 +104,10 @@ impl Log {
         }
     }
 
-    /// Up to where a reader has got everything.
+    /// The seq up to which a reader has got everything.
     pub(crate) fn cursor(&self, reader: u32) -> Cursor {
         let seq = match self.readers.get(reader) {
-            // What it has not subscribed it has not missed.
+            // A reader without subscriptions has missed nothing.
             Some(own) if own.open && !own.given_up && self.lag(reader).messages == 0 => self.last,
             Some(own) => own.position.min(self.last),
             None => self.last,
@@ -128,8 +128,7 @@ impl Log {
         lag
     }
 
-    /// Whether anything is left for a reader of what was published up to `seq`, or of what it is to
-    /// be told.
+    /// Whether a reader has not got everything that was published up to `seq`, or has notices left.
     pub(crate) fn is_behind(&self, reader: u32, cursor: Cursor) -> bool {
         // What was published in another epoch is gone.
         let Some(own) = self.readers.get(reader).filter(|own| own.open && cursor.epoch == self.epoch) else {
@@ -139,8 +138,8 @@ impl Log {
         !own.notices.is_empty() || own.links.iter().filter_map(next).any(|next| next <= cursor.seq)
     }
 
-    /// The reader's socket has taken nothing for too long: what its channels' rules say is done.
-    /// False if it must be closed.
+    /// The reader's socket has taken nothing for too long. This does what its channels' rules say. Returns false if the
+    /// reader must be closed.
     pub(crate) fn stalled(&mut self, reader: u32) -> bool {
         let most = self.limits.slow_bytes as u64;
         if self.lag(reader).bytes <= most {
@@ -152,7 +151,7 @@ impl Log {
         for index in 0..own.links.len() {
             let Some(channel) = channels.get_mut(own.links[index].channel) else { continue };
             // Whether it must be closed is checked below.
-            if let (Some(count), Slow::Drop) = (channel.leap(own.links[index].place), channel.policy.slow) {
+            if let (Some(count), Slow::Drop) = (channel.skip_ahead(own.links[index].place), channel.policy.slow) {
                 own.skip(&channel.name, count);
             }
         }

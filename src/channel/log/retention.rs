@@ -11,9 +11,9 @@
 //! 4. The rest of what waits for readers, as in 2.
 //! 5. The last messages, the oldest first.
 //!
-//! So a reader that takes a busy channel's messages slowly costs only itself. A busy channel's past goes before a quiet
-//! one's last message. And readers that are about to read a burst are not given up because the memory is full of
-//! histories, as it always is once a server has run for long.
+//! So a reader that reads a busy channel slowly harms no other reader. The history of a busy channel is freed before
+//! the last message of a quiet channel. And readers that are about to read a burst are not given up because histories
+//! fill the memory, as they always do when a server has run for long.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use super::super::work::{self, PIECE};
 use super::channel::Channel;
 use super::store::Log;
 
-/// Messages that wait for readers may take one part in so many of the memory before their readers are given up.
+/// Readers are given up while messages that wait for readers take more than the memory divided by this number.
 const PINS: usize = 4;
 
 /// A reader that has not got a message for longer than this does not lag because of a burst.
@@ -32,7 +32,7 @@ const BURST: Duration = Duration::from_secs(1);
 /// of the lock frees no more than a few thousand messages.
 const SLACK: usize = 1 << 20;
 
-/// So many channels are searched for messages that all readers have got, before anything else is freed.
+/// How many channels are searched for messages that all readers have got, before anything else is freed.
 const SETTLED: usize = 1024;
 
 impl Log {
@@ -43,7 +43,7 @@ impl Log {
             return;
         }
         let target = most - (most / 16).min(SLACK);
-        self.settle(SETTLED);
+        self.free_surplus(SETTLED);
         let mut slow = true;
         while self.memory.bytes() > target {
             let bytes = self.memory.bytes() - target;
@@ -93,7 +93,7 @@ impl Log {
     fn give_up(&mut self, at: u32, bytes: usize) {
         self.update_policy(at);
         let before = self.memory.bytes();
-        self.memory.change(&mut self.channels, at, Channel::settle);
+        self.memory.change(&mut self.channels, at, Channel::free_surplus);
         if self.memory.bytes() < before {
             return;
         }
@@ -112,24 +112,24 @@ impl Log {
                     Some(_) => {}
                 }
             }
-            channel.settle();
+            channel.free_surplus();
         });
         self.forget_if_idle(at);
     }
 
     /// Frees what attached readers have got by now, in so many channels.
-    pub(crate) fn settle(&mut self, channels: usize) {
+    pub(crate) fn free_surplus(&mut self, channels: usize) {
         for _ in 0..channels.min(self.memory.pinned_channels()) {
             let Some(at) = self.memory.next_pinned() else { return };
             work::looked(1);
-            self.memory.change(&mut self.channels, at, Channel::settle);
+            self.memory.change(&mut self.channels, at, Channel::free_surplus);
             self.forget_if_idle(at);
         }
     }
 
     /// Frees what readers have got, in as many channels as one hold of the lock may look at.
     pub(crate) fn sweep_pins(&mut self) {
-        self.settle(PIECE);
+        self.free_surplus(PIECE);
     }
 
     /// Frees what is too old in so many channels, and gives them the rules that apply now.

@@ -1,7 +1,7 @@
 //! The log: append a message, open and forget channels, wake readers, history.
 //!
-//! Nothing looks at all channels, patterns or rules. When patterns
-//! or rules change, each channel looks up those that match it again when it is used next.
+//! Nothing looks at all channels, patterns or rules at once. When patterns or rules change, each channel looks up those
+//! that match it when it is used next.
 
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
@@ -22,45 +22,45 @@ use super::channel::{Changes, Channel};
 use super::memory::Memory;
 use super::names::Names;
 
-/// Floors kept for forgotten channels. With one for all of them, a message that nobody heard
-/// would be a gap for everybody who returns to some other quiet channel.
+/// How many floors are kept for forgotten channels. If there were one for all, a message without a subscriber would
+/// cause a gap for each client that reconnects to another quiet channel.
 const FORGOTTEN: usize = 4096;
 
 /// The messages of a process, by channel.
 pub(crate) struct Log {
     pub(crate) epoch: Epoch,
     pub(crate) limits: Limits,
-    /// Readers take it along when they have left the lock: see [`super::super::Reader::read`].
+    /// Readers use it without the lock: see [`super::super::Reader::read`].
     pub(crate) encoder: Arc<Encoder>,
     pub(crate) channels: Slab<Channel>,
     pub(crate) readers: Slab<Attached>,
-    /// Used by every read: kept, so that none allocates.
+    /// Every read uses it. It is kept, so that reads do not allocate.
     pub(crate) heads: BinaryHeap<Head>,
     /// The newest message's seq.
     pub(crate) last: u64,
-    /// When it was published.
+    /// When the newest message was published.
     pub(crate) last_at: Instant,
     pub(crate) memory: Memory,
     policies: Policies,
     names: Names,
-    /// The patterns' rings, by text.
+    /// The numbers of patterns, by text.
     patterns: HashMap<Arc<str>, u32>,
     /// The same patterns, as a tree in which names are looked up.
     globs: Globs,
     /// How often rules or patterns have changed: see [`Channel::known`].
     changes: Changes,
-    /// The patterns that match a message without a channel. Kept for its memory: so finding them allocates nothing.
+    /// The patterns that match a message without a channel. Empty between calls; only its memory is kept.
     matching: Vec<u32>,
-    /// The highest floor of forgotten channels, by their name's hash.
+    /// The highest floors of forgotten channels, by the hash of the name.
     forgotten_floors: Box<[u64]>,
-    /// Channels whose readers are to be woken.
+    /// Channels whose readers must be woken.
     dirty: Vec<u32>,
     /// The channel at which the last sweep ended.
     pub(crate) swept: u32,
 }
 
 impl Log {
-    /// An empty log. `last` is the newest seq of its epoch, whose messages are not here.
+    /// An empty log. `last` is the newest seq of its epoch. Messages up to it are missing.
     pub(crate) fn new(epoch: Epoch, last: u64, limits: Limits, default_event: Option<&str>) -> Self {
         Log {
             epoch,
@@ -97,7 +97,7 @@ impl Log {
         self.encoder = Arc::new(self.encoder.with_epoch(epoch));
     }
 
-    /// Changes the rules of channels that match `glob`. Each channel learns of it when it is used or swept next.
+    /// Changes the rules of channels that match `glob`. Each channel gets them when it is used or swept next.
     pub(crate) fn define(&mut self, glob: &str, policy: Policy) {
         self.policies.define(glob, policy);
         self.changes.rules += 1;
@@ -169,7 +169,7 @@ impl Log {
         }
     }
 
-    /// Opens the channel of a message that finds none, if its rules are to keep the message.
+    /// Opens the channel of a message if it is not open and its rules keep the message.
     fn open_to_keep(&mut self, message: &Message) -> Option<u32> {
         if !message.stored() {
             return None;
@@ -187,7 +187,7 @@ impl Log {
         let Log { channels, memory, dirty, .. } = self;
         work::looked(1);
         let stored = message.stored();
-        let listens = memory.change(channels, at, |channel| {
+        let has_history = memory.change(channels, at, |channel| {
             if !channel.dirty && !channel.places.is_empty() {
                 channel.dirty = true;
                 dirty.push(at);
@@ -195,13 +195,14 @@ impl Log {
             channel.append(message);
             stored && channel.policy.history > 0
         });
-        if listens == Some(true) {
-            memory.is_lively(channels, at);
+        if has_history == Some(true) {
+            memory.history_grew(channels, at);
         }
     }
 
-    /// Wakes the readers of channels with new messages, each once until it has read all. Looks at as many channels as one
-    /// hold may. Returns how many readers it woke, and whether there are more channels.
+    /// Wakes the readers of channels with new messages, each once until it has read everything. Looks at as many
+    /// channels as one hold of the lock may. Returns how many readers it has woken, and whether there are more
+    /// channels.
     pub(crate) fn deliver(&mut self) -> (usize, bool) {
         let mut woken = 0;
         let piece = self.dirty.len().min(PIECE);
@@ -210,7 +211,7 @@ impl Log {
             let Some(channel) = self.channels.get_mut(at).filter(|channel| channel.dirty) else { continue };
             channel.dirty = false;
             for place in &channel.places {
-                woken += usize::from(self.readers.get_mut(place.reader).is_some_and(Attached::nudge));
+                woken += usize::from(self.readers.get_mut(place.reader).is_some_and(Attached::wake_once));
             }
         }
         if self.dirty.is_empty() && self.dirty.capacity() > 1024 {
@@ -221,8 +222,8 @@ impl Log {
 
     // ---- channels ------------------------------------------------------------------------
 
-    /// Adds the names of channels to `names`, beginning with the channel number `from`, as many as one hold may look at.
-    /// Returns the number to go on with.
+    /// Adds names of channels to `names`, from the channel number `from` on, as many as one hold of the lock may look
+    /// at. Returns the number at which the next call begins.
     pub(crate) fn names_from(&self, from: u32, names: &mut Vec<Arc<str>>) -> Option<u32> {
         let end = self.channels.end().min(from.saturating_add(PIECE as u32));
         work::looked(end.saturating_sub(from) as usize);
@@ -231,13 +232,13 @@ impl Log {
         (end < self.channels.end()).then_some(end)
     }
 
-    /// Whether a message for `name` finds its channel, needs none, or there is room for one more.
+    /// Whether a message for `name` has an open channel, needs none, or there is room for one more.
     pub(crate) fn accepts(&mut self, name: &str) -> bool {
         let room = self.channels.len() < self.limits.max_channels;
         room || self.names.get(name).is_some() || self.policies.of(name).history == 0
     }
 
-    /// The place of the channel `name`, which is opened if need be.
+    /// The number of the channel `name`, which is opened if necessary.
     pub(crate) fn find_or_open(&mut self, name: &str) -> Result<u32, Error> {
         if let Some(at) = self.names.get(name) {
             self.update_policy(at);
@@ -248,8 +249,8 @@ impl Log {
         Ok(self.add_channel(&Arc::from(name), policy))
     }
 
-    /// The place of a pattern, which is opened if need be: a channel without history that gets
-    /// the messages of all that match.
+    /// The number of a pattern, which is opened if necessary. A pattern is a channel without history that gets the
+    /// messages of all channels that match.
     pub(crate) fn find_or_open_pattern(&mut self, text: &str) -> Result<u32, Error> {
         if let Some(at) = self.patterns.get(text).copied() {
             self.update_policy(at);
@@ -258,7 +259,7 @@ impl Log {
         self.check_room()?;
         let policy = Policy { history: 0, ..self.policies.of(text) };
         let name: Arc<str> = text.into();
-        // What it would have got before is not known: only who has seen all has seen all of it.
+        // It is unknown which earlier messages match. So only a reader that has seen all messages has missed none.
         let mut channel = Channel::new(Arc::clone(&name), policy, self.last);
         channel.is_pattern = true;
         channel.known = self.changes;
@@ -307,20 +308,20 @@ impl Log {
         &mut self.forgotten_floors[bucket]
     }
 
-    /// Which of the forgotten floors is that of `name`.
+    /// The index of the forgotten floor of `name`.
     pub(crate) fn bucket(&self, name: &str) -> usize {
         self.names.hash(name) % FORGOTTEN
     }
 
-    /// Frees what a channel whose readers have changed need not hold any more.
+    /// Frees what a channel no longer needs, after a reader has left it.
     pub(crate) fn release(&mut self, at: u32) {
         if self.channels.get(at).is_some_and(|channel| channel.places.is_empty()) {
-            self.memory.change(&mut self.channels, at, Channel::settle);
+            self.memory.change(&mut self.channels, at, Channel::free_surplus);
             self.forget_if_idle(at);
         }
     }
 
-    /// Forgets a channel without messages and readers: names must not grow memory.
+    /// Forgets a channel without messages and readers, so that unused names take no memory.
     pub(crate) fn forget_if_idle(&mut self, at: u32) {
         if !self.channels.get(at).is_some_and(Channel::is_idle) {
             return;
@@ -349,8 +350,8 @@ impl Log {
 
     // ---- history -------------------------------------------------------------------------
 
-    /// Whether a reader that has seen all up to `since` can get all that followed in `channel`;
-    /// then, after which seq. `Err` is a gap.
+    /// Where a reader that has seen everything up to `since` continues in `channel`: after which seq. `Ok(None)` means
+    /// with live messages. `Err` is a gap.
     pub(crate) fn resume(&self, channel: &Channel, since: Since) -> Result<Option<u64>, ()> {
         match since {
             Since::Now => Ok(None),
@@ -363,8 +364,8 @@ impl Log {
         }
     }
 
-    /// Stored messages of a channel in order: the first `limit` after a cursor, or the newest.
-    /// False if some are missing between.
+    /// Stored messages of a channel in order: the first `limit` after a cursor, or the newest. False if messages
+    /// between the cursor and the first of these are missing.
     pub(crate) fn history(
         &mut self,
         name: &str,
@@ -375,7 +376,7 @@ impl Log {
         let at = self.names.get(name);
         at.inspect(|at| self.expire(*at, now));
         let Some(channel) = at.and_then(|at| self.channels.get(at)) else {
-            // As if it were there, and empty.
+            // As an open channel that is empty.
             let floor = *self.forgotten_floor(name);
             let empty = Channel::new(name.into(), Policy::default(), floor);
             return (Vec::new(), self.resume(&empty, since).is_ok());
@@ -397,7 +398,7 @@ impl Log {
         self.channels.get(self.names.get(name)?)
     }
 
-    /// Places in all tables: what a process that has forgotten everything still holds.
+    /// The size of all tables. A process that has forgotten all channels still holds this.
     pub(crate) fn footprint(&self) -> usize {
         self.names.footprint() + self.memory.footprint() + self.globs.footprint() + self.channels.end() as usize
     }

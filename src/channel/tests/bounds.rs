@@ -81,7 +81,7 @@ fn many_patterns_and_channels() {
     assert_eq!(read(&channels, &patterns[7]), ["user:7:b"]);
     assert_eq!(read(&channels, &patterns[8]), [] as [&str; 0]);
 
-    // Also in channels that have not been used since, and no more once they are unsubscribed.
+    // Also in channels that were not used since, and no longer once they are unsubscribed.
     for number in [1, 99_997] {
         let late = within(100, "one pattern more", || reader(&channels, &[Target::Pattern("*oom:*")]));
         publish(&channels, &rooms[number]);
@@ -134,7 +134,7 @@ fn a_full_memory() {
         within(PIECE, "a publish", || publish(&channels, &name));
         assert!(channels.bytes() <= 4 << 20);
     }
-    // A message for each room is too much: the quietest have gone.
+    // A message for each room is too much, so those of the quietest rooms are gone.
     let kept = channels.names().len();
     assert!((5_000..20_000).contains(&kept), "{kept} are left");
     let newest = channels.history("room:19999", Since::Now, 10, Instant::now());
@@ -171,8 +171,8 @@ fn many_slow_readers_of_one_channel() {
     );
 }
 
-/// Publishers in four threads flood a channel that one reader never reads: it is given up, another that reads loses
-/// nothing that it is not told, and the others' histories stay.
+/// Publishers in four threads flood a channel. A reader that never reads is given up. A reader that reads is told of
+/// all that it loses. The histories of other channels stay.
 #[test]
 fn a_flood_from_four_threads() {
     let channels = channels(Limits { log_bytes: 2 << 20, ..Limits::default() });
@@ -226,7 +226,7 @@ fn many_members() {
     for (id, name) in (1..).zip(&names) {
         let reader = Reader::attach(&channels, id, Arc::new(Flag::default()), Since::Now);
         let member = Some(Member { name, info: "null" });
-        // Of one channel, everybody would be told of everybody.
+        // In one channel, each member would be announced to all others.
         let room = format!("room:{}", id % 1000);
         reader.subscribe(Subscription { member, ..Subscription::to(&room) }, now).unwrap();
         reader.detach(now);

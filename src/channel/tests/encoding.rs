@@ -10,7 +10,7 @@ use crate::channel::encoding::encode_hook;
 use crate::channel::{Channels, Draft, Encoding, Kind, Limits, Policy, Reader, Shape, Since, Subscription, Wake};
 use crate::engine::Local;
 
-/// How long a thread may take for what does not wait for anything.
+/// How long a thread may take for work that does not wait.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 struct Quiet;
@@ -47,7 +47,7 @@ fn stop_encoding() -> (impl FnOnce(), Receiver<()>, Sender<()>) {
     let stop = move || {
         encode_hook(move || {
             entered.send(()).unwrap();
-            // An error: the test has failed, and this thread must end.
+            // An error means that the test has failed. Then this thread must end.
             let _ = released.recv();
         });
     };

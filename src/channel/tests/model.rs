@@ -1,5 +1,5 @@
-//! The log against its definition: a list of all messages ever published, and for each reader the
-//! set of those that it is owed.
+//! Compares the log with its definition: a list of all messages that were published, and for each reader the set of
+//! those that it must get.
 
 mod steps;
 
@@ -37,7 +37,7 @@ struct Published {
     at: Instant,
 }
 
-/// A connection, and what it is owed: by seq, for the sake of which subscriptions.
+/// A connection, and the messages that it must get: by seq, with the subscriptions that are the reason.
 struct Connection {
     reader: Reader,
     woken: Arc<Flag>,
@@ -47,9 +47,9 @@ struct Connection {
     owed: BTreeMap<u64, BTreeSet<usize>>,
     gap: Vec<usize>,
     recovered: Option<bool>,
-    /// It was slow: of the ticker's channel it may have skipped some.
+    /// It was slow, so it may have skipped messages of the ticker's channel.
     skips: bool,
-    /// By channel, how many messages it was told to have missed.
+    /// How many messages it was told that it has missed, by channel.
     dropped: BTreeMap<usize, u64>,
     cursor: Option<Cursor>,
     /// Nothing was subscribed but from the client's own cursor, before it was opened.
@@ -57,7 +57,7 @@ struct Connection {
 }
 
 impl Connection {
-    /// Whether it may miss a message for ever: the ticker's if it was slow, or one of those that it was told of.
+    /// Whether it may miss a message for ever: one of the ticker's if it was slow, or one that was announced.
     fn may_skip(&mut self, seq: u64, published: &[Published]) -> bool {
         let channel = published[seq as usize - 1].channel;
         if channel == TICKER {
@@ -69,7 +69,7 @@ impl Connection {
     }
 }
 
-/// What a client remembers between its connections.
+/// What a client knows between its connections.
 #[derive(Default)]
 struct Client {
     cursor: Option<Cursor>,
@@ -216,7 +216,7 @@ impl World {
             (None, Some(cursor)) => Since::After(cursor),
             (Some(0), _) => Since::Unreadable,
             (Some(seq), _) => {
-                // Somebody else's, or nobody's.
+                // A cursor of another client, or of none.
                 own.left = None;
                 own.got.clear();
                 let epoch = if seq == 1 { Epoch::from(1) } else { self.channels.cursor().epoch };
@@ -321,7 +321,7 @@ impl World {
         own.plain = false;
     }
 
-    /// Reads once. Everything owed must come, in order, or be announced.
+    /// Reads once. Each message that the client must get comes in order, or is announced as missing.
     fn read(&mut self, client: usize, blocked: bool) {
         self.channels.deliver();
         let Some(own) = &mut self.connections[client] else { return };
@@ -424,7 +424,7 @@ impl World {
         own.reader.detach(self.now);
     }
 
-    /// Everybody gets what is owed; then nothing stays but history.
+    /// All clients get what they must get. Then only history is left.
     fn finish(&mut self) {
         for client in 0..CLIENTS {
             self.open(client);
@@ -463,14 +463,14 @@ fn run(log_bytes: Option<usize>, steps: Vec<Step>) -> Result<(), TestCaseError> 
 proptest! {
     #![proptest_config(ProptestConfig { max_global_rejects: 100_000, ..ProptestConfig::default() })]
 
-    /// Gaps are announced when, and only when, something is missing.
+    /// A gap is announced if and only if something is missing.
     #[test]
     fn exactly_as_defined(steps in steps()) {
         run(None, steps)?;
     }
 
-    /// However little memory there is: nothing is missing that is not announced, and it goes in the order that
-    /// `eviction` describes.
+    /// With any amount of memory: all that is missing is announced, and messages are freed in the order that
+    /// `retention` describes.
     #[test]
     fn with_little_memory(steps in steps(), log_bytes in 1500usize..12_000) {
         run(Some(log_bytes), steps)?;

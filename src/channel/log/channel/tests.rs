@@ -39,8 +39,8 @@ impl Fixture {
         assert_eq!(self.channel.weight(), weight);
     }
 
-    fn settle(&mut self) {
-        self.channel.settle();
+    fn free_surplus(&mut self) {
+        self.channel.free_surplus();
         self.weigh();
     }
 
@@ -71,7 +71,7 @@ fn readers_pin_but_do_not_lower_the_floor() {
     assert_eq!(fixture.channel.lag(1), (39, 195));
     assert_eq!(fixture.channel.history(0).map(|message| message.seq()).collect::<Vec<_>>(), [39, 40]);
     fixture.channel.places[0].next = 40;
-    fixture.settle();
+    fixture.free_surplus();
     assert_eq!(fixture.seqs(), [39, 40]);
     assert_eq!(fixture.channel.lag(40), (0, 0));
 }
@@ -84,12 +84,12 @@ fn what_is_not_stored_goes_from_between() {
         fixture.append(store);
     }
     fixture.channel.places[0].next = 2;
-    fixture.settle();
+    fixture.free_surplus();
     assert_eq!(fixture.seqs(), [1, 3, 4, 5]);
     assert_eq!(fixture.channel.unread(2).next(), 2);
     assert_eq!(fixture.channel.after(1), 2);
     fixture.channel.places[0].next = 5;
-    fixture.settle();
+    fixture.free_surplus();
     assert_eq!(fixture.seqs(), [1, 4]);
     // Number 2 is in a hole: what comes next is number 3.
     assert_eq!(fixture.channel.unread(2).next(), 3);
@@ -148,7 +148,7 @@ fn who_lags_most_is_given_up_first() {
         assert_eq!(fixture.channel.give_up(place as u32, 1), skipped, "{slow:?}");
     }
     assert_eq!(fixture.channel.places.iter().map(|place| place.next).collect::<Vec<_>>(), [GIVEN_UP, 8, 7]);
-    fixture.settle();
+    fixture.free_surplus();
     assert_eq!(fixture.seqs(), [8]);
     // The newest itself is in the way.
     assert_eq!(fixture.channel.give_up(2, 8), Some(1));

@@ -1,4 +1,4 @@
-//! What happens in the model: publishers, clients, time and rules, by chance.
+//! The random steps of the model: publishers, clients, time and rules.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use crate::channel::{Pattern, Policy, Slow, Target};
 
 pub(super) const NAMES: [&str; 6] = ["c0", "c1", "c2", "d3", "e4", "e5"];
-/// Whoever is slow skips in this one, and is not told.
+/// Slow clients skip messages of this channel, and are not told.
 pub(super) const TICKER: usize = 2;
-/// Subscribed like the others: their targets follow those of the names.
+/// Patterns, which are subscribed like the channels. Their targets follow those of the channels.
 pub(super) const PATTERNS: [&str; 5] = ["c*", "*[0-24]", "[cde]?", "e4", "*"];
 pub(super) const CLIENTS: usize = 3;
 
