@@ -105,6 +105,30 @@ RSpec.describe "Listeners that are added and retired" do
     expect(Array.new(served.size) { served.pop }.uniq).to eq([200])
   end
 
+  it "are either there or not if the thread that adds and retires them is killed" do
+    start
+    app.ask(<<~RUBY)
+      300.times do |round|
+        PushServer::Server.retire(#{socket_url.inspect})
+        thread = Thread.new do
+          loop { PushServer::Server.retire(PushServer::Server.listen(#{socket_url.inspect})) }
+        rescue PushServer::BindError
+          nil # The last thread was killed before it has retired its listener.
+        end
+        sleep(round * 0.00001)
+        thread.kill.join
+      end
+      nil
+    RUBY
+    there = File.exist?("#{app.dir}/s")
+    expect(retire(socket_url)).to be(there)
+    expect(listen(socket_url)).to eq(socket_url)
+    expect(client(socket_url).get("/env").status).to eq(200)
+    close_clients
+    retire(socket_url)
+    expect(File.exist?("#{app.dir}/s")).to be(false)
+  end
+
   it "leave no descriptor and no file behind" do
     start
     2.times { retire(listen(socket_url)) && retire(listen("tcp://localhost:0")) }

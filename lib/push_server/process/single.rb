@@ -98,17 +98,12 @@ module PushServer
       endpoint = endpoint(url)
       raise Error, NOT_RUNNING unless serving?
 
-      # Outside of the lock, since a host's name may take long to look up.
-      listeners = @binder.open(endpoint)
-      bound = @listening.synchronize { serve(endpoint, listeners) if serving? }
-      raise Error, NOT_RUNNING unless bound
-
-      listeners.map(&:url).uniq.each { |address| say "* Listening on #{address}" }
+      # A thread that is killed meanwhile either listens, or leaves nothing behind.
+      bound, urls = Thread.handle_interrupt(Object => :on_blocking) { open_and_serve(endpoint) }
+      urls.each { |address| say "* Listening on #{address}" }
       bound
     rescue SystemCallError, IOError => e
       raise Error, "cannot listen on #{endpoint}: #{e.message}"
-    ensure
-      listeners&.each(&:retire) unless bound
     end
 
     # Accepts no more connections on an endpoint; those that are open go on. The file of a Unix socket is removed. Any
@@ -118,7 +113,7 @@ module PushServer
     # @raise [OptionError]
     def retire(url)
       url = endpoint(url).to_s
-      retired = @listening.synchronize { unserve(url) if serving? }
+      retired = undivided { unserve(url) if serving? }
       retired&.map(&:url)&.uniq&.each { |address| say "* No longer listening on #{address}" }
       !retired.nil?
     end
@@ -183,6 +178,24 @@ module PushServer
 
     # A forked child must leave alone what it shares with its parent.
     def here? = Process.pid == @pid
+
+    # @return [Array(String, Array<String>)] the endpoint's URL, and those of its listeners
+    def open_and_serve(endpoint)
+      # Outside of the lock, since a host's name may take long to look up.
+      listeners = @binder.open(endpoint)
+      bound = undivided { serve(endpoint, listeners) if serving? }
+      raise Error, NOT_RUNNING unless bound
+
+      [bound, listeners.map(&:url).uniq]
+    ensure
+      listeners&.each(&:retire) unless bound
+    end
+
+    # Adds or retires listeners. A thread that is killed meanwhile ends afterwards: half of it would be a listener that
+    # nobody can retire.
+    def undivided(&)
+      Thread.handle_interrupt(Object => :never) { @listening.synchronize(&) }
+    end
 
     def serving? = running? && !@draining && !@ending
 
