@@ -283,13 +283,13 @@ impl Presence {
                 self.leaving.push_back((now, Arc::clone(channel), Arc::clone(member)));
             }
         }
-        self.changes.clear();
-        for (client, seats) in &mut self.seats {
-            for seat in seats.iter_mut().filter(|seat| seat.announced) {
-                seat.told = false;
+        // What the engine had taken may have survived, and may come behind the reset. So clients that have left are still
+        // to be told, and those that are told again count as known.
+        for (client, seats) in &self.seats {
+            for seat in seats.iter().filter(|seat| seat.announced) {
                 let change = seat.change(ChangeKind::Join { client: *client, info: Arc::clone(&seat.info) });
                 let place = (Arc::clone(&seat.channel), Arc::clone(&seat.member));
-                self.changes.insert((place, *client), Waiting { change, known: false });
+                self.changes.insert((place, *client), Waiting { change, known: true });
             }
         }
     }

@@ -464,6 +464,28 @@ fn members_come_and_go_when_the_engine_says_so() {
 }
 
 #[test]
+fn a_client_that_goes_while_the_engine_begins_anew_is_not_left_behind() {
+    for left_before in [false, true] {
+        let (engine, channels) = world(Limits { linger: Duration::ZERO, ..Limits::default() });
+        channels.define("room", Policy { presence: true, ..Policy::default() }, Instant::now());
+        let ana = join(&channels, client_id(3, 1), "ana");
+        // The engine has the join, and takes nothing more.
+        engine.set_room(0);
+        let mut ana = Some(ana);
+        ana.take_if(|_| left_before).map(drop);
+        engine.reset(true, 0, Vec::new(), Vec::new());
+        channels.deliver();
+        drop(ana);
+        engine.set_room(usize::MAX);
+        for _ in 0..4 {
+            engine.order(usize::MAX);
+            channels.sweep(Instant::now());
+        }
+        assert!(channels.present("room").is_empty());
+    }
+}
+
+#[test]
 fn other_processes_close_a_members_clients() {
     let (engine, channels) = world(Limits::default());
     let ana = join(&channels, client_id(3, 1), "ana");
@@ -487,15 +509,12 @@ fn two_threads_and_an_engine() {
                 let mut random = fastrand::Rng::with_seed(thread);
                 let mut readers = Vec::new();
                 for round in 0..ROUNDS {
+                    let client = client_id(3, thread * ROUNDS + round);
                     match random.u8(..5) {
-                        0 => readers.push(join(
-                            channels,
-                            client_id(3, thread * ROUNDS + round),
-                            NAMES[random.usize(..3)],
-                        )),
+                        0 => readers.push(join(channels, client, NAMES[random.usize(..3)])),
                         1 if !readers.is_empty() => drop(readers.swap_remove(random.usize(..readers.len()))),
                         2 => channels.sweep(Instant::now()),
-                        3 => _ = announced(channels, &readers.pop().unwrap_or_else(|| join(channels, 0, "a"))),
+                        3 => _ = announced(channels, &readers.pop().unwrap_or_else(|| join(channels, client, "a"))),
                         _ => _ = publish(channels, "a"),
                     }
                 }
