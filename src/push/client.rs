@@ -45,10 +45,7 @@ pub struct Client {
 impl Client {
     /// A client whose handshake has not been written yet.
     pub fn new(context: Arc<Context>, negotiated: Negotiated, peer: Peer, interest: EventInterest) -> Arc<Self> {
-        let interval = match negotiated.protocol {
-            Protocol::WebSocket => context.base.limits.ping_interval,
-            Protocol::Sse => context.base.limits.sse_heartbeat,
-        };
+        let interval = negotiated.heartbeat_interval(&context.base.limits);
         let guard = context.base.in_flight.guard();
         Arc::new(Client {
             id: client_id(context.pubsub.channels().process(), NEXT_ID.fetch_add(1, Ordering::Relaxed)),
@@ -65,6 +62,11 @@ impl Client {
     /// Unique in all processes that share an engine: see [`client_id`].
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// What the client and the server have agreed to speak.
+    pub(super) fn negotiated(&self) -> &Negotiated {
+        &self.negotiated
     }
 
     /// The protocol.

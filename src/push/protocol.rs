@@ -1,6 +1,15 @@
-//! What a client and the server have agreed to speak.
+//! What a client and the server have agreed to speak, and what the server itself says in each protocol.
 
-use crate::channel::{Encoding, Since};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::queue::{Frame, Queue};
+use crate::base::limits::Limits;
+use crate::channel::{Encoding, Shape, Since};
+use crate::sse;
+use crate::websocket::close::{CloseStatus, code};
+use crate::websocket::{Opcode, frame};
 
 /// The protocol a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +31,56 @@ pub struct Negotiated {
     pub since: Since,
     /// It polls: it gets its event stream in the answers to long polls.
     pub polls: bool,
+}
+
+impl Negotiated {
+    /// Queues what a stream begins with, behind the head of its response. `pause` gives the milliseconds after which a client
+    /// that is cut off may reconnect.
+    pub(super) fn push_greeting(&self, queue: &mut Queue, pause: impl FnOnce() -> u64) {
+        match self.protocol {
+            Protocol::WebSocket => {}
+            Protocol::Sse => queue.push(Frame::own(sse::retry(pause()))),
+        }
+    }
+
+    /// Queues the request to reconnect after `pause` milliseconds, for a client whose protocol has one.
+    pub(super) fn push_retry(&self, queue: &mut Queue, pause: u64) {
+        let retry = sse::retry(pause);
+        match self.encoding.shape {
+            Shape::EventStream => queue.push(Frame::own(retry)),
+            Shape::PushV1 => Frame::message(Opcode::Text, &retry).for_each(|frame| queue.push(Frame::own(frame.bytes))),
+            Shape::Raw => {}
+        }
+    }
+
+    /// Queues a Close frame, if the client is a WebSocket and the status may be sent.
+    pub(super) fn push_close(&self, queue: &mut Queue, status: &CloseStatus) {
+        if self.protocol == Protocol::WebSocket && status.code != code::ABNORMAL {
+            queue.push(Frame::own(frame::close(status)));
+        }
+    }
+
+    /// How often an idle connection gets a heartbeat, unless the app says otherwise. `None`: never.
+    pub(super) fn heartbeat_interval(&self, limits: &Limits) -> Option<Duration> {
+        match self.protocol {
+            Protocol::WebSocket => limits.ping_interval,
+            Protocol::Sse => limits.sse_heartbeat,
+        }
+    }
+
+    /// What keeps an idle connection open.
+    pub(super) fn heartbeat(&self) -> Bytes {
+        match self.protocol {
+            Protocol::WebSocket => frame::control(Opcode::Ping, &[]),
+            Protocol::Sse => sse::heartbeat(),
+        }
+    }
+
+    /// Whether the client must answer a heartbeat, which may then go ahead of what waits. If it need not, a connection that
+    /// is gone is noticed only when the heartbeat cannot be sent.
+    pub(super) fn answers_heartbeats(&self) -> bool {
+        self.protocol == Protocol::WebSocket
+    }
 }
 
 /// The WebSocket subprotocol in which text messages hold the blocks of an event stream.

@@ -5,11 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::task::{Ended, State, Stream};
-use crate::channel::Shape;
-use crate::push::queue::Frame;
-use crate::sse;
 use crate::websocket::close::{CloseStatus, code};
-use crate::websocket::{Opcode, frame};
 
 /// How long a closed WebSocket is still read. A socket that is closed with unread bytes is reset, and a reset may take
 /// the Close frame away from the peer (RFC 6455 section 7.1.1).
@@ -18,14 +14,8 @@ pub(super) const LINGER: Duration = Duration::from_secs(2);
 impl Stream {
     /// The server stops: tells the client when to reconnect. The delays differ, so that not all clients reconnect at once.
     pub(super) fn send_retry(&mut self) {
-        let retry = sse::retry(self.client.context().reconnect_delay.pause());
-        match self.client.encoding().shape {
-            Shape::EventStream => self.queue.push(Frame::own(retry)),
-            Shape::PushV1 => {
-                Frame::message(Opcode::Text, &retry).for_each(|frame| self.queue.push(Frame::own(frame.bytes)))
-            }
-            Shape::Raw => {}
-        }
+        let pause = self.client.context().reconnect_delay.pause();
+        self.client.negotiated().push_retry(&mut self.queue, pause);
     }
 
     /// Closes with `status`, behind what is queued.
@@ -33,21 +23,14 @@ impl Stream {
         if !self.client.context().base.lifecycle.serving() {
             self.send_retry();
         }
-        self.push_close(&status);
+        self.client.negotiated().push_close(&mut self.queue, &status);
         self.state = State::Closing(status);
-    }
-
-    /// Queues a Close frame, if the client is a WebSocket and the status may be sent.
-    pub(super) fn push_close(&mut self, status: &CloseStatus) {
-        if self.is_websocket() && status.code != code::ABNORMAL {
-            self.queue.push(Frame::own(frame::close(status)));
-        }
     }
 
     /// Drops what is queued, and closes with `status`, which `on_close` sees.
     pub(super) fn abort(&mut self, status: CloseStatus, now: Instant) {
         self.queue.drop_unsent();
-        self.push_close(&status);
+        self.client.negotiated().push_close(&mut self.queue, &status);
         self.begin_linger(status, now);
     }
 

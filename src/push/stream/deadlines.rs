@@ -7,8 +7,6 @@ use rustix::event::PollFlags;
 
 use super::task::{Ended, State, Stream};
 use crate::push::queue::Frame;
-use crate::sse;
-use crate::websocket::{Opcode, frame};
 
 impl Stream {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -31,7 +29,7 @@ impl Stream {
     pub(super) fn idle_deadline(&self) -> Option<Instant> {
         let interval = self.bounds.interval?;
         match self.pinged_at {
-            _ if !self.is_websocket() => Some(self.last_write_at + interval),
+            _ if !self.client.negotiated().answers_heartbeats() => Some(self.last_write_at + interval),
             // The stream reads nothing any more, so it would not see a pong.
             _ if self.input_end.is_some() => None,
             // The stream does not read now, so it would not see a pong.
@@ -86,10 +84,10 @@ impl Stream {
     }
 
     pub(super) fn on_idle(&mut self, now: Instant) -> Result<(), Ended> {
-        if !self.is_websocket() {
+        if !self.client.negotiated().answers_heartbeats() {
             // To what waits for the pipe, a heartbeat would add nothing.
             if !self.has_unsent() {
-                self.queue.push(Frame::own(sse::heartbeat()));
+                self.queue.push(Frame::own(self.client.negotiated().heartbeat()));
             }
             self.last_write_at = now;
         } else if self.pinged_at.is_some() && self.makes_progress() {
@@ -100,7 +98,7 @@ impl Stream {
             self.client.context().base.stats.pong_timeouts.add();
             return Err(self.reset());
         } else {
-            self.queue.push_ping(frame::control(Opcode::Ping, &[]));
+            self.queue.push_ping(self.client.negotiated().heartbeat());
             self.pinged_at = Some(now);
             self.acknowledged = self.count_acknowledged();
         }

@@ -16,7 +16,6 @@ use crate::push::outbox::{StreamBounds, StreamOrder};
 use crate::push::queue::{Frame, Queue, Sent};
 use crate::push::reader::{ClientReader, LastMessages};
 use crate::push::{Client, Protocol};
-use crate::sse;
 use crate::websocket::Decoder;
 use crate::websocket::close::CloseStatus;
 
@@ -136,12 +135,10 @@ impl Stream {
         let traffic = Traffic { bytes_in: unread.len() as u64, ..Traffic::default() };
         queue.push(Frame::own(head));
         let limits = &client.context().base.limits;
+        client.negotiated().push_greeting(&mut queue, || client.context().reconnect_delay.pause());
         let decoder = match client.protocol() {
             Protocol::WebSocket => Some(Box::new(Decoder::new(limits.max_message_size))),
-            Protocol::Sse => {
-                queue.push(Frame::own(sse::retry(client.context().reconnect_delay.pause())));
-                None
-            }
+            Protocol::Sse => None,
         };
         let now = client.context().base.timers.now();
         let alarm = client.context().base.timers.alarm();
