@@ -50,10 +50,11 @@ RSpec.describe "Processes that the app starts" do
         server = ObjectSpace.each_object(PushServer.const_get(:NativeServer)).first
         calls = {
           listen: -> { server.listen(0, {}) }, start: -> { server.start }, retire: -> { server.retire(0) }, work: -> { server.work },
-          await_shortage: -> { server.await_shortage }, workers_left: -> { server.workers_left = 0 }, drain: -> { server.drain(1) },
-          reopen_logs: -> { server.reopen_logs }, stop: -> { server.stop }
+          await_shortage: -> { server.await_shortage }, "workers_left=": -> { server.workers_left = 0 }, drain: -> { server.drain(1) },
+          reopen_logs: -> { server.reopen_logs }, stats: -> { server.stats.key?(:requests) }, stop: -> { server.stop }
         }
-        calls.transform_values { |call| ForkedChild.run(&call) }
+        # A method that is missing above is an error.
+        server.class.public_instance_methods(false).to_h { |name| [name, ForkedChild.run(&calls.fetch(name))] }
       end,
       "fork-write" => lambda do
         ForkedChild.run do
@@ -131,8 +132,8 @@ RSpec.describe "Processes that the app starts" do
   it "cannot use the native server of their parent" do
     refusal = ["PushServer::Error", "this server belongs to the parent process"]
     expect(answer("fork-call-server")).to eq(
-      listen: refusal, start: refusal, retire: false, work: false, await_shortage: false, workers_left: 0, drain: true,
-      reopen_logs: nil, stop: nil
+      listen: refusal, start: refusal, retire: false, work: false, await_shortage: false, "workers_left=": 0, drain: true,
+      reopen_logs: nil, stats: true, stop: nil
     )
     expect_nothing_closed
   end

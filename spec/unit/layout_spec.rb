@@ -13,6 +13,14 @@ RSpec.describe "The layout" do
     expect(tree).to include("tokio").and not_match(/magnus|rb-sys/)
   end
 
+  # One file adapts hyper, which can be replaced there.
+  it "names hyper in one file" do
+    source = File.join(root, "src")
+    named = Dir[File.join(source, "**/*.rs")].select { |path| File.read(path).gsub(%r{//.*}, "").match?(/\bhyper(?:_util)?::/) }
+
+    expect(named.map { |path| path.delete_prefix("#{source}/") }).to eq(["http/h1/adapter.rs"])
+  end
+
   # Some("localhost:9292") means nothing to readers who do not know Rust.
   it "keeps Rust's debug forms out of the log" do
     lines = Dir[File.join(root, "{src,ext}/**/*.rs")].flat_map do |file|
