@@ -9,7 +9,7 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use super::batch::BatchLimit;
-use super::cursor::{Cursor, Since};
+use super::cursor::{Cursor, Epoch, Since};
 use super::draft::{Draft, EventName, Kind};
 use super::engine::{Engine, EngineState, Full, Submitted};
 use super::error::{EngineError, Error};
@@ -38,6 +38,8 @@ const CLOSE: usize = 4096;
 /// A part of a channel's history.
 #[derive(Debug)]
 pub struct History {
+    /// The epoch of the messages' numbers.
+    pub epoch: Epoch,
     /// The messages in order, without those that were not stored.
     pub messages: Vec<Arc<Message>>,
     /// False if messages between the cursor and the first of these are missing.
@@ -276,8 +278,9 @@ impl Channels {
     /// Stored messages of a channel: the first `limit` after a cursor. Without a cursor, or if it is too old: the
     /// newest `limit`.
     pub fn history(&self, channel: &str, since: Since, limit: usize, now: Instant) -> History {
-        let (messages, complete) = self.lock_current().log.history(channel, since, limit, now);
-        History { messages, complete }
+        let mut state = self.lock_current();
+        let (messages, complete) = state.log.history(channel, since, limit, now);
+        History { epoch: state.log.epoch, messages, complete }
     }
 
     /// The names of all channels that have messages or readers, in no order. Channels that are opened or forgotten

@@ -360,6 +360,7 @@ fn a_reset_brings_a_history_with_its_floors() {
     let seqs = |name: &str, seq| {
         let since = Since::After(Cursor { seq, ..now });
         let past = channels.history(name, since, 10, Instant::now());
+        assert_eq!(past.epoch, now.epoch);
         (past.messages.iter().map(|message| message.seq()).collect::<Vec<_>>(), past.complete)
     };
     assert_eq!(seqs("a", 80), (vec![90, 99], true));

@@ -208,10 +208,9 @@ fn history(ruby: &Ruby, channel: Value, since_value: Value, limit: usize) -> Res
     let (channel, since) = (name(ruby, "channel", channel)?, since(ruby, since_value)?);
     let channels = settled_channels(ruby)?;
     let past = channels.history(&channel, since, limit, Instant::now());
-    let epoch = channels.cursor().epoch;
     let all = ruby.ary_new_capa(past.messages.len());
     for message in &past.messages {
-        let id = ruby.str_new(&channel::Cursor { epoch, seq: message.seq() }.to_string());
+        let id = ruby.str_new(&channel::Cursor { epoch: past.epoch, seq: message.seq() }.to_string());
         let event = match message.event() {
             EventName::Default => ruby.qfalse().as_value(),
             EventName::Nameless => ruby.qnil().as_value(),
