@@ -52,6 +52,7 @@ RSpec.describe "The channels of a process" do
       {
         "PushServer.publish('a', 'x')" => /forked off the one that serves/, "PushServer.cursor" => /forked/,
         "PushServer.channel('a', history: 1)" => /forked/, "PushServer.history('a')" => /forked/,
+        "PushServer.present('a')" => /forked/, "PushServer.channels" => /forked/,
         "PushServer.disconnect(member: 'a')" => /forked/, "client.publish('a', 'x')" => /forked/
       }.each do |code, message|
         type, text = ask(client, "ForkedChild.run { #{code} }")

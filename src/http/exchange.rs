@@ -52,11 +52,12 @@ pub(super) struct PendingStream {
 
 /// The connection of a request, without what only one version of HTTP has. Any thread, unless a method says otherwise.
 pub(super) trait RequestConnection: Send + Sync {
-    /// Sends an informational response before the final one. If that is not possible at once, it is not sent.
+    /// Sends an informational response before the final one. If that is not possible at once, it is not sent. Called with
+    /// the slot's lock held, so no lock of the connection may be held when the slot's is taken.
     fn inform(&self, head: &ResponseHead);
 
     /// Gives the connection's socket to the app, if that is possible at once: nothing of an earlier response waits to
-    /// be written, and no bytes after this request were read.
+    /// be written, and no bytes after this request were read. Called with the slot's lock held, as above.
     fn try_hijack(&self) -> Option<Hijacked>;
 
     /// Says whether the server has stopped reading the request's body, because the disk is behind. Meanwhile the body

@@ -150,11 +150,11 @@ pub fn head(protocol: Protocol, accept: &str, subprotocol: Option<&str>, app: &H
             if let Some(subprotocol) = subprotocol {
                 insert(&mut headers, header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
             }
-            ResponseHead::new(StatusCode::SWITCHING_PROTOCOLS, headers)
+            ResponseHead::new(protocol.status(), headers)
         }
         // The stream ends with the connection (RFC 9112 section 6.3). It has no chunks, so the bytes of an event are
         // the same for every reader.
-        Protocol::Sse => ResponseHead { close: true, ..ResponseHead::new(StatusCode::OK, sse::stream_headers(app)) },
+        Protocol::Sse => ResponseHead { close: true, ..ResponseHead::new(protocol.status(), sse::stream_headers(app)) },
     };
     if !app.contains_key(header::DATE) {
         insert(&mut head.headers, header::DATE, &httpdate::fmt_http_date(SystemTime::now()));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 
 use super::queue::{Frame, Queue};
 use crate::base::limits::Limits;
@@ -18,6 +19,16 @@ pub enum Protocol {
     WebSocket,
     /// Server-Sent Events, WHATWG HTML section 9.2.
     Sse,
+}
+
+impl Protocol {
+    /// The status of the response that begins a stream in HTTP/1 (RFC 6455 section 4.2.2).
+    pub fn status(self) -> StatusCode {
+        match self {
+            Protocol::WebSocket => StatusCode::SWITCHING_PROTOCOLS,
+            Protocol::Sse => StatusCode::OK,
+        }
+    }
 }
 
 /// What a client speaks, and what its app knows of that.

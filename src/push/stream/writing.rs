@@ -3,8 +3,6 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use http::StatusCode;
-
 use super::closing::LINGER;
 use super::task::{Ended, State, Stream, Taken};
 use crate::access_log::{RequestOutcome, Traffic};
@@ -147,12 +145,13 @@ impl Stream {
 
     /// How far the stream has come, for the access log.
     fn outcome(&self) -> RequestOutcome {
-        let (status, upgrade) = match self.client.protocol() {
-            Protocol::WebSocket => (StatusCode::SWITCHING_PROTOCOLS, "websocket"),
-            Protocol::Sse => (StatusCode::OK, "sse"),
+        let protocol = self.client.protocol();
+        let upgrade = match protocol {
+            Protocol::WebSocket => "websocket",
+            Protocol::Sse => "sse",
         };
         RequestOutcome {
-            status: Some(status),
+            status: Some(protocol.status()),
             bytes: self.traffic.bytes_out,
             upgrade: Some(upgrade),
             ..RequestOutcome::default()

@@ -243,8 +243,7 @@ impl<'a> Exchange<'a> {
         let handler = Handler::attach(ruby, handler)?;
         let kept = env::trimmed(ruby, self.env)?;
         let owner = env::session_owner(ruby, self.env)?;
-        let wire_status = if protocol == Protocol::WebSocket { 101 } else { 200 };
-        self.update(|returned| returned.status = Some(wire_status));
+        self.update(|returned| returned.status = Some(protocol.status().as_u16().into()));
         self.conclude()?;
         // The body's `close` may have forked, or something in rack.response_finished.
         if self.context.server.forked() {
