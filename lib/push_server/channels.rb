@@ -5,7 +5,7 @@ require_relative "cursor"
 
 # Channels: one log of messages for the process, and clients that read it (see {Client#subscribe}). All methods may be
 # called from any thread, also before a server has started and without one. In a process that was forked from one that
-# serves, they raise an {Error}: what is published there would reach nobody.
+# serves, they raise an {Error}: what is published there would reach no client.
 module PushServer
   # The native half. The arguments of `define`, `publish` and the others are positional.
   # @api private

@@ -21,18 +21,18 @@ export function parser(onblock) {
   }
 }
 
-function websocket({ world, address, cursor, opened, heard, ended }) {
+function websocket({ world, address, cursor, opened, received, ended }) {
   const url = new URL(address.replace(/^http/, "ws"))
   if (cursor) url.searchParams.set("last_event_id", cursor)
   const socket = new world.WebSocket(url.href, "push.v1")
   socket.onopen = opened
-  socket.onmessage = ({ data }) => heard(`${data}\n\n`) // A frame holds whole blocks.
+  socket.onmessage = ({ data }) => received(`${data}\n\n`) // A frame holds whole blocks.
   socket.onclose = ({ code, reason }) => ended({ code, reason })
   return { cut: () => socket.close(), send: (data) => socket.send(data) }
 }
 
 // A response that streams, or, with `wait`, a response that ends as soon as there is a message.
-function sse({ world, address, cursor, request, opened, heard, ended }, wait) {
+function sse({ world, address, cursor, request, opened, received, ended }, wait) {
   const url = new URL(address), control = new AbortController(), decoder = new TextDecoder()
   if (wait) url.searchParams.set("push_wait", wait)
   const resume = cursor && { "last-event-id": String.fromCharCode(...new TextEncoder().encode(cursor)) }
@@ -43,7 +43,7 @@ function sse({ world, address, cursor, request, opened, heard, ended }, wait) {
     if (status !== 200 || !type.startsWith("text/event-stream")) return ended({ status })
     for (let reader = body.getReader(), part; !(part = await reader.read()).done;) {
       opened() // Not earlier: a proxy that buffers may pass on the head alone.
-      await heard(decoder.decode(part.value, { stream: true }))
+      await received(decoder.decode(part.value, { stream: true }))
     }
     ended({ status, whole: true })
   }
@@ -65,7 +65,7 @@ export function push(url, options = {}) {
 
   const rest = (delay, action) => { world.clearTimeout(timer); timer = action && world.setTimeout(action, delay) }
   const drop = () => { rest(); link?.cut?.(); link = null }
-  const watch = (delay) => rest(delay, () => lost({ error: new Error(`nothing heard for ${delay} ms`) }))
+  const watch = (delay) => rest(delay, () => lost({ error: new Error(`nothing received for ${delay} ms`) }))
   const say = world.reportError ?? console.error
   const guarded = (action, detail) => { try { return action?.(detail) } catch (error) { say(error) } }
   const tell = (name, detail) => guarded(options[name], detail)
@@ -75,7 +75,7 @@ export function push(url, options = {}) {
     const ours = (action) => (detail) => link === mine ? action(detail) : undefined // Events of an abandoned link are ignored.
     const blocks = [], parse = parser((block) => blocks.push(block)), streams = name !== "websocket"
     last = now()
-    async function heard(text) {
+    async function received(text) {
       last = now()
       parse(text)
       if (streams) rest()
@@ -95,7 +95,7 @@ export function push(url, options = {}) {
     }
     watch(name === "poll" ? wait * 1000 + timeout : timeout)
     try {
-      const events = { opened: ours(opened), heard: ours(heard), ended: ours(lost) }
+      const events = { opened: ours(opened), received: ours(received), ended: ours(lost) }
       const from = name === "poll" ? cursor : bare(cursor)
       Object.assign(mine, connectors[name]({ world, address, cursor: from, request, wait, ...events }))
     } catch (error) { ours(lost)({ error }) }

@@ -53,7 +53,7 @@ RSpec.describe "A published message" do
       end
     end
 
-    it "is complete, whatever its size" do
+    it "is complete at any size" do
       clients = [SseClient, PushV1Client, WebSocketClient].map { |kind| subscribed(kind) }
       app.ask("PushServer.publish(#{channel.inspect}, 'x' * 300_000)")
       sizes = clients.map { |client| client.is_a?(WebSocketClient) && !client.is_a?(PushV1Client) ? client.read_message.size : client.read_event.data.size }

@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# A request with a body can be answered with an event stream, whatever its method. Datastar, MCP's Streamable HTTP and pages that
+# A request of any method can be answered with an event stream. Datastar, MCP's Streamable HTTP and pages that
 # stream an answer by fetch need this.
 RSpec.describe "An event stream in answer to a request with a body" do
   config = <<~'CONFIG'

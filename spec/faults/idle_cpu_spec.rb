@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# A waiting server uses no CPU, whatever the states of its connections. A task that wakes itself would use a whole core.
+# A waiting server uses no CPU, in any state of its connections. A task that wakes itself would use a whole core.
 RSpec.describe "A waiting server", if: ProcessCost.available? do
   # The share of a core above which the server spins. Usually it uses about a hundredth.
   spins = 0.25

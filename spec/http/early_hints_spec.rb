@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# rack.early_hints: a 103 (RFC 8297) comes before its own response, whatever that is.
+# rack.early_hints: a 103 (RFC 8297) comes before its own response, of any kind.
 RSpec.describe "A 103 Early Hints" do
   serve <<~'CONFIG', "--threads", "2"
     require "spec_app"

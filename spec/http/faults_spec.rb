@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# Whatever an app does, each request is answered or its connection ends, the process goes on, and no worker is lost. The response
+# For any fault of an app: each request is answered or its connection ends, the process goes on, and no worker is lost. The response
 # to an ordinary exception is in app_errors_spec.rb.
 RSpec.describe "An app's fault" do
   config = <<~'CONFIG'

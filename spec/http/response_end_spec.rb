@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# A response ends with the body's close, then rack.response_finished, each once, whatever has failed before.
+# A response ends with the body's close, then rack.response_finished, each once, even after any failure.
 RSpec.describe "The end of a response" do
   serve <<~'CONFIG', "--threads", "1"
     require "spec_app"

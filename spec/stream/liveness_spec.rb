@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# Streams stay alive whatever the app's threads do.
+# Streams stay alive even if all of the app's threads are busy.
 RSpec.describe "While all threads of the app are busy" do
   config = <<~'CONFIG'
     require "spec_app"

@@ -128,7 +128,7 @@ RSpec.describe "Shutdown" do
     expect(app.wait).to be_success
   end
 
-  it "still opens a stream that the app accepts afterwards, whatever its method, and tells it when to reconnect" do
+  it "still opens a stream that the app accepts afterwards, by any method, and tells it when to reconnect" do
     asked = %w[GET POST].map { |method| http.send_request(method, "/wait", { "accept" => "text/event-stream" }, body: "x") }
     2.times { app.events.take(event: "call", path: "/wait") }
     app.signal("TERM")

@@ -28,14 +28,14 @@ class Layers
   # @param source [String] a folder with a crate's sources, from the root of the project
   def initialize(source) = @source = File.join(ROOT, source)
 
-  # The rooms of the crate, its folders and the files beside them: who names whom.
+  # The rooms of the crate, its folders and the files beside them: which uses which.
   def rooms
     Graph.new(modules.group_by { |name, _| name.first }.transform_values do |all|
       all.flat_map { |_, named| named.map(&:first) }.uniq - [all.first.first.first]
     end)
   end
 
-  # The files and folders of one folder, such as "http" or "http/h1": who names whom. The folder's own mod.rs is left
+  # The files and folders of one folder, such as "http" or "http/h1": which uses which. The folder's own mod.rs is left
   # out: it names all that the folder holds.
   # @param folder [String] below the crate's sources
   def files(folder)

@@ -3,7 +3,7 @@
 require_relative "unit_helper"
 require_relative "../support/layers"
 
-# Who may name whom. A room is a folder of a crate, or a file beside the folders.
+# Which room may use which other room. A room is a folder of a crate, or a file beside the folders.
 RSpec.describe Layers do
   # The rooms of the core, from the lowest up: what each may use.
   core = {

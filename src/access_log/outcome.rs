@@ -24,10 +24,10 @@ pub struct Traffic {
     pub code: Option<u16>,
     /// Messages received.
     pub messages_in: u64,
-    /// Writes of the app that were handed to the socket.
+    /// Writes of the app that the socket has taken.
     pub messages_out: u64,
     /// Bytes received.
     pub bytes_in: u64,
-    /// Bytes handed to the socket.
+    /// Bytes that the socket has taken.
     pub bytes_out: u64,
 }

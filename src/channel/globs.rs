@@ -46,7 +46,7 @@ struct Walk {
     /// Nodes that match the name so far.
     at: Vec<u32>,
     next: Vec<u32>,
-    /// Nodes that end with `*` and were reached: they go on to match, whatever follows.
+    /// Nodes that end with `*` and were reached. They still match when more bytes follow.
     stars: Vec<u32>,
 }
 

@@ -84,7 +84,7 @@ impl Acceptor {
         }
     }
 
-    /// Accepts for ever. A connection that is in `waiting` when this is cancelled has been accepted, but not handed on.
+    /// Accepts for ever. A connection that is in `waiting` when this is cancelled was accepted, but not passed on.
     async fn accept_all(
         &self,
         listener: &Listener,

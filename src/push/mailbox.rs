@@ -17,11 +17,11 @@ pub enum Event {
     Open,
     /// A whole message arrived: `on_message`.
     Message(Message),
-    /// All that was written has been handed to the socket: `on_drained`.
+    /// The socket has taken everything that was written: `on_drained`.
     Drained,
-    /// Of this channel the client has missed messages: `on_gap`.
+    /// The client has missed messages of this channel: `on_gap`.
     Gap(Arc<str>),
-    /// There are messages for the subscription of this number, whose callable is to get them.
+    /// There are messages for the subscription of this number. Its callable gets them.
     Published(u64),
     /// The server is stopping: `on_shutdown`; afterwards the client is closed.
     Shutdown,
@@ -45,7 +45,7 @@ pub struct EventInterest {
 }
 
 impl EventInterest {
-    /// The callbacks that either has.
+    /// The callbacks that at least one of two handlers has.
     pub fn union(self, other: EventInterest) -> EventInterest {
         EventInterest {
             message: self.message || other.message,

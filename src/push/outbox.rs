@@ -16,10 +16,11 @@ pub(super) struct Outbox {
     pub(super) phase: ClientPhase,
     /// Written by the app, not yet taken by the stream.
     frames: Vec<Frame>,
-    /// Writes that are not handed to the socket yet. They are here or in the stream's queue.
+    /// Writes that the socket has not taken yet. They are here or in the stream's queue.
     pub(super) queued: Sent,
-    /// Since when the client has taken nothing of what waits, as the reactor saw it. `None` if it takes something, or was
-    /// not offered anything yet. A write must not set this: the clock of the reactor stands still between its turns.
+    /// Since when the client has taken nothing of what waits, as the reactor saw it. `None` if it takes something, or
+    /// was not offered anything yet. A write must not set this: the clock of the reactor stands still between its
+    /// turns.
     stalled_since: Option<Instant>,
     /// Bytes that are kept for the client, as [`super::pressure`] counts them.
     pub(super) kept: usize,
@@ -45,7 +46,7 @@ pub(super) enum ClientPhase {
     Closed,
 }
 
-/// What a write came to.
+/// The result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
     Accepted,
@@ -68,7 +69,8 @@ pub(super) struct StreamBounds {
 pub(super) enum StreamOrder {
     /// Go on.
     Serve {
-        /// For a client that polls: the first callback has returned, and all that it wrote and subscribed was collected.
+        /// For a client that polls: the first callback has returned, and all that it wrote and subscribed was
+        /// collected.
         opened: bool,
     },
     /// Send what is queued, then close.
@@ -180,8 +182,8 @@ impl Outbox {
         Some(since + context.base.limits.slow_timeout)
     }
 
-    /// Whether a write to a slow client is refused. Any thread may ask, so this takes the system's time. (Closing a slow
-    /// client is up to its stream.)
+    /// Whether a write to a slow client is refused. Any thread may ask, so this takes the system's time. (Closing a
+    /// slow client is up to its stream.)
     fn rejects(&self, context: &Context) -> bool {
         // The last of max_queued_total is for clients that take what they are sent.
         let crowded = || self.stalled_since.is_some() && context.pressure.is_high();

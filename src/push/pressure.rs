@@ -3,7 +3,8 @@
 //! What is written to clients is counted with one atomic addition a write. A write beyond the bound is still accepted:
 //! it calls the [`Relief`], a task of the reactor, which closes the slowest clients until a sixteenth of the bound is
 //! free again. So it looks for them once for many writes. The slowest is the client whose socket has taken nothing for
-//! the longest. Clients for whom little waits (less than half of the average) stay open, as closing them would not help.
+//! the longest. Clients with little in their queue (less than half of the average) stay open, since closing them would
+//! not help.
 //!
 //! When much of what was queued is gone, the relief also has the memory given back to the system: the allocator would
 //! keep it.
@@ -119,7 +120,8 @@ impl Pressure {
         }
     }
 
-    /// Whether no more than a sixteenth of the bound is free. That is a reserve for clients that take what they are sent.
+    /// Whether no more than a sixteenth of the bound is free. That is a reserve for clients that take what they are
+    /// sent.
     pub(super) fn is_high(&self) -> bool {
         self.queued() > self.enough()
     }
@@ -195,8 +197,8 @@ impl Relief {
         {
             let most = pressure.most;
             log::info!(
-                "more than {most} bytes waited for all clients (max_queued_total): closed the {closed} slowest, for \
-                 whom {freed} bytes waited{more}"
+                "more than {most} bytes waited for all clients (max_queued_total): closed the {closed} slowest, which \
+                 had {freed} bytes waiting{more}"
             );
         }
     }

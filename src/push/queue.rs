@@ -13,13 +13,13 @@ const PONGS: usize = 4096;
 /// What a write to the socket finished.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// `write` calls of the app whose bytes are all handed over.
+    /// `write` calls of the app of which the socket has taken all bytes.
     pub writes: usize,
-    /// Bytes of the app's writes handed over.
+    /// Bytes of the app's writes that the socket has taken.
     pub bytes: usize,
 }
 
-/// Whose bytes a frame holds.
+/// Where a frame comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// A whole write of the app, or the last frame of a fragmented one: counts for `pending`.
@@ -35,7 +35,7 @@ pub enum Origin {
 pub struct Frame {
     /// The bytes on the wire; shared between clients.
     pub bytes: Bytes,
-    /// Whose they are.
+    /// Where the frame comes from.
     pub origin: Origin,
 }
 
@@ -90,8 +90,8 @@ impl Queue {
 
     /// Sends a pong at the next frame boundary, behind those that wait.
     ///
-    /// If they are more than 4 KiB together, the oldest are dropped: RFC 6455 section 5.5.3 allows an endpoint to answer
-    /// only the latest ping. So a flood of pings cannot make this grow.
+    /// If they are more than 4 KiB together, the oldest are dropped: RFC 6455 section 5.5.3 allows an endpoint to
+    /// answer only the latest ping. So a flood of pings cannot make this grow.
     pub fn push_pong(&mut self, frame: &[u8]) {
         while self.pongs.len() + frame.len() > PONGS
             && let Some(length) = first_pong(&self.pongs)

@@ -76,9 +76,9 @@ impl Reactor {
         self.scheduler.try_next(worker)
     }
 
-    /// Blocks until there is a job, the server has stopped, or [`WorkerHandle::interrupt`] was called. By this call, the
-    /// worker's last job is done. Meanwhile the thread may drive the reactor, so it must hold nothing that others wait
-    /// for: no lock, and no GVL.
+    /// Blocks until there is a job, the server has stopped, or [`WorkerHandle::interrupt`] was called. By this call,
+    /// the worker's last job is done. Meanwhile the thread may drive the reactor, so it must hold nothing that others
+    /// wait for: no lock, and no GVL.
     pub fn next(&self, worker: &mut Worker) -> Next {
         self.scheduler.next(worker)
     }
@@ -90,7 +90,7 @@ impl Reactor {
     }
 
     /// Stops: all connections are cut. Every worker's `next` returns [`Next::Stopped`] once the
-    /// callbacks of their clients have been handed out. Blocks until no thread drives any more.
+    /// callbacks of their clients were given to workers. Blocks until no thread drives any more.
     pub fn stop(&self) {
         self.base.lifecycle.advance(Phase::Stopped);
         self.scheduler.stop();

@@ -1,7 +1,7 @@
 //! Which thread drives the reactor, and which worker gets a job.
 //!
-//! A worker that finds no job drives the runtime itself until there are jobs, parks the runtime, and runs the jobs. So a
-//! fast app never pays a switch of threads. One thread drives at a time; the other workers are idle. But push
+//! A worker that finds no job drives the runtime itself until there are jobs, parks the runtime, and runs the jobs. So
+//! a fast app never pays a switch of threads. One thread drives at a time; the other workers are idle. But push
 //! connections must be served while all workers are busy: when no thread has driven for a moment, the standby thread
 //! ([`super::standby`]) drives until a worker wants to again. When many jobs are slow ([`super::app_latency`]), the
 //! standby thread keeps driving, and workers only run jobs. This is the leader/followers pattern, with a leader in
@@ -38,8 +38,8 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// A scheduler without jobs. Its queue holds [`crate::Limits::max_queue`] requests; each counts as in flight until it
-    /// is answered.
+    /// A scheduler without jobs. Its queue holds [`crate::Limits::max_queue`] requests; each counts as in flight until
+    /// it is answered.
     pub fn new(base: Arc<base::Context>) -> Self {
         Scheduler {
             state: Lock::new(SchedulerState::new()),
@@ -129,7 +129,7 @@ impl Scheduler {
         drop(state);
         std::thread::park();
         let mut state = self.lock();
-        // Whoever woke it may not have removed it: an interrupt has not, nor has a park that ends without a reason.
+        // An interrupt, or a park that ends without a reason, does not remove the worker from the idle ones.
         state.idle_workers.retain(|handle| !Arc::ptr_eq(handle, worker.handle()));
         state
     }

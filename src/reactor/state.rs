@@ -29,9 +29,9 @@ use crate::base::stats::Stats;
 /// | `Standby` | `Parked` | a worker wants to drive (`handover_wanted`), or the reactor stops |
 /// | `Parked` | `NoRuntime` | the reactor stops |
 ///
-/// `notified` is false at the start of a turn, unless jobs wait by then. The first job that arrives sets it and wakes the
-/// driver, so a driver is woken once for many jobs. A worker resets it when it looks at the queue. The standby driver
-/// resets it when it looks and the queue is empty.
+/// `notified` is false at the start of a turn, unless jobs wait by then. The first job that arrives sets it and wakes
+/// the driver, so a driver is woken once for many jobs. A worker resets it when it looks at the queue. The standby
+/// driver resets it when it looks and the queue is empty.
 ///
 /// `stalled` is set when a tick has passed in which jobs waited and none was taken: then the workers that are not idle
 /// are busy with long jobs, and each further job wakes an idle worker. It is reset when a job is taken.
@@ -72,7 +72,7 @@ pub(super) enum StopPhase {
     Running,
     /// The driver must park the runtime. Workers drive no more.
     Stopping,
-    /// The runtime is gone, and all connections with it. Callbacks that are left are still handed out.
+    /// The runtime is gone, and all connections with it. Workers still get the callbacks that are left.
     Stopped,
 }
 
@@ -187,7 +187,8 @@ impl SchedulerState {
         if none_taken { self.idle_worker_for_jobs() } else { None }
     }
 
-    /// A worker has nothing to do. True if it wants to drive in the standby thread's place, which must be woken for that.
+    /// A worker has nothing to do. True if it wants to drive in the standby thread's place, which must be woken for
+    /// that.
     pub(super) fn request_handover(&mut self) -> bool {
         let fast = !self.app_latency.is_slow();
         match &mut self.driver {
@@ -203,7 +204,8 @@ impl SchedulerState {
         self.queue.push(job, now);
         let slow = self.app_latency.is_slow();
         let notified = match &mut self.driver {
-            // The worker that parked the runtime looks at the queue before it waits. Otherwise the standby thread looks.
+            // The worker that parked the runtime looks at the queue before it waits. Otherwise the standby thread
+            // looks.
             Driver::NoRuntime | Driver::Parked(_) => return Notify::NoThread,
             Driver::Standby { notified, stalled, .. } => {
                 if (slow || *stalled)

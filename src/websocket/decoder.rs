@@ -9,20 +9,20 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use super::close::{CloseStatus, code};
 use super::message::Message;
 
-/// Something that came in.
+/// What came in.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming {
-    /// A whole message.
+    /// A complete message.
     Message(Message),
     /// A ping; the pong must carry its payload.
     Ping(Bytes),
     /// A pong.
     Pong,
-    /// The peer closes; 1005 if it gave no code. To be echoed.
+    /// The peer closes. 1005 if it gave no code. The server must echo the code.
     Close(CloseStatus),
 }
 
-/// Makes messages of bytes, however they are cut. An idle one holds no buffer.
+/// Decodes messages from bytes, which may come in any pieces. An idle decoder holds no buffer.
 #[derive(Debug)]
 pub struct Decoder {
     max_message_size: usize,
@@ -60,7 +60,7 @@ impl Decoder {
         Decoder { max_message_size, head: Vec::new(), frame: None, control: Vec::new(), message: None }
     }
 
-    /// Takes from `input` until something has come in whole, or nothing is left (`None`).
+    /// Takes bytes from `input` until a message or control frame is complete. `None` if no bytes are left.
     ///
     /// The error is the status to close with; the decoder must not be used after it, nor after
     /// [`Incoming::Close`].
@@ -182,7 +182,7 @@ impl Decoder {
         *input = rest;
         match (frame.opcode, &mut self.message) {
             (OpCode::Data(_), Some(message)) => {
-                // What has come, and not what is announced: announcing is free.
+                // By what has come, not by the announced length: any client can announce a large one.
                 message.payload.reserve(taken.len());
                 unmask(taken, frame, |bytes| message.payload.extend_from_slice(bytes));
                 frame.seen += taken.len();
@@ -222,7 +222,7 @@ impl MessageInProgress {
         }
         match std::str::from_utf8(&self.payload[self.valid..]) {
             Ok(_) => self.valid = self.payload.len(),
-            // The rest of the last character may still come.
+            // The rest of a character may still come.
             Err(error) if error.error_len().is_none() && !whole => self.valid += error.valid_up_to(),
             Err(_) => return Err(not_utf8()),
         }
@@ -293,7 +293,7 @@ fn close_status(payload: &[u8]) -> Result<CloseStatus, CloseStatus> {
         };
     };
     let code = u16::from_be_bytes(*code);
-    // Section 7.4 and the registry it founds.
+    // Section 7.4, and the registry that it defines.
     if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
         return Err(broken("invalid close code"));
     }
@@ -422,7 +422,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes in, and however it is cut: no panic, and the same result.
+        /// Any bytes, in any pieces: no panic, and the same result.
         #[test]
         fn the_cut_makes_no_difference(wire in proptest::collection::vec(any::<u8>(), 0..200), cut in 0usize..200) {
             let (left, right) = wire.split_at(cut.min(wire.len()));

@@ -17,7 +17,7 @@ module PushServer
 
       File.unlink(@path) if identity == @identity
     rescue Errno::ENOENT
-      nil # Somebody has removed it.
+      nil # Another program has removed it.
     rescue SystemCallError => e
       PushServer.log(:warn, "cannot remove the socket's file: #{e.message}")
     ensure

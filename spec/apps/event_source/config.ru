@@ -3,7 +3,7 @@
 require "push_server"
 require "spec_app"
 
-# A page, or a program, with three event streams. Whatever it hears it tells the app.
+# A page, or a program, with three event streams. It reports all events to the app.
 #
 # "quiet" is for what comes between two events. The other two end at once and are opened again by their clients: "ending" has
 # sent nothing but `retry:`, and "empty" nothing at all, so that the client's own pause counts there.

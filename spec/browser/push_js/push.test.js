@@ -334,7 +334,7 @@ test("a poll that stands in sees after a minute whether what worked does again",
   await until("open", 2)
   assert.equal(connection.transport, "poll")
   world.time += 61000
-  server.publish("A") // ends this poll; home is tried, in vain, unseen
+  server.publish("A") // ends this poll; the preferred transport is tried and fails, which the page does not see
   await until("message", 1)
   server.publish("B")
   await until("message", 2)
@@ -355,12 +355,12 @@ test("a stream without heartbeats is dead", async () => {
   while (world.delays.length === before) await new Promise(setImmediate)
   await world.pass((delay) => delay === 40000)
   const { error, transport } = await story.nth("close", 1)
-  assert.deepEqual([error.message, transport], ["nothing heard for 40000 ms", "sse"])
+  assert.deepEqual([error.message, transport], ["nothing received for 40000 ms", "sse"])
   server.publish("meanwhile")
   await until("message", 1)
 })
 
-test("an abandoned connection is heard no more", async () => {
+test("events of an abandoned connection are ignored", async () => {
   connect()
   await story.nth("notice", 1)
   const abandoned = [...server.readers]

@@ -1,7 +1,7 @@
 // What push.js takes from the browser, in the hands of a test: time passes, and chance falls, as it says.
 import { WebSocket } from "ws"
 
-// A browser's makes no fuss of an error that nobody listens for.
+// In a browser, an error without a listener has no effect.
 class QuietWebSocket extends WebSocket {
   constructor(...how) {
     super(...how)

@@ -56,7 +56,7 @@ const result = await withBrowser(async (browser) => {
   await say(bob, "grüße 😀")
   await hears(ann, "grüße 😀")
 
-  // Another tab of hers is nobody new, and what was said is there before.
+  // Another tab of the same user is not a new member, and shows the earlier messages.
   const tab = await open(ann.context())
   await sees(tab, "Ann", "Bob")
   await sees(bob, "Ann", "Bob")

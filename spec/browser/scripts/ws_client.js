@@ -7,7 +7,7 @@ const results = {}
 
 async function connect(name) {
   const socket = new WebSocket(`${url}/?${name}`)
-  // Pings of the server may come while nobody waits for them.
+  // The server may send pings while the script waits for nothing.
   socket.pings = 0
   socket.on("ping", () => { socket.pings += 1 })
   await once(socket, "open")

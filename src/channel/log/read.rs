@@ -15,7 +15,7 @@ impl Log {
     /// `visit` returns the bytes that an item takes, or an estimate.
     ///
     /// `blocked` says that the reader's socket has not taken everything since the last read. Then channels with
-    /// [`Slow::Latest`](crate::channel::Slow::Latest) skip to their newest message.
+    /// [`Slow::Latest`] skip to their newest message.
     pub(crate) fn read(
         &mut self,
         reader: u32,

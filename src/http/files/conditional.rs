@@ -36,7 +36,7 @@ impl Validators {
         // Section 8.8.3.3: another coding is another representation, even if all else is the same.
         let suffix = coding.map(|coding| format!("-{}", coding.token())).unwrap_or_default();
         let age = metadata.modified().ok().and_then(|modified| now.duration_since(modified).ok());
-        // Section 8.8.2.1: never later than Date, whatever clock the file is from.
+        // Section 8.8.2.1: never later than Date, even if the file's time comes from another clock.
         let latest = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         Validators {
             tag: format!("{seconds:x}.{nanoseconds:x}-{:x}{suffix}", metadata.len()),

@@ -12,7 +12,7 @@ use super::tests::Buffering;
 use crate::net::Socket;
 use crate::push::queue::Queue;
 
-/// Frames handed to the socket in one call.
+/// How many frames one call gives to the socket.
 const SLICES: usize = 64;
 
 /// What a stream sends through and reads from.

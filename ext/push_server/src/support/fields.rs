@@ -66,7 +66,7 @@ pub fn kind_of(ruby: &Ruby, what: &str, data: RString) -> Result<Kind, Error> {
     Ok(if utf8 { Kind::Utf8Bytes } else { Kind::Binary })
 }
 
-/// Whether a String's bytes are valid UTF-8, whatever its encoding.
+/// Whether a String's bytes are valid UTF-8. Its encoding does not matter.
 pub fn is_utf8(data: RString) -> bool {
     // SAFETY: nothing calls into Ruby while the slice is read.
     std::str::from_utf8(unsafe { data.as_slice() }).is_ok()

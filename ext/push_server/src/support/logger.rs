@@ -14,7 +14,7 @@ struct Stderr;
 
 impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // The lines of the libraries are for those who develop them.
+        // The lines of the libraries are for their developers.
         metadata.target().starts_with("push_")
     }
 

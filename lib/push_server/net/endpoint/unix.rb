@@ -114,7 +114,7 @@ module PushServer
 
       def raise_in_use = raise(BindError, "cannot listen on #{self}: the socket #{path} is in use by another process")
 
-      # Nobody can connect before the socket listens, so the file has its mode when the first client comes. The umask is
+      # No client can connect before the socket listens, so the file has its mode when the first client comes. The umask is
       # left alone: it belongs to the whole process, in which other threads make files. A temporary name that is renamed
       # would stay the name that the system shows, for example in `ss -xl`.
       def listen
