@@ -1,8 +1,8 @@
-//! Where messages get their order: the seam between the channels of a process and what lies beyond it.
+//! The interface of engines. An engine gives messages their order, in one process or among several.
 //!
-//! An engine numbers messages. It hands them to the process in the order of their numbers, together with all else that
-//! the channels must do in that order: see [`Event`]. Channels, floors, readers and members are above the seam and the
-//! same for every engine.
+//! An engine numbers messages. It gives them to the process in the order of their numbers, together with everything
+//! else that the channels must do in that order: see [`Event`]. Channels, floors, readers and members are the same for
+//! every engine.
 //!
 //! **Locks.** The log's lock may be held when [`Engine::submit`], [`Engine::take`] and [`Engine::command`] are called,
 //! so an engine must not call the channels back, except by the [`super::Wake`] that it was given. None of the methods
@@ -15,7 +15,7 @@ use super::event::{Command, Event};
 use super::message::Message;
 use super::progress::{Progress, Ticket};
 
-/// What became of a message that an engine has taken.
+/// The result of giving a message to an engine.
 #[derive(Debug)]
 pub enum Submitted {
     /// It has its number.
@@ -37,7 +37,7 @@ pub struct Full<T>(pub T);
 /// Whether an engine can number messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EngineState {
-    /// It can.
+    /// It can number messages.
     Ready,
     /// It cannot be reached. What was submitted waits for its return.
     Away,
@@ -53,7 +53,7 @@ pub trait Engine: Send + Sync {
     /// before the process has clients, and outlives a change of the epoch.
     fn process(&self) -> u32;
 
-    /// Takes a message to be numbered, or gives it back at once. A message of this process never overtakes another one.
+    /// Takes a message to be numbered, or returns it at once. Messages of this process keep their order.
     ///
     /// The thread that takes the events is woken once for all that come until it takes them.
     fn submit(&self, message: Arc<Message>) -> Result<Submitted, Full<Arc<Message>>>;
@@ -61,7 +61,7 @@ pub trait Engine: Send + Sync {
     /// Appends to `events` what has come since the last call, in order. The log's lock is held.
     fn take(&self, events: &mut Vec<Event>);
 
-    /// Tells all processes of something, this one too if [`Command`] says so, or gives it back at once.
+    /// Sends a command to all processes, to this one too if [`Command`] says so. Or returns it at once.
     fn command(&self, command: Command) -> Result<(), Full<Command>>;
 
     /// Whether it can number messages.

@@ -11,7 +11,7 @@ use super::message::Message;
 pub enum Event {
     /// A numbered message. Numbers rise; a message that is missing between two is none of this process.
     Message(Arc<Message>),
-    /// The order begins anew.
+    /// A new log begins: see [`Reset`].
     Reset(Box<Reset>),
     /// Messages up to this number, which this process has not got, are gone for it.
     Lost {

@@ -1,7 +1,7 @@
 //! The members of channels, each with any number of clients.
 //!
-//! A user with three tabs is one member, and is there until the last tab has been gone for a while: a page that reloads
-//! neither leaves nor joins.
+//! A user with three tabs is one member. The member leaves when the last tab has been gone for a while. So a page that
+//! reloads causes no leave and no join.
 //!
 //! Two tables. *Seats* are what the clients of this process have subscribed as; they change at once. *Members* are
 //! those of all processes; they change only when the engine says so, by [`Change`]s that all processes apply in the
@@ -283,8 +283,8 @@ impl Presence {
                 self.leaving.push_back((now, Arc::clone(channel), Arc::clone(member)));
             }
         }
-        // What the engine had taken may have survived, and may come behind the reset. So clients that have left are still
-        // to be told, and those that are told again count as known.
+        // What the engine had taken may have survived, and may come behind the reset. So clients that have left are
+        // still to be told, and those that are told again count as known.
         for (client, seats) in &self.seats {
             for seat in seats.iter().filter(|seat| seat.announced) {
                 let change = seat.change(ChangeKind::Join { client: *client, info: Arc::clone(&seat.info) });

@@ -28,7 +28,7 @@ impl Ticket {
 }
 
 /// What an engine that numbers messages later keeps for the threads of its process. Engines call [`Progress::submit`],
-/// [`Progress::free_surplus`] and [`Progress::notify`]; threads wait for them with [`Progress::wait`].
+/// [`Progress::settle`] and [`Progress::notify`]; threads wait for them with [`Progress::wait`].
 #[derive(Debug, Default)]
 pub struct Progress {
     counts: Lock<Counts>,
@@ -58,7 +58,7 @@ impl Progress {
 
     /// The message of `ticket` has the number of `outcome`, and the next [`super::Engine::take`] gives it out; or it is
     /// lost, for `None`. So are all messages submitted before it that have no number by now.
-    pub fn free_surplus(&self, ticket: &Ticket, outcome: Option<Cursor>) {
+    pub fn settle(&self, ticket: &Ticket, outcome: Option<Cursor>) {
         let _ = ticket.outcome.set(outcome);
         let mut counts = self.counts.lock();
         counts.settled = counts.settled.max(ticket.place);

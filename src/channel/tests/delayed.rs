@@ -70,7 +70,7 @@ impl DelayedEngine {
             }
         }
         drop(state);
-        settled.iter().for_each(|(ticket, cursor)| self.progress.free_surplus(ticket, Some(*cursor)));
+        settled.iter().for_each(|(ticket, cursor)| self.progress.settle(ticket, Some(*cursor)));
         self.progress.notify();
         self.wake.wake();
         ordered
@@ -101,7 +101,7 @@ impl DelayedEngine {
         drop(state);
         for queued in lost {
             if let Queued::Message(_, ticket) = queued {
-                self.progress.free_surplus(&ticket, None);
+                self.progress.settle(&ticket, None);
             }
         }
         self.progress.notify();
