@@ -473,7 +473,7 @@ fn a_client_that_goes_while_the_engine_begins_anew_is_not_left_behind() {
         // The engine has the join, and takes nothing more.
         engine.set_room(0);
         let mut ana = Some(ana);
-        ana.take_if(|_| left_before).map(drop);
+        drop(ana.take_if(|_| left_before));
         engine.reset(true, 0, Vec::new(), Vec::new());
         channels.deliver();
         drop(ana);
