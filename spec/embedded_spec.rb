@@ -273,7 +273,8 @@ RSpec.describe "The embedded form" do
       before = app.descriptors.size
       # The last servers may not be collected yet.
       12.times { app.ask(restart) }
-      eventually("the descriptors to be closed") { app.ask("GC.start; Dir.children('/dev/fd').size") <= before + 6 }
+      closed = eventually("the descriptors to be closed") { app.ask("GC.start; Dir.children('/dev/fd').size") <= before + 6 }
+      expect(closed).to be(true)
     end
 
     it "lets another server be prepared and started" do

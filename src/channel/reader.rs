@@ -19,7 +19,7 @@ use bytes::Bytes;
 use super::batch::{Batch, Lag};
 use super::channels::Channels;
 use super::cursor::{Cursor, Since};
-use super::encoding::{Encoding, Shape};
+use super::encoding::{Encoder, Encoding, Shape};
 use super::error::Error;
 use super::log::Item;
 use super::message::{Flags, Message};
@@ -27,10 +27,52 @@ use super::notice::Notice;
 use super::subscription::{Subscription, Target};
 use super::wake::Wake;
 
-/// What a read gives once it has left the lock.
-enum Later {
+/// What a read gives to its sink after the lock is released, behind the batch's notices.
+#[derive(Default)]
+struct Deferred(Vec<DeferredItem>);
+
+enum DeferredItem {
     Message(Arc<Message>, Flags),
     Passed(u64),
+}
+
+impl Deferred {
+    /// Adds an item. Returns an estimate of its bytes. Most reads defer nothing.
+    #[cold]
+    fn add(deferred: &mut Option<Deferred>, item: Item<'_>, encoding: Encoding) -> usize {
+        match item {
+            Item::Passed(_) if encoding.shape == Shape::Raw => 0,
+            Item::Passed(seq) => {
+                deferred.get_or_insert_default().0.push(DeferredItem::Passed(seq));
+                size_of::<Cursor>()
+            }
+            Item::Notices(notices) => {
+                deferred.get_or_insert_default();
+                notices.iter().map(Notice::estimate).sum()
+            }
+            Item::Message(message, flags) => {
+                let item = DeferredItem::Message(Arc::clone(message), flags);
+                deferred.get_or_insert_default().0.push(item);
+                message.estimate()
+            }
+        }
+    }
+
+    /// Gives `sink` the notices and what was deferred. Returns the bytes.
+    #[cold]
+    fn emit(self, notices: &[Notice], encoding: Encoding, encoder: &Encoder, sink: &mut impl FnMut(Bytes)) -> usize {
+        let mut bytes = 0;
+        for notice in notices {
+            bytes += notice.emit(encoding, encoder, sink);
+        }
+        for item in self.0 {
+            bytes += match item {
+                DeferredItem::Message(message, flags) => message.emit(encoding, flags, encoder, sink),
+                DeferredItem::Passed(seq) => encoder.emit_id(seq, encoding, sink),
+            };
+        }
+        bytes
+    }
 }
 
 /// An attached reader; dropping it ends its subscriptions. All methods may be called from any
@@ -98,39 +140,22 @@ impl Reader {
     /// message that is not. From there on, the rest of the batch is encoded after the lock is released. Until then the
     /// batch counts an estimate of its bytes.
     pub fn read(&self, encoding: Encoding, blocked: bool, mut sink: impl FnMut(Bytes)) -> Batch {
-        let (mut later, mut told, mut given) = (Vec::new(), false, 0);
+        let (mut deferred, mut given) = (None, 0);
         let mut state = self.channels.lock();
-        let mut batch = state.log.read(self.number, self.channels.batch_limit(), blocked, |item| match item {
-            Item::Notices(notices) => {
-                told = true;
-                notices.iter().map(Notice::estimate).sum()
+        let mut batch = state.log.read(self.number, self.channels.batch_limit(), blocked, |item| {
+            if deferred.is_none()
+                && let Item::Message(message, flags) = &item
+                && let Some(bytes) = message.emit_cached(encoding, *flags, &mut sink)
+            {
+                given += bytes;
+                return bytes;
             }
-            Item::Message(message, flags) => {
-                let cached =
-                    if told || !later.is_empty() { None } else { message.emit_cached(encoding, flags, &mut sink) };
-                given += cached.unwrap_or(0);
-                cached.unwrap_or_else(|| {
-                    later.push(Later::Message(Arc::clone(message), flags));
-                    message.estimate()
-                })
-            }
-            Item::Passed(_) if encoding.shape == Shape::Raw => 0,
-            Item::Passed(seq) => {
-                later.push(Later::Passed(seq));
-                size_of::<Cursor>()
-            }
+            Deferred::add(&mut deferred, item, encoding)
         });
-        if told || !later.is_empty() {
+        if let Some(deferred) = deferred {
             let encoder = Arc::clone(&state.log.encoder);
             drop(state);
-            given += batch.notices.iter().map(|notice| notice.emit(encoding, &encoder, &mut sink)).sum::<usize>();
-            given += later
-                .iter()
-                .map(|item| match item {
-                    Later::Message(message, flags) => message.emit(encoding, *flags, &encoder, &mut sink),
-                    Later::Passed(seq) => encoder.emit_id(*seq, encoding, &mut sink),
-                })
-                .sum::<usize>();
+            given += deferred.emit(&batch.notices, encoding, &encoder, &mut sink);
         }
         batch.bytes = given;
         batch
