@@ -19,7 +19,7 @@ use super::log::Log;
 use super::message::Message;
 use super::notice::Notice;
 use super::policy::Policy;
-use super::presence::{Announcement, Applied, Presence, announcement_payload};
+use super::presence::{Announcement, Applied, Presence};
 use super::progress::{Cancel, Progress, Ticket};
 use super::subscription::{Subscription, Target};
 use super::wake::Wake;
@@ -401,7 +401,7 @@ impl Channels {
         if changes.is_empty() {
             return;
         }
-        changes.into_iter().for_each(|change| state.presence.tell(change, &*self.engine));
+        changes.into_iter().for_each(|change| state.presence.send(change, &*self.engine));
         self.take_events(state);
     }
 
@@ -423,12 +423,11 @@ impl Channels {
 
     /// Tells a channel's readers of a member. False if the engine takes no message for now.
     fn announce(&self, announcement: &Announcement) -> bool {
-        let Announcement { channel, member, info, except } = announcement;
-        let event = EventName::Given(if info.is_some() { "push.join" } else { "push.leave" });
-        let payload = announcement_payload(channel, member, info.as_deref());
+        let Announcement { channel, member, except, .. } = announcement;
+        let payload = announcement.payload();
         let draft = Draft {
             kind: Kind::Server,
-            event,
+            event: EventName::Given(announcement.event()),
             store: false,
             except: *except,
             ..Draft::text(channel, payload.as_bytes())
@@ -457,7 +456,7 @@ impl Channels {
         let complete = state.log.subscribe(number, target, since, frames, now)?;
         if let Some(member) = member {
             let announced = matches!(target, Target::Channel(name) if state.log.policy(name).presence);
-            let changes = state.presence.sit(target.name(), member, announced, id, number, now);
+            let changes = state.presence.add(target.name(), member, announced, id, number, now);
             self.tell(&mut state, changes);
         }
         Ok(complete)
@@ -467,7 +466,7 @@ impl Channels {
         let mut state = self.lock_current();
         let found = state.log.unsubscribe(number, target);
         if let (true, Some(id), Target::Channel(name)) = (found, member, target) {
-            let changes = state.presence.stand_up(name, id, now);
+            let changes = state.presence.remove(name, id, now);
             self.tell(&mut state, changes);
         }
         found
@@ -481,7 +480,7 @@ impl Channels {
         let mut state = self.lock();
         state.log.detach(number);
         if let Some(id) = member {
-            let changes = state.presence.gone(id, now);
+            let changes = state.presence.remove_client(id, now);
             self.tell(&mut state, changes);
         }
     }
@@ -510,7 +509,7 @@ impl Channels {
     /// Does what the engine says, in its order.
     fn take_events(&self, state: &mut State) {
         let State { log, presence, events, dismissed } = state;
-        if presence.waits() {
+        if presence.has_pending() {
             self.retry(presence);
         }
         self.engine.take(events);
