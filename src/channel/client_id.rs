@@ -1,10 +1,10 @@
-//! Ids of clients, and how processes that share an engine keep theirs apart.
+//! Ids of clients. Two processes that share an engine never use the same id.
 
-/// Bits of an id that count the clients of one process start. The bits above are that start's number.
+/// The lower bits of an id count the clients of one process. The bits above are the number of that process.
 const COUNT_BITS: u32 = 44;
 
-/// The id of the client that is the `count`th of a process whose number is `process`: see [`super::Engine::process`].
-/// In a server of one process, whose number is 0, it is `count`.
+/// The id of a client: the client is the `count`th of the process with the number `process`, see
+/// [`super::Engine::process`]. A server of one process has the number 0, so its ids equal `count`.
 pub fn client_id(process: u32, count: u64) -> u64 {
     u64::from(process) << COUNT_BITS | (count & ((1 << COUNT_BITS) - 1))
 }

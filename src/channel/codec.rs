@@ -12,8 +12,8 @@
 //!      the payload: the rest
 //! ```
 //!
-//! Numbers are big-endian, names are UTF-8, and so is every payload but that of a binary message. Nothing is copied when
-//! bytes are decoded, so decoding takes no memory, whatever the bytes are.
+//! Numbers are big-endian. Names are UTF-8, and so are all payloads except those of binary messages. The decoder copies
+//! no bytes, so decoding takes no memory, even for damaged bytes.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,7 +28,7 @@ const VERSION: u8 = 1;
 /// Bytes before the version.
 const LENGTH: usize = 4;
 
-/// The length's highest bit is free for other uses, and is refused.
+/// The length's highest bit is reserved. The decoder refuses a length with this bit.
 const MAX: usize = i32::MAX as usize;
 
 const STORED: u8 = 1 << 2;
@@ -37,7 +37,7 @@ const NAMELESS: u8 = 1 << 4;
 const GIVEN: u8 = 2 << 4;
 const KNOWN: u8 = 0b11_1111;
 
-/// The bytes are no message.
+/// Why bytes are not a message, or why a message cannot become bytes.
 #[derive(Debug, Clone, Copy, Error, PartialEq, Eq)]
 pub enum CodecError {
     /// The message is longer than the reader accepts, or than the format allows.
@@ -45,16 +45,16 @@ pub enum CodecError {
     TooLong {
         /// Bytes of the message.
         length: usize,
-        /// What is allowed.
+        /// The limit in bytes.
         max: usize,
     },
-    /// The writer has another version.
+    /// The encoder has used another version of the format.
     #[error("the version of the message's format is {0}, not {VERSION}")]
     Version(u8),
-    /// A flag that this version does not know, or two that exclude each other.
+    /// A flag that this version does not know, or two flags that exclude each other.
     #[error("flags that do not exist")]
     Flags,
-    /// A length leads beyond the message's end.
+    /// A field ends behind the message's end.
     #[error("a field is longer than its message")]
     Truncated,
     /// Text that is not UTF-8.
@@ -62,18 +62,18 @@ pub enum CodecError {
     Text,
 }
 
-/// A message that was decoded. It borrows from the bytes.
+/// A decoded message, which borrows from the bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Decoded<'a> {
     /// The message as its author gave it.
     pub draft: Draft<'a>,
-    /// When it was published, by the clock of its author's machine.
+    /// When the message was published, by the clock of its author's machine.
     pub published: SystemTime,
 }
 
 impl Decoded<'_> {
-    /// When it was published, by the clock of this process, whose present is `now` in both clocks. A message from the
-    /// future, by a clock that goes ahead, was published now.
+    /// When the message was published, by the monotonic clock of this process. `now` is the present time of both clocks.
+    /// If the author's clock is ahead, the time of publication may be in the future; then the result is `now`.
     pub fn published_at(&self, now: (Instant, SystemTime)) -> Instant {
         let age = now.1.duration_since(self.published).unwrap_or_default();
         // An Instant cannot be before the machine was started.
@@ -81,8 +81,8 @@ impl Decoded<'_> {
     }
 }
 
-/// Appends a message. `now` is the present in both clocks, as [`Message::published`] is an `Instant`. An error, and nothing
-/// is appended, if the message is too long for the format.
+/// Appends a message to `out`. `now` is the present time of both clocks, because [`Message::published`] is an `Instant`.
+/// Returns an error and appends nothing if the message is too long for the format.
 pub fn encode(message: &Message, now: (Instant, SystemTime), out: &mut Vec<u8>) -> Result<(), CodecError> {
     let channel = message.channel().as_bytes();
     let event = match message.event() {
@@ -114,7 +114,7 @@ pub fn encode(message: &Message, now: (Instant, SystemTime), out: &mut Vec<u8>) 
     out.extend_from_slice(&name.to_be_bytes());
     out.extend_from_slice(channel);
     if let Some(event) = event {
-        // It is shorter than the message, whose length fits.
+        // The cast is safe: the name is shorter than the message, and the length of the message fits.
         out.extend_from_slice(&(event.len() as u32).to_be_bytes());
         out.extend_from_slice(event);
     }
@@ -122,8 +122,9 @@ pub fn encode(message: &Message, now: (Instant, SystemTime), out: &mut Vec<u8>) 
     Ok(())
 }
 
-/// Decodes the message at the beginning of `bytes`, and returns how many bytes it takes; `None` if there are too few. A
-/// message of more than `max` bytes is an error as soon as its length is there, so that a reader need not collect it.
+/// Decodes the message at the beginning of `bytes`. Returns the message and its length in bytes, or `None` if the message
+/// is not complete. If the message is longer than `max` bytes, returns an error as soon as the length field is complete,
+/// so the caller never collects such a message.
 pub fn decode(bytes: &[u8], max: usize) -> Result<Option<(Decoded<'_>, usize)>, CodecError> {
     let Some((length, rest)) = bytes.split_first_chunk::<LENGTH>() else { return Ok(None) };
     let length = u32::from_be_bytes(*length) as usize;
@@ -242,14 +243,14 @@ mod tests {
         let there = (Instant::now() + Duration::from_secs(100), here.1 + Duration::from_secs(1));
         let elapsed = there.0 - decoded.published_at(there);
         assert!((elapsed.as_secs_f64() - 4.0).abs() < 0.001, "{elapsed:?}");
-        // A clock that is behind the author's.
+        // This machine's clock is behind the author's clock.
         let early = (Instant::now(), here.1 - Duration::from_secs(60));
         assert_eq!(decoded.published_at(early), early.0);
         assert_eq!(decoded.published_at((early.0, SystemTime::UNIX_EPOCH)), early.0);
     }
 
     #[test]
-    fn what_is_no_message() {
+    fn bytes_that_are_no_message_are_refused() {
         let bytes =
             encoded(&Draft { event: EventName::Given("e"), ..Draft::text("c", b"hi") }, Duration::ZERO, present());
         let changed = |at: usize, byte: u8| {
@@ -262,7 +263,7 @@ mod tests {
         assert_eq!([changed(14, 1), changed(17, 1)], [Err(CodecError::Truncated); 2]);
         assert_eq!(changed(16, 0xFF), Err(CodecError::Text));
         assert_eq!(changed(bytes.len() - 1, 0xFF), Err(CodecError::Text));
-        // It need not all be there before it is refused.
+        // A message that is too long is refused before its last byte arrives.
         let length = bytes.len() - LENGTH;
         let long = CodecError::TooLong { length, max: length - 1 };
         assert_eq!(decode(&bytes[..LENGTH], length - 1).unwrap_err(), long);
@@ -309,7 +310,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn survives_the_way(all in prop::collection::vec(drafts(), 1..4), age in 0u64..10_000) {
+        fn decoding_returns_what_was_encoded(all in prop::collection::vec(drafts(), 1..4), age in 0u64..10_000) {
             let now = present();
             let bytes: Vec<u8> =
                 all.iter().flat_map(|parts| encoded(&draft(parts), Duration::from_micros(age), now)).collect();
@@ -343,7 +344,7 @@ mod tests {
             for bytes in [&bytes[..], &bytes[..cut.index(bytes.len())]] {
                 if let Ok(Some((decoded, taken))) = decode(bytes, MAX) {
                     prop_assert!(taken <= bytes.len() && decoded.draft.payload.len() < taken);
-                    // What was decoded is text where it says so.
+                    // A message of a text kind has a payload that is UTF-8.
                     prop_assert!(decoded.draft.kind == Kind::Binary || std::str::from_utf8(decoded.draft.payload).is_ok());
                 }
             }

@@ -1,4 +1,4 @@
-//! What an engine tells the channels, and what the channels tell an engine beside messages.
+//! The events that an engine sends to the channels, and the commands that the channels send to an engine.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,41 +9,42 @@ use super::message::Message;
 /// Something that happened in an engine. All processes get the same events in the same order.
 #[derive(Debug)]
 pub enum Event {
-    /// A numbered message. Numbers rise; a message that is missing between two is none of this process.
+    /// A numbered message. Numbers rise. A number that is missing between two messages belongs to a message that is not for
+    /// this process.
     Message(Arc<Message>),
     /// A new log begins: see [`Reset`].
     Reset(Box<Reset>),
-    /// Messages up to this number, which this process has not got, are gone for it.
+    /// This process never gets the messages up to this number that it has not got yet.
     Lost {
-        /// The highest number that is gone.
+        /// The highest number that is lost.
         to: u64,
     },
-    /// A member of a channel has come or gone.
+    /// A client has joined or left as a member of a channel, or a member has left.
     Member(Change),
-    /// The clients of this member are to be closed.
+    /// This process must close the clients of the member.
     Disconnect {
         /// The member's name.
         member: Arc<str>,
     },
 }
 
-/// A log that takes the place of the one before: after the engine has lost its own, or when a process begins with what
-/// others have.
+/// A log that replaces the log before: the engine has lost its own, or this process begins with the log of the other
+/// processes.
 #[derive(Debug)]
 pub struct Reset {
     /// The epoch from now on.
     pub epoch: Epoch,
-    /// The newest number; the first message that follows has a higher one.
+    /// The newest number; the first message that follows has a higher number.
     pub last: u64,
     /// The floor of all channels that are not in `floors`.
     pub floor: u64,
-    /// The floors of channels that have kept more.
+    /// The floors of channels that have kept more messages.
     pub floors: Vec<(Arc<str>, u64)>,
-    /// What the channels have kept, in order. The numbers are above the channels' floors and at most `last`.
+    /// The messages that the channels have kept, in order. Their numbers are above the channels' floors and at most `last`.
     pub history: Vec<Arc<Message>>,
 }
 
-/// A change of a channel's members. To apply one twice is the same as to apply it once.
+/// A change of a channel's members. A process that applies a change twice gets the same result as after one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The channel's name.
@@ -57,33 +58,33 @@ pub struct Change {
 /// What has changed about a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// A client is there as the member.
+    /// A client is the member from now on.
     Join {
         /// The client's id.
         client: u64,
-        /// What others are told of the member: JSON.
+        /// The information about the member that other clients get: JSON.
         info: Arc<str>,
     },
-    /// A client is not there any more.
+    /// A client is not the member any more.
     Leave {
         /// The client's id.
         client: u64,
-        /// When it went, by the clock of this process.
+        /// When the client left, by the clock of this process.
         at: Instant,
     },
-    /// The member has had no client for long enough: it has left. It stays if it has one again.
+    /// The member has had no client for long enough, and leaves. A member that has a client again stays.
     Expire {
-        /// The process that tells the channel's readers: see [`super::Engine::process`].
+        /// The process that sends the announcement to the channel's readers: see [`super::Engine::process`].
         process: u32,
     },
 }
 
-/// What the channels tell an engine.
+/// A command to the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// It comes back to all processes, this one too, as [`Event::Member`].
+    /// All processes get the change as [`Event::Member`], this process too.
     Member(Change),
-    /// It comes to all other processes as [`Event::Disconnect`]: this one has done it already.
+    /// All other processes get this as [`Event::Disconnect`]. This process closes the member's clients itself.
     Disconnect {
         /// The member's name.
         member: Arc<str>,

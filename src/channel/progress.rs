@@ -1,4 +1,4 @@
-//! How far an engine is with what this process has submitted, and how threads wait for it.
+//! How far an engine is with the submissions of this process, and how threads wait for the engine.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -16,19 +16,20 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Which of the process's submissions it is, beginning with 1: see [`Progress::submit`].
+    /// The number of the submission in this process, beginning with 1: see [`Progress::submit`].
     pub fn place(&self) -> u64 {
         self.place
     }
 
-    /// The cursor behind the message, once it has a number. `Some(None)`: it is lost and never gets one.
+    /// The cursor behind the message, once the message has a number; `Some(None)` if the message is lost.
     pub fn outcome(&self) -> Option<Option<Cursor>> {
         self.outcome.get().copied()
     }
 }
 
-/// What an engine that numbers messages later keeps for the threads of its process. Engines call [`Progress::submit`],
-/// [`Progress::settle`] and [`Progress::notify`]; threads wait for them with [`Progress::wait`].
+/// The state of this process's submissions, for an engine that numbers messages later. Engines call
+/// [`Progress::submit`], [`Progress::settle`] and [`Progress::notify`]; threads wait with [`Progress::wait`] and
+/// [`Progress::wait_for_room`]. All methods may be called from any thread.
 #[derive(Debug, Default)]
 pub struct Progress {
     counts: Lock<Counts>,
@@ -39,7 +40,7 @@ pub struct Progress {
 struct Counts {
     submitted: u64,
     settled: u64,
-    /// How often there may have been room for messages again.
+    /// The number of times that the engine may have had room for messages again.
     rooms: u64,
 }
 
@@ -48,16 +49,17 @@ struct Counts {
 pub struct Cancel(AtomicBool);
 
 impl Progress {
-    /// The engine has taken a message that has no number yet. The caller holds the engine's lock, so that the order of
-    /// the tickets is that of the messages.
+    /// The engine has taken a message that has no number yet. The caller holds the engine's lock, so that the
+    /// tickets have the order of the messages.
     pub fn submit(&self) -> Arc<Ticket> {
         let mut counts = self.counts.lock();
         counts.submitted += 1;
         Arc::new(Ticket { place: counts.submitted, outcome: OnceLock::new() })
     }
 
-    /// The message of `ticket` has the number of `outcome`, and the next [`super::Engine::take`] gives it out; or it is
-    /// lost, for `None`. So are all messages submitted before it that have no number by now.
+    /// The message of `ticket` has the number of `outcome`, and the next [`super::Engine::take`] returns the message.
+    /// `None` says that the message is lost. Messages that were submitted before it and have no number by now are lost
+    /// too.
     pub fn settle(&self, ticket: &Ticket, outcome: Option<Cursor>) {
         let _ = ticket.outcome.set(outcome);
         let mut counts = self.counts.lock();
@@ -67,19 +69,19 @@ impl Progress {
         self.changed.notify_all();
     }
 
-    /// There is room for messages again.
+    /// The engine has room for messages again.
     pub fn notify(&self) {
         self.counts.lock().rooms += 1;
         self.changed.notify_all();
     }
 
-    /// Ends the waits that were given `cancel`. Does not block for long; any thread.
+    /// Ends the waits that have got `cancel`. Does not block for long.
     pub fn cancel(&self, cancel: &Cancel) {
         cancel.0.store(true, Ordering::Release);
         self.notify();
     }
 
-    /// The last submission, if not all are settled.
+    /// The last submission, if not all submissions are settled.
     pub fn unsettled(&self) -> Option<u64> {
         let counts = self.counts.lock();
         (counts.settled < counts.submitted).then_some(counts.submitted)
@@ -90,14 +92,14 @@ impl Progress {
         self.counts.lock().settled >= place
     }
 
-    /// Waits until all submissions up to `place` have their numbers or are lost. False if `deadline` came first, or the
-    /// wait was cancelled. The caller must hold no lock, nor the GVL.
+    /// Waits until all submissions up to `place` have their numbers or are lost. Returns false if `deadline` comes first,
+    /// or if the wait is cancelled. The caller must hold no lock, nor the GVL.
     pub fn wait(&self, place: u64, deadline: Instant, cancel: &Cancel) -> bool {
         self.wait_until(deadline, cancel, |counts| counts.settled >= place).is_some()
     }
 
-    /// Tries until `attempt` succeeds, each time when the engine may have room again. `None` if `deadline` came first,
-    /// or the wait was cancelled. The caller must hold no lock, nor the GVL.
+    /// Calls `attempt` at once and each time when the engine may have room again, until `attempt` succeeds. Returns `None`
+    /// if `deadline` comes first, or if the wait is cancelled. The caller must hold no lock, nor the GVL.
     pub fn wait_for_room<R>(
         &self,
         deadline: Instant,
@@ -105,8 +107,8 @@ impl Progress {
         mut attempt: impl FnMut() -> Option<R>,
     ) -> Option<R> {
         loop {
-            // Before the attempt: room that comes after it ends the wait. The attempt is made without this lock,
-            // because it takes the engine's, and engines take this one within theirs.
+            // The count is read before the attempt, so that room after the attempt ends the wait. The attempt runs without
+            // this lock, because an attempt takes the engine's lock, and engines take this lock while they hold theirs.
             let rooms = self.counts.lock().rooms;
             if let Some(result) = attempt() {
                 return Some(result);
@@ -118,7 +120,7 @@ impl Progress {
     fn wait_until(&self, deadline: Instant, cancel: &Cancel, done: impl Fn(&Counts) -> bool) -> Option<()> {
         let mut counts = self.counts.lock();
         loop {
-            // Cancelled first: a cancellation counts as room.
+            // This comes first, because a cancellation counts as room too.
             if cancel.0.load(Ordering::Acquire) {
                 return None;
             }

@@ -1,4 +1,4 @@
-//! The log begins anew: in another epoch, or behind a loss.
+//! The log starts again: in another epoch, or behind lost messages.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use super::channel::GIVEN_UP;
 use super::store::Log;
 
 impl Log {
-    /// Forgets all messages and takes over another log. Every reader is told of a gap in each of its channels, with a
-    /// cursor of the new log; what it had not read is gone. A cursor of another epoch, or below a floor, is a gap from now
-    /// on.
+    /// Forgets all messages and takes over another log. Every reader gets a gap notice for each of its channels, with a
+    /// cursor of the new log, and loses the messages that it has not read. From now on, a subscription that starts at a
+    /// cursor of another epoch, or below a floor, has a gap.
     ///
-    /// Looks at all channels and readers under one hold of the lock: this happens when the engine has lost messages, and
-    /// no reader may read between.
+    /// Looks at all channels and readers in one hold of the lock, because no reader may read a log that is half replaced.
+    /// This is rare: the engine has lost messages.
     pub(crate) fn rebase(&mut self, reset: Reset) {
         let Reset { epoch, last, floor, floors, history } = reset;
         self.set_epoch(epoch);
@@ -22,7 +22,7 @@ impl Log {
         self.set_forgotten_floors(floor);
         for at in 0..self.channels.end() {
             self.memory.change(&mut self.channels, at, |channel| {
-                // A pattern's channel keeps nothing: only a reader that has seen all has seen all of it.
+                // A pattern's channel keeps no messages, so only a cursor at the end has no gap.
                 let floor = if channel.is_pattern { last } else { floor };
                 channel.clear(floor);
             });
@@ -40,13 +40,13 @@ impl Log {
         self.evict();
     }
 
-    /// Messages up to the number `to` never came: the log begins anew behind them.
+    /// Messages up to the number `to` never arrived. The log starts again behind them.
     pub(crate) fn lose(&mut self, to: u64) {
         let last = self.last.max(to);
         self.rebase(Reset { epoch: self.epoch, last, floor: last, floors: Vec::new(), history: Vec::new() });
     }
 
-    /// What a reader has not got is gone: it stands at the end, and is told so.
+    /// Moves a reader's cursor to the end of the log, and records the gap.
     fn move_to_end(&mut self, reader: u32) {
         let Log { readers, channels, last, epoch, .. } = self;
         let Some(own) = readers.get_mut(reader) else { return };
@@ -67,7 +67,7 @@ impl Log {
             own.recovered = own.recovered.or((!names.is_empty()).then_some(false)).map(|_| false);
             own.gap = names;
         } else if let Some(Notice::Open { cursor: start, recovered, gap }) = own.notices.first_mut() {
-            // It has not even been told where it starts.
+            // The reader has not got the notice with its start yet, so the gap becomes a part of that notice.
             (*start, *recovered, *gap) = (cursor, Some(false), names);
         } else {
             names.into_iter().for_each(|channel| own.notify(Notice::Gap { channel, cursor: Some(cursor) }));
