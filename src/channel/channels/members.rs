@@ -36,7 +36,7 @@ impl Channels {
     pub fn disconnect(&self, member: &str) -> Result<Vec<u64>, Error> {
         let sent = self.engine.command(Command::Disconnect { member: member.into() });
         sent.map_err(|Full(_)| self.unavailable())?;
-        Ok(self.lock_current().presence.clients(member))
+        Ok(self.lock_current().presence.memberships.clients(member))
     }
 
     /// The ids of clients that another process wants to close. Each id is returned once.

@@ -27,7 +27,7 @@ impl Channels {
         let complete = state.log.subscribe(number, target, since, frames, now)?;
         if let Some(member) = member {
             let announced = matches!(target, Target::Channel(name) if state.log.policy(name).presence);
-            let changes = state.presence.add(target.name(), member, announced, id, number, now);
+            let changes = state.presence.memberships.add(target.name(), member, announced, id, number, now);
             self.send_changes(&mut state, changes);
         }
         Ok(complete)
@@ -43,7 +43,7 @@ impl Channels {
         let mut state = self.lock_current();
         let found = state.log.unsubscribe(number, target);
         if let (true, Some(id), Target::Channel(name)) = (found, member, target) {
-            let changes = state.presence.remove(name, id, now);
+            let changes = state.presence.memberships.remove(name, id, now);
             self.send_changes(&mut state, changes);
         }
         found
@@ -57,7 +57,7 @@ impl Channels {
         let mut state = self.lock();
         state.log.detach(number);
         if let Some(id) = member {
-            let changes = state.presence.remove_client(id, now);
+            let changes = state.presence.memberships.remove_client(id, now);
             self.send_changes(&mut state, changes);
         }
     }

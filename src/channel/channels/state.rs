@@ -172,7 +172,7 @@ impl Channels {
             match event {
                 Event::Message(message) => log.append(message),
                 Event::Member(change) => self.apply_change(log, presence, change),
-                Event::Disconnect { member } => dismissed.extend(presence.clients(&member)),
+                Event::Disconnect { member } => dismissed.extend(presence.memberships.clients(&member)),
                 Event::Lost { to } => log.lose(to),
                 Event::Reset(reset) => {
                     log.rebase(*reset);

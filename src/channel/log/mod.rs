@@ -2,7 +2,8 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | `store` | the [`Log`]: append a message, open and forget channels, wake readers, history |
+//! | `store` | the [`Log`]: append a message, open and forget channels, wake readers |
+//! | `history` | what a channel keeps, and where a reader that returns continues |
 //! | `attached` | a reader, as the log sees it |
 //! | `attach` | where readers start: attach, subscribe, open |
 //! | `read` | what a reader gets next, and how far it is behind |
@@ -15,6 +16,7 @@
 mod attach;
 mod attached;
 mod channel;
+mod history;
 mod memory;
 mod names;
 mod rank;

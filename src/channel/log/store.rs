@@ -1,4 +1,4 @@
-//! The log: append a message, open and forget channels, wake readers, history.
+//! The log: append a message, open and forget channels, wake readers.
 //!
 //! Nothing looks at all channels, patterns or rules at once. When patterns or rules change, each channel looks up those
 //! that match it when it is used next.
@@ -7,7 +7,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::cursor::{Cursor, Epoch, Since};
+use super::super::cursor::Epoch;
 use super::super::encoding::Encoder;
 use super::super::error::Error;
 use super::super::globs::Globs;
@@ -42,7 +42,7 @@ pub(crate) struct Log {
     pub(crate) last_at: Instant,
     pub(crate) memory: Memory,
     policies: Policies,
-    names: Names,
+    pub(super) names: Names,
     /// The numbers of patterns, by text.
     patterns: HashMap<Arc<str>, u32>,
     /// The same patterns, as a tree in which names are looked up.
@@ -303,7 +303,7 @@ impl Log {
         }
     }
 
-    fn forgotten_floor(&mut self, name: &str) -> &mut u64 {
+    pub(super) fn forgotten_floor(&mut self, name: &str) -> &mut u64 {
         let bucket = self.bucket(name);
         &mut self.forgotten_floors[bucket]
     }
@@ -346,49 +346,6 @@ impl Log {
         work::looked(1);
         self.update_policy(at);
         self.memory.change(&mut self.channels, at, |channel| channel.expire(now));
-    }
-
-    // ---- history -------------------------------------------------------------------------
-
-    /// Where a reader that has seen everything up to `since` continues in `channel`: after which seq. `Ok(None)` means
-    /// with live messages. `Err` is a gap.
-    pub(crate) fn resume(&self, channel: &Channel, since: Since) -> Result<Option<u64>, ()> {
-        match since {
-            Since::Now => Ok(None),
-            Since::After(Cursor { epoch, seq })
-                if epoch == self.epoch && (channel.floor()..=self.last).contains(&seq) =>
-            {
-                Ok(Some(seq))
-            }
-            Since::After(_) | Since::Unreadable => Err(()),
-        }
-    }
-
-    /// Stored messages of a channel in order: the first `limit` after a cursor, or the newest. False if messages
-    /// between the cursor and the first of these are missing.
-    pub(crate) fn history(
-        &mut self,
-        name: &str,
-        since: Since,
-        limit: usize,
-        now: Instant,
-    ) -> (Vec<Arc<Message>>, bool) {
-        let at = self.names.get(name);
-        at.inspect(|at| self.expire(*at, now));
-        let Some(channel) = at.and_then(|at| self.channels.get(at)) else {
-            // As an open channel that is empty.
-            let floor = *self.forgotten_floor(name);
-            let empty = Channel::new(name.into(), Policy::default(), floor);
-            return (Vec::new(), self.resume(&empty, since).is_ok());
-        };
-        match self.resume(channel, since) {
-            Ok(Some(seq)) => (channel.history(seq).take(limit).cloned().collect(), true),
-            start => {
-                let mut messages: Vec<_> = channel.history(0).rev().take(limit).cloned().collect();
-                messages.reverse();
-                (messages, start.is_ok())
-            }
-        }
     }
 }
 

@@ -34,7 +34,7 @@ impl Membership {
 
 /// All memberships of this process.
 #[derive(Debug, Default)]
-pub(super) struct Memberships {
+pub(in crate::channel) struct Memberships {
     /// At most one for each channel of a client.
     by_client: HashMap<u64, Vec<Membership>>,
     /// The clients of each member, with the number of channels in which the client is that member.
@@ -43,8 +43,8 @@ pub(super) struct Memberships {
 
 impl Memberships {
     /// The client is `member` of the channel from now on. This replaces the client's former membership of the channel.
-    /// Returns the changes to send to the engine.
-    pub(super) fn add(
+    /// Returns the changes to send to the engine. `announced` says that the channel has presence.
+    pub(in crate::channel) fn add(
         &mut self,
         channel: &str,
         member: Member<'_>,
@@ -75,7 +75,7 @@ impl Memberships {
     }
 
     /// The client has unsubscribed from the channel. Returns the changes to send to the engine.
-    pub(super) fn remove(&mut self, channel: &str, client: u64, now: Instant) -> Vec<Change> {
+    pub(in crate::channel) fn remove(&mut self, channel: &str, client: u64, now: Instant) -> Vec<Change> {
         let Some(own) = self.by_client.get_mut(&client) else { return Vec::new() };
         let ended: Vec<_> = own.extract_if(.., |membership| *membership.channel == *channel).collect();
         if own.is_empty() {
@@ -85,7 +85,7 @@ impl Memberships {
     }
 
     /// The client's connection has ended. Returns the changes to send to the engine.
-    pub(super) fn remove_client(&mut self, client: u64, now: Instant) -> Vec<Change> {
+    pub(in crate::channel) fn remove_client(&mut self, client: u64, now: Instant) -> Vec<Change> {
         let ended = self.by_client.remove(&client).unwrap_or_default();
         self.end(ended, client, now)
     }
@@ -110,8 +110,8 @@ impl Memberships {
         }
     }
 
-    /// The ids of a member's clients, of all channels together.
-    pub(super) fn clients(&self, member: &str) -> Vec<u64> {
+    /// The ids of a member's clients in this process, of all channels together.
+    pub(in crate::channel) fn clients(&self, member: &str) -> Vec<u64> {
         let clients = self.by_member.get(member).into_iter().flat_map(BTreeMap::keys);
         clients.inspect(|_| work::looked(1)).copied().collect()
     }

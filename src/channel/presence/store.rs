@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use super::super::client_id::process_of;
 use super::super::engine::Engine;
 use super::super::event::{Change, ChangeKind, Command};
-use super::super::subscription::Member;
 use super::announcement::Announcement;
 use super::members::Members;
 use super::memberships::Memberships;
@@ -26,7 +25,8 @@ pub(in crate::channel) struct Applied {
 pub(in crate::channel) struct Presence {
     /// The number of this process.
     process: u32,
-    memberships: Memberships,
+    /// What the clients of this process do.
+    pub(in crate::channel) memberships: Memberships,
     members: Members,
     pending: Pending,
 }
@@ -35,37 +35,6 @@ impl Presence {
     /// The presence of a process with this number: see [`super::super::Engine::process`].
     pub(in crate::channel) fn new(process: u32) -> Self {
         Presence { process, ..Presence::default() }
-    }
-
-    // ---- memberships -----------------------------------------------------------------------
-
-    /// The client is `member` of the channel from now on. This replaces the client's former membership of the channel.
-    /// Returns the changes to send to the engine. `announced` says that the channel has presence.
-    pub(in crate::channel) fn add(
-        &mut self,
-        channel: &str,
-        member: Member<'_>,
-        announced: bool,
-        client: u64,
-        reader: u32,
-        now: Instant,
-    ) -> Vec<Change> {
-        self.memberships.add(channel, member, announced, client, reader, now)
-    }
-
-    /// The client has unsubscribed from the channel. Returns the changes to send to the engine.
-    pub(in crate::channel) fn remove(&mut self, channel: &str, client: u64, now: Instant) -> Vec<Change> {
-        self.memberships.remove(channel, client, now)
-    }
-
-    /// The client's connection has ended. Returns the changes to send to the engine.
-    pub(in crate::channel) fn remove_client(&mut self, client: u64, now: Instant) -> Vec<Change> {
-        self.memberships.remove_client(client, now)
-    }
-
-    /// The ids of a member's clients in this process, of all channels together.
-    pub(in crate::channel) fn clients(&self, member: &str) -> Vec<u64> {
-        self.memberships.clients(member)
     }
 
     // ---- members ---------------------------------------------------------------------------
@@ -194,6 +163,7 @@ impl Presence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::Member;
 
     const LINGER: Duration = Duration::from_secs(15);
     const ANA: Member<'_> = Member { name: "u7", info: "{\"name\":\"Ana\"}" };
@@ -209,17 +179,17 @@ mod tests {
         }
 
         fn join(&mut self, channel: &str, member: Member<'_>, client: u64, now: Instant) -> bool {
-            let changes = self.0.add(channel, member, true, client, 0, now);
+            let changes = self.0.memberships.add(channel, member, true, client, 0, now);
             self.apply(changes)
         }
 
         fn leave(&mut self, channel: &str, client: u64, now: Instant) {
-            let changes = self.0.remove(channel, client, now);
+            let changes = self.0.memberships.remove(channel, client, now);
             assert!(!self.apply(changes));
         }
 
         fn disconnect(&mut self, client: u64, now: Instant) {
-            let changes = self.0.remove_client(client, now);
+            let changes = self.0.memberships.remove_client(client, now);
             assert!(!self.apply(changes));
         }
 
@@ -259,7 +229,7 @@ mod tests {
         let (mut own, start) = (Fixture::default(), Instant::now());
         let guest = Member { name: "guest", info: "null" };
         assert!(own.join("c", guest, 1, start) && own.join("c", ANA, 1, start));
-        assert!(own.0.clients("guest").is_empty());
+        assert!(own.0.memberships.clients("guest").is_empty());
         assert_eq!(own.expire(start + LINGER), [place("c", "guest")]);
         assert_eq!(own.here("c"), [("u7", ANA.info)]);
         own.leave("c", 1, start);
@@ -286,7 +256,7 @@ mod tests {
         own.join("b", ANA, 1, start);
         own.join("b", Member { name: "u1", info: "null" }, 2, start);
         own.join("b", ANA, 3, start);
-        assert_eq!(own.0.clients("u7"), [1, 3]);
+        assert_eq!(own.0.memberships.clients("u7"), [1, 3]);
         assert_eq!(own.here("b"), [("u1", "null"), ("u7", ANA.info)]);
         own.leave("a", 1, Instant::now());
         assert_eq!(own.0.memberships.count(1), 1);
@@ -295,9 +265,11 @@ mod tests {
     #[test]
     fn a_member_of_a_channel_without_presence_is_known_in_this_process_alone() {
         let mut own = Presence::default();
-        assert!(own.add("c", ANA, false, 1, 0, Instant::now()).is_empty());
-        assert_eq!(own.clients("u7"), [1]);
-        assert!(own.remove_client(1, Instant::now()).is_empty() && own.clients("u7").is_empty());
+        assert!(own.memberships.add("c", ANA, false, 1, 0, Instant::now()).is_empty());
+        assert_eq!(own.memberships.clients("u7"), [1]);
+        assert!(
+            own.memberships.remove_client(1, Instant::now()).is_empty() && own.memberships.clients("u7").is_empty()
+        );
     }
 
     #[test]
@@ -309,9 +281,9 @@ mod tests {
             let each = |change: Change| [announced(here.apply(change.clone())), announced(there.apply(change))];
             changes.into_iter().map(each).collect::<Vec<_>>()
         };
-        let joins = there.add("c", ANA, true, crate::channel::client_id(1, 5), 0, now);
+        let joins = there.memberships.add("c", ANA, true, crate::channel::client_id(1, 5), 0, now);
         assert_eq!(all(&mut here, &mut there, joins), [[None, Some(true)]]);
-        let leaves = there.remove_client(crate::channel::client_id(1, 5), now);
+        let leaves = there.memberships.remove_client(crate::channel::client_id(1, 5), now);
         assert_eq!(all(&mut here, &mut there, leaves), [[None, None]]);
         assert!(here.expired(LINGER, now + LINGER).is_empty());
         let expired = there.expired(LINGER, now + LINGER);

@@ -6,18 +6,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::Quiet;
 use crate::channel::encoding::encode_hook;
-use crate::channel::{Channels, Draft, Encoding, Kind, Limits, Policy, Reader, Shape, Since, Subscription, Wake};
+use crate::channel::{Channels, Draft, Encoding, Kind, Limits, Policy, Reader, Shape, Since, Subscription};
 use crate::engine::Local;
 
 /// How long a thread may take for work that does not wait.
 const DEADLINE: Duration = Duration::from_secs(20);
-
-struct Quiet;
-
-impl Wake for Quiet {
-    fn wake(&self) {}
-}
 
 fn channels() -> Arc<Channels> {
     let channels = Channels::new(Limits::default(), Arc::new(Local::new(Arc::new(Quiet))), None);

@@ -1,34 +1,23 @@
-//! The channels over an engine that numbers messages later, refuses, loses and begins anew: against the definition that
-//! between two messages of a channel a reader either gets all others of the channel, or is told of a gap.
+//! The channels over an engine that numbers messages later, refuses, loses and begins anew.
 
-use std::collections::BTreeMap;
+mod members;
+mod model;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use proptest::prelude::*;
-
+use super::Quiet;
 use super::delayed::DelayedEngine;
 use crate::channel::{
-    Cancel, Change, ChangeKind, Channels, Cursor, Draft, EngineError, Epoch, Error, Event, Limits, Member, Message,
-    Notice, Policy, Post, Reader, Receipt, Shape, Since, Subscription, Wake, client_id,
+    Cancel, Channels, Cursor, Draft, EngineError, Error, Limits, Message, Notice, Policy, Post, Reader, Receipt, Shape,
+    Since, Subscription, client_id,
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const NAMES: [&str; 3] = ["a", "b", "c"];
-const CLIENTS: usize = 3;
-
-#[derive(Default)]
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
 
 fn world(limits: Limits) -> (Arc<DelayedEngine>, Arc<Channels>) {
-    let engine = DelayedEngine::new(3, Arc::new(Flag::default()));
+    let engine = DelayedEngine::new(3, Arc::new(Quiet));
     let channels = Channels::new(limits, Arc::clone(&engine) as _, None);
     channels.define("a", Policy { history: 1000, ..Policy::default() }, Instant::now());
     channels.define("b", Policy { history: 2, ..Policy::default() }, Instant::now());
@@ -40,7 +29,7 @@ fn publish(channels: &Channels, name: &str) -> Receipt {
 }
 
 fn attach(channels: &Arc<Channels>, since: Since) -> Reader {
-    let reader = Reader::attach(channels, client_id(3, 1), Arc::new(Flag::default()), since);
+    let reader = Reader::attach(channels, client_id(3, 1), Arc::new(Quiet), since);
     NAMES.iter().for_each(|name| _ = reader.subscribe(Subscription::to(name), Instant::now()).unwrap());
     reader.open();
     reader
@@ -69,198 +58,6 @@ fn read(channels: &Channels, reader: &Reader) -> (Vec<Cursor>, Vec<String>) {
             return (ids, gaps);
         }
     }
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Publish { channel: usize },
-    Order { count: usize },
-    Others { count: u64 },
-    Room { room: usize },
-    Lose,
-    Reset { kept: bool },
-    Connect { client: usize },
-    Read { client: usize },
-    Disconnect { client: usize },
-    Sweep,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let client = || 0..CLIENTS;
-    let step = prop_oneof![
-        12 => (0..NAMES.len()).prop_map(|channel| Step::Publish { channel }),
-        8 => (0usize..6).prop_map(|count| Step::Order { count }),
-        2 => (1u64..4).prop_map(|count| Step::Others { count }),
-        2 => prop_oneof![Just(0usize), Just(4), Just(usize::MAX)].prop_map(|room| Step::Room { room }),
-        1 => Just(Step::Lose),
-        1 => any::<bool>().prop_map(|kept| Step::Reset { kept }),
-        4 => client().prop_map(|client| Step::Connect { client }),
-        8 => client().prop_map(|client| Step::Read { client }),
-        2 => client().prop_map(|client| Step::Disconnect { client }),
-        1 => Just(Step::Sweep),
-    ];
-    prop::collection::vec(step, 0..200)
-}
-
-/// A client, over all its connections.
-#[derive(Default)]
-struct Client {
-    reader: Option<Reader>,
-    cursor: Option<Cursor>,
-    /// For each channel, the number up to which the client has got all or was told of a gap; `None` after a gap.
-    complete: [Option<u64>; NAMES.len()],
-}
-
-/// The model: all messages that got numbers in the present epoch.
-struct World {
-    engine: Arc<DelayedEngine>,
-    channels: Arc<Channels>,
-    epoch: Epoch,
-    truth: BTreeMap<u64, usize>,
-    clients: [Client; CLIENTS],
-    receipts: Vec<(Receipt, usize)>,
-    refused: usize,
-}
-
-impl World {
-    fn new() -> Self {
-        let (engine, channels) = world(Limits { publish_timeout: Duration::ZERO, ..Limits::default() });
-        let epoch = channels.cursor().epoch;
-        let truth = BTreeMap::new();
-        World { engine, channels, epoch, truth, clients: Default::default(), receipts: Vec::new(), refused: 0 }
-    }
-
-    fn step(&mut self, step: Step) {
-        match step {
-            Step::Publish { channel } => {
-                match self.channels.post(&Draft::text(NAMES[channel], b"x"), Instant::now()).unwrap() {
-                    Post::Done(posted) => {
-                        assert!(posted.receipt.outcome().is_none(), "it has a number before the engine gave one");
-                        self.receipts.push((posted.receipt, channel));
-                    }
-                    Post::Full(_) => self.refused += 1,
-                }
-            }
-            Step::Order { count } => self.order(count),
-            Step::Others { count } => self.engine.skip(count),
-            Step::Room { room } => self.engine.set_room(room),
-            Step::Lose => {
-                // What the process has not taken is not lost: it comes first.
-                self.engine.lose(2);
-                self.forget_all();
-            }
-            Step::Reset { kept } => {
-                self.engine.reset(kept, 5, Vec::new(), Vec::new());
-                self.epoch = self.channels.cursor().epoch;
-                self.truth.clear();
-                self.forget_all();
-            }
-            Step::Connect { client } => self.connect(client),
-            Step::Read { client } => self.read(client),
-            Step::Disconnect { client } => self.clients[client].reader = None,
-            Step::Sweep => self.channels.sweep(Instant::now()),
-        }
-    }
-
-    fn order(&mut self, count: usize) {
-        for (message, cursor) in self.engine.order(count) {
-            let channel = NAMES.iter().position(|name| **name == **message.channel()).unwrap();
-            assert_eq!(cursor.epoch, self.epoch);
-            self.truth.insert(cursor.seq, channel);
-        }
-    }
-
-    /// Readers must be told of a gap in each of their channels before they get another message.
-    fn forget_all(&mut self) {
-        for client in &mut self.clients {
-            client.complete = [Some(u64::MAX); NAMES.len()];
-        }
-    }
-
-    fn connect(&mut self, client: usize) {
-        let own = &mut self.clients[client];
-        if own.reader.is_some() {
-            return;
-        }
-        own.reader = Some(attach(&self.channels, own.cursor.map_or(Since::Now, Since::After)));
-        if own.cursor.is_none() {
-            own.complete = [None; NAMES.len()];
-        }
-    }
-
-    fn read(&mut self, client: usize) {
-        let own = &mut self.clients[client];
-        let Some(reader) = &own.reader else { return };
-        let (ids, gaps) = read(&self.channels, reader);
-        for gap in gaps {
-            let channel = NAMES.iter().position(|name| **name == gap).unwrap();
-            own.complete[channel] = None;
-        }
-        for id in ids {
-            if id.epoch != self.epoch {
-                panic!("a message of {} in the epoch {}", id.epoch, self.epoch);
-            }
-            assert!(own.cursor.is_none_or(|old| old.epoch != id.epoch || old.seq < id.seq), "ids ran backwards");
-            own.cursor = Some(id);
-            let channel = self.truth[&id.seq];
-            if let Some(last) = own.complete[channel] {
-                assert_ne!(last, u64::MAX, "no gap was announced");
-                let missed = self.truth.range(last + 1..id.seq).find(|(_, other)| **other == channel);
-                assert_eq!(missed, None, "a silent hole behind {last}");
-            }
-            own.complete[channel] = Some(id.seq);
-        }
-        // All that has a number was read or announced.
-        for (channel, complete) in own.complete.iter().enumerate() {
-            if let Some(last) = complete {
-                assert_ne!(*last, u64::MAX, "no gap was announced");
-                let missed = self.truth.range(last + 1..).find(|(_, other)| **other == channel);
-                assert_eq!(missed, None, "the end is missing behind {last}");
-            }
-        }
-    }
-
-    fn finish(mut self) {
-        self.engine.set_room(usize::MAX);
-        self.order(usize::MAX);
-        (0..CLIENTS).for_each(|client| self.read(client));
-        assert_eq!(self.channels.unsettled(), None);
-        for (receipt, channel) in &self.receipts {
-            match receipt.outcome().expect("neither numbered nor lost") {
-                Some(cursor) if cursor.epoch == self.epoch => assert_eq!(self.truth[&cursor.seq], *channel),
-                _ => {}
-            }
-        }
-        // A page that was rendered in another epoch is told of a gap.
-        let old = attach(&self.channels, Since::After(Cursor { epoch: Epoch::from(1), seq: 1 }));
-        assert_eq!(read(&self.channels, &old).1, NAMES);
-    }
-}
-
-proptest! {
-    #[test]
-    fn nothing_is_missing_in_silence(steps in steps()) {
-        let mut world = World::new();
-        steps.into_iter().for_each(|step| world.step(step));
-        world.finish();
-    }
-}
-
-/// The same from a fixed seed, and longer.
-#[test]
-fn nothing_is_missing_in_a_long_run() {
-    use proptest::strategy::ValueTree;
-    use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
-    let mut runner = TestRunner::new_with_rng(Config::default(), random);
-    let mut world = World::new();
-    let mut refused = false;
-    for _ in 0..200 {
-        steps().new_tree(&mut runner).unwrap().current().into_iter().for_each(|step| world.step(step));
-        refused |= world.refused > 0;
-    }
-    assert!(refused && world.receipts.len() > 1000);
-    world.finish();
 }
 
 #[test]
@@ -383,7 +180,7 @@ fn a_reader_that_was_not_told_where_it_starts_is_told_once() {
     publish(&channels, "a");
     engine.order(1);
     let start = Cursor { seq: 0, ..channels.cursor() };
-    let early = Reader::attach(&channels, 1, Arc::new(Flag::default()), Since::After(start));
+    let early = Reader::attach(&channels, 1, Arc::new(Quiet), Since::After(start));
     assert_eq!(early.subscribe(Subscription::to("a"), Instant::now()), Ok(Some(true)));
     let opened = attach(&channels, Since::After(start));
     engine.reset(false, 7, Vec::new(), Vec::new());
@@ -395,151 +192,4 @@ fn a_reader_that_was_not_told_where_it_starts_is_told_once() {
         assert_eq!(batch.notices, [Notice::Open { cursor: channels.cursor(), recovered: Some(false), gap }]);
         assert_eq!(batch.messages, 0);
     }
-}
-
-fn join(channels: &Arc<Channels>, client: u64, name: &str) -> Reader {
-    let reader = Reader::attach(channels, client, Arc::new(Flag::default()), Since::Now);
-    let member = Some(Member { name, info: "1" });
-    reader.subscribe(Subscription { member, ..Subscription::to("room") }, Instant::now()).unwrap();
-    reader.open();
-    reader
-}
-
-/// The names of those who were announced, joins with a plus.
-fn announced(channels: &Channels, reader: &Reader) -> Vec<String> {
-    channels.deliver();
-    let mut all = Vec::new();
-    reader.read_messages(|message| {
-        let payload = String::from_utf8_lossy(message.payload()).into_owned();
-        let name = payload.split("\"member\":\"").nth(1).unwrap().split('"').next().unwrap();
-        all.push(format!("{}{name}", if payload.contains("info") { "+" } else { "-" }));
-    });
-    all
-}
-
-#[test]
-fn members_come_and_go_when_the_engine_says_so() {
-    let (engine, channels) = world(Limits::default());
-    channels.define("room", Policy { presence: true, ..Policy::default() }, Instant::now());
-    let ana = join(&channels, client_id(3, 1), "ana");
-    assert!(channels.present("room").is_empty());
-    engine.order(10);
-    // The announcement is a message of its own, behind the change.
-    assert_eq!((channels.present("room").len(), engine.order(10).len()), (1, 1));
-    // Full: the change waits, and the last one counts.
-    engine.set_room(0);
-    let bob = join(&channels, client_id(3, 2), "bob");
-    bob.detach(Instant::now());
-    let cid = join(&channels, client_id(3, 3), "cid");
-    engine.set_room(usize::MAX);
-    channels.deliver();
-    assert_eq!(engine.queued(), 1, "bob has come and gone before the engine knew");
-    engine.order(10);
-    channels.deliver();
-    engine.set_room(0);
-    cid.detach(Instant::now());
-    // Another process's client, of which that process tells.
-    let change = |kind| Event::Member(Change { channel: "room".into(), member: "dan".into(), kind });
-    engine.event(change(ChangeKind::Join { client: client_id(4, 1), info: "1".into() }));
-    engine.set_room(usize::MAX);
-    channels.deliver();
-    engine.order(10);
-    assert_eq!(announced(&channels, &ana), ["+cid"]);
-    let names =
-        |channels: &Channels| channels.present("room").iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
-    assert_eq!(names(&channels), ["ana", "cid", "dan"]);
-    let later = Instant::now() + Duration::from_secs(60);
-    channels.sweep(later);
-    engine.order(10);
-    channels.deliver();
-    engine.order(10);
-    assert_eq!(announced(&channels, &ana), ["-cid"]);
-    // The engine forgets: members whose clients do not come back leave after the linger.
-    engine.reset(false, 0, Vec::new(), Vec::new());
-    channels.deliver();
-    engine.order(10);
-    assert_eq!(names(&channels), ["ana", "dan"]);
-    channels.sweep(later);
-    engine.order(10);
-    assert_eq!(names(&channels), ["ana"]);
-}
-
-#[test]
-fn a_client_that_goes_while_the_engine_begins_anew_is_not_left_behind() {
-    for left_before in [false, true] {
-        let (engine, channels) = world(Limits { linger: Duration::ZERO, ..Limits::default() });
-        channels.define("room", Policy { presence: true, ..Policy::default() }, Instant::now());
-        let ana = join(&channels, client_id(3, 1), "ana");
-        // The engine has the join, and takes nothing more.
-        engine.set_room(0);
-        let mut ana = Some(ana);
-        drop(ana.take_if(|_| left_before));
-        engine.reset(true, 0, Vec::new(), Vec::new());
-        channels.deliver();
-        drop(ana);
-        engine.set_room(usize::MAX);
-        for _ in 0..4 {
-            engine.order(usize::MAX);
-            channels.sweep(Instant::now());
-        }
-        assert!(channels.present("room").is_empty());
-    }
-}
-
-#[test]
-fn other_processes_close_a_members_clients() {
-    let (engine, channels) = world(Limits::default());
-    let ana = join(&channels, client_id(3, 1), "ana");
-    engine.event(Event::Disconnect { member: "ana".into() });
-    channels.deliver();
-    assert_eq!(channels.take_dismissed(), [ana.id()]);
-    assert!(channels.take_dismissed().is_empty());
-}
-
-/// Two threads join, leave, sweep and publish; a third is the engine, which is full now and then and begins anew.
-#[test]
-fn two_threads_and_an_engine() {
-    const ROUNDS: u64 = 2000;
-    let (engine, channels) = world(Limits { publish_timeout: DEADLINE, linger: Duration::ZERO, ..Limits::default() });
-    channels.define("room", Policy { presence: true, ..Policy::default() }, Instant::now());
-    let running = AtomicUsize::new(2);
-    std::thread::scope(|scope| {
-        for thread in 0..2 {
-            let (channels, running) = (&channels, &running);
-            scope.spawn(move || {
-                let mut random = fastrand::Rng::with_seed(thread);
-                let mut readers = Vec::new();
-                for round in 0..ROUNDS {
-                    let client = client_id(3, thread * ROUNDS + round);
-                    match random.u8(..5) {
-                        0 => readers.push(join(channels, client, NAMES[random.usize(..3)])),
-                        1 if !readers.is_empty() => drop(readers.swap_remove(random.usize(..readers.len()))),
-                        2 => channels.sweep(Instant::now()),
-                        3 => _ = announced(channels, &readers.pop().unwrap_or_else(|| join(channels, client, "a"))),
-                        _ => _ = publish(channels, "a"),
-                    }
-                }
-                running.fetch_sub(1, Ordering::Release);
-            });
-        }
-        let mut random = fastrand::Rng::with_seed(9);
-        while running.load(Ordering::Acquire) > 0 {
-            engine.set_room([0, 2, 100][random.usize(..3)]);
-            engine.order(random.usize(..8));
-            if random.u8(..) == 0 {
-                engine.reset(random.bool(), 0, Vec::new(), Vec::new());
-            }
-            channels.deliver();
-            std::thread::yield_now();
-        }
-    });
-    engine.set_room(usize::MAX);
-    // All have gone: their members leave, and nothing is left.
-    for _ in 0..10 {
-        channels.sweep(Instant::now() + DEADLINE);
-        engine.order(usize::MAX);
-    }
-    channels.deliver();
-    assert!(channels.present("room").is_empty());
-    assert_eq!((channels.unsettled(), channels.figures().readers), (None, 0));
 }

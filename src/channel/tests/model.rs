@@ -1,6 +1,7 @@
 //! Compares the log with its definition: a list of all messages that were published, and for each reader the set of
 //! those that it must get.
 
+mod reads;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use self::steps::{CLIENTS, NAMES, PATTERNS, Step, TICKER, covers, is_pattern, policies, steps, target};
+use super::Quiet;
 use crate::channel::{
     Channels, Cursor, Draft, Epoch, Limits, Notice, Policy, Reader, Shape, Since, Subscription, Wake,
 };
@@ -321,93 +323,6 @@ impl World {
         own.plain = false;
     }
 
-    /// Reads once. Each message that the client must get comes in order, or is announced as missing.
-    fn read(&mut self, client: usize, blocked: bool) {
-        self.channels.deliver();
-        let Some(own) = &mut self.connections[client] else { return };
-        own.skips |= blocked;
-        let known = own.woken.0.load(Ordering::SeqCst);
-        let mut text = String::new();
-        let batch = own
-            .reader
-            .read(Shape::EventStream.into(), blocked, |bytes| text.push_str(std::str::from_utf8(&bytes).unwrap()));
-        if !own.open {
-            assert!(text.is_empty());
-            return;
-        }
-        if batch.overrun {
-            assert!(!self.exact);
-            self.disconnect(client);
-            return;
-        }
-        assert!(known || (batch.messages == 0 && batch.notices.is_empty()), "not woken for {text}");
-        own.woken.0.store(batch.more, Ordering::SeqCst);
-        for notice in &batch.notices {
-            match notice {
-                Notice::Open { recovered, .. } => assert_eq!(*recovered, own.recovered),
-                Notice::Drop { channel, count } => {
-                    let at = NAMES.iter().position(|name| **name == **channel).unwrap();
-                    *own.dropped.entry(at).or_default() += count;
-                }
-                Notice::Gap { .. } | Notice::Here { .. } => {}
-            }
-        }
-        let mut delivered = 0;
-        for block in text.split_terminator("\n\n") {
-            let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
-            let id = field("id: ").map(|id| id.parse::<Cursor>().unwrap());
-            if let Some(id) = id {
-                assert!(own.cursor.is_none_or(|old| old.seq < id.seq), "ids ran backwards");
-                own.cursor = Some(id);
-                self.clients[client].cursor = Some(id);
-            }
-            if field("event: ").is_some() {
-                continue;
-            }
-            let Some(data) = field("data: ") else {
-                let passed = &self.published[id.unwrap().seq as usize - 1];
-                assert!(passed.stored && passed.except == Some(own.reader.id()));
-                continue;
-            };
-            let seq: u64 = data.parse().unwrap();
-            assert!(id.is_none_or(|id| id.seq == seq));
-            delivered += 1;
-            self.clients[client].got.insert(seq);
-            while let Some(next) = own.owed.keys().next().copied().filter(|next| *next < seq) {
-                assert!(own.may_skip(next, &self.published), "{next} was skipped, {seq} came");
-                own.owed.remove(&next);
-            }
-            assert!(own.owed.remove(&seq).is_some(), "{seq} was not owed");
-        }
-        assert_eq!(delivered, batch.messages);
-        assert!(batch.messages <= 4);
-        if !batch.more {
-            // Skipped, and nothing newer for this client came behind it.
-            while let Some(next) = own.owed.keys().next().copied() {
-                assert!(own.may_skip(next, &self.published), "held back: {:?}", own.owed);
-                own.owed.remove(&next);
-            }
-            assert_eq!(own.reader.lag(), crate::channel::Lag::default());
-            assert_eq!(own.reader.cursor().seq, self.published.len() as u64);
-        }
-    }
-
-    fn stall(&mut self, client: usize) {
-        self.channels.deliver();
-        let Some(own) = &mut self.connections[client] else { return };
-        if own.open && own.reader.lag().bytes > 20 {
-            let kept = own.reader.stalled();
-            let patient = |target: &usize| is_pattern(*target) || matches!(target, 0 | 3 | 4);
-            assert!(kept || own.subscribed.iter().any(patient));
-            if kept {
-                // The ticker has skipped; what else has is announced.
-                self.read(client, true);
-            } else {
-                self.disconnect(client);
-            }
-        }
-    }
-
     fn disconnect(&mut self, client: usize) {
         let Some(own) = self.connections[client].take() else { return };
         let mut left = BTreeMap::new();
@@ -442,12 +357,6 @@ impl World {
         let lasting: Vec<_> = (0..NAMES.len()).filter(|at| keeps(*at)).map(|at| NAMES[at]).collect();
         assert!(kept.iter().all(|name| lasting.contains(&&**name)), "{kept:?}");
     }
-}
-
-struct Quiet;
-
-impl Wake for Quiet {
-    fn wake(&self) {}
 }
 
 fn run(log_bytes: Option<usize>, steps: Vec<Step>) -> Result<(), TestCaseError> {

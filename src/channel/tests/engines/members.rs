@@ -1,0 +1,158 @@
+//! Members over an engine: they come and go in its order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{DEADLINE, NAMES, publish, world};
+use crate::channel::tests::Quiet;
+use crate::channel::{
+    Change, ChangeKind, Channels, Event, Limits, Member, Policy, Reader, Since, Subscription, client_id,
+};
+
+fn join(channels: &Arc<Channels>, client: u64, name: &str) -> Reader {
+    let reader = Reader::attach(channels, client, Arc::new(Quiet), Since::Now);
+    let member = Some(Member { name, info: "1" });
+    reader.subscribe(Subscription { member, ..Subscription::to("room") }, Instant::now()).unwrap();
+    reader.open();
+    reader
+}
+
+/// The names of the members that were announced, joins with a plus.
+fn announced(channels: &Channels, reader: &Reader) -> Vec<String> {
+    channels.deliver();
+    let mut all = Vec::new();
+    reader.read_messages(|message| {
+        let payload = String::from_utf8_lossy(message.payload()).into_owned();
+        let name = payload.split("\"member\":\"").nth(1).unwrap().split('"').next().unwrap();
+        all.push(format!("{}{name}", if payload.contains("info") { "+" } else { "-" }));
+    });
+    all
+}
+
+#[test]
+fn members_come_and_go_when_the_engine_says_so() {
+    let (engine, channels) = world(Limits::default());
+    channels.define("room", Policy { presence: true, ..Policy::default() }, Instant::now());
+    let ana = join(&channels, client_id(3, 1), "ana");
+    assert!(channels.present("room").is_empty());
+    engine.order(10);
+    // The announcement is a message of its own, behind the change.
+    assert_eq!((channels.present("room").len(), engine.order(10).len()), (1, 1));
+    // Full: the change waits, and the last one counts.
+    engine.set_room(0);
+    let bob = join(&channels, client_id(3, 2), "bob");
+    bob.detach(Instant::now());
+    let cid = join(&channels, client_id(3, 3), "cid");
+    engine.set_room(usize::MAX);
+    channels.deliver();
+    assert_eq!(engine.queued(), 1, "bob has come and gone before the engine knew");
+    engine.order(10);
+    channels.deliver();
+    engine.set_room(0);
+    cid.detach(Instant::now());
+    // Another process's client, of which that process tells.
+    let change = |kind| Event::Member(Change { channel: "room".into(), member: "dan".into(), kind });
+    engine.event(change(ChangeKind::Join { client: client_id(4, 1), info: "1".into() }));
+    engine.set_room(usize::MAX);
+    channels.deliver();
+    engine.order(10);
+    assert_eq!(announced(&channels, &ana), ["+cid"]);
+    let names =
+        |channels: &Channels| channels.present("room").iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(&channels), ["ana", "cid", "dan"]);
+    let later = Instant::now() + Duration::from_secs(60);
+    channels.sweep(later);
+    engine.order(10);
+    channels.deliver();
+    engine.order(10);
+    assert_eq!(announced(&channels, &ana), ["-cid"]);
+    // The engine forgets: members whose clients do not come back leave after the linger.
+    engine.reset(false, 0, Vec::new(), Vec::new());
+    channels.deliver();
+    engine.order(10);
+    assert_eq!(names(&channels), ["ana", "dan"]);
+    channels.sweep(later);
+    engine.order(10);
+    assert_eq!(names(&channels), ["ana"]);
+}
+
+#[test]
+fn a_client_that_goes_while_the_engine_begins_anew_is_not_left_behind() {
+    for left_before in [false, true] {
+        let (engine, channels) = world(Limits { linger: Duration::ZERO, ..Limits::default() });
+        channels.define("room", Policy { presence: true, ..Policy::default() }, Instant::now());
+        let ana = join(&channels, client_id(3, 1), "ana");
+        // The engine has the join, and takes nothing more.
+        engine.set_room(0);
+        let mut ana = Some(ana);
+        drop(ana.take_if(|_| left_before));
+        engine.reset(true, 0, Vec::new(), Vec::new());
+        channels.deliver();
+        drop(ana);
+        engine.set_room(usize::MAX);
+        for _ in 0..4 {
+            engine.order(usize::MAX);
+            channels.sweep(Instant::now());
+        }
+        assert!(channels.present("room").is_empty());
+    }
+}
+
+#[test]
+fn other_processes_close_a_members_clients() {
+    let (engine, channels) = world(Limits::default());
+    let ana = join(&channels, client_id(3, 1), "ana");
+    engine.event(Event::Disconnect { member: "ana".into() });
+    channels.deliver();
+    assert_eq!(channels.take_dismissed(), [ana.id()]);
+    assert!(channels.take_dismissed().is_empty());
+}
+
+/// Two threads join, leave, sweep and publish; a third is the engine, which is full now and then and begins anew.
+#[test]
+fn two_threads_and_an_engine() {
+    const ROUNDS: u64 = 2000;
+    let (engine, channels) = world(Limits { publish_timeout: DEADLINE, linger: Duration::ZERO, ..Limits::default() });
+    channels.define("room", Policy { presence: true, ..Policy::default() }, Instant::now());
+    let running = AtomicUsize::new(2);
+    std::thread::scope(|scope| {
+        for thread in 0..2 {
+            let (channels, running) = (&channels, &running);
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(thread);
+                let mut readers = Vec::new();
+                for round in 0..ROUNDS {
+                    let client = client_id(3, thread * ROUNDS + round);
+                    match random.u8(..5) {
+                        0 => readers.push(join(channels, client, NAMES[random.usize(..3)])),
+                        1 if !readers.is_empty() => drop(readers.swap_remove(random.usize(..readers.len()))),
+                        2 => channels.sweep(Instant::now()),
+                        3 => _ = announced(channels, &readers.pop().unwrap_or_else(|| join(channels, client, "a"))),
+                        _ => _ = publish(channels, "a"),
+                    }
+                }
+                running.fetch_sub(1, Ordering::Release);
+            });
+        }
+        let mut random = fastrand::Rng::with_seed(9);
+        while running.load(Ordering::Acquire) > 0 {
+            engine.set_room([0, 2, 100][random.usize(..3)]);
+            engine.order(random.usize(..8));
+            if random.u8(..) == 0 {
+                engine.reset(random.bool(), 0, Vec::new(), Vec::new());
+            }
+            channels.deliver();
+            std::thread::yield_now();
+        }
+    });
+    engine.set_room(usize::MAX);
+    // All have gone: their members leave, and nothing is left.
+    for _ in 0..10 {
+        channels.sweep(Instant::now() + DEADLINE);
+        engine.order(usize::MAX);
+    }
+    channels.deliver();
+    assert!(channels.present("room").is_empty());
+    assert_eq!((channels.unsettled(), channels.figures().readers), (None, 0));
+}
