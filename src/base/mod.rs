@@ -14,6 +14,7 @@
 //! | [`memory`] | how much memory the machine has, and giving it back |
 //! | [`lock`] | a mutex and a condition variable without poisoning |
 //! | `json` | JSON strings |
+//! | [`lines`] | lines with descriptors over a Unix socket |
 //! | [`log_throttle`] | log lines about events that repeat |
 
 pub mod context;
@@ -23,6 +24,7 @@ pub mod in_flight;
 pub(crate) mod json;
 pub mod lifecycle;
 pub mod limits;
+pub mod lines;
 pub mod lock;
 pub mod log_throttle;
 pub(crate) mod memory;
