@@ -9,7 +9,8 @@ require "push_server/rack/handler"
 RSpec.describe Signatures do
   # No app uses these, so they have no signature.
   internal = %i[Binder Bodies Callbacks CommandLine EmptyInput Endpoint EnvTemplate ErrorReport ExitHook
-                ForeignSwitches Link RackupFile Listener Router SelfPipe Sendfile Service Signals SocketFile Unsupported WorkerPool]
+                ForeignSwitches Link RackupFile Listener Router SelfPipe Sendfile Service Signals SocketFile SocketPlaces
+                Unsupported WorkerPool]
   declared = described_class.all
 
   # Of a Struct, its members only.

@@ -16,19 +16,22 @@ module PushServer
       list: ["VALUE", "a list"],
       location: ["PATH", "a path of the site, such as /push.js"],
       milliseconds: ["MS", "a number of milliseconds"],
+      mode: ["MODE", "three octal digits, such as 0660"],
       port: ["PORT", "a number"],
       seconds: ["SECONDS", "a number of seconds"],
+      socket: ["PATH", "the path of a Unix socket"],
       text: ["NAME", "a name"]
     }.freeze
 
     BYTES = /\A(\d+)\s*(?:([kmg])(?:i?b)?|b)?\z/i
+    MODE = /\A0?[0-7]{3}\z/
     SCALE = { nil => 1, "k" => 1 << 10, "m" => 1 << 20, "g" => 1 << 30 }.freeze
     # The words for nil on a command line.
-    OFF = { seconds: %w[off none], milliseconds: %w[off none] }.freeze
+    OFF = { seconds: %w[off none], milliseconds: %w[off none], socket: ["off", "none", ""] }.freeze
     NUMBERS = %i[bytes count milliseconds port seconds].freeze
     # Paths may be any bytes.
-    PATHS = %i[directory file].freeze
-    private_constant :BYTES, :SCALE, :OFF, :NUMBERS, :PATHS
+    PATHS = %i[directory file socket].freeze
+    private_constant :BYTES, :MODE, :SCALE, :OFF, :NUMBERS, :PATHS
 
     # Symbol, in snake_case.
     attr_reader :name
@@ -81,7 +84,7 @@ module PushServer
     # @raise [OptionError]
     def coerce(value, source = "#{name}:")
       raise OptionError, "#{source} cannot be #{value.inspect}: give UTF-8" unless PATHS.include?(type) || utf8?(value)
-      return nil if off? && (value.nil? || OFF.fetch(type, [""]).include?(value.to_s.downcase))
+      return nil if off? && (value.nil? || OFF.fetch(type, [""]).include?(value.to_s.b.downcase))
 
       send(@type, value) || raise(OptionError, "#{source} cannot be #{value.inspect}: give #{wanted}#{not_a_range(value)}")
     end
@@ -97,7 +100,7 @@ module PushServer
       case default
       when nil then off? ? "off" : nil
       when Array then nil
-      when Integer then human(default)
+      when Integer then type == :mode ? format("%04o", default) : human(default)
       else default.to_s
       end
     end
@@ -139,6 +142,12 @@ module PushServer
 
     def milliseconds(value) = count(value)
 
+    def mode(value)
+      return (value if value.between?(0, 0o777)) if value.is_a?(Integer)
+
+      value.oct if MODE.match?(value.to_s)
+    end
+
     def port(value) = count(value)
 
     def seconds(value)
@@ -146,6 +155,12 @@ module PushServer
       return unless number.is_a?(Integer) || number&.to_f&.finite?
 
       in_range(number.is_a?(Integer) ? number : number.to_f)
+    end
+
+    # The URL of a socket is a path, too.
+    def socket(value)
+      value = value.to_s
+      value == "default" ? :default : File.expand_path(value.delete_prefix("unix://")).freeze
     end
 
     def text(value) = value.to_s.then { |string| string.dup.freeze unless string.empty? }

@@ -24,6 +24,15 @@ module PushServer
       Option.new(:host, :text, "The host to listen on, if bind is not given", switches: []),
       Option.new(:port, :port, "The port, if --bind names none",
                  group: "Listening", default: 9292, env: %w[PORT], switches: %w[-p --port]),
+      Option.new(:control_socket, :socket, "The Unix socket for the commands. Default: " \
+                                           "tmp/sockets/push_server.control.sock, or none for one process in test",
+                 group: "Listening", default: :default, off: true),
+      Option.new(:publish_socket, :socket, "The Unix socket for processes without a server that publish. Default: " \
+                                           "tmp/sockets/push_server.publish.sock, or none for one process in test",
+                 group: "Listening", default: :default, off: true),
+      Option.new(:publish_socket_mode, :mode, "The permissions of the publish socket: each process that may connect may " \
+                                              "publish",
+                 group: "Listening", default: 0o600),
       Option.new(:threads, :count, "Ruby threads that run the app and its callbacks",
                  group: "Running", default: 5, env: %w[RAILS_MAX_THREADS], switches: %w[-t --threads], least: 1, most: 1000),
       # APP_ENV comes first, as in Puma and Sinatra.
