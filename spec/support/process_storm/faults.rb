@@ -1,0 +1,166 @@
+# frozen_string_literal: true
+
+require_relative "process_tree"
+
+class ProcessStorm
+  # What happens to the processes during a storm. Each fault is followed by a wait until the server is whole again, so that a
+  # failure can be told from one that the next fault excuses.
+  class Faults
+    # name: of the method. from and to: when it began, and when the server was whole again. broken: whether it has killed or
+    # stopped a worker or the hub, which may cost requests and connections. double: whether the hub died together with a worker.
+    Event = Struct.new(:name, :from, :to, :broken, :double)
+
+    # Those that may break requests and connections.
+    BREAKING = %i[kill_worker stop_worker kill_hub stop_hub kill_hub_and_worker kill_two_workers restart_and_kill_worker
+                  restart_and_kill_hub].freeze
+    HARMLESS = %i[phased_restart kill_leader stop_leader end_worker restart_and_kill_leader restart_twice].freeze
+    DOUBLE = %i[kill_hub_and_worker].freeze
+    ALL = (BREAKING + HARMLESS).freeze
+
+    PATIENCE = 60
+
+    attr_reader :events
+
+    # ready: asks whether the server publishes.
+    def initialize(app, random, workers:, kinds: ALL, &ready)
+      @app, @random, @workers, @kinds, @ready = app, random, workers, kinds, ready
+      @tree = ProcessTree.new(app.pid)
+      @events = []
+      @stopped = []
+    end
+
+    # Each kind once, in a random order, or as many as the time allows.
+    def run(seconds: nil)
+      deadline = seconds && Deadline.in(seconds)
+      await_whole("start")
+      loop do
+        @kinds.shuffle(random: @random).each do |kind|
+          break if deadline&.passed?
+
+          cause(kind)
+        end
+        break if deadline.nil? || deadline.passed?
+      end
+    end
+
+    # Lets stopped processes go on.
+    def finish
+      @stopped.dup.each { |pid| continue(pid) }
+    end
+
+    # Whether a fault may have broken what a client did between two times.
+    def excuse?(from, to) = @events.any? { |event| event.broken && event.from <= to && (event.to.nil? || event.to + 1 >= from) }
+
+    # Whether something happened there at all.
+    def excuse_gap?(gap)
+      @events.any? do |event|
+        event.double && event.from <= gap.at && (gap.epochs.uniq.size > 1 || (event.to || gap.at) + 1 >= gap.silent_since)
+      end
+    end
+
+    def doubles = @events.count(&:double)
+
+    private
+
+    def cause(kind)
+      sleep(@random.rand * 0.5)
+      event = Event.new(kind, ProcessStorm.now, nil, BREAKING.include?(kind), DOUBLE.include?(kind))
+      @events << event
+      ProcessStorm.trace("fault #{kind}")
+      send(kind)
+      await_whole(kind)
+      event.to = ProcessStorm.now
+      ProcessStorm.trace("whole again after #{(event.to - event.from).round(2)} s")
+    end
+
+    def phased_restart
+      before = @tree.all(:worker).map(&:pid)
+      @app.signal("USR1")
+      await("all workers to be replaced") { (@tree.all(:worker).map(&:pid) & before).empty? }
+    end
+
+    def restart_twice
+      @app.signal("USR1")
+      sleep(@random.rand)
+      phased_restart
+    end
+
+    def kill_worker = kill(worker)
+
+    def kill_two_workers
+      @tree.all(:worker).sample(2, random: @random).each { |child| kill(child) }
+    end
+
+    def stop_worker = suspend(worker, @random.rand(3) * 1.5)
+
+    # Shorter than the time after which publishes fail.
+    def stop_hub = suspend(hub, @random.rand * 1.5)
+    def kill_hub = kill(hub)
+
+    def kill_hub_and_worker
+      pair = [worker, hub].shuffle(random: @random)
+      pair.each { |child| kill(child) }
+    end
+
+    def kill_leader = @tree.all(:leader).each { |child| kill(child) }
+    def stop_leader = @tree.all(:leader).each { |child| suspend(child, @random.rand) }
+    def end_worker = signal("TERM", worker)
+
+    %i[worker leader hub].each do |role|
+      define_method(:"restart_and_kill_#{role}") do
+        @app.signal("USR1")
+        sleep(@random.rand * 1.5)
+        child = @tree.all(role).sample(random: @random)
+        kill(child) if child
+      end
+    end
+
+    def worker = @tree.all(:worker).sample(random: @random)
+    def hub = @tree.all(:hub).first
+
+    def kill(child)
+      signal("KILL", child)
+      await("#{child.role} #{child.pid} to end") { @tree.children.none? { |other| other.pid == child.pid } }
+    end
+
+    def suspend(child, seconds)
+      @stopped << child.pid
+      signal("STOP", child)
+      sleep(seconds)
+    ensure
+      continue(child.pid)
+    end
+
+    def continue(pid)
+      Process.kill("CONT", pid)
+    rescue Errno::ESRCH
+      nil
+    ensure
+      @stopped.delete(pid)
+    end
+
+    def signal(name, child)
+      ProcessStorm.trace("  #{name} to #{child.role} #{child.number} #{child.pid}")
+      Process.kill(name, child.pid)
+    rescue Errno::ESRCH
+      nil
+    end
+
+    # There is a hub, and one worker for each number, and publishing works.
+    def await_whole(after)
+      await("the server to be whole again after #{after}") do
+        numbers = @tree.all(:worker).map(&:number)
+        numbers.sort == (1..@workers).to_a && @tree.all(:hub).size == 1 && @ready.call
+      end
+    end
+
+    def await(what)
+      deadline = Deadline.in(PATIENCE)
+      until yield
+        raise Deadline::Missed, "gave up waiting for #{what}; the processes: #{@tree.children.map(&:to_a)}" if deadline.passed?
+
+        sleep 0.05
+      end
+    end
+  end
+end

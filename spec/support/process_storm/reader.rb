@@ -1,0 +1,299 @@
+# frozen_string_literal: true
+
+require "socket"
+
+class ProcessStorm
+  # A client with its reconnects, over one of two transports: an event stream, or a WebSocket with push.v1. It never waits: Readers
+  # calls it when its socket is ready, or when its next change is due.
+  #
+  # It records what it has got of each channel in segments. A segment has no gap; a new one begins with each gap that it was told.
+  class Reader
+    # got: the numbers of its messages. from: the number after which it begins; nil if only its beginning in time is known. to: the
+    # client's position at the end.
+    Segment = Struct.new(:epoch, :from, :began, :got, :to)
+    # A gap that a client was told of. epochs: before and after it. silent_since: when it had heard of the server before. live: on a
+    # connection that was open.
+    Gap = Struct.new(:channel, :epochs, :silent_since, :at, :live)
+
+    KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+    BLOCK = /\A(?:id: (?<id>\S+)\n)?(?:event: (?<event>\S+)\n)?(?:data: (?<data>[^\n]*)\n)?\n\z/
+    # Seconds that a connection stays, at most, and that the client is away.
+    STAY = 6.0
+    AWAY = 0.4
+
+    attr_reader :channels, :gaps, :segments, :visits, :cuts, :socket, :due, :kind
+
+    def initialize(address, channels, kind, random, ledger)
+      @address, @channels, @kind, @random, @ledger = address, channels, kind, random, ledger
+      @segments = channels.to_h { |channel| [channel, []] }
+      @ended = []
+      @gaps = []
+      # How often the server has ended the connection in the middle, without saying so: the times.
+      @cuts = []
+      @visits = 0
+      @cursor = nil
+      @heard = ProcessStorm.now
+      @due = ProcessStorm.now + (@random.rand * AWAY)
+    end
+
+    # Whether it has got the end of all its channels. Then it has left.
+    def done? = @done
+
+    # From now on it leaves only when it has got the ends of its channels.
+    def stay = @staying = true
+
+    def to_s = "#{@kind} #{@channels.join(",")}"
+
+    # Why it is not done, for people.
+    def state
+      "#{self}: #{@open ? "open" : "not open"}, heard #{(ProcessStorm.now - @heard).round(1)} s ago, cursor #{@cursor}, " \
+        "waits for the end of #{(@channels - @ended).join(",")}"
+    end
+
+    def wants_to_read? = @socket && !@paused
+    def wants_to_write? = @socket && !@out.empty?
+
+    # Its time has come: to connect, to leave, or to read on.
+    def act
+      if @socket.nil? then connect
+      elsif @paused then resume_reading
+      else leave
+      end
+    end
+
+    def write
+      sent = @socket.write_nonblock(@out, exception: false)
+      @out = @out.byteslice(sent..) if sent.is_a?(Integer)
+    rescue SystemCallError => e
+      cut(e)
+    end
+
+    def read
+      8.times do
+        bytes = @socket.read_nonblock(65_536, exception: false)
+        case bytes
+        when :wait_readable then return
+        when nil then return cut(nil)
+        end
+        @in << bytes
+        parse
+        return unless @socket
+      end
+    rescue SystemCallError => e
+      cut(e)
+    end
+
+    def close
+      @socket&.close
+      @socket = nil
+    end
+
+    private
+
+    def connect
+      @socket = Socket.new(@address.afamily, :STREAM)
+      @in, @message, @open, @head, @closing = "".b, nil, false, nil, false
+      @out = request
+      @visits += 1
+      @socket.connect_nonblock(@address, exception: false)
+      plan
+    rescue SystemCallError => e
+      # The sockets outlive all processes but the supervisor.
+      @ledger.report("#{self}: connecting failed: #{e.message}")
+      away
+    end
+
+    # Decides how long to stay, and whether to read slowly meanwhile.
+    def plan
+      return @due = nil if @staying
+
+      @due = ProcessStorm.now + (@random.rand(3).zero? ? @random.rand * 0.3 : @random.rand * STAY)
+    end
+
+    def resume_reading
+      @paused = false
+      plan
+    end
+
+    def leave
+      return plan if @staying
+      # A client that reads nothing for a while.
+      if @random.rand(4).zero?
+        @paused = true
+        return @due = ProcessStorm.now + @random.rand
+      end
+
+      case @random.rand(3)
+      when 0 then reset
+      when 1 then @socket.write_nonblock("\x88\x82\0\0\0\0\x03\xE8".b, exception: false) if @kind == :websocket && @head
+      end
+      away
+    rescue SystemCallError
+      away
+    end
+
+    def reset = @socket.setsockopt(Socket::Option.linger(true, 0))
+
+    def away
+      close
+      @paused = false
+      @due = ProcessStorm.now + (@random.rand * AWAY)
+    end
+
+    # The connection has ended by the server's side.
+    def cut(error)
+      @cuts << ProcessStorm.now if error || !@closing
+      away
+    end
+
+    def request
+      lines = ["GET /subscribe?#{@channels.join(",")} HTTP/1.1", "host: storm"]
+      lines << "last-event-id: #{@cursor}" if @cursor
+      lines << if @kind == :websocket
+                 "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: #{KEY}\r\n" \
+                   "sec-websocket-protocol: push.v1"
+               else
+                 "accept: text/event-stream"
+               end
+      "#{lines.join("\r\n")}\r\n\r\n".b
+    end
+
+    def parse
+      read_head unless @head
+      return unless @head
+
+      @kind == :websocket ? read_frames : read_blocks
+    end
+
+    def read_head
+      ending = @in.index("\r\n\r\n") or return
+      @head = @in.slice!(0, ending + 4)
+      status = @head[/\AHTTP\S+ (\d+)/, 1]
+      return if status == (@kind == :websocket ? "101" : "200")
+
+      @cuts << ProcessStorm.now
+      @refused = status
+      away
+    end
+
+    def read_blocks
+      while (ending = @in.index("\n\n"))
+        block(@in.slice!(0, ending + 2))
+      end
+    end
+
+    def read_frames
+      while @socket && @in.bytesize >= 2
+        first, short = @in.unpack("CC")
+        size, from = length(short)
+        return if size.nil? || @in.bytesize < from + size
+
+        payload = @in.byteslice(from, size)
+        @in = @in.byteslice((from + size)..)
+        frame(first, payload)
+      end
+    end
+
+    def length(short)
+      case short
+      when 127 then @in.bytesize < 10 ? nil : [@in.unpack1("@2Q>"), 10]
+      when 126 then @in.bytesize < 4 ? nil : [@in.unpack1("@2n"), 4]
+      else [short, 2]
+      end
+    end
+
+    def frame(first, payload)
+      case first & 15
+      when 0, 1
+        (@message ||= "".b) << payload
+        return if (first & 0x80).zero?
+
+        block(@message)
+        @message = nil
+      when 8 then @closing = true
+      when 9 then @out << [0x8A, 0x80 | payload.bytesize, 0].pack("CCN") << payload
+      end
+    end
+
+    def block(text)
+      # The server ends an event stream with retry:, too.
+      @closing = true if text.start_with?("retry:") && @open
+      text = text.sub(/\A(?:(?::|retry:)[^\n]*\n)+/, "")
+      return if text == "\n"
+
+      parts = BLOCK.match(text) or return @ledger.report("#{self}: unexpected block #{text.inspect}")
+      case parts[:event]
+      when "push.open" then opened(parts[:id], JSON.parse(parts[:data]))
+      when "push.gap" then return gap(JSON.parse(parts[:data]).fetch("channel"), parts[:id])
+      when "msg" then message(parts[:id], parts[:data].force_encoding(Encoding::UTF_8))
+      else @ledger.report("#{self}: unexpected #{text.inspect}")
+      end
+      @heard = ProcessStorm.now
+    end
+
+    def opened(id, data)
+      epoch, seq = ProcessStorm.cursor(id)
+      told = data.fetch("gap")
+      @ledger.report("#{self}: a first visit with recovered: #{data["recovered"]}") if @cursor.nil? && !data["recovered"].nil?
+      @ledger.report("#{self}: came back to recovered: nil") if @cursor && data["recovered"].nil?
+      @channels.each do |channel|
+        if told.include?(channel) then begin_segment(channel, epoch, nil, live: false)
+        elsif @cursor.nil? then @segments[channel] << Segment.new(epoch, seq, ProcessStorm.now, [])
+        end
+      end
+      check_position(epoch, seq, told)
+      @open = true
+      @cursor = id
+    end
+
+    # Without a gap on all channels, the client goes on from where it was.
+    def check_position(epoch, seq, told)
+      return if @cursor.nil?
+
+      before = ProcessStorm.cursor(@cursor)
+      return if told.sort == @channels.sort || before == [epoch, seq]
+      # It had got everything: it is at the log's end now.
+      return if before.first == epoch && before.last < seq
+
+      @ledger.report("#{self}: was at #{@cursor}, came back to #{epoch}-#{seq}, and was told of gaps on #{told}")
+    end
+
+    def gap(channel, id)
+      epoch, seq = ProcessStorm.cursor(id)
+      begin_segment(channel, epoch || @segments[channel].last.epoch, seq, live: true)
+      @cursor = id if id
+    end
+
+    def begin_segment(channel, epoch, from, live:)
+      epochs = [@segments[channel].last&.epoch, epoch]
+      @gaps << Gap.new(channel, epochs, @heard, ProcessStorm.now, live)
+      @segments[channel].last&.to = @cursor
+      @segments[channel] << Segment.new(epoch, from, ProcessStorm.now, [])
+    end
+
+    def message(id, payload)
+      epoch, seq = ProcessStorm.cursor(id)
+      before = ProcessStorm.cursor(@cursor)
+      if before.first != epoch
+        @ledger.report("#{self}: got #{id} after #{@cursor} without a gap")
+      elsif seq <= before.last
+        @ledger.report("#{self}: got #{id} after #{@cursor}")
+      end
+      @cursor = id
+      channel = payload[/\A\S+/]
+      @ledger.seen(epoch, seq, payload)
+      @segments.fetch(channel).last.got << seq
+      finish(channel) if payload.include?(" end ")
+    end
+
+    def finish(channel)
+      @ended |= [channel]
+      return unless @ended.size == @channels.size
+
+      @segments.each_value { |all| all.last.to = @cursor }
+      @done = true
+      close
+      @due = nil
+    end
+  end
+end
