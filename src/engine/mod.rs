@@ -2,8 +2,10 @@
 //!
 //! | module | subject |
 //! |---|---|
+//! | [`hub`] | the hub, which orders the messages of several processes |
 //! | `local` | the engine of a single process |
 
+pub mod hub;
 mod local;
 
 pub use local::Local;
