@@ -32,7 +32,11 @@ module OptionsPage
     "## #{group}\n\n| option | default | |\n|---|---|---|\n#{rows.join}"
   end
 
-  def switches(option) = "`#{[*option.switches[..-2], "#{option.switches.last} #{option.metavar}"].join("`, `")}`"
+  def switches(option)
+    last = option.switches.last
+    last = option.flag? ? "--[no-]#{last[2..]}" : "#{last} #{option.metavar}"
+    "`#{[*option.switches[..-2], last].join("`, `")}`"
+  end
 
   def default(option) = [*option.env.map { |name| "`$#{name}`" }, option.default_text].compact.join(", ")
 end

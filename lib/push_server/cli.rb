@@ -105,7 +105,8 @@ module PushServer
 
     def add(layout, option)
       *short, long = option.switches
-      layout.on(*short, "#{long} #{option.metavar}", *describe(option))
+      long = option.flag? ? "--[no-]#{long[2..]}" : "#{long} #{option.metavar}"
+      layout.on(*short, long, *describe(option))
     end
 
     def add_log_switches(layout)

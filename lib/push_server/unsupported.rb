@@ -68,9 +68,8 @@ module PushServer
 
     # Options of `init`, `run` and `rackup -O`: name => what to use instead.
     SETTINGS = {
-      worker_count: "there is one process, and the option threads", workers: "there is one process, and the option threads",
-      w: "there is one process, and the option threads", wc: "there is one process, and the option threads",
-      fork_wrap: "push_server forks no processes", ssl_cert: TLS, ssl_key: TLS, tls: TLS,
+      worker_count: "the option is workers", w: "the option is workers", wc: "the option is workers",
+      fork_wrap: "hooks in config/push_server.rb run before and after a fork", ssl_cert: TLS, ssl_key: TLS, tls: TLS,
       graphql: GRAPHQL, hide_schema: GRAPHQL, root: FILES,
       root_first: "the server always looks for a file in public_dir before it calls the app",
       address: "the option is host, or bind", public: "the option is public_dir", service: RUN, handler: RUN, app: RUN,

@@ -31,6 +31,13 @@ RSpec.describe PushServer::CommandLine do
     expect(given("-q", "-v")).to eq(log_level: "debug")
   end
 
+  it "takes switches without a value, and their opposites" do
+    expect(given("--preload")).to eq(preload: true)
+    expect(given("--preload", "--no-preload")).to eq(preload: false)
+    expect(complaint("--no-preload=1")).to eq("--no-preload takes no value")
+    expect(complaint("--no-port")).to start_with("there is no option --no-port: ")
+  end
+
   it "takes words that are not options as files, and everything after --" do
     line = described_class.new(["a.ru", "-p", "1", "-", "--", "-w", "--port"])
     expect([line.files, line.given]).to eq([["a.ru", "-", "-w", "--port"], { port: "1" }])
@@ -62,11 +69,10 @@ RSpec.describe PushServer::CommandLine do
     },
     # OptionParser took each of these for an option of this server whose name begins so.
     "a switch of another server" => {
-      %w[-w 2] => "runs one process", %w[-w2] => "runs one process", %w[-qw2] => "runs one process",
-      %w[--workers=2] => "runs one process", %w[-d] => "stays in the foreground", %w[-D] => "stays in the foreground",
-      %w[-C puma.rb] => "reads no configuration file", %w[-o 0.0.0.0] => "--bind", %w[-a 0.0.0.0] => "--bind",
-      %w[-l log] => "--bind", %w[-S state] => "--bind", %w[-r json] => "RUBYOPT", %w[-P x.pid] => "no pid file",
-      %w[-pid x] => "no pid file", %w[-V] => "--version", %w[-E test] => "-e", %w[-R x.ru] => "config.ru",
+      %w[-s 2] => "--workers", %w[-workers 2] => "--workers", %w[-d] => "stays in the foreground", %w[-D] => "stays in the foreground",
+      %w[-c puma.rb] => "--config", %w[-o 0.0.0.0] => "--bind", %w[-a 0.0.0.0] => "--bind",
+      %w[-l log] => "--bind", %w[-S state] => "--bind", %w[-r json] => "RUBYOPT", %w[-P x.pid] => "--pidfile",
+      %w[-pid x] => "--pidfile", %w[-V] => "--version", %w[-E test] => "-e", %w[-R x.ru] => "config.ru",
       %w[-www public] => "--public", %w[-ping 40] => "--ping-interval", %w[-tls] => "not support TLS", %w[-k 5] => "--keep-alive-timeout",
       %w[-maxms 250] => "--max-message-size", %w[-log] => "--access-log", %w[-bind x] => "did you mean --bind?"
     }

@@ -33,6 +33,10 @@ RSpec.describe PushServer::Options do
                                   allowed_origins: %w[http://a http://b])
   end
 
+  it "takes the most of a range of threads, as Puma has it" do
+    expect(%w[0:5 5:5 5].map { |text| options(threads: text)[:threads] }).to eq([5, 5, 5])
+  end
+
   it "knows sizes with and without a unit" do
     sizes = { "1" => 1, "2k" => 2048, "3KB" => 3072, "1 MiB" => 1 << 20, "1g" => 1 << 30, 5 => 5, "7b" => 7 }
     sizes.each { |text, bytes| expect(options(max_body_size: text)[:max_body_size]).to eq(bytes) }
@@ -40,7 +44,7 @@ RSpec.describe PushServer::Options do
 
   it "refuses bytes that are not UTF-8, except in paths" do
     described_class::TABLE.each_value do |option|
-      next if %i[directory file socket].include?(option.type)
+      next if %i[directory file socket].include?(option.type) || described_class.const_get(:PENDING).include?(option.name)
 
       ["\xff", "\xff".b, ["a,\xff"]].each do |value|
         expect { options(option.name => value) }.to raise_error(PushServer::OptionError, /\A#{option.name}: cannot be/)

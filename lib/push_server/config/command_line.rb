@@ -26,6 +26,7 @@ module PushServer
     # @raise [OptionError] for an unknown switch, or a missing value
     def initialize(argv)
       @options = Options::TABLE.values.flat_map { |row| row.switches.map { |switch| [switch, row] } }.to_h
+      @negations = @options.values.select(&:flag?).to_h { |row| ["--no-#{row.switches.last[2..]}", row] }
       @given = {}
       @files = []
       # A path may have bytes that are not valid in the encoding. Patterns can be matched with them only if the String is
@@ -65,12 +66,21 @@ module PushServer
         raise OptionError, "#{switch} takes no value" if value
 
         apply_flag(FLAGS.fetch(switch))
-      elsif (option = @options[switch])
-        value ||= @words.shift or raise OptionError, "#{switch} needs a value: push_server --help says which"
-        set(option, value)
+      elsif (option = @options[switch] || @negations[switch])
+        option.flag? ? turn(option, switch, value) : set(option, value || next_word(switch))
       else
         unknown(switch)
       end
+    end
+
+    def next_word(switch)
+      @words.shift or raise OptionError, "#{switch} needs a value: push_server --help says which"
+    end
+
+    def turn(option, switch, value)
+      raise OptionError, "#{switch} takes no value" if value
+
+      @given[option.name] = @options.key?(switch)
     end
 
     def apply_flag(flag) = LOG_LEVELS.key?(flag) ? @given[:log_level] = LOG_LEVELS[flag] : @question ||= flag

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "../errors"
+require_relative "processors"
 
 module PushServer
   # One row of the table of options: its name, its values, and its default. Frozen; any thread.
@@ -13,6 +14,7 @@ module PushServer
       count: ["N", "a whole number"],
       directory: ["DIR", "a folder"],
       file: ["PATH", "the path of a file"],
+      flag: [nil, "true or false"],
       list: ["VALUE", "a list"],
       location: ["PATH", "a path of the site, such as /push.js"],
       milliseconds: ["MS", "a number of milliseconds"],
@@ -20,18 +22,23 @@ module PushServer
       port: ["PORT", "a number"],
       seconds: ["SECONDS", "a number of seconds"],
       socket: ["PATH", "the path of a Unix socket"],
-      text: ["NAME", "a name"]
+      text: ["NAME", "a name"],
+      threads: ["N", "a whole number"],
+      workers: ["N", "auto, or a whole number"]
     }.freeze
 
-    BYTES = /\A(\d+)\s*(?:([kmg])(?:i?b)?|b)?\z/i
     MODE = /\A0?[0-7]{3}\z/
+    BYTES = /\A(\d+)\s*(?:([kmg])(?:i?b)?|b)?\z/i
     SCALE = { nil => 1, "k" => 1 << 10, "m" => 1 << 20, "g" => 1 << 30 }.freeze
     # The words for nil on a command line.
-    OFF = { seconds: %w[off none], milliseconds: %w[off none], socket: ["off", "none", ""] }.freeze
-    NUMBERS = %i[bytes count milliseconds port seconds].freeze
+    OFF = { seconds: %w[off none], milliseconds: %w[off none], bytes: %w[off none],
+            socket: ["off", "none", ""] }.freeze
+    FLAGS = { "true" => true, "on" => true, "yes" => true, "1" => true,
+              "false" => false, "off" => false, "no" => false, "0" => false }.freeze
+    NUMBERS = %i[bytes count milliseconds port seconds threads workers].freeze
     # Paths may be any bytes.
     PATHS = %i[directory file socket].freeze
-    private_constant :BYTES, :MODE, :SCALE, :OFF, :NUMBERS, :PATHS
+    private_constant :MODE, :BYTES, :SCALE, :OFF, :FLAGS, :NUMBERS, :PATHS
 
     # Symbol, in snake_case.
     attr_reader :name
@@ -81,13 +88,18 @@ module PushServer
 
     # Converts what a user has given, a String from a command line or any object from Ruby, into the value.
     # @param source [String] how the user named the option, for the error
+    # @param base [String] the folder in which a relative path begins
     # @raise [OptionError]
-    def coerce(value, source = "#{name}:")
+    def coerce(value, source = "#{name}:", base: Dir.pwd)
       raise OptionError, "#{source} cannot be #{value.inspect}: give UTF-8" unless PATHS.include?(type) || utf8?(value)
       return nil if off? && (value.nil? || OFF.fetch(type, [""]).include?(value.to_s.b.downcase))
 
-      send(@type, value) || raise(OptionError, "#{source} cannot be #{value.inspect}: give #{wanted}#{not_a_range(value)}")
+      result = PATHS.include?(type) ? send(@type, value, base) : send(@type, value)
+      result.nil? ? raise(OptionError, "#{source} cannot be #{value.inspect}: give #{wanted}") : result
     end
+
+    # Whether it is a switch without a value: --name, and --no-name.
+    def flag? = type == :flag
 
     private
 
@@ -123,16 +135,18 @@ module PushServer
       number && in_range(number)
     end
 
-    def directory(value)
-      path = File.expand_path(value.to_s)
-      path if !value.to_s.empty? && File.directory?(path)
+    def directory(value, base)
+      path = File.expand_path(value.to_s, base)
+      path.freeze if !value.to_s.empty? && File.directory?(path)
     end
 
     # "-" is stdout, not a file.
-    def file(value)
+    def file(value, base)
       path = value.to_s
-      (path == "-" ? path.dup : File.expand_path(path)).freeze unless path.empty?
+      (path == "-" ? path.dup : File.expand_path(path, base)).freeze unless path.empty?
     end
+
+    def flag(value) = FLAGS[value.to_s.downcase]
 
     def list(value)
       Array(value).flat_map { |item| item.to_s.split(",") }.map { |item| item.strip.freeze }.reject(&:empty?).freeze
@@ -158,10 +172,15 @@ module PushServer
     end
 
     # The URL of a socket is a path, too.
-    def socket(value)
+    def socket(value, base)
       value = value.to_s
-      value == "default" ? :default : File.expand_path(value.delete_prefix("unix://")).freeze
+      value == "default" ? :default : File.expand_path(value.delete_prefix("unix://"), base).freeze
     end
+
+    # Puma's users write a range, such as 0:5, or 5:5. The number of threads does not change, so the most counts.
+    def threads(value) = count(value.is_a?(String) ? value.sub(/\A\d+:(?=\d+\z)/, "") : value)
+
+    def workers(value) = value.to_s.downcase == "auto" ? [Processors.count, @most].min : count(value)
 
     def text(value) = value.to_s.then { |string| string.dup.freeze unless string.empty? }
 
@@ -174,9 +193,6 @@ module PushServer
       unit, size = { "GiB" => 1 << 30, "MiB" => 1 << 20, "KiB" => 1 << 10 }.find { |_, bytes| (number % bytes).zero? }
       unit ? "#{number / size} #{unit}" : number.to_s
     end
-
-    # Puma's users may write the number of threads as 0:5.
-    def not_a_range(value) = (", not a range" if type == :count && value.to_s.match?(/\A\d+:\d+\z/))
 
     # The bounds, in words.
     def range
