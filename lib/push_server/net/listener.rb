@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "socket"
+require_relative "socket_file"
 
 module PushServer
   # A socket that listens, and what it is called in envs and in the log. One thread at a time.
@@ -39,6 +40,18 @@ module PushServer
       "unix://#{path.b.gsub(%r{[^\w/.~!$&'()*+;=:@-]}n) { |byte| format("%%%02X", byte.ord) }}".encode(Encoding::UTF_8)
     end
 
+    # A listener whose socket has come from another process, with what {#description} said there.
+    # @param socket [Socket]
+    # @param description [Hash{String, Symbol => Object}]
+    # @raise [KeyError] if the description is not complete
+    def self.described(socket, description)
+      description = description.transform_keys(&:to_sym)
+      file = description[:file] && SocketFile.known(**description[:file].transform_keys(&:to_sym))
+      new(socket, **description.slice(:url, :server_name, :server_port), file: file)
+    rescue ArgumentError => e
+      raise KeyError, e.message
+    end
+
     def initialize(socket, url:, server_name:, server_port:, file: nil)
       @socket = socket
       @url = url.freeze
@@ -53,6 +66,14 @@ module PushServer
 
     # @return [Integer] the port of a TCP socket
     def port = server_port.to_i
+
+    # What another process needs to know about the socket, beside its descriptor; JSON can represent it.
+    # @param file [Boolean] whether the other process is to remove the file of a Unix socket
+    # @return [Hash{Symbol => Object}] for {.described}
+    def description(file: false)
+      described = { url: url, server_name: server_name, server_port: server_port }
+      file && @file ? described.merge(file: @file.description) : described
+    end
 
     # Closes the socket in this process. What was duplicated from it stays open. Idempotent.
     def close = socket.close
