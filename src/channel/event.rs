@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::cursor::Epoch;
+use super::forgotten::Forgotten;
 use super::message::Message;
 
 /// Something that happened in an engine. All processes get the same events in the same order.
@@ -36,8 +37,8 @@ pub struct Reset {
     pub epoch: Epoch,
     /// The newest number; the first message that follows has a higher number.
     pub last: u64,
-    /// The floor of all channels that are not in `floors`.
-    pub floor: u64,
+    /// The floors of all channels that are not in `floors`.
+    pub forgotten: Forgotten,
     /// The floors of channels that have kept more messages.
     pub floors: Vec<(Arc<str>, u64)>,
     /// The messages that the channels have kept, in order. Their numbers are above the channels' floors and at most `last`.

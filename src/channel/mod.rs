@@ -20,6 +20,8 @@
 //! | `encoding` | how a message becomes SSE blocks or WebSocket frames, and the cache of that |
 //! | `cursor` | `"<epoch>-<seq>"`, and where a subscription starts |
 //! | [`codec`] | messages as bytes, for engines beyond this process |
+//! | `archive` | the histories without readers, for a process that orders the messages of others |
+//! | `forgotten` | the floors of channels that are not open |
 //! | `policy` | the rules of channels: history, ttl and what happens to slow readers |
 //! | `pattern`, `globs` | globs as in Redis; finding those that match a name |
 //! | `presence` | the members of channels |
@@ -34,6 +36,7 @@
 //! is gone. A reader is *attached* while its connection lasts. Messages that an attached reader has not got yet are
 //! *pinned*: they are kept even if they are not history, until the log's memory is full or the reader is given up.
 
+mod archive;
 mod batch;
 mod channels;
 mod client_id;
@@ -44,6 +47,7 @@ mod encoding;
 pub mod engine;
 mod error;
 mod event;
+mod forgotten;
 mod globs;
 mod limits;
 mod log;
@@ -61,6 +65,7 @@ pub(crate) mod tests;
 mod wake;
 mod work;
 
+pub use archive::Archive;
 pub use batch::{Batch, Lag};
 pub use channels::{Channels, Figures, History, Post, Posted, Receipt, Unsent};
 pub use client_id::{client_id, process_of};
@@ -70,6 +75,7 @@ pub use encoding::{Encoding, Shape};
 pub use engine::Engine;
 pub use error::{EngineError, Error};
 pub use event::{Change, ChangeKind, Command, Event, Reset};
+pub use forgotten::Forgotten;
 pub use limits::Limits;
 pub use message::Message;
 pub use notice::Notice;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::cursor::{Epoch, Since};
+use super::super::event::Reset;
 use super::super::message::Message;
 use super::state::Channels;
 
@@ -54,6 +55,12 @@ impl Channels {
             names.dedup();
         }
         names
+    }
+
+    /// What another process needs to begin with this log: the floors, and the messages after `since`, in order. Looks at
+    /// all channels under the lock.
+    pub fn image(&self, since: u64) -> Reset {
+        self.lock_current().log.image(since)
     }
 
     /// Bytes of the messages in the log.

@@ -37,7 +37,7 @@ impl Log {
         at.inspect(|at| self.expire(*at, now));
         let Some(channel) = at.and_then(|at| self.channels.get(at)) else {
             // As an open channel that is empty.
-            let floor = *self.forgotten_floor(name);
+            let floor = self.forgotten.floor(name);
             let empty = Channel::new(name.into(), Policy::default(), floor);
             return (Vec::new(), self.resume(&empty, since).is_ok());
         };

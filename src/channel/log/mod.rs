@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `store` | the [`Log`]: append a message, open and forget channels, wake readers |
 //! | `history` | what a channel keeps, and where a reader that returns continues |
+//! | `image` | all that channels have kept, for another process |
 //! | `attached` | a reader, as the log sees it |
 //! | `attach` | where readers start: attach, subscribe, open |
 //! | `read` | what a reader gets next, and how far it is behind |
@@ -17,6 +18,7 @@ mod attach;
 mod attached;
 mod channel;
 mod history;
+mod image;
 mod memory;
 mod names;
 mod rank;

@@ -1,8 +1,6 @@
 //! Channels by name.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// A table that grows moves all its entries, while other threads wait for the lock. So there are many small tables.
@@ -13,12 +11,11 @@ const TABLES: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Names {
     tables: Box<[HashMap<Arc<str>, u32>]>,
-    hasher: RandomState,
 }
 
 impl Default for Names {
     fn default() -> Self {
-        Names { tables: (0..TABLES).map(|_| HashMap::new()).collect(), hasher: RandomState::new() }
+        Names { tables: (0..TABLES).map(|_| HashMap::new()).collect() }
     }
 }
 
@@ -48,11 +45,6 @@ impl Names {
         if table.capacity() > 16 && table.len() < table.capacity() / 8 {
             table.shrink_to(2 * table.len());
         }
-    }
-
-    /// A hash of a name. It stays the same as long as this table lives, and no client can foresee it.
-    pub(crate) fn hash(&self, name: &str) -> usize {
-        self.hasher.hash_one(name) as usize
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::cursor::Cursor;
 use super::super::event::Reset;
+use super::super::forgotten::Forgotten;
 use super::super::notice::Notice;
 use super::channel::GIVEN_UP;
 use super::store::Log;
@@ -16,14 +17,15 @@ impl Log {
     /// Looks at all channels and readers in one hold of the lock, because no reader may read a log that is half replaced.
     /// This is rare: the engine has lost messages.
     pub(crate) fn rebase(&mut self, reset: Reset) {
-        let Reset { epoch, last, floor, floors, history } = reset;
+        let Reset { epoch, last, forgotten, floors, history } = reset;
         self.set_epoch(epoch);
         self.last = last;
-        self.set_forgotten_floors(floor);
-        for at in 0..self.channels.end() {
-            self.memory.change(&mut self.channels, at, |channel| {
+        self.forgotten = forgotten;
+        let Log { channels, memory, forgotten, .. } = self;
+        for at in 0..channels.end() {
+            memory.change(channels, at, |channel| {
                 // A pattern's channel keeps no messages, so only a cursor at the end has no gap.
-                let floor = if channel.is_pattern { last } else { floor };
+                let floor = if channel.is_pattern { last } else { forgotten.floor(&channel.name) };
                 channel.clear(floor);
             });
         }
@@ -43,7 +45,13 @@ impl Log {
     /// Messages up to the number `to` never arrived. The log starts again behind them.
     pub(crate) fn lose(&mut self, to: u64) {
         let last = self.last.max(to);
-        self.rebase(Reset { epoch: self.epoch, last, floor: last, floors: Vec::new(), history: Vec::new() });
+        self.rebase(Reset {
+            epoch: self.epoch,
+            last,
+            forgotten: Forgotten::all(last),
+            floors: Vec::new(),
+            history: Vec::new(),
+        });
     }
 
     /// Moves a reader's cursor to the end of the log, and records the gap.

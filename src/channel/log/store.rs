@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::super::cursor::Epoch;
 use super::super::encoding::Encoder;
 use super::super::error::Error;
+use super::super::forgotten::Forgotten;
 use super::super::globs::Globs;
 use super::super::limits::Limits;
 use super::super::message::Message;
@@ -21,10 +22,6 @@ use super::attached::{Attached, Head};
 use super::channel::{Changes, Channel};
 use super::memory::Memory;
 use super::names::Names;
-
-/// How many floors are kept for forgotten channels. If there were one for all, a message without a subscriber would
-/// cause a gap for each client that reconnects to another quiet channel.
-const FORGOTTEN: usize = 4096;
 
 /// The messages of a process, by channel.
 pub(crate) struct Log {
@@ -51,8 +48,8 @@ pub(crate) struct Log {
     changes: Changes,
     /// The patterns that match a message without a channel. Empty between calls; only its memory is kept.
     matching: Vec<u32>,
-    /// The highest floors of forgotten channels, by the hash of the name.
-    forgotten_floors: Box<[u64]>,
+    /// The floors of channels that are not open.
+    pub(crate) forgotten: Forgotten,
     /// Channels whose readers must be woken.
     dirty: Vec<u32>,
     /// The channel at which the last sweep ended.
@@ -78,7 +75,7 @@ impl Log {
             globs: Globs::default(),
             changes: Changes::default(),
             matching: Vec::new(),
-            forgotten_floors: vec![last; FORGOTTEN].into(),
+            forgotten: Forgotten::all(last),
             dirty: Vec::new(),
             swept: 0,
         }
@@ -100,6 +97,12 @@ impl Log {
     /// Changes the rules of channels that match `glob`. Each channel gets them when it is used or swept next.
     pub(crate) fn define(&mut self, glob: &str, policy: Policy) {
         self.policies.define(glob, policy);
+        self.changes.rules += 1;
+    }
+
+    /// Forgets all rules.
+    pub(crate) fn clear_rules(&mut self) {
+        self.policies = Policies::default();
         self.changes.rules += 1;
     }
 
@@ -178,8 +181,7 @@ impl Log {
         if policy.history > 0 && self.channels.len() < self.limits.max_channels {
             return Some(self.add_channel(message.channel(), policy));
         }
-        let floor = self.forgotten_floor(message.channel());
-        *floor = message.seq();
+        self.forgotten.raise(message.channel(), message.seq());
         None
     }
 
@@ -276,7 +278,7 @@ impl Log {
     }
 
     fn add_channel(&mut self, name: &Arc<str>, policy: Policy) -> u32 {
-        let floor = *self.forgotten_floor(name);
+        let floor = self.forgotten.floor(name);
         let mut channel = Channel::new(Arc::clone(name), policy, floor);
         self.globs.find(name, &mut channel.patterns);
         channel.known = self.changes;
@@ -285,32 +287,14 @@ impl Log {
         at
     }
 
-    /// Sets the floor of all channels that are not open.
-    pub(crate) fn set_forgotten_floors(&mut self, floor: u64) {
-        self.forgotten_floors.fill(floor);
-    }
-
     /// Sets the floor of a channel that has no messages, and opens it, if it is to keep some.
     pub(crate) fn set_floor(&mut self, name: &str, floor: u64) {
         let keeps = self.policies.of(name).history > 0;
         let at = self.names.get(name).or_else(|| if keeps { self.find_or_open(name).ok() } else { None });
         match at.and_then(|at| self.channels.get_mut(at)) {
             Some(channel) => channel.set_floor(floor),
-            None => {
-                let forgotten = self.forgotten_floor(name);
-                *forgotten = floor.max(*forgotten);
-            }
+            None => self.forgotten.raise(name, floor),
         }
-    }
-
-    pub(super) fn forgotten_floor(&mut self, name: &str) -> &mut u64 {
-        let bucket = self.bucket(name);
-        &mut self.forgotten_floors[bucket]
-    }
-
-    /// The index of the forgotten floor of `name`.
-    pub(crate) fn bucket(&self, name: &str) -> usize {
-        self.names.hash(name) % FORGOTTEN
     }
 
     /// Frees what a channel no longer needs, after a reader has left it.
@@ -336,8 +320,7 @@ impl Log {
             }
         } else {
             self.names.remove(&channel.name);
-            let floor = self.forgotten_floor(&channel.name);
-            *floor = channel.floor().max(*floor);
+            self.forgotten.raise(&channel.name, channel.floor());
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::base::lock::Lock;
 use crate::channel::engine::{Engine, EngineState, Full, Submitted};
-use crate::channel::{Command, Cursor, Epoch, Event, Message, Progress, Reset, Ticket, Wake};
+use crate::channel::{Command, Cursor, Epoch, Event, Forgotten, Message, Progress, Reset, Ticket, Wake};
 
 /// What waits for its place in the order.
 enum Queued {
@@ -95,7 +95,7 @@ impl DelayedEngine {
     pub(crate) fn reset(&self, kept: bool, last: u64, history: Vec<Arc<Message>>, floors: Vec<(Arc<str>, u64)>) {
         let mut state = self.state.lock();
         state.position = Cursor { epoch: Epoch::new(), seq: last };
-        let reset = Reset { epoch: state.position.epoch, last, floor: last, floors, history };
+        let reset = Reset { epoch: state.position.epoch, last, forgotten: Forgotten::all(last), floors, history };
         state.events.push(Event::Reset(Box::new(reset)));
         let lost: Vec<_> = if kept { Vec::new() } else { state.queue.drain(..).collect() };
         drop(state);

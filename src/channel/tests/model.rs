@@ -361,7 +361,7 @@ impl World {
 
 fn run(log_bytes: Option<usize>, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut world = World::new(log_bytes);
-    let buckets: BTreeSet<usize> = NAMES.iter().map(|name| world.channels.lock().log.bucket(name)).collect();
+    let buckets: BTreeSet<usize> = NAMES.iter().map(|name| world.channels.lock().log.forgotten.bucket(name)).collect();
     // Channels that share a forgotten floor may announce a gap too many.
     prop_assume!(buckets.len() == NAMES.len());
     steps.into_iter().for_each(|step| world.step(step));
