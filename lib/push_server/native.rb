@@ -241,6 +241,21 @@ module PushServer
     #   @raise [ArgumentError] if the text is not a cursor
   end
 
+  # What Ruby lacks to supervise processes. Any thread.
+  # @api private
+  module NativeProcess
+    # @!method self.become_subreaper
+    #   Makes this process the parent of those of its descendants whose own parent ends.
+    #   @return [Boolean] false if the system does not have that: only Linux does
+
+    # @!method self.memory_file(name, size)
+    #   Makes a file in memory, which has no path and begins with zeroes.
+    #   @param name [String] for people who look at the process
+    #   @param size [Integer] bytes
+    #   @return [Integer] its descriptor; the caller owns it
+    #   @raise [IOError]
+  end
+
   # A request body's part of `max_spooled_total`.
   # @api private
   class SpoolReservation

@@ -11,7 +11,7 @@ RSpec.describe Signatures do
   internal = {
     config: %i[CommandLine ForeignSwitches Processors],
     net: %i[Binder Endpoint Listener SocketFile],
-    process: %i[ExitHook Link SelfPipe Service Signals SocketPlaces WorkerPool],
+    process: %i[ExitHook Lines Link SelfPipe Service Signals SocketPlaces WorkerPool],
     restarts: %i[Inheritance OriginalCommand Role],
     rack: %i[Bodies EmptyInput EnvTemplate ErrorReport RackupFile Router Sendfile],
     others: %i[Callbacks Unsupported]

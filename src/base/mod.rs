@@ -11,6 +11,7 @@
 //! | [`wakeups`] | waking tasks of the reactor from other threads |
 //! | [`fork`] | whether this process is a forked child of the one that an object belongs to |
 //! | [`disk`] | the thread that does all work that may wait for a disk |
+//! | [`process`] | what a supervisor of processes needs from the system |
 //! | [`memory`] | how much memory the machine has, and giving it back |
 //! | [`lock`] | a mutex and a condition variable without poisoning |
 //! | `json` | JSON strings |
@@ -28,6 +29,7 @@ pub mod lines;
 pub mod lock;
 pub mod log_throttle;
 pub(crate) mod memory;
+pub mod process;
 pub mod stats;
 pub mod timers;
 pub mod wakeups;

@@ -48,5 +48,6 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     ruby::answer::init(ruby, module)?;
     ruby::body_stream::init(ruby, module)?;
     ruby::spool_reservation::init(ruby, module)?;
+    ruby::process::init(module)?;
     native_server::init(ruby, module)
 }

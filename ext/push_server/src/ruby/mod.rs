@@ -15,6 +15,7 @@
 //! | [`callbacks`] | `PushServer::Callbacks`: what runs around each callback |
 //! | [`answer`] | `PushServer::Answer`: `rack.hijack`, `rack.early_hints` |
 //! | [`body_stream`] | `PushServer::BodyStream`: the stream of a Rack 3 streaming body |
+//! | [`process`] | `PushServer::NativeProcess`: what Ruby lacks to supervise processes |
 //! | [`spool_reservation`] | `PushServer::SpoolReservation`: a request body's part of `max_spooled_total` |
 
 pub mod answer;
@@ -26,5 +27,6 @@ pub mod client_arguments;
 pub mod client_channels;
 pub mod client_values;
 pub mod cursor;
+pub mod process;
 pub mod registry;
 pub mod spool_reservation;

@@ -1,0 +1,21 @@
+//! `PushServer::NativeProcess`: what Ruby lacks to supervise processes.
+
+use std::os::fd::IntoRawFd;
+
+use magnus::value::ReprValue;
+use magnus::{Error, Module, Object, RModule, Ruby, Value, function};
+use push_core::base::process;
+
+use crate::support::errors::io_error;
+
+pub fn init(module: RModule) -> Result<(), Error> {
+    let native = module.define_module("NativeProcess")?;
+    let _: Value = module.funcall("private_constant", ("NativeProcess",))?;
+    native.define_singleton_method("become_subreaper", function!(process::become_subreaper, 0))?;
+    native.define_singleton_method("memory_file", function!(memory_file, 2))
+}
+
+fn memory_file(ruby: &Ruby, name: String, size: u64) -> Result<i32, Error> {
+    let file = process::memory_file(&name, size).map_err(|error| io_error(ruby, error))?;
+    Ok(file.into_raw_fd())
+}
