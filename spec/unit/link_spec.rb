@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "unit_helper"
+require "fcntl"
 require "push_server/process/link"
 
 RSpec.describe PushServer::Link do
@@ -86,6 +87,32 @@ RSpec.describe PushServer::Link do
       [supervisor, child].each(&:close)
       writing.kill
     end
+  end
+
+  it "can be handed over with what was neither read nor sent" do
+    supervisor.send(:fill, text: "x" * 10_000) until supervisor.unsent?
+    reader, writer = IO.pipe
+    supervisor.send(:last, fds: [writer])
+    child.to_io.send("{\"kind\":\"po", 0)
+    expect(supervisor.receive(0)).to be_nil
+    number = lambda do |value|
+      case value
+      when Hash then value.transform_values(&number)
+      when Array then value.map(&number)
+      else value.is_a?(IO) ? value.fcntl(Fcntl::F_DUPFD) : value
+      end
+    end
+    restored = described_class.restore(number.call(supervisor.handover))
+    [supervisor, writer].each(&:close)
+
+    child.to_io.send("ng\"}\n", 0)
+    expect(restored.receive(5).kind).to eq("pong")
+    until (message = child.receive(0))&.kind == "last"
+      restored.flush
+    end
+    message.ios[0].syswrite("hello")
+    expect(reader.readpartial(10)).to eq("hello")
+    [message, reader, restored].each(&:close)
   end
 
   it "leaves no descriptor open" do

@@ -12,7 +12,7 @@ RSpec.describe Signatures do
     config: %i[CommandLine ForeignSwitches Processors],
     net: %i[Binder Endpoint Listener SocketFile],
     process: %i[ExitHook Lines Link SelfPipe Service Signals SocketPlaces WorkerPool],
-    restarts: %i[Inheritance OriginalCommand Role],
+    restarts: %i[Inheritance OriginalCommand Role Supervisor],
     rack: %i[Bodies EmptyInput EnvTemplate ErrorReport RackupFile Router Sendfile],
     others: %i[Callbacks Unsupported]
   }.values.flatten

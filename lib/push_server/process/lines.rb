@@ -25,6 +25,11 @@ module PushServer
     # @return [Array(UNIXSocket, UNIXSocket)] connected; a program that is started inherits neither
     def self.sockets = UNIXSocket.pair
 
+    # An end that was handed over: see {#handover}.
+    # @param fields [Hash{Symbol => Object}] with the numbers of descriptors in place of IOs
+    # @param waits [Boolean] as for {#initialize}
+    def self.restore(fields, waits:) = allocate.tap { |lines| lines.__send__(:restore, fields, waits) }
+
     # @param socket [UNIXSocket]
     # @param waits [Boolean] whether {#write} waits until the socket has taken the line
     def initialize(socket, waits:)
@@ -34,6 +39,14 @@ module PushServer
       @unsent = []
       @received = String.new(encoding: Encoding::BINARY)
       @ios = []
+    end
+
+    # What {.restore} needs to go on with this end after an exec: the socket, and what was neither read nor sent. No other
+    # thread may use it meanwhile.
+    # @return [Hash{Symbol => Object}] IOs, and what JSON can represent
+    def handover
+      { socket: @socket, received: [@received].pack("m0"), ios: @ios,
+        unsent: @unsent.map { |unsent| { bytes: [unsent.bytes].pack("m0"), ios: unsent.ios } } }
     end
 
     # @return [UNIXSocket] to wait for lines with IO.select
@@ -137,6 +150,15 @@ module PushServer
       end
     end
     private_constant :Unsent
+
+    def restore(fields, waits)
+      initialize(UNIXSocket.for_fd(fields.fetch(:socket)), waits: waits)
+      @received << fields.fetch(:received).unpack1("m0")
+      @ios = fields.fetch(:ios).map { |number| IO.for_fd(number) }
+      @unsent = fields.fetch(:unsent).map do |unsent|
+        Unsent.new(unsent.fetch(:bytes).unpack1("m0"), unsent.fetch(:ios).map { |number| IO.for_fd(number) }, true)
+      end
+    end
 
     # Writes until the socket takes no more.
     def write_unsent

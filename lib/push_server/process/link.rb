@@ -40,11 +40,20 @@ module PushServer
       new(socket, waits: waits)
     end
 
+    # An end that was handed over: see {#handover}.
+    # @param fields [Hash{Symbol => Object}] with the numbers of descriptors in place of IOs
+    # @param waits [Boolean] as for {#initialize}
+    def self.restore(fields, waits: false) = new(nil, waits: waits, lines: Lines.restore(fields, waits: waits))
+
     # @param socket [UNIXSocket]
     # @param waits [Boolean] whether {#send} waits until the socket has taken the message
-    def initialize(socket, waits:)
-      @lines = Lines.new(socket, waits: waits)
+    def initialize(socket, waits:, lines: Lines.new(socket, waits: waits))
+      @lines = lines
     end
+
+    # What {.restore} needs to go on with this end after an exec. See {Lines#handover}.
+    # @return [Hash{Symbol => Object}]
+    def handover = @lines.handover
 
     # @return [UNIXSocket] to wait for messages with IO.select
     def to_io = @lines.to_io
