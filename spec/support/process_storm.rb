@@ -60,13 +60,16 @@ class ProcessStorm
 
   attr_reader :readers, :ledger, :publishers
 
-  # kinds: of Faults. seconds: how long; with faults and without seconds, until each kind has happened once.
-  def initialize(app, seed:, clients: 300, threads: 8, workers: nil, kinds: Faults::ALL, seconds: nil)
+  # kinds: of Faults. seconds: how long; with faults and without seconds, until each kind has happened once. pause: of a publishing
+  # thread between two requests, on average. leave: whether clients leave by themselves.
+  def initialize(app, seed:, clients: 300, threads: 8, workers: nil, kinds: Faults::ALL, seconds: nil, pause: 0.1, leave: true)
     @app, @seconds = app, seconds
     @random = Random.new(seed)
     @ledger = Ledger.new
     @readers = Readers.new(Array.new(clients) { |index| reader(index) })
-    @publishers = Publishers.new(app.address, CHANNELS, Random.new(@random.rand(1 << 30)), @ledger, threads: threads)
+    @readers.all.each(&:stay) unless leave
+    publishing = Random.new(@random.rand(1 << 30))
+    @publishers = Publishers.new(app.address, CHANNELS, publishing, @ledger, threads: threads, pause: pause)
     @outsider = Outsider.new(app, KEPT + LIVE, @ledger) if workers
     @faults = Faults.new(app, Random.new(@random.rand(1 << 30)), workers: workers, kinds: kinds) { publishes? } if workers
   end
@@ -90,8 +93,8 @@ class ProcessStorm
 
   # In words, for people.
   def summary
-    deliveries = @readers.all.sum { |reader| reader.segments.each_value.sum { |all| all.sum { |segment| segment.got.size } } }
-    "#{@ledger.size} messages, #{deliveries} deliveries, #{@readers.all.sum(&:visits)} connections, " \
+    deliveries = @readers.all.sum(&:received)
+    "#{@ledger.size} messages, #{@publishers.requests} requests, #{deliveries} deliveries, #{@readers.all.sum(&:visits)} connections, " \
       "#{@readers.all.sum { |reader| reader.gaps.size }} gaps, #{@publishers.failures.size} failed requests, " \
       "#{@ledger.epochs.size} epochs, #{@faults&.events&.size.to_i} faults"
   end

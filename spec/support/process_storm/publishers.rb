@@ -14,13 +14,14 @@ class ProcessStorm
     BROKEN = [RawConnection::Ended, Errno::EPIPE, Errno::ECONNRESET, Errno::ECONNREFUSED, Deadline::Missed].freeze
     private_constant :BROKEN
 
-    attr_reader :failures
+    attr_reader :failures, :requests
 
     # pause: seconds between the requests of a thread, on average.
     def initialize(address, channels, random, ledger, threads:, pause: 0.1)
       @address, @channels, @ledger, @pause = address, channels, ledger, pause
       @randoms = Array.new(threads) { Random.new(random.rand(1 << 30)) }
       @failures = []
+      @requests = 0
       @mutex = Mutex.new
     end
 
@@ -84,6 +85,7 @@ class ProcessStorm
     # Returns whether the connection can be used again.
     def post(client, way, batch)
       @ledger.sent(batch)
+      @mutex.synchronize { @requests += 1 }
       response = client.request("POST", "/publish?#{way}", body: batch.join("\n"))
       if response.status == 200
         @ledger.answered(batch, response.body.split("\n")) unless way == "later"

@@ -42,6 +42,9 @@ class ProcessStorm
     # From now on it leaves only when it has got the ends of its channels.
     def stay = @staying = true
 
+    # How many messages it has got.
+    def received = @segments.each_value.sum { |all| all.sum { |segment| segment.got.size } }
+
     def to_s = "#{@kind} #{@channels.join(",")}"
 
     # Why it is not done, for people.
