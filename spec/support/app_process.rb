@@ -8,6 +8,7 @@ require "tmpdir"
 require_relative "deadline"
 require_relative "event_log"
 require_relative "process_cost"
+require_relative "process_tree"
 require_relative "remote_control"
 require_relative "transport"
 
@@ -120,8 +121,9 @@ class AppProcess
     raise
   end
 
+  # Ends it, and the processes that it has started, as far as they are in its group: they share its output.
   def kill
-    signal("KILL")
+    Process.kill("KILL", -@pid)
   rescue Errno::ESRCH
     nil # It has ended by itself.
   ensure
@@ -136,6 +138,9 @@ class AppProcess
   rescue Errno::ENOENT
     nil
   end
+
+  # The processes of a server with workers.
+  def tree = @tree ||= ProcessTree.new(@pid)
 
   # Its open descriptors: number => target. See ProcessCost.
   def descriptors = ProcessCost.descriptors(@pid)

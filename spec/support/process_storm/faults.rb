@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require_relative "process_tree"
+require_relative "../process_tree"
 
 class ProcessStorm
   # What happens to the processes during a storm. Each fault is followed by a wait until the server is whole again, so that a
@@ -24,7 +24,7 @@ class ProcessStorm
     # ready: asks whether the server publishes.
     def initialize(app, random, workers:, kinds: ALL, &ready)
       @app, @random, @workers, @kinds, @ready = app, random, workers, kinds, ready
-      @tree = ProcessTree.new(app.pid)
+      @tree = app.tree
       @events = []
       @stopped = []
     end
@@ -74,9 +74,9 @@ class ProcessStorm
     end
 
     def phased_restart
-      before = @tree.all(:worker).map(&:pid)
+      before = @tree.workers.map(&:pid)
       @app.signal("USR1")
-      await("all workers to be replaced") { (@tree.all(:worker).map(&:pid) & before).empty? }
+      await("all workers to be replaced") { (@tree.workers.map(&:pid) & before).empty? }
     end
 
     def restart_twice
@@ -88,7 +88,7 @@ class ProcessStorm
     def kill_worker = kill(worker)
 
     def kill_two_workers
-      @tree.all(:worker).sample(2, random: @random).each { |child| kill(child) }
+      @tree.workers.sample(2, random: @random).each { |child| kill(child) }
     end
 
     def stop_worker = suspend(worker, @random.rand(3) * 1.5)
@@ -102,8 +102,8 @@ class ProcessStorm
       pair.each { |child| kill(child) }
     end
 
-    def kill_leader = @tree.all(:leader).each { |child| kill(child) }
-    def stop_leader = @tree.all(:leader).each { |child| suspend(child, @random.rand) }
+    def kill_leader = @tree.leaders.each { |child| kill(child) }
+    def stop_leader = @tree.leaders.each { |child| suspend(child, @random.rand) }
     def end_worker = signal("TERM", worker)
 
     %i[worker leader hub].each do |role|
@@ -115,8 +115,8 @@ class ProcessStorm
       end
     end
 
-    def worker = @tree.all(:worker).sample(random: @random)
-    def hub = @tree.all(:hub).first
+    def worker = @tree.workers.sample(random: @random)
+    def hub = @tree.hub
 
     def kill(child)
       signal("KILL", child)
@@ -149,7 +149,7 @@ class ProcessStorm
     # There is a hub, and one worker for each number, and publishing works.
     def await_whole(after)
       await("the server to be whole again after #{after}") do
-        numbers = @tree.all(:worker).map(&:number)
+        numbers = @tree.workers.map(&:number)
         numbers.sort == (1..@workers).to_a && @tree.all(:hub).size == 1 && @ready.call
       end
     end
