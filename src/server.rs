@@ -169,8 +169,12 @@ impl Server {
 
     /// Accepts no more connections, posts `on_shutdown` to every client, and waits until streams are closed and requests
     /// answered. At `deadline` the clients that are left are closed. Returns early if something arrives on `interrupt`; then
-    /// it may be called again.
-    pub fn drain(&self, deadline: Instant, interrupt: &Receiver<()>) -> Drained {
+    /// it may be called again. `restarts` says whether another server follows: WebSockets are closed with 1012 then, and
+    /// with 1001 otherwise.
+    pub fn drain(&self, deadline: Instant, restarts: bool, interrupt: &Receiver<()>) -> Drained {
+        if self.base.lifecycle.serving() {
+            self.http.push.set_restarts(restarts);
+        }
         if self.base.lifecycle.advance(Phase::Draining) {
             self.http.push.announce_shutdown(deadline.saturating_duration_since(Instant::now()));
         }

@@ -128,9 +128,10 @@ module PushServer
     #   @return [Boolean] true if there are more workers than needed, because a body that lasted has ended; false if the
     #     server has stopped
 
-    # @!method drain(seconds)
+    # @!method drain(seconds, restarts)
     #   Stops accepting, and waits until what is open has ended.
     #   @param seconds [Integer, Float] how long at most
+    #   @param restarts [Boolean] whether another server follows: WebSockets are closed with 1012, and not with 1001
     #   @return [Boolean] whether everything has ended in time
 
     # @!method await_shortage

@@ -50,7 +50,7 @@ RSpec.describe "Processes that the app starts" do
         server = ObjectSpace.each_object(PushServer.const_get(:NativeServer)).first
         calls = {
           listen: -> { server.listen(0, {}) }, start: -> { server.start }, retire: -> { server.retire(0) }, work: -> { server.work },
-          await_shortage: -> { server.await_shortage }, "workers_left=": -> { server.workers_left = 0 }, drain: -> { server.drain(1) },
+          await_shortage: -> { server.await_shortage }, "workers_left=": -> { server.workers_left = 0 }, drain: -> { server.drain(1, false) },
           reopen_logs: -> { server.reopen_logs }, stats: -> { server.stats.key?(:requests) }, stop: -> { server.stop }
         }
         # A method that is missing above is an error.

@@ -69,8 +69,8 @@ class FakeNativeServer
   def stats = { connections: 0 }
 
   # Waits after `hold_drain` until `release_drain`.
-  def drain(seconds)
-    @told << [:drain, seconds]
+  def drain(seconds, restarts)
+    @told << (restarts ? [:drain, seconds, :restarts] : [:drain, seconds])
     @hold.pop if @held
     @drains
   end

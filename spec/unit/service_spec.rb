@@ -57,6 +57,12 @@ RSpec.describe PushServer::Service do
     expect(native.story).to include(:stop)
   end
 
+  it "says that another server follows when it drains for a restart" do
+    started.drain(3, restarts: true)
+    expect(events.pop).to eq(:drained)
+    expect(native.story).to include([:drain, 3, :restarts])
+  end
+
   it "tells when workers are to be respawned, and respawns them when it is told" do
     started
     allow(PushServer).to receive(:log)

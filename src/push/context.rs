@@ -1,6 +1,7 @@
 //! What all clients of a server share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Client;
@@ -48,6 +49,8 @@ pub struct Context {
     pub pressure: Pressure,
     /// The sessions of clients that poll.
     pub sessions: Sessions,
+    /// Whether another server follows when this one stops; see [`set_restarts`](Self::set_restarts).
+    pub restarts: AtomicBool,
 }
 
 impl Context {
@@ -62,8 +65,14 @@ impl Context {
             clients: Clients::default(),
             pressure: Pressure::new(&base.limits, Arc::clone(&base.wakeups)),
             sessions: Sessions::default(),
+            restarts: AtomicBool::new(false),
             base,
         }
+    }
+
+    /// Says whether another server follows when this one stops. To be called before it begins to drain.
+    pub fn set_restarts(&self, restarts: bool) {
+        self.restarts.store(restarts, Ordering::Release);
     }
 
     /// Tells every client that the server is stopping, in at most `time`. Any thread.
@@ -75,10 +84,16 @@ impl Context {
         }
     }
 
-    /// Closes every client with 1001, also while its handler runs. Any thread.
+    /// Closes every client with [`shutdown_status`](Self::shutdown_status), also while its handler runs. Any thread.
     pub fn close_all(&self) {
         for client in self.clients.all() {
-            client.close(CloseStatus::new(code::GOING_AWAY, ""));
+            client.close(self.shutdown_status());
         }
+    }
+
+    /// With what a client is closed because the server stops: 1012 if the server restarts, or else 1001.
+    pub fn shutdown_status(&self) -> CloseStatus {
+        let restarts = self.restarts.load(Ordering::Acquire);
+        CloseStatus::new(if restarts { code::RESTART } else { code::GOING_AWAY }, "")
     }
 }

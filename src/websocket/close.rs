@@ -29,6 +29,8 @@ pub mod code {
     pub const POLICY: u16 = 1008;
     /// A message was too big.
     pub const TOO_BIG: u16 = 1009;
+    /// The server restarts: a client that reconnects is served.
+    pub const RESTART: u16 = 1012;
     /// The client took too long to take what was sent: try again later (IANA registry).
     pub const TRY_AGAIN: u16 = 1013;
 }

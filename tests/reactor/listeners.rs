@@ -154,7 +154,7 @@ fn retiring_ends_when_the_server_stops() {
 #[test]
 fn a_draining_server_takes_no_listener() {
     let server = TestServer::new(1, Limits::default());
-    server.core.drain(Instant::now() + DEADLINE, &never());
+    server.core.drain(Instant::now() + DEADLINE, false, &never());
     assert!(matches!(server.core.listen(Address::tcp().0).unwrap_err(), ListenError::Stopping));
     server.finish();
 }

@@ -68,7 +68,7 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     class.define_method("retire", method!(NativeServer::retire, 1))?;
     class.define_method("start", method!(NativeServer::start, 0))?;
     class.define_method("work", method!(NativeServer::work, 0))?;
-    class.define_method("drain", method!(NativeServer::drain, 1))?;
+    class.define_method("drain", method!(NativeServer::drain, 2))?;
     class.define_method("await_shortage", method!(NativeServer::await_shortage, 0))?;
     class.define_method("workers_left=", method!(NativeServer::set_workers_left, 1))?;
     class.define_method("reopen_logs", method!(NativeServer::reopen_logs, 0))?;
@@ -190,13 +190,13 @@ impl NativeServer {
         Ok(false)
     }
 
-    fn drain(ruby: &Ruby, this: Obj<Self>, seconds: f64) -> Result<bool, Error> {
+    fn drain(ruby: &Ruby, this: Obj<Self>, seconds: f64, restarts: bool) -> Result<bool, Error> {
         if this.server.forked() {
             return Ok(true);
         }
         let interrupt = Interrupt::new();
         let deadline = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
-        let wait = || match this.server.drain(deadline, interrupt.receiver()) {
+        let wait = || match this.server.drain(deadline, restarts, interrupt.receiver()) {
             Drained::Finished => Some(true),
             Drained::TimedOut => Some(false),
             Drained::Interrupted => None,

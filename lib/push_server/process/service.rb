@@ -44,7 +44,7 @@ module PushServer
       @native.start
       @workers = WorkerPool.new(@native, @options[:threads]) { on_event.call(:workers_changed) }
       # Made now, because later the system may give no more threads.
-      @drain_timeouts = Thread::Queue.new
+      @drain_orders = Thread::Queue.new
       @drain = Thread.new { await_drain(on_event) }
       @drain.name = "push_server drain"
       Service.latest = self
@@ -76,7 +76,8 @@ module PushServer
     # Begins to drain and returns: accepts no more, tells handlers on_shutdown, closes streams, finishes requests. The
     # event :drained follows.
     # @param seconds [Numeric] how long at most
-    def drain(seconds) = @drain_timeouts << seconds
+    # @param restarts [Boolean] whether another server follows: WebSockets are then closed with 1012, and not with 1001
+    def drain(seconds, restarts: false) = @drain_orders << [seconds, restarts]
 
     # Cuts what is still open, and waits for the workers to end.
     # @param ending [:graceful, :forced] after a {#drain}, or without waiting
@@ -98,8 +99,8 @@ module PushServer
 
     # On a thread of its own, so that others can stop it.
     def await_drain(on_event)
-      seconds = @drain_timeouts.pop
-      drained = @native.drain(seconds)
+      seconds, restarts = @drain_orders.pop
+      drained = @native.drain(seconds, restarts)
       PushServer.log(:warn, "gave up after #{seconds} s: what was still open is cut (drain_timeout)") unless drained
     ensure
       on_event.call(:drained) if seconds

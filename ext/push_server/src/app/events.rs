@@ -4,7 +4,7 @@ use magnus::typed_data::Obj;
 use magnus::value::{IntoId, OpaqueId, ReprValue};
 use magnus::{Error, Ruby, Value};
 use push_core::push::{Event, Message, Turn};
-use push_core::websocket::close::{CloseStatus, code};
+use push_core::websocket::close::CloseStatus;
 
 use crate::ruby::callbacks::around;
 use crate::ruby::client::Client;
@@ -66,7 +66,7 @@ fn dispatch(ruby: &Ruby, turn: &Turn, client: Obj<Client>, event: Event) -> Resu
             } else {
                 Ok(())
             };
-            turn.client().close(CloseStatus::new(code::GOING_AWAY, ""));
+            turn.client().close(turn.client().context().shutdown_status());
             called
         }
         Event::Swap => swap(ruby, turn, client, &handler),
