@@ -66,6 +66,17 @@ impl Forgotten {
         comparable
     }
 
+    /// Raises each floor to that of another table, if that one is higher. If the tables cannot be compared, all floors are raised
+    /// to the highest of the other table.
+    pub fn raise_to(&mut self, other: &Forgotten) {
+        if self.key == other.key && self.floors.len() == other.floors.len() {
+            self.floors.iter_mut().zip(&other.floors).for_each(|(own, other)| *own = (*own).max(*other));
+        } else {
+            let floor = other.highest();
+            self.floors.iter_mut().for_each(|own| *own = (*own).max(floor));
+        }
+    }
+
     /// The index of a channel's floor. SipHash, because clients choose names.
     pub(super) fn bucket(&self, name: &str) -> usize {
         // The successor of this type cannot be given a key.
@@ -100,6 +111,10 @@ mod tests {
         assert!(one.lower_to(&other));
         assert_eq!((one.floor("a"), one.highest()), (7, 7));
         assert!(!one.lower_to(&Forgotten::all(0)));
+        one.raise_to(&Forgotten::from_parts(one.key(), vec![4; FLOORS]).unwrap());
+        assert_eq!((one.floor("a"), one.floor("b")), (7, 4));
+        one.raise_to(&Forgotten::all(5));
+        assert_eq!((one.floor("a"), one.floor("b")), (7, 5));
         assert_eq!(Forgotten::from_parts(1, vec![0; 3]), None);
         assert_eq!(Forgotten::from_parts(1, Vec::new()), None);
     }

@@ -65,10 +65,12 @@ impl Notice {
         let same = |other: &Notice| {
             std::mem::discriminant(other) == std::mem::discriminant(&self) && other.channel() == self.channel()
         };
-        if let Some(older) = waiting.iter().position(same)
-            && let (Notice::Drop { count: before, .. }, Notice::Drop { count, .. }) = (waiting.remove(older), &mut self)
-        {
-            *count += before;
+        if let Some(older) = waiting.iter().position(same) {
+            match (waiting.remove(older), &mut self) {
+                (Notice::Drop { count: before, .. }, Notice::Drop { count, .. }) => *count += before,
+                (Notice::Gap { cursor: before, .. }, Notice::Gap { cursor, .. }) => *cursor = cursor.or(before),
+                _ => {}
+            }
         }
         waiting.push(self);
     }

@@ -287,6 +287,11 @@ impl Log {
         at
     }
 
+    /// Adds the numbers of the patterns that match `name` to `found`.
+    pub(crate) fn find_patterns(&mut self, name: &str, found: &mut Vec<u32>) {
+        self.globs.find(name, found);
+    }
+
     /// Sets the floor of a channel that has no messages, and opens it, if it is to keep some.
     pub(crate) fn set_floor(&mut self, name: &str, floor: u64) {
         let keeps = self.policies.of(name).history > 0;

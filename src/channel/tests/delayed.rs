@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::base::lock::Lock;
 use crate::channel::engine::{Engine, EngineState, Full, Submitted};
-use crate::channel::{Command, Cursor, Epoch, Event, Forgotten, Message, Progress, Reset, Ticket, Wake};
+use crate::channel::{Command, Cursor, Draft, Epoch, Event, Forgotten, Limits, Message, Progress, Reset, Ticket, Wake};
 
 /// What waits for its place in the order.
 enum Queued {
@@ -106,6 +107,33 @@ impl DelayedEngine {
         }
         self.progress.notify();
         self.wake.wake();
+    }
+
+    /// This process has got nothing for a while. `missed` says of each message of others since then: its channel, and
+    /// whether others still have the message. Returns the numbers of those that come back.
+    pub(crate) fn catch_up(&self, missed: &[(&str, bool)]) -> Vec<(u64, String)> {
+        let mut state = self.state.lock();
+        let seen = state.position.seq;
+        let (mut floors, mut history) = (std::collections::BTreeMap::new(), Vec::new());
+        for (name, kept) in missed {
+            state.position.seq += 1;
+            if *kept {
+                let draft = Draft::text(name, b"kept");
+                let message = Message::new(&draft, &Limits::default(), Instant::now()).unwrap();
+                message.number(state.position.seq);
+                history.push(message);
+            } else {
+                floors.insert(Arc::<str>::from(*name), state.position.seq);
+            }
+        }
+        history.retain(|message| floors.get(message.channel()).is_none_or(|floor| *floor < message.seq()));
+        let back = history.iter().map(|message| (message.seq(), message.channel().to_string())).collect();
+        let Cursor { epoch, seq: last } = state.position;
+        let reset = Reset { epoch, last, forgotten: Forgotten::all(seen), floors: floors.into_iter().collect(), history };
+        state.events.push(Event::Reset(Box::new(reset)));
+        drop(state);
+        self.wake.wake();
+        back
     }
 
     /// Something that another process has caused.

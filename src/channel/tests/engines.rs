@@ -10,7 +10,7 @@ use super::Quiet;
 use super::delayed::DelayedEngine;
 use crate::channel::{
     Cancel, Channels, Cursor, Draft, EngineError, Error, Limits, Message, Notice, Policy, Post, Reader, Receipt, Shape,
-    Since, Subscription, client_id,
+    Since, Subscription, Target, client_id,
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -172,6 +172,40 @@ fn a_reset_brings_a_history_with_its_floors() {
     publish(&channels, "b");
     engine.order(1);
     assert_eq!(read(&channels, &reader).0, [Cursor { seq: 101, ..now }]);
+}
+
+#[test]
+fn a_process_that_was_away_tells_of_gaps_only_where_messages_are_lost() {
+    let (engine, channels) = world(Limits::default());
+    publish(&channels, "a");
+    publish(&channels, "b");
+    engine.order(2);
+    let [live, behind] = [(); 2].map(|()| attach(&channels, Since::Now));
+    let seqs = |reader: &Reader| {
+        let (ids, gaps) = read(&channels, reader);
+        (ids.iter().map(|id| id.seq).collect::<Vec<_>>(), gaps)
+    };
+    assert_eq!(seqs(&live), (vec![], vec![]));
+    publish(&channels, "a");
+    engine.order(1);
+    assert_eq!(seqs(&live), (vec![3], vec![]));
+    engine.catch_up(&[("a", true), ("b", false), ("b", true), ("a", true)]);
+    let pattern = Reader::attach(&channels, client_id(3, 2), Arc::new(Quiet), Since::Now);
+    pattern.subscribe(Subscription { target: Target::Pattern("*"), ..Subscription::to("") }, Instant::now()).unwrap();
+    pattern.open();
+    assert_eq!(seqs(&pattern), (vec![], vec![]));
+    assert_eq!(seqs(&live), (vec![4, 6, 7], vec!["b".to_owned()]));
+    // This one has read nothing, and nothing of its channel is lost.
+    assert_eq!(seqs(&behind), (vec![3, 4, 6, 7], vec!["b".to_owned()]));
+    // Nothing is missing for a page from before, except in the channel with the gap.
+    let complete = |name| {
+        let since = Since::After(Cursor { seq: 2, ..channels.cursor() });
+        channels.history(name, since, 10, Instant::now()).complete
+    };
+    assert_eq!(["a", "b", "c"].map(complete), [true, false, true]);
+    // A pattern has a gap if any channel that it matches has one.
+    engine.catch_up(&[("c", false), ("a", true)]);
+    assert_eq!(seqs(&pattern), (vec![9], vec!["*".to_owned()]));
 }
 
 #[test]

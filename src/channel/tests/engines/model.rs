@@ -21,6 +21,7 @@ enum Step {
     Room { room: usize },
     Lose,
     Reset { kept: bool },
+    CatchUp { missed: Vec<(usize, bool)> },
     Connect { client: usize },
     Read { client: usize },
     Disconnect { client: usize },
@@ -36,6 +37,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => prop_oneof![Just(0usize), Just(4), Just(usize::MAX)].prop_map(|room| Step::Room { room }),
         1 => Just(Step::Lose),
         1 => any::<bool>().prop_map(|kept| Step::Reset { kept }),
+        2 => prop::collection::vec((0..NAMES.len(), any::<bool>()), 0..6).prop_map(|missed| Step::CatchUp { missed }),
         4 => client().prop_map(|client| Step::Connect { client }),
         8 => client().prop_map(|client| Step::Read { client }),
         2 => client().prop_map(|client| Step::Disconnect { client }),
@@ -97,6 +99,7 @@ impl World {
                 self.truth.clear();
                 self.forget_all();
             }
+            Step::CatchUp { missed } => self.catch_up(&missed),
             Step::Connect { client } => self.connect(client),
             Step::Read { client } => self.read(client),
             Step::Disconnect { client } => self.clients[client].reader = None,
@@ -109,6 +112,20 @@ impl World {
             let channel = NAMES.iter().position(|name| **name == **message.channel()).unwrap();
             assert_eq!(cursor.epoch, self.epoch);
             self.truth.insert(cursor.seq, channel);
+        }
+    }
+
+    /// Readers must be told of a gap in the channels of which a message is lost, and of no other.
+    fn catch_up(&mut self, missed: &[(usize, bool)]) {
+        let named: Vec<_> = missed.iter().map(|(channel, kept)| (NAMES[*channel], *kept)).collect();
+        for (seq, name) in self.engine.catch_up(&named) {
+            let channel = NAMES.iter().position(|other| **other == name).unwrap();
+            self.truth.insert(seq, channel);
+        }
+        for (channel, _) in missed.iter().filter(|(_, kept)| !kept) {
+            for client in &mut self.clients {
+                client.complete[*channel] = Some(u64::MAX);
+            }
         }
     }
 
