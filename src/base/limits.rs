@@ -252,6 +252,10 @@ limits! {
     batch_messages: usize = 300, Count, 1.0;
     /// Bytes of channel messages that one client gets at once. Then other clients get theirs
     batch_bytes: usize = 256 * KIB, Bytes, 1.0;
+    /// Messages of a process that wait for their place in the order of all processes. Beyond it publish waits, at most publish_timeout. A single process has none
+    publish_queue: usize = 10_000, Count, 1.0;
+    /// Bytes of messages of a process that wait for their place in the order of all processes. Beyond it publish waits, at most publish_timeout. One message may always wait
+    publish_queue_bytes: usize = 16 * MIB, Bytes, 1.0;
     /// Longest time that publish waits if the order of the messages is made outside this process and no message is accepted. Then publish raises an error. A single process never waits
     publish_timeout: Duration = Duration::from_secs(2), Seconds, 0.0;
     /// Time for which a member stays present after its last client has gone. Then the other members are told

@@ -8,11 +8,13 @@
 //! so an engine must not call the channels back, except by the [`super::Wake`] that it was given. None of the methods
 //! waits for anything but the engine's own lock; that must never be held during I/O.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::cursor::Cursor;
 use super::event::{Command, Event};
+use super::limits::Limits;
 use super::message::Message;
+use super::policy::Policy;
 use super::progress::{Progress, Ticket};
 
 /// The result of giving a message to an engine.
@@ -33,6 +35,22 @@ pub enum Submitted {
 /// An engine takes nothing more for now; this is what it has not taken. [`Progress`] tells when to try again.
 #[derive(Debug)]
 pub struct Full<T>(pub T);
+
+/// Where the log of all processes ends, once the engine knows.
+#[derive(Debug, Default)]
+pub struct LogEnd(OnceLock<Cursor>);
+
+impl LogEnd {
+    /// The answer, once there is one: the end at a time after the question.
+    pub fn get(&self) -> Option<Cursor> {
+        self.0.get().copied()
+    }
+
+    /// The engine knows the answer.
+    pub fn answer(&self, end: Cursor) {
+        let _ = self.0.set(end);
+    }
+}
 
 /// Whether an engine can number messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +81,23 @@ pub trait Engine: Send + Sync {
 
     /// Sends a command to all processes, to this one too if [`Command`] says so. Or returns it at once.
     fn command(&self, command: Command) -> Result<(), Full<Command>>;
+
+    /// The channels have these bounds from now on. Returns those that hold in this process, which may have a part of
+    /// the memory only.
+    fn configure(&self, limits: Limits) -> Limits {
+        limits
+    }
+
+    /// The app has set the rules of all channels that match `glob`. The log's lock is held.
+    fn define(&self, glob: &str, policy: &Policy) {
+        let _ = (glob, policy);
+    }
+
+    /// Asks where the log of all processes ends. `None` if it ends where [`Engine::position`] says. When the answer has
+    /// come, the engine wakes what it wakes for events, and the threads that wait for room.
+    fn ask_end(&self) -> Option<Arc<LogEnd>> {
+        None
+    }
 
     /// Whether it can number messages.
     fn state(&self) -> EngineState;

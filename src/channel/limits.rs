@@ -26,6 +26,10 @@ pub struct Limits {
     pub linger: Duration,
     /// Time for which a publisher waits while the engine takes no messages; then an error.
     pub publish_timeout: Duration,
+    /// Messages of this process that wait for their numbers. Beyond it a publisher waits.
+    pub publish_queue: usize,
+    /// Bytes of these messages. Beyond it a publisher waits, too. One message may always wait.
+    pub publish_queue_bytes: usize,
 }
 
 impl From<&limits::Limits> for Limits {
@@ -40,6 +44,8 @@ impl From<&limits::Limits> for Limits {
             slow_bytes: table.slow_bytes,
             linger: table.presence_linger,
             publish_timeout: table.publish_timeout,
+            publish_queue: table.publish_queue,
+            publish_queue_bytes: table.publish_queue_bytes,
         }
     }
 }

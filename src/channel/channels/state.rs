@@ -46,6 +46,7 @@ impl Channels {
     /// The channels of an engine. `default_event` is the name of events to which the app gives none. It has no CR, LF
     /// or NUL.
     pub fn new(limits: Limits, engine: Arc<dyn Engine>, default_event: Option<&str>) -> Arc<Self> {
+        let limits = engine.configure(limits);
         let Cursor { epoch, seq } = engine.position();
         let log = Log::new(epoch, seq, limits, default_event);
         let presence = Presence::new(engine.process());
@@ -61,6 +62,7 @@ impl Channels {
 
     /// Sets a server's bounds and its default event's name. Messages and readers stay.
     pub fn configure(&self, limits: Limits, default_event: Option<&str>) {
+        let limits = self.engine.configure(limits);
         *self.limits.lock() = limits;
         self.lock_current().log.configure(limits, default_event);
     }
@@ -79,7 +81,10 @@ impl Channels {
     /// Sets the rules of all channels that match `glob`, including open channels. If several globs match a channel, the
     /// last one that was set counts.
     pub fn define(&self, glob: &str, policy: Policy, now: Instant) {
-        self.lock_current().log.define(glob, policy);
+        let mut state = self.lock_current();
+        self.engine.define(glob, &policy);
+        state.log.define(glob, policy);
+        drop(state);
         // Some channels get the new rules at once, others when they are used next.
         self.sweep_channels(now);
     }
