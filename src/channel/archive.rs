@@ -23,7 +23,7 @@ impl Archive {
 
     /// Takes over what another process has kept. Keeps the rules.
     pub fn replace(&mut self, reset: Reset) {
-        self.0.rebase(reset);
+        self.0.replace(reset);
     }
 
     /// Adds a rule for all channels that match `glob`: see [`super::Channels::define`].

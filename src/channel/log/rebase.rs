@@ -27,7 +27,8 @@ impl Log {
         }
     }
 
-    fn replace(&mut self, reset: Reset) {
+    /// Forgets all messages and takes over another log, also one of the present epoch: see [`Log::rebase`].
+    pub(crate) fn replace(&mut self, reset: Reset) {
         let Reset { epoch, last, forgotten, floors, history } = reset;
         self.set_epoch(epoch);
         self.last = last;

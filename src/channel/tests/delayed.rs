@@ -129,7 +129,8 @@ impl DelayedEngine {
         history.retain(|message| floors.get(message.channel()).is_none_or(|floor| *floor < message.seq()));
         let back = history.iter().map(|message| (message.seq(), message.channel().to_string())).collect();
         let Cursor { epoch, seq: last } = state.position;
-        let reset = Reset { epoch, last, forgotten: Forgotten::all(seen), floors: floors.into_iter().collect(), history };
+        let reset =
+            Reset { epoch, last, forgotten: Forgotten::all(seen), floors: floors.into_iter().collect(), history };
         state.events.push(Event::Reset(Box::new(reset)));
         drop(state);
         self.wake.wake();
