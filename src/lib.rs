@@ -14,6 +14,7 @@
 //! | [`sse`] | `text/event-stream`: events that cannot break out of their lines |
 //! | [`access_log`] | a line for each response, written by a thread of its own |
 //! | [`net`] | sockets: listening, accepting, reading and writing |
+//! | [`lifeline`] | a thread that watches the supervisor of this process |
 //! | [`base`] | limits, counters, deadlines, wake-ups, lifecycle: what every module may use |
 
 pub mod access_log;
@@ -21,6 +22,7 @@ pub mod base;
 pub mod channel;
 pub mod engine;
 pub mod http;
+pub mod lifeline;
 pub mod net;
 pub mod push;
 pub mod reactor;

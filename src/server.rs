@@ -125,6 +125,11 @@ impl Server {
         self.listeners.retire(listener)
     }
 
+    /// Closes all listeners, as [`Server::retire`] does.
+    pub fn retire_all(&self) {
+        self.listeners.retire_all();
+    }
+
     /// Starts to accept and serve.
     pub fn start(&self) -> io::Result<()> {
         let wanted = self.base.limits.max_connections;

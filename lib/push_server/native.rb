@@ -257,6 +257,24 @@ module PushServer
     #   @raise [IOError]
   end
 
+  # Watches over the supervisor of this process, on a native thread that needs nothing of Ruby. When the supervisor is gone, it
+  # closes all sockets that listen, gives requests a second to be answered, and ends the process within two seconds, without
+  # running Ruby code such as `at_exit`. The log gets one line.
+  # @api private
+  module NativeLifeline
+    # @!method self.start(fileno, name)
+    #   Starts to watch. In a forked child, the parent's watch does not count: the child starts its own.
+    #   @param fileno [Integer] the socket whose other end only the supervisor has; a duplicate is taken
+    #   @param name [String] what the process is called in the log, such as "worker 3"
+    #   @return [nil]
+    #   @raise [ArgumentError] for a negative descriptor
+    #   @raise [IOError] if the descriptor is not open, or the system gives no thread
+
+    # @!method self.stop
+    #   Watches no more. Without a watch this does nothing.
+    #   @return [nil]
+  end
+
   # A request body's part of `max_spooled_total`.
   # @api private
   class SpoolReservation

@@ -8,6 +8,7 @@ RSpec.describe Layers do
   # The rooms of the core, from the lowest up: what each may use.
   core = {
     "base" => [],
+    "lifeline" => %w[base],
     "net" => %w[base],
     "sse" => [],
     "websocket" => %w[base],

@@ -76,6 +76,17 @@ impl Listeners {
         true
     }
 
+    /// Retires all listeners. Blocks as [`Listeners::retire`] does.
+    pub fn retire_all(&self) {
+        let ids: Vec<_> = {
+            let state = self.0.lock();
+            state.waiting.iter().map(|(id, _)| *id).chain(state.open.keys().copied()).collect()
+        };
+        for id in ids {
+            self.retire(id);
+        }
+    }
+
     /// The runtime has ended, and all listeners with it.
     pub fn stop(&self) {
         // The handle keeps parts of the runtime, such as the descriptor of epoll.

@@ -22,7 +22,7 @@ use push_core::{Job, Next, Server};
 use crate::app::context::WorkerContext;
 use crate::app::{events, request};
 use crate::rack::env_template::{Template, Templates};
-use crate::ruby::channels;
+use crate::ruby::{channels, lifeline};
 use crate::support::errors::{argument_error, io_error};
 use crate::support::gvl::{Interrupt, check_interrupts, wait_without_gvl, without_gvl, without_gvl_for_a_moment};
 use crate::support::jump::contained;
@@ -96,6 +96,7 @@ impl NativeServer {
         let max_streaming = settings.limits.max_streaming;
         let server = Server::new(settings, channels::for_server(ruby)).map_err(|error| argument_error(ruby, error))?;
         let server = Arc::new(server);
+        lifeline::protect(ruby, &server);
         let attended = Arc::downgrade(&server);
         let workers = Workers::new(own.threads, max_streaming, move |attend| {
             if let Some(server) = attended.upgrade() {

@@ -13,6 +13,7 @@
 //! | [`channels`] | `PushServer::Channels`: publish and the rest that needs no client |
 //! | [`cursor`] | `PushServer::Cursor`: a place in the log; waiting for what was published |
 //! | [`callbacks`] | `PushServer::Callbacks`: what runs around each callback |
+//! | [`lifeline`] | `PushServer::NativeLifeline`: the thread that watches the supervisor |
 //! | [`answer`] | `PushServer::Answer`: `rack.hijack`, `rack.early_hints` |
 //! | [`body_stream`] | `PushServer::BodyStream`: the stream of a Rack 3 streaming body |
 //! | [`process`] | `PushServer::NativeProcess`: what Ruby lacks to supervise processes |
@@ -27,6 +28,7 @@ pub mod client_arguments;
 pub mod client_channels;
 pub mod client_values;
 pub mod cursor;
+pub mod lifeline;
 pub mod process;
 pub mod registry;
 pub mod spool_reservation;
