@@ -1,8 +1,9 @@
 # frozen_string_literal: true
 
-desc "Write docs/options.md and docs/statistics.md from the tables in the code"
+desc "Write docs/options.md, docs/statistics.md and the table in docs/configuration.md from the tables in the code"
 task :docs do
   require_relative "options_page"
+  require_relative "puma_words_table"
   require_relative "statistics_page"
-  [OptionsPage, StatisticsPage].each { |page| File.write(page::PATH, page.markdown) }
+  [OptionsPage, PumaWordsTable, StatisticsPage].each { |page| File.write(page::PATH, page.markdown) }
 end

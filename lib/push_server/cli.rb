@@ -3,6 +3,7 @@
 require "optparse"
 require "push_server"
 require_relative "config/command_line"
+require_relative "config/configuration"
 require_relative "rack/rackup_file"
 
 module PushServer
@@ -40,7 +41,7 @@ module PushServer
       return print_answer(line.question) if line.question
 
       @given = line.given
-      serve(config_file(line))
+      serve(Configuration.new(@given) { |option| option.switches.last }, config_file(line))
     rescue OptionError => e
       fail_with(e, USAGE)
     rescue Error => e
@@ -54,10 +55,10 @@ module PushServer
 
     private
 
-    def serve(path)
-      options = Options.new(@given) { |option| option.switches.last }
-      ENV["RACK_ENV"] = options[:environment]
-      server = Single.new(RackupFile.new(path).load, options, out: @out)
+    def serve(configuration, path)
+      ENV["RACK_ENV"] = configuration.options[:environment]
+      app = RackupFile.new(path || configuration.rackup).load
+      server = Single.new(app, configuration.options, hooks: configuration.hooks, out: @out)
       server.run
       server.exit_unless_graceful
       0

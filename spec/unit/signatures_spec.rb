@@ -9,7 +9,7 @@ require "push_server/rack/handler"
 RSpec.describe Signatures do
   # No app uses these, so they have no signature.
   internal = {
-    config: %i[CommandLine ForeignSwitches Processors],
+    config: %i[CommandLine Configuration ConfigurationFile ConfigurationWords ForeignSwitches Hooks Processors PumaWords],
     net: %i[Binder Endpoint Listener SocketFile],
     process: %i[ExitHook Lines Link SelfPipe Service Signals SocketPlaces WorkerPool],
     restarts: %i[Inheritance OriginalCommand Role Supervisor],

@@ -24,6 +24,7 @@ module PushServer
       socket: ["PATH", "the path of a Unix socket"],
       text: ["NAME", "a name"],
       threads: ["N", "a whole number"],
+      title: ["TEXT", "a text"],
       workers: ["N", "auto, or a whole number"]
     }.freeze
 
@@ -179,6 +180,9 @@ module PushServer
 
     # Puma's users write a range, such as 0:5, or 5:5. The number of threads does not change, so the most counts.
     def threads(value) = count(value.is_a?(String) ? value.sub(/\A\d+:(?=\d+\z)/, "") : value)
+
+    # May be empty.
+    def title(value) = value.to_s.dup.freeze
 
     def workers(value) = value.to_s.downcase == "auto" ? [Processors.count, @most].min : count(value)
 

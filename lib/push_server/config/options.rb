@@ -25,7 +25,7 @@ module PushServer
 
     LIMITS = NativeServer::LIMITS.map { |row| limit(**row) }.freeze
     # Rows that no piece of the server reads yet. Giving one is an error.
-    PENDING = %i[workers preload restart_overlap worker_timeout worker_boot_timeout worker_max_memory config directory tag
+    PENDING = %i[workers preload restart_overlap worker_timeout worker_boot_timeout worker_max_memory
                  pidfile].freeze
     private_constant :LIMITS
 
@@ -34,15 +34,23 @@ module PushServer
 
     # @param given [Hash{Symbol => Object}] options by name; Strings are converted
     # @param env [#[]] the environment variables
+    # @param file [Hash{Symbol => ConfigurationFile::Setting}] what a configuration file sets
+    # @param folder [String] the folder in which a relative `directory` begins, and all other paths if there is no `directory`
     # @yieldparam option [Option] how the user named this option, for errors (default: "name:")
     # @yieldreturn [String]
     # @raise [OptionError] for an unknown name or a wrong value
-    def initialize(given = {}, env: ENV, &label)
+    def initialize(given = {}, env: ENV, file: {}, folder: Dir.pwd, &label)
       unknown = given.keys.find { |name| !TABLE.key?(name) }
       raise OptionError, "there is no option #{unknown.inspect}#{Options.suggestion(unknown)}" if unknown
 
-      @named = given.key?(:sse_event)
-      @values = TABLE.transform_values { |option| value_of(option, given, env, label || ->(row) { "#{row.name}:" }) }.freeze
+      label ||= ->(row) { "#{row.name}:" }
+      @settings = {}
+      @port_in_file = file.key?(:port)
+      # The other paths begin there.
+      @settings[:directory] = setting(TABLE.fetch(:directory), given, env, file, folder, label)
+      folder = self[:directory] || folder
+      TABLE.each_value { |option| @settings[option.name] ||= setting(option, given, env, file, folder, label) }
+      @settings.freeze
       freeze
     end
 
@@ -58,20 +66,29 @@ module PushServer
 
     # The value of an option.
     # @raise [KeyError] for an unknown name
-    def [](name) = @values.fetch(name)
+    def [](name) = @settings.fetch(name).value
 
     # @return [Hash{Symbol => Object}] all values, by name
-    def to_h = @values
+    def to_h = @settings.transform_values(&:value)
+
+    # Where the value of an option comes from, as the user knows it: "--port", "$PORT", "config/push_server.rb:3", "port:".
+    # @return [String, nil] nil: it is the default
+    def source(name) = @settings.fetch(name).source
 
     # Where to listen: what `bind` says, or `host`, or what the environment makes the default.
     # @return [Array<String>] URLs; see {Endpoint}
     def binds
-      return self[:bind] if self[:bind]
+      return [host_url] if self[:bind].nil? || replaced?
 
-      host = self[:host] || default_host
-      # rackup takes a bare IPv6 address as its host.
-      ["tcp://#{host.count(":") > 1 && !host.start_with?("[") ? "[#{host}]" : host}"]
+      port_too? ? [*self[:bind], host_url] : self[:bind]
     end
+
+    # Whether the user has said where to listen.
+    def binds? = %i[bind host port].any? { |name| source(name) }
+
+    # The name of the app in the titles of processes; may be empty.
+    # @return [String]
+    def tag = self[:tag] || File.basename(Dir.pwd)
 
     # Whether there is a log file, which can be moved away and then be opened anew.
     def log_file? = self[:access_log] != :off && self[:access_log_file] != "-"
@@ -79,31 +96,67 @@ module PushServer
     # The settings for `NativeServer.new`.
     # @return [Hash{Symbol => Object}]
     def settings
-      @values.slice(*LIMITS.map(&:name), :sse_event, :poll_parameter, :allowed_origins, :slow_client, :public_dir, :threads,
+      to_h.slice(*LIMITS.map(&:name), :sse_event, :poll_parameter, :allowed_origins, :slow_client, :public_dir, :threads,
                     :access_log, :access_log_file).merge(hint_event_name: hint_event_name?, hint_text_in_bytes: development?)
     end
 
     private
 
-    # Whether the developer gets the hint about the names of events: only if sse_event is not given.
-    def hint_event_name? = !@named && development?
+    # A value and where it comes from. origin: :given, :environment, :file or :default; the first of these that has a value
+    # counts.
+    Setting = Struct.new(:value, :source, :origin)
+    private_constant :Setting
+
+    # Whether the developer gets the hint about the names of events: only if sse_event is not set.
+    def hint_event_name? = source(:sse_event).nil? && development?
 
     def development? = self[:environment] == "development"
 
     def default_host = PRIVATE_ENVIRONMENTS.include?(self[:environment]) ? "localhost" : ANY_HOST
 
-    def value_of(option, given, env, label)
-      if PENDING.include?(option.name)
-        raise OptionError, "#{label.call(option)} is not in use yet" if given.key?(option.name)
+    def host_url
+      host = self[:host] || default_host
+      # rackup takes a bare IPv6 address as its host.
+      "tcp://#{host.count(":") > 1 && !host.start_with?("[") ? "[#{host}]" : host}"
+    end
 
-        option.default
-      elsif given.key?(option.name) && !(given[option.name].nil? && !option.off?)
-        option.coerce(given[option.name], label.call(option))
-      elsif (variable = option.env.find { |name| !env[name].to_s.empty? })
-        option.coerce(env[variable], "$#{variable}")
+    def origin(name) = @settings.fetch(name).origin
+
+    # Whether a host or a port on the command line takes the place of what a file binds.
+    def replaced? = origin(:bind) == :file && %i[host port].any? { |name| origin(name) == :given }
+
+    # In a configuration file, port is one more place to listen, as in Puma, unless a URL needs it.
+    def port_too?
+      origin(:bind) == :file && @port_in_file && self[:bind].none? { |url| url.match?(%r{\Atcp://[^/]*[^\d/]\z}) }
+    end
+
+    def setting(option, given, env, file, folder, label)
+      refuse_pending(option, given, file, label)
+      # What a file has is checked, even if it does not count.
+      in_file = file[option.name] && from_file(option, file[option.name], folder)
+      if given.key?(option.name) && !(given[option.name].nil? && !option.off?)
+        source = label.call(option)
+        Setting.new(option.coerce(given[option.name], source, base: folder), source, :given)
+      elsif (variable = option.env.find { |name| !env[name].to_s.b.strip.empty? })
+        Setting.new(option.coerce(env[variable], "$#{variable}", base: folder), "$#{variable}", :environment)
       else
-        option.default
+        in_file || Setting.new(option.default, nil, :default)
       end
+    end
+
+    def from_file(option, setting, folder)
+      value = setting.value
+      # A Pathname, or a Symbol, is as good as a String there.
+      value = value.to_s if value.is_a?(Symbol) || value.respond_to?(:to_path)
+      return if value.nil? && !option.off?
+
+      Setting.new(option.coerce(value, "#{setting.place}: #{option.name}", base: folder), setting.place, :file)
+    end
+
+    def refuse_pending(option, given, file, label)
+      return unless PENDING.include?(option.name) && (given.key?(option.name) || file.key?(option.name))
+
+      raise OptionError, "#{label.call(option)} is not in use yet"
     end
   end
 end

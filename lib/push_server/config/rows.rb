@@ -54,7 +54,7 @@ module PushServer
       Option.new(:directory, :directory, "The folder in which the server runs. Relative paths begin there. It is found " \
                                          "anew at a restart, also if it is a symbolic link. Default: the current folder",
                  group: "Running"),
-      Option.new(:tag, :text, "A name for the titles of the processes, as ps shows them. Default: the name of the folder",
+      Option.new(:tag, :title, "A name for the titles of the processes, as ps shows them. Default: the name of the folder",
                  group: "Running"),
       Option.new(:pidfile, :file, "A file for the pid of the server, which exists while it serves", group: "Running", off: true),
       Option.new(:public_dir, :directory, "A folder whose files the server sends without calling the app",

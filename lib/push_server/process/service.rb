@@ -23,9 +23,11 @@ module PushServer
 
     # @param app [#call] a Rack app
     # @param options [Options]
+    # @param hooks [Hooks] those of threads run
     # @raise [OptionError]
-    def initialize(app, options)
+    def initialize(app, options, hooks: Hooks::NONE)
       @options = options
+      @hooks = hooks
       path = options[:javascript]
       @native = NativeServer.new(path ? Javascript.at(path, app) : app, options.settings)
       # The id that the native server has given to each listener.
@@ -42,7 +44,7 @@ module PushServer
     def start(&on_event)
       PushServer.log_level = @options[:log_level]
       @native.start
-      @workers = WorkerPool.new(@native, @options[:threads]) { on_event.call(:workers_changed) }
+      @workers = WorkerPool.new(@native, @options[:threads], hooks: @hooks) { on_event.call(:workers_changed) }
       # Made now, because later the system may give no more threads.
       @drain_orders = Thread::Queue.new
       @drain = Thread.new { await_drain(on_event) }

@@ -33,13 +33,15 @@ module PushServer
 
     # @param app [#call] a Rack app
     # @param options [Options, Hash] see Options
+    # @param hooks [Hooks] those of the server and of its threads run: without workers there is no fork
     # @param out [IO] for the start-up lines
     # @raise [OptionError]
-    def initialize(app, options = {}, out: $stdout)
+    def initialize(app, options = {}, hooks: Hooks::NONE, out: $stdout)
       raise OptionError, "the app has no method call: #{app.inspect[0, 60]}" unless app.respond_to?(:call)
 
       @app = app
       @options = options.is_a?(Options) ? options : Options.new(options)
+      @hooks = hooks
       @endpoints = @options.binds.map { |url| endpoint(url) }
       @out = out
       @binder = Binder.new
@@ -55,13 +57,14 @@ module PushServer
     def start
       raise Error, "this server has been started already: make another" if @control
 
-      @service = Service.new(@app, @options)
+      @service = Service.new(@app, @options, hooks: @hooks)
       @endpoints.each { |endpoint| serve(endpoint, @binder.open(endpoint)) }
       addresses = urls
       @service.start { |event| @events.notify(SERVICE_EVENTS.fetch(event)) }
       @control = Thread.new { control }
       @control.name = "push_server control"
       announce(addresses)
+      @hooks.call(:after_booted)
       self
     rescue ThreadError => e
       raise Error, "cannot start a thread: #{e.message}. Raise the system's limit on threads"
@@ -267,6 +270,7 @@ module PushServer
       @stuck = !@service.stop(ending)
       PushServer.log(:warn, "a worker is in native code that does not return: the process ends without it") if @stuck
       say ending == :forced ? "* Stopped at once" : "* Stopped"
+      @hooks.call(:after_stopped)
     ensure
       @ending = ending
     end

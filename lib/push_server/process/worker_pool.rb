@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "../config/hooks"
+
 module PushServer
   # The Ruby threads that run the app. Each is in `native.work` until the native server stops.
   #
@@ -22,10 +24,12 @@ module PushServer
 
     # @param native [#work, #await_shortage, #workers_left=]
     # @param size [Integer] workers beside those that a long response body occupies
+    # @param hooks [Hooks] before_thread_start and before_thread_exit run on each worker
     # @yield on any thread, when {#respawn} is to be called; must not wait
     # @raise [ThreadError]
-    def initialize(native, size, &on_change)
+    def initialize(native, size, hooks: Hooks::NONE, &on_change)
       @native = native
+      @hooks = hooks
       @on_change = on_change
       @pid = Process.pid
       # What the workers report. When a worker reports its end, its thread is still alive.
@@ -132,7 +136,13 @@ module PushServer
       Thread.current.report_on_exception = false
       Thread.current.thread_variable_set(BEGAN_AT, now)
       sleep(delay) if delay.positive?
-      @native.work
+      @hooks.call(:before_thread_start)
+      begin
+        @native.work
+      ensure
+        # Not in a process that the app has forked on this thread.
+        @hooks.call(:before_thread_exit) if Process.pid == @pid
+      end
     rescue Exception => e # rubocop:disable Lint/RescueException -- SystemExit would otherwise end the process
       # If the app forks here, the child has this thread. The child is the app's, and ends as the app wants.
       raise if Process.pid != @pid

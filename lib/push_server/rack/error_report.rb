@@ -15,8 +15,8 @@ module PushServer
       File.expand_path("../..", __dir__), File.expand_path("../../../exe", __dir__)
     ].compact.flat_map { |folder| [folder, File.exist?(folder) ? File.realpath(folder) : folder] }.uniq
      .map { |folder| File.join(folder, "") }.freeze
-    # The lines of the backtrace from this file on are not the app's.
-    LOADED_BY = File.expand_path("rackup_file.rb", __dir__)
+    # The lines of the backtrace from these files on are not the app's.
+    LOADED_BY = %w[rackup_file.rb ../config/configuration_file.rb].map { |file| File.expand_path(file, __dir__) }.freeze
     private_constant :MOST, :CAUSES, :FOREIGN, :LOADED_BY
 
     # The message of an exception, even if its method `message` raises.
@@ -32,6 +32,18 @@ module PushServer
 
     def initialize(error)
       @error = error
+    end
+
+    # The place, the message and the class, such as "config.ru:3: undefined method … (NoMethodError)".
+    # @param path [String] the file that was being loaded: the place, if the backtrace has none of the app's lines
+    # @param search [Boolean] whether to look for the place in the backtrace
+    # @return [String]
+    def in_one_line(path, search: true)
+      path = ErrorReport.shorten(path)
+      return syntax_error(path) if @error.is_a?(SyntaxError)
+
+      frame = own_frames.first if search
+      "#{frame ? ErrorReport.shorten(frame[/\A.*?:\d+/]) : path}: #{first_line(ErrorReport.message(@error))} (#{@error.class})"
     end
 
     # What to print below the first line of the message: the rest of the message, the app's own lines of the backtrace (or
@@ -50,7 +62,7 @@ module PushServer
     # The lines of the backtrace that are the app's own, down to where it was loaded.
     # @return [Array<String>]
     def own_frames(error = @error)
-      (error.backtrace || []).take_while { |line| !line.start_with?(LOADED_BY) }
+      (error.backtrace || []).take_while { |line| !line.start_with?(*LOADED_BY) }
                              .reject { |line| line.start_with?("<internal:", "(eval", *FOREIGN) }.map(&:scrub)
     end
 
@@ -63,6 +75,21 @@ module PushServer
     end
 
     private
+
+    # "file:3: syntax error, unexpected …", from either of Ruby's parsers. From Ruby 3.2 on the detailed message begins with
+    # an excerpt of the file, so it is not used here.
+    def syntax_error(path)
+      first, *rest = @error.message.scrub.lines.map(&:strip).reject(&:empty?)
+      # Prism's first line only says that there are errors; each follows under a row of carets.
+      detail = rest.filter_map { |line| line[/\^~*\s+(.*)/, 1] }.first if first.match?(/errors? found\z/)
+      at = first[/\A.*?:\d+/]
+      "#{at ? ErrorReport.shorten(at) : path}: #{first_line(detail || first.delete_prefix("#{at}:"))} (#{@error.class})"
+    end
+
+    # Without the class that Ruby 3.2 and newer add to it.
+    def first_line(message)
+      message.lines.map(&:strip).reject(&:empty?).first.to_s.delete_suffix(" (#{@error.class})")
+    end
 
     def frames(error)
       own = own_frames(error)

@@ -35,13 +35,10 @@ module PushServer
       app
     rescue ConfigError, SystemExit, SignalException
       raise
-    rescue SyntaxError => e
-      raise ConfigError, syntax_error(e)
     rescue Exception => e # rubocop:disable Lint/RescueException -- the user must see where any exception comes from
       # If Rack's builder itself raises, the file lacks something, and no line of it is to blame.
-      by_builder = e.backtrace&.first&.scrub&.match?(%r{/rack/builder\.rb:})
-      raise ConfigError, "#{by_builder ? @path : place(e)}: #{one_line(ErrorReport.message(e), e)} (#{e.class})",
-            cause: by_builder ? nil : e
+      by_builder = !e.is_a?(SyntaxError) && e.backtrace&.first&.scrub&.match?(%r{/rack/builder\.rb:})
+      raise ConfigError, ErrorReport.new(e).in_one_line(@path, search: !by_builder), cause: by_builder ? nil : e
     end
 
     private
@@ -54,27 +51,6 @@ module PushServer
       # What parse_file does, without the options; lines keep their numbers.
       source = File.read(path, encoding: "BOM|UTF-8").sub(OPTIONS_LINE, "#").sub(/^__END__\n.*\Z/m, "")
       ::Rack::Builder.new_from_string(source, path)
-    end
-
-    # Where it was raised: the first of the app's own lines.
-    def place(error)
-      frame = ErrorReport.new(error).own_frames.first
-      frame ? ErrorReport.shorten(frame[/\A.*?:\d+/]) : @path
-    end
-
-    # "file:3: syntax error, unexpected …", from either of Ruby's parsers. From Ruby 3.2 on the detailed message begins with
-    # an excerpt of the file, so it is not used here.
-    def syntax_error(error)
-      first, *rest = error.message.scrub.lines.map(&:strip).reject(&:empty?)
-      # Prism's first line only says that there are errors; each follows under a row of carets.
-      detail = rest.filter_map { |line| line[/\^~*\s+(.*)/, 1] }.first if first.match?(/errors? found\z/)
-      at = first[/\A.*?:\d+/]
-      "#{at ? ErrorReport.shorten(at) : @path}: #{one_line(detail || first.delete_prefix("#{at}:"), error)} (#{error.class})"
-    end
-
-    # The first line, without the class that Ruby 3.2 and newer add to it.
-    def one_line(message, error)
-      message.lines.map(&:strip).reject(&:empty?).first.to_s.delete_suffix(" (#{error.class})")
     end
   end
 end
