@@ -15,8 +15,10 @@ use crate::base::disk::Disk;
 use crate::base::in_flight::Drained;
 use crate::base::lifecycle::Phase;
 use crate::base::limits::Limits;
+use crate::base::lock::Lock;
 use crate::base::stats::Stats;
 use crate::channel;
+use crate::engine::Door;
 use crate::http::budget::Budget;
 use crate::http::h1::connection;
 use crate::http::origin::{Allowed, BadOrigin};
@@ -79,6 +81,8 @@ pub struct Server {
     http: Arc<http::Context>,
     base: Arc<base::Context>,
     listeners: Listeners,
+    /// The publish socket, before the start.
+    door: Lock<Option<Door>>,
 }
 
 impl Server {
@@ -107,7 +111,13 @@ impl Server {
             poll_parameter: settings.poll_parameter,
             base: Arc::clone(&base),
         });
-        Ok(Server { reactor: Reactor::new(scheduler, Arc::clone(&base)), http, base, listeners: Listeners::default() })
+        Ok(Server {
+            reactor: Reactor::new(scheduler, Arc::clone(&base)),
+            http,
+            base,
+            listeners: Listeners::default(),
+            door: Lock::default(),
+        })
     }
 
     /// Adds a listener: a stream socket of IPv4, IPv6 or the Unix family on which `listen` was called. Requests that come
@@ -130,6 +140,18 @@ impl Server {
         self.listeners.retire_all();
     }
 
+    /// Publishes what processes without a server send to this socket: a Unix socket on which `listen` was called. Before
+    /// [`Server::start`]. The engine of the channels must be that of a single process.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses to make the socket non-blocking.
+    pub fn publish_from(&self, socket: OwnedFd) -> io::Result<()> {
+        let channels = Arc::clone(self.http.push.pubsub.channels());
+        *self.door.lock() = Some(Door::new(socket, channels)?);
+        Ok(())
+    }
+
     /// Starts to accept and serve.
     pub fn start(&self) -> io::Result<()> {
         let wanted = self.base.limits.max_connections;
@@ -148,6 +170,9 @@ impl Server {
             tokio::spawn(Arc::clone(&self.base.timers).run());
             tokio::spawn(Delivery::new(Arc::clone(&self.http.push)));
             tokio::spawn(Relief::new(Arc::clone(&self.http.push)));
+            if let Some(door) = self.door.lock().take() {
+                tokio::spawn(door.open(self.base.lifecycle.receiver())?);
+            }
             self.listeners.start(acceptor)
         })
     }

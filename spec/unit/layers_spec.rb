@@ -18,7 +18,7 @@ RSpec.describe Layers do
     "push" => %w[access_log base channel net sse websocket],
     "http" => %w[access_log base channel net push sse websocket],
     "reactor" => %w[base http push],
-    "server" => %w[access_log base channel http net push reactor]
+    "server" => %w[access_log base channel engine http net push reactor]
   }
 
   # Files of a room that name each other in a circle. This list may only shrink.

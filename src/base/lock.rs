@@ -7,7 +7,7 @@
 //! that wait for any lock in one table per process. The child inherits that table, perhaps with a locked bucket whose
 //! owner does not exist there. A lock of the standard library is a number of its own: a new one is free in any process.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 /// A mutex that a panic does not poison. Any thread; must not be taken in a forked child, unless the child made it.
@@ -23,6 +23,15 @@ impl<T> Lock<T> {
     /// Blocks until no other thread holds the lock.
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the lock if no thread holds it. May be called in a forked child.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 

@@ -3,5 +3,7 @@
 //! | module | subject |
 //! |---|---|
 //! | [`protocol`] | the frames between the hub and its peers |
+//! | [`publisher`] | publishing from a process that serves nobody |
 
 pub mod protocol;
+pub mod publisher;

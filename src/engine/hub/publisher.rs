@@ -1,0 +1,386 @@
+//! Publishing from a process that serves nobody: a console, a job, a forked child.
+//!
+//! A process has one connection, which all its threads use at once. It has no thread of its own: one of the threads that
+//! wait for an answer drives the connection for all of them. When this thread has its own answer, it wakes another one.
+//! So nothing is left behind in a process that forks or ends, and a thread that waits costs nothing.
+//!
+//! A message is published once, also if the server is restarted meanwhile: see `exchange`.
+
+mod connection;
+mod exchange;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard};
+use std::time::{Duration, Instant, SystemTime};
+
+use thiserror::Error;
+
+use crate::base::lock::{Condition, Lock};
+use crate::channel::Message;
+use connection::{Connection, Wake};
+use exchange::Exchange;
+pub use exchange::{Answer, Broken, GivenUp};
+
+/// The pause between two attempts to connect. It doubles up to the second one.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
+
+/// How often the socket is read before the answers are looked at.
+const READS: usize = 64;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Error)]
+pub enum Unanswered {
+    /// There is no place at which a server could be.
+    #[error("there is no place where a server could listen")]
+    Nowhere,
+    /// No server listens.
+    #[error("no server listens on {path} ({reason})", path = path.display())]
+    Unreachable {
+        /// The socket.
+        path: PathBuf,
+        /// What connecting to it has failed with.
+        reason: String,
+    },
+    /// What listens there is not a server that this process can publish to.
+    #[error("{reason} ({path})", path = path.display())]
+    Broken {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// There is a server, but it has not answered in time.
+    #[error("the server on {path} does not answer", path = path.display())]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+    },
+}
+
+/// A request that was made, and has no answer yet or one that was not taken.
+#[derive(Debug)]
+pub struct Ticket {
+    id: u64,
+    cancelled: AtomicBool,
+    changed: Condition,
+}
+
+/// The result of a wait.
+#[derive(Debug)]
+pub enum Waited {
+    /// There is an answer.
+    Answered(Answer),
+    /// There is no server, and waiting does not help.
+    Failed(Unanswered),
+    /// The time is over, or the wait was cancelled.
+    NotYet,
+}
+
+/// The requests of this process to a server. Any thread may call all methods. A forked child may call none but
+/// [`Publisher::close_in_child`].
+pub struct Publisher {
+    state: Lock<State>,
+    /// Ends the wait of the thread that drives.
+    wake: Wake,
+}
+
+struct State {
+    exchange: Exchange,
+    /// The sockets at which a server may be, the most likely one first.
+    places: Vec<PathBuf>,
+    connection: Option<(PathBuf, Connection)>,
+    /// Whether a server has ever sent its welcome to this process.
+    welcomed: bool,
+    /// Why there is no connection, and whether waiting does not help.
+    failure: Option<(Unanswered, bool)>,
+    pause: Duration,
+    connect_at: Instant,
+    /// Whether a thread drives.
+    driven: bool,
+    last_id: u64,
+    /// Of the requests that are neither answered nor given up.
+    tickets: HashMap<u64, Arc<Ticket>>,
+    /// Answers that no thread has taken yet.
+    answers: HashMap<u64, Answer>,
+    /// The threads that wait while another one drives.
+    asleep: Vec<Arc<Ticket>>,
+}
+
+impl Publisher {
+    /// A publisher of this process, without a connection.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no random numbers or no pipe.
+    pub fn new() -> io::Result<Self> {
+        let mut author = [0; 16];
+        getrandom::fill(&mut author).map_err(io::Error::other)?;
+        let state = State {
+            exchange: Exchange::new(u128::from_ne_bytes(author)),
+            places: Vec::new(),
+            connection: None,
+            welcomed: false,
+            failure: None,
+            pause: PAUSES.0,
+            connect_at: Instant::now(),
+            driven: false,
+            last_id: 0,
+            tickets: HashMap::new(),
+            answers: HashMap::new(),
+            asleep: Vec::new(),
+        };
+        Ok(Publisher { state: Lock::new(state), wake: Wake::new()? })
+    }
+
+    /// Whether there is a connection now. If not, [`Publisher::set_places`] is worth the effort.
+    pub fn is_connected(&self) -> bool {
+        self.state.lock().connection.is_some()
+    }
+
+    /// Says where a server may be: the sockets, the most likely one first.
+    pub fn set_places(&self, places: Vec<PathBuf>) {
+        let mut state = self.state.lock();
+        if state.places != places {
+            state.places = places;
+            state.failure = None;
+            state.connect_at = Instant::now();
+        }
+    }
+
+    /// Publishes a message. Sends it at once if the socket takes it. Does not block.
+    pub fn publish(&self, message: Arc<Message>) -> Arc<Ticket> {
+        self.request(|exchange, id| exchange.publish(id, message))
+    }
+
+    /// Asks for the end of the log. Does not block.
+    pub fn ask(&self) -> Arc<Ticket> {
+        self.request(Exchange::ask)
+    }
+
+    fn request(&self, add: impl FnOnce(&mut Exchange, u64)) -> Arc<Ticket> {
+        let mut state = self.state.lock();
+        state.last_id += 1;
+        let id = state.last_id;
+        add(&mut state.exchange, id);
+        let ticket = Arc::new(Ticket { id, cancelled: AtomicBool::new(false), changed: Condition::new() });
+        state.tickets.insert(id, Arc::clone(&ticket));
+        if state.exchange.is_welcomed() && !state.send() && state.driven {
+            // The thread that drives must wait until the socket takes more.
+            self.wake.notify();
+        }
+        ticket
+    }
+
+    /// Waits for the answer. May be called again if it returns [`Waited::NotYet`]. Blocks; a cancelled ticket stays so.
+    pub fn wait(&self, ticket: &Arc<Ticket>, deadline: Instant) -> Waited {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(answer) = state.answers.remove(&ticket.id) {
+                state.pass_on();
+                return Waited::Answered(answer);
+            }
+            let now = Instant::now();
+            if ticket.cancelled.swap(false, Ordering::AcqRel) || now >= deadline {
+                state.pass_on();
+                return Waited::NotYet;
+            }
+            if state.driven {
+                state.asleep.push(Arc::clone(ticket));
+                (state, _) = ticket.changed.wait_timeout(state, deadline - now);
+                state.asleep.retain(|other| !Arc::ptr_eq(other, ticket));
+                continue;
+            }
+            if let Some(failure) = state.advance() {
+                state.pass_on();
+                return Waited::Failed(failure);
+            }
+            if !state.answers.contains_key(&ticket.id) {
+                state.driven = true;
+                state = self.await_event(state, deadline);
+                state.driven = false;
+            }
+        }
+    }
+
+    /// Makes the present or next [`Publisher::wait`] for this ticket return. Any thread; does not block for long.
+    pub fn cancel(&self, ticket: &Ticket) {
+        ticket.cancelled.store(true, Ordering::Release);
+        // With the lock, so that the thread does not begin to wait meanwhile.
+        let _state = self.state.lock();
+        ticket.changed.notify_all();
+        self.wake.notify();
+    }
+
+    /// Forgets a request. Its answer, if it comes, is dropped. Says why there is none.
+    pub fn give_up(&self, ticket: &Ticket) -> (GivenUp, Unanswered) {
+        let mut state = self.state.lock();
+        state.tickets.remove(&ticket.id);
+        state.answers.remove(&ticket.id);
+        let given_up = state.exchange.give_up(ticket.id);
+        let why = match (&state.connection, &state.failure) {
+            (Some((path, _)), _) => Unanswered::Silent { path: path.clone() },
+            (None, Some((failure, _))) => failure.clone(),
+            (None, None) => Unanswered::Nowhere,
+        };
+        (given_up, why)
+    }
+
+    /// Closes the connection if all requests are answered. The next request opens another.
+    pub fn close(&self) {
+        let mut state = self.state.lock();
+        if state.exchange.is_idle() {
+            state.connection = None;
+            state.exchange.disconnected();
+        }
+    }
+
+    /// For a forked child: closes the child's descriptor of the connection, which is the parent's. Leaves all else alone.
+    pub fn close_in_child(&self) {
+        // If another thread of the parent held the lock, nobody releases it here. Then the descriptor stays open.
+        if let Some(mut state) = self.state.try_lock() {
+            state.connection = None;
+        }
+    }
+
+    /// Waits until there may be something to do, without the lock.
+    fn await_event<'a>(&'a self, state: MutexGuard<'a, State>, deadline: Instant) -> MutexGuard<'a, State> {
+        let (interest, until) = match &state.connection {
+            Some((_, connection)) => (Some(connection.interest()), deadline),
+            None => (None, deadline.min(state.connect_at)),
+        };
+        drop(state);
+        self.wake.wait(interest, until);
+        self.state.lock()
+    }
+}
+
+impl State {
+    /// Connects if need be, and sends and receives what is possible now. Returns a failure that waiting does not cure.
+    fn advance(&mut self) -> Option<Unanswered> {
+        if self.connection.is_none() {
+            if self.connect_at <= Instant::now() {
+                self.connect();
+            }
+            if let Some((failure, true)) = &self.failure {
+                return Some(failure.clone());
+            }
+        }
+        self.receive();
+        self.send();
+        None
+    }
+
+    /// Sends what may be sent. `false`: something is left.
+    fn send(&mut self) -> bool {
+        let Some((_, connection)) = &mut self.connection else { return true };
+        loop {
+            self.exchange.send((Instant::now(), SystemTime::now()), &mut connection.out);
+            if connection.out.is_empty() {
+                return true;
+            }
+            // If the connection has ended, the next read says so.
+            if !connection.flush() || !connection.out.is_empty() {
+                return false;
+            }
+        }
+    }
+
+    fn receive(&mut self) {
+        for _ in 0..READS {
+            let Some((path, connection)) = &mut self.connection else { return };
+            let more = connection.read();
+            let taken = self.exchange.receive(&connection.received, &mut connection.out);
+            let lost = match (taken, &more) {
+                (Err(error), _) => Some((Unanswered::Broken { path: path.clone(), reason: error.to_string() }, true)),
+                (Ok(taken), result) => {
+                    connection.received.drain(..taken);
+                    result.as_ref().err().map(|_| (Unanswered::Silent { path: path.clone() }, false))
+                }
+            };
+            self.settle();
+            if let Some(failure) = lost {
+                return self.lose(failure);
+            }
+            if matches!(more, Ok(false)) {
+                return;
+            }
+        }
+    }
+
+    /// Gives the answers to the threads that wait for them.
+    fn settle(&mut self) {
+        self.welcomed |= self.exchange.is_welcomed();
+        for (id, answer) in self.exchange.answers() {
+            self.pause = PAUSES.0;
+            if let Some(ticket) = self.tickets.remove(&id) {
+                self.answers.insert(id, answer);
+                ticket.changed.notify_all();
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        let mut failure: Option<(&Path, io::Error)> = None;
+        for path in &self.places {
+            match Connection::open(path) {
+                Ok(mut connection) => {
+                    self.exchange.connected(&mut connection.out);
+                    self.connection = Some((path.clone(), connection));
+                    self.failure = None;
+                    return;
+                }
+                // Of several failures, the one that shows that there is a socket says more.
+                Err(error) if failure.as_ref().is_none_or(|(_, other)| is_missing(other) && !is_missing(&error)) => {
+                    failure = Some((path, error));
+                }
+                Err(_) => {}
+            }
+        }
+        let failure = match failure {
+            None => (Unanswered::Nowhere, true),
+            Some((path, error)) => {
+                // A server that was there is perhaps restarted now. One that has ended without removing its file, too.
+                let waits = self.welcomed
+                    || matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::WouldBlock);
+                (Unanswered::Unreachable { path: path.to_owned(), reason: explain(&error) }, !waits)
+            }
+        };
+        self.lose(failure);
+    }
+
+    fn lose(&mut self, failure: (Unanswered, bool)) {
+        self.connection = None;
+        self.exchange.disconnected();
+        self.connect_at = Instant::now() + self.pause;
+        self.failure = Some(failure);
+        self.pause = (self.pause * 2).min(PAUSES.1);
+    }
+
+    /// To be called by a thread that stops waiting: another one that waits must drive.
+    fn pass_on(&mut self) {
+        if !self.driven
+            && let Some(next) = self.asleep.first()
+        {
+            next.changed.notify_all();
+        }
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "there is no such file".to_owned(),
+        io::ErrorKind::ConnectionRefused => "the server that made this file has ended".to_owned(),
+        io::ErrorKind::PermissionDenied => "this user may not connect to it".to_owned(),
+        io::ErrorKind::WouldBlock => "too many processes connect to it".to_owned(),
+        _ => error.to_string(),
+    }
+}
