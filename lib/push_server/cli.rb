@@ -4,6 +4,9 @@ require "optparse"
 require "push_server"
 require_relative "config/command_line"
 require_relative "config/configuration"
+require_relative "process/leader"
+require_relative "process/role"
+require_relative "process/supervisor"
 require_relative "rack/rackup_file"
 
 module PushServer
@@ -56,9 +59,15 @@ module PushServer
     private
 
     def serve(configuration, path)
-      ENV["RACK_ENV"] = configuration.options[:environment]
-      app = RackupFile.new(path || configuration.rackup).load
-      server = Single.new(app, configuration.options, hooks: configuration.hooks, out: @out)
+      options, hooks = configuration.options, configuration.hooks
+      ENV["RACK_ENV"] = options[:environment]
+      load = -> { RackupFile.new(path || configuration.rackup).load }
+      role = Role.current
+      return Leader.new(role.link, hooks, &load).run if role&.name == "leader"
+      return Worker.new(role.link, hooks, &load).run if role&.name == "worker"
+      return Supervisor.new(options, hooks, out: @out, err: @err).run if options[:workers].positive?
+
+      server = Single.new(load.call, options, hooks: hooks, out: @out)
       server.run
       server.exit_unless_graceful
       0

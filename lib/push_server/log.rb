@@ -13,6 +13,18 @@ module PushServer
     # @return [Symbol] the lowest level that is logged: :debug, :info, :warn or :error. Any thread.
     attr_reader :log_level
 
+    # Which process of a server writes, such as "worker 1"; it is at the beginning of each message. nil: there is one process.
+    # @api private
+    # @return [String, nil]
+    attr_reader :log_name
+
+    # Sets {log_name}, for Ruby and for the core.
+    # @api private
+    def log_name=(name)
+      NativeProcess.log_name = name
+      @log_name = name
+    end
+
     # Sets {log_level}, for Ruby and for the core. Any thread.
     # @param level [Symbol, String]
     # @raise [ArgumentError] if there is no such level
@@ -28,7 +40,7 @@ module PushServer
       return if LOG_LEVELS.index(level) < LOG_LEVELS.index(@log_level)
 
       # One write, so that lines of several threads do not mix.
-      $stderr.write("[push_server] #{level}: #{message.chomp}\n")
+      $stderr.write("[push_server] #{level}: #{"[#{@log_name}] " if @log_name}#{message.chomp}\n")
     rescue IOError, SystemCallError
       nil # stderr is closed
     end

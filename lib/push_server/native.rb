@@ -255,6 +255,10 @@ module PushServer
     #   @param size [Integer] bytes
     #   @return [Integer] its descriptor; the caller owns it
     #   @raise [IOError]
+
+    # @!method self.log_name=(name)
+    #   Puts a name at the beginning of each message that the core logs.
+    #   @param name [String, nil] such as "worker 1"
   end
 
   # Watches over the supervisor of this process, on a native thread that needs nothing of Ruby. When the supervisor is gone, it

@@ -25,8 +25,7 @@ module PushServer
 
     LIMITS = NativeServer::LIMITS.map { |row| limit(**row) }.freeze
     # Rows that no piece of the server reads yet. Giving one is an error.
-    PENDING = %i[workers preload restart_overlap worker_timeout worker_boot_timeout worker_max_memory
-                 pidfile].freeze
+    PENDING = %i[worker_max_memory pidfile].freeze
     private_constant :LIMITS
 
     # Every option, in the order of --help: name => Option.
@@ -62,6 +61,18 @@ module PushServer
 
       nearest = DidYouMean::SpellChecker.new(dictionary: TABLE.keys).correct(name).first if defined?(DidYouMean)
       nearest ? ": did you mean #{nearest.inspect}?" : ""
+    end
+
+    # All values for another process of the same server, which may have another version: {.load} makes options of them.
+    # @return [String]
+    def dump = [Marshal.dump(@settings.transform_values(&:to_a))].pack("m0")
+
+    # Options with the values that another process has dumped. Those that it does not know have their defaults.
+    # @param text [String]
+    # @return [Options]
+    def self.load(text)
+      settings = Marshal.load(text.unpack1("m0")) # rubocop:disable Security/MarshalLoad -- it comes from the supervisor
+      allocate.tap { |options| options.__send__(:restore, settings) }
     end
 
     # The value of an option.
@@ -101,6 +112,12 @@ module PushServer
     end
 
     private
+
+    def restore(settings)
+      known = settings.slice(*TABLE.keys).transform_values { |setting| Setting.new(*setting).freeze }
+      @settings = TABLE.to_h { |name, option| [name, known[name] || Setting.new(option.default, nil, :default)] }.freeze
+      freeze
+    end
 
     # A value and where it comes from. origin: :given, :environment, :file or :default; the first of these that has a value
     # counts.

@@ -110,6 +110,10 @@ module PushServer
       @ios.shift(count)
     end
 
+    # Takes all descriptors that have come.
+    # @return [Array<IO>]
+    def take_all = take(@ios.size)
+
     # Closes this end, and the descriptors that were neither sent nor taken. Idempotent.
     def close
       @socket.close

@@ -13,6 +13,9 @@ module PushServer
       @pid = Process.pid
     end
 
+    # @return [IO] to wait for events with IO.select
+    def to_io = @reader
+
     # Async-signal-safe; never blocks. The event is lost if 64 KiB of them wait to be read, or after {#close}.
     # @param event [String] one byte
     def notify(event)

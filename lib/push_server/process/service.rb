@@ -24,10 +24,12 @@ module PushServer
     # @param app [#call] a Rack app
     # @param options [Options]
     # @param hooks [Hooks] those of threads run
+    # @param processes [Boolean] whether other processes serve the same app
     # @raise [OptionError]
-    def initialize(app, options, hooks: Hooks::NONE)
+    def initialize(app, options, hooks: Hooks::NONE, processes: false)
       @options = options
       @hooks = hooks
+      @processes = processes
       path = options[:javascript]
       @native = NativeServer.new(path ? Javascript.at(path, app) : app, options.settings)
       # The id that the native server has given to each listener.
@@ -58,7 +60,7 @@ module PushServer
     # @param listener [Listener]
     # @raise [IOError]
     def listen(listener)
-      @ids[listener] = @native.listen(listener.fileno, EnvTemplate.for(listener, threads: @options[:threads]))
+      @ids[listener] = @native.listen(listener.fileno, template(listener))
     end
 
     # Accepts no more connections from a listener; those that are open go on.
@@ -98,6 +100,8 @@ module PushServer
     def stats = @native.stats
 
     private
+
+    def template(listener) = EnvTemplate.for(listener, threads: @options[:threads], processes: @processes)
 
     # On a thread of its own, so that others can stop it.
     def await_drain(on_event)

@@ -17,8 +17,9 @@ module PushServer
 
     # @param listener [Listener]
     # @param threads [Integer] how many threads may be in the app at once
+    # @param processes [Boolean] whether other processes serve the same app
     # @return [Hash{String => Object}] frozen
-    def for(listener, threads:)
+    def for(listener, threads:, processes: false)
       {
         "SCRIPT_NAME" => "",
         "SERVER_NAME" => listener.server_name,
@@ -28,7 +29,7 @@ module PushServer
         "rack.url_scheme" => listener.scheme,
         "rack.errors" => $stderr,
         "rack.multithread" => threads > 1,
-        "rack.multiprocess" => false,
+        "rack.multiprocess" => processes,
         "rack.run_once" => false,
         "rack.hijack?" => true,
         "rack.input" => EmptyInput::INSTANCE

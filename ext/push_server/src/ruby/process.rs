@@ -7,12 +7,18 @@ use magnus::{Error, Module, Object, RModule, Ruby, Value, function};
 use push_core::base::process;
 
 use crate::support::errors::io_error;
+use crate::support::logger;
 
 pub fn init(module: RModule) -> Result<(), Error> {
     let native = module.define_module("NativeProcess")?;
     let _: Value = module.funcall("private_constant", ("NativeProcess",))?;
     native.define_singleton_method("become_subreaper", function!(process::become_subreaper, 0))?;
-    native.define_singleton_method("memory_file", function!(memory_file, 2))
+    native.define_singleton_method("memory_file", function!(memory_file, 2))?;
+    native.define_singleton_method("log_name=", function!(set_log_name, 1))
+}
+
+fn set_log_name(name: Option<String>) {
+    logger::set_name(name.as_deref());
 }
 
 fn memory_file(ruby: &Ruby, name: String, size: u64) -> Result<i32, Error> {

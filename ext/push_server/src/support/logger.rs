@@ -5,10 +5,16 @@ use std::fs::File;
 use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::os::fd::FromRawFd;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
 const STDERR: i32 = 2;
+
+/// Which process of a server this is, as `[worker 1] `. It is never freed: a process has few names, and a thread that
+/// writes takes no lock, whose holder might not exist in a forked child.
+static NAME: AtomicPtr<String> = AtomicPtr::new(ptr::null_mut());
 
 struct Stderr;
 
@@ -24,7 +30,7 @@ impl Log for Stderr {
             // There is one write for each line, so that the lines of threads do not mix. An error does not matter:
             // stderr may be closed. This does not use `std::io::stderr`, because in a forked child the holder of its
             // lock may not exist.
-            let line = format!("[push_server] {level}: {}\n", record.args());
+            let line = format!("[push_server] {level}: {}{}\n", name(), record.args());
             // SAFETY: `ManuallyDrop` keeps the descriptor open.
             let stderr = ManuallyDrop::new(unsafe { File::from_raw_fd(STDERR) });
             let _ = (&*stderr).write_all(line.as_bytes());
@@ -32,6 +38,17 @@ impl Log for Stderr {
     }
 
     fn flush(&self) {}
+}
+
+fn name() -> &'static str {
+    // SAFETY: it is null, or what `set_name` has leaked.
+    unsafe { NAME.load(Ordering::Acquire).as_ref() }.map_or("", String::as_str)
+}
+
+/// Puts `name` at the beginning of each message.
+pub fn set_name(name: Option<&str>) {
+    let name = name.map_or_else(ptr::null_mut, |name| Box::into_raw(Box::new(format!("[{name}] "))));
+    NAME.store(name, Ordering::Release);
 }
 
 pub fn init() {

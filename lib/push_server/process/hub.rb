@@ -1,0 +1,57 @@
+# frozen_string_literal: true
+
+require_relative "lines"
+require_relative "role_signals"
+
+module PushServer
+  # The process of the hub: a fork of the supervisor that keeps nothing of it.
+  class Hub
+    # Runs the hub in this process, and ends the process.
+    # @param link [UNIXSocket] to the supervisor
+    # @param store [IO] the numbers that outlive a hub
+    # @param publish [Socket, nil] the socket for processes without a server
+    # @param tag [String] for the process title
+    def self.run(link, store, publish, tag)
+      new(link, store, publish, tag).run
+    rescue Exception => e # rubocop:disable Lint/RescueException -- nothing of the supervisor may run in this process
+      PushServer.log_exception("the hub ends", e)
+      Process.exit!(1)
+    ensure
+      Process.exit!(0)
+    end
+
+    def initialize(link, store, publish, tag)
+      @link = link
+      @store = store
+      @publish = publish
+      @tag = tag
+    end
+
+    # Runs it.
+    def run
+      RoleSignals.handle
+      PushServer.log_name = "hub"
+      Process.setproctitle("push_server: hub [#{@tag}]")
+      close_others
+      answer
+    end
+
+    private
+
+    # The supervisor's sockets and pipes. Open here, they would outlive the supervisor.
+    def close_others
+      own = [@link, @store, @publish, $stdin, $stdout, $stderr].compact
+      ObjectSpace.each_object(IO) { |io| io.close unless io.closed? || own.any? { |kept| kept.equal?(io) } }
+    end
+
+    def answer
+      lines = Lines.new(@link, waits: true)
+      lines.write("ready")
+      while (line = lines.read).is_a?(String)
+        lines.take_all.each(&:close)
+        lines.write("pong #{line.split.last}") if line.start_with?("ping ")
+        return if line == "stop"
+      end
+    end
+  end
+end

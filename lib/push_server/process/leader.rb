@@ -1,0 +1,116 @@
+# frozen_string_literal: true
+
+require_relative "../config/options"
+require_relative "protocol"
+require_relative "role_signals"
+require_relative "worker"
+
+module PushServer
+  # The process of a leader: it loads the app once, and forks workers from it, so that they share its memory. Signals do nothing
+  # here.
+  class Leader
+    # @param link [Link] to the supervisor
+    # @param hooks [Hooks]
+    # @yield makes the app
+    # @yieldreturn [#call]
+    def initialize(link, hooks, &load)
+      @link = link
+      @hooks = hooks
+      @load = load
+    end
+
+    # Loads the app, and forks workers until it is told to end. In the workers, this does not return.
+    # @return [Integer] the status of this process
+    def run
+      RoleSignals.handle
+      @link.send(:born, pid: Process.pid)
+      message = @link.receive
+      return 0 unless message.is_a?(Link::Message) && message.kind == "boot"
+
+      boot(message)
+      obey
+      0
+    end
+
+    private
+
+    def boot(message)
+      Protocol.check(message)
+      @lifeline, = message.ios
+      PushServer.log_name = "leader"
+      Process.setproctitle("push_server: leader #{message[:generation]} [#{message[:tag]}]")
+      @options = Options.load(message[:options])
+      PushServer.log_level = @options[:log_level]
+      @app = while_watching { @load.call }
+      # The collector marks old objects. Now, they are not changed in each worker.
+      Process.respond_to?(:warmup) ? Process.warmup : GC.start
+      @link.send(:loaded, code: Dir.pwd)
+    end
+
+    # Loading may take long. Meanwhile a thread notices that this process is to end.
+    def while_watching
+      watch = Thread.new { Process.exit!(0) if @link.receive }
+      watch.name = "push_server link"
+      yield
+    ensure
+      watch&.kill&.join
+    end
+
+    def obey
+      while (message = @link.receive).is_a?(Link::Message)
+        case message.kind
+        when "fork" then fork_worker(message)
+        when "stop" then return
+        end
+      end
+    end
+
+    def fork_worker(message)
+      pid = orphan { become_worker(message) }
+      @link.send(:forked, process: message[:process], pid: pid)
+    rescue SystemCallError => e
+      @link.send(:not_forked, process: message[:process],
+                              message: "cannot fork: #{e.message}. Raise the system's limit on processes")
+    ensure
+      message.close
+    end
+
+    # Forks a process whose parent ends at once, so that the supervisor becomes its parent.
+    # @return [Integer] its pid
+    # @raise [SystemCallError]
+    def orphan(&block)
+      reader, writer = IO.pipe
+      parent = Process.fork { bear(reader, writer, &block) }
+      writer.close
+      told = reader.read
+      Process.wait(parent)
+      raise SystemCallError.new(nil, Integer(told.delete_prefix("errno "))) if told.start_with?("errno ")
+
+      Integer(told)
+    ensure
+      [reader, writer].each { |io| io&.close }
+    end
+
+    # In the process that ends at once.
+    def bear(reader, writer, &block)
+      reader.close
+      child = Process.fork do
+        writer.close
+        block.call
+      end
+      writer.write(child)
+    rescue SystemCallError => e
+      writer.write("errno #{e.errno}")
+    ensure
+      Process.exit!(0)
+    end
+
+    # In a new worker.
+    def become_worker(message)
+      @link.close
+      @lifeline.close
+      app = @app
+      exit Worker.new(Link.new(message.ios.first, waits: true), @hooks) { app }.run
+    end
+  end
+end

@@ -1,0 +1,236 @@
+# frozen_string_literal: true
+
+require_relative "../config/options"
+require_relative "../net/binder"
+require_relative "../net/endpoint"
+require_relative "event_loop"
+require_relative "original_command"
+require_relative "self_pipe"
+require_relative "signals"
+require_relative "supervisor/generations"
+require_relative "supervisor/heartbeat"
+require_relative "supervisor/hub_keeper"
+require_relative "supervisor/parts"
+require_relative "supervisor/phased_restart"
+require_relative "supervisor/reaper"
+require_relative "supervisor/workers"
+
+module PushServer
+  # A server of several processes, as its supervisor has it: this process binds the sockets, hears signals, and starts and
+  # watches the others. It loads no app, runs no native thread, and holds nothing that grows. It never waits but for events.
+  #
+  # All happens in the thread that calls {#run}. The other methods are for actions of its loop.
+  class Supervisor
+    # What each signal does: the method that is called.
+    SIGNALS = {
+      "TERM" => :signalled, "INT" => :signalled, "QUIT" => :signalled, "USR1" => :phased_restart, "HUP" => :reload,
+      "TTIN" => :add_worker, "TTOU" => :remove_worker, "PWR" => :backtraces, "INFO" => :backtraces, "CHLD" => :reap
+    }.slice(*Signal.list.keys).freeze
+    # The byte that a handler writes into the pipe.
+    BYTES = SIGNALS.keys.each_with_index.to_h { |name, index| [name, ("a".ord + index).chr] }.freeze
+    private_constant :SIGNALS, :BYTES
+
+    # @return [Options]
+    attr_reader :options
+
+    # @param options [Options]
+    # @param hooks [Hooks]
+    # @param command [OriginalCommand] what starts the other processes
+    # @param out [IO] for the start-up lines
+    # @param err [IO] for an app that cannot be loaded
+    def initialize(options, hooks, command: OriginalCommand.current, out: $stdout, err: $stderr)
+      @options = options
+      @hooks = hooks
+      @out = out
+      @err = err
+      @parts = Parts.new(options, command, Binder.new)
+      @generations = Generations.new(@parts)
+      @workers = Workers.new(@parts, @generations, self)
+      @signals = SelfPipe.new
+    end
+
+    # Serves until it is stopped.
+    # @return [Integer] the status of this process: 0 after a graceful stop
+    # @raise [BindError, OptionError, Error]
+    def run
+      prepare
+      start
+      @parts.events.run
+      say @forced ? "* Stopped at once" : "* Stopped"
+      status
+    ensure
+      @parts.binder.retire_all
+      @handlers&.restore
+    end
+
+    # Stops gracefully: workers drain, then the leader ends, then the hub. Idempotent.
+    def stop
+      return if @stopping
+
+      @stopping = true
+      say "* Stopping: up to #{options[:drain_timeout]} s for what is open. Ctrl-C to stop at once"
+      end_listening
+      @workers.stop
+      end_others
+    end
+
+    # Stops without waiting for what is open. Idempotent.
+    def stop_now
+      @stopping = @forced = true
+      end_listening
+      @workers.stop_now
+      end_others
+    end
+
+    # Replaces all workers by new ones with new code. If one such restart runs, another one follows it.
+    def phased_restart
+      return if @stopping
+      return queue_restart if @restart
+
+      PushServer.log(:info, "phased restart: the app is loaded anew")
+      @restart = PhasedRestart.new(@parts, @workers, @generations) { restarted }.start
+    end
+
+    # @return [Integer] how many workers there should be
+    def workers = @workers.size
+
+    # Changes how many workers there should be.
+    # @param size [Integer]
+    # @raise [OptionError] if it is less than 1
+    def workers=(size)
+      raise OptionError, "the number of workers must be at least 1" if size < 1
+
+      PushServer.log(:info, "#{size} workers instead of #{workers}")
+      @workers.resize(size)
+    end
+
+    # Drains the worker of a number, in whose place another one is started.
+    # @param number [Integer]
+    # @return [Boolean] false if there is none
+    def drain(number)
+      worker = @workers.serving.find { |other| other.number == number } or return false
+      @workers.drain(worker, "restart")
+      true
+    end
+
+    # Has all workers open their log files anew.
+    def reload = @workers.all.each { |worker| worker.send(:reload) }
+
+    # Has all workers log the backtraces of their threads.
+    def backtraces = @workers.all.each { |worker| worker.send(:backtraces) }
+
+    # A worker serves, or has ended.
+    # @api private
+    def workers_changed
+      announce if !@served && @workers.serving.any?
+      announce_all if !@complete && @workers.complete?
+      end_others if @stopping
+    end
+
+    # A worker could not be started, because the app cannot be loaded.
+    # @param failure [Failure]
+    # @return [Boolean] whether this is the end: before the first worker serves, as with one process
+    # @api private
+    def load_failed(failure)
+      return false if @served
+      return true if @stopping
+
+      @err.puts("push_server: #{failure.message}", *failure.report)
+      @failed = failure
+      stop_now
+      true
+    end
+
+    private
+
+    def prepare
+      PushServer.log_name = "supervisor"
+      PushServer.log_level = options[:log_level]
+      @parts.command # is read before the title changes
+      @handlers = Signals.new(SIGNALS.keys) { |number| @signals.notify(BYTES.fetch(Signal.signame(number))) }
+      @parts.events.watch(@signals) { read_signals }
+      NativeProcess.become_subreaper
+      options.binds.each { |url| @parts.binder.add(Endpoint.parse(url, port: options[:port])) }
+      Process.setproctitle("push_server: supervisor [#{@parts.tag}]")
+    end
+
+    def start
+      @parts.hub = HubKeeper.new(@parts, nil) { @parts.events.stop }
+      @parts.hub.start
+      @workers.fill
+      Heartbeat.new(@parts, @workers).start
+    end
+
+    def read_signals
+      @signals.wait(0)&.each_char { |byte| __send__(SIGNALS.fetch(BYTES.key(byte))) }
+    end
+
+    # INT, TERM or QUIT has come.
+    def signalled = @stopping ? stop_now : stop
+
+    def reap = @parts.reaper.reap
+
+    def add_worker = self.workers += 1
+
+    def remove_worker
+      return PushServer.log(:warn, "there is one worker left, which stays") if workers == 1
+
+      self.workers -= 1
+    end
+
+    def queue_restart
+      PushServer.log(:info, "phased restart: one runs already, and another one follows it")
+      @again = true
+    end
+
+    def restarted
+      @restart = nil
+      again, @again = @again, false
+      phased_restart if again
+    end
+
+    def end_listening
+      @restart&.cancel
+      @parts.binder.retire_all
+    end
+
+    # The leader ends when there are no workers any more, and the hub ends last.
+    def end_others
+      return if @ending || @workers.all.any?
+
+      @ending = true
+      @generations.stop { @parts.hub.stop }
+    end
+
+    def announce
+      @served = true
+      say "push_server #{VERSION} (ruby #{RUBY_VERSION})"
+      say "* #{workers} #{workers == 1 ? "worker" : "workers"} with #{options[:threads]} " \
+          "#{options[:threads] == 1 ? "thread" : "threads"} each, #{options[:environment]}"
+      @parts.binder.urls.each { |url| say "* Listening on #{url}" }
+      say "Ctrl-C to stop"
+    end
+
+    def announce_all
+      @complete = true
+      say "* All #{workers} workers serve" if workers > 1
+    end
+
+    # For people, not for logs; --quiet silences it.
+    def say(line)
+      return unless %i[debug info].include?(options[:log_level])
+
+      @out.puts(line)
+      @out.flush
+    rescue IOError, SystemCallError
+      nil # the output is closed
+    end
+
+    # The status of this process.
+    def status
+      return @failed.usage ? 2 : 1 if @failed
+
+      @forced ? 1 : 0
+    end
+  end
+end

@@ -1,0 +1,78 @@
+# frozen_string_literal: true
+
+require_relative "../hub"
+require_relative "child"
+
+module PushServer
+  class Supervisor
+    # A hub, as the supervisor sees it. It speaks {Lines} of words with the supervisor. One thread.
+    class HubProcess < Child
+      # Seconds without an answer, until it is killed; and between two questions.
+      TIMEOUT = 10
+      INTERVAL = 1
+      # Seconds that it has to end.
+      PATIENCE = 5
+      private_constant :TIMEOUT, :INTERVAL, :PATIENCE
+
+      # @yieldparam how [String] how it has ended
+      def initialize(parts, &on_end)
+        near, far = Lines.sockets
+        super(parts, Lines.new(near, waits: false), Lines.new(far, waits: true))
+        @on_end = on_end
+        @asked = 0
+        @heard_at = began_at
+        @questions = parts.events.every(INTERVAL) { ask }
+      end
+
+      # @return [String] its name in the log
+      def name = "hub"
+
+      # Forks it. The supervisor is small, so this is cheap.
+      # @param store [IO] the numbers, which outlive a hub
+      # @param publish [Socket, nil] the socket for processes without a server
+      def start(store, publish)
+        running(Process.fork { Hub.run(@far_link.to_io, store, publish, parts.tag) })
+        @far_link.close
+      rescue SystemCallError => e
+        PushServer.log(:error, "cannot start the hub: #{e.message}")
+        finish("before it had a pid")
+      end
+
+      # Tells it something.
+      # @param words [String]
+      # @param ios [Array<IO>]
+      def tell(words, ios = []) = sending { link.write(words, ios) }
+
+      # Has it end.
+      def stop
+        tell("stop")
+        kill_after(PATIENCE)
+      end
+
+      private
+
+      # @return [String, nil, :eof]
+      def next_message = link.read(0)
+
+      def received(line)
+        words = line.force_encoding(Encoding::UTF_8).scrub
+        case words
+        when /\Apong / then @heard_at = now
+        when /\Alog (\w+) (.*)/ then PushServer.log($1.to_sym, $2)
+        end
+      end
+
+      def ask
+        silent = now - @heard_at
+        return give_up("it has not answered for #{TIMEOUT} s") if silent > TIMEOUT
+
+        tell("ping #{@asked += 1}")
+      end
+
+      def finished(how)
+        parts.events.cancel(@questions)
+        @on_end.call(how)
+      end
+    end
+  end
+end

@@ -1,0 +1,92 @@
+# frozen_string_literal: true
+
+require_relative "failure"
+require_relative "ruby_child"
+
+module PushServer
+  class Supervisor
+    # A leader, as the supervisor sees it: the process that has loaded the app and forks workers. One thread.
+    class LeaderProcess < RubyChild
+      # Seconds that it has to end.
+      PATIENCE = 5
+      # Seconds between two lines about an app that is still loading.
+      REMINDER = 30
+      private_constant :PATIENCE, :REMINDER
+
+      # @return [Integer] which load of the app it is
+      attr_reader :generation
+
+      # @param generation [Integer]
+      # @param on_end [#call] is called when it has ended
+      # @yieldparam failure [Failure, nil] nil: it has loaded the app
+      def initialize(parts, generation, on_end, &on_load)
+        super(parts)
+        @generation = generation
+        @on_end = on_end
+        @on_load = on_load
+        @forking = {}
+        @reminder = parts.events.every(REMINDER) { PushServer.log(:info, "#{self} is still loading the app") }
+      end
+
+      # @return [String] its name in the log
+      def name = "leader #{generation}"
+
+      # Whether it can fork workers.
+      def usable? = @loaded == true && !@leaving && !ended?
+
+      # Forks a worker.
+      # @param worker [WorkerProcess]
+      def fork(worker)
+        @forking[worker.process] = worker
+        worker.hand_over { |link| send(:fork, fds: [link], number: worker.number, process: worker.process) }
+      end
+
+      # Has it end.
+      def stop
+        @leaving = true
+        send(:stop)
+        kill_after(PATIENCE)
+      end
+
+      private
+
+      # What it says.
+      def received(message)
+        case message.kind
+        when "loaded" then loaded(message)
+        when "failed" then fail_to_load(message)
+        when "forked" then @forking.delete(message[:process])&.forked(message[:pid])
+        when "not_forked" then @forking.delete(message[:process])&.failed(message[:message])
+        end
+      end
+
+      def loaded(message)
+        @loaded = true
+        parts.events.cancel(@reminder)
+        PushServer.log(:info, "#{self} has loaded #{message[:code]}")
+        answer(nil)
+      end
+
+      def fail_to_load(message)
+        failed(message[:message])
+        answer(Failure.new(message[:message], message[:report], message[:usage]))
+      end
+
+      # Tells once how the load has ended.
+      def answer(failure)
+        on_load, @on_load = @on_load, nil
+        on_load&.call(failure)
+      end
+
+      def finished(how)
+        parts.events.cancel(@reminder)
+        if @loaded && !@leaving
+          PushServer.log(:warn, "#{self} ended #{how}. Another one is started when a worker is to be forked")
+        end
+        answer(Failure.new("the leader could not load the app: #{reason(how)}"))
+        @forking.each_value { |worker| worker.failed("the leader has ended") }
+        @on_end.call
+      end
+    end
+  end
+end

@@ -1,0 +1,46 @@
+# frozen_string_literal: true
+
+require_relative "../protocol"
+
+module PushServer
+  class Supervisor
+    # What the parts of a supervisor share.
+    class Parts
+      # @return [EventLoop]
+      attr_reader :events
+      # @return [Reaper]
+      attr_reader :reaper
+      # @return [Options]
+      attr_reader :options
+      # @return [OriginalCommand] what starts the leader, or workers
+      attr_reader :command
+      # @return [Binder] the sockets that workers share
+      attr_reader :binder
+      # @return [HubKeeper]
+      attr_accessor :hub
+
+      def initialize(options, command, binder)
+        @events = EventLoop.new
+        @reaper = Reaper.new
+        @options = options
+        @command = command
+        @binder = binder
+      end
+
+      # The sockets on which workers accept.
+      # @return [Array<Socket>]
+      def sockets = binder.listeners.map(&:socket)
+
+      # What workers need to know about each of them.
+      # @return [Array<Hash>]
+      def descriptions = binder.listeners.map(&:description)
+
+      # What leaders and workers get with their first message.
+      # @return [Hash{Symbol => Object}]
+      def settings = { **Protocol.fields, tag: tag, options: options.dump }
+
+      # The name of the server in process titles.
+      def tag = options[:tag] || File.basename(command.folder)
+    end
+  end
+end

@@ -1,0 +1,89 @@
+# frozen_string_literal: true
+
+module PushServer
+  class Supervisor
+    # Replaces all workers by workers with new code, while the server serves. One thread.
+    #
+    # New workers are ready before the old ones accept no more connections; so a client that is disconnected comes back to a
+    # new worker. Old workers drain one after the other. If the app cannot be loaded, or the first new workers cannot boot, the
+    # old ones serve on.
+    class PhasedRestart
+      # @param parts [Parts]
+      # @param workers [Workers]
+      # @param generations [Generations]
+      # @yield when it is over
+      def initialize(parts, workers, generations, &on_end)
+        @parts = parts
+        @workers = workers
+        @generations = generations
+        @on_end = on_end
+      end
+
+      # Begins, and returns.
+      # @return [self]
+      def start
+        @generations.load do |generation, failure|
+          next @generations.dismiss(generation) if @over
+
+          @generation = generation
+          failure ? give_up(failure.message) : replace_some
+        end
+        self
+      end
+
+      # Does nothing more.
+      def cancel = @over = true
+
+      private
+
+      # How many workers are replaced at a time.
+      def overlap = @parts.options[:restart_overlap] || (@parts.options[:preload] ? @workers.size : 1)
+
+      def replace_some
+        numbers = @workers.outdated(@generation).first(overlap)
+        return finish if numbers.empty?
+
+        starting = numbers.dup
+        numbers.each do |number|
+          @workers.start_successor(number, @generation) do |event, reason|
+            next if @over
+            next give_up("worker #{number}: #{reason}") if event == :ended
+
+            starting.delete(number)
+            hand_over(numbers) if starting.empty?
+          end
+        end
+      end
+
+      # The new code works.
+      def hand_over(numbers)
+        @generations.use(@generation)
+        drain(numbers.filter_map { |number| @workers.promote(number) })
+      end
+
+      def drain(former)
+        return if @over
+        return replace_some if former.empty?
+
+        @workers.drain(former.first, "restart") { drain(former.drop(1)) }
+      end
+
+      def give_up(why)
+        return if @over
+
+        left = @generation ? @workers.outdated(@generation).size : @workers.size
+        PushServer.log(:error, "the phased restart is given up: #{why}. #{left} old workers serve on")
+        finish do
+          @workers.drop_successors
+          @generations.dismiss(@generation) unless @generations.current.equal?(@generation)
+        end
+      end
+
+      def finish
+        @over = true
+        block_given? ? yield : PushServer.log(:info, "the phased restart is done: generation #{@generation.number} serves")
+        @on_end.call
+      end
+    end
+  end
+end

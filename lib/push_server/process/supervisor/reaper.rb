@@ -1,0 +1,58 @@
+# frozen_string_literal: true
+
+module PushServer
+  class Supervisor
+    # Takes the status of each child that has ended, and tells it to whom it concerns. Also of children that nobody has
+    # started here: orphans that the system has given to this process. One thread.
+    class Reaper
+      # Seconds for which the status of an unknown child is kept. A leader may tell the pid of a worker when the worker has
+      # ended already.
+      KEPT = 10
+      private_constant :KEPT
+
+      def initialize
+        @awaited = {}
+        @unknown = {}
+      end
+
+      # Calls the block when the child has ended, with its Process::Status; at once if it has ended already.
+      # @param pid [Integer]
+      def expect(pid, &action)
+        status, = @unknown.delete(pid)
+        status ? action.call(status) : @awaited[pid] = action
+      end
+
+      # To be called after each SIGCHLD.
+      def reap
+        while (pid = Process.waitpid(-1, Process::WNOHANG))
+          report(pid, $?)
+        end
+      rescue Errno::ECHILD
+        nil # There are no children.
+      end
+
+      # Tells the end of a child that another process has reaped.
+      # @param status [Process::Status, Object] something with `describe`'s methods
+      def report(pid, status)
+        action = @awaited.delete(pid)
+        return action.call(status) if action
+
+        @unknown.delete_if { |_, (_, since)| now - since > KEPT }
+        @unknown[pid] = [status, now]
+      end
+
+      # @param status [Process::Status, nil]
+      # @return [String] how a child has ended, for the log
+      def self.describe(status)
+        return "for an unknown reason" unless status
+        return "with status #{status.exitstatus}" unless status.signaled?
+
+        "by the signal #{Signal.signame(status.termsig)}#{" (core dumped)" if status.coredump?}"
+      end
+
+      private
+
+      def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+    end
+  end
+end

@@ -1,0 +1,69 @@
+# frozen_string_literal: true
+
+require_relative "../link"
+require_relative "child"
+require_relative "new_ruby"
+
+module PushServer
+  class Supervisor
+    # A child that loads the app: a leader or a worker. It speaks {Link} with the supervisor, and has a lifeline, on which its
+    # native thread hears what Ruby might be too busy for. One thread.
+    class RubyChild < Child
+      # @return [Lines] the supervisor's end
+      attr_reader :lifeline
+
+      def initialize(parts)
+        super(parts, *Link.pair)
+        near, @far_lifeline = Lines.sockets
+        @lifeline = Lines.new(near, waits: false)
+        # The child writes nothing there. What comes is the end.
+        parts.events.watch(@lifeline) { parts.events.forget(@lifeline) }
+      end
+
+      # Starts the command of this server again, for a role.
+      # @param role ["leader", "worker"]
+      def start(role)
+        running(NewRuby.start(parts.command, role, @far_link))
+        @far_link.close
+      rescue SystemCallError => e
+        failed("it cannot be started: #{e.message}")
+      end
+
+      # Sends the first message, with the child's end of the lifeline as the first descriptor.
+      def boot(fds: [], **fields)
+        send(:boot, fds: [@far_lifeline, *fds], **fields)
+        @far_lifeline.close
+      end
+
+      # Sends a message, as {Link#send}.
+      # @return [Boolean] false if the child is gone
+      def send(kind, **fields) = sending { link.send(kind, **fields) }
+
+      # Writes a line to the child's native thread, as {Lines#write}.
+      # @return [Boolean] false if the child is gone
+      def tell(line, ios = []) = sending { lifeline.write(line, ios) }
+
+      # It could not be started, or has told why it ends.
+      # @param why [String]
+      def failed(why)
+        @failure = why
+        finish("before it had a pid") unless pid
+      end
+
+      # Why it has ended, for the log: what it has told itself, or how the process ended.
+      # @return [String]
+      def reason(how) = @failure || "it ended #{how}"
+
+      private
+
+      # @return [Link::Message, nil, :eof]
+      def next_message = link.receive(0)
+
+      def close
+        super
+        parts.events.forget(lifeline)
+        [lifeline, @far_lifeline].each(&:close)
+      end
+    end
+  end
+end

@@ -1,0 +1,137 @@
+# frozen_string_literal: true
+
+require_relative "failure"
+require_relative "ruby_child"
+
+module PushServer
+  class Supervisor
+    # A worker, as the supervisor sees it. One thread.
+    #
+    # Its state is `:starting`, then `:ready` once it serves, then `:leaving` once it is to end.
+    class WorkerProcess < RubyChild
+      # Seconds beyond the time for a drain, and after an order to end at once, until it is killed.
+      PATIENCE = 5
+      private_constant :PATIENCE
+
+      # @return [Integer] from 1; the worker that takes its place has the same
+      attr_reader :number
+      # @return [Integer] which start of a worker this is; no two have the same
+      attr_reader :process
+      # @return [Integer] which load of the app it runs
+      attr_reader :generation
+      # @return [:starting, :ready, :leaving]
+      attr_reader :state
+      # @return [Failure, nil] why it could not load the app
+      attr_reader :load_failure
+      # @return [Float] when Ruby has last answered in it: seconds of the monotonic clock
+      attr_reader :heard_at
+
+      # @param process [Integer]
+      # @yieldparam worker [WorkerProcess] this
+      # @yieldparam event [:ready, :leaving, :ended]
+      # @yieldparam reason [String, nil] why it has ended, for the log
+      def initialize(parts, number, process, generation, &on_event)
+        super(parts)
+        @number = number
+        @process = process
+        @generation = generation
+        @on_event = on_event
+        @state = :starting
+        @heard_at = began_at
+        bound_boot
+      end
+
+      # @return [String] its name in the log
+      def name = "worker #{number}"
+
+      # The child's end of the link has gone to a leader.
+      # @return [IO]
+      def hand_over
+        yield @far_link.to_io
+        @far_link.close
+      end
+
+      # Another process has started it. May be called twice.
+      def forked(pid) = running(pid)
+
+      # Whether it serves, and is to go on.
+      def ready? = state == :ready
+
+      # Whether it has begun to serve. It may be about to end.
+      def serves? = @serves == true && !ended?
+
+      # @return [Numeric] seconds since Ruby has last answered in it
+      def silence = now - heard_at
+
+      # Whether it is to end.
+      def leaving? = state == :leaving
+
+      # Has it accept no more connections; it serves those that it has, until {#drain}.
+      def retire
+        @state = :leaving
+        send(:retire)
+      end
+
+      # Has it finish what is open, and end.
+      # @param reason ["restart", "stop"] what clients are told
+      # @param seconds [Numeric] how long at most
+      def drain(reason, seconds)
+        @state = :leaving
+        send(:drain, reason: reason, seconds: seconds)
+        kill_after(seconds + PATIENCE) { give_up("it has not ended in time") }
+      end
+
+      # Has it end at once.
+      def stop
+        @state = :leaving
+        send(:stop)
+        kill_after(PATIENCE)
+      end
+
+      private
+
+      def bound_boot
+        seconds = parts.options[:worker_boot_timeout] or return
+
+        kill_after(seconds) { give_up("it has not begun to serve within #{seconds} s (worker_boot_timeout)") }
+      end
+
+      # What it says.
+      def received(message)
+        case message.kind
+        when "born" then running(message[:pid])
+        when "booted" then ready
+        when "draining" then leave
+        when "pong" then @heard_at = now
+        when "failed" then fail_to_boot(message)
+        end
+      end
+
+      def ready
+        return if leaving?
+
+        parts.events.cancel(@deadline)
+        @state = :ready
+        @serves = true
+        @heard_at = now
+        @on_event.call(self, :ready, nil)
+      end
+
+      def fail_to_boot(message)
+        @load_failure = Failure.new(message[:message], message[:report], message[:usage]) if message[:load]
+        failed(message[:message])
+      end
+
+      # Somebody has sent it TERM.
+      def leave
+        return if leaving?
+
+        @state = :leaving
+        kill_after(parts.options[:drain_timeout] + PATIENCE) { give_up("it has not ended in time") }
+        @on_event.call(self, :leaving, nil)
+      end
+
+      def finished(how) = @on_event.call(self, :ended, reason(how))
+    end
+  end
+end

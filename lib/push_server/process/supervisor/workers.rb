@@ -1,0 +1,212 @@
+# frozen_string_literal: true
+
+require_relative "backoff"
+require_relative "worker_process"
+
+module PushServer
+  class Supervisor
+    # The workers: keeps as many running as there should be. One thread.
+    class Workers
+      # The place of one worker. `worker` serves, or is about to; `successor` is started to take its place at a restart. A place
+      # that is `waiting` gets a worker later.
+      Place = Struct.new(:number, :backoff, :worker, :successor, :waiting) do
+        # Whether a worker is to be started.
+        def vacant? = worker.nil? && successor.nil? && !waiting
+
+        # The workers that are there.
+        def all = [worker, successor].compact
+      end
+      private_constant :Place
+
+      # @return [Integer] how many there should be
+      attr_reader :size
+
+      # @param parts [Parts]
+      # @param generations [Generations]
+      # @param watcher [#workers_changed, #load_failed] `load_failed(failure)` returns whether that is the end
+      def initialize(parts, generations, watcher)
+        @parts = parts
+        @generations = generations
+        @watcher = watcher
+        @size = parts.options[:workers]
+        @places = {}
+        @leaving = []
+        # What is to be called when something happens to a worker.
+        @observers = {}.compare_by_identity
+        @last_process = 0
+      end
+
+      # @return [Array<WorkerProcess>] all that have not ended
+      def all = [*@places.values.flat_map(&:all), *@leaving]
+
+      # @return [Array<WorkerProcess>] those that serve, in the order of their places
+      def serving = @places.values.filter_map(&:worker).select(&:ready?)
+
+      # Whether as many serve as should.
+      def complete? = serving.size == size
+
+      # Starts a worker in each vacant place.
+      def fill
+        return if @stopping
+
+        (1..size).each { |number| @places[number] ||= Place.new(number, Backoff.new) }
+        @places.each_value { |place| start(place) if place.vacant? }
+      end
+
+      # Changes how many there should be. Those with the highest numbers are drained.
+      # @param size [Integer] at least 1
+      def resize(size)
+        @size = size
+        surplus = @places.values.select { |place| place.number > size }
+        surplus.each { |place| @places.delete(place.number) }.flat_map(&:all).each { |worker| drain(worker, "restart") }
+        fill
+      end
+
+      # Drains a worker, and starts another one in its place.
+      # @param reason ["restart", "stop"] what clients are told
+      # @yield when it has ended
+      def drain(worker, reason, &on_end)
+        return on_end&.call if worker.ended?
+
+        leave(worker)
+        @observers[worker] = ->(event, _) { on_end.call if event == :ended } if on_end
+        worker.drain(reason, @parts.options[:drain_timeout])
+        fill
+      end
+
+      # Drains all workers, and starts no more.
+      def stop
+        @stopping = true
+        all.each { |worker| drain(worker, "stop") }
+      end
+
+      # Ends all workers at once.
+      def stop_now
+        @stopping = true
+        all.each { |worker| leave(worker) }
+        @leaving.each(&:stop)
+      end
+
+      # For a restart: the places whose worker is not of this generation.
+      # @param generation [Generations::Generation]
+      # @return [Array<Integer>] their numbers
+      def outdated(generation)
+        @places.values.reject { |place| place.worker&.generation == generation.number }.map(&:number)
+      end
+
+      # For a restart: starts a worker beside the one that has the place.
+      # @param number [Integer] of the place
+      # @yieldparam event [:ready, :ended]
+      # @yieldparam reason [String, nil] why it has ended
+      def start_successor(number, generation, &observer)
+        place = @places.fetch(number)
+        place.successor = make(place, generation)
+        @observers[place.successor] = observer
+        launch(place.successor, generation)
+      end
+
+      # For a restart: gives the place to the successor. The worker before it accepts no more connections.
+      # @return [WorkerProcess, nil] the worker before it
+      def promote(number)
+        place = @places[number] or return
+        @observers.delete(place.successor)
+        former, place.worker, place.successor = place.worker, place.successor, nil
+        return unless former
+
+        @leaving << former
+        former.retire
+        former
+      end
+
+      # For a restart that is given up: drains the successors.
+      def drop_successors
+        successors = @places.values.filter_map(&:successor)
+        successors.each do |worker|
+          @observers.delete(worker)
+          drain(worker, "restart")
+        end
+      end
+
+      private
+
+      def start(place)
+        place.waiting = true
+        @generations.with_current do |generation, failure|
+          place.waiting = false
+          next unless @places[place.number].equal?(place) && place.vacant? && !@stopping
+          next unable(place, failure) if failure
+
+          place.worker = make(place, generation)
+          launch(place.worker, generation)
+        end
+      end
+
+      def make(place, generation)
+        WorkerProcess.new(@parts, place.number, @last_process += 1, generation.number) do |worker, event, reason|
+          changed(worker, event, reason)
+        end
+      end
+
+      def launch(worker, generation)
+        worker.boot(fds: @parts.sockets, number: worker.number, process: worker.process, generation: worker.generation,
+                    listeners: @parts.descriptions, **@parts.settings)
+        @parts.hub.attach(worker)
+        generation.start(worker)
+      end
+
+      def changed(worker, event, reason)
+        case event
+        when :leaving then leave(worker)
+        when :ended then remove(worker, reason)
+        end
+        @observers[worker]&.call(event, reason)
+        @observers.delete(worker) if event == :ended
+        fill
+        @watcher.workers_changed
+      end
+
+      # The worker gives its place up.
+      def leave(worker)
+        @places.each_value do |place|
+          place.worker = nil if place.worker.equal?(worker)
+          place.successor = nil if place.successor.equal?(worker)
+        end
+        @leaving << worker unless @leaving.include?(worker)
+      end
+
+      def remove(worker, reason)
+        @parts.hub.detach(worker)
+        place = @places.values.find { |other| other.worker.equal?(worker) }
+        successor = @places.values.find { |other| other.successor.equal?(worker) }
+        if place
+          place.worker = nil
+          lost(place, worker, reason)
+        elsif successor
+          successor.successor = nil
+        else
+          @leaving.delete(worker)
+        end
+      end
+
+      def lost(place, worker, reason)
+        return if worker.load_failure && @watcher.load_failed(worker.load_failure)
+
+        retry_later(place, worker.age, "#{worker}: #{reason}")
+      end
+
+      def unable(place, failure)
+        retry_later(place, 0, "cannot start worker #{place.number}: #{failure.message}") unless @watcher.load_failed(failure)
+      end
+
+      def retry_later(place, age, what)
+        wait = place.backoff.next(age)
+        PushServer.log(:error, "#{what}. It is started again #{Backoff.describe(wait)}") unless @stopping
+        place.waiting = true
+        @parts.events.after(wait) do
+          place.waiting = false
+          fill
+        end
+      end
+    end
+  end
+end

@@ -1,0 +1,160 @@
+# frozen_string_literal: true
+
+require_relative "../config/options"
+require_relative "../net/listener"
+require_relative "backtraces"
+require_relative "protocol"
+require_relative "role_signals"
+require_relative "self_pipe"
+require_relative "service"
+
+module PushServer
+  # The process of a worker: a {Service} on the sockets that it has from the supervisor, whose orders it follows. Signals do
+  # nothing here but TERM, which drains it.
+  #
+  # Orders, signals and the service only write an event into a pipe. The main thread reads the events and acts on them. Another
+  # thread reads the link: it answers the supervisor as long as Ruby runs, whatever the main thread does.
+  class Worker
+    DRAIN = "d"
+    STOP = "s"
+    TERM = "t"
+    RETIRE = "r"
+    RELOAD = "h"
+    # What the service tells.
+    SERVICE_EVENTS = { drained: "D", workers_changed: "w" }.freeze
+    private_constant :DRAIN, :STOP, :TERM, :RETIRE, :RELOAD, :SERVICE_EVENTS
+
+    # @param link [Link] to the supervisor
+    # @param hooks [Hooks]
+    # @yield makes the app
+    # @yieldreturn [#call]
+    def initialize(link, hooks, &load)
+      @link = link
+      @hooks = hooks
+      @load = load
+      @events = SelfPipe.new
+    end
+
+    # Serves until it is told to end.
+    # @return [Integer] the status of this process
+    def run
+      RoleSignals.handle { @events.notify(TERM) }
+      @link.send(:born, pid: Process.pid)
+      message = @link.receive
+      return 0 unless message.is_a?(Link::Message) && message.kind == "boot"
+
+      boot(message)
+      follow
+    rescue Error => e
+      @link.send(:failed, message: e.message)
+      1
+    ensure
+      @service&.stop(:forced) unless @stopped
+    end
+
+    private
+
+    def boot(message)
+      Protocol.check(message)
+      @lifeline, *sockets = message.ios
+      introduce(message)
+      @options = Options.load(message[:options])
+      PushServer.log_level = @options[:log_level]
+      listeners = sockets.zip(message[:listeners]).map { |socket, description| Listener.described(socket, description) }
+      obey
+      serve(listeners)
+      @link.send(:booted)
+    end
+
+    # Says who this is.
+    def introduce(message)
+      number, process, generation, tag = message.fields.values_at(:number, :process, :generation, :tag)
+      PushServer.log_name = "worker #{number}"
+      Process.setproctitle("push_server: worker #{number} process #{process} generation #{generation} [#{tag}]")
+    end
+
+    def serve(listeners)
+      @service = Service.new(@load.call, @options, hooks: @hooks, processes: true)
+      @listeners = listeners.each { |listener| @service.listen(listener) }
+      # The service has its own duplicates.
+      @listeners.each(&:close)
+      @service.start { |event| @events.notify(SERVICE_EVENTS.fetch(event)) }
+      @serving = true
+    end
+
+    # Starts the thread that reads the link.
+    def obey
+      thread = Thread.new do
+        while (message = @link.receive).is_a?(Link::Message)
+          heed(message)
+        end
+        end_early || @events.notify(STOP) # The supervisor is gone.
+      end
+      thread.name = "push_server link"
+    end
+
+    def heed(message)
+      case message.kind
+      when "ping" then @link.send(:pong)
+      when "backtraces" then Backtraces.log
+      when "reload" then @events.notify(RELOAD)
+      when "retire" then end_early || @events.notify(RETIRE)
+      when "stop" then end_early || @events.notify(STOP)
+      when "drain"
+        @order = message
+        end_early || @events.notify(DRAIN)
+      end
+    end
+
+    # A worker that does not serve yet has nothing to drain, and may be busy for long.
+    def end_early = @serving ? false : Process.exit!(0)
+
+    # Reads events until the service has ended.
+    def follow
+      until @stopped
+        events = @events.wait(@service.respawn_delay)
+        events ? events.each_char { |event| handle(event) unless @stopped } : @service.respawn
+      end
+      0
+    end
+
+    def handle(event)
+      case event
+      when SERVICE_EVENTS[:workers_changed] then @service.respawn
+      when SERVICE_EVENTS[:drained] then finish(:graceful)
+      when RELOAD then @service.reopen_logs
+      when RETIRE then retire
+      when DRAIN then drain(@order[:seconds], @order[:reason])
+      when TERM then leave
+      when STOP then finish(:forced)
+      end
+    end
+
+    # Somebody has sent TERM to this process alone, or to all processes of the server.
+    def leave
+      @link.send(:draining)
+      drain(@options[:drain_timeout], "restart")
+    end
+
+    def retire
+      @listeners.each { |listener| @service.retire(listener) }
+    end
+
+    def drain(seconds, _reason)
+      return if @draining
+
+      @draining = true
+      @service.drain(seconds)
+    end
+
+    def finish(ending)
+      @stopped = true
+      stuck = !@service.stop(ending)
+      @link.send(:drained)
+      return unless stuck
+
+      PushServer.log(:warn, "a thread is in native code that does not return: the process ends without it")
+      Process.exit!(1)
+    end
+  end
+end
