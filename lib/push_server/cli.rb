@@ -4,7 +4,9 @@ require "optparse"
 require "push_server"
 require_relative "config/command_line"
 require_relative "config/configuration"
+require_relative "process/failure_report"
 require_relative "process/leader"
+require_relative "process/original_command"
 require_relative "process/role"
 require_relative "process/supervisor"
 require_relative "rack/rackup_file"
@@ -40,6 +42,9 @@ module PushServer
 
     # See {CLI.start}.
     def start(argv)
+      # Before anything changes the environment, the folder, or the name of the process.
+      OriginalCommand.current
+      @role = Role.current
       line = CommandLine.new(argv)
       return print_answer(line.question) if line.question
 
@@ -62,9 +67,8 @@ module PushServer
       options, hooks = configuration.options, configuration.hooks
       ENV["RACK_ENV"] = options[:environment]
       load = -> { RackupFile.new(path || configuration.rackup).load }
-      role = Role.current
-      return Leader.new(role.link, hooks, &load).run if role&.name == "leader"
-      return Worker.new(role.link, hooks, &load).run if role&.name == "worker"
+      return Leader.new(@role.link, hooks, &load).run if @role&.name == "leader"
+      return Worker.new(@role.link, hooks, &load).run if @role&.name == "worker"
       return Supervisor.new(options, hooks, out: @out, err: @err).run if options[:workers].positive?
 
       server = Single.new(load.call, options, hooks: hooks, out: @out)
@@ -78,14 +82,13 @@ module PushServer
       0
     end
 
-    # Prints one line, and below it the app's own lines of the backtrace; with --verbose the whole backtrace.
+    # Tells one line, and below it the app's own lines of the backtrace; with --verbose the whole backtrace.
     def fail_with(error, status)
-      # The message may have the bytes of a path, which need not be UTF-8.
-      @err.puts("push_server: #{error.message.scrub.split("\n").map(&:strip).join(" ")}")
-      if @given[:log_level].to_s == "debug"
-        @err.puts(ErrorReport.new(error.cause || error).full)
-      elsif error.is_a?(ConfigError) && error.cause
-        @err.puts(ErrorReport.new(error.cause).brief)
+      report = FailureReport.new(error, verbose: @given[:log_level].to_s == "debug")
+      if @role
+        @role.link.send(:failed, **report.fields)
+      else
+        @err.puts("push_server: #{report.message}", *report.details)
       end
       status
     end

@@ -11,7 +11,7 @@ RSpec.describe Signatures do
   internal = {
     config: %i[CommandLine Configuration ConfigurationFile ConfigurationWords ForeignSwitches Hooks Processors PumaWords],
     net: %i[Binder Endpoint Listener SocketFile],
-    process: %i[Backtraces EventLoop ExitHook Hub Leader Lines Link Protocol RoleSignals SelfPipe Service Signals SocketPlaces Worker
+    process: %i[Backtraces EventLoop ExitHook FailureReport Hub Leader Lines Link Protocol RoleSignals SelfPipe Service Signals SocketPlaces Worker
                 WorkerPool],
     restarts: %i[Inheritance OriginalCommand Role Supervisor],
     rack: %i[Bodies EmptyInput EnvTemplate ErrorReport RackupFile Router Sendfile],

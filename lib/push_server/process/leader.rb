@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "../config/options"
+require_relative "failure_report"
 require_relative "protocol"
 require_relative "role_signals"
 require_relative "worker"
@@ -30,6 +31,9 @@ module PushServer
       boot(message)
       obey
       0
+    rescue Error => e
+      @link.send(:failed, **FailureReport.new(e).fields)
+      1
     end
 
     private

@@ -135,7 +135,7 @@ module PushServer
       return false if @served
       return true if @stopping
 
-      @err.puts("push_server: #{failure.message}", *failure.report)
+      @err.puts("push_server: #{failure.message}", *failure.details)
       @failed = failure
       stop_now
       true

@@ -3,6 +3,7 @@
 require_relative "../config/options"
 require_relative "../net/listener"
 require_relative "backtraces"
+require_relative "failure_report"
 require_relative "protocol"
 require_relative "role_signals"
 require_relative "self_pipe"
@@ -46,7 +47,7 @@ module PushServer
       boot(message)
       follow
     rescue Error => e
-      @link.send(:failed, message: e.message)
+      @link.send(:failed, **FailureReport.new(e).fields)
       1
     ensure
       @service&.stop(:forced) unless @stopped

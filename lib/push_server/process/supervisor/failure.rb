@@ -6,10 +6,10 @@ module PushServer
     #
     # @!attribute message
     #   @return [String] one line
-    # @!attribute report
-    #   @return [String, nil] the app's lines of the backtrace
+    # @!attribute details
+    #   @return [Array<String>, nil] the app's lines of the backtrace
     # @!attribute usage
     #   @return [Boolean, nil] whether an option is wrong
-    Failure = Struct.new(:message, :report, :usage)
+    Failure = Struct.new(:message, :details, :usage)
   end
 end

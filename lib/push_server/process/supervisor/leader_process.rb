@@ -69,7 +69,7 @@ module PushServer
 
       def fail_to_load(message)
         failed(message[:message])
-        answer(Failure.new(message[:message], message[:report], message[:usage]))
+        answer(Failure.new(message[:message], message[:details], message[:usage]))
       end
 
       # Tells once how the load has ended.

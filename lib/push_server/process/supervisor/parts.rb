@@ -40,7 +40,7 @@ module PushServer
       def settings = { **Protocol.fields, tag: tag, options: options.dump }
 
       # The name of the server in process titles.
-      def tag = options[:tag] || File.basename(command.folder)
+      def tag = options[:tag] || File.basename(options[:directory] || command.folder)
     end
   end
 end

@@ -118,7 +118,7 @@ module PushServer
       end
 
       def fail_to_boot(message)
-        @load_failure = Failure.new(message[:message], message[:report], message[:usage]) if message[:load]
+        @load_failure = Failure.new(message[:message], message[:details], message[:usage]) if message[:load]
         failed(message[:message])
       end
 
