@@ -8,6 +8,8 @@
 //! so an engine must not call the channels back, except by the [`super::Wake`] that it was given. None of the methods
 //! waits for anything but the engine's own lock; that must never be held during I/O.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use super::cursor::Cursor;
@@ -16,6 +18,7 @@ use super::limits::Limits;
 use super::message::Message;
 use super::policy::Policy;
 use super::progress::{Progress, Ticket};
+use crate::base::wakeups::Wakeups;
 
 /// The result of giving a message to an engine.
 #[derive(Debug)]
@@ -61,6 +64,9 @@ pub enum EngineState {
     Away,
 }
 
+/// See [`Engine::task`].
+pub type EngineTask = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// An ordered source of messages. All methods may be called by any thread.
 pub trait Engine: Send + Sync {
     /// Where the log ends, as far as this process knows; the seq is 0 if there has been no message.
@@ -96,6 +102,13 @@ pub trait Engine: Send + Sync {
     /// Asks where the log of all processes ends. `None` if it ends where [`Engine::position`] says. When the answer has
     /// come, the engine wakes what it wakes for events, and the threads that wait for room.
     fn ask_end(&self) -> Option<Arc<LogEnd>> {
+        None
+    }
+
+    /// A task for the reactor, which does what the engine has to do as long as the server runs. The app is loaded. `None`
+    /// if there is nothing to do.
+    fn task(self: Arc<Self>, wakeups: &Arc<Wakeups>) -> Option<EngineTask> {
+        let _ = wakeups;
         None
     }
 

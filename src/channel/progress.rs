@@ -61,9 +61,18 @@ impl Progress {
     /// `None` says that the message is lost. Messages that were submitted before it and have no number by now are lost
     /// too.
     pub fn settle(&self, ticket: &Ticket, outcome: Option<Cursor>) {
-        let _ = ticket.outcome.set(outcome);
+        self.settle_all([(ticket, outcome)]);
+    }
+
+    /// The same for several messages, in their order. Wakes the threads that wait once.
+    pub fn settle_all<'a>(&self, settled: impl IntoIterator<Item = (&'a Ticket, Option<Cursor>)>) {
+        let mut last = 0;
+        for (ticket, outcome) in settled {
+            let _ = ticket.outcome.set(outcome);
+            last = last.max(ticket.place);
+        }
         let mut counts = self.counts.lock();
-        counts.settled = counts.settled.max(ticket.place);
+        counts.settled = counts.settled.max(last);
         counts.rooms += 1;
         drop(counts);
         self.changed.notify_all();

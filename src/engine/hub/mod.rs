@@ -2,8 +2,10 @@
 //!
 //! | module | subject |
 //! |---|---|
+//! | [`client`] | the engine of a worker |
 //! | [`protocol`] | the frames between the hub and its peers |
 //! | [`publisher`] | publishing from a process that serves nobody |
 
+pub mod client;
 pub mod protocol;
 pub mod publisher;

@@ -1,0 +1,358 @@
+//! The engine of a worker: it sends what was submitted to the hub, and gives the channels what the hub sends.
+//!
+//! Three locks. `shared` is what all threads use; it is held for an insertion or a swap, never while anything is read,
+//! written or encoded. `io` has the connection and the protocol's state; only the thread that drives takes it. The
+//! third is that of [`Progress`]. They are taken in the order io, log, shared.
+
+use std::io;
+use std::mem;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Instant, SystemTime};
+
+use super::author::new_author;
+use super::connection::{Connection, Turn};
+use super::driver::{Driven, Driver};
+use super::machine::{Machine, Results};
+use crate::base::lock::Lock;
+use crate::base::wakeups::Wakeups;
+use crate::channel::engine::{Engine, EngineState, EngineTask, Full, LogEnd, Submitted};
+use crate::channel::{
+    Cancel, Channels, Command, Cursor, Epoch, Event, Limits, Message, Policy, Progress, Ticket, Wake,
+};
+
+/// The least memory that a worker's log has, if `channel_memory` is not less.
+const LEAST_LOG: usize = 8 << 20;
+
+/// What a worker is among the processes of the hub.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkerSettings {
+    /// See [`Engine::process`].
+    pub process: u32,
+    /// The generation of the app's code. The hub obeys the channels' rules of the newest generation.
+    pub generation: u32,
+    /// How many workers share the memory for messages.
+    pub workers: usize,
+}
+
+/// The engine of a worker. It keeps what was submitted while it has no connection to the hub.
+///
+/// Its task on the reactor drives the connection: see [`Engine::task`]. Before the server starts, and after it has
+/// stopped, a thread of its own does.
+pub struct HubClient {
+    settings: WorkerSettings,
+    wake: Arc<dyn Wake>,
+    progress: Arc<Progress>,
+    /// For what they keep, if a new hub asks.
+    channels: OnceLock<Weak<Channels>>,
+    shared: Lock<Shared>,
+    io: Lock<Io>,
+    driver: Driver,
+}
+
+/// What other threads leave for the one that drives, and what that one leaves for them.
+struct Shared {
+    submitted: Vec<(Arc<Message>, Arc<Ticket>)>,
+    rules: Vec<(String, Policy)>,
+    questions: Vec<Arc<LogEnd>>,
+    /// The connection that follows when the present one has ended.
+    next: Option<UnixStream>,
+    loaded: bool,
+    tail: usize,
+    /// How many messages have no number, and their bytes.
+    waiting: usize,
+    waiting_bytes: usize,
+    limits: Limits,
+    events: Vec<Event>,
+    position: Cursor,
+    /// The hub's log has come.
+    begun: bool,
+    state: EngineState,
+}
+
+/// What belongs to the thread that drives.
+struct Io {
+    machine: Machine,
+    connection: Option<Connection>,
+    results: Results,
+    /// The other half of [`Shared::submitted`], so that neither is allocated each time.
+    submitted: Vec<(Arc<Message>, Arc<Ticket>)>,
+    /// The hub was there and has gone, and this was logged.
+    missed: bool,
+}
+
+impl HubClient {
+    /// An engine without a connection, and the thread that drives it. `wake` is woken when there is something to take. The
+    /// error is that of the system, which has no thread or descriptor to give.
+    pub fn new(settings: WorkerSettings, wake: Arc<dyn Wake>) -> io::Result<Arc<Self>> {
+        let limits = Limits::default();
+        let (driver, thread) = Driver::new()?;
+        let shared = Shared {
+            submitted: Vec::new(),
+            rules: Vec::new(),
+            questions: Vec::new(),
+            next: None,
+            loaded: false,
+            tail: limits.log_bytes,
+            waiting: 0,
+            waiting_bytes: 0,
+            limits,
+            events: Vec::new(),
+            // No client can have this epoch.
+            position: Cursor { epoch: Epoch::new(), seq: 0 },
+            begun: false,
+            state: EngineState::Away,
+        };
+        let io = Io {
+            machine: Machine::new(new_author(), settings.generation, limits.log_bytes),
+            connection: None,
+            results: Results::default(),
+            submitted: Vec::new(),
+            missed: false,
+        };
+        let client = Arc::new(HubClient {
+            settings,
+            wake,
+            progress: Arc::default(),
+            channels: OnceLock::new(),
+            shared: Lock::new(shared),
+            io: Lock::new(io),
+            driver,
+        });
+        thread.start(&client)?;
+        Ok(client)
+    }
+
+    /// The channels of this engine. What they keep is reported to a new hub.
+    pub fn set_channels(&self, channels: &Arc<Channels>) {
+        let _ = self.channels.set(Arc::downgrade(channels));
+    }
+
+    /// Goes on over this connection, a Unix stream socket, once all that the hub has sent over the present one is read. Any
+    /// thread; does not wait.
+    pub fn connect(&self, socket: OwnedFd) {
+        self.shared.lock().next = Some(UnixStream::from(socket));
+        self.driver.wake();
+    }
+
+    /// Waits until the hub's log has come for the first time. Returns false if `deadline` comes first, or if the wait is
+    /// cancelled by [`Progress::cancel`]. The caller must hold no lock, nor the GVL.
+    pub fn await_log(&self, deadline: Instant, cancel: &Cancel) -> bool {
+        self.progress.wait_for_room(deadline, cancel, || self.shared.lock().begun.then_some(())).is_some()
+    }
+
+    /// Ends the thread that drives, once it has nothing to do. For tests.
+    pub fn end(&self) {
+        self.driver.end();
+    }
+
+    // ---- the thread that drives ------------------------------------------------------------
+
+    fn work(&self, readable: bool) -> Turn {
+        let now = (Instant::now(), SystemTime::now());
+        let mut io = self.io.lock();
+        let io = &mut *io;
+        let mut turn = Turn::default();
+        self.take_submitted(io);
+        if let Some(connection) = &mut io.connection {
+            if readable && let Err(error) = connection.read(&mut io.machine, now, &mut turn) {
+                log::error!("the connection to the hub is given up: {error}");
+                connection.shut_down();
+                turn.ended = true;
+            }
+            // Before the report, which is about all events.
+            self.publish_results(io);
+            if io.machine.wants_report() {
+                let channels = self.channels.get().and_then(Weak::upgrade);
+                io.machine.report(channels.map(|channels| channels.image(0)));
+            }
+        }
+        if turn.ended {
+            io.connection = None;
+            io.machine.disconnected();
+            (io.missed, turn.more) = (true, true);
+            log::warn!("the hub is gone: messages wait for the next one (publish_queue), and clients stay connected");
+        } else if let Some(connection) = &mut io.connection {
+            connection.write(&mut io.machine, now, &mut turn);
+        }
+        if io.connection.is_none() {
+            turn.more |= self.connect_next(io);
+        }
+        self.publish_results(io);
+        turn
+    }
+
+    /// Moves what other threads have left to the machine.
+    fn take_submitted(&self, io: &mut Io) {
+        let mut shared = self.shared.lock();
+        mem::swap(&mut shared.submitted, &mut io.submitted);
+        let (rules, questions) = (mem::take(&mut shared.rules), mem::take(&mut shared.questions));
+        io.machine.set_tail(shared.tail);
+        if shared.loaded {
+            io.machine.loaded();
+        }
+        drop(shared);
+        io.submitted.drain(..).for_each(|(message, ticket)| io.machine.submit(message, ticket));
+        rules.into_iter().for_each(|(glob, policy)| io.machine.define(glob, policy));
+        questions.into_iter().for_each(|end| io.machine.ask_end(end));
+    }
+
+    /// Begins with the next connection, if there is one. Then there is more to do.
+    fn connect_next(&self, io: &mut Io) -> bool {
+        let next = self.shared.lock().next.take();
+        match next.map(Connection::new) {
+            None => false,
+            Some(Ok(connection)) => {
+                io.connection = Some(connection);
+                io.machine.connected();
+                true
+            }
+            Some(Err(error)) => {
+                log::error!("the connection to the hub cannot be used: {error}");
+                false
+            }
+        }
+    }
+
+    /// Gives the other threads what has come of a turn.
+    fn publish_results(&self, io: &mut Io) {
+        io.machine.take_results(&mut io.results);
+        let state = if io.machine.is_ready() { EngineState::Ready } else { EngineState::Away };
+        let results = &mut io.results;
+        let mut shared = self.shared.lock();
+        let changed = shared.state != state;
+        if results.is_empty() && !changed {
+            return;
+        }
+        shared.state = state;
+        if let Some(position) = io.machine.position() {
+            (shared.position, shared.begun) = (position, true);
+        }
+        shared.waiting -= results.settled.len();
+        shared.waiting_bytes -= results.settled.iter().map(|settled| settled.cost).sum::<usize>();
+        if shared.events.is_empty() {
+            mem::swap(&mut shared.events, &mut results.events);
+        } else {
+            shared.events.append(&mut results.events);
+        }
+        drop(shared);
+        if changed && state == EngineState::Ready && mem::take(&mut io.missed) {
+            log::warn!("the hub is back");
+        }
+        self.progress.settle_all(results.settled.iter().map(|settled| (&*settled.ticket, settled.outcome)));
+        results.settled.clear();
+        results.answered = false;
+        self.wake.wake();
+    }
+
+    fn push(&self, event: Event) {
+        self.shared.lock().events.push(event);
+        self.wake.wake();
+    }
+}
+
+impl Driven for HubClient {
+    fn turn(&self, readable: bool) -> Turn {
+        self.work(readable)
+    }
+
+    fn socket(&self) -> Option<Arc<UnixStream>> {
+        self.io.lock().connection.as_ref().map(|connection| Arc::clone(connection.socket()))
+    }
+
+    /// Moves the events to the log, so that they do not pile up.
+    fn attend(&self) {
+        if !self.shared.lock().events.is_empty()
+            && let Some(channels) = self.channels.get().and_then(Weak::upgrade)
+        {
+            channels.take_over();
+        }
+    }
+
+    fn driver(&self) -> &Driver {
+        &self.driver
+    }
+}
+
+impl Engine for HubClient {
+    fn position(&self) -> Cursor {
+        self.shared.lock().position
+    }
+
+    fn process(&self) -> u32 {
+        self.settings.process
+    }
+
+    fn submit(&self, message: Arc<Message>) -> Result<Submitted, Full<Arc<Message>>> {
+        let cost = message.cost();
+        let mut shared = self.shared.lock();
+        let Shared { waiting, waiting_bytes, limits, .. } = &mut *shared;
+        let fits = *waiting == 0 || *waiting_bytes + cost <= limits.publish_queue_bytes;
+        if *waiting >= limits.publish_queue || !fits {
+            return Err(Full(message));
+        }
+        *waiting += 1;
+        *waiting_bytes += cost;
+        let ticket = self.progress.submit();
+        let first = shared.submitted.is_empty();
+        shared.submitted.push((message, Arc::clone(&ticket)));
+        drop(shared);
+        // Once for all that is submitted until the driver looks.
+        if first {
+            self.driver.wake();
+        }
+        Ok(Submitted::Queued(ticket))
+    }
+
+    fn take(&self, events: &mut Vec<Event>) {
+        let mut shared = self.shared.lock();
+        if events.is_empty() {
+            mem::swap(&mut shared.events, events);
+        } else {
+            events.append(&mut shared.events);
+        }
+    }
+
+    /// Members are those of this process: nothing goes to the hub.
+    fn command(&self, command: Command) -> Result<(), Full<Command>> {
+        match command {
+            Command::Member(change) => self.push(Event::Member(change)),
+            Command::Disconnect { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn configure(&self, limits: Limits) -> Limits {
+        let mut shared = self.shared.lock();
+        shared.limits = limits;
+        shared.tail = limits.log_bytes;
+        let part = limits.log_bytes / self.settings.workers.max(1);
+        Limits { log_bytes: part.max(LEAST_LOG).min(limits.log_bytes), ..limits }
+    }
+
+    fn define(&self, glob: &str, policy: &Policy) {
+        self.shared.lock().rules.push((glob.to_owned(), policy.clone()));
+        self.driver.wake();
+    }
+
+    fn ask_end(&self) -> Option<Arc<LogEnd>> {
+        let end = Arc::<LogEnd>::default();
+        self.shared.lock().questions.push(Arc::clone(&end));
+        self.driver.wake();
+        Some(end)
+    }
+
+    fn task(self: Arc<Self>, wakeups: &Arc<Wakeups>) -> Option<EngineTask> {
+        self.shared.lock().loaded = true;
+        Some(Driver::task(self, wakeups))
+    }
+
+    fn state(&self) -> EngineState {
+        self.shared.lock().state
+    }
+
+    fn progress(&self) -> Option<&Arc<Progress>> {
+        Some(&self.progress)
+    }
+}

@@ -1,0 +1,90 @@
+//! The newest messages, which perhaps not all processes have: a new hub may ask this process for them.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::super::protocol::Known;
+use crate::channel::Message;
+
+/// A message, and the number and the count of its author.
+#[derive(Debug, Clone)]
+pub(super) struct Recent {
+    pub(super) author: u128,
+    pub(super) count: u64,
+    pub(super) message: Arc<Message>,
+}
+
+/// The messages after the last stable one.
+#[derive(Debug)]
+pub(super) struct Tail {
+    /// All messages with higher numbers are here.
+    after: u64,
+    recent: VecDeque<Recent>,
+    bytes: usize,
+    most: usize,
+    /// Counts of authors whose messages are not here: they came with a whole log. Each with its number.
+    authors: HashMap<u128, (u64, u64)>,
+}
+
+impl Tail {
+    /// An empty tail that keeps at most `most` bytes of messages.
+    pub(super) fn new(most: usize) -> Self {
+        Tail { after: 0, recent: VecDeque::new(), bytes: 0, most, authors: HashMap::new() }
+    }
+
+    /// Messages with higher numbers are all here.
+    pub(super) fn after(&self) -> u64 {
+        self.after
+    }
+
+    /// The first message with a number above `seq`.
+    pub(super) fn next(&self, seq: u64) -> Option<&Recent> {
+        self.recent.get(self.recent.partition_point(|recent| recent.message.seq() <= seq))
+    }
+
+    /// The counts of authors whose messages are not here.
+    pub(super) fn authors(&self) -> Vec<Known> {
+        self.authors.iter().map(|(author, (count, seq))| Known { author: *author, count: *count, seq: *seq }).collect()
+    }
+
+    /// Changes how many bytes it keeps.
+    pub(super) fn set_most(&mut self, most: usize) {
+        self.most = most;
+    }
+
+    /// Adds the newest message.
+    pub(super) fn push(&mut self, recent: Recent) {
+        self.bytes += recent.message.cost();
+        self.recent.push_back(recent);
+        while self.bytes > self.most {
+            // The hub bounds what is not stable. So this is a process whose memory was set lower than the hub's.
+            let Some(oldest) = self.pop() else { return };
+            self.after = oldest;
+        }
+    }
+
+    /// All processes have the messages up to `seq`.
+    pub(super) fn stable(&mut self, seq: u64) {
+        while self.recent.front().is_some_and(|recent| recent.message.seq() <= seq) {
+            self.pop();
+        }
+        self.after = self.after.max(seq);
+        if self.recent.capacity() > 1024 && self.recent.len() < self.recent.capacity() / 8 {
+            self.recent.shrink_to(2 * self.recent.len());
+        }
+        self.authors.retain(|_, (_, known)| *known > seq);
+    }
+
+    /// The log is another one from now on, and ends at `last`.
+    pub(super) fn replace(&mut self, last: u64, authors: Vec<Known>) {
+        self.recent.clear();
+        (self.bytes, self.after) = (0, last);
+        self.authors = authors.into_iter().map(|known| (known.author, (known.count, known.seq))).collect();
+    }
+
+    fn pop(&mut self) -> Option<u64> {
+        let oldest = self.recent.pop_front()?;
+        self.bytes -= oldest.message.cost();
+        Some(oldest.message.seq())
+    }
+}

@@ -1,0 +1,185 @@
+//! Tests of the machine against a hub that fits into a test: it numbers, and a test cuts its bytes at will.
+
+mod machine;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::machine::{Machine, Now, Results};
+use crate::channel::{Draft, Event, Limits, Message, Progress, Ticket};
+use crate::engine::hub::protocol::{Frame, Position, VERSION, Welcome, decode};
+
+pub(super) const AUTHOR: u128 = 7;
+pub(super) const OTHER: u128 = 8;
+pub(super) const EPOCH: u64 = 0xe;
+
+pub(super) fn now() -> Now {
+    (Instant::now(), SystemTime::now())
+}
+
+pub(super) fn message(text: &str) -> Arc<Message> {
+    Message::new(&Draft::text("c", text.as_bytes()), &Limits::default(), Instant::now()).unwrap()
+}
+
+pub(super) fn plain(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    crate::channel::codec::encode(&message(text), now(), &mut out).unwrap();
+    out
+}
+
+pub(super) fn encoded(frames: &[Frame<'_>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    frames.iter().for_each(|frame| frame.encode(&mut out));
+    out
+}
+
+/// A machine, and what it was given.
+pub(super) struct Worker {
+    pub(super) machine: Machine,
+    pub(super) progress: Progress,
+    pub(super) tickets: Vec<Arc<Ticket>>,
+    pub(super) own: Vec<Arc<Message>>,
+    pub(super) results: Results,
+}
+
+impl Worker {
+    pub(super) fn new() -> Self {
+        Worker {
+            machine: Machine::new(AUTHOR, 1, 1 << 20),
+            progress: Progress::default(),
+            tickets: Vec::new(),
+            own: Vec::new(),
+            results: Results::default(),
+        }
+    }
+
+    pub(super) fn publish(&mut self, text: &str) {
+        let (message, ticket) = (message(text), self.progress.submit());
+        self.tickets.push(Arc::clone(&ticket));
+        self.own.push(Arc::clone(&message));
+        self.machine.submit(message, ticket);
+    }
+
+    /// Gives it bytes, as a connection does that reads piece by piece.
+    pub(super) fn receive(&mut self, buffer: &mut Vec<u8>, bytes: &[u8]) {
+        buffer.extend_from_slice(bytes);
+        let taken = self.machine.receive(buffer, now()).unwrap();
+        buffer.drain(..taken);
+        self.collect();
+    }
+
+    fn collect(&mut self) {
+        let settled = self.results.settled.len();
+        self.machine.take_results(&mut self.results);
+        let new = &self.results.settled[settled..];
+        self.progress.settle_all(new.iter().map(|settled| (&*settled.ticket, settled.outcome)));
+    }
+
+    pub(super) fn sent(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.machine.write(now(), &mut out, usize::MAX);
+        self.collect();
+        out
+    }
+
+    /// What its channels get: texts by number; a reset is `None`.
+    pub(super) fn log(&self) -> Vec<(u64, Option<String>)> {
+        let events = self.results.events.iter().map(|event| match event {
+            Event::Message(message) => (message.seq(), Some(text(message))),
+            Event::Reset(reset) => (reset.last, None),
+            other => panic!("{other:?}"),
+        });
+        events.collect()
+    }
+}
+
+pub(super) fn text(message: &Message) -> String {
+    String::from_utf8(message.payload().to_vec()).unwrap()
+}
+
+/// A hub without memory bounds, whose log a test may cut: then it is as if no worker had got the rest.
+#[derive(Default)]
+pub(super) struct Hub {
+    /// Author, count and message of each number, from 1 on.
+    pub(super) log: Vec<(u128, u64, Vec<u8>)>,
+    /// What was sent to the worker, up to which number.
+    delivered: usize,
+    pub(super) credit: u32,
+}
+
+impl Hub {
+    pub(super) fn known(&self, author: u128) -> (u64, u64) {
+        let own = self.log.iter().zip(1u64..).filter(|((other, ..), _)| *other == author);
+        own.map(|((_, count, _), seq)| (*count, seq)).max().unwrap_or_default()
+    }
+
+    pub(super) fn position(&self) -> Position {
+        Position { epoch: EPOCH, last: self.log.len() as u64 }
+    }
+
+    /// Another process publishes.
+    pub(super) fn other(&mut self, text: &str) {
+        let count = self.known(OTHER).0 + 1;
+        self.log.push((OTHER, count, plain(text)));
+    }
+
+    /// Takes what the worker has sent. Returns what the hub answers.
+    pub(super) fn receive(&mut self, mut bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        while let Some((frame, length)) = decode(bytes, usize::MAX).unwrap() {
+            match frame {
+                Frame::Hello { author, settled, position, .. } => {
+                    assert_eq!(author, AUTHOR);
+                    let (count, seq) = self.known(AUTHOR);
+                    assert!(settled <= count, "it has given up nothing");
+                    let welcome = Welcome {
+                        version: VERSION,
+                        position: self.position(),
+                        count,
+                        seq,
+                        credit: self.credit,
+                        longest: 1 << 20,
+                    };
+                    Frame::Welcome(welcome).encode(&mut out);
+                    match position {
+                        Some(Position { last, .. }) => {
+                            self.delivered = last as usize;
+                            Frame::Continue { after: last }.encode(&mut out);
+                        }
+                        None => {
+                            self.delivered = self.log.len();
+                            Frame::Reset { position: self.position(), since: 0 }.encode(&mut out);
+                            Frame::End.encode(&mut out);
+                        }
+                    }
+                }
+                Frame::Publish { count, message } => {
+                    assert_eq!(count, self.known(AUTHOR).0 + 1, "a message twice, or out of order");
+                    self.log.push((AUTHOR, count, message.to_vec()));
+                }
+                Frame::Rules { .. } => {}
+                other => panic!("{other:?}"),
+            }
+            bytes = &bytes[length..];
+        }
+        assert!(bytes.is_empty());
+        while let Some((author, count, message)) = self.log.get(self.delivered) {
+            self.delivered += 1;
+            let seq = self.delivered as u64;
+            let frame = match *author {
+                AUTHOR => Frame::Own { count: *count, seq, run: 1 },
+                author => Frame::Message { seq, author, count: *count, message },
+            };
+            frame.encode(&mut out);
+        }
+        out
+    }
+}
+
+/// Counts of texts, to find what came twice.
+pub(super) fn twice(log: &[(u64, Option<String>)]) -> Vec<String> {
+    let mut counts = HashMap::new();
+    log.iter().filter_map(|(_, text)| text.clone()).for_each(|text| *counts.entry(text).or_insert(0) += 1);
+    counts.into_iter().filter(|(_, count)| *count > 1).map(|(text, _)| text).collect()
+}
