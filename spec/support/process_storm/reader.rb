@@ -120,6 +120,7 @@ class ProcessStorm
 
     def leave
       return plan if @staying
+
       # A client that reads nothing for a while.
       if @random.rand(4).zero?
         @paused = true
