@@ -21,7 +21,7 @@ module PushServer
 
     # @return [Array<String>, nil] the app's own lines of the backtrace, or all lines
     def details
-      return ErrorReport.new(@error.cause || @error).full if @verbose
+      return [ErrorReport.new(@error.cause || @error).full] if @verbose
 
       ErrorReport.new(@error.cause).brief if @error.is_a?(ConfigError) && @error.cause
     end
