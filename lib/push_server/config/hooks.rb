@@ -1,6 +1,8 @@
 # frozen_string_literal: true
 
+require_relative "../errors"
 require_relative "../log"
+require_relative "../rack/error_report"
 
 module PushServer
   # The blocks that a configuration file has for moments in the life of the processes. One thread registers them and freezes
@@ -57,6 +59,15 @@ module PushServer
       @hooks.fetch(name).each { |hook| run(name, hook, arguments) }
     end
 
+    # Runs the blocks of a hook, on the current thread, up to one that raises.
+    # @param name [Symbol] one of {NAMES}
+    # @param arguments [Array] such as the number of the worker
+    # @raise [Error] one line with the place, the message and the class; the cause is the exception
+    # @return [void]
+    def call!(name, *arguments)
+      @hooks.fetch(name).each { |hook| run!(name, hook, arguments) }
+    end
+
     # @return [Boolean] whether there is a block for this hook
     def any?(name) = @hooks.fetch(name).any?
 
@@ -66,12 +77,22 @@ module PushServer
     private
 
     def run(name, hook, arguments)
+      invoke(hook, arguments)
+    rescue StandardError, ScriptError => e
+      PushServer.log_exception("#{name} (#{hook.place})", e)
+    end
+
+    def run!(name, hook, arguments)
+      invoke(hook, arguments)
+    rescue StandardError, ScriptError => e
+      raise Error, "#{name} (#{hook.place}) raises: #{ErrorReport.message(e)} (#{e.class})"
+    end
+
+    def invoke(hook, arguments)
       arguments += [@lock.synchronize { @data[hook.key] }] if hook.key
       # Unlike a block, a lambda or method takes exactly the arguments that it has.
       exact = hook.block.respond_to?(:lambda?) && hook.block.lambda? && hook.block.arity >= 0
       hook.block.call(*(exact ? arguments.take(hook.block.arity) : arguments))
-    rescue StandardError, ScriptError => e
-      PushServer.log_exception("#{name} (#{hook.place})", e)
     end
 
     # Of a process without a configuration file.

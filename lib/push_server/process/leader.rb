@@ -40,7 +40,9 @@ module PushServer
 
     def boot(message)
       Protocol.check(message)
-      @lifeline, = message.ios
+      lifeline, = message.ios
+      NativeLifeline.start(lifeline.fileno, "leader")
+      lifeline.close
       PushServer.log_name = "leader"
       Process.setproctitle("push_server: leader #{message[:generation]} [#{message[:tag]}]")
       @options = Options.load(message[:options])
@@ -70,7 +72,12 @@ module PushServer
     end
 
     def fork_worker(message)
+      number = message[:number]
+      @hooks.call(:before_fork) unless @forked
+      @forked = true
+      @hooks.call(:before_worker_fork, number)
       pid = orphan { become_worker(message) }
+      @hooks.call(:after_worker_fork, number)
       @link.send(:forked, process: message[:process], pid: pid)
     rescue SystemCallError => e
       @link.send(:not_forked, process: message[:process],
@@ -112,7 +119,6 @@ module PushServer
     # In a new worker.
     def become_worker(message)
       @link.close
-      @lifeline.close
       app = @app
       exit Worker.new(Link.new(message.ios.first, waits: true), @hooks) { app }.run
     end

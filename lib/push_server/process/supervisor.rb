@@ -56,6 +56,7 @@ module PushServer
       prepare
       start
       @parts.events.run
+      @hooks.call(:after_stopped)
       say @forced ? "* Stopped at once" : "* Stopped"
       status
     ensure
@@ -213,6 +214,7 @@ module PushServer
 
     def announce_all
       @complete = true
+      @hooks.call(:after_booted)
       say "* All #{workers} workers serve" if workers > 1
     end
 

@@ -46,6 +46,7 @@ module PushServer
 
       boot(message)
       follow
+      0
     rescue Error => e
       @link.send(:failed, **FailureReport.new(e).fields)
       1
@@ -57,10 +58,10 @@ module PushServer
 
     def boot(message)
       Protocol.check(message)
-      @lifeline, *sockets = message.ios
+      lifeline, *sockets = message.ios
       introduce(message)
-      @options = Options.load(message[:options])
-      PushServer.log_level = @options[:log_level]
+      NativeLifeline.start(lifeline.fileno, "worker #{@number}")
+      lifeline.close
       listeners = sockets.zip(message[:listeners]).map { |socket, description| Listener.described(socket, description) }
       obey
       serve(listeners)
@@ -69,13 +70,17 @@ module PushServer
 
     # Says who this is.
     def introduce(message)
-      number, process, generation, tag = message.fields.values_at(:number, :process, :generation, :tag)
-      PushServer.log_name = "worker #{number}"
-      Process.setproctitle("push_server: worker #{number} process #{process} generation #{generation} [#{tag}]")
+      @number, process, generation, tag = message.fields.values_at(:number, :process, :generation, :tag)
+      @options = Options.load(message[:options])
+      PushServer.log_name = "worker #{@number}"
+      PushServer.log_level = @options[:log_level]
+      Process.setproctitle("push_server: worker #{@number} process #{process} generation #{generation} [#{tag}]")
     end
 
     def serve(listeners)
-      @service = Service.new(@load.call, @options, hooks: @hooks, processes: true)
+      app = @load.call
+      @hooks.call!(:before_worker_boot, @number)
+      @service = Service.new(app, @options, hooks: @hooks, processes: true)
       @listeners = listeners.each { |listener| @service.listen(listener) }
       # The service has its own duplicates.
       @listeners.each(&:close)
@@ -89,7 +94,7 @@ module PushServer
         while (message = @link.receive).is_a?(Link::Message)
           heed(message)
         end
-        end_early || @events.notify(STOP) # The supervisor is gone.
+        end_early # The supervisor is gone. A worker that serves is ended by its lifeline.
       end
       thread.name = "push_server link"
     end
@@ -116,7 +121,6 @@ module PushServer
         events = @events.wait(@service.respawn_delay)
         events ? events.each_char { |event| handle(event) unless @stopped } : @service.respawn
       end
-      0
     end
 
     def handle(event)
@@ -141,15 +145,17 @@ module PushServer
       @listeners.each { |listener| @service.retire(listener) }
     end
 
-    def drain(seconds, _reason)
+    # @param reason ["restart", "stop"] what clients are told
+    def drain(seconds, reason)
       return if @draining
 
       @draining = true
-      @service.drain(seconds)
+      @service.drain(seconds, restarts: reason == "restart")
     end
 
     def finish(ending)
       @stopped = true
+      @hooks.call(:before_worker_shutdown, @number)
       stuck = !@service.stop(ending)
       @link.send(:drained)
       return unless stuck
