@@ -63,7 +63,8 @@ RSpec.describe "push_server, the command" do
 
     it "finds config.ru by itself, sets the environment and prints what it serves where" do
       start_app("run ->(_) { [200, {}, [ENV.values_at('RACK_ENV').inspect]] }", "-e", "staging", "-t", "3")
-      expect(app.lines.map(&:chomp))
+      # This folder has no tmp for the control socket, which is logged.
+      expect(app.lines.map(&:chomp).grep_v(/runtime directory/))
         .to start_with(/\Apush_server #{PushServer::VERSION} \(ruby \S+, rack \S+\)\z/, "* 3 threads, staging",
                        "* Listening on http://127.0.0.1:#{app.port}")
       expect(get.body).to eq('["staging"]')
@@ -306,8 +307,7 @@ RSpec.describe "push_server, the command" do
       start_app(patient)
       client = waiting_client
       # In the order in which they are sent, since each is waited for.
-      { "USR1" => /stop the server with TERM/, "USR2" => /stop the server with TERM/, "TTIN" => /--threads/,
-        "TTOU" => /--threads/, "PWR" => /TERM/ }.slice(*Signal.list.keys).each do |signal, cure|
+      { "USR1" => /USR2 or `push_server restart`/, "TTIN" => /--threads/, "TTOU" => /-w N starts workers/ }.each do |signal, cure|
         app.signal(signal)
         expect(app.wait_for_line(/signal #{signal}/))
           .to match(/\A\[push_server\] warn: the signal #{signal} has no meaning here: .*#{cure}/)

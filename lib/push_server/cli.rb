@@ -4,9 +4,10 @@ require "optparse"
 require "push_server"
 require_relative "config/command_line"
 require_relative "config/configuration"
+require_relative "control_command"
 require_relative "process/failure_report"
 require_relative "process/leader"
-require_relative "process/original_command"
+require_relative "process/own_process"
 require_relative "process/role"
 require_relative "process/supervisor"
 require_relative "rack/rackup_file"
@@ -32,7 +33,11 @@ module PushServer
     # @return [Integer] the exit status: 0 after a graceful stop, 1 after a failure, 2 for a command line with a
     #   mistake
     # @raise [SystemExit] with status 1 after a stop at once
-    def self.start(argv, out: $stdout, err: $stderr) = new(out, err).start(argv)
+    def self.start(argv, out: $stdout, err: $stderr)
+      return ControlCommand.start(argv, out: out, err: err) if ControlCommand.given?(argv)
+
+      new(out, err).start(argv)
+    end
 
     def initialize(out, err)
       @out = out
@@ -43,7 +48,7 @@ module PushServer
     # See {CLI.start}.
     def start(argv)
       # Before anything changes the environment, the folder, or the name of the process.
-      OriginalCommand.current
+      OwnProcess.prepare
       @role = Role.current
       line = CommandLine.new(argv)
       return print_answer(line.question) if line.question

@@ -11,9 +11,9 @@ RSpec.describe Signatures do
   internal = {
     config: %i[CommandLine Configuration ConfigurationFile ConfigurationWords ForeignSwitches Hooks Processors PumaWords],
     net: %i[Binder Endpoint Listener SocketFile],
-    process: %i[Backtraces EventLoop ExitHook FailureReport Hub Leader Lines Link Protocol RoleSignals SelfPipe Service Signals SocketPlaces Worker
-                WorkerPool],
-    restarts: %i[Inheritance OriginalCommand Role Supervisor],
+    process: %i[ExitHook FailureReport Hub Leader Lines Link Protocol RoleSignals SelfPipe Service Signals SocketPlaces Worker WorkerPool],
+    commands: %i[Backtraces ControlClient ControlCommand ControlServer EventLoop Notifier OwnProcess Pidfile SingleCommands],
+    restarts: %i[Check CheckAnswer Inheritance OriginalCommand Role SingleRestart Supervisor],
     rack: %i[Bodies EmptyInput EnvTemplate ErrorReport RackupFile Router Sendfile],
     others: %i[Callbacks Unsupported]
   }.values.flatten

@@ -53,10 +53,13 @@ RSpec.describe PushServer::Single do
       expect(native.story).to eq(%i[start work work])
     end
 
-    it "leaves none of its sockets open: when the native server closes its own, connections are refused" do
+    it "leaves none of its sockets open when it stops: when the native server closes its own, connections are refused" do
       server.start
       address = native.listeners[0].first.local_address
       address.connect(&:close)
+      native.hold_drain
+      @server.stop
+      eventually { @server.urls.empty? }
       native.stop
       expect { address.connect(&:close) }.to raise_error(Errno::ECONNREFUSED)
     end

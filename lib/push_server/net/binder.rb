@@ -9,6 +9,8 @@ module PushServer
     def initialize
       # By the endpoint's URL.
       @listeners = {}
+      # The URLs before the system has chosen a port.
+      @typed = {}
     end
 
     # Opens an endpoint and keeps its listeners.
@@ -19,6 +21,7 @@ module PushServer
     def add(endpoint, listeners = open(endpoint))
       url = endpoint.bound_to(listeners).to_s
       check_unknown(url)
+      @typed[url] = endpoint.to_s
       @listeners[url] = listeners
       url
     end
@@ -44,6 +47,10 @@ module PushServer
 
     # @return [Array<Listener>] in the order in which they were added
     def listeners = @listeners.values.flatten
+
+    # What {Inheritance} keeps: each endpoint as it was typed, with its listeners.
+    # @return [Array<Array(String, Array<Listener>)>]
+    def places = @listeners.map { |url, listeners| [@typed.fetch(url), listeners] }
 
     # @return [Array<String>] where people find the server, ports resolved
     def urls = listeners.map(&:url).uniq

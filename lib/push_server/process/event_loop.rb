@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "../log"
+
 module PushServer
   # Waits for sources that can be read, and for times that have come, and calls what is to be done then. One thread.
   #

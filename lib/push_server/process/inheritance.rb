@@ -11,10 +11,16 @@ module PushServer
   # A socket is known by its place: the URL that `bind` has, as it was typed, so that `tcp://127.0.0.1:0` keeps the port that
   # the system has chosen; or the name of the control or publish socket. Not thread-safe.
   class Inheritance
+    # The environment variable.
     VARIABLE = "PUSH_SERVER_SOCKETS"
     # Of the form in which sockets are described. A version that it does not know makes a process refuse the inheritance.
     VERSION = 1
     private_constant :VERSION
+
+    # What the process before this one has left to this process. The first call must come before the app is loaded.
+    # @return [Inheritance]
+    # @raise [Error]
+    def self.current = @current ||= take
 
     # What the process before this one has left, and removes it from the environment, so that no child sees it.
     # @param env [#delete] the environment variables
@@ -79,7 +85,11 @@ module PushServer
     # @return [Array<String>] the places that are here
     def places = @sockets.map(&:first)
 
+    # Whether there is nothing, or nothing is left.
     def empty? = @sockets.empty?
+
+    # @return [Array<Array(String, Array<Listener>)>] each place with its listeners
+    def to_a = @sockets.dup
 
     # Closes what nobody has claimed, and removes the files of its Unix sockets.
     # @return [Array<String>] where people found these sockets

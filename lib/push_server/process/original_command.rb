@@ -2,6 +2,7 @@
 
 require "rbconfig"
 require_relative "inheritance"
+require_relative "notifier"
 require_relative "role"
 
 module PushServer
@@ -20,8 +21,11 @@ module PushServer
     SETUP = "-rbundler/setup"
     SETS_UP = %r{-r\s*\S*bundler/setup}
     # The variables that are only for this process.
-    OWN = [*Role::VARIABLES, Inheritance::VARIABLE].freeze
-    private_constant :ARGUMENTS, :BUNDLER, :NIL, :SETUP, :SETS_UP, :OWN
+    OWN = [*Role::VARIABLES, Inheritance::VARIABLE, *Notifier::VARIABLES].freeze
+    # What spawn executes first, since it cannot ignore signals by itself.
+    SIGNALS = Signal.list.values_at("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "TTIN", "TTOU", "PWR", "INFO").compact
+    IGNORING = [["/bin/sh", "sh"], "-c", %(trap "" #{SIGNALS.join(" ")}; exec "$@"), "sh"].freeze
+    private_constant :SIGNALS, :IGNORING, :ARGUMENTS, :BUNDLER, :NIL, :SETUP, :SETS_UP, :OWN
 
     class << self
       # The command of this process. It is read at the first call, which must come before a process title is set, the current
@@ -70,7 +74,8 @@ module PushServer
     # @return [Hash{String => String}] all of its variables
     def environment(added = {}) = @environment.merge(added).compact
 
-    # Starts the command as a child with a role.
+    # Starts the command as a child with a role. The child ignores the signals that mean something to a server: they may be
+    # sent to the whole process group, and a Ruby that is just starting would end.
     # @param role ["leader", "worker", "check"]
     # @param link [Link] the child's end, which the caller closes afterwards
     # @param without [Array<String>] variables that the child is not to have
@@ -80,8 +85,8 @@ module PushServer
     def spawn(role, link, without: [], **options)
       socket = link.to_io
       variables = Role.environment(role, link).merge(without.to_h { |name| [name, nil] })
-      Process.spawn(environment(variables), *words_for_exec, unsetenv_others: true, chdir: folder,
-                                                             socket => socket, **options)
+      Process.spawn(environment(variables), *IGNORING, *words, unsetenv_others: true, chdir: folder,
+                                                               socket => socket, **options)
     rescue SystemCallError => e
       raise Error, "cannot start #{words.join(" ")} in #{folder}: #{e.message}"
     end

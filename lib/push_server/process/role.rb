@@ -8,6 +8,7 @@ module PushServer
   #
   # The roles are "leader", "worker" and "check". A process that a user has started has no role.
   class Role
+    # The environment variables.
     NAME = "PUSH_SERVER_ROLE"
     LINK = "PUSH_SERVER_LINK"
     VARIABLES = [NAME, LINK].freeze

@@ -10,27 +10,64 @@ module PushServer
     STOP = %w[INT TERM QUIT].freeze
     # The signals that open log files anew.
     REOPEN = %w[HUP].freeze
-    # Signals that mean something to other servers, but nothing here. By default they would end or suspend the process.
-    # Each with what the log advises instead.
+    # The signals that restart the server.
+    RESTART = %w[USR2].freeze
+    # The signals that log what all threads are doing. A system has one of them.
+    BACKTRACES = %w[PWR INFO].freeze
+    # Signals that mean something to a server with workers, but nothing to a server in a single process. By default they would
+    # end or suspend the process. Each with what the log advises instead.
     REFUSED = {
-      "USR1" => "to restart, stop the server with TERM and start it again; HUP opens the file of the access log anew",
-      "USR2" => "to restart, stop the server with TERM and start it again",
-      "TTIN" => "there is one process, and --threads says how many threads it has",
-      "TTOU" => "there is one process, and --threads says how many threads it has",
-      "PWR" => "TERM, INT or QUIT stop the server"
+      "USR1" => "this server is one process; USR2 or `push_server restart` restarts it, and with workers (-w) there is a " \
+                "phased restart",
+      "TTIN" => "this server is one process; -w N starts workers, and --threads says how many threads a process has",
+      "TTOU" => "this server is one process; -w N starts workers, and --threads says how many threads a process has"
     }.freeze
+    # Those that a server takes only if the app has not.
+    OTHERS = (RESTART + BACKTRACES + REFUSED.keys).freeze
     # The kernel sends these to a background job that reads from its terminal or writes to it, which suspends the job.
     JOB_CONTROL = %w[TTIN TTOU].freeze
     DEFAULTS = %w[DEFAULT SYSTEM_DEFAULT].freeze
     private_constant :JOB_CONTROL, :DEFAULTS
 
-    # The signals to refuse: those that this system knows, except those that a terminal may cause.
-    # @return [Array<String>]
-    def self.refused
-      names = REFUSED.keys & Signal.list.keys
-      $stdin.tty? ? names - JOB_CONTROL : names
-    rescue IOError
-      names # stdin is closed
+    # What arrives before there are handlers: see {.hold}.
+    @held = []
+
+    class << self
+      # The signals of {OTHERS} to take: those that this system knows, except those that a terminal may cause.
+      # @return [Array<String>]
+      def others
+        names = OTHERS & Signal.list.keys
+        $stdin.tty? ? names - JOB_CONTROL : names
+      rescue IOError
+        names # stdin is closed
+      end
+
+      # Just before the process executes itself anew: the signals that stop a server end this process as the system does, and
+      # the other ones are ignored, also by the new program until {.hold}. Without this, each of them would end it.
+      # @return [Hash{String => Object}] the former handlers, for {.take_back}
+      def let_go
+        ignored = (REOPEN + OTHERS) & Signal.list.keys
+        STOP.to_h { |name| [name, Signal.trap(name, "SYSTEM_DEFAULT")] }
+            .merge(ignored.to_h { |name| [name, Signal.trap(name, "IGNORE")] })
+      end
+
+      # Undoes {.let_go}.
+      def take_back(former) = former.each { |name, handler| Signal.trap(name, handler || "DEFAULT") }
+
+      # In a program that another one has executed after {.let_go}: remembers the signals that were ignored until now, for
+      # {.release}.
+      def hold
+        @holder = proc { |number| @held << Signal.signame(number) }
+        ((REOPEN + OTHERS) & Signal.list.keys).each { |name| Signal.trap(name, @holder) }
+      end
+
+      # Sends this process what has arrived since {.hold}. To be called when the handlers are there.
+      def release
+        @held.shift.then { |name| Process.kill(name, Process.pid) } until @held.empty?
+      end
+
+      # Whether a handler is that of {.hold}.
+      def holds?(handler) = !handler.nil? && handler.equal?(@holder)
     end
 
     # @param names [Array<String>]
@@ -61,6 +98,7 @@ module PushServer
     def install(name, only_defaults)
       ours = proc { |number| Process.pid == @pid ? @handler.call(number) : call_former(name, number) }
       former = Signal.trap(name, ours)
+      former = "SYSTEM_DEFAULT" if Signals.holds?(former)
       if only_defaults && !DEFAULTS.include?(former)
         Signal.trap(name, former || "DEFAULT")
       else

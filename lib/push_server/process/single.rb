@@ -3,6 +3,11 @@
 require "rack/version"
 require_relative "../config/options"
 require_relative "../net/binder"
+require_relative "check_answer"
+require_relative "event_loop"
+require_relative "inheritance"
+require_relative "own_process"
+require_relative "role"
 require_relative "self_pipe"
 require_relative "service"
 require_relative "signals"
@@ -19,12 +24,20 @@ module PushServer
     STOP_NOW = "n"
     SIGNAL = "!"
     REOPEN_LOGS = "h"
+    RESTART = "r"
+    BACKTRACES = "b"
     # What the service tells.
     SERVICE_EVENTS = { drained: "d", workers_changed: "w" }.freeze
     # The signals that are refused: event => name of the signal.
     REFUSALS = Signals::REFUSED.keys.each_with_index.to_h { |name, index| [index.to_s, name] }.freeze
+    # What the signals of Signals::OTHERS mean: name => event.
+    OTHER_SIGNALS = [*Signals::RESTART.map { |name| [name, RESTART] }, *Signals::BACKTRACES.map { |name| [name, BACKTRACES] },
+                     *REFUSALS.invert].to_h.freeze
     NOT_RUNNING = "the server is not running, so it cannot listen on another endpoint"
-    private_constant :STOP, :STOP_NOW, :SIGNAL, :REOPEN_LOGS, :SERVICE_EVENTS, :REFUSALS, :NOT_RUNNING
+    STOPS = /[#{STOP}#{STOP_NOW}#{SIGNAL}]/
+    ENDED = { graceful: "* Stopped", forced: "* Stopped at once", restart: "* Executing the new version" }.freeze
+    private_constant :STOPS, :ENDED, :STOP, :STOP_NOW, :SIGNAL, :REOPEN_LOGS, :RESTART, :BACKTRACES, :SERVICE_EVENTS, :REFUSALS,
+                     :OTHER_SIGNALS, :NOT_RUNNING
 
     # @return [Options]
     attr_reader :options
@@ -58,9 +71,10 @@ module PushServer
       raise Error, "this server has been started already: make another" if @control
 
       @service = Service.new(@app, @options, hooks: @hooks)
-      @endpoints.each { |endpoint| serve(endpoint, @binder.open(endpoint)) }
+      open_endpoints
       addresses = urls
       @service.start { |event| @events.notify(SERVICE_EVENTS.fetch(event)) }
+      prepare_loop
       @control = Thread.new { control }
       @control.name = "push_server control"
       announce(addresses)
@@ -72,20 +86,31 @@ module PushServer
       raise Error, "cannot start: #{e.message}"
     ensure
       unless @control
+        @own&.stopped(restarts: false)
         @binder.retire_all
         @service&.stop(:forced)
       end
     end
 
     # Starts, serves until {#stop}, or until INT, TERM or QUIT: the first stops gracefully, the second at once. HUP opens
-    # the log file anew, if there is one; {Signals::REFUSED} are answered by a line in the log, unless the app has taken
-    # them. The signals are taken only in the main thread, since a server on another thread does not own the process.
+    # the log file anew, if there is one. USR2 restarts: if the configuration and the app can be loaded anew, the server
+    # drains, and the process executes its command anew, with its sockets. PWR (INFO on BSD) logs what all threads are doing.
+    # {Signals::REFUSED} are answered by a line in the log. A signal of {Signals::OTHERS} that the app has taken is left to it.
+    #
+    # All this needs the main thread, since a server on another thread does not own the process; so do the control socket
+    # and what systemd is told.
     # @return [:graceful, :forced] as {#ending}
     # @raise [BindError, OptionError, Error]
     def run
-      signals = take_signals if Thread.current == Thread.main
-      start
-      wait
+      CheckAnswer.new(Role.current.link).serve(@endpoints) if Role.current&.check?
+      if Thread.current == Thread.main
+        @own = OwnProcess.new(@options)
+        signals = take_signals
+      end
+      begin
+        start
+        wait
+      end while ending == :restart && refused_to_execute? # rubocop:disable Lint/Loop
       ending
     ensure
       stop_early
@@ -173,11 +198,26 @@ module PushServer
     private
 
     def take_signals
-      refused = Signals.new(Signals.refused, only_defaults: true) do |number|
-        @events.notify(REFUSALS.key(Signal.signame(number)))
+      others = Signals.new(Signals.others, only_defaults: true) do |number|
+        @events.notify(OTHER_SIGNALS.fetch(Signal.signame(number)))
       end
-      [Signals.new { signal }, Signals.new(Signals::REOPEN) { reopen_logs }, refused]
+      taken = [Signals.new { signal }, Signals.new(Signals::REOPEN) { reopen_logs }, others]
+      Signals.release
+      taken
     end
+
+    # Opens the endpoints, or takes those over that an earlier program of this process has left.
+    def open_endpoints
+      return listeners_again unless @binder.listeners.empty?
+
+      @endpoints.each do |endpoint|
+        inherited = (Inheritance.current.claim(endpoint.to_s) if @own)
+        serve(endpoint, inherited || @binder.open(endpoint))
+      end
+    end
+
+    # After an exec that the system has refused.
+    def listeners_again = @binder.listeners.each { |listener| @service.listen(listener) }
 
     # A forked child must leave alone what it shares with its parent.
     def here? = Process.pid == @pid
@@ -207,10 +247,9 @@ module PushServer
     # Serves what an endpoint has opened. Returns its URL.
     def serve(endpoint, listeners)
       url = @binder.add(endpoint, listeners)
+      # The service has its own duplicates, and closes them when it drains. With these open as well, connections wait in the
+      # backlog, which is right before a restart; before a stop these are closed, too.
       listeners.each { |listener| @service.listen(listener) }
-      # The service has its own duplicates, and closes them when it drains: with these open as well, the system would go
-      # on accepting into the backlog.
-      listeners.each(&:close)
       served = url
     ensure
       # Also when the thread is killed.
@@ -220,17 +259,34 @@ module PushServer
     # The file of a Unix socket goes first, while the service has the socket open.
     def unserve(url) = @binder.retire(url)&.each { |listener| @service.retire(listener) }
 
-    # Reads events until the server has ended.
+    # What the control thread waits for.
+    def prepare_loop
+      @loop = EventLoop.new
+      @loop.watch(@events) { @events.wait(0)&.each_char { |event| handle(event) unless @ending } }
+      @own&.begin(@loop, "Serving on #{urls.join(", ")}", **actions)
+    end
+
+    # What commands and restarts do.
+    def actions
+      { stop: method(:stop_for), restart: -> { drain(restarts: true) }, reload: method(:reload), places: -> { @binder.places },
+        stats: -> { stats }, status: method(:status) }
+    end
+
+    def status
+      state = @restarting ? "restarting" : "serving"
+      { pid: Process.pid, version: VERSION, mode: "single", state: @draining && !@restarting ? "stopping" : state,
+        threads: @options[:threads], urls: urls, environment: @options[:environment] }
+    end
+
+    # Acts on events until the server has ended.
     def control
-      until @ending
-        events = @events.wait(@service.respawn_delay)
-        events ? events.each_char { |event| handle(event) unless @ending } : @service.respawn
-      end
+      respawn
+      @loop.run
     rescue Exception => e # rubocop:disable Lint/RescueException -- after any exception, the server must not go on without this thread
       PushServer.log_exception("stopping", e)
       finish(:forced)
     ensure
-      @events.close
+      @events.close unless @ending == :restart
     end
 
     def handle(event)
@@ -238,9 +294,11 @@ module PushServer
       when SIGNAL then @signalled ? finish(:forced) : drain
       when STOP then drain
       when STOP_NOW then finish(:forced)
-      when SERVICE_EVENTS[:drained] then finish(:graceful)
-      when SERVICE_EVENTS[:workers_changed] then @service.respawn
-      when REOPEN_LOGS then @service.reopen_logs
+      when SERVICE_EVENTS[:drained] then finish(@restarting ? :restart : :graceful)
+      when SERVICE_EVENTS[:workers_changed] then respawn
+      when REOPEN_LOGS then reload
+      when RESTART then @own.restart
+      when BACKTRACES then Backtraces.log
       when *REFUSALS.keys then refuse(REFUSALS.fetch(event))
       end
       @signalled = true if event == SIGNAL
@@ -250,29 +308,71 @@ module PushServer
       PushServer.log(:warn, "the signal #{signal} has no meaning here: #{Signals::REFUSED.fetch(signal)}")
     end
 
-    def drain
-      return if @draining
-
-      say "* Stopping: up to #{@options[:drain_timeout]} s for what is open. Ctrl-C to stop at once"
-      end_listening
-      @service.drain(@options[:drain_timeout])
+    def respawn
+      @loop.cancel(@respawn)
+      @service.respawn
+      @respawn = @service.respawn_delay&.then { |seconds| @loop.after(seconds) { respawn } }
     end
 
-    def end_listening
+    def reload
+      return @service.reopen_logs unless @own && !@draining
+
+      @own.reload { @service.reopen_logs }
+    end
+
+    def stop_for(reply)
+      @own.await_stop(reply)
+      reply.progress("Stopping: up to #{@options[:drain_timeout]} s for what is open")
+      drain
+    end
+
+    # @param restarts [Boolean] whether the process executes itself anew afterwards. A stop that comes meanwhile wins
+    def drain(restarts: false)
+      began = @draining
+      return if began && !(@restarting && !restarts)
+
+      seconds = @options[:drain_timeout]
+      what = "up to #{seconds} s for what is open"
+      say restarts ? "* Restarting: #{what}" : "* Stopping: #{what}. Ctrl-C to stop at once"
+      @restarting = restarts
+      @own&.draining(seconds, restarts: restarts)
+      end_listening(keep: restarts)
+      @service.drain(seconds, restarts: restarts) unless began
+    end
+
+    # @param keep [Boolean] whether our own sockets stay open, in which new connections wait
+    def end_listening(keep: false)
       @listening.synchronize do
         @draining = true
-        @binder.retire_all
+        @binder.retire_all unless keep
       end
     end
 
     def finish(ending)
-      end_listening
-      @stuck = !@service.stop(ending)
-      PushServer.log(:warn, "a worker is in native code that does not return: the process ends without it") if @stuck
-      say ending == :forced ? "* Stopped at once" : "* Stopped"
-      @hooks.call(:after_stopped)
+      end_listening(keep: ending == :restart)
+      @stuck = !@service.stop(ending == :forced ? :forced : :graceful)
+      if @stuck && ending != :restart
+        PushServer.log(:warn, "a worker is in native code that does not return: the process ends without it")
+      end
+      say ENDED.fetch(ending)
+      @hooks.call(ending == :restart ? :before_restart : :after_stopped)
+      @own&.stopped(restarts: ending == :restart)
     ensure
       @ending = ending
+      @loop.stop
+    end
+
+    # @return [Boolean] whether the server is to serve again, because the system has refused
+    def refused_to_execute?
+      @own.execute(@binder.places) { !@events.wait(0).to_s.match?(STOPS) }
+      # A signal has come at the last moment: it stops the server.
+      finish(:graceful)
+      false
+    rescue Error => e
+      PushServer.log(:error, "not restarted: #{e.message}. Serving on with the old version")
+      @control = @ending = nil
+      @draining = @restarting = false
+      true
     end
 
     # What ends `run` otherwise: an exception in the main thread, such as the app's own `exit`.

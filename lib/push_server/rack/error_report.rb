@@ -30,6 +30,9 @@ module PushServer
     # A path, relative to the current folder if it is in that.
     def self.shorten(path) = path.delete_prefix(File.join(Dir.pwd, ""))
 
+    # Whether a line of a backtrace is the app's own.
+    def self.own?(line) = !line.start_with?("<internal:", "(eval", *FOREIGN)
+
     def initialize(error)
       @error = error
     end
@@ -63,7 +66,7 @@ module PushServer
     # @return [Array<String>]
     def own_frames(error = @error)
       (error.backtrace || []).take_while { |line| !line.start_with?(*LOADED_BY) }
-                             .reject { |line| line.start_with?("<internal:", "(eval", *FOREIGN) }.map(&:scrub)
+                             .select { |line| ErrorReport.own?(line) }.map(&:scrub)
     end
 
     # The message and the whole backtrace, as Ruby prints them.

@@ -1,0 +1,174 @@
+# frozen_string_literal: true
+
+require "securerandom"
+require_relative "../errors"
+require_relative "../log"
+require_relative "backtraces"
+require_relative "control_server"
+require_relative "inheritance"
+require_relative "notifier"
+require_relative "original_command"
+require_relative "role"
+require_relative "single_commands"
+require_relative "single_restart"
+require_relative "socket_places"
+
+module PushServer
+  # What a server in a single process does beside serving if the process is its own: it answers commands, tells systemd what it
+  # does, and restarts by executing the original command anew. All on the server's control thread, except {#execute}.
+  class OwnProcess
+    # The place of the control socket in an {Inheritance} begins so; its URL follows.
+    CONTROL = "control "
+    private_constant :CONTROL
+
+    # Reads what this process was started with, and takes it out of the environment. To be called before the app is loaded.
+    # @raise [Error]
+    def self.prepare
+      OriginalCommand.current
+      Role.current
+      Inheritance.current
+      Notifier.current.beat_while_loading
+    end
+
+    # @param options [Options]
+    def initialize(options)
+      @options = options
+      @notifier = Notifier.current
+      # Tells a client of the control socket whether it talks to the same program as before.
+      @instance = SecureRandom.hex(8)
+      @since = Time.now
+      @replies = []
+    end
+
+    # Begins to work in this loop, when the server serves.
+    # @param loop [EventLoop]
+    # @param summary [String] what the server does, for systemd
+    # @param actions [Hash{Symbol => #call}] as {SingleCommands} has them, but `restart` is called when the new version can
+    #   serve and the server is to drain; `places` returns {Binder#places}
+    # @return [void]
+    # @raise [BindError] if the option control_socket names a place that cannot be used
+    def begin(loop, summary, **actions)
+      @summary = summary
+      @actions = actions
+      @listener ||= open_control_socket
+      @restart = SingleRestart.new(loop, seconds: @options.to_h[:worker_boot_timeout])
+      @control = ControlServer.new(@listener, commands, loop) if @listener
+      loop.every(@notifier.interval) { @notifier.beat } if @notifier.interval
+      report_unclaimed
+      @notifier.ready(summary)
+    end
+
+    # Opens log files anew.
+    # @yield to open them
+    def reload
+      @notifier.reloading("Opening the log files anew")
+      yield
+      @notifier.ready(@summary)
+    end
+
+    # Checks whether the new version can serve. If it can, the action `restart` is called. If not, nothing changes and the log
+    # says why.
+    # @param reply [ControlServer::Reply, nil] of whoever has asked for it
+    def restart(reply = nil)
+      return refuse("a restart is under way already", reply) if @restart.checking? || @draining
+
+      PushServer.log(:info, "restarting: a new process loads configuration and app first")
+      reply&.progress("The new version is being loaded, to see whether it can serve")
+      @notifier.reloading("Restarting: loading the new version")
+      @restart.check(@actions.fetch(:places).call.map(&:first)) { |result| decide(result, reply) }
+    rescue Error => e
+      decide(Check::Result.new(error: e.message), reply)
+    end
+
+    # The server begins to drain.
+    # @param restarts [Boolean] whether it restarts afterwards
+    # @param seconds [Numeric] how long it may take
+    def draining(seconds, restarts:)
+      @draining = true
+      return @notifier.reloading("Restarting: finishing what is open, up to #{seconds} s") if restarts
+
+      @restart&.abort
+      @notifier.stopping("Stopping: finishing what is open, up to #{seconds} s")
+    end
+
+    # To be ended when the server has stopped.
+    # @param reply [ControlServer::Reply]
+    def await_stop(reply) = @replies << reply
+
+    # The server has stopped.
+    # @param restarts [Boolean] whether {#execute} follows
+    def stopped(restarts:)
+      @replies.each { |reply| reply.done(pid: Process.pid, executes: restarts) }
+      @replies.clear
+      @control&.close
+      return if restarts
+
+      @notifier.stopping("Stopped") unless @draining
+
+      @restart&.abort
+      @listener&.retire
+      @listener = nil
+    end
+
+    # Executes the original command in place of this process. To be called by the main thread.
+    # @param places [Array<Array(String, Array<Listener>)>] the sockets of the server
+    # @yieldreturn [Boolean] as {SingleRestart#execute}
+    # @raise [Error] if the system refuses: then this process goes on
+    def execute(places, &)
+      places += [["#{CONTROL}#{@listener.url}", [@listener]]] if @listener
+      @restart.execute(places, &)
+    ensure
+      @draining = false
+    end
+
+    private
+
+    def commands
+      status = -> { { instance: @instance, since: @since.to_i, **@actions.fetch(:status).call } }
+      SingleCommands.new(**@actions.slice(:stop, :reload, :stats), restart: method(:restart), status: status)
+    end
+
+    def decide(result, reply)
+      return refuse("the new version cannot serve: #{result.error}", reply) unless result.ok?
+
+      reply&.progress("It can (push_server #{result.version}). This process finishes what is open, for up to " \
+                      "#{@options[:drain_timeout]} s, and executes the new version. New connections wait")
+      @replies << reply if reply
+      @actions.fetch(:restart).call
+    end
+
+    def refuse(reason, reply)
+      PushServer.log(:error, "not restarted: #{reason}. Nothing has changed")
+      reply&.fail("not restarted: #{reason}. Nothing has changed")
+      @notifier.ready(@summary) unless @restart.checking? || @draining
+    end
+
+    # @return [Listener, nil]
+    def open_control_socket
+      places = SocketPlaces.for(@options)
+      return unless wanted?(places)
+
+      places.candidates(:control).each do |path|
+        inherited = Inheritance.current.claim("#{CONTROL}#{Listener.unix_url(path)}")
+        return inherited.first if inherited
+      end
+      places.open(:control)
+    rescue BindError => e
+      raise unless @options[:control_socket] == :default
+
+      # Two servers in one folder are no mistake.
+      PushServer.log(:warn, "commands such as `push_server stop` do not reach this server: #{e.message}")
+      nil
+    end
+
+    # One process in test has the socket only if an option says so.
+    def wanted?(places)
+      places.on?(:control) && (@options[:control_socket] != :default || @options[:environment] != "test")
+    end
+
+    # What the configuration no longer names.
+    def report_unclaimed
+      Inheritance.current.release.each { |url| PushServer.log(:info, "no longer listening on #{url}") }
+    end
+  end
+end

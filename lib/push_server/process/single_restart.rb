@@ -1,0 +1,75 @@
+# frozen_string_literal: true
+
+require_relative "check"
+require_relative "inheritance"
+require_relative "notifier"
+require_relative "original_command"
+require_relative "signals"
+
+module PushServer
+  # The restart of a server that is a single process: a {Check} first, and when the server has drained, the same command in place
+  # of this process, with the sockets. One thread, except for {#execute}.
+  class SingleRestart
+    # @param loop [EventLoop]
+    # @param seconds [Numeric, nil] how long the new version may take to load
+    def initialize(loop, seconds: nil)
+      @loop = loop
+      @seconds = seconds
+    end
+
+    # Whether the new version is being checked.
+    def checking? = !@check.nil?
+
+    # Starts to check whether the new version can serve.
+    # @param places [Array<String>] see {Inheritance#places}
+    # @yieldparam result [Check::Result] when that is known
+    # @raise [Error] if the child cannot be started
+    def check(places, &on_result)
+      @check = Check.new(places, seconds: @seconds)
+      @loop.watch(@check) { look(on_result) }
+      @timeout = @loop.after(@seconds) { look(on_result) } if @seconds
+    end
+
+    # Ends the check, and closes what it has opened, and what an earlier one has opened.
+    def abort
+      forget&.abort
+      @opened&.release
+      @opened = nil
+    end
+
+    # Executes the command in place of this process. From here on the signals that stop a server end this process as the
+    # system does. The other ones are ignored until the new program handles them. To be called by the main thread.
+    # @param places [Array<Array(String, Array<Listener>)>] the sockets to keep, beside those that the check has opened
+    # @yieldreturn [Boolean] whether to go through with it; called when no signal can get lost any more
+    # @raise [Error] if the system does not execute it
+    def execute(places)
+      former = Signals.let_go
+      return unless yield
+
+      inheritance = Inheritance.new
+      (places + (@opened&.to_a || [])).each { |place, listeners| inheritance.add(place, listeners) }
+      [$stdout, $stderr].each { |io| io.flush unless io.closed? }
+      OriginalCommand.current.exec(inheritance, added: Notifier.current.environment)
+    ensure
+      Signals.take_back(former) if former
+    end
+
+    private
+
+    def look(on_result)
+      result = @check&.result or return
+      forget
+      @opened = result.sockets if result.ok?
+      on_result.call(result)
+    end
+
+    def forget
+      return unless (check = @check)
+
+      @loop.forget(check)
+      @loop.cancel(@timeout)
+      @check = nil
+      check
+    end
+  end
+end
