@@ -25,9 +25,6 @@ module PushServer
       nil
     end
 
-    # @return [IO] to wait for events with others
-    def to_io = @reader
-
     # Waits for events.
     # @param timeout [Numeric, nil] seconds; nil waits for ever
     # @return [String, nil] the events in order; nil if none came in time, or when the pipe is closed
