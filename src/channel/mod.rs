@@ -14,6 +14,7 @@
 //! | `channels` | the methods that other modules call: publish, history, deliver, sweep; any thread |
 //! | [`engine`] | the interface of engines, which give messages their order |
 //! | `event`, `progress` | what an engine tells the channels; how threads wait for an engine |
+//! | `unnumbered` | which messages of a thread have no number yet |
 //! | `reader` | a client's cursor: subscribe, read the next batch, lag |
 //! | `subscription`, `batch` | what a reader subscribes to, and what one read returns |
 //! | `draft`, `message` | what was published, encoded at most once per encoding |
@@ -62,6 +63,7 @@ mod slab;
 mod subscription;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unnumbered;
 mod wake;
 mod work;
 
@@ -84,4 +86,5 @@ pub use policy::{Policy, Slow};
 pub use progress::{Cancel, Progress, Ticket};
 pub use reader::Reader;
 pub use subscription::{Member, Subscription, Target};
+pub use unnumbered::forget_unnumbered;
 pub use wake::Wake;

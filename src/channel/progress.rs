@@ -96,6 +96,11 @@ impl Progress {
         (counts.settled < counts.submitted).then_some(counts.submitted)
     }
 
+    /// The place up to which all submissions have their numbers or are lost.
+    pub fn settled(&self) -> u64 {
+        self.counts.lock().settled
+    }
+
     /// Whether all submissions up to `place` have their numbers or are lost.
     pub fn is_settled(&self, place: u64) -> bool {
         self.counts.lock().settled >= place

@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 
@@ -12,9 +15,9 @@ use thiserror::Error;
 
 use super::file_body::FileBody;
 use crate::base::disk::Disk;
-use crate::base::fork::OwnerProcess;
 use crate::base::lock::{Condition, Lock};
-use crate::base::wakeups::Wakeups;
+use crate::push;
+use crate::push::unnumbered::Unnumbered;
 
 /// Bytes of a streamed body that may wait for the socket. With more, the writer must wait.
 const STREAM_BUFFER: usize = 256 * 1024;
@@ -99,24 +102,29 @@ impl Body {
     }
 }
 
-/// Makes a body that one thread writes while the reactor sends it. `wakeups` wake the reactor.
-pub fn stream(wakeups: Arc<Wakeups>) -> (BodyWriter, BodyReader) {
-    let shared =
-        Arc::new(Shared { owner: OwnerProcess::current(), state: Lock::default(), room: Condition::new(), wakeups });
-    (BodyWriter(Arc::clone(&shared)), BodyReader(shared))
+/// Makes a body that one thread writes while the reactor sends it.
+pub(super) fn stream(push: Arc<push::Context>) -> (BodyWriter, BodyReader) {
+    let shared = Arc::new(Shared { push, state: Lock::default(), room: Condition::new() });
+    (BodyWriter(Arc::clone(&shared)), BodyReader { shared, held: None })
 }
 
+/// A part of a streamed body.
 #[derive(Debug)]
+enum Part {
+    Chunk(Bytes),
+    /// What follows waits for messages that its writer has published.
+    Unnumbered(Box<Unnumbered>),
+}
+
 struct Shared {
-    owner: OwnerProcess,
+    push: Arc<push::Context>,
     state: Lock<State>,
     room: Condition,
-    wakeups: Arc<Wakeups>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    chunks: VecDeque<Bytes>,
+    parts: VecDeque<Part>,
     bytes: usize,
     /// The connection's task, if it waits for more.
     reader: Option<Waker>,
@@ -138,19 +146,27 @@ impl Shared {
 
     fn end(&self, ending: Ending) {
         // In a forked child no task reads the body, and the lock may be held by a thread that is not there.
-        if self.owner.forked() {
+        if self.forked() {
             return;
         }
+        let unnumbered = Unnumbered::take(&self.push);
         let mut state = self.lock();
-        state.ended.get_or_insert(ending);
+        if state.ended.is_none() {
+            state.parts.extend(unnumbered.map(Part::Unnumbered));
+            state.ended = Some(ending);
+        }
         self.wake_reader(state);
+    }
+
+    fn forked(&self) -> bool {
+        self.push.base.owner.forked()
     }
 
     fn wake_reader(&self, mut state: MutexGuard<'_, State>) {
         let reader = state.reader.take();
         drop(state);
         if let Some(reader) = reader {
-            self.wakeups.wake(reader);
+            self.push.base.wakeups.wake(reader);
         }
     }
 }
@@ -168,23 +184,24 @@ pub enum Pushed {
 
 /// The app's end of a streamed body. If it is dropped without [`BodyWriter::finish`], the connection is cut, so that
 /// the client does not take the body for complete.
-#[derive(Debug)]
 pub struct BodyWriter(Arc<Shared>);
 
 impl BodyWriter {
     /// Adds a chunk. Never blocks.
     pub fn push(&self, chunk: Bytes) -> Pushed {
-        if self.0.owner.forked() {
+        if self.0.forked() {
             return Pushed::Gone;
         }
+        let unnumbered = Unnumbered::take(&self.0.push);
         let mut state = self.0.lock();
         if state.reader_gone {
             return Pushed::Gone;
         }
+        state.parts.extend(unnumbered.map(Part::Unnumbered));
         // In chunked coding, an empty chunk would be the end of the body.
         if !chunk.is_empty() {
             state.bytes += chunk.len();
-            state.chunks.push_back(chunk);
+            state.parts.push_back(Part::Chunk(chunk));
         }
         let full = state.bytes >= STREAM_BUFFER;
         self.0.wake_reader(state);
@@ -212,6 +229,18 @@ impl BodyWriter {
     }
 }
 
+impl fmt::Debug for BodyWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyWriter").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for BodyReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyReader").finish_non_exhaustive()
+    }
+}
+
 impl Drop for BodyWriter {
     fn drop(&mut self) {
         self.0.end(Ending::Abandoned);
@@ -219,44 +248,59 @@ impl Drop for BodyWriter {
 }
 
 /// The connection's end of a streamed body.
-#[derive(Debug)]
-pub struct BodyReader(Arc<Shared>);
+pub struct BodyReader {
+    shared: Arc<Shared>,
+    /// What the next part waits for.
+    held: Option<Box<Unnumbered>>,
+}
 
 impl BodyReader {
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        let mut state = self.0.lock();
-        if let Some(chunk) = state.chunks.pop_front() {
-            state.bytes -= chunk.len();
-            if state.bytes < STREAM_BUFFER {
-                self.0.room.notify_all();
+        loop {
+            if let Some(unnumbered) = &mut self.held {
+                ready!(Pin::new(unnumbered).poll(cx));
+                self.held = None;
             }
-            return Poll::Ready(Some(Ok(chunk)));
-        }
-        let ended = state.ended;
-        match ended {
-            None => {
-                state.reader = Some(cx.waker().clone());
-                Poll::Pending
+            let mut state = self.shared.lock();
+            match (state.parts.pop_front(), state.ended) {
+                (Some(Part::Chunk(chunk)), _) => {
+                    state.bytes -= chunk.len();
+                    if state.bytes < STREAM_BUFFER {
+                        self.shared.room.notify_all();
+                    }
+                    return Poll::Ready(Some(Ok(chunk)));
+                }
+                (Some(Part::Unnumbered(unnumbered)), _) => {
+                    drop(state);
+                    self.held = Some(unnumbered);
+                }
+                (None, None) => {
+                    state.reader = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+                (None, Some(Ending::Finished)) => return Poll::Ready(None),
+                (None, Some(Ending::Abandoned)) => return Poll::Ready(Some(Err(BodyError::Abandoned))),
             }
-            Some(Ending::Finished) => Poll::Ready(None),
-            Some(Ending::Abandoned) => Poll::Ready(Some(Err(BodyError::Abandoned))),
         }
     }
 }
 
 impl Drop for BodyReader {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.shared.lock();
         state.reader_gone = true;
-        state.chunks = VecDeque::new();
+        let parts = std::mem::take(&mut state.parts);
         drop(state);
-        self.0.room.notify_all();
+        // Not under the lock, since a part may wait for another one.
+        drop(parts);
+        self.shared.room.notify_all();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::tests::context;
 
     fn next(reader: &mut BodyReader) -> Poll<Option<Result<Bytes, BodyError>>> {
         reader.poll_chunk(&mut Context::from_waker(Waker::noop()))
@@ -264,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_writer_that_is_dropped_makes_no_clean_end() {
-        let (writer, mut reader) = stream(Arc::default());
+        let (writer, mut reader) = stream(Arc::clone(&context().push));
         assert_eq!(writer.push(Bytes::from_static(b"half")), Pushed::Room);
         drop(writer);
         assert!(matches!(next(&mut reader), Poll::Ready(Some(Ok(_)))));
@@ -273,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_writer_waits_while_the_reader_is_behind_and_learns_that_the_reader_has_gone() {
-        let (writer, mut reader) = stream(Arc::default());
+        let (writer, mut reader) = stream(Arc::clone(&context().push));
         assert_eq!(writer.push(Bytes::from(vec![0; STREAM_BUFFER])), Pushed::Full);
         let reading = std::thread::spawn(move || {
             assert!(matches!(next(&mut reader), Poll::Ready(Some(Ok(_)))));
@@ -285,7 +329,7 @@ mod tests {
 
     #[test]
     fn an_interrupt_ends_the_wait_for_room() {
-        let (writer, _reader) = stream(Arc::default());
+        let (writer, _reader) = stream(Arc::clone(&context().push));
         writer.push(Bytes::from(vec![0; STREAM_BUFFER]));
         writer.interrupt();
         writer.wait_for_room();

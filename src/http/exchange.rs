@@ -10,7 +10,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use http::StatusCode;
 
@@ -22,6 +22,7 @@ use crate::base::fork::NotInChild;
 use crate::base::lock::Lock;
 use crate::push;
 use crate::push::accept::PendingClient;
+use crate::push::unnumbered::Unnumbered;
 
 /// What the app has decided.
 #[derive(Debug)]
@@ -90,7 +91,8 @@ enum SlotState {
     Open,
     /// The same, and the connection's task waits for the reply.
     Awaited(Waker),
-    Replied(Reply),
+    /// The reply may have to wait for what its thread has published.
+    Replied(Reply, Option<Box<Unnumbered>>),
     /// The request was dropped without a reply.
     Lost,
 }
@@ -113,7 +115,7 @@ impl ReplySlot {
             *slot = ReplySlot::new(Arc::clone(&slot.push), Arc::clone(&slot.connection));
         }
         *slot.state.lock() = SlotState::Open;
-        let receiver = ReplyReceiver(Arc::clone(slot));
+        let receiver = ReplyReceiver { slot: Arc::clone(slot), held: None };
         let sender = ReplySender { slot: NotInChild::new(slot.push.base.owner, Arc::clone(slot)), sent: false };
         (sender, receiver)
     }
@@ -136,39 +138,62 @@ impl ReplySlot {
 /// The request has its reply already, or does not wait for one any more.
 struct RequestOver;
 
-/// The connection's end. As a future it gives the reply, or `None` if the request was dropped without one.
-pub(super) struct ReplyReceiver(Arc<ReplySlot>);
+/// The connection's end. As a future it gives the reply, or `None` if the request was dropped without one. It holds the
+/// reply back until the messages that the app has published before have their numbers.
+pub(super) struct ReplyReceiver {
+    slot: Arc<ReplySlot>,
+    held: Option<Held>,
+}
+
+type Held = Box<(Reply, Unnumbered)>;
 
 impl ReplyReceiver {
     /// The connection.
     pub(super) fn connection(&self) -> &dyn RequestConnection {
-        &*self.0.connection
+        &*self.slot.connection
     }
 }
 
 impl Future for ReplyReceiver {
     type Output = Option<Reply>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
-        let mut state = self.0.state.lock();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
+        if self.held.is_some() {
+            return self.poll_held(cx);
+        }
+        let mut state = self.slot.state.lock();
         match &*state {
             SlotState::Awaited(task) if task.will_wake(cx.waker()) => Poll::Pending,
             SlotState::Awaited(_) | SlotState::Open => {
                 *state = SlotState::Awaited(cx.waker().clone());
                 Poll::Pending
             }
-            SlotState::Replied(_) | SlotState::Lost | SlotState::Closed => match std::mem::take(&mut *state) {
-                SlotState::Replied(reply) => Poll::Ready(Some(reply)),
+            SlotState::Replied(..) | SlotState::Lost | SlotState::Closed => match std::mem::take(&mut *state) {
+                SlotState::Replied(reply, None) => Poll::Ready(Some(reply)),
+                SlotState::Replied(reply, Some(unnumbered)) => {
+                    drop(state);
+                    self.held = Some(Box::new((reply, *unnumbered)));
+                    self.poll_held(cx)
+                }
                 _ => Poll::Ready(None),
             },
         }
     }
 }
 
+impl ReplyReceiver {
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
+        if let Some(held) = &mut self.held {
+            ready!(Pin::new(&mut held.1).poll(cx));
+        }
+        Poll::Ready(self.held.take().map(|held| held.0))
+    }
+}
+
 impl Drop for ReplyReceiver {
     fn drop(&mut self) {
         // A late reply must be dropped without the lock, because dropping it may notify a client.
-        let late = std::mem::take(&mut *self.0.state.lock());
+        let late = std::mem::take(&mut *self.slot.state.lock());
         drop(late);
     }
 }
@@ -181,13 +206,15 @@ pub(super) struct ReplySender {
 }
 
 impl ReplySender {
-    /// Sends the reply. Returns false if the request is over.
+    /// Sends the reply. The client gets it when what this thread has published has its numbers. Returns false if the request
+    /// is over.
     pub(super) fn send(mut self, reply: Reply) -> bool {
         self.sent = true;
         if self.forked() {
             return false;
         }
-        let Ok(task) = self.slot.put(SlotState::Replied(reply)) else { return false };
+        let unnumbered = Unnumbered::take(&self.slot.push);
+        let Ok(task) = self.slot.put(SlotState::Replied(reply, unnumbered)) else { return false };
         if let Some(task) = task {
             let wakeups = Arc::clone(&self.slot.push.base.wakeups);
             // Before the task is woken, so that the connection's next request can use the slot again.

@@ -49,8 +49,7 @@ impl Responder {
 
     /// Sends the head of `response`. The body is sent while it is written to the returned writer.
     pub fn stream(self, response: Response) -> BodyWriter {
-        let wakeups = Arc::clone(&self.reply.push().base.wakeups);
-        let (writer, response) = response.with_stream(wakeups);
+        let (writer, response) = response.with_stream(Arc::clone(self.reply.push()));
         self.respond(response);
         writer
     }

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::body::{self, Body, BodyWriter};
 use super::head::ResponseHead;
-use crate::base::wakeups::Wakeups;
+use crate::push;
 use crate::sse;
 
 /// What is wrong with a status or a header of the app.
@@ -159,8 +159,8 @@ impl Response {
     }
 
     /// Sets a body that is written while it is sent.
-    pub(super) fn with_stream(mut self, wakeups: Arc<Wakeups>) -> (BodyWriter, Self) {
-        let (writer, reader) = body::stream(wakeups);
+    pub(super) fn with_stream(mut self, push: Arc<push::Context>) -> (BodyWriter, Self) {
+        let (writer, reader) = body::stream(push);
         self.body = Body::Stream(reader);
         (writer, self)
     }

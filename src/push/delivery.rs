@@ -5,6 +5,7 @@
 //! the messages over and wakes the readers that want them, without leaving the thread. Streams read by themselves; for
 //! subscriptions whose messages go to Ruby, it posts to the clients' mailboxes.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -59,7 +60,14 @@ pub struct Notifier {
     /// Clients with messages for Ruby, each with the number of its subscription.
     announced: Lock<Vec<(u64, u64)>>,
     /// Tasks that wait until the engine has numbered the submissions of this process up to a certain one.
-    unsettled: Lock<Vec<(u64, Waker)>>,
+    unsettled: Lock<Unsettled>,
+}
+
+#[derive(Debug, Default)]
+struct Unsettled {
+    /// By submission, then by the number that the task got when it began to wait.
+    tasks: BTreeMap<(u64, u64), Waker>,
+    next: u64,
 }
 
 impl Notifier {
@@ -81,16 +89,40 @@ impl Notifier {
 
     /// Wakes `task` once the engine has numbered or lost the submission, and the messages are in the log.
     pub(super) fn wake_when_settled(&self, submission: u64, task: &Waker) {
-        let mut unsettled = self.unsettled.lock();
-        if !unsettled.iter().any(|(other, waiting)| *other == submission && waiting.will_wake(task)) {
-            unsettled.push((submission, task.clone()));
+        let waits = |waiting: &Waker| waiting.will_wake(task);
+        let range = (submission, 0)..=(submission, u64::MAX);
+        if !self.unsettled.lock().tasks.range(range).any(|(_, waiting)| waits(waiting)) {
+            self.await_settled(submission, task);
         }
     }
 
+    /// The same for a wait that may be given up, by [`Notifier::give_up`] with the number returned.
+    pub(super) fn await_settled(&self, submission: u64, task: &Waker) -> u64 {
+        let mut unsettled = self.unsettled.lock();
+        unsettled.next += 1;
+        let number = unsettled.next;
+        unsettled.tasks.insert((submission, number), task.clone());
+        number
+    }
+
+    /// The task waits no longer.
+    pub(super) fn give_up(&self, submission: u64, number: u64) {
+        self.unsettled.lock().tasks.remove(&(submission, number));
+    }
+
     fn wake_settled(&self, channels: &Channels) {
-        let settled: Vec<_> =
-            self.unsettled.lock().extract_if(.., |(submission, _)| channels.is_settled(*submission)).collect();
-        settled.into_iter().for_each(|(_, task)| task.wake());
+        let mut settled = Vec::new();
+        {
+            let mut unsettled = self.unsettled.lock();
+            if unsettled.tasks.is_empty() {
+                return;
+            }
+            let last = channels.settled();
+            while let Some(task) = unsettled.tasks.first_entry().filter(|task| task.key().0 <= last) {
+                settled.push(task.remove());
+            }
+        }
+        settled.into_iter().for_each(Waker::wake);
     }
 
     fn take_announced(&self) -> Vec<(u64, u64)> {

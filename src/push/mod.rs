@@ -16,6 +16,7 @@
 //! | [`reconnect`] | how long clients that are cut off wait before they reconnect |
 //! | [`stream`] | the socket side of a client: a task of the reactor |
 //! | [`poll`] | long polls: clients without a stream |
+//! | [`unnumbered`] | what waits until messages of the app have their numbers |
 //! | `clients` | the clients of a server, by number |
 
 pub mod accept;
@@ -33,6 +34,7 @@ pub mod reader;
 pub mod reconnect;
 pub mod stream;
 pub mod subscriptions;
+pub mod unnumbered;
 
 pub use client::Client;
 pub use clients::Clients;

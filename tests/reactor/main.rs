@@ -8,6 +8,8 @@
 //! | [`liveness`] | tests with it: what is served while workers are busy |
 //! | [`slow_disk`] | tests with it: what is served while the disk hangs |
 //! | [`unix_sockets`] | tests with it: connections over Unix sockets |
+//! | [`late_engine`] | an engine that numbers messages when a test says so |
+//! | [`unnumbered`] | tests with both: responses wait for what their requests have published |
 //! | [`listeners`] | tests with it: listeners that are added and retired while the server serves |
 //!
 //! What must happen has a deadline. No test asserts how long something takes.
@@ -16,11 +18,13 @@
 
 mod driving;
 mod harness;
+mod late_engine;
 mod listeners;
 mod liveness;
 mod slow_disk;
 mod test_server;
 mod unix_sockets;
+mod unnumbered;
 
 use std::sync::mpsc;
 use std::thread;

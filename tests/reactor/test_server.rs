@@ -1,19 +1,21 @@
 //! A server over loopback or Unix sockets, whose app is in Rust.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use http::HeaderMap;
+use push_core::channel::{Channels, Draft, Engine, Wake};
 use push_core::engine::Local;
-use push_core::http::Response;
 use push_core::http::request::RequestBody;
+use push_core::http::{Responder, Response};
 use push_core::net::ListenerId;
 use push_core::push::{Client, Event, EventInterest, Message, PubSub, SlowPolicy, Turn};
 use push_core::{Job, Limits, Next, Server, Settings};
@@ -73,6 +75,8 @@ pub struct TestServer {
 
 /// The app. It answers with the path, or with the [`digest`] of the request's body if there is one, and echoes messages.
 /// A request for `/hold` and the message "hold" keep their worker busy until they are released.
+/// A request for `/publish` publishes before it is answered or upgraded; one for `/stream`
+/// publishes between the parts of its body.
 /// A request for `/listener` gets the id of the listener that it came through.
 #[derive(Clone)]
 struct App {
@@ -80,6 +84,7 @@ struct App {
     released: Receiver<()>,
     opened: Sender<Arc<Client>>,
     closed: Sender<u64>,
+    channels: Arc<Channels>,
 }
 
 impl App {
@@ -88,10 +93,26 @@ impl App {
         let _ = self.released.recv_timeout(DEADLINE);
     }
 
+    fn publish(&self) {
+        self.channels.publish(&Draft::text("news", b"hello"), Instant::now()).unwrap();
+    }
+
+    fn stream(&self, responder: Responder) {
+        let body = responder.stream(Response::new(200, HeaderMap::new()).unwrap());
+        body.push(Bytes::from_static(b"before"));
+        self.publish();
+        body.push(Bytes::from_static(b"after"));
+        self.publish();
+        body.finish();
+    }
+
     fn run(&self, job: Job) {
         match job {
             Job::Request(request, _guard) => {
                 let head = &request.head;
+                if head.uri.path() == "/publish" {
+                    self.publish();
+                }
                 if let Some(protocol) = request.upgrade {
                     let interest = EventInterest { message: true, drained: false, gap: false };
                     let peer = request.peer;
@@ -102,6 +123,9 @@ impl App {
                 let path = head.uri.path();
                 if path == "/hold" {
                     self.hold();
+                }
+                if path == "/stream" {
+                    return self.stream(request.responder);
                 }
                 let body = match request.body.is_empty() {
                     true if path == "/listener" => request.listener.0.to_string().into(),
@@ -166,13 +190,29 @@ impl TestServer {
         TestServer::on(Address::tcp(), workers, limits, public_dir)
     }
 
-    fn on((socket, address): (OwnedFd, Address), workers: usize, limits: Limits, public_dir: Option<PathBuf>) -> Self {
-        let core = Arc::new(new_server(limits, public_dir));
+    /// A server with an engine of the test's.
+    pub fn with_engine(workers: usize, limits: Limits, engine: impl FnOnce(Arc<dyn Wake>) -> Arc<dyn Engine>) -> Self {
+        TestServer::serve(Address::tcp(), workers, limits, None, PubSub::new(engine))
+    }
+
+    fn on(place: (OwnedFd, Address), workers: usize, limits: Limits, public_dir: Option<PathBuf>) -> Self {
+        TestServer::serve(place, workers, limits, public_dir, PubSub::new(Local::shared))
+    }
+
+    fn serve(
+        (socket, address): (OwnedFd, Address),
+        workers: usize,
+        limits: Limits,
+        public_dir: Option<PathBuf>,
+        pubsub: PubSub,
+    ) -> Self {
+        let channels = Arc::clone(pubsub.channels());
+        let core = Arc::new(server_with(limits, public_dir, pubsub));
         let listener = core.listen(socket).unwrap();
         core.start().unwrap();
         let ((held, holding), (release, released)) = (unbounded(), unbounded());
         let ((open, opened), (close, closed)) = (unbounded(), unbounded());
-        let app = App { held, released, opened: open, closed: close };
+        let app = App { held, released, opened: open, closed: close, channels };
         let workers = (0..workers).map(|_| start_worker(Arc::clone(&core), app.clone())).collect();
         TestServer { core, listener, address, workers, held: holding, release, opened, closed }
     }
@@ -221,6 +261,10 @@ impl TestServer {
 
 /// A server that does not run yet.
 pub fn new_server(limits: Limits, public_dir: Option<PathBuf>) -> Server {
+    server_with(limits, public_dir, PubSub::new(Local::shared))
+}
+
+fn server_with(limits: Limits, public_dir: Option<PathBuf>, pubsub: PubSub) -> Server {
     let settings = Settings {
         limits,
         slow_policy: SlowPolicy::Close,
@@ -228,9 +272,9 @@ pub fn new_server(limits: Limits, public_dir: Option<PathBuf>) -> Server {
         public_dir,
         access_log: None,
         default_event: None,
-        poll_parameter: None,
+        poll_parameter: Some("push_wait".to_owned()),
     };
-    Server::new(settings, PubSub::new(Local::shared)).unwrap()
+    Server::new(settings, pubsub).unwrap()
 }
 
 fn start_worker(core: Arc<Server>, app: App) -> JoinHandle<()> {
@@ -275,6 +319,19 @@ impl Peer {
                 end => panic!("{end:?} instead of {:?}, after {seen:?}", String::from_utf8_lossy(bytes)),
             }
         }
+    }
+
+    /// How many bytes have come that no call has expected yet. Does not wait: if there are none, the error is `WouldBlock`.
+    pub fn try_read(&mut self) -> Result<usize, ErrorKind> {
+        if !self.seen.is_empty() {
+            return Ok(self.seen.len());
+        }
+        let mut buffer = [0; 4096];
+        self.socket.set_nonblocking(true).unwrap();
+        let result = self.socket.read(&mut buffer);
+        self.socket.set_nonblocking(false).unwrap();
+        self.seen.extend_from_slice(&buffer[..*result.as_ref().unwrap_or(&0)]);
+        result.map_err(|error| error.kind())
     }
 
     /// Whether the server has cut the connection. Reads to its end.

@@ -15,6 +15,7 @@ use magnus::{
 };
 use push_core::base::fork::{NotInChild, OwnerProcess};
 use push_core::base::in_flight::Drained;
+use push_core::channel;
 use push_core::net::{ListenError, ListenerId};
 use push_core::push::Turn;
 use push_core::{Job, Next, Server};
@@ -251,6 +252,7 @@ impl NativeServer {
 fn run(ruby: &Ruby, context: &WorkerContext<'_>, job: Job) -> Result<(), Error> {
     let ended = match job {
         Job::Request(request, mark) => {
+            channel::forget_unnumbered();
             let ended = contained(|| request::serve(ruby, context, *request));
             drop(mark);
             ended

@@ -10,6 +10,7 @@ use super::super::engine::{EngineState, Full, Submitted};
 use super::super::error::{EngineError, Error};
 use super::super::message::Message;
 use super::super::progress::{Cancel, Progress, Ticket};
+use super::super::unnumbered;
 use super::state::Channels;
 
 /// If more bytes than this wait in the engine, a publisher moves them to the log. The reactor is behind then, and the
@@ -133,7 +134,10 @@ impl Channels {
             Submitted::Numbered { cursor, waiting } => {
                 Posted { receipt: Receipt::Known(cursor), behind: waiting > WAITING }
             }
-            Submitted::Queued(ticket) => Posted { receipt: Receipt::Pending(ticket), behind: false },
+            Submitted::Queued(ticket) => {
+                unnumbered::note(ticket.place());
+                Posted { receipt: Receipt::Pending(ticket), behind: false }
+            }
         })
     }
     /// The cursor behind all messages that have a number. Submissions may have no number yet: see
@@ -151,6 +155,17 @@ impl Channels {
     /// Whether the engine has numbered or lost all submissions up to this one.
     pub fn is_settled(&self, submission: u64) -> bool {
         self.engine.progress().is_none_or(|progress| progress.is_settled(submission))
+    }
+
+    /// The last submission of this thread that had no number at once and has none now, if it was made since the last call
+    /// of this method or of [`super::super::forget_unnumbered`].
+    pub fn take_unnumbered(&self) -> Option<u64> {
+        unnumbered::take().filter(|place| !self.is_settled(*place))
+    }
+
+    /// The engine has numbered or lost all submissions up to this one.
+    pub fn settled(&self) -> u64 {
+        self.engine.progress().map_or(u64::MAX, |progress| progress.settled())
     }
 
     /// What threads wait for, if the engine numbers messages later than [`super::super::Engine::submit`] returns.
