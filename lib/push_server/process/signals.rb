@@ -55,10 +55,13 @@ module PushServer
       def take_back(former) = former.each { |name, handler| Signal.trap(name, handler || "DEFAULT") }
 
       # In a program that another one has executed after {.let_go}: remembers the signals that were ignored until now, for
-      # {.release}.
+      # {.release}. A signal that is not ignored any more is the app's.
       def hold
-        @holder = proc { |number| @held << Signal.signame(number) }
-        ((REOPEN + OTHERS) & Signal.list.keys).each { |name| Signal.trap(name, @holder) }
+        @holder = proc { |number| @held |= [Signal.signame(number)] }
+        ((REOPEN + OTHERS) & Signal.list.keys).each do |name|
+          former = Signal.trap(name, @holder)
+          Signal.trap(name, former || "DEFAULT") unless former == "IGNORE"
+        end
       end
 
       # Sends this process what has arrived since {.hold}. To be called when the handlers are there.
@@ -119,5 +122,8 @@ module PushServer
       end
       raise(name == "INT" ? Interrupt : SignalException.new("SIG#{name}"))
     end
+
+    # This file is the first one that a program loads after a restart.
+    hold if ENV.key?("PUSH_SERVER_SOCKETS")
   end
 end
