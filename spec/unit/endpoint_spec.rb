@@ -374,7 +374,7 @@ RSpec.describe PushServer::Endpoint do
       GC.start
       writer.write("x")
       expect(reader.readpartial(1)).to eq("x")
-      expect { parse("fd://x") }.to raise_error(PushServer::OptionError, /the number of a file descriptor/)
+      expect { parse("fd://x/y") }.to raise_error(PushServer::OptionError, /the number of a file descriptor/)
     end
   end
 end

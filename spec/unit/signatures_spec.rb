@@ -10,7 +10,7 @@ RSpec.describe Signatures do
   # No app uses these, so they have no signature.
   internal = {
     config: %i[CommandLine Configuration ConfigurationFile ConfigurationWords ForeignSwitches Hooks Processors PumaWords],
-    net: %i[Binder Endpoint Listener SocketFile],
+    net: %i[Activation Binder Endpoint Listener SocketFile],
     process: %i[ExitHook FailureReport Hub Leader Lines Link Protocol RoleSignals SelfPipe Service Signals SocketPlaces Worker WorkerPool],
     commands: %i[Backtraces ControlClient ControlCommand ControlServer EventLoop Notifier OwnProcess Pidfile SingleCommands],
     restarts: %i[Check CheckAnswer Inheritance OriginalCommand Role SingleRestart Supervisor],

@@ -9,8 +9,8 @@ module PushServer
     OWN = [
       Option.new(:bind, :binds, "Where to listen, such as tcp://127.0.0.1:3000 or unix:///run/app.sock?mode=0660; may be " \
                                 "repeated. localhost means 127.0.0.1 and [::1], * means all addresses, port 0 means a " \
-                                "free port, fd://3 an inherited socket. Default: localhost in development and test, * in " \
-                                "other environments",
+                                "free port, fd://3 an inherited socket, fd://NAME one that systemd passes. Default: what " \
+                                "systemd passes, or localhost in development and test, * in other environments",
                  group: "Listening", switches: %w[-b --bind]),
       Option.new(:host, :text, "The host to listen on, if bind is not given", switches: []),
       Option.new(:port, :port, "The port, if --bind names none",

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "activation"
 require_relative "endpoint"
 
 module PushServer
@@ -26,12 +27,12 @@ module PushServer
       url
     end
 
-    # Opens an endpoint without keeping it, for {#add}.
+    # Opens an endpoint without keeping it, for {#add}. A socket that systemd has passed for it is used instead.
     # @return [Array<Listener>]
     # @raise [BindError]
     def open(endpoint)
       check_unknown(endpoint.to_s)
-      endpoint.open
+      Activation.current.claim(endpoint) || endpoint.open
     end
 
     # Forgets an endpoint: removes the file of its Unix socket, and closes its sockets. What was duplicated from them stays

@@ -15,7 +15,7 @@ module PushServer
   # * `to_s`, the URL. Two endpoints with the same URL are the same place.
   module Endpoint
     KINDS = { "tcp" => Tcp, "unix" => Unix, "fd" => Descriptor }.freeze
-    WANTED = "give tcp://host:port (such as tcp://127.0.0.1:9292 or tcp://[::1]:9292), unix:///path or fd://3"
+    WANTED = "give tcp://host:port (such as tcp://127.0.0.1:9292 or tcp://[::1]:9292), unix:///path, fd://3 or fd://NAME"
     private_constant :KINDS, :WANTED
 
     # @param url [String]

@@ -19,8 +19,9 @@ module PushServer
 
     # The configuration and the app are loaded: opens the sockets that the parent does not have, and says so.
     # @param endpoints [Array<Endpoint::Tcp, Endpoint::Unix, Endpoint::Descriptor>]
-    def serve(endpoints)
-      missing(endpoints).each do |endpoint|
+    # @param given [Boolean] whether the user has named them; otherwise the server goes on with sockets that systemd has passed
+    def serve(endpoints, given: true)
+      missing(endpoints, given).each do |endpoint|
         listeners = endpoint.open
         @link.send(:socket, fds: listeners.map(&:socket), place: endpoint.to_s,
                             listeners: listeners.map { |listener| listener.description(file: true) })
@@ -36,10 +37,12 @@ module PushServer
 
     private
 
-    def missing(endpoints)
+    def missing(endpoints, given)
       message = @link.receive(PATIENCE)
       exit!(1) if message.nil? || message == :eof # The parent is gone.
       places = message[:places]
+      return [] if !given && places.any? { |place| place.start_with?("fd://") }
+
       endpoints.reject { |endpoint| (index = places.index(endpoint.to_s)) && places.delete_at(index) }
     end
 

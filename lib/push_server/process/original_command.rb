@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "rbconfig"
+require_relative "../net/activation"
 require_relative "inheritance"
 require_relative "notifier"
 require_relative "role"
@@ -21,7 +22,8 @@ module PushServer
     SETUP = "-rbundler/setup"
     SETS_UP = %r{-r\s*\S*bundler/setup}
     # The variables that are only for this process.
-    OWN = [*Role::VARIABLES, Inheritance::VARIABLE, *Notifier::VARIABLES].freeze
+    OWN = [*Role::VARIABLES, Inheritance::VARIABLE, *Notifier::VARIABLES,
+           *Activation::VARIABLES].freeze
     # What spawn executes first, since it cannot ignore signals by itself.
     SIGNALS = Signal.list.values_at("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "TTIN", "TTOU", "PWR", "INFO").compact
     IGNORING = [["/bin/sh", "sh"], "-c", %(trap "" #{SIGNALS.join(" ")}; exec "$@"), "sh"].freeze

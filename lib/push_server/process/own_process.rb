@@ -3,6 +3,7 @@
 require "securerandom"
 require_relative "../errors"
 require_relative "../log"
+require_relative "../net/activation"
 require_relative "backtraces"
 require_relative "control_server"
 require_relative "inheritance"
@@ -26,7 +27,7 @@ module PushServer
     def self.prepare
       OriginalCommand.current
       Role.current
-      Inheritance.current
+      Activation.current.add(Inheritance.current)
       Notifier.current.beat_while_loading
     end
 

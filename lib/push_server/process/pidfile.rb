@@ -16,7 +16,7 @@ module PushServer
     def self.alive?(pid)
       Process.kill(0, pid)
       !File.read("/proc/#{pid}/stat").match?(/\) [ZX] /)
-    rescue Errno::ESRCH
+    rescue Errno::ESRCH, RangeError
       false
     rescue Errno::ENOENT
       # The system has no /proc, or the process has just ended.
@@ -33,17 +33,25 @@ module PushServer
       @path = path
     end
 
+    # Makes sure that the file belongs to no other process that runs.
+    # @raise [Error]
+    def check
+      other = pid
+      return if other.nil? || other == Process.pid
+
+      raise Error, "the pidfile #{path} names process #{other}, which runs: stop it, or give this server another pidfile"
+    end
+
     # Writes the pid of this process. A file of a process that has ended is replaced.
     # @raise [Error] if another server runs, or if the file cannot be written
     def write
-      other = pid
-      raise Error, "the pidfile #{path} names process #{other}, which runs: stop it first" if other && other != Process.pid
-
+      check
       File.write("#{path}.#{Process.pid}", "#{Process.pid}\n")
       # A reader sees the whole file, or none.
       File.rename("#{path}.#{Process.pid}", path)
     rescue SystemCallError => e
-      raise Error, "cannot write the pidfile: #{e.message}"
+      discard("#{path}.#{Process.pid}")
+      raise Error, "cannot write the pidfile #{path}: #{e.message.sub(/ @ .*/, "")}"
     end
 
     # Removes the file, unless another process has written it meanwhile.
@@ -64,7 +72,13 @@ module PushServer
 
     def content
       Integer(File.read(path).strip, 10, exception: false)
-    rescue Errno::ENOENT
+    rescue SystemCallError
+      nil # There is none, or writing will tell why it cannot be used.
+    end
+
+    def discard(file)
+      File.unlink(file)
+    rescue SystemCallError
       nil
     end
 

@@ -7,6 +7,7 @@ require_relative "check_answer"
 require_relative "event_loop"
 require_relative "inheritance"
 require_relative "own_process"
+require_relative "pidfile"
 require_relative "role"
 require_relative "self_pipe"
 require_relative "service"
@@ -55,7 +56,8 @@ module PushServer
       @app = app
       @options = options.is_a?(Options) ? options : Options.new(options)
       @hooks = hooks
-      @endpoints = @options.binds.map { |url| endpoint(url) }
+      @endpoints = Activation.current.binds(@options).map { |url| endpoint(url) }
+      @pidfile = @options[:pidfile] && Pidfile.new(@options[:pidfile])
       @out = out
       @binder = Binder.new
       # Held while listeners are added or retired, and while they end: a listener comes before that, or not at all.
@@ -70,11 +72,13 @@ module PushServer
     def start
       raise Error, "this server has been started already: make another" if @control
 
+      @pidfile&.check
       @service = Service.new(@app, @options, hooks: @hooks)
       open_endpoints
       addresses = urls
       @service.start { |event| @events.notify(SERVICE_EVENTS.fetch(event)) }
       prepare_loop
+      @pidfile&.write
       @control = Thread.new { control }
       @control.name = "push_server control"
       announce(addresses)
@@ -89,6 +93,7 @@ module PushServer
         @own&.stopped(restarts: false)
         @binder.retire_all
         @service&.stop(:forced)
+        @pidfile&.remove
       end
     end
 
@@ -102,7 +107,7 @@ module PushServer
     # @return [:graceful, :forced] as {#ending}
     # @raise [BindError, OptionError, Error]
     def run
-      CheckAnswer.new(Role.current.link).serve(@endpoints) if Role.current&.check?
+      CheckAnswer.new(Role.current.link).serve(@endpoints, given: @options.binds?) if Role.current&.check?
       if Thread.current == Thread.main
         @own = OwnProcess.new(@options)
         signals = take_signals
@@ -214,6 +219,7 @@ module PushServer
         inherited = (Inheritance.current.claim(endpoint.to_s) if @own)
         serve(endpoint, inherited || @binder.open(endpoint))
       end
+      Activation.current.close_rest
     end
 
     # After an exec that the system has refused.
@@ -358,6 +364,8 @@ module PushServer
       @hooks.call(ending == :restart ? :before_restart : :after_stopped)
       @own&.stopped(restarts: ending == :restart)
     ensure
+      # A restart keeps the pid.
+      @pidfile&.remove unless ending == :restart
       @ending = ending
       @loop.stop
     end

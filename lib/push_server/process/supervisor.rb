@@ -5,6 +5,7 @@ require_relative "../net/binder"
 require_relative "../net/endpoint"
 require_relative "event_loop"
 require_relative "original_command"
+require_relative "pidfile"
 require_relative "self_pipe"
 require_relative "signals"
 require_relative "supervisor/generations"
@@ -43,6 +44,7 @@ module PushServer
       @hooks = hooks
       @out = out
       @err = err
+      @pidfile = options[:pidfile] && Pidfile.new(options[:pidfile])
       @parts = Parts.new(options, command, Binder.new)
       @generations = Generations.new(@parts)
       @workers = Workers.new(@parts, @generations, self)
@@ -61,6 +63,7 @@ module PushServer
       status
     ensure
       @parts.binder.retire_all
+      @pidfile&.remove
       @handlers&.restore
     end
 
@@ -151,7 +154,9 @@ module PushServer
       @handlers = Signals.new(SIGNALS.keys) { |number| @signals.notify(BYTES.fetch(Signal.signame(number))) }
       @parts.events.watch(@signals) { read_signals }
       NativeProcess.become_subreaper
-      options.binds.each { |url| @parts.binder.add(Endpoint.parse(url, port: options[:port])) }
+      @pidfile&.check
+      Activation.current.binds(options).each { |url| @parts.binder.add(Endpoint.parse(url, port: options[:port])) }
+      Activation.current.close_rest
       Process.setproctitle("push_server: supervisor [#{@parts.tag}]")
     end
 
@@ -205,6 +210,7 @@ module PushServer
 
     def announce
       @served = true
+      @pidfile&.write
       say "push_server #{VERSION} (ruby #{RUBY_VERSION})"
       say "* #{workers} #{workers == 1 ? "worker" : "workers"} with #{options[:threads]} " \
           "#{options[:threads] == 1 ? "thread" : "threads"} each, #{options[:environment]}"

@@ -6,25 +6,46 @@ require_relative "../listener"
 
 module PushServer
   module Endpoint
-    # fd://3: a socket that listens already, which the process has inherited, for example from a supervisor or systemd.
+    # fd://3: a socket that listens already, which the process has inherited, for example from a supervisor. fd://web: one that
+    # systemd has passed with this name; see {Activation}.
     class Descriptor
-      URL = %r{\Afd://(?<number>\d{1,9})\z}
+      URL = %r{\Afd://(?:0*(?<number>\d{1,9})|(?<name>[^/?\s]{1,255}))\z}
       private_constant :URL
 
-      # @return [Integer] the number of the file descriptor
+      # @return [Integer, nil] the number of the file descriptor; nil: it has a name
       attr_reader :number
+      # @return [String] what the URL has behind fd://
+      attr_reader :name
 
-      # @param url [String] fd://number
+      # @param url [String] fd://number or fd://name
       # @raise [OptionError]
       def self.parse(url, **)
         match = URL.match(url)
-        raise OptionError, "cannot listen on #{url.inspect}: give fd:// and the number of a file descriptor" unless match
+        unless match
+          raise OptionError, "cannot listen on #{url.inspect}: give fd:// and the number of a file descriptor, or the name " \
+                             "of a socket from systemd"
+        end
 
-        new(match[:number].to_i)
+        new(match[:name] || match[:number].to_i)
       end
 
-      def initialize(number)
-        @number = number
+      # What a descriptor listens on.
+      # @param socket [Socket]
+      # @return [Listener, nil] nil if it is not a stream socket that listens
+      def self.listener(socket)
+        return unless socket.getsockopt(:SOCKET, :TYPE).int == Socket::SOCK_STREAM && socket.getsockopt(:SOCKET, :ACCEPTCONN).bool
+
+        address = socket.local_address
+        return Listener.tcp(socket) if address.ip?
+
+        # Its file belongs to the process that made it, so it is not removed here.
+        Listener.unix(socket, address.unix_path) if address.unix?
+      end
+
+      # @param descriptor [Integer, String] its number or its name
+      def initialize(descriptor)
+        @number = descriptor if descriptor.is_a?(Integer)
+        @name = descriptor.to_s.dup.freeze
         freeze
       end
 
@@ -32,9 +53,12 @@ module PushServer
       # @return [Array<Listener>]
       # @raise [BindError]
       def open
+        raise BindError, "cannot listen on #{self}: systemd has passed no socket of that name" unless number
+
         socket = Socket.for_fd(number)
         socket.autoclose = false
-        listener = listener(socket) || raise(BindError, "cannot listen on #{self}: it is not a stream socket that listens")
+        listener = Descriptor.listener(socket) || raise(BindError,
+"cannot listen on #{self}: it is not a stream socket that listens")
         # Programs that the app starts do not inherit it.
         socket.close_on_exec = true
         socket.autoclose = true
@@ -46,23 +70,11 @@ module PushServer
         raise BindError, "cannot listen on #{self}: #{e.message}"
       end
 
-      # @return [Descriptor] itself: its number stays
+      # @return [Descriptor] itself: its name stays
       def bound_to(_listeners) = self
 
       # @return [String]
-      def to_s = "fd://#{number}"
-
-      private
-
-      def listener(socket)
-        return unless socket.getsockopt(:SOCKET, :TYPE).int == Socket::SOCK_STREAM && socket.getsockopt(:SOCKET, :ACCEPTCONN).bool
-
-        address = socket.local_address
-        return Listener.tcp(socket) if address.ip?
-
-        # Its file belongs to the process that made it, so it is not removed here.
-        Listener.unix(socket, address.unix_path) if address.unix?
-      end
+      def to_s = "fd://#{name}"
     end
   end
 end

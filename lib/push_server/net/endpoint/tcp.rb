@@ -62,10 +62,10 @@ module PushServer
       # @return [String]
       def to_s = "tcp://#{host.include?(":") ? "[#{host}]" : host}:#{port}"
 
-      private
-
       # More than one where the host has both families: localhost, and "every address" (* and ::). On other systems ::
       # is one socket for both families. Here IPv4 has its own, so that REMOTE_ADDR is never ::ffff:1.2.3.4.
+      # @return [Array<String>]
+      # @raise [BindError] if there is no such host
       def addresses
         case host
         when "localhost" then %w[127.0.0.1 ::1]
@@ -75,6 +75,11 @@ module PushServer
       rescue SocketError
         raise BindError, "cannot listen on #{self}: there is no host of that name"
       end
+
+      # Whether it stands for all addresses of a family.
+      def any? = ["*", "::", "0.0.0.0"].include?(host)
+
+      private
 
       # For port 0, all addresses get the port that the first one was given.
       def open_all(addresses)
