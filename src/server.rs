@@ -168,6 +168,10 @@ impl Server {
         });
         self.reactor.start(|| {
             tokio::spawn(Arc::clone(&self.base.timers).run());
+            let channels = self.http.push.pubsub.channels();
+            if let Some(task) = channels.engine_task(&self.base.wakeups) {
+                tokio::spawn(task);
+            }
             tokio::spawn(Delivery::new(Arc::clone(&self.http.push)));
             tokio::spawn(Relief::new(Arc::clone(&self.http.push)));
             if let Some(door) = self.door.lock().take() {

@@ -102,6 +102,7 @@ module PushServer
     # @param except [Client, nil] a client that is skipped; it counts as having got the message
     # @return [Cursor] the cursor of the message: a client that starts from there gets what comes after
     # @raise [ArgumentError] for a name or text that is not valid
+    # @raise [EngineUnavailable] if several processes share one log, and it takes no message for `publish_timeout`
     # @raise [Error] in a forked process, or when there are too many channels
     def publish(channel, data, event: Channels::UNSET, store: true, except: nil, as: nil)
       Channels.publish(channel, Channels.encode(data), event, store ? true : false, except, Channels.binary?(as))

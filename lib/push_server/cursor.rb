@@ -8,7 +8,8 @@ module PushServer
   # used by any thread.
   #
   # A message may get its number later than {PushServer.publish} returns, if several processes share one log. Then the first
-  # method that needs the text waits for the number, for at most `publish_timeout`, and raises an {Error} if there is none.
+  # method that needs the text waits for the number, for at most `publish_timeout`, and raises {EngineUnavailable} if there is
+  # none.
   # In a server of one process nothing waits.
   class Cursor
     class << self

@@ -179,6 +179,22 @@ module PushServer
 
     # @!method self.disconnect(member)
     #   See {PushServer.disconnect}.
+
+    # @!method self.use_hub(process, generation, workers)
+    #   Makes the channels of this process anew, as those of a worker: the hub orders their messages. The rules that the app has
+    #   set stay. Connections to the hub come over the {NativeLifeline}. To be called before the server of the process is made.
+    #   @param process [Integer] the number of this start of a worker, below 2**20
+    #   @param generation [Integer] how often the app was loaded anew
+    #   @param workers [Integer] how many workers share `channel_memory`
+    #   @raise [IOError] if the system has no thread to give, or the process has a server
+
+    # @!method self.await_hub(seconds)
+    #   Waits for what the hub has kept: before that, nobody is to be served.
+    #   @return [Boolean] whether it has come; true without a hub
+
+    # @!method self.settle(seconds)
+    #   Waits until all that this process has published has its number.
+    #   @return [Boolean] whether it has
   end
 
   # @api private
@@ -233,7 +249,8 @@ module PushServer
     # @!method to_s
     #   Waits for the number of its message, if the message has none yet.
     #   @return [String] the cursor as clients send it back, such as `"cc8cae96a686-17"`
-    #   @raise [Error] if the message was lost, or has no number within `publish_timeout`
+    #   @raise [EngineUnavailable] if the message has no number within `publish_timeout`
+    #   @raise [Error] if it was lost
 
     # @!method self._load(text)
     #   For Marshal.

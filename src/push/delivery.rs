@@ -6,6 +6,7 @@
 //! subscriptions whose messages go to Ruby, it posts to the clients' mailboxes.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,9 +33,15 @@ impl PubSub {
     /// Channels with the default bounds. `engine` makes their engine, which wakes its argument when there is something to
     /// take.
     pub fn new(engine: impl FnOnce(Arc<dyn Wake>) -> Arc<dyn Engine>) -> Self {
+        let Ok(pubsub) = PubSub::try_new(|wake| Ok::<_, Infallible>(engine(wake)));
+        pubsub
+    }
+
+    /// The same with an engine that the system may not have the means for.
+    pub fn try_new<E>(engine: impl FnOnce(Arc<dyn Wake>) -> Result<Arc<dyn Engine>, E>) -> Result<Self, E> {
         let notifiers: Arc<Notifiers> = Arc::default();
-        let engine = engine(Arc::clone(&notifiers) as Arc<dyn Wake>);
-        PubSub { channels: Channels::new(Limits::default(), engine, None), notifiers }
+        let engine = engine(Arc::clone(&notifiers) as Arc<dyn Wake>)?;
+        Ok(PubSub { channels: Channels::new(Limits::default(), engine, None), notifiers })
     }
 
     /// The channels.

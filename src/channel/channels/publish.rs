@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use super::super::cursor::Cursor;
 use super::super::draft::Draft;
-use super::super::engine::{EngineState, Full, Submitted};
+use super::super::engine::{EngineState, EngineTask, Full, LogEnd, Submitted};
 use super::super::error::{EngineError, Error};
 use super::super::message::Message;
 use super::super::progress::{Cancel, Progress, Ticket};
 use super::super::unnumbered;
 use super::state::Channels;
+use crate::base::wakeups::Wakeups;
 
 /// If more bytes than this wait in the engine, a publisher moves them to the log. The reactor is behind then, and the
 /// log's bound must hold nevertheless.
@@ -166,6 +167,16 @@ impl Channels {
     /// The engine has numbered or lost all submissions up to this one.
     pub fn settled(&self) -> u64 {
         self.engine.progress().map_or(u64::MAX, |progress| progress.settled())
+    }
+
+    /// Where the log of all processes ends: see [`super::super::Engine::ask_end`].
+    pub fn ask_end(&self) -> Option<Arc<LogEnd>> {
+        self.engine.ask_end()
+    }
+
+    /// What the engine does while a server runs: see [`super::super::Engine::task`].
+    pub fn engine_task(&self, wakeups: &Arc<Wakeups>) -> Option<EngineTask> {
+        Arc::clone(&self.engine).task(wakeups)
     }
 
     /// What threads wait for, if the engine numbers messages later than [`super::super::Engine::submit`] returns.

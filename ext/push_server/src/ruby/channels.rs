@@ -7,6 +7,7 @@
 //! behind, and then releases the GVL. A thread that waits for an engine, because it takes no messages or numbers
 //! them later, releases the GVL, too, and Ruby can interrupt it.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,19 +15,22 @@ use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{Error, Module, Object, RArray, RHash, RModule, RString, Ruby, Symbol, Value, function};
 use push_core::base::fork::{NotInChild, OwnerProcess};
-use push_core::channel::{self, Cancel, Channels, Draft, EventName, Kind, Policy, Post, Posted, Slow, Unsent};
+use push_core::channel::{
+    self, Cancel, Channels, Draft, Engine, EventName, Kind, Policy, Post, Posted, Progress, Slow, Unsent,
+};
 use push_core::engine::Local;
+use push_core::engine::hub::client::{HubClient, WorkerSettings};
 use push_core::push::PubSub;
 
 use crate::ruby::client::Client;
 use crate::ruby::cursor::{Cursor, settle};
-use crate::ruby::registry;
+use crate::ruby::{lifeline, registry};
 use crate::support::cell::GvlCell;
 use crate::support::developer_hints;
-use crate::support::errors::{argument_error, channel_error};
+use crate::support::errors::{argument_error, channel_error, io_error};
 use crate::support::fields::{field, given, is_text, is_utf8, kind_of, name, payload, since};
 use crate::support::gvl::{check_interrupts, without_gvl, without_gvl_for_a_moment};
-use crate::support::library::server_error;
+use crate::support::library::{engine_error, server_error};
 
 static PROCESS: GvlCell<Option<Process>> = GvlCell::new(None);
 
@@ -37,15 +41,35 @@ struct Process {
     serves: bool,
     /// The rules that `PushServer.channel` has set. The channels of a child begin with them.
     rules: Vec<(String, Policy)>,
+    /// The engine, if it talks to the hub.
+    hub: Option<NotInChild<Arc<HubClient>>>,
 }
 
 impl Process {
     fn new(rules: Vec<(String, Policy)>) -> Self {
-        let pubsub = PubSub::new(Local::shared);
+        Process::with(PubSub::new(Local::shared), rules)
+    }
+
+    /// The channels of a worker, which get their order from the hub.
+    fn of_worker(rules: Vec<(String, Policy)>, settings: WorkerSettings) -> io::Result<Self> {
+        let mut hub = None;
+        let pubsub = PubSub::try_new(|wake| {
+            let client = HubClient::new(settings, wake)?;
+            Ok::<_, io::Error>(Arc::clone(hub.insert(client)) as _)
+        })?;
+        let mut process = Process::with(pubsub, rules);
+        if let Some(hub) = &hub {
+            hub.set_channels(process.pubsub.channels());
+        }
+        process.hub = hub.map(|hub| NotInChild::new(OwnerProcess::current(), hub));
+        Ok(process)
+    }
+
+    fn with(pubsub: PubSub, rules: Vec<(String, Policy)>) -> Self {
         let now = Instant::now();
         rules.iter().for_each(|(glob, policy)| pubsub.channels().define(glob, policy.clone(), now));
         let pubsub = NotInChild::new(OwnerProcess::current(), pubsub);
-        Process { pubsub, serves: false, rules }
+        Process { pubsub, serves: false, rules, hub: None }
     }
 }
 
@@ -57,7 +81,10 @@ pub fn init(module: RModule) -> Result<(), Error> {
     channels.define_singleton_method("history", function!(history, 3))?;
     channels.define_singleton_method("present", function!(present, 1))?;
     channels.define_singleton_method("names", function!(names, 0))?;
-    channels.define_singleton_method("disconnect", function!(disconnect, 1))
+    channels.define_singleton_method("disconnect", function!(disconnect, 1))?;
+    channels.define_singleton_method("use_hub", function!(use_hub, 3))?;
+    channels.define_singleton_method("await_hub", function!(await_hub, 1))?;
+    channels.define_singleton_method("settle", function!(settle_within, 1))
 }
 
 /// Works on the channels of this process. `work` must not call Ruby. In a forked child of a process that serves this is
@@ -90,6 +117,66 @@ pub fn for_server(ruby: &Ruby) -> PubSub {
         process.serves = true;
         PubSub::clone(&process.pubsub)
     })
+}
+
+/// Makes the channels anew, with the rules that the app has set. The connections to the hub come over the lifeline.
+fn use_hub(ruby: &Ruby, process: u32, generation: u32, workers: usize) -> Result<(), Error> {
+    let settings = WorkerSettings { process, generation, workers };
+    let hub = PROCESS.with(ruby, |slot| {
+        let serves = slot.as_ref().is_some_and(|process| process.serves && !process.pubsub.channels().forked());
+        if serves {
+            return Err("this process has a server already".to_owned());
+        }
+        let rules = slot.as_ref().map(|process| process.rules.clone()).unwrap_or_default();
+        let process = Process::of_worker(rules, settings).map_err(|error| error.to_string())?;
+        let hub = process.hub.as_ref().map(|hub| Arc::clone(hub));
+        *slot = Some(process);
+        Ok(hub)
+    });
+    match hub {
+        Ok(Some(hub)) => lifeline::on_hub(ruby, move |socket| hub.connect(socket)),
+        Ok(None) => {}
+        Err(message) => return Err(io_error(ruby, message)),
+    }
+    Ok(())
+}
+
+/// Whether the hub's log comes within `seconds`. True if there is no hub.
+fn await_hub(ruby: &Ruby, seconds: f64) -> Result<bool, Error> {
+    let hub = with_process(ruby, |process| process.hub.as_ref().map(|hub| Arc::clone(hub)))?;
+    let Some(hub) = hub else { return Ok(true) };
+    let deadline = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
+    wait_for_engine(ruby, hub.progress(), deadline, |cancel| hub.await_log(deadline, cancel))
+}
+
+/// Whether all that this process has published has its number within `seconds`.
+fn settle_within(ruby: &Ruby, seconds: f64) -> Result<bool, Error> {
+    let channels = channels(ruby)?;
+    let Some(submission) = channels.unsettled() else { return Ok(true) };
+    let deadline = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
+    wait_for_engine(ruby, channels.progress(), deadline, |cancel| {
+        channels.progress().is_none_or(|progress| progress.wait(submission, deadline, cancel))
+    })
+}
+
+/// Waits without the GVL until `wait` returns true, or until `deadline`.
+fn wait_for_engine(
+    ruby: &Ruby,
+    progress: Option<&Arc<Progress>>,
+    deadline: Instant,
+    wait: impl Fn(&Cancel) -> bool,
+) -> Result<bool, Error> {
+    let Some(progress) = progress else { return Ok(true) };
+    loop {
+        let cancel = Cancel::default();
+        if without_gvl(ruby, || wait(&cancel), || progress.cancel(&cancel)) == Some(true) {
+            return Ok(true);
+        }
+        check_interrupts(ruby)?;
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+    }
 }
 
 fn channels(ruby: &Ruby) -> Result<Arc<Channels>, Error> {
@@ -200,8 +287,16 @@ fn settled_channels(ruby: &Ruby) -> Result<Arc<Channels>, Error> {
     Ok(channels)
 }
 
+/// A cursor that is not behind all messages of this process would be wrong: a page would get them again.
 fn cursor(ruby: &Ruby) -> Result<Obj<Cursor>, Error> {
-    Ok(Cursor::wrap(ruby, settled_channels(ruby)?.cursor()))
+    let channels = channels(ruby)?;
+    let submission = channels.unsettled();
+    settle(ruby, &channels)?;
+    if submission.is_some_and(|submission| !channels.is_settled(submission)) {
+        let message = "a message of this process has no number yet: the channels' engine does not answer";
+        return Err(engine_error(ruby, message));
+    }
+    Ok(Cursor::wrap(ruby, channels.cursor()))
 }
 
 fn history(ruby: &Ruby, channel: Value, since_value: Value, limit: usize) -> Result<(RArray, bool), Error> {

@@ -11,7 +11,7 @@ use push_core::channel::{self, Cancel, Channels, Progress, Receipt, Ticket};
 
 use crate::support::errors::argument_error;
 use crate::support::gvl::{check_interrupts, without_gvl};
-use crate::support::library::server_error;
+use crate::support::library::{engine_error, server_error};
 
 /// The cursor behind a message, or the end of the log. It never changes, and may be used by any thread.
 #[derive(DataTypeFunctions, TypedData)]
@@ -79,7 +79,7 @@ impl Cursor {
         match ticket.outcome() {
             Some(Some(cursor)) => Ok(cursor.to_string()),
             Some(None) => Err(server_error(ruby, "the message is lost: the channels' engine has begun anew")),
-            None => Err(server_error(ruby, "the message has no number yet: the channels' engine does not answer")),
+            None => Err(engine_error(ruby, "the message has no number yet: the channels' engine does not answer")),
         }
     }
 }

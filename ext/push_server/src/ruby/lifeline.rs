@@ -1,6 +1,6 @@
 //! `PushServer::NativeLifeline`: the thread that watches the supervisor of this process.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,18 @@ use push_core::lifeline::{Lifeline, Serving};
 use crate::support::cell::GvlCell;
 use crate::support::errors::{argument_error, io_error};
 
-static PROCESS: GvlCell<Process> = GvlCell::new(Process { lifeline: None, server: None });
+static PROCESS: GvlCell<Process> = GvlCell::new(Process { lifeline: None, server: None, on_hub: None });
 
 /// In a forked child, both belong to the parent until it has its own.
 struct Process {
     lifeline: Option<Lifeline>,
     /// The server that was made last.
     server: Option<Weak<Server>>,
+    /// Where connections to the hub go.
+    on_hub: Option<TakeHub>,
 }
+
+type TakeHub = Arc<dyn Fn(OwnedFd) + Send + Sync>;
 
 struct Guarded(Weak<Server>);
 
@@ -63,6 +67,18 @@ pub fn protect(ruby: &Ruby, server: &Arc<Server>) {
     });
 }
 
+/// Connections to the hub go to `take` from now on.
+pub fn on_hub(ruby: &Ruby, take: impl Fn(OwnedFd) + Send + Sync + 'static) {
+    let take: TakeHub = Arc::new(take);
+    PROCESS.with(ruby, |process| {
+        if let Some(lifeline) = &process.lifeline {
+            let take = Arc::clone(&take);
+            lifeline.on_hub(move |socket| take(socket));
+        }
+        process.on_hub = Some(take);
+    });
+}
+
 fn start(ruby: &Ruby, descriptor: i32, name: String) -> Result<(), Error> {
     if descriptor < 0 {
         return Err(argument_error(ruby, "not a file descriptor"));
@@ -74,6 +90,9 @@ fn start(ruby: &Ruby, descriptor: i32, name: String) -> Result<(), Error> {
     let old = PROCESS.with(ruby, |process| {
         if let Some(server) = &process.server {
             lifeline.protect(Guarded(Weak::clone(server)));
+        }
+        if let Some(take) = process.on_hub.clone() {
+            lifeline.on_hub(move |socket| take(socket));
         }
         process.lifeline.replace(lifeline)
     });

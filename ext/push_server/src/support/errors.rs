@@ -7,7 +7,7 @@ use magnus::{Error, Ruby, Value};
 use push_core::channel;
 
 use crate::support::jump::inspect;
-use crate::support::library::server_error;
+use crate::support::library::{engine_error, server_error};
 
 /// An `ArgumentError`.
 pub fn argument_error(ruby: &Ruby, message: impl Display) -> Error {
@@ -29,7 +29,8 @@ pub fn channel_error(ruby: &Ruby, error: &channel::Error) -> Error {
     use channel::Error::{BrokenEvent, EmptyName, Engine, LongName, TooLarge, TooManyChannels, TooManySubscriptions};
     match error {
         EmptyName | LongName { .. } | BrokenEvent | TooLarge { .. } => argument_error(ruby, error),
-        TooManyChannels(_) | TooManySubscriptions(_) | Engine(_) => server_error(ruby, &error.to_string()),
+        TooManyChannels(_) | TooManySubscriptions(_) => server_error(ruby, &error.to_string()),
+        Engine(_) => engine_error(ruby, &error.to_string()),
     }
 }
 

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | `PushServer` | `log_exception` | log an exception that nothing rescued |
 //! | `PushServer::Error` | | refuse what the state of the server does not allow |
+//! | `PushServer::EngineUnavailable` | | say that messages get no numbers |
 //! | `PushServer::Disconnected` | | end a body whose client is gone |
 //! | `PushServer::SpooledInput` | `new`, `hold`, `close` | `rack.input` of a body that is in a file |
 //! | `PushServer::Bodies` | `run`, `finish`, `fail` | end a response where only Ruby's `ensure` is left |
@@ -74,6 +75,16 @@ pub fn log_exception(ruby: &Ruby, place: &str, exception: Value) -> Result<(), E
 /// A `PushServer::Error`; a jump if looking the class up ended the thread. Works without a server, too.
 pub fn server_error(ruby: &Ruby, message: &str) -> Error {
     let class = push_server(ruby).and_then(|it| it.const_get::<_, ExceptionClass>("Error"));
+    exception(ruby, class, message)
+}
+
+/// A `PushServer::EngineUnavailable`, as [`server_error`].
+pub fn engine_error(ruby: &Ruby, message: &str) -> Error {
+    let class = push_server(ruby).and_then(|it| it.const_get::<_, ExceptionClass>("EngineUnavailable"));
+    exception(ruby, class, message)
+}
+
+fn exception(ruby: &Ruby, class: Result<ExceptionClass, Error>, message: &str) -> Error {
     match unless_raised(class) {
         Ok(class) => Error::new(class.unwrap_or_else(|| ruby.exception_runtime_error()), message.to_owned()),
         Err(jump) => jump,
