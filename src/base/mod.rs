@@ -16,6 +16,7 @@
 //! | [`lock`] | a mutex and a condition variable without poisoning |
 //! | `json` | JSON strings |
 //! | [`lines`] | lines with descriptors over a Unix socket |
+//! | [`shared_memory`] | numbers in memory that processes share |
 //! | [`log_throttle`] | log lines about events that repeat |
 
 pub mod context;
@@ -30,6 +31,7 @@ pub mod lock;
 pub mod log_throttle;
 pub(crate) mod memory;
 pub mod process;
+pub mod shared_memory;
 pub mod stats;
 pub mod timers;
 pub mod wakeups;

@@ -21,6 +21,13 @@ impl Archive {
         Archive(Log::new(epoch, last, limits, None))
     }
 
+    /// An empty archive with so many floors of channels that keep nothing, a power of two.
+    pub(crate) fn with_floors(epoch: Epoch, last: u64, limits: Limits, floors: usize) -> Self {
+        let mut archive = Archive::new(epoch, last, limits);
+        archive.0.forgotten = Forgotten::with(floors, last);
+        archive
+    }
+
     /// Takes over what another process has kept. Keeps the rules.
     pub fn replace(&mut self, reset: Reset) {
         self.0.replace(reset);

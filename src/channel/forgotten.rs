@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher};
 
 /// How many floors are kept. If there were one for all channels, a message without a subscriber would cause a gap for each
 /// client that reconnects to another quiet channel.
-const FLOORS: usize = 4096;
+pub(crate) const FLOORS: usize = 4096;
 
 /// The highest floors of channels that are not open, by the hash of their names. A floor may be too high, because other
 /// names have the same hash, but never too low.
@@ -20,9 +20,14 @@ pub struct Forgotten {
 impl Forgotten {
     /// The same floor for all channels, with a key that no client can foresee.
     pub fn all(floor: u64) -> Self {
+        Forgotten::with(FLOORS, floor)
+    }
+
+    /// So many floors; their number must be a power of two.
+    pub(crate) fn with(count: usize, floor: u64) -> Self {
         // Each state has other random keys.
         let half = || std::hash::RandomState::new().build_hasher().finish();
-        Forgotten { key: u128::from(half()) << 64 | u128::from(half()), floors: vec![floor; FLOORS].into() }
+        Forgotten { key: u128::from(half()) << 64 | u128::from(half()), floors: vec![floor; count.max(1)].into() }
     }
 
     /// Floors that another process has made. `None` if their number is not a power of two.
@@ -75,6 +80,11 @@ impl Forgotten {
             let floor = other.highest();
             self.floors.iter_mut().for_each(|own| *own = (*own).max(floor));
         }
+    }
+
+    /// Lowers the floors that are higher than `floor`: all messages after it are there.
+    pub(crate) fn lower_all(&mut self, floor: u64) {
+        self.floors.iter_mut().for_each(|own| *own = (*own).min(floor));
     }
 
     /// The index of a channel's floor. SipHash, because clients choose names.

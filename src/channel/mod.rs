@@ -48,7 +48,7 @@ mod encoding;
 pub mod engine;
 mod error;
 mod event;
-mod forgotten;
+pub(crate) mod forgotten;
 mod globs;
 mod limits;
 mod log;

@@ -5,7 +5,9 @@
 //! | [`client`] | the engine of a worker |
 //! | [`protocol`] | the frames between the hub and its peers |
 //! | [`publisher`] | publishing from a process that serves nobody |
+//! | [`server`] | the hub itself |
 
 pub mod client;
 pub mod protocol;
 pub mod publisher;
+pub mod server;

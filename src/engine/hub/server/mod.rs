@@ -1,0 +1,37 @@
+//! The hub itself.
+//!
+//! A message is numbered, put into the log, and written to all workers. A worker is a place in the log, and has no queue of
+//! copies: all workers get slices of the same bytes. The hub waits for nobody.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `state` | the [`Hub`]: a state machine without I/O, its connections and frames |
+//! | `serve` | a peer is welcomed; a message gets its number |
+//! | `delivery` | bytes for the sockets; answers, credit, workers that are stuck |
+//! | `recovery` | a hub takes the place of another one |
+//! | `report` | what one process has kept, and how several become one log |
+//! | `numbers` | the number store, which outlives the hub |
+//! | `tail` | the newest part of the log, as bytes |
+//! | `image` | a log as a whole, as frames |
+//! | `peer` | one peer: its place, and what waits for its socket |
+//! | `authors` | which messages of an author are known |
+//! | `rules` | the rules of channels |
+
+mod authors;
+mod delivery;
+mod image;
+mod numbers;
+mod peer;
+mod recovery;
+mod report;
+mod rules;
+mod serve;
+mod state;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+pub use delivery::Flushed;
+pub use numbers::NumberStore;
+pub use peer::PeerId;
+pub use state::{Hub, Settings, Start};

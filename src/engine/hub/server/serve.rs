@@ -1,0 +1,232 @@
+//! Peers are welcomed, and messages get their numbers.
+
+use std::collections::BTreeMap;
+
+use super::super::protocol::{Frame, Known, Reason, Role, VERSION, Welcome};
+use super::image::Image;
+use super::peer::{Hello, Kind, Peer, PeerId, Place, Run};
+use super::state::{Hub, Phase};
+use crate::channel::{Message, codec};
+
+impl Hub {
+    pub(super) fn hello(&mut self, id: PeerId, version: u16, role: Role, hello: Hello) -> Result<(), String> {
+        if version != VERSION {
+            return Err(format!("it speaks version {version} of the protocol, and the hub version {VERSION}"));
+        }
+        let Some(peer) = self.peers.get_mut(&id) else { return Ok(()) };
+        if peer.hello.is_some() || (role == Role::Worker) != matches!(peer.kind, Kind::Worker(_)) {
+            return Err("an unexpected hello".to_owned());
+        }
+        peer.hello = Some(hello);
+        self.absent.remove(&hello.author);
+        let kind = peer.kind;
+        let author = self.authors.get(hello.author, self.last);
+        if let Some(before) = author.peer.replace(id) {
+            self.close(before);
+        }
+        match (&self.phase, kind) {
+            (Phase::Serving, _) => self.welcome(id),
+            (Phase::Recovering { .. }, Kind::Worker(_)) => {
+                self.ask_for_report(id);
+                self.finish_recovery();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Welcomes all peers that wait for it.
+    pub(super) fn welcome_all(&mut self) {
+        let waiting = self.peers.iter().filter(|(_, peer)| peer.hello.is_some() && !peer.welcomed);
+        waiting.map(|(id, _)| *id).collect::<Vec<_>>().into_iter().for_each(|id| self.welcome(id));
+    }
+
+    fn welcome(&mut self, id: PeerId) {
+        self.tail.close();
+        let (position, longest) = (self.position(), self.longest() as u32);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(hello) = peer.hello else { return };
+        let author = self.authors.get(hello.author, self.last);
+        if hello.settled > author.count {
+            (author.count, author.seq) = (hello.settled, 0);
+        }
+        let worker = matches!(peer.kind, Kind::Worker(_));
+        let credit = if worker { self.settings.worker_credit } else { self.settings.outsider_credit };
+        let (count, seq) = (author.count, author.seq);
+        peer.send(&Frame::Welcome(Welcome { version: VERSION, position, count, seq, credit, longest }));
+        (peer.welcomed, peer.credit) = (true, credit.into());
+        for token in std::mem::take(&mut peer.questions) {
+            peer.send(&Frame::Position { token, position });
+        }
+        if worker {
+            self.place(id, hello);
+        } else {
+            // What was numbered while the author was away.
+            for entry in self.tail.after(self.tail.start()).filter(|entry| entry.author == hello.author) {
+                let skip = (hello.settled + 1).saturating_sub(entry.count).min(entry.run.into());
+                if skip < entry.run.into() {
+                    let run = entry.run - skip as u32;
+                    peer.unanswered.push_back(Run { count: entry.count + skip, seq: entry.first + skip, run });
+                    self.waiting.insert(id);
+                }
+            }
+        }
+        self.list(id);
+    }
+
+    /// Gives a worker its place in the log.
+    fn place(&mut self, id: PeerId, hello: Hello) {
+        let ours = hello.position.filter(|own| own.epoch == u64::from(self.epoch) && own.last <= self.last);
+        let last = ours.map_or(0, |own| own.last);
+        let continues = ours.is_some() && last >= self.tail.start();
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Kind::Worker(process) = peer.kind else { return };
+        let slot = self.numbers.attach(process, last);
+        peer.place = Some(Place { slot, staged: last, sent: last, attached: true, stable: 0, base: 0 });
+        self.workers.insert(id);
+        if continues {
+            peer.send(&Frame::Continue { after: last });
+        } else {
+            self.reset(id);
+        }
+    }
+
+    /// Gives a worker what the channels have kept since its place in the log, because the log does not reach back so far.
+    pub(super) fn reset(&mut self, id: PeerId) {
+        let (position, last) = (self.position(), self.last);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(place) = &mut peer.place else { return };
+        let begin = [Frame::Reset { position, since: place.sent }];
+        let authors = self.authors.known_after(self.stable);
+        peer.image = Some(Image::new(&begin, Vec::new(), self.archive.image(place.sent), authors));
+        // The worker has the log when it has the whole image.
+        (place.staged, place.base, place.attached) = (last, last, true);
+    }
+
+    /// Sends the whole log to the next hub.
+    pub(super) fn stage_report(&mut self, id: PeerId) {
+        self.tail.close();
+        let (generation, rules) = self.rules.list();
+        let start = self.tail.start();
+        let begin =
+            [Frame::Rules { generation, rules }, Frame::Report { position: Some(self.position()), after: start }];
+        let entries = self.tail.after(start).cloned().collect();
+        let image = Image::new(&begin, entries, self.archive.image(0), self.authors.known());
+        self.with(id, |peer| peer.image = Some(image));
+    }
+
+    pub(super) fn publish(&mut self, id: PeerId, count: u64, message: &[u8], length: usize) -> Result<(), String> {
+        let Some(peer) = self.peers.get_mut(&id) else { return Ok(()) };
+        let Some(hello) = peer.hello.filter(|_| peer.welcomed) else {
+            return Err("it published before it was welcome".to_owned());
+        };
+        if peer.credit <= 0 {
+            return Err("it published more than its credit".to_owned());
+        }
+        if peer.owed == 0 {
+            self.publishers.push(id);
+        }
+        peer.credit -= length as i64;
+        peer.owed += length;
+        let author = self.authors.get(hello.author, self.last);
+        if count <= author.count {
+            return Ok(());
+        }
+        author.count = count;
+        let seq = self.last + 1;
+        match self.number(seq, message) {
+            Ok(()) => {
+                self.last = seq;
+                self.authors.know(Known { author: hello.author, count, seq });
+                self.authors.get(hello.author, seq).seq = seq;
+                self.tail.push(seq, hello.author, count, message);
+                self.await_answer(id, Run { count, seq, run: 1 });
+            }
+            Err(reason) => self.with(id, |peer| peer.send(&Frame::Refused { count, reason })),
+        }
+        Ok(())
+    }
+
+    /// Gives a message its number, in the number store and in the archive.
+    fn number(&mut self, seq: u64, message: &[u8]) -> Result<(), Reason> {
+        if message.len() > self.longest() {
+            return Err(Reason::TooLong);
+        }
+        let decoded = codec::decode(message, usize::MAX).map_err(|_| Reason::Broken)?;
+        let (decoded, _) = decoded.filter(|(_, length)| *length == message.len()).ok_or(Reason::Broken)?;
+        let (channel, stored) = (decoded.draft.channel, decoded.draft.store);
+        if channel.is_empty() || channel.len() > self.settings.max_name {
+            return Err(Reason::Broken);
+        }
+        if stored && self.archive.keeps(channel) {
+            if !self.archive.accepts(channel) {
+                return Err(Reason::TooManyChannels);
+            }
+            let kept = Message::new(&decoded.draft, &self.limits, decoded.published_at(self.now));
+            let kept = kept.map_err(|error| match error {
+                crate::channel::Error::TooLarge { .. } => Reason::TooLong,
+                _ => Reason::Broken,
+            })?;
+            // This comes first: the number must be in use before anybody can get it.
+            self.numbers.use_up_to(seq);
+            kept.number(seq);
+            self.archive.append(kept);
+        } else {
+            self.numbers.use_up_to(seq);
+            if stored {
+                self.archive.pass(channel, seq);
+            } else {
+                self.archive.advance(seq);
+            }
+        }
+        Ok(())
+    }
+
+    /// An outsider waits for the answer to its message.
+    fn await_answer(&mut self, id: PeerId, new: Run) {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.kind == Kind::Outsider) else { return };
+        self.waiting.insert(id);
+        let Peer { unanswered, answering, .. } = peer;
+        let open = unanswered.len() > *answering;
+        match unanswered.back_mut().filter(|_| open) {
+            Some(last) if last.last() + 1 == new.seq && last.count + u64::from(last.run) == new.count => last.run += 1,
+            _ => unanswered.push_back(new),
+        }
+    }
+
+    /// The driver has given the hub all that came in this turn. Now workers can get it.
+    pub fn end_turn(&mut self) {
+        let before = self.tail.bytes();
+        self.tail.close();
+        let publishers = std::mem::take(&mut self.publishers);
+        if self.tail.bytes() != before {
+            // Authors come last.
+            let workers: Vec<_> = self.workers.iter().copied().collect();
+            let (own, others): (Vec<_>, Vec<_>) = workers.into_iter().partition(|id| publishers.contains(id));
+            others.into_iter().chain(own).for_each(|id| self.list(id));
+        }
+        self.progress();
+        for id in publishers {
+            self.give_credit(id);
+            // There may be a refusal.
+            self.list(id);
+        }
+    }
+
+    /// Gives credit for what the peer has published, if workers do not lag.
+    pub(super) fn give_credit(&mut self, id: PeerId) {
+        let withheld = self.withheld;
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.owed > 0 && !withheld) else { return };
+        peer.credit += peer.owed as i64;
+        let bytes = u32::try_from(std::mem::take(&mut peer.owed)).unwrap_or(u32::MAX);
+        peer.send(&Frame::Credit { bytes });
+        self.list(id);
+    }
+
+    /// Gives all peers the credit that was held back.
+    pub(super) fn give_all_credit(&mut self) {
+        let owed: BTreeMap<_, _> =
+            self.peers.iter().filter(|(_, peer)| peer.owed > 0).map(|(id, _)| (*id, ())).collect();
+        owed.into_keys().for_each(|id| self.give_credit(id));
+    }
+}

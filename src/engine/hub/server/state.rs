@@ -1,0 +1,404 @@
+//! The [`Hub`]: its state, and the methods of its driver.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::super::protocol::{Frame, OVERHEAD, Position, decode};
+use super::authors::Authors;
+use super::numbers::NumberStore;
+use super::peer::{Kind, Peer, PeerId};
+use super::report::Report;
+use super::rules::Rules;
+use super::tail::Tail;
+use crate::channel::forgotten::FLOORS;
+use crate::channel::{Archive, Epoch, Limits};
+
+/// The bounds of a hub.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Bytes of histories.
+    pub history: usize,
+    /// Bytes of the newest part of the log, from which workers get it. It is kept for workers that were cut off or come back,
+    /// and may be larger for a moment.
+    pub recent: usize,
+    /// Channels that have a history; beyond it messages are refused.
+    pub max_channels: usize,
+    /// Bytes of a channel's name.
+    pub max_name: usize,
+    /// Bytes that a worker may publish before the hub gives it more credit.
+    pub worker_credit: u32,
+    /// The same, of an outsider.
+    pub outsider_credit: u32,
+    /// A worker that takes less than [`Settings::stuck_bytes`] in this time, while more than that waits, is cut off. A worker
+    /// that is silent for so long while the hub recovers counts as lost.
+    pub patience: Duration,
+    /// See [`Settings::patience`].
+    pub stuck_bytes: usize,
+    /// For so long the hub and the workers remember the messages of an author that went away before it was answered.
+    pub absence: Duration,
+    /// The most bytes of newer messages that workers keep meanwhile.
+    pub absence_bytes: usize,
+    /// How many floors there are for channels that keep nothing; a power of two.
+    pub floors: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Settings {
+            history: limits.log_bytes - limits.log_bytes / 4,
+            recent: limits.log_bytes / 4,
+            max_channels: limits.max_channels,
+            max_name: limits.max_name,
+            worker_credit: 1 << 20,
+            outsider_credit: 128 << 10,
+            patience: Duration::from_secs(1),
+            stuck_bytes: 256 << 10,
+            absence: Duration::from_secs(5),
+            absence_bytes: limits.log_bytes / 4,
+            floors: FLOORS,
+        }
+    }
+}
+
+/// How a hub begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// With an empty log.
+    First,
+    /// With the log of a hub that is gone. These workers were attached to it.
+    Recover {
+        /// Their process numbers.
+        processes: BTreeSet<u32>,
+        /// Whether the hub before gives its log: see [`Hub::connect_old_hub`].
+        handover: bool,
+    },
+}
+
+/// What the hub does.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// It collects reports.
+    Recovering {
+        /// Workers that have not reported yet.
+        expected: BTreeSet<u32>,
+        /// The hub before has not given its log yet.
+        handover: bool,
+        /// The reports that are complete: the worker's process number, or `None` for the hub before.
+        reports: Vec<(Option<u32>, Report)>,
+        /// When it began.
+        since: Instant,
+    },
+    /// It numbers messages.
+    Serving,
+    /// Another hub takes its place. It takes no frames.
+    Leaving,
+}
+
+/// The hub as a state machine: bytes in, bytes out, no socket and no clock.
+///
+/// The driver calls [`Hub::receive`] with what came, then [`Hub::end_turn`], and then [`Hub::flush`] for each peer that
+/// [`Hub::next_writer`] names. It calls [`Hub::tick`] a few times a second. It closes the sockets that
+/// [`Hub::next_closed`] names.
+pub struct Hub {
+    pub(super) settings: Settings,
+    pub(super) limits: Limits,
+    pub(super) numbers: NumberStore,
+    pub(super) phase: Phase,
+    pub(super) epoch: Epoch,
+    /// The newest number.
+    pub(super) last: u64,
+    /// Messages up to this number may be answered.
+    pub(super) answerable: u64,
+    /// Messages up to this number are stable.
+    pub(super) stable: u64,
+    pub(super) tail: Tail,
+    pub(super) archive: Archive,
+    pub(super) rules: Rules,
+    pub(super) authors: Authors,
+    pub(super) peers: BTreeMap<PeerId, Peer>,
+    next_peer: PeerId,
+    /// The peers that are workers.
+    pub(super) workers: BTreeSet<PeerId>,
+    /// The outsiders that wait for answers.
+    pub(super) waiting: BTreeSet<PeerId>,
+    /// The authors that went away before they were answered: the first number, and until when they may come back.
+    pub(super) absent: HashMap<u128, (u64, Instant)>,
+    /// The peers that have published since the last turn.
+    pub(super) publishers: Vec<PeerId>,
+    /// Peers that may have something to write.
+    writers: VecDeque<PeerId>,
+    closed: Vec<PeerId>,
+    /// Both clocks, at the last call that was given the time.
+    pub(super) now: (Instant, SystemTime),
+    /// When the driver has looked for peers that are stuck.
+    pub(super) looked: Instant,
+    /// When the archive was swept.
+    pub(super) swept: Instant,
+    /// Credit is held back, because workers lag.
+    pub(super) withheld: bool,
+}
+
+impl Hub {
+    /// A hub. `numbers` are those of the hub before, if there was one.
+    pub fn new(settings: Settings, numbers: NumberStore, start: Start, now: Instant) -> Self {
+        let limits = Limits {
+            log_bytes: settings.history,
+            max_channels: settings.max_channels,
+            max_name: settings.max_name,
+            ..Limits::default()
+        };
+        let (epoch, last) = (Epoch::new(), numbers.last());
+        let mut hub = Hub {
+            settings,
+            limits,
+            numbers,
+            phase: Phase::Serving,
+            epoch,
+            last,
+            answerable: last,
+            stable: last,
+            tail: Tail::new(last),
+            archive: Archive::with_floors(epoch, last, limits, settings.floors),
+            rules: Rules::default(),
+            authors: Authors::default(),
+            peers: BTreeMap::new(),
+            next_peer: 0,
+            workers: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            absent: HashMap::new(),
+            publishers: Vec::new(),
+            writers: VecDeque::new(),
+            closed: Vec::new(),
+            now: (now, SystemTime::now()),
+            looked: now,
+            swept: now,
+            withheld: false,
+        };
+        match start {
+            Start::Recover { processes, handover } if hub.numbers.epoch().is_some() => {
+                hub.phase = Phase::Recovering { expected: processes, handover, reports: Vec::new(), since: now };
+                hub.finish_recovery();
+            }
+            _ => hub.begin(epoch),
+        }
+        hub
+    }
+
+    /// Whether it numbers messages.
+    pub fn is_serving(&self) -> bool {
+        matches!(self.phase, Phase::Serving)
+    }
+
+    /// Where the log ends.
+    pub fn position(&self) -> Position {
+        Position { epoch: self.epoch.into(), last: self.last }
+    }
+
+    /// Sets the time.
+    pub fn set_time(&mut self, now: Instant, system: SystemTime) {
+        self.now = (now, system);
+    }
+
+    // ---- connections -----------------------------------------------------------------------
+
+    /// A worker has a connection.
+    pub fn connect_worker(&mut self, process: u32) -> PeerId {
+        self.connect(Kind::Worker(process))
+    }
+
+    /// An outsider has a connection.
+    pub fn connect_outsider(&mut self) -> PeerId {
+        self.connect(Kind::Outsider)
+    }
+
+    /// A connection on which the hub before sends its report.
+    pub fn connect_old_hub(&mut self) -> PeerId {
+        let peer = self.connect(Kind::OldHub);
+        self.with(peer, |peer| peer.report = Some(Report::default()));
+        peer
+    }
+
+    fn connect(&mut self, kind: Kind) -> PeerId {
+        self.next_peer += 1;
+        self.peers.insert(self.next_peer, Peer::new(kind, self.now.0));
+        self.next_peer
+    }
+
+    /// A connection on which the hub that takes this one's place gets the report. From now on this hub numbers nothing. It
+    /// may end when [`Hub::has_left`] says so.
+    pub fn hand_over(&mut self) -> PeerId {
+        let peer = self.connect(Kind::NewHub);
+        self.phase = Phase::Leaving;
+        self.stage_report(peer);
+        self.list(peer);
+        peer
+    }
+
+    /// Whether the other hub has the whole report, or has gone.
+    pub fn has_left(&self) -> bool {
+        let waits = |peer: &Peer| peer.kind == Kind::NewHub && (peer.image.is_some() || peer.staged_bytes() > 0);
+        matches!(self.phase, Phase::Leaving) && !self.peers.values().any(waits)
+    }
+
+    /// Whether each worker that takes bytes has got all.
+    pub fn is_flushed(&self) -> bool {
+        let waits = |place: &super::peer::Place| place.sent < self.last;
+        !self.peers.values().any(|peer| !peer.blocked && peer.attached().is_some_and(waits))
+    }
+
+    /// The peer's connection has ended. The driver forgets it.
+    pub fn gone(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.remove(&id) else { return };
+        self.workers.remove(&id);
+        self.waiting.remove(&id);
+        if let Some(hello) = peer.hello {
+            self.authors.leave(hello.author, id);
+            if let Some(oldest) = peer.oldest_unanswered() {
+                self.absent.insert(hello.author, (oldest, self.now.0 + self.settings.absence));
+            }
+        }
+        if let Some(place) = peer.place {
+            self.numbers.detach(place.slot, place.staged);
+        }
+        match (&mut self.phase, peer.kind) {
+            (Phase::Recovering { handover, .. }, Kind::OldHub) => {
+                if std::mem::take(handover) {
+                    log::warn!("the hub before gave no complete report; its workers are asked");
+                }
+                self.ask_for_reports();
+                self.finish_recovery();
+            }
+            // It may come back. The supervisor says if it does not: see `lose`.
+            _ => self.progress(),
+        }
+    }
+
+    /// The supervisor says that a worker's process has ended.
+    pub fn lose(&mut self, process: u32) {
+        if let Phase::Recovering { expected, .. } = &mut self.phase {
+            expected.remove(&process);
+            self.finish_recovery();
+        }
+    }
+
+    // ---- bytes -----------------------------------------------------------------------------
+
+    /// Takes bytes of a peer.
+    pub fn receive(&mut self, id: PeerId, bytes: &[u8]) {
+        if matches!(self.phase, Phase::Leaving) {
+            return;
+        }
+        let now = self.now.0;
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.heard = now;
+        let mut input = std::mem::take(&mut peer.input);
+        let taken = if input.is_empty() {
+            self.take_frames(id, bytes).inspect(|taken| input.extend_from_slice(&bytes[*taken..]))
+        } else {
+            input.extend_from_slice(bytes);
+            self.take_frames(id, &input).inspect(|taken| _ = input.drain(..*taken))
+        };
+        match (taken, self.peers.get_mut(&id)) {
+            (Ok(_), Some(peer)) => {
+                if input.is_empty() {
+                    input = Vec::new();
+                }
+                peer.input = input;
+            }
+            (Err(reason), Some(peer)) => {
+                log::warn!("the hub closes a connection of {}: {reason}", describe(peer.kind));
+                self.close(id);
+            }
+            (_, None) => {}
+        }
+    }
+
+    /// Takes the whole frames at the beginning of `bytes`. Returns their length.
+    fn take_frames(&mut self, id: PeerId, bytes: &[u8]) -> Result<usize, String> {
+        let mut taken = 0;
+        loop {
+            let max = self.longest() + OVERHEAD;
+            let frame = decode(&bytes[taken..], max).map_err(|error| error.to_string())?;
+            let Some((frame, length)) = frame else { return Ok(taken) };
+            taken += length;
+            self.take_frame(id, frame, length)?;
+            if !self.peers.contains_key(&id) {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// Bytes that one message may have in the form of the codec.
+    pub(super) fn longest(&self) -> usize {
+        self.settings.recent.clamp(64 << 10, 1 << 30)
+    }
+
+    fn take_frame(&mut self, id: PeerId, frame: Frame<'_>, length: usize) -> Result<(), String> {
+        let Some(peer) = self.peers.get_mut(&id) else { return Ok(()) };
+        match frame {
+            Frame::Publish { count, message } => self.publish(id, count, message, length),
+            Frame::Hello { version, role, author, settled, position } => {
+                self.hello(id, version, role, super::peer::Hello { author, settled, position })
+            }
+            Frame::Rules { generation, rules } if peer.kind != Kind::Outsider => {
+                if self.rules.take(generation, &rules) {
+                    self.rules.apply(&mut self.archive);
+                }
+                Ok(())
+            }
+            Frame::AskPosition { token } => {
+                if !peer.welcomed && peer.questions.len() < 1024 {
+                    peer.questions.push(token);
+                } else {
+                    let position = Position { epoch: self.epoch.into(), last: self.last };
+                    peer.send(&Frame::Position { token, position });
+                    self.list(id);
+                }
+                Ok(())
+            }
+            frame => self.take_report(id, frame),
+        }
+    }
+
+    /// Closes a connection.
+    pub(super) fn close(&mut self, id: PeerId) {
+        self.closed.push(id);
+        self.gone(id);
+    }
+
+    /// The next connection that the driver must close.
+    pub fn next_closed(&mut self) -> Option<PeerId> {
+        self.closed.pop()
+    }
+
+    /// The next peer that may have something to write.
+    pub fn next_writer(&mut self) -> Option<PeerId> {
+        let id = self.writers.pop_front()?;
+        self.with(id, |peer| peer.listed = false);
+        Some(id)
+    }
+
+    /// Puts a peer on the list of those that have something to write.
+    pub(super) fn list(&mut self, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(&id).filter(|peer| !peer.listed && !peer.blocked) {
+            peer.listed = true;
+            self.writers.push_back(id);
+        }
+    }
+
+    pub(super) fn with(&mut self, id: PeerId, work: impl FnOnce(&mut Peer)) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            work(peer);
+        }
+    }
+}
+
+fn describe(kind: Kind) -> String {
+    match kind {
+        Kind::Worker(process) => format!("the worker with the process number {process}"),
+        Kind::Outsider => "a process that publishes".to_owned(),
+        Kind::OldHub => "the hub before".to_owned(),
+        Kind::NewHub => "the next hub".to_owned(),
+    }
+}

@@ -1,0 +1,1 @@
+//! Single turns of the hub.

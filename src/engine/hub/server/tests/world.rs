@@ -1,0 +1,517 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::author::Author;
+use super::truth::Truth;
+use super::wire::Wire;
+use super::worker::Worker;
+use crate::engine::hub::protocol::{Position, Role};
+use crate::engine::hub::server::{Flushed, Hub, NumberStore, PeerId, Settings, Start};
+
+/// A hub that lives, and the connections of its peers.
+struct Living {
+    hub: Hub,
+    wires: BTreeMap<PeerId, usize>,
+    /// The connection on which the hub before sends its report.
+    before: Option<PeerId>,
+}
+
+/// An outsider.
+struct Outsider {
+    author: Author,
+    wire: Option<usize>,
+}
+
+/// Hubs, workers and outsiders, and a seeded scheduler.
+pub(super) struct World {
+    random: fastrand::Rng,
+    numbers: NumberStore,
+    now: Instant,
+    hub: Option<Living>,
+    /// The hub that hands its log over, with its end of the connection.
+    old: Option<(Living, usize)>,
+    workers: Vec<Worker>,
+    outsiders: Vec<Outsider>,
+    processes: u32,
+    born: u128,
+    wires: Vec<Wire>,
+    truth: Truth,
+    epoch: Option<u64>,
+    /// A worker has died or was silent since the log was whole last.
+    hurt: bool,
+    hubs: usize,
+    resets: usize,
+    epochs: usize,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let numbers = NumberStore::anonymous().unwrap();
+        let now = Instant::now();
+        let mut world = World {
+            random: fastrand::Rng::with_seed(seed),
+            hub: None,
+            old: None,
+            numbers,
+            now,
+            workers: Vec::new(),
+            outsiders: (0..2).map(|number| Outsider { author: Author::new(number), wire: None }).collect(),
+            processes: 0,
+            born: 10,
+            wires: Vec::new(),
+            truth: Truth::default(),
+            epoch: None,
+            hurt: false,
+            hubs: 0,
+            resets: 0,
+            epochs: 0,
+        };
+        world.start_hub(Start::First);
+        (0..3).for_each(|_| world.start_worker());
+        world
+    }
+
+    pub(super) fn summary(&self) -> (usize, usize, usize, usize) {
+        (self.truth.answers(), self.hubs, self.resets, self.epochs)
+    }
+
+    // ---- steps -------------------------------------------------------------------------------
+
+    pub(super) fn step(&mut self) {
+        match self.random.u32(..1000) {
+            0..150 => self.publish(),
+            150..300 => self.pump(),
+            300..500 => self.hub_reads(),
+            500..700 => self.hub_writes(),
+            700..900 => self.peer_reads(),
+            900..930 => self.pass_time(Duration::from_millis(300)),
+            930..945 => self.kill_hub(),
+            945..965 => self.start_again(),
+            965..975 => self.kill_worker(),
+            975..980 => self.stop_worker(),
+            980..988 => self.continue_worker(),
+            988..992 => self.hand_over(),
+            992..996 => self.restart_outsider(),
+            _ => self.start_worker(),
+        }
+    }
+
+    fn publish(&mut self) {
+        let messages = self.random.usize(1..6);
+        let index = self.random.usize(..self.workers.len() + self.outsiders.len());
+        let author = match self.workers.get_mut(index) {
+            Some(worker) if worker.stopped => return,
+            Some(worker) => &mut worker.author,
+            None => &mut self.outsiders[index - self.workers.len()].author,
+        };
+        if author.unsettled.len() < 40 {
+            (0..messages).for_each(|_| author.publish());
+        }
+    }
+
+    fn pump(&mut self) {
+        let most = self.random.usize(1..8);
+        let index = self.random.usize(..self.workers.len() + self.outsiders.len());
+        match self.workers.get_mut(index) {
+            Some(worker) if worker.stopped => {}
+            Some(worker) => {
+                if let Some(wire) = worker.wire {
+                    worker.author.pump(&mut self.wires[wire], most);
+                }
+            }
+            None => {
+                let outsider = &mut self.outsiders[index - self.workers.len()];
+                match outsider.wire {
+                    Some(wire) => outsider.author.pump(&mut self.wires[wire], most),
+                    None => self.connect_outsider(index - self.workers.len()),
+                }
+            }
+        }
+    }
+
+    fn peer_reads(&mut self) {
+        let most = self.random.usize(1..900);
+        let index = self.random.usize(..self.workers.len() + self.outsiders.len());
+        if index < self.workers.len() { self.worker_reads(index, most) } else { self.outsider_reads(index, most) }
+    }
+
+    fn worker_reads(&mut self, index: usize, most: usize) {
+        let worker = &mut self.workers[index];
+        if worker.stopped {
+            return;
+        }
+        if let Some(wire) = worker.wire {
+            if !worker.read(&mut self.wires[wire], most, &mut self.truth) {
+                self.wires[wire].peer_closed = true;
+                worker.wire = None;
+            }
+        } else if let Some(next) = worker.next.take() {
+            worker.wire = Some(next);
+            worker.connect(&mut self.wires[next]);
+        }
+        let position = self.workers[index].position;
+        self.note_epoch(position);
+        let end = self.hub.as_ref().filter(|living| living.hub.is_serving()).map(|living| living.hub.position());
+        if end.is_some() && self.workers.iter().all(|worker| worker.position == end) {
+            self.hurt = false;
+        }
+    }
+
+    fn outsider_reads(&mut self, index: usize, most: usize) {
+        let outsider = &mut self.outsiders[index - self.workers.len()];
+        let Some(wire) = outsider.wire else { return };
+        let (author, truth) = (&mut outsider.author, &mut self.truth);
+        if !self.wires[wire].read_by_peer(most, |frame| author.take(&frame, truth)) {
+            self.wires[wire].peer_closed = true;
+            outsider.wire = None;
+        }
+    }
+
+    /// The epoch changes only if a hub and a worker have died.
+    fn note_epoch(&mut self, position: Option<Position>) {
+        let Some(Position { epoch, .. }) = position else { return };
+        let Some(living) = self.hub.as_ref().filter(|living| living.hub.is_serving()) else { return };
+        if epoch == living.hub.position().epoch && self.epoch != Some(epoch) {
+            assert!(self.epoch.is_none() || self.hurt, "a new epoch, although no worker was lost");
+            self.epoch = Some(epoch);
+            self.epochs += 1;
+        }
+    }
+
+    // ---- the hub -----------------------------------------------------------------------------
+
+    fn hub_reads(&mut self) {
+        let most = self.random.usize(1..1500);
+        let turns = self.random.usize(1..4);
+        for _ in 0..turns {
+            let Some(living) = &mut self.hub else { return };
+            let Some((id, wire)) = pick(&mut self.random, &living.wires) else { return };
+            let ended = read(living, &mut self.wires[wire], id, most);
+            if ended {
+                living.wires.remove(&id);
+            }
+        }
+        // The hub may die between what it takes and the end of the turn.
+        if self.random.u32(..100) == 0 {
+            return self.kill_hub();
+        }
+        let Some(living) = &mut self.hub else { return };
+        living.hub.end_turn();
+        close(living, &mut self.wires);
+    }
+
+    fn hub_writes(&mut self) {
+        let turns = self.random.usize(1..6);
+        for _ in 0..turns {
+            let most = if self.random.bool() { usize::MAX } else { self.random.usize(1..200) };
+            let Some(living) = &mut self.hub else { return };
+            write(living, &mut self.wires, most);
+        }
+        if let Some((mut living, wire)) = self.old.take() {
+            write(&mut living, &mut self.wires, usize::MAX);
+            if living.hub.has_left() {
+                // What it has for others is lost with it.
+                self.end_of_hub(living);
+                self.wires[wire].hub_closed = true;
+            } else {
+                self.old = Some((living, wire));
+            }
+        }
+    }
+
+    fn pass_time(&mut self, time: Duration) {
+        self.now += time;
+        let now = self.now;
+        if let Some(living) = &mut self.hub {
+            let before = living.hub.is_serving();
+            living.hub.tick(now, SystemTime::now());
+            close(living, &mut self.wires);
+            if !before && living.hub.is_serving() {
+                // Somebody was silent for too long.
+                self.hurt = true;
+            }
+        }
+    }
+
+    fn start_hub(&mut self, start: Start) {
+        let settings = Settings {
+            // Little, so that the log does not reach back far.
+            recent: 4 << 10,
+            worker_credit: 700,
+            outsider_credit: 300,
+            stuck_bytes: 800,
+            floors: 2,
+            absence: Duration::from_secs(1000),
+            absence_bytes: usize::MAX,
+            ..Settings::default()
+        };
+        let hub = Hub::new(settings, self.numbers.clone(), start, self.now);
+        self.hub = Some(Living { hub, wires: BTreeMap::new(), before: None });
+        self.hubs += 1;
+        (0..self.workers.len()).for_each(|index| self.introduce(index));
+    }
+
+    /// The supervisor connects a worker with the hub.
+    fn introduce(&mut self, index: usize) {
+        let Some(living) = &mut self.hub else { return };
+        let worker = &mut self.workers[index];
+        self.wires.push(Wire::default());
+        let wire = self.wires.len() - 1;
+        let id = living.hub.connect_worker(worker.process);
+        living.wires.insert(id, wire);
+        worker.told = true;
+        if let Some(unused) = worker.next.replace(wire) {
+            self.wires[unused].peer_closed = true;
+        }
+    }
+
+    fn connect_outsider(&mut self, index: usize) {
+        let Some(living) = &mut self.hub else { return };
+        let mut wire = Wire::default();
+        let outsider = &mut self.outsiders[index];
+        outsider.author.hello(&mut wire, Role::Outsider, None);
+        self.wires.push(wire);
+        outsider.wire = Some(self.wires.len() - 1);
+        let id = living.hub.connect_outsider();
+        living.wires.insert(id, self.wires.len() - 1);
+    }
+
+    fn kill_hub(&mut self) {
+        if let Some((old, _)) = self.old.take() {
+            self.end_of_hub(old);
+            if self.random.bool() {
+                return;
+            }
+        }
+        if let Some(living) = self.hub.take() {
+            // Then it alone had messages.
+            self.hurt |= !living.hub.peers.values().any(|peer| peer.attached().is_some());
+            self.end_of_hub(living);
+        }
+    }
+
+    fn end_of_hub(&mut self, living: Living) {
+        for wire in living.wires.into_values() {
+            self.wires[wire].hub_closed = true;
+            self.wires[wire].to_hub.clear();
+        }
+    }
+
+    fn start_again(&mut self) {
+        if self.hub.is_some() {
+            return;
+        }
+        let processes = self.told();
+        if self.workers.iter().all(|worker| worker.position.is_none()) {
+            // Nobody but the hub had the log.
+            self.hurt = true;
+        }
+        self.start_hub(Start::Recover { processes, handover: false });
+    }
+
+    fn told(&self) -> BTreeSet<u32> {
+        self.workers.iter().filter(|worker| worker.told).map(|worker| worker.process).collect()
+    }
+
+    fn hand_over(&mut self) {
+        let serving = self.hub.as_ref().is_some_and(|living| living.hub.is_serving());
+        if !serving || self.old.is_some() {
+            return;
+        }
+        let Some(mut old) = self.hub.take() else { return };
+        let processes = self.told();
+        self.wires.push(Wire::default());
+        let wire = self.wires.len() - 1;
+        let id = old.hub.hand_over();
+        old.wires.insert(id, wire);
+        self.old = Some((old, wire));
+        self.start_hub(Start::Recover { processes, handover: true });
+        let Some(living) = &mut self.hub else { return };
+        let id = living.hub.connect_old_hub();
+        living.wires.insert(id, wire);
+        living.before = Some(id);
+    }
+
+    // ---- workers -----------------------------------------------------------------------------
+
+    fn start_worker(&mut self) {
+        if self.workers.len() < 4 {
+            self.processes += 1;
+            self.workers.push(Worker::new(self.processes));
+            self.introduce(self.workers.len() - 1);
+        }
+    }
+
+    fn kill_worker(&mut self) {
+        let index = self.random.usize(..self.workers.len());
+        let worker = self.workers.remove(index);
+        for wire in worker.wire.into_iter().chain(worker.next) {
+            self.wires[wire].peer_closed = true;
+            self.wires[wire].to_peer.clear();
+        }
+        if let Some(living) = &mut self.hub {
+            living.hub.lose(worker.process);
+        }
+        self.resets += worker.resets;
+        self.hurt = true;
+        if self.workers.is_empty() {
+            self.start_worker();
+        }
+    }
+
+    fn stop_worker(&mut self) {
+        let index = self.random.usize(..self.workers.len());
+        self.workers[index].stopped = true;
+    }
+
+    fn continue_worker(&mut self) {
+        let index = self.random.usize(..self.workers.len());
+        self.workers[index].stopped = false;
+    }
+
+    fn restart_outsider(&mut self) {
+        let index = self.random.usize(..self.outsiders.len());
+        let outsider = &mut self.outsiders[index];
+        let Some(wire) = outsider.wire else { return };
+        if self.random.bool() {
+            // It dies, and another one begins.
+            self.wires[wire].peer_closed = true;
+            self.born += 1;
+            *outsider = Outsider { author: Author::new(self.born), wire: None };
+        } else if let Some(living) = &mut self.hub
+            && let Some(id) = living.wires.iter().find(|(_, own)| **own == wire).map(|(id, _)| *id)
+        {
+            // The hub closes the connection: what it has written still arrives.
+            living.hub.gone(id);
+            living.wires.remove(&id);
+            self.wires[wire].hub_closed = true;
+        }
+    }
+
+    // ---- the end -----------------------------------------------------------------------------
+
+    /// Everybody goes on until nothing moves any more. Then each worker has all.
+    pub(super) fn finish(&mut self) {
+        self.start_again();
+        self.workers.iter_mut().for_each(|worker| worker.stopped = false);
+        let mut quiet = 0;
+        for _ in 0..2000 {
+            quiet = if self.is_quiet() { quiet + 1 } else { 0 };
+            if quiet > 3 {
+                break;
+            }
+            for index in 0..self.workers.len() {
+                let worker = &mut self.workers[index];
+                if let Some(wire) = worker.wire {
+                    worker.author.pump(&mut self.wires[wire], 100);
+                }
+                self.worker_reads(index, usize::MAX);
+            }
+            for index in 0..self.outsiders.len() {
+                match self.outsiders[index].wire {
+                    Some(wire) => self.outsiders[index].author.pump(&mut self.wires[wire], 100),
+                    None => self.connect_outsider(index),
+                }
+                self.outsider_reads(self.workers.len() + index, usize::MAX);
+            }
+            for _ in 0..3 {
+                self.hub_writes();
+            }
+            if let Some(living) = &mut self.hub {
+                for (id, wire) in living.wires.clone() {
+                    if read(living, &mut self.wires[wire], id, usize::MAX) {
+                        living.wires.remove(&id);
+                    }
+                }
+                living.hub.end_turn();
+                close(living, &mut self.wires);
+                while write(living, &mut self.wires, usize::MAX) {}
+            }
+            self.pass_time(Duration::from_millis(100));
+        }
+        self.check();
+    }
+
+    /// Whether nobody waits for anything.
+    fn is_quiet(&self) -> bool {
+        let end = self.hub.as_ref().filter(|living| living.hub.is_serving()).map(|living| living.hub.position());
+        let settled = |author: &Author| author.welcome && author.unsettled.is_empty();
+        // After a recovery, numbers may be skipped at the end.
+        let ended = |worker: &Worker| {
+            worker.position.map(|position| position.epoch) == end.map(|end| end.epoch) && settled(&worker.author)
+        };
+        let written = self.wires.iter().all(|wire| wire.peer_closed || wire.hub_closed || wire.to_peer.is_empty());
+        let settled = self.outsiders.iter().all(|outsider| outsider.wire.is_some() && settled(&outsider.author));
+        end.is_some() && settled && written && self.workers.iter().all(ended)
+    }
+
+    fn check(&self) {
+        let living = self.hub.as_ref().unwrap();
+        assert!(living.hub.is_serving());
+        let position = living.hub.position();
+        for worker in &self.workers {
+            worker.check(position, &self.truth);
+        }
+        for outsider in &self.outsiders {
+            assert_eq!(outsider.author.unsettled.len(), 0, "an outsider waits for answers");
+        }
+        for (seq, content) in self.truth.answered(position.epoch) {
+            assert_eq!(self.truth.number(position.epoch, content), Some(seq));
+        }
+    }
+}
+
+fn pick(random: &mut fastrand::Rng, wires: &BTreeMap<PeerId, usize>) -> Option<(PeerId, usize)> {
+    let index = if wires.is_empty() { return None } else { random.usize(..wires.len()) };
+    wires.iter().nth(index).map(|(id, wire)| (*id, *wire))
+}
+
+/// The hub reads from a connection. Returns whether it has ended.
+fn read(living: &mut Living, wire: &mut Wire, id: PeerId, most: usize) -> bool {
+    let (bytes, ended) = if living.before == Some(id) {
+        // The hub before has written to it.
+        let count = most.min(wire.to_peer.len());
+        let bytes: Vec<u8> = wire.to_peer.drain(..count).collect();
+        (bytes, wire.hub_closed && wire.to_peer.is_empty())
+    } else {
+        let bytes = wire.read_by_hub(most);
+        (bytes, wire.peer_closed && wire.to_hub.is_empty())
+    };
+    if !bytes.is_empty() {
+        living.hub.receive(id, &bytes);
+    }
+    if ended {
+        living.hub.gone(id);
+    }
+    ended
+}
+
+/// The hub writes to the next peer that has something. Returns false if there is none.
+fn write(living: &mut Living, wires: &mut [Wire], most: usize) -> bool {
+    for (id, wire) in &living.wires {
+        if wires[*wire].has_room() {
+            living.hub.unblock(*id);
+        }
+    }
+    let mut any = false;
+    while let Some(id) = living.hub.next_writer() {
+        let Some(wire) = living.wires.get(&id).copied() else { continue };
+        let before = wires[wire].to_peer.len();
+        let flushed = living.hub.flush(id, |slices| wires[wire].write_to_peer(slices, most));
+        any |= wires[wire].to_peer.len() > before;
+        close(living, wires);
+        if flushed == Flushed::More || any {
+            return any;
+        }
+    }
+    any
+}
+
+/// Closes what the hub wants closed.
+fn close(living: &mut Living, wires: &mut [Wire]) {
+    while let Some(id) = living.hub.next_closed() {
+        if let Some(wire) = living.wires.remove(&id) {
+            wires[wire].hub_closed = true;
+        }
+    }
+}
