@@ -17,7 +17,16 @@ module PushServer
     # For how many seconds they are kept.
     SECONDS = 300
 
+    @presence = {}
+
     class << self
+      # Notes whether a rule has presence.
+      def note_presence(glob, presence) = @presence[glob] = presence
+
+      # What the rules use that each worker has for itself.
+      # @return [Array<Symbol>]
+      def uses = @presence.value?(true) ? [:presence] : []
+
       # @return [Integer] how many messages `history:` keeps
       def history_length(history, ttl)
         case history
@@ -87,6 +96,8 @@ module PushServer
       raise TypeError, "slow: must be a Symbol, not #{slow.class}" unless slow.is_a?(Symbol)
 
       Channels.define(glob, length, Channels.seconds(ttl), slow, presence ? true : false)
+      Channels.note_presence(glob.to_s, presence ? true : false)
+      nil
     end
 
     # Publishes a message to a channel's subscribers. It never waits for them.

@@ -25,7 +25,7 @@ module PushServer
 
     LIMITS = NativeServer::LIMITS.map { |row| limit(**row) }.freeze
     # Rows that no piece of the server reads yet. Giving one is an error.
-    PENDING = %i[worker_max_memory].freeze
+    PENDING = [].freeze
     private_constant :LIMITS
 
     # Every option, in the order of --help: name => Option.

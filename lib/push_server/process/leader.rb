@@ -41,7 +41,7 @@ module PushServer
     def boot(message)
       Protocol.check(message)
       lifeline, = message.ios
-      NativeLifeline.start(lifeline.fileno, "leader")
+      NativeLifeline.start(lifeline.fileno, "this process")
       lifeline.close
       PushServer.log_name = "leader"
       Process.setproctitle("push_server: leader #{message[:generation]} [#{message[:tag]}]")
@@ -50,7 +50,7 @@ module PushServer
       @app = while_watching { @load.call }
       # The collector marks old objects. Now, they are not changed in each worker.
       Process.respond_to?(:warmup) ? Process.warmup : GC.start
-      @link.send(:loaded, code: Dir.pwd)
+      @link.send(:loaded, code: Dir.pwd, uses: Channels.uses)
     end
 
     # Loading may take long. Meanwhile a thread notices that this process is to end.

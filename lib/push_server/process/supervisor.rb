@@ -8,9 +8,12 @@ require_relative "original_command"
 require_relative "pidfile"
 require_relative "self_pipe"
 require_relative "signals"
+require_relative "supervisor/descriptors"
 require_relative "supervisor/generations"
 require_relative "supervisor/heartbeat"
 require_relative "supervisor/hub_keeper"
+require_relative "supervisor/memory_watch"
+require_relative "supervisor/notices"
 require_relative "supervisor/parts"
 require_relative "supervisor/phased_restart"
 require_relative "supervisor/reaper"
@@ -48,6 +51,7 @@ module PushServer
       @parts = Parts.new(options, command, Binder.new)
       @generations = Generations.new(@parts)
       @workers = Workers.new(@parts, @generations, self)
+      @parts.notices = Notices.new(@workers)
       @signals = SelfPipe.new
     end
 
@@ -155,6 +159,7 @@ module PushServer
       @parts.events.watch(@signals) { read_signals }
       NativeProcess.become_subreaper
       @pidfile&.check
+      Descriptors.check(options)
       Activation.current.binds(options).each { |url| @parts.binder.add(Endpoint.parse(url, port: options[:port])) }
       Activation.current.close_rest
       Process.setproctitle("push_server: supervisor [#{@parts.tag}]")
@@ -165,6 +170,7 @@ module PushServer
       @parts.hub.start
       @workers.fill
       Heartbeat.new(@parts, @workers).start
+      MemoryWatch.new(@parts, @workers).start
     end
 
     def read_signals

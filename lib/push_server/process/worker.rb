@@ -60,11 +60,12 @@ module PushServer
       Protocol.check(message)
       lifeline, *sockets = message.ios
       introduce(message)
-      NativeLifeline.start(lifeline.fileno, "worker #{@number}")
+      NativeLifeline.start(lifeline.fileno, "this process")
       lifeline.close
       listeners = sockets.zip(message[:listeners]).map { |socket, description| Listener.described(socket, description) }
       obey
       serve(listeners)
+      @link.send(:uses, names: Channels.uses)
       @link.send(:booted)
     end
 
@@ -101,7 +102,7 @@ module PushServer
 
     def heed(message)
       case message.kind
-      when "ping" then @link.send(:pong)
+      when "ping" then answer
       when "backtraces" then Backtraces.log
       when "reload" then @events.notify(RELOAD)
       when "retire" then end_early || @events.notify(RETIRE)
@@ -110,6 +111,15 @@ module PushServer
         @order = message
         end_early || @events.notify(DRAIN)
       end
+    end
+
+    # Ruby runs.
+    def answer
+      @link.send(:pong)
+      return if @polled || @service.stats[:poll_sessions].zero?
+
+      @polled = true
+      @link.send(:uses, names: [:long_polls])
     end
 
     # A worker that does not serve yet has nothing to drain, and may be busy for long.
@@ -135,11 +145,9 @@ module PushServer
       end
     end
 
-    # Somebody has sent TERM to this process alone, or to all processes of the server.
-    def leave
-      @link.send(:draining)
-      drain(@options[:drain_timeout], "restart")
-    end
+    # Somebody has sent TERM to this process alone, or to all processes of the server: the supervisor knows, and tells this
+    # one to drain.
+    def leave = @link.send(:draining)
 
     def retire
       @listeners.each { |listener| @service.retire(listener) }

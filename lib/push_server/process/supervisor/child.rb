@@ -53,7 +53,8 @@ module PushServer
       # @param why [String] for the log
       # @return [false]
       def give_up(why)
-        PushServer.log(:error, "#{self} is killed: #{why}") unless ended?
+        PushServer.log(:error, "#{self} is killed: #{why}") unless ended? || @given_up
+        @given_up = true
         kill
         false
       end

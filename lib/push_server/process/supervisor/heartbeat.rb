@@ -28,20 +28,15 @@ module PushServer
 
       def beat
         @warned.delete_if { |worker, heard_at| worker.ended? || worker.heard_at > heard_at }
-        @workers.all.each do |worker|
-          next unless worker.serves?
-
-          worker.send(:ping)
-          check(worker)
-        end
+        @workers.all.select(&:serves?).each { |worker| check(worker, worker.ping * INTERVAL) }
       end
 
-      def check(worker)
+      def check(worker, silence)
         timeout = @parts.options[:worker_timeout] or return
 
-        if worker.silence > timeout
+        if silence >= timeout
           worker.give_up("Ruby has not answered in it for #{timeout} s (worker_timeout)")
-        elsif worker.silence > timeout - NOTICE && !@warned.key?(worker)
+        elsif silence >= timeout - NOTICE && !@warned.key?(worker)
           @warned[worker] = worker.heard_at
           ask_for_backtraces(worker)
         end

@@ -20,7 +20,6 @@ module PushServer
         super(parts, Lines.new(near, waits: false), Lines.new(far, waits: true))
         @on_end = on_end
         @asked = 0
-        @heard_at = began_at
         @questions = parts.events.every(INTERVAL) { ask }
       end
 
@@ -57,16 +56,17 @@ module PushServer
       def received(line)
         words = line.force_encoding(Encoding::UTF_8).scrub
         case words
-        when /\Apong / then @heard_at = now
+        when /\Apong / then @asked = 0
         when /\Alog (\w+) (.*)/ then PushServer.log($1.to_sym, $2)
         end
       end
 
       def ask
-        silent = now - @heard_at
-        return give_up("it has not answered for #{TIMEOUT} s") if silent > TIMEOUT
+        # Questions are counted, because the time in which the supervisor was suspended does not count.
+        return give_up("it has not answered for #{TIMEOUT} s") if @asked.to_i >= TIMEOUT / INTERVAL
 
-        tell("ping #{@asked += 1}")
+        @asked = @asked.to_i + 1
+        tell("ping #{@asked}")
       end
 
       def finished(how)

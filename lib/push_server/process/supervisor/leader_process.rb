@@ -64,6 +64,7 @@ module PushServer
         @loaded = true
         parts.events.cancel(@reminder)
         PushServer.log(:info, "#{self} has loaded #{message[:code]}")
+        parts.notices.note(message[:uses])
         answer(nil)
       end
 

@@ -18,6 +18,8 @@ module PushServer
       attr_reader :binder
       # @return [HubKeeper]
       attr_accessor :hub
+      # @return [Notices]
+      attr_accessor :notices
 
       def initialize(options, command, binder)
         @events = EventLoop.new

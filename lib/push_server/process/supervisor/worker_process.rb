@@ -11,7 +11,9 @@ module PushServer
     class WorkerProcess < RubyChild
       # Seconds beyond the time for a drain, and after an order to end at once, until it is killed.
       PATIENCE = 5
-      private_constant :PATIENCE
+      # Seconds from its TERM until it is told to drain. If the supervisor gets TERM, too, it has stopped the server by then.
+      DECISION = 0.1
+      private_constant :PATIENCE, :DECISION
 
       # @return [Integer] from 1; the worker that takes its place has the same
       attr_reader :number
@@ -60,8 +62,13 @@ module PushServer
       # Whether it has begun to serve. It may be about to end.
       def serves? = @serves == true && !ended?
 
-      # @return [Numeric] seconds since Ruby has last answered in it
-      def silence = now - heard_at
+      # Asks whether Ruby runs in it.
+      # @return [Integer] how many questions before this one it has not answered. Time does not count: while the supervisor was
+      #   suspended, it has asked nothing
+      def ping
+        send(:ping)
+        (@unanswered = @unanswered.to_i + 1) - 1
+      end
 
       # Whether it is to end.
       def leaving? = state == :leaving
@@ -101,8 +108,9 @@ module PushServer
         case message.kind
         when "born" then running(message[:pid])
         when "booted" then ready
-        when "draining" then leave
-        when "pong" then @heard_at = now
+        when "draining" then parts.events.after(DECISION) { leave }
+        when "uses" then parts.notices.note(message[:names])
+        when "pong" then answered
         when "failed" then fail_to_boot(message)
         end
       end
@@ -117,19 +125,18 @@ module PushServer
         @on_event.call(self, :ready, nil)
       end
 
+      def answered
+        @heard_at = now
+        @unanswered = 0
+      end
+
       def fail_to_boot(message)
         @load_failure = Failure.new(message[:message], message[:details], message[:usage]) if message[:load]
         failed(message[:message])
       end
 
       # Somebody has sent it TERM.
-      def leave
-        return if leaving?
-
-        @state = :leaving
-        kill_after(parts.options[:drain_timeout] + PATIENCE) { give_up("it has not ended in time") }
-        @on_event.call(self, :leaving, nil)
-      end
+      def leave = leaving? || ended? || @on_event.call(self, :leaving, nil)
 
       def finished(how) = @on_event.call(self, :ended, reason(how))
     end

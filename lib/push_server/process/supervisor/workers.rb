@@ -156,7 +156,7 @@ module PushServer
 
       def changed(worker, event, reason)
         case event
-        when :leaving then leave(worker)
+        when :leaving then drain(worker, "restart")
         when :ended then remove(worker, reason)
         end
         @observers[worker]&.call(event, reason)

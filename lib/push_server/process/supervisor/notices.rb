@@ -1,0 +1,31 @@
+# frozen_string_literal: true
+
+module PushServer
+  class Supervisor
+    # Says once what the app uses that works for each worker by itself, and not yet for all of them together. One thread.
+    class Notices
+      TEXTS = {
+        presence: "the app uses presence, but a worker knows only its own members. Run one worker (docs/clustering.md)",
+        long_polls: "clients use long polls, but a session lives in one worker and the polls reach any of them. Run one " \
+                    "worker, or have a proxy send each client to the same one (docs/clustering.md)"
+      }.freeze
+      private_constant :TEXTS
+
+      # @param workers [Workers]
+      def initialize(workers)
+        @workers = workers
+        @said = []
+      end
+
+      # @param names [Array<String, Symbol>, nil] what a process has found in use
+      def note(names)
+        return if names.nil? || @workers.size < 2
+
+        (names.map(&:to_sym) - @said).each do |name|
+          @said << name
+          PushServer.log(:warn, TEXTS.fetch(name)) if TEXTS.key?(name)
+        end
+      end
+    end
+  end
+end

@@ -1,0 +1,200 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+RSpec.describe "A process of a server that dies", transport: :tcp do
+  [%w[--preload], %w[--no-preload]].each do |switches|
+    it "is replaced if it is a worker, and the log says how it ended: #{switches.first}" do
+      start_cluster(Clusters::PIDS, *switches)
+      killed = workers[1]
+      Process.kill("KILL", killed)
+
+      expect_line(/worker 1 \(pid #{killed}\): it ended by the signal KILL. It is started again at once/)
+      expect_eventually("another worker 1") { workers[1] && workers[1] != killed && answering.size == 2 }
+    end
+  end
+
+  it "is replaced later and later if the workers die young" do
+    start_cluster
+    3.times do
+      before = workers[2]
+      Process.kill("KILL", before)
+      expect_eventually("another worker 2") { workers[2] && workers[2] != before && answering.include?(workers[2]) }
+    end
+
+    ["at once", "in 0.1 s", "in 0.2 s"].each { |wait| expect_line(/worker 2 .* It is started again #{wait}/) }
+  end
+
+  it "is replaced if it is the hub, and the workers serve on" do
+    start_cluster
+    before = workers
+    hub = tree.hub.pid
+    Process.kill("KILL", hub)
+
+    expect_line(/the hub \(pid #{hub}\) ended by the signal KILL. It is started again at once/)
+    expect_eventually("another hub") { tree.hub && tree.hub.pid != hub }
+    expect(answering).to eq(workers.values.sort)
+    expect(workers).to eq(before)
+  end
+
+  it "is not replaced before a worker is to be forked if it is the leader; then the log says what was loaded" do
+    start_cluster
+    leader, before = tree.leaders.first.pid, workers
+    Process.kill("KILL", leader)
+    expect_line(/leader 1 \(pid #{leader}\) ended by the signal KILL. Another one is started when a worker is to be forked/)
+    expect(answering).to eq(before.values.sort)
+    expect(tree.leaders).to be_empty
+
+    Process.kill("KILL", before[2])
+    expect_line(/leader 2 \(pid \d+\) has loaded #{Regexp.escape(File.realpath(app.dir))}/)
+    expect_eventually("another worker 2") { workers[2] && workers[2] != before[2] && answering.include?(workers[2]) }
+    expect(workers[1]).to eq(before[1])
+  end
+
+  it "is started again by the same leader and hub, whatever else has died" do
+    start_cluster
+    pids = [*workers.values, tree.hub.pid, tree.leaders.first.pid]
+    pids.each { |pid| Process.kill("KILL", pid) }
+
+    expect_new_workers([1, 2], before: pids)
+    expect(app.stop).to be_success
+  end
+
+  it "takes all others with it if it is the supervisor" do
+    start_cluster("run ->(env) { sleep if env['PATH_INFO'] == '/sleep'; [200, {}, []] }")
+    pids = tree.children.map(&:pid)
+    http.send_request("GET", "/sleep")
+    Process.kill("KILL", app.pid)
+
+    expect_gone(pids, seconds: 5)
+    expect(accepting_connections?).to be(false)
+  end
+
+  it "leaves no descriptor open in the supervisor" do
+    start_cluster
+    3.times { |round| replace_all(round) }
+    before = app.descriptors.size
+    6.times { |round| replace_all(round) }
+
+    expect_eventually("no more descriptors than #{before}") { app.descriptors.size <= before }
+  end
+
+  # Kills a worker, the hub or the leader, restarts all, and waits until two workers serve.
+  def replace_all(round)
+    before = workers
+    victim = [tree.hub, tree.leaders.first, tree.workers.first][round % 3]
+    Process.kill("KILL", victim.pid)
+    expect_eventually("the death of #{victim}") { !alive?(victim.pid) }
+    app.signal("USR1")
+    expect_new_workers([1, 2], before: before.values)
+    expect_eventually("one leader and one hub") { tree.children.map(&:role).tally == { hub: 1, leader: 1, worker: 2 } }
+  end
+
+  describe "while it starts" do
+    it "ends the server with the app's error, as with one process, if the app does not load" do
+      [%w[--preload], %w[--no-preload]].each do |switches|
+        launch_app("raise 'broken'", "-w", 2, *switches)
+
+        expect(app.wait.exitstatus).to eq(1)
+        expect(app.lines.grep(/broken/).size).to eq(1)
+        expect(app.output).to match(/^push_server: config.ru:1: broken \(RuntimeError\)$/)
+      end
+    end
+
+    it "ends the server with one line if the app ends its process" do
+      launch_app("exit 3", "-w", 2)
+
+      expect(app.wait.exitstatus).to eq(1)
+      expect(app.output).to match(/^push_server: the leader could not load the app: it ended with status 3$/)
+    end
+
+    it "is tried again and again if a hook of its boot raises, and the others serve" do
+      start_app(Clusters::PIDS, "-w", 2, files: { "config/push_server.rb" => "before_worker_boot { |n| raise 'no luck' if n == 2 }" })
+
+      expect_line(%r{worker 2 \(pid \d+\): before_worker_boot \(config/push_server.rb:1\) raises: no luck \(RuntimeError\). It is started again at once})
+      expect_line(/It is started again in 0.1 s/)
+      expect(answering).to eq([workers[1]])
+      expect(app.stop).to be_success
+    end
+
+    it "is tried again if it is killed" do
+      start_app(Clusters::PIDS, "-w", 2, files: { "config/push_server.rb" => <<~'RUBY' })
+        before_worker_boot { |n| Process.kill("KILL", Process.pid) if n == 2 && !File.exist?("go") }
+      RUBY
+      expect_line(/worker 2 .* it ended by the signal KILL. It is started again in 0.1 s/)
+      File.write(File.join(app.dir, "go"), "")
+
+      expect_line(/All 2 workers serve/)
+    end
+
+    it "is killed and tried again if it does not begin to serve in time" do
+      start_app(Clusters::PIDS, "-w", 2, "--worker-boot-timeout", 1, files: { "config/push_server.rb" => <<~'RUBY' })
+        before_worker_boot { |n| sleep if n == 2 && !File.exist?("go") }
+      RUBY
+      expect_line(/worker 2 \(pid \d+\) is killed: it has not begun to serve within 1 s \(worker_boot_timeout\)/)
+      File.write(File.join(app.dir, "go"), "")
+
+      expect_line(/All 2 workers serve/)
+    end
+  end
+
+  describe "because the system gives no process" do
+    no_fork = <<~'RUBY'
+      Process.singleton_class.prepend(Module.new do
+        def fork(...) = File.exist?("full") ? raise(Errno::EAGAIN, "fork(2)") : super
+      end)
+    RUBY
+
+    it "is tried again, with one clear line each time, while the others serve" do
+      start_cluster("#{no_fork}\n#{Clusters::PIDS}")
+      before = workers
+      File.write(File.join(app.dir, "full"), "")
+      Process.kill("KILL", before[1])
+      expect_line(/worker 1: cannot fork: Resource temporarily unavailable.* Raise the system's limit on processes. It is started again in 0.1 s/)
+      expect(answering).to eq([before[2]])
+      File.delete(File.join(app.dir, "full"))
+
+      expect_eventually("another worker 1") { answering.size == 2 }
+    end
+  end
+
+  describe "because Ruby does not answer" do
+    stuck = <<~'CONFIG'
+      require "fiddle"
+      sleep_in_c = Fiddle::Function.new(Fiddle::Handle::DEFAULT["sleep"], [Fiddle::TYPE_INT], Fiddle::TYPE_INT, need_gvl: true)
+      run ->(env) { sleep_in_c.call(1000) if env["PATH_INFO"] == "/stuck"; [200, {}, [Process.pid.to_s]] }
+    CONFIG
+
+    it "is killed and replaced, after its native threads were logged" do
+      start_cluster(stuck, "--worker-timeout", 2)
+      before = workers.values
+      http.send_request("GET", "/stuck")
+
+      expect_line(/\[worker \d\] .* native threads:/)
+      expect_line(/worker (\d) \(pid \d+\) is killed: Ruby has not answered in it for 2 s \(worker_timeout\)/)
+      expect_eventually("two workers") { answering.size == 2 && (workers.values - before).size == 1 }
+    end
+
+    it "is killed and replaced if it is suspended" do
+      start_cluster(Clusters::PIDS, "--worker-timeout", 2)
+      before = workers
+      Process.kill("STOP", before[1])
+
+      expect_line(/worker 1 \(pid #{before[1]}\) is killed: Ruby has not answered/)
+      expect_eventually("another worker 1") { workers[1] && workers[1] != before[1] && answering.size == 2 }
+    end
+
+    it "is not killed because the supervisor was suspended" do
+      start_cluster(Clusters::PIDS, "--worker-timeout", 2)
+      before = workers
+      Process.kill("STOP", app.pid)
+      # There is no event for the passing of time.
+      sleep 3
+      Process.kill("CONT", app.pid)
+      app.signal("TTIN")
+
+      expect_eventually("a third worker") { workers.size == 3 }
+      expect(workers.slice(1, 2)).to eq(before)
+    end
+  end
+end

@@ -1,0 +1,51 @@
+# frozen_string_literal: true
+
+require "json"
+
+# Servers with several processes, for the examples in spec/cluster.
+module Clusters
+  # Answers with the pid of the process that serves.
+  PIDS = "run ->(_) { [200, {}, [Process.pid.to_s]] }"
+
+  RSpec.configure { |config| config.include self, file_path: %r{/spec/cluster/} }
+
+  # Starts a server with workers, and waits until all of them serve. Arguments as for AppProcess.new.
+  def start_cluster(source = PIDS, *options, workers: 2, **how)
+    start_app(source, "-w", workers, *options, **how)
+    app.wait_for_line(/All #{workers} workers serve/) if workers > 1
+    app
+  end
+
+  # The children of the supervisor. See ProcessTree.
+  def tree = app.tree
+
+  # The workers by their numbers: number => pid.
+  def workers = tree.workers.to_h { |worker| [worker.number, worker.pid] }
+
+  # The pids of the workers that have answered a number of requests, each on a connection of its own.
+  def answering(requests = 12) = Array.new(requests) { get("/").body.to_i }.uniq.sort
+
+  # Waits until exactly these workers are there, other ones than before, and serve. Returns them: number => pid.
+  def expect_new_workers(numbers, before:, seconds: 20)
+    expect_eventually("new workers #{numbers}", seconds: seconds) do
+      workers.keys.sort == numbers && (workers.values & before).empty? && numbers.size == answering.size
+    end
+    workers
+  end
+
+  # Whether a process with this pid exists; a zombie does.
+  def alive?(pid)
+    Process.kill(0, pid)
+    true
+  rescue Errno::ESRCH
+    false
+  end
+
+  # Waits until none of these processes exists.
+  def expect_gone(pids, seconds: 10)
+    expect_eventually("no process of #{pids}", seconds: seconds) { pids.none? { |pid| alive?(pid) } }
+  end
+
+  # The pids of all processes of the server.
+  def all_pids = [app.pid, *tree.children.map(&:pid)]
+end
