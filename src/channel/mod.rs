@@ -69,7 +69,7 @@ mod work;
 
 pub use archive::Archive;
 pub use batch::{Batch, Lag};
-pub use channels::{Channels, Figures, History, Post, Posted, Receipt, Unsent};
+pub use channels::{CATCH_UP, CatchUp, Channels, Figures, History, Post, Posted, Receipt, Unsent};
 pub use client_id::{client_id, process_of};
 pub use cursor::{Cursor, Epoch, Since, Unreadable};
 pub use draft::{Draft, EventName, Kind};

@@ -21,6 +21,7 @@ use super::upgrade::{self, Detected};
 use super::{upload, validate};
 use crate::net::{ListenerId, Peer};
 use crate::push::Protocol;
+use crate::push::catching_up::CatchingUp;
 
 /// Serves the requests of one connection.
 #[derive(Clone)]
@@ -117,11 +118,14 @@ impl RequestService {
                 return Handling(Stage::Answered(response));
             }
         };
+        let catching_up = upgrade
+            .as_ref()
+            .and_then(|_| CatchingUp::begin(&self.context.push, upgrade::last_event_id(&head).as_deref()));
         let may_be_file = upgrade.is_none() && self.context.files.is_some();
-        if !may_be_file && body.is_end_stream() {
+        if !may_be_file && body.is_end_stream() && catching_up.is_none() {
             return Handling(self.ask(head, RequestBody::Memory(Bytes::new()), upgrade, sender, receiver));
         }
-        Handling(Stage::Preparing(Box::pin(self.clone().prepare(head, body, upgrade, sender, receiver))))
+        Handling(Stage::Preparing(Box::pin(self.clone().prepare(head, body, upgrade, catching_up, (sender, receiver)))))
     }
 
     async fn prepare(
@@ -129,8 +133,8 @@ impl RequestService {
         head: Parts,
         body: impl Body<Data = Bytes> + Unpin,
         upgrade: Option<(Protocol, String)>,
-        sender: ReplySender,
-        receiver: ReplyReceiver,
+        catching_up: Option<CatchingUp>,
+        (sender, receiver): (ReplySender, ReplyReceiver),
     ) -> Stage {
         if upgrade.is_none()
             && let Some(files) = &self.context.files
@@ -144,7 +148,12 @@ impl RequestService {
             }
         }
         match upload::read(body, &self.context, receiver.connection()).await {
-            Ok(body) => self.ask(head, body, upgrade, sender, receiver),
+            Ok(body) => {
+                if let Some(catching_up) = catching_up {
+                    catching_up.await;
+                }
+                self.ask(head, body, upgrade, sender, receiver)
+            }
             Err(response) => Stage::Answered(self.refuse_body(response, receiver.connection().body_breach())),
         }
     }

@@ -68,6 +68,15 @@ pub struct Notifier {
     announced: Lock<Vec<(u64, u64)>>,
     /// Tasks that wait until the engine has numbered the submissions of this process up to a certain one.
     unsettled: Lock<Unsettled>,
+    /// Tasks that look each time when the engine has something new.
+    lookers: Lock<Lookers>,
+}
+
+#[derive(Debug, Default)]
+struct Lookers {
+    /// By the number that the task got when it began to look.
+    tasks: BTreeMap<u64, Waker>,
+    next: u64,
 }
 
 #[derive(Debug, Default)]
@@ -80,7 +89,12 @@ struct Unsettled {
 impl Notifier {
     /// The notifier of a server that does not run yet.
     pub fn new(wakeups: Arc<Wakeups>) -> Arc<Self> {
-        Arc::new(Notifier { task: RemoteWaker::new(wakeups), announced: Lock::default(), unsettled: Lock::default() })
+        Arc::new(Notifier {
+            task: RemoteWaker::new(wakeups),
+            announced: Lock::default(),
+            unsettled: Lock::default(),
+            lookers: Lock::default(),
+        })
     }
 
     fn notify(&self) {
@@ -115,6 +129,27 @@ impl Notifier {
     /// The task waits no longer.
     pub(super) fn give_up(&self, submission: u64, number: u64) {
         self.unsettled.lock().tasks.remove(&(submission, number));
+    }
+
+    /// Wakes `task` once, when the engine has something new. `number` is what the task got from this method before.
+    pub(super) fn await_events(&self, number: Option<u64>, task: &Waker) -> u64 {
+        let mut lookers = self.lookers.lock();
+        let number = number.unwrap_or_else(|| {
+            lookers.next += 1;
+            lookers.next
+        });
+        lookers.tasks.insert(number, task.clone());
+        number
+    }
+
+    /// The task waits no longer.
+    pub(super) fn ignore_events(&self, number: u64) {
+        self.lookers.lock().tasks.remove(&number);
+    }
+
+    fn wake_lookers(&self) {
+        let lookers = std::mem::take(&mut self.lookers.lock().tasks);
+        lookers.into_values().for_each(Waker::wake);
     }
 
     fn wake_settled(&self, channels: &Channels) {
@@ -176,6 +211,7 @@ impl Future for Delivery {
         let channels = &self.context.pubsub.channels;
         channels.deliver();
         self.context.notifier.wake_settled(channels);
+        self.context.notifier.wake_lookers();
         for client in channels.take_dismissed() {
             self.context.clients.get(client).inspect(|client| client.dismiss());
         }

@@ -17,9 +17,11 @@
 //! | [`stream`] | the socket side of a client: a task of the reactor |
 //! | [`poll`] | long polls: clients without a stream |
 //! | [`unnumbered`] | what waits until messages of the app have their numbers |
+//! | [`catching_up`] | clients whose cursor lies ahead of this process |
 //! | `clients` | the clients of a server, by number |
 
 pub mod accept;
+pub mod catching_up;
 pub mod client;
 mod clients;
 pub mod context;

@@ -2,9 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
-use push_core::channel::engine::{Engine, EngineState, Full, Submitted};
-use push_core::channel::{Command, Cursor, Epoch, Event, Message, Progress, Ticket, Wake};
+use push_core::channel::engine::{Engine, EngineState, Full, LogEnd, Submitted};
+use push_core::channel::{
+    Command, Cursor, Draft, Epoch, Event, Forgotten, Limits, Message, Progress, Reset, Ticket, Wake,
+};
 
 pub struct LateEngine {
     wake: Arc<dyn Wake>,
@@ -16,18 +19,56 @@ struct State {
     position: Cursor,
     queue: VecDeque<(Arc<Message>, Arc<Ticket>)>,
     events: Vec<Event>,
+    questions: Vec<Arc<LogEnd>>,
 }
 
 impl LateEngine {
     pub fn new(wake: Arc<dyn Wake>) -> Arc<Self> {
         let position = Cursor { epoch: Epoch::new(), seq: 0 };
-        let state = State { position, queue: VecDeque::new(), events: Vec::new() };
+        let state = State { position, queue: VecDeque::new(), events: Vec::new(), questions: Vec::new() };
         Arc::new(LateEngine { wake, progress: Arc::default(), state: Mutex::new(state) })
     }
 
     /// How many messages have no number.
     pub fn queued(&self) -> usize {
         self.state.lock().unwrap().queue.len()
+    }
+
+    /// How often it was asked for the end of the log without an answer.
+    pub fn questions(&self) -> usize {
+        self.state.lock().unwrap().questions.len()
+    }
+
+    /// Says where the log of all processes ends, to all who have asked.
+    pub fn answer(&self, end: Cursor) {
+        let questions = std::mem::take(&mut self.state.lock().unwrap().questions);
+        questions.iter().for_each(|question| question.answer(end));
+        self.wake.wake();
+    }
+
+    /// Messages of another process arrive.
+    pub fn receive(&self, count: u64) {
+        let mut state = self.state.lock().unwrap();
+        for _ in 0..count {
+            state.position.seq += 1;
+            let message = Message::new(&Draft::text("news", b"other"), &Limits::default(), Instant::now()).unwrap();
+            message.number(state.position.seq);
+            state.events.push(Event::Message(message));
+        }
+        drop(state);
+        self.wake.wake();
+    }
+
+    /// Another epoch begins, without messages. `last` is its number.
+    pub fn begin_anew(&self, position: Cursor) {
+        let mut state = self.state.lock().unwrap();
+        state.position = position;
+        let Cursor { epoch, seq: last } = position;
+        let forgotten = Forgotten::all(0);
+        let reset = Reset { epoch, last, forgotten, floors: Vec::new(), history: Vec::new() };
+        state.events.push(Event::Reset(Box::new(reset)));
+        drop(state);
+        self.wake.wake();
     }
 
     /// Numbers the first `count` messages, and tells of all of them at once.
@@ -67,6 +108,12 @@ impl Engine for LateEngine {
 
     fn command(&self, _command: Command) -> Result<(), Full<Command>> {
         Ok(())
+    }
+
+    fn ask_end(&self) -> Option<Arc<LogEnd>> {
+        let question = Arc::<LogEnd>::default();
+        self.state.lock().unwrap().questions.push(Arc::clone(&question));
+        Some(question)
     }
 
     fn state(&self) -> EngineState {

@@ -9,6 +9,7 @@
 //! | [`slow_disk`] | tests with it: what is served while the disk hangs |
 //! | [`unix_sockets`] | tests with it: connections over Unix sockets |
 //! | [`late_engine`] | an engine that numbers messages when a test says so |
+//! | [`ahead`] | tests with both: clients whose cursor lies ahead of their process |
 //! | [`unnumbered`] | tests with both: responses wait for what their requests have published |
 //! | [`listeners`] | tests with it: listeners that are added and retired while the server serves |
 //!
@@ -16,6 +17,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod ahead;
 mod driving;
 mod harness;
 mod late_engine;

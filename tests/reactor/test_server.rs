@@ -67,6 +67,8 @@ pub struct TestServer {
     /// Gets a `()` for each job that begins to wait for [`TestServer::release`].
     pub held: Receiver<()>,
     release: Sender<()>,
+    /// The channels of the process.
+    pub channels: Arc<Channels>,
     /// Clients whose `on_open` has run.
     pub opened: Receiver<Arc<Client>>,
     /// The numbers of clients whose `on_close` has run.
@@ -212,9 +214,9 @@ impl TestServer {
         core.start().unwrap();
         let ((held, holding), (release, released)) = (unbounded(), unbounded());
         let ((open, opened), (close, closed)) = (unbounded(), unbounded());
-        let app = App { held, released, opened: open, closed: close, channels };
+        let app = App { held, released, opened: open, closed: close, channels: Arc::clone(&channels) };
         let workers = (0..workers).map(|_| start_worker(Arc::clone(&core), app.clone())).collect();
-        TestServer { core, listener, address, workers, held: holding, release, opened, closed }
+        TestServer { core, listener, address, workers, held: holding, release, channels, opened, closed }
     }
 
     /// Releases `count` jobs that are held.

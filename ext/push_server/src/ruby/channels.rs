@@ -23,7 +23,7 @@ use push_core::engine::hub::client::{HubClient, WorkerSettings};
 use push_core::push::PubSub;
 
 use crate::ruby::client::Client;
-use crate::ruby::cursor::{Cursor, settle};
+use crate::ruby::cursor::{Cursor, catch_up, settle};
 use crate::ruby::{lifeline, registry};
 use crate::support::cell::GvlCell;
 use crate::support::developer_hints;
@@ -302,6 +302,7 @@ fn cursor(ruby: &Ruby) -> Result<Obj<Cursor>, Error> {
 fn history(ruby: &Ruby, channel: Value, since_value: Value, limit: usize) -> Result<(RArray, bool), Error> {
     let (channel, since) = (name(ruby, "channel", channel)?, since(ruby, since_value)?);
     let channels = settled_channels(ruby)?;
+    catch_up(ruby, &channels, since)?;
     let past = channels.history(&channel, since, limit, Instant::now());
     let all = ruby.ary_new_capa(past.messages.len());
     for message in &past.messages {

@@ -8,7 +8,7 @@ use push_core::channel::{Kind, Member, Subscription, Target};
 use push_core::push::Turn;
 
 use crate::ruby::client::Client;
-use crate::ruby::cursor::settle;
+use crate::ruby::cursor::{catch_up, settle};
 use crate::support::errors::channel_error;
 use crate::support::fields::{given, name, payload, since};
 
@@ -53,7 +53,9 @@ impl Client {
         let member = member.as_deref().map(|name| Member { name, info: &info });
         let frames = binary.map(|binary| if binary { Kind::Binary } else { Kind::Text });
         let subscription = Subscription { target: target(&channel, pattern), since, member, frames };
-        settle(ruby, this.core().context().pubsub.channels())?;
+        let channels = this.core().context().pubsub.channels();
+        settle(ruby, channels)?;
+        catch_up(ruby, channels, since.unwrap_or_default())?;
         this.core().subscribe(subscription).map_err(|error| channel_error(ruby, &error))
     }
 
@@ -67,7 +69,9 @@ impl Client {
     ) -> Result<bool, Error> {
         let channel = name(ruby, "channel", channel)?;
         let since = given(from).map(|from| since(ruby, from)).transpose()?;
-        settle(ruby, this.core().context().pubsub.channels())?;
+        let channels = this.core().context().pubsub.channels();
+        settle(ruby, channels)?;
+        catch_up(ruby, channels, since.unwrap_or_default())?;
         let number = this.core().subscribe_call(target(&channel, pattern), since);
         // This comes before the subscription's first event, because an event runs with the GVL.
         match number.map_err(|error| channel_error(ruby, &error))? {

@@ -7,7 +7,7 @@ use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{Class, DataTypeFunctions, Error, Module, Object, RModule, Ruby, TypedData, function, method};
 use push_core::base::fork::OwnerProcess;
-use push_core::channel::{self, Cancel, Channels, Progress, Receipt, Ticket};
+use push_core::channel::{self, CATCH_UP, Cancel, Channels, Progress, Receipt, Since, Ticket};
 
 use crate::support::errors::argument_error;
 use crate::support::gvl::{check_interrupts, without_gvl};
@@ -111,4 +111,26 @@ pub fn settle(ruby: &Ruby, channels: &Channels) -> Result<(), Error> {
     }
     let (Some(submission), Some(progress)) = (channels.unsettled(), channels.progress()) else { return Ok(()) };
     wait_until_settled(ruby, progress, submission, channels.limits().publish_timeout)
+}
+
+/// How often a thread looks whether this process has caught up.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Waits until this process has caught up with a cursor that it has not reached, or knows that it never will: what is
+/// ahead of this process is no gap. Other Ruby threads run meanwhile. With the engine of a single process it never waits.
+pub fn catch_up(ruby: &Ruby, channels: &Channels, since: Since) -> Result<(), Error> {
+    if channels.forked() {
+        return Ok(());
+    }
+    let (Some(catch_up), Some(progress)) = (channels.catch_up(since), channels.progress()) else { return Ok(()) };
+    let deadline = Instant::now() + CATCH_UP;
+    while channels.is_behind(&catch_up) && Instant::now() < deadline {
+        let cancel = Cancel::default();
+        let attempt = || (!channels.is_behind(&catch_up)).then_some(());
+        // Messages of others are no room, so that a thread also looks by itself.
+        let until = deadline.min(Instant::now() + LOOK_AGAIN);
+        without_gvl(ruby, || progress.wait_for_room(until, &cancel, attempt), || progress.cancel(&cancel));
+        check_interrupts(ruby)?;
+    }
+    Ok(())
 }
