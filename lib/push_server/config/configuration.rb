@@ -10,7 +10,7 @@ module PushServer
   class Configuration
     # Where the configuration file is if nobody says so; the first one that is there. %s is the environment.
     DEFAULT_FILES = %w[config/push_server/%s.rb config/push_server.rb].freeze
-    NONE = ["-", ""].freeze
+    NONE = "-"
     private_constant :DEFAULT_FILES, :NONE
 
     # @return [Options]
@@ -63,7 +63,7 @@ module PushServer
       option = Options::TABLE.fetch(:config)
       path = given[:config]
       return default_file(given, env) if path.nil?
-      return if NONE.include?(path.to_s)
+      return if path.to_s == NONE
 
       path = option.coerce(path, label.call(option))
       return path if File.file?(path)

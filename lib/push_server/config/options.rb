@@ -15,6 +15,9 @@ module PushServer
     PRIVATE_ENVIRONMENTS = %w[development test].freeze
     # All addresses of both families.
     ANY_HOST = "*"
+    # A URL that takes the port from the option.
+    WITHOUT_PORT = %r{\Atcp://(?:\[[^\]]*\]|[^:/\[\]]+)/?\z}
+    private_constant :WITHOUT_PORT
 
     # A row of NativeServer::LIMITS as an Option.
     def self.limit(name:, default:, least:, most:, off:, unit:, doc:)
@@ -144,7 +147,7 @@ module PushServer
 
     # In a configuration file, port is one more place to listen, as in Puma, unless a URL needs it.
     def port_too?
-      origin(:bind) == :file && @port_in_file && self[:bind].none? { |url| url.match?(%r{\Atcp://[^/]*[^\d/]\z}) }
+      origin(:bind) == :file && @port_in_file && self[:bind].none?(WITHOUT_PORT)
     end
 
     def setting(option, given, env, file, folder, label)

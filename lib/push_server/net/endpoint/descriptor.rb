@@ -57,8 +57,9 @@ module PushServer
 
         socket = Socket.for_fd(number)
         socket.autoclose = false
-        listener = Descriptor.listener(socket) || raise(BindError,
-"cannot listen on #{self}: it is not a stream socket that listens")
+        listener = Descriptor.listener(socket)
+        raise BindError, "cannot listen on #{self}: it is not a stream socket that listens" unless listener
+
         # Programs that the app starts do not inherit it.
         socket.close_on_exec = true
         socket.autoclose = true
