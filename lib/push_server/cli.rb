@@ -108,12 +108,13 @@ module PushServer
     # The text of --help. OptionParser is used only for its layout.
     def help
       layout = OptionParser.new(nil, INDENT - 3, "  ")
-      layout.banner = "Usage: push_server [options] [config.ru]"
+      layout.banner = "Usage: push_server [options] [config.ru]\n       push_server COMMAND [options]"
       Options::TABLE.values.reject { |option| option.switches.empty? }.group_by(&:group).each do |group, options|
         layout.separator("\n#{group}:")
         options.each { |option| add(layout, option) }
         add_log_switches(layout) if group == "Running"
       end
+      add_commands(layout)
       layout.separator("\nOther:")
       layout.on("--version", "Print the version")
       layout.on("-h", "--help", "Print this")
@@ -125,6 +126,14 @@ module PushServer
       *short, long = option.switches
       long = option.flag? ? "--[no-]#{long[2..]}" : "#{long} #{option.metavar}"
       layout.on(*short, long, *describe(option))
+    end
+
+    def add_commands(layout)
+      layout.separator("\nCommands to a running server (push_server COMMAND --help):")
+      ControlCommand::COMMANDS.each do |name, (text, argument)|
+        words = text.scan(/\S.{0,#{WIDTH - INDENT - 1}}(?=\s|\z)/)
+        layout.separator("  #{[name, argument].compact.join(" ").ljust(INDENT - 2)}#{words.join("\n#{" " * INDENT}")}")
+      end
     end
 
     def add_log_switches(layout)

@@ -12,7 +12,7 @@ RSpec.describe Signatures do
     config: %i[CommandLine Configuration ConfigurationFile ConfigurationWords ForeignSwitches Hooks Processors PumaWords],
     net: %i[Activation Binder Endpoint Listener SocketFile],
     process: %i[ExitHook FailureReport Hub Leader Lines Link Protocol RoleSignals SelfPipe Service Signals SocketPlaces Worker WorkerPool],
-    commands: %i[Backtraces ControlClient ControlCommand ControlServer EventLoop Notifier OwnProcess Pidfile SingleCommands],
+    commands: %i[Backtraces ControlClient ControlCommand ControlServer ControlSocket EventLoop Notifier OwnProcess Pidfile SingleCommands],
     restarts: %i[Check CheckAnswer Inheritance OriginalCommand Role SingleRestart Supervisor],
     rack: %i[Bodies EmptyInput EnvTemplate ErrorReport RackupFile Router Sendfile],
     others: %i[Callbacks Unsupported]

@@ -198,7 +198,7 @@ module PushServer
     def obey(client, line)
       reply = Reply.new(client)
       request = JSON.parse(line)
-      command = request.is_a?(Hash) && request["command"]
+      command = request["command"] if request.is_a?(Hash)
       method, field = COMMANDS[command]
       return reply.fail("there is no command #{command.to_s[0, 60].inspect}") unless method
 

@@ -6,6 +6,7 @@ require_relative "../log"
 require_relative "../net/activation"
 require_relative "backtraces"
 require_relative "control_server"
+require_relative "control_socket"
 require_relative "inheritance"
 require_relative "notifier"
 require_relative "original_command"
@@ -18,10 +19,6 @@ module PushServer
   # What a server in a single process does beside serving if the process is its own: it answers commands, tells systemd what it
   # does, and restarts by executing the original command anew. All on the server's control thread, except {#execute}.
   class OwnProcess
-    # The place of the control socket in an {Inheritance} begins so; its URL follows.
-    CONTROL = "control "
-    private_constant :CONTROL
-
     # Reads what this process was started with, and takes it out of the environment. To be called before the app is loaded.
     # @raise [Error]
     def self.prepare
@@ -51,9 +48,9 @@ module PushServer
     def begin(loop, summary, **actions)
       @summary = summary
       @actions = actions
-      @listener ||= open_control_socket
+      @socket ||= ControlSocket.open(@options)
       @restart = SingleRestart.new(loop, seconds: @options.to_h[:worker_boot_timeout])
-      @control = ControlServer.new(@listener, commands, loop) if @listener
+      @control = ControlServer.new(@socket.listener, commands, loop) if @socket
       loop.every(@notifier.interval) { @notifier.beat } if @notifier.interval
       report_unclaimed
       @notifier.ready(summary)
@@ -107,8 +104,8 @@ module PushServer
       @notifier.stopping("Stopped") unless @draining
 
       @restart&.abort
-      @listener&.retire
-      @listener = nil
+      @socket&.retire
+      @socket = nil
     end
 
     # Executes the original command in place of this process. To be called by the main thread.
@@ -116,8 +113,7 @@ module PushServer
     # @yieldreturn [Boolean] as {SingleRestart#execute}
     # @raise [Error] if the system refuses: then this process goes on
     def execute(places, &)
-      places += [["#{CONTROL}#{@listener.url}", [@listener]]] if @listener
-      @restart.execute(places, &)
+      @restart.execute(@socket ? [*places, @socket.place] : places, &)
     ensure
       @draining = false
     end
@@ -142,29 +138,6 @@ module PushServer
       PushServer.log(:error, "not restarted: #{reason}. Nothing has changed")
       reply&.fail("not restarted: #{reason}. Nothing has changed")
       @notifier.ready(@summary) unless @restart.checking? || @draining
-    end
-
-    # @return [Listener, nil]
-    def open_control_socket
-      places = SocketPlaces.for(@options)
-      return unless wanted?(places)
-
-      places.candidates(:control).each do |path|
-        inherited = Inheritance.current.claim("#{CONTROL}#{Listener.unix_url(path)}")
-        return inherited.first if inherited
-      end
-      places.open(:control)
-    rescue BindError => e
-      raise unless @options[:control_socket] == :default
-
-      # Two servers in one folder are no mistake.
-      PushServer.log(:warn, "commands such as `push_server stop` do not reach this server: #{e.message}")
-      nil
-    end
-
-    # One process in test has the socket only if an option says so.
-    def wanted?(places)
-      places.on?(:control) && (@options[:control_socket] != :default || @options[:environment] != "test")
     end
 
     # What the configuration no longer names.

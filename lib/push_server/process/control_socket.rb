@@ -1,0 +1,57 @@
+# frozen_string_literal: true
+
+require_relative "inheritance"
+require_relative "socket_places"
+
+module PushServer
+  # The control socket of a server, whatever its kind. One thread.
+  class ControlSocket
+    # The place of the socket in an {Inheritance} begins so; its URL follows.
+    PLACE = "control "
+    private_constant :PLACE
+
+    # Opens the socket, or takes it over from the program before this one.
+    # @param options [Options]
+    # @return [ControlSocket, nil] nil if there is to be none, or if its usual place is another server's, which is logged
+    # @raise [BindError] if an option names a place that cannot be used
+    def self.open(options)
+      places = SocketPlaces.for(options)
+      listener = wanted?(options, places) && (inherited(places) || places.open(:control))
+      listener ? new(listener) : nil
+    rescue BindError => e
+      raise unless options[:control_socket] == :default
+
+      # Two servers in one folder are no mistake.
+      PushServer.log(:warn, "commands such as `push_server stop` do not reach this server: #{e.message}")
+      nil
+    end
+
+    # One process in test has the socket only if an option says so.
+    def self.wanted?(options, places)
+      ordinary = options[:environment] != "test" || options[:workers].positive?
+      places.on?(:control) && (ordinary || options[:control_socket] != :default)
+    end
+
+    def self.inherited(places)
+      found = places.candidates(:control).lazy.filter_map do |path|
+        Inheritance.current.claim("#{PLACE}#{Listener.unix_url(path)}")
+      end
+      found.first&.first
+    end
+    private_class_method :wanted?, :inherited
+
+    # @return [Listener]
+    attr_reader :listener
+
+    def initialize(listener)
+      @listener = listener
+    end
+
+    # What {Inheritance} keeps of it.
+    # @return [Array(String, Array<Listener>)]
+    def place = ["#{PLACE}#{listener.url}", [listener]]
+
+    # Removes its file, and closes it.
+    def retire = listener.retire
+  end
+end
