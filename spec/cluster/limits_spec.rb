@@ -1,0 +1,70 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+RSpec.describe "The limits of a server with workers", transport: :tcp do
+  # Starts the server under a limit of open files, as a shell would.
+  def start_with_few_files(files, workers)
+    exe = File.join(AppProcess::ROOT, "exe/push_server")
+    start_app("exec 'sh', '-c', 'ulimit -n #{files}; exec \"$0\" \"$@\"', #{RbConfig.ruby.dump}, #{exe.dump}, '-w', '#{workers}', " \
+              "'-b', 'tcp://127.0.0.1:0', 'config.ru'", via: :ruby, files: { "config.ru" => Clusters::PIDS })
+  end
+
+  it "are said in one line if the limit of open files allows few connections, and each worker has so many" do
+    start_with_few_files(256, 2)
+    app.wait_for_line(/All 2 workers serve/)
+
+    expect_line(/each worker has at most 192 connections, because a process may have 256 open files \(max_connections is 65536\)/)
+    expect(app.lines.grep(/open files/).size).to eq(1)
+    clients = Array.new(300) { RawConnection.new(app.address) }
+    clients.each(&:close)
+    expect_eventually("answers of both workers") { answering.size == 2 }
+    expect(app.stop).to be_success
+  end
+
+  it "refuse more workers than the limit of open files allows, in one line" do
+    exe = File.join(AppProcess::ROOT, "exe/push_server")
+    launch_app("exec 'sh', '-c', 'ulimit -n 100; exec \"$0\" \"$@\"', #{RbConfig.ruby.dump}, #{exe.dump}, '-w', '20', 'config.ru'",
+               via: :ruby, files: { "config.ru" => Clusters::PIDS })
+
+    expect(app.wait.exitstatus).to eq(1)
+    expect(app.output).to match(/\Apush_server: 20 workers need about 208 open files in the supervisor, and the system's limit is 100/)
+    expect(app.lines.size).to eq(1)
+  end
+
+  it "of connections is each worker's" do
+    start_cluster("run ->(env) { env['rack.upgrade'] = Object.new; [200, {}, []] }", "--max-connections", 2)
+    streams = Array.new(4) { sse("/") }
+
+    expect(streams).to all(be_accepted)
+  end
+
+  describe "for what works in each worker by itself" do
+    it "say so in one line at the start if the app has a rule with presence" do
+      [%w[--preload], %w[--no-preload]].each do |switches|
+        start_cluster("PushServer.channel('room:*', presence: true)\n#{Clusters::PIDS}", *switches)
+        expect_line(%r{warn: \[supervisor\] the app uses presence, but a worker knows only its own members.*docs/clustering.md})
+        expect(app.lines.grep(/presence/).size).to eq(1)
+      end
+    end
+
+    it "say so in one line when the first client uses long polls" do
+      start_cluster("run ->(env) { env['rack.upgrade'] = Object.new; [200, {}, []] }")
+      clients = Array.new(3) { poller("/", query: "push_wait=0.1") }
+      clients.each(&:poll)
+
+      expect_line(/clients use long polls, but a session lives in one worker/)
+      expect(app.lines.grep(/long polls/).size).to eq(1)
+    end
+
+    it "say nothing with one worker, or if neither is used" do
+      start_cluster("PushServer.channel('room:*', presence: true)\n#{Clusters::PIDS}", workers: 1)
+      app.stop
+      expect(app.output).not_to include("presence")
+      start_cluster("PushServer.channel('room:*', history: 5)\n#{Clusters::PIDS}")
+      app.stop
+
+      expect(app.output).not_to match(/presence|long poll/)
+    end
+  end
+end
