@@ -21,6 +21,7 @@ require_relative "push_server/rack/javascript"
 require_relative "push_server/rack/sendfile"
 require_relative "push_server/rack/spooled_input"
 require_relative "push_server/config/options"
+require_relative "push_server/process/outside"
 require_relative "push_server/process/single"
 require_relative "push_server/server"
 

@@ -76,6 +76,8 @@ module PushServer
       return Worker.new(@role.link, hooks, &load).run if @role&.name == "worker"
       return Supervisor.new(options, hooks, out: @out, err: @err).run if options[:workers].positive?
 
+      # The first clients are to find what the app publishes while it is loaded.
+      Outside.serve_here
       server = Single.new(load.call, options, hooks: hooks, out: @out)
       server.run
       server.exit_unless_graceful

@@ -17,8 +17,9 @@ module PushServer
   # A method, constant or option of Iodine or Agoo that push_server does not have. The message says what to use instead.
   class UnsupportedError < Error; end
 
-  # The processes of a server share one order of messages, and what makes that order does not answer: a message was not taken
-  # within `publish_timeout`, or it has no number yet. The app may try again later.
+  # A message cannot be published now, or has no number yet. The processes of a server share one order of messages, and what
+  # makes that order does not answer within `publish_timeout`; or a process without a server has found none. The app may try
+  # again later.
   class EngineUnavailable < Error; end
 
   # Raised inside the `each` of a response body when its client has disconnected, so that the body ends. It is not logged.

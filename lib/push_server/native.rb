@@ -119,6 +119,12 @@ module PushServer
     #   @param id [Integer] what {#listen} returned
     #   @return [Boolean] false if there is no such listener
 
+    # @!method publish_from(fileno)
+    #   Publishes what processes without a server send to a listening socket, of which it takes a duplicate. Before {#start},
+    #   once. It ends when the server drains.
+    #   @param fileno [Integer] a stream socket of the Unix family that listens
+    #   @raise [IOError] if the system refuses
+
     # @!method start
     #   Starts the reactor's threads.
     #   @raise [Error] if the system gives no more threads
@@ -195,6 +201,9 @@ module PushServer
     # @!method self.settle(seconds)
     #   Waits until all that this process has published has its number.
     #   @return [Boolean] whether it has
+
+    # @!method self.close_connection
+    #   See {Outside.close}.
   end
 
   # @api private

@@ -32,6 +32,7 @@ module PushServer
         @lock.synchronize do
           raise Error, "the server is running: shut it down before init" if @server&.running?
 
+          Outside.serve_here
           @blocking = thread_count.to_s == "0"
           given = { port: port, public_dir: root, threads: @blocking ? 1 : thread_count, **options }
           @options = Options.new(given) { |option| "#{NAMES.fetch(option.name, option.name)}:" }

@@ -6,6 +6,14 @@ require "erb"
 require "uri"
 
 RSpec.describe PushServer::Cursor do
+  # The process of the specs has no server.
+  around do |example|
+    ENV["PUSH_SERVER_HUB"] = "self"
+    example.run
+  ensure
+    ENV.delete("PUSH_SERVER_HUB")
+  end
+
   subject(:cursor) { PushServer.publish("cursor_spec", "1") }
 
   let(:text) { cursor.to_s }

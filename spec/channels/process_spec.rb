@@ -7,7 +7,8 @@ RSpec.describe "The channels of a process" do
   include Command
   include ChannelClients
 
-  def ruby(code) = run_command(RbConfig.ruby, "-rpush_server", "-rjson", "-e", code)
+  # Messages stay in the process.
+  def ruby(code) = run_command(RbConfig.ruby, "-rpush_server", "-rjson", "-e", code, env: { "PUSH_SERVER_HUB" => "self" })
 
   FORKED_CHILD = "require #{File.expand_path("../support/app/forked_child", __dir__).inspect}\n".freeze
 
@@ -47,16 +48,20 @@ RSpec.describe "The channels of a process" do
   context "that serves, in a forked child" do
     serve FORKED_CHILD + ChannelClients::APP, "--threads", "2"
 
-    it "cannot be used" do
+    it "cannot be used, except to publish to a server" do
       client = subscribed(SseClient, "a")
       {
-        "PushServer.publish('a', 'x')" => /forked off the one that serves/, "PushServer.cursor" => /forked/,
-        "PushServer.channel('a', history: 1)" => /forked/, "PushServer.history('a')" => /forked/,
-        "PushServer.present('a')" => /forked/, "PushServer.channels" => /forked/,
-        "PushServer.disconnect(member: 'a')" => /forked/, "client.publish('a', 'x')" => /forked/
+        "PushServer.channel('a', history: 1)" => /forked/, "PushServer.history('a')" => /only publish and cursor work here/,
+        "PushServer.present('a')" => /has no server/, "PushServer.channels" => /has no server/,
+        "PushServer.disconnect(member: 'a')" => /has no server/
       }.each do |code, message|
         type, text = ask(client, "ForkedChild.run { #{code} }")
         expect([type, text]).to match(["PushServer::Error", message]), code
+      end
+      # In test, a server has no publish socket if no option says so.
+      ["PushServer.publish('a', 'x')", "PushServer.cursor", "client.publish('a', 'x')"].each do |code|
+        type, text = ask(client, "ForkedChild.run { #{code} }")
+        expect([type, text]).to match(["PushServer::EngineUnavailable", /has no publish socket/]), code
       end
       quiet = "[client.subscribe('b'), client.unsubscribe('a'), client.recovered?, client.pubsub?]"
       expect(ask(client, "ForkedChild.run { #{quiet} }")).to eq([false, false, nil, true])

@@ -45,6 +45,8 @@ class FakeNativeServer
     @listeners.fetch(number).first.close
   end
 
+  def publish_from(_fileno) = nil
+
   def start = @told << :start
 
   def work

@@ -40,7 +40,7 @@ RSpec.describe PushServer::Single do
     end
 
     it "gives the native server app, settings, listeners with their env, and workers" do
-      server(max_queue: 7, environment: "staging").start
+      server(max_queue: 7, environment: "staging", publish_socket: nil).start
       expect(native.app).to equal(app)
       expect(native.settings).to include(max_queue: 7, threads: 2)
       socket, template = native.listeners[0]

@@ -67,6 +67,7 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     class.define_singleton_method("log_level=", function!(set_log_level, 1))?;
     class.define_method("listen", method!(NativeServer::listen, 2))?;
     class.define_method("retire", method!(NativeServer::retire, 1))?;
+    class.define_method("publish_from", method!(NativeServer::publish_from, 1))?;
     class.define_method("start", method!(NativeServer::start, 0))?;
     class.define_method("work", method!(NativeServer::work, 0))?;
     class.define_method("drain", method!(NativeServer::drain, 2))?;
@@ -131,6 +132,17 @@ impl NativeServer {
         // A request may have come already. Its worker finds the template, because this thread has kept the GVL.
         this.templates.add(ruby, listener, template);
         Ok(listener.0)
+    }
+
+    fn publish_from(ruby: &Ruby, this: Obj<Self>, descriptor: i32) -> Result<(), Error> {
+        this.refuse_child(ruby)?;
+        if descriptor < 0 {
+            return Err(argument_error(ruby, "not a file descriptor"));
+        }
+        // SAFETY: it is borrowed for this call, and the caller keeps the IO open that it belongs to.
+        let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
+        let served = socket.try_clone_to_owned().and_then(|socket| this.server.publish_from(socket));
+        served.map_err(|error| io_error(ruby, error))
     }
 
     fn retire(ruby: &Ruby, this: Obj<Self>, listener: u64) -> bool {

@@ -63,6 +63,12 @@ module PushServer
       @ids[listener] = @native.listen(listener.fileno, template(listener))
     end
 
+    # Publishes what processes without a server send to a listener's socket, of which it takes a duplicate. Before {#start},
+    # once.
+    # @param listener [Listener] of a Unix socket
+    # @raise [IOError]
+    def publish_from(listener) = @native.publish_from(listener.fileno)
+
     # Accepts no more connections from a listener; those that are open go on.
     # @param listener [Listener]
     def retire(listener)

@@ -9,6 +9,8 @@ require_relative "inheritance"
 require_relative "own_process"
 require_relative "pidfile"
 require_relative "role"
+require_relative "outside"
+require_relative "publish_socket"
 require_relative "self_pipe"
 require_relative "service"
 require_relative "signals"
@@ -53,6 +55,8 @@ module PushServer
     def initialize(app, options = {}, hooks: Hooks::NONE, out: $stdout)
       raise OptionError, "the app has no method call: #{app.inspect[0, 60]}" unless app.respond_to?(:call)
 
+      # What the program publishes from now on is for this server's clients.
+      Outside.serve_here
       @app = app
       @options = options.is_a?(Options) ? options : Options.new(options)
       @hooks = hooks
@@ -60,6 +64,7 @@ module PushServer
       @pidfile = @options[:pidfile] && Pidfile.new(@options[:pidfile])
       @out = out
       @binder = Binder.new
+      @publish = PublishSocket.new(@options)
       # Held while listeners are added or retired, and while they end: a listener comes before that, or not at all.
       @listening = Mutex.new
       @events = SelfPipe.new
@@ -76,6 +81,7 @@ module PushServer
       @service = Service.new(@app, @options, hooks: @hooks)
       open_endpoints
       addresses = urls
+      @publish.serve(@service)
       @service.start { |event| @events.notify(SERVICE_EVENTS.fetch(event)) }
       prepare_loop
       @pidfile&.write
@@ -91,7 +97,7 @@ module PushServer
     ensure
       unless @control
         @own&.stopped(restarts: false)
-        @binder.retire_all
+        [@binder, @publish].each(&:retire_all)
         @service&.stop(:forced)
         @pidfile&.remove
       end
@@ -274,9 +280,12 @@ module PushServer
 
     # What commands and restarts do.
     def actions
-      { stop: method(:stop_for), restart: -> { drain(restarts: true) }, reload: method(:reload), places: -> { @binder.places },
+      { stop: method(:stop_for), restart: -> { drain(restarts: true) }, reload: method(:reload), places: method(:places),
         stats: -> { stats }, status: method(:status) }
     end
+
+    # The sockets that are handed on over an exec.
+    def places = @binder.places + @publish.places
 
     def status
       state = @restarting ? "restarting" : "serving"
@@ -350,7 +359,7 @@ module PushServer
     def end_listening(keep: false)
       @listening.synchronize do
         @draining = true
-        @binder.retire_all unless keep
+        [@binder, @publish].each(&:retire_all) unless keep
       end
     end
 
@@ -372,7 +381,7 @@ module PushServer
 
     # @return [Boolean] whether the server is to serve again, because the system has refused
     def refused_to_execute?
-      @own.execute(@binder.places) { !@events.wait(0).to_s.match?(STOPS) }
+      @own.execute(places) { !@events.wait(0).to_s.match?(STOPS) }
       # A signal has come at the last moment: it stops the server.
       finish(:graceful)
       false

@@ -145,8 +145,12 @@ module PushServer
       path = app_path(kind)
       return path if path && usable?(File.dirname(path))
 
-      PushServer.log(:info, "the #{kind} socket is in the runtime directory, since #{objection(kind)}")
-      File.join(runtime_folder, name(kind))
+      File.join(runtime_folder, name(kind)).tap { |other| tell(other, objection(kind)) }
+    end
+
+    # Many programs have no folder tmp. Both ends find the other place by themselves then, so this needs no attention.
+    def tell(path, objection)
+      PushServer.log(File.exist?(tmp) ? :info : :debug, "the socket is #{path}, since #{objection}")
     end
 
     # In the app's folder; nil if it cannot be there.

@@ -24,7 +24,7 @@ use push_core::push::PubSub;
 
 use crate::ruby::client::Client;
 use crate::ruby::cursor::{Cursor, catch_up, settle};
-use crate::ruby::{lifeline, registry};
+use crate::ruby::{lifeline, outside, registry};
 use crate::support::cell::GvlCell;
 use crate::support::developer_hints;
 use crate::support::errors::{argument_error, channel_error, io_error};
@@ -82,6 +82,7 @@ pub fn init(module: RModule) -> Result<(), Error> {
     channels.define_singleton_method("present", function!(present, 1))?;
     channels.define_singleton_method("names", function!(names, 0))?;
     channels.define_singleton_method("disconnect", function!(disconnect, 1))?;
+    channels.define_singleton_method("close_connection", function!(outside::close, 0))?;
     channels.define_singleton_method("use_hub", function!(use_hub, 3))?;
     channels.define_singleton_method("await_hub", function!(await_hub, 1))?;
     channels.define_singleton_method("settle", function!(settle_within, 1))
@@ -95,7 +96,7 @@ fn with_process<R>(ruby: &Ruby, work: impl FnOnce(&mut Process) -> R) -> Result<
         let process = slot.get_or_insert_with(|| Process::new(Vec::new()));
         (!process.pubsub.channels().forked()).then(|| work(process))
     });
-    result.ok_or_else(|| server_error(ruby, "this process was forked off the one that serves: publish there"))
+    result.ok_or_else(|| server_error(ruby, "this process was forked off the one that serves: do that there"))
 }
 
 /// In a forked child, replaces channels that belong to the parent. If the parent serves them, this happens only with
@@ -111,6 +112,8 @@ fn renew(slot: &mut Option<Process>, always: bool) {
 
 /// The channels for a server of this process. In a forked child they are new.
 pub fn for_server(ruby: &Ruby) -> PubSub {
+    // What was published to another server is answered. From now on this process publishes by itself.
+    outside::close(ruby);
     PROCESS.with(ruby, |slot| {
         renew(slot, true);
         let process = slot.get_or_insert_with(|| Process::new(Vec::new()));
@@ -241,6 +244,11 @@ fn publish(
         }
     };
     let except = except.map(|client| client.id());
+    if let Some(server) = server_outside(ruby)? {
+        // SAFETY: nothing calls Ruby while the slice is used.
+        let payload = unsafe { data.as_slice() };
+        return outside::publish(ruby, &server, &Draft { channel: &channel, payload, kind, event, store, except });
+    }
     let posted = with_process(ruby, |process| {
         // SAFETY: nothing calls Ruby while the slice is used.
         let payload = unsafe { data.as_slice() };
@@ -280,8 +288,19 @@ fn post_later(ruby: &Ruby, channels: &Channels, unsent: Unsent) -> Result<Posted
     Err(channel_error(ruby, &channels.unavailable()))
 }
 
-/// The channels, once all that this process has published has its place.
+/// The server to which this process publishes, if it has none.
+fn server_outside(ruby: &Ruby) -> Result<Option<outside::Server>, Error> {
+    let publishes = PROCESS.with(ruby, |slot| {
+        let own = slot.as_ref().filter(|process| process.serves || process.hub.is_some());
+        own.is_some_and(|process| !process.pubsub.channels().forked())
+    });
+    if publishes { Ok(None) } else { outside::server(ruby) }
+}
+
+/// The channels, once all that this process has published has its place. An error in a process whose messages are in
+/// another one.
 fn settled_channels(ruby: &Ruby) -> Result<Arc<Channels>, Error> {
+    refuse_outsider(ruby)?;
     let channels = channels(ruby)?;
     settle(ruby, &channels)?;
     Ok(channels)
@@ -289,6 +308,9 @@ fn settled_channels(ruby: &Ruby) -> Result<Arc<Channels>, Error> {
 
 /// A cursor that is not behind all messages of this process would be wrong: a page would get them again.
 fn cursor(ruby: &Ruby) -> Result<Obj<Cursor>, Error> {
+    if let Some(server) = server_outside(ruby)? {
+        return outside::cursor(ruby, &server);
+    }
     let channels = channels(ruby)?;
     let submission = channels.unsettled();
     settle(ruby, &channels)?;
@@ -326,7 +348,19 @@ fn present(ruby: &Ruby, channel: Value) -> Result<RHash, Error> {
     Ok(hash)
 }
 
+/// Messages, members and clients are in the process of the server.
+fn refuse_outsider(ruby: &Ruby) -> Result<(), Error> {
+    match server_outside(ruby)? {
+        None => Ok(()),
+        Some(_) => Err(server_error(
+            ruby,
+            "this process has no server: only publish and cursor work here. Ask in the server's process",
+        )),
+    }
+}
+
 fn names(ruby: &Ruby) -> Result<RArray, Error> {
+    refuse_outsider(ruby)?;
     let all = channels(ruby)?.names();
     let array = ruby.ary_new_capa(all.len());
     for name in all {
@@ -337,6 +371,7 @@ fn names(ruby: &Ruby) -> Result<RArray, Error> {
 
 fn disconnect(ruby: &Ruby, member: Value) -> Result<usize, Error> {
     let member = name(ruby, "member", member)?;
+    refuse_outsider(ruby)?;
     let clients = channels(ruby)?.disconnect(&member).map_err(|error| channel_error(ruby, &error))?;
     Ok(clients.into_iter().filter_map(|id| registry::get(ruby, id)).filter(|client| client.dismiss()).count())
 }

@@ -16,6 +16,7 @@
 //! | [`lifeline`] | `PushServer::NativeLifeline`: the thread that watches the supervisor |
 //! | [`answer`] | `PushServer::Answer`: `rack.hijack`, `rack.early_hints` |
 //! | [`body_stream`] | `PushServer::BodyStream`: the stream of a Rack 3 streaming body |
+//! | [`outside`] | publishing from a process without a server |
 //! | [`process`] | `PushServer::NativeProcess`: what Ruby lacks to supervise processes |
 //! | [`spool_reservation`] | `PushServer::SpoolReservation`: a request body's part of `max_spooled_total` |
 
@@ -29,6 +30,7 @@ pub mod client_channels;
 pub mod client_values;
 pub mod cursor;
 pub mod lifeline;
+pub mod outside;
 pub mod process;
 pub mod registry;
 pub mod spool_reservation;

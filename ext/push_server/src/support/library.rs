@@ -9,6 +9,7 @@
 //! | `PushServer` | `log_exception` | log an exception that nothing rescued |
 //! | `PushServer::Error` | | refuse what the state of the server does not allow |
 //! | `PushServer::EngineUnavailable` | | say that messages get no numbers |
+//! | `PushServer::Outside` | `route` | ask where a process without a server publishes |
 //! | `PushServer::Disconnected` | | end a body whose client is gone |
 //! | `PushServer::SpooledInput` | `new`, `hold`, `close` | `rack.input` of a body that is in a file |
 //! | `PushServer::Bodies` | `run`, `finish`, `fail` | end a response where only Ruby's `ensure` is left |
@@ -16,12 +17,18 @@
 //! All functions are called with the GVL. An error that is a jump must be returned to Ruby, see
 //! [`crate::support::jump`].
 
+use std::ffi::OsStr;
 use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use magnus::block::Proc;
 use magnus::value::{Opaque, ReprValue};
-use magnus::{Class, Error, ExceptionClass, IntoValue, Module, RClass, RHash, RModule, Ruby, Symbol, Value};
+use magnus::{
+    Class, Error, ExceptionClass, IntoValue, Module, RArray, RClass, RHash, RModule, RString, Ruby, Symbol, TryConvert,
+    Value,
+};
 
 use crate::support::jump::{class_name, unless_raised};
 use crate::support::pinned::pinned;
@@ -89,6 +96,20 @@ fn exception(ruby: &Ruby, class: Result<ExceptionClass, Error>, message: &str) -
         Ok(class) => Error::new(class.unwrap_or_else(|| ruby.exception_runtime_error()), message.to_owned()),
         Err(jump) => jump,
     }
+}
+
+/// Where a process without a server publishes: the paths of sockets, and how many seconds it waits. `None`: in this process.
+/// The error is what Ruby raised.
+pub fn outside_route(ruby: &Ruby) -> Result<Option<(Vec<PathBuf>, f64)>, Error> {
+    let outside = push_server(ruby)?.const_get::<_, RModule>("Outside")?;
+    let route: Option<(RArray, f64)> = outside.funcall("route", ())?;
+    let Some((paths, seconds)) = route else { return Ok(None) };
+    let paths = paths.into_iter().map(|path| {
+        let path = RString::try_convert(path)?;
+        // SAFETY: the bytes are copied at once.
+        Ok(PathBuf::from(OsStr::from_bytes(unsafe { path.as_slice() })))
+    });
+    Ok(Some((paths.collect::<Result<_, Error>>()?, seconds)))
 }
 
 /// The `PushServer::Disconnected` that ends a body whose client is gone.
