@@ -287,6 +287,26 @@ module PushServer
     #   @param name [String, nil] such as "worker 1"
   end
 
+  # The hub's process: it gives the messages of all processes one order. Nothing of it needs Ruby.
+  # @api private
+  module NativeHub
+    # @!parse
+    #   # Bytes of the number store.
+    #   STORE_SIZE = 4096
+
+    # @!method self.run(link, publish, store, settings)
+    #   Runs the hub until its supervisor stops it or is gone, or until another hub has taken its log. It takes the supervisor's
+    #   lines: `first` or `recover processes=3,4 [handover]` at first; then `worker 3 1` with a connection, `gone 3`, `ping 7`,
+    #   `handover` with a connection, and `stop`. It answers `ready` and `pong 7`. Leaves the GVL. One thread, once a process.
+    #   @param link [Integer] the descriptor of the Unix stream socket to the supervisor
+    #   @param publish [Integer, nil] the descriptor of the listening socket for processes without a server
+    #   @param store [Integer] the descriptor of a memory file of {STORE_SIZE} bytes, which outlives the hub
+    #   @param settings [Hash] the limits, as {Options#settings} makes them
+    #   @return [nil]
+    #   @raise [ArgumentError] for a negative descriptor, or a setting that cannot be
+    #   @raise [IOError] if a descriptor cannot be used
+  end
+
   # Watches over the supervisor of this process, on a native thread that needs nothing of Ruby. When the supervisor is gone, it
   # closes all sockets that listen, gives requests a second to be answered, and ends the process within two seconds, without
   # running Ruby code such as `at_exit`. The log gets one line.

@@ -26,12 +26,12 @@ class Documentation
   # @return [Hash{String => String}]
   def native_texts
     owner = []
-    File.readlines(NATIVE).slice_before(/^\s*(?:class|module|end)\b|# @!method|#\s+[A-Z]+ = |^\s*$/).with_object({}) do |lines, texts|
+    File.readlines(NATIVE).slice_before(/^\s*(?:class|module|end)\b|# @!method|#\s+[A-Z_]+ = |^\s*$/).with_object({}) do |lines, texts|
       case lines.first
       when /^\s*(?:class|module) (\w+)/ then owner << $1
       when /^\s*end$/ then owner.pop
       when /# @!method (self\.)?([^\s(]+)/ then texts["#{owner.join("::")}#{$1 ? "." : "#"}#{$2}"] = text(lines.drop(1))
-      when /#\s+([A-Z]+) = / then texts["#{owner.join("::")}::#{$1}"] = text(lines)
+      when /#\s+([A-Z_]+) = / then texts["#{owner.join("::")}::#{$1}"] = text(lines)
       end
     end
   end

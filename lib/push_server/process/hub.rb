@@ -1,6 +1,5 @@
 # frozen_string_literal: true
 
-require_relative "lines"
 require_relative "role_signals"
 
 module PushServer
@@ -10,9 +9,10 @@ module PushServer
     # @param link [UNIXSocket] to the supervisor
     # @param store [IO] the numbers that outlive a hub
     # @param publish [Socket, nil] the socket for processes without a server
+    # @param settings [Hash] as {Options#settings} makes them
     # @param tag [String] for the process title
-    def self.run(link, store, publish, tag)
-      new(link, store, publish, tag).run
+    def self.run(link, store, publish, settings, tag)
+      new(link, store, publish, settings, tag).run
     rescue Exception => e # rubocop:disable Lint/RescueException -- nothing of the supervisor may run in this process
       PushServer.log_exception("the hub ends", e)
       Process.exit!(1)
@@ -20,10 +20,11 @@ module PushServer
       Process.exit!(0)
     end
 
-    def initialize(link, store, publish, tag)
+    def initialize(link, store, publish, settings, tag)
       @link = link
       @store = store
       @publish = publish
+      @settings = settings
       @tag = tag
     end
 
@@ -33,7 +34,7 @@ module PushServer
       PushServer.log_name = "hub"
       Process.setproctitle("push_server: hub [#{@tag}]")
       close_others
-      answer
+      NativeHub.run(@link.fileno, @publish&.fileno, @store.fileno, @settings)
     end
 
     private
@@ -42,16 +43,6 @@ module PushServer
     def close_others
       own = [@link, @store, @publish, $stdin, $stdout, $stderr].compact
       ObjectSpace.each_object(IO) { |io| io.close unless io.closed? || own.any? { |kept| kept.equal?(io) } }
-    end
-
-    def answer
-      lines = Lines.new(@link, waits: true)
-      lines.write("ready")
-      while (line = lines.read).is_a?(String)
-        lines.take_all.each(&:close)
-        lines.write("pong #{line.split.last}") if line.start_with?("ping ")
-        return if line == "stop"
-      end
     end
   end
 end

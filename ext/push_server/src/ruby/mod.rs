@@ -13,6 +13,7 @@
 //! | [`channels`] | `PushServer::Channels`: publish and the rest that needs no client |
 //! | [`cursor`] | `PushServer::Cursor`: a place in the log; waiting for what was published |
 //! | [`callbacks`] | `PushServer::Callbacks`: what runs around each callback |
+//! | [`hub`] | `PushServer::NativeHub`: the loop of the hub's process |
 //! | [`lifeline`] | `PushServer::NativeLifeline`: the thread that watches the supervisor |
 //! | [`answer`] | `PushServer::Answer`: `rack.hijack`, `rack.early_hints` |
 //! | [`body_stream`] | `PushServer::BodyStream`: the stream of a Rack 3 streaming body |
@@ -29,6 +30,7 @@ pub mod client_arguments;
 pub mod client_channels;
 pub mod client_values;
 pub mod cursor;
+pub mod hub;
 pub mod lifeline;
 pub mod outside;
 pub mod process;

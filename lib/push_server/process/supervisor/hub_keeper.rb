@@ -7,10 +7,6 @@ module PushServer
   class Supervisor
     # Keeps one hub running, and connects workers with it. One thread.
     class HubKeeper
-      # Bytes of the numbers that outlive a hub.
-      STORE_SIZE = 4096
-      private_constant :STORE_SIZE
-
       # @return [HubProcess, nil] the one that runs
       attr_reader :process
 
@@ -21,7 +17,7 @@ module PushServer
         @parts = parts
         @publish = publish
         @on_stop = on_stop
-        @store = IO.for_fd(NativeProcess.memory_file("push_server_numbers", STORE_SIZE), "r+b")
+        @store = IO.for_fd(NativeProcess.memory_file("push_server_numbers", NativeHub::STORE_SIZE), "r+b")
         @workers = {}
         @backoff = Backoff.new
       end

@@ -8,6 +8,8 @@
 //! | `state` | the [`Hub`]: a state machine without I/O, its connections and frames |
 //! | `serve` | a peer is welcomed; a message gets its number |
 //! | `delivery` | bytes for the sockets; answers, credit, workers that are stuck |
+//! | `driver` | the sockets of a hub, and its loop |
+//! | `orders` | what the supervisor tells the hub |
 //! | `recovery` | a hub takes the place of another one |
 //! | `report` | what one process has kept, and how several become one log |
 //! | `numbers` | the number store, which outlives the hub |
@@ -19,8 +21,10 @@
 
 mod authors;
 mod delivery;
+mod driver;
 mod image;
 mod numbers;
+mod orders;
 mod peer;
 mod recovery;
 mod report;
@@ -32,6 +36,7 @@ mod tail;
 mod tests;
 
 pub use delivery::Flushed;
+pub use driver::{Driver, Interrupt, Outcome};
 pub use numbers::NumberStore;
 pub use peer::PeerId;
 pub use state::{Hub, Settings, Start};

@@ -10,6 +10,7 @@ use super::peer::{Kind, Peer, PeerId};
 use super::report::Report;
 use super::rules::Rules;
 use super::tail::Tail;
+use crate::base::limits;
 use crate::channel::forgotten::FLOORS;
 use crate::channel::{Archive, Epoch, Limits};
 
@@ -44,7 +45,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let limits = Limits::default();
+        Settings::from(&limits::Limits::default())
+    }
+}
+
+impl From<&limits::Limits> for Settings {
+    fn from(table: &limits::Limits) -> Self {
+        let limits = Limits::from(table);
         Settings {
             history: limits.log_bytes - limits.log_bytes / 4,
             recent: limits.log_bytes / 4,
@@ -377,6 +384,20 @@ impl Hub {
         let id = self.writers.pop_front()?;
         self.with(id, |peer| peer.listed = false);
         Some(id)
+    }
+
+    /// Whether [`Hub::next_writer`] has a peer.
+    pub fn has_writers(&self) -> bool {
+        !self.writers.is_empty()
+    }
+
+    /// Whether nothing waits, so that [`Hub::tick`] may come once a second.
+    pub fn is_idle(&self) -> bool {
+        let behind = |peer: &Peer| {
+            peer.blocked || peer.place.as_ref().is_some_and(|place| !place.attached || place.stable < self.stable)
+        };
+        let settled = self.stable == self.last && self.absent.is_empty();
+        self.is_serving() && settled && !self.peers.values().any(behind)
     }
 
     /// Puts a peer on the list of those that have something to write.

@@ -7,11 +7,11 @@
 //! | `worker` | a worker: the log as it has got it, and its report |
 //! | `truth` | all that anybody has got or was answered, and what must hold of it |
 //! | `world` | hub, workers and authors, and the steps of a schedule |
-//! | `turns` | tests of single turns |
+//! | `driver` | the hub with real sockets |
 
 mod author;
+mod driver;
 mod truth;
-mod turns;
 mod wire;
 mod worker;
 mod world;

@@ -1,0 +1,269 @@
+//! The hub with real sockets, and a thread for its loop.
+
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::author::bytes_of;
+use crate::base::lines::{LineReader, LineWriter};
+use crate::engine::hub::protocol::{Frame, Position, Role, VERSION, Welcome, decode};
+use crate::engine::hub::server::{Driver, Interrupt, NumberStore, Outcome, Settings};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The supervisor of one hub.
+struct Supervisor {
+    link: UnixStream,
+    reader: LineReader,
+    interrupt: Interrupt,
+    thread: JoinHandle<Outcome>,
+    place: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Supervisor {
+    fn start(numbers: &NumberStore, first: &str) -> Self {
+        let (link, far) = UnixStream::pair().unwrap();
+        link.set_read_timeout(Some(DEADLINE)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("hub.sock");
+        let publish = UnixListener::bind(&place).unwrap();
+        let settings = Settings { patience: Duration::from_millis(300), ..Settings::default() };
+        let made = Driver::new(far.into(), Some(publish.into()), numbers.clone(), settings);
+        let (mut driver, interrupt) = made.unwrap();
+        let thread = std::thread::spawn(move || {
+            loop {
+                match driver.run().unwrap() {
+                    Outcome::Interrupted => {}
+                    outcome => return outcome,
+                }
+            }
+        });
+        let reader = LineReader::new(1000);
+        let mut own = Supervisor { link, reader, interrupt, thread, place, _folder: folder };
+        assert_eq!(own.line(), "ready");
+        if !first.is_empty() {
+            own.tell(first, Vec::new());
+        }
+        own
+    }
+
+    fn tell(&self, line: &str, descriptors: Vec<OwnedFd>) {
+        let mut writer = LineWriter::new(1000);
+        writer.push(line, descriptors).unwrap();
+        writer.flush(&self.link).unwrap();
+    }
+
+    fn line(&mut self) -> String {
+        self.reader.read(&self.link).unwrap().unwrap().text
+    }
+
+    fn worker(&self, process: u32, position: Option<Position>) -> Client {
+        let (near, far) = UnixStream::pair().unwrap();
+        self.tell(&format!("worker {process} 1"), vec![far.into()]);
+        Client::new(near, Role::Worker, process.into(), position)
+    }
+
+    fn outsider(&self, author: u128) -> Client {
+        Client::new(UnixStream::connect(&self.place).unwrap(), Role::Outsider, author, None)
+    }
+
+    fn stop(self) -> Outcome {
+        self.tell("stop", Vec::new());
+        self.thread.join().unwrap()
+    }
+}
+
+/// A peer that reads frame by frame.
+struct Client {
+    socket: UnixStream,
+    author: u128,
+    bytes: Vec<u8>,
+}
+
+impl Client {
+    fn new(socket: UnixStream, role: Role, author: u128, position: Option<Position>) -> Self {
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut client = Client { socket, author, bytes: Vec::new() };
+        client.send(&Frame::Hello { version: VERSION, role, author, settled: 0, position });
+        client
+    }
+
+    fn send(&mut self, frame: &Frame<'_>) {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        self.socket.write_all(&bytes).unwrap();
+    }
+
+    fn publish(&mut self, count: u64) {
+        let message = bytes_of((self.author, count));
+        self.send(&Frame::Publish { count, message: &message });
+    }
+
+    /// Calls `wanted` with each frame until it returns something. `None` at the end of the connection.
+    fn wait<R>(&mut self, mut wanted: impl FnMut(&Frame<'_>) -> Option<R>) -> Option<R> {
+        loop {
+            while let Some((frame, length)) = decode(&self.bytes, usize::MAX).unwrap() {
+                let found = wanted(&frame);
+                self.bytes.drain(..length);
+                if found.is_some() {
+                    return found;
+                }
+            }
+            let mut piece = [0; 4096];
+            match self.socket.read(&mut piece).unwrap() {
+                0 => return None,
+                count => self.bytes.extend_from_slice(&piece[..count]),
+            }
+        }
+    }
+
+    fn welcome(&mut self) -> Welcome {
+        self.wait(|frame| if let Frame::Welcome(welcome) = frame { Some(*welcome) } else { None }).unwrap()
+    }
+
+    /// The number of the next message of another author.
+    fn next(&mut self) -> (u64, u64) {
+        self.wait(|frame| if let Frame::Message { seq, count, .. } = frame { Some((*seq, *count)) } else { None })
+            .unwrap()
+    }
+
+    fn numbered(&mut self) -> u64 {
+        self.wait(|frame| if let Frame::Numbered { seq, .. } = frame { Some(*seq) } else { None }).unwrap()
+    }
+
+    /// Waits for a log as a whole.
+    fn log(&mut self) {
+        self.wait(|frame| (*frame == Frame::End).then_some(())).unwrap();
+    }
+}
+
+#[test]
+fn an_outsider_publishes_to_workers() {
+    let numbers = NumberStore::anonymous().unwrap();
+    let mut supervisor = Supervisor::start(&numbers, "first");
+    let (mut one, mut other) = (supervisor.worker(1, None), supervisor.worker(2, None));
+    one.log();
+    other.log();
+    let mut outsider = supervisor.outsider(77);
+    assert_eq!(outsider.welcome().count, 0);
+    outsider.publish(1);
+    assert_eq!(outsider.numbered(), 1);
+    assert_eq!((one.next(), other.next()), ((1, 1), (1, 1)));
+    one.publish(1);
+    assert_eq!(other.next(), (2, 1));
+    let own = |frame: &Frame<'_>| if let Frame::Own { seq, .. } = frame { Some(*seq) } else { None };
+    assert_eq!(one.wait(own), Some(2));
+    supervisor.tell("ping 7", Vec::new());
+    assert_eq!(supervisor.line(), "pong 7");
+    supervisor.interrupt.send();
+    supervisor.tell("ping 8", Vec::new());
+    assert_eq!(supervisor.line(), "pong 8");
+    assert_eq!(numbers.last(), 2);
+    assert_eq!(supervisor.stop(), Outcome::Ended);
+    // What it has written arrives, and then the end.
+    assert_eq!(other.wait(|_| None::<()>), None);
+}
+
+#[test]
+fn ends_with_its_supervisor() {
+    let supervisor = Supervisor::start(&NumberStore::anonymous().unwrap(), "first");
+    let Supervisor { link, thread, .. } = supervisor;
+    drop(link);
+    assert_eq!(thread.join().unwrap(), Outcome::Ended);
+}
+
+#[test]
+fn a_peer_that_breaks_the_protocol_is_closed_and_no_other() {
+    let supervisor = Supervisor::start(&NumberStore::anonymous().unwrap(), "first");
+    let mut good = supervisor.outsider(1);
+    good.welcome();
+    let breaks: [fn(&mut Client); 5] = [
+        |client| client.socket.write_all(&[0xff; 64]).unwrap(),
+        |client| client.send(&Frame::End),
+        |client| client.send(&Frame::Rules { generation: 1, rules: Vec::new() }),
+        // One more hello.
+        |client| {
+            client.send(&Frame::Hello { version: VERSION, role: Role::Outsider, author: 9, settled: 0, position: None })
+        },
+        |client| client.socket.write_all(&[0, 0, 0, 1, 99]).unwrap(),
+    ];
+    for break_it in breaks {
+        let mut bad = supervisor.outsider(2);
+        bad.welcome();
+        break_it(&mut bad);
+        assert_eq!(bad.wait(|_| None::<()>), None);
+    }
+    let mut old = Client { socket: UnixStream::connect(&supervisor.place).unwrap(), author: 3, bytes: Vec::new() };
+    old.send(&Frame::Hello { version: VERSION + 1, role: Role::Outsider, author: 3, settled: 0, position: None });
+    assert_eq!(old.wait(|_| None::<()>), None);
+    // An outsider cannot pretend to be a worker.
+    let socket = UnixStream::connect(&supervisor.place).unwrap();
+    assert_eq!(Client::new(socket, Role::Worker, 4, None).wait(|_| None::<()>), None);
+    good.publish(1);
+    assert_eq!(good.numbered(), 1);
+    supervisor.stop();
+}
+
+#[test]
+fn another_hub_takes_the_log_over() {
+    let numbers = NumberStore::anonymous().unwrap();
+    let first = Supervisor::start(&numbers, "first");
+    let mut worker = first.worker(1, None);
+    worker.log();
+    let mut outsider = first.outsider(77);
+    outsider.welcome();
+    (1..=3).for_each(|count| outsider.publish(count));
+    assert_eq!((worker.next(), worker.next(), worker.next()), ((1, 1), (2, 2), (3, 3)));
+    let epoch = u64::from(numbers.epoch().unwrap());
+    let (from, to) = UnixStream::pair().unwrap();
+    let next = Supervisor::start(&numbers, "");
+    next.tell("recover processes=1 handover", vec![from.into()]);
+    first.tell("handover", vec![to.into()]);
+    assert_eq!(first.thread.join().unwrap(), Outcome::Ended);
+    // The worker has seen two messages; the hub has the third one.
+    let mut worker = next.worker(1, Some(Position { epoch, last: 2 }));
+    assert_eq!(worker.next(), (3, 3));
+    let welcome = next.outsider(77).welcome();
+    assert_eq!((welcome.count, welcome.seq, welcome.position), (3, 3, Position { epoch, last: 3 }));
+    next.stop();
+}
+
+#[test]
+fn a_worker_that_takes_nothing_holds_nobody_up() {
+    let supervisor = Supervisor::start(&NumberStore::anonymous().unwrap(), "first");
+    let (mut stuck, mut good) = (supervisor.worker(1, None), supervisor.worker(2, None));
+    stuck.log();
+    good.log();
+    let mut outsider = supervisor.outsider(77);
+    let mut credit = i64::from(outsider.welcome().credit);
+    let message = bytes_of((77, 1));
+    let long = [&message[..], &[b'x'; 60_000]].concat();
+    let mut long = long;
+    let length = (long.len() as u32 - 4).to_be_bytes();
+    long[..4].copy_from_slice(&length);
+    // Much more than what the hub keeps of the log.
+    for count in 1..=600 {
+        while credit <= 0 {
+            credit += outsider
+                .wait(|frame| if let Frame::Credit { bytes } = frame { Some(i64::from(*bytes)) } else { None })
+                .unwrap();
+        }
+        let mut bytes = Vec::new();
+        Frame::Publish { count, message: &long }.encode(&mut bytes);
+        credit -= bytes.len() as i64;
+        outsider.socket.write_all(&bytes).unwrap();
+        assert_eq!(good.next(), (count, count));
+    }
+    // It comes back, and gets what is left. Its own end says that it has missed something.
+    let missed = |frame: &Frame<'_>| if let Frame::Reset { since, .. } = frame { Some(*since) } else { None };
+    let since = stuck.wait(missed).unwrap();
+    assert!(since > 0 && since < 600, "{since}");
+    stuck.log();
+    outsider.publish(601);
+    assert_eq!((stuck.next(), good.next()), ((601, 601), (601, 601)));
+    supervisor.stop();
+}

@@ -1,1 +1,0 @@
-//! Single turns of the hub.
