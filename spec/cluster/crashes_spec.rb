@@ -197,4 +197,36 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
       expect(workers.slice(1, 2)).to eq(before)
     end
   end
+
+  # As on systems where no process adopts the orphans of its descendants: the leader stays the parent of its workers.
+  describe "on a system other than Linux" do
+    def start_there
+      start_cluster(env: { "RUBYOPT" => "-r./other.rb" }, files: { "other.rb" => <<~'RUBY', "config.ru" => Clusters::PIDS })
+        require "push_server"
+        PushServer.const_get(:NativeProcess).define_singleton_method(:become_subreaper) { false }
+      RUBY
+    end
+
+    it "is replaced by its leader if it is a worker, and the log says how it ended" do
+      start_there
+      pid = answering.first
+      Process.kill("KILL", pid)
+
+      expect_line(/worker \d \(pid #{pid}\): it ended by the signal KILL. It is started again at once/)
+      expect_eventually("two workers") { answering.size == 2 && !answering.include?(pid) }
+      expect(app.stop).to be_success
+    end
+
+    it "leaves no leader and no worker behind at a restart, nor at the end" do
+      start_there
+      before = [*answering, *tree.children.map(&:pid)]
+      app.signal("USR1")
+      app.wait_for_line(/the phased restart is done/)
+      expect_gone(before - [tree.hub.pid])
+      after = answering
+      expect(app.stop).to be_success
+
+      expect_gone(after)
+    end
+  end
 end

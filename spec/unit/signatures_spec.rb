@@ -11,7 +11,7 @@ RSpec.describe Signatures do
   internal = {
     config: %i[CommandLine Configuration ConfigurationFile ConfigurationWords ForeignSwitches Hooks Processors PumaWords],
     net: %i[Activation Binder Endpoint Listener SocketFile],
-    process: %i[ExitHook FailureReport Hub Leader Lines Link Outside Protocol PublishSocket RoleSignals SelfPipe Service
+    process: %i[Birth ExitHook FailureReport Hub Leader Lines Link Outside Protocol PublishSocket RoleSignals SelfPipe Service
                 Signals SocketPlaces Worker WorkerPool],
     commands: %i[Backtraces ControlClient ControlCommand ControlServer ControlSocket EventLoop Notifier OwnProcess Pidfile SingleCommands],
     restarts: %i[Check CheckAnswer Inheritance OriginalCommand Role SingleRestart Supervisor],

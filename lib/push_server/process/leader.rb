@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "../config/options"
+require_relative "birth"
 require_relative "failure_report"
 require_relative "protocol"
 require_relative "role_signals"
@@ -47,6 +48,7 @@ module PushServer
       Process.setproctitle("push_server: leader #{message[:generation]} [#{message[:tag]}]")
       @options = Options.load(message[:options])
       PushServer.log_level = @options[:log_level]
+      @birth = Birth.new(message[:adopts])
       @app = while_watching { @load.call }
       # The collector marks old objects. Now, they are not changed in each worker.
       Process.respond_to?(:warmup) ? Process.warmup : GC.start
@@ -63,11 +65,22 @@ module PushServer
     end
 
     def obey
-      while (message = @link.receive).is_a?(Link::Message)
-        case message.kind
+      until @stopping && !@birth.children?
+        message = @link.receive(@birth.children? ? Birth::INTERVAL : nil)
+        report(@birth.ended)
+        return if message == :eof
+
+        case message&.kind
         when "fork" then fork_worker(message)
-        when "stop" then return
+        when "stop" then @stopping = true
         end
+      end
+    end
+
+    # Tells how workers have ended whose parent this process is.
+    def report(statuses)
+      statuses.each do |status|
+        @link.send(:exited, pid: status.pid, status: status.exitstatus, signal: status.termsig)
       end
     end
 
@@ -76,7 +89,7 @@ module PushServer
       @hooks.call(:before_fork) unless @forked
       @forked = true
       @hooks.call(:before_worker_fork, number)
-      pid = orphan { become_worker(message) }
+      pid = @birth.fork { become_worker(message) }
       @hooks.call(:after_worker_fork, number)
       @link.send(:forked, process: message[:process], pid: pid)
     rescue SystemCallError => e
@@ -84,36 +97,6 @@ module PushServer
                               message: "cannot fork: #{e.message}. Raise the system's limit on processes")
     ensure
       message.close
-    end
-
-    # Forks a process whose parent ends at once, so that the supervisor becomes its parent.
-    # @return [Integer] its pid
-    # @raise [SystemCallError]
-    def orphan(&block)
-      reader, writer = IO.pipe
-      parent = Process.fork { bear(reader, writer, &block) }
-      writer.close
-      told = reader.read
-      Process.wait(parent)
-      raise SystemCallError.new(nil, Integer(told.delete_prefix("errno "))) if told.start_with?("errno ")
-
-      Integer(told)
-    ensure
-      [reader, writer].each { |io| io&.close }
-    end
-
-    # In the process that ends at once.
-    def bear(reader, writer, &block)
-      reader.close
-      child = Process.fork do
-        writer.close
-        block.call
-      end
-      writer.write(child)
-    rescue SystemCallError => e
-      writer.write("errno #{e.errno}")
-    ensure
-      Process.exit!(0)
     end
 
     # In a new worker.

@@ -157,7 +157,7 @@ module PushServer
       @parts.command # is read before the title changes
       @handlers = Signals.new(SIGNALS.keys) { |number| @signals.notify(BYTES.fetch(Signal.signame(number))) }
       @parts.events.watch(@signals) { read_signals }
-      NativeProcess.become_subreaper
+      @parts.adopts = NativeProcess.become_subreaper
       @pidfile&.check
       Descriptors.check(options)
       Activation.current.binds(options).each { |url| @parts.binder.add(Endpoint.parse(url, port: options[:port])) }

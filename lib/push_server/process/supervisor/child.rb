@@ -46,7 +46,7 @@ module PushServer
 
         pid ? Process.kill(:KILL, pid) : finish("before it had a pid")
       rescue Errno::ESRCH
-        nil # It has ended, and will be reaped.
+        finish(Reaper.describe(nil)) # It was no child of this process, and its parent has told nothing.
       end
 
       # Kills a process that cannot go on.

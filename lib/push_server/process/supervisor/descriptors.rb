@@ -20,15 +20,15 @@ module PushServer
         soft, hard = Process.getrlimit(:NOFILE)
         needed = OWN + (WORKER * options[:workers])
         if needed > hard
-          raise Error, "#{options[:workers]} workers need about #{needed} open files in the supervisor, and the system's limit is " \
-                       "#{hard}. Raise it (ulimit -n), or lower --workers"
+          raise Error, "#{options[:workers]} workers need about #{needed} open files in the supervisor, and the system's limit " \
+                       "is #{hard}. Raise it (ulimit -n), or lower --workers"
         end
         Process.setrlimit(:NOFILE, needed, hard) if soft < needed
         connections = hard - [RESERVE, hard / 4].min
         return if connections >= [options[:max_connections], FEW].min
 
-        PushServer.log(:warn, "each worker has at most #{connections} connections, because a process may have #{hard} open files " \
-                              "(max_connections is #{options[:max_connections]}). Raise that limit (ulimit -n)")
+        PushServer.log(:warn, "each worker has at most #{connections} connections, because a process may have #{hard} open " \
+                              "files (max_connections is #{options[:max_connections]}). Raise that limit (ulimit -n)")
       end
     end
   end

@@ -45,7 +45,8 @@ module PushServer
       def stop
         @leaving = true
         send(:stop)
-        kill_after(PATIENCE)
+        # Elsewhere it stays until its last worker has ended.
+        kill_after(PATIENCE) if parts.adopts
       end
 
       private
@@ -56,6 +57,7 @@ module PushServer
         when "loaded" then loaded(message)
         when "failed" then fail_to_load(message)
         when "forked" then @forking.delete(message[:process])&.forked(message[:pid])
+        when "exited" then parts.reaper.report(message[:pid], Reaper::Told.new(message[:status], message[:signal]))
         when "not_forked" then @forking.delete(message[:process])&.failed(message[:message])
         end
       end

@@ -21,6 +21,9 @@ module PushServer
       # @return [Notices]
       attr_accessor :notices
 
+      # @return [Boolean] whether this process becomes the parent of workers that a leader has forked: only Linux has that
+      attr_accessor :adopts
+
       def initialize(options, command, binder)
         @events = EventLoop.new
         @reaper = Reaper.new
@@ -39,7 +42,7 @@ module PushServer
 
       # What leaders and workers get with their first message.
       # @return [Hash{Symbol => Object}]
-      def settings = { **Protocol.fields, tag: tag, options: options.dump }
+      def settings = { **Protocol.fields, tag: tag, adopts: adopts, options: options.dump }
 
       # The name of the server in process titles.
       def tag = options[:tag] || File.basename(options[:directory] || command.folder)

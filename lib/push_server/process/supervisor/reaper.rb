@@ -10,6 +10,15 @@ module PushServer
       KEPT = 10
       private_constant :KEPT
 
+      # What another process has told about the end of a child, with the names of Process::Status.
+      Told = Struct.new(:exitstatus, :termsig) do
+        # Whether a signal has ended it.
+        def signaled? = !termsig.nil?
+
+        # Nobody has told.
+        def coredump? = false
+      end
+
       def initialize
         @awaited = {}
         @unknown = {}
@@ -32,7 +41,7 @@ module PushServer
       end
 
       # Tells the end of a child that another process has reaped.
-      # @param status [Process::Status, Object] something with `describe`'s methods
+      # @param status [Process::Status, Told]
       def report(pid, status)
         action = @awaited.delete(pid)
         return action.call(status) if action
@@ -41,7 +50,7 @@ module PushServer
         @unknown[pid] = [status, now]
       end
 
-      # @param status [Process::Status, nil]
+      # @param status [Process::Status, Told, nil]
       # @return [String] how a child has ended, for the log
       def self.describe(status)
         return "for an unknown reason" unless status
