@@ -16,7 +16,7 @@ module PushServer
     # @raise [BindError] if an option names a place that cannot be used
     def self.open(options)
       places = SocketPlaces.for(options)
-      listener = wanted?(options, places) && (inherited(places) || places.open(:control))
+      listener = wanted?(options, places) && (taken_over(places) || places.open(:control))
       listener ? new(listener) : nil
     rescue BindError => e
       raise unless options[:control_socket] == :default
@@ -32,13 +32,13 @@ module PushServer
       places.on?(:control) && (ordinary || options[:control_socket] != :default)
     end
 
-    def self.inherited(places)
+    def self.taken_over(places)
       found = places.candidates(:control).lazy.filter_map do |path|
         Inheritance.current.claim("#{PLACE}#{Listener.unix_url(path)}")
       end
       found.first&.first
     end
-    private_class_method :wanted?, :inherited
+    private_class_method :wanted?, :taken_over
 
     # @return [Listener]
     attr_reader :listener
