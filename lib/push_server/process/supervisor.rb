@@ -9,6 +9,7 @@ require_relative "pidfile"
 require_relative "self_pipe"
 require_relative "signals"
 require_relative "supervisor/descriptors"
+require_relative "supervisor/commands"
 require_relative "supervisor/generations"
 require_relative "supervisor/heartbeat"
 require_relative "supervisor/hub_keeper"
@@ -52,6 +53,10 @@ module PushServer
       @generations = Generations.new(@parts)
       @workers = Workers.new(@parts, @generations, self)
       @parts.notices = Notices.new(@workers)
+      @commands = Commands.new(self, @parts, @workers)
+      # Who waits for the end of the restart that runs, and of the next one.
+      @observers = []
+      @next_observers = []
       @signals = SelfPipe.new
     end
 
@@ -66,6 +71,7 @@ module PushServer
       say @forced ? "* Stopped at once" : "* Stopped"
       status
     ensure
+      @commands.close
       @parts.binder.retire_all
       @pidfile&.remove
       @handlers&.restore
@@ -76,6 +82,7 @@ module PushServer
       return if @stopping
 
       @stopping = true
+      @commands.stopping
       say "* Stopping: up to #{options[:drain_timeout]} s for what is open. Ctrl-C to stop at once"
       end_listening
       @workers.stop
@@ -84,6 +91,7 @@ module PushServer
 
     # Stops without waiting for what is open. Idempotent.
     def stop_now
+      @commands.stopping unless @stopping
       @stopping = @forced = true
       end_listening
       @workers.stop_now
@@ -91,12 +99,24 @@ module PushServer
     end
 
     # Replaces all workers by new ones with new code. If one such restart runs, another one follows it.
-    def phased_restart
-      return if @stopping
+    # @yieldparam failure [String, nil] when it is over: why it was given up
+    def phased_restart(&on_end)
+      return on_end&.call("the server stops") if @stopping
+
+      (@restart ? @next_observers : @observers) << on_end if on_end
       return queue_restart if @restart
 
       PushServer.log(:info, "phased restart: the app is loaded anew")
-      @restart = PhasedRestart.new(@parts, @workers, @generations) { restarted }.start
+      @commands.reloading("Phased restart: the app is loaded anew")
+      @restart = PhasedRestart.new(@parts, @workers, @generations) { |failure| restarted(failure) }.start
+    end
+
+    # @return [String] what the server does: "starting", "serving", "restarting" or "stopping"
+    def state
+      return "stopping" if @stopping
+      return "starting" unless @served
+
+      @restart ? "restarting" : "serving"
     end
 
     # @return [Integer] how many workers there should be
@@ -122,7 +142,9 @@ module PushServer
     end
 
     # Has all workers open their log files anew.
-    def reload = @workers.all.each { |worker| worker.send(:reload) }
+    def reload
+      @commands.opening_logs { @workers.all.each { |worker| worker.send(:reload) } }
+    end
 
     # Has all workers log the backtraces of their threads.
     def backtraces = @workers.all.each { |worker| worker.send(:backtraces) }
@@ -132,6 +154,7 @@ module PushServer
     def workers_changed
       announce if !@served && @workers.serving.any?
       announce_all if !@complete && @workers.complete?
+      @commands.changed unless @stopping
       end_others if @stopping
     end
 
@@ -162,6 +185,7 @@ module PushServer
       Descriptors.check(options)
       Activation.current.binds(options).each { |url| @parts.binder.add(Endpoint.parse(url, port: options[:port])) }
       Activation.current.close_rest
+      @commands.open
       Process.setproctitle("push_server: supervisor [#{@parts.tag}]")
     end
 
@@ -195,14 +219,18 @@ module PushServer
       @again = true
     end
 
-    def restarted
+    def restarted(failure)
       @restart = nil
+      @commands.reloaded(failure)
+      over, @observers, @next_observers = @observers, @next_observers, []
+      over.each { |observer| observer.call(failure) }
       again, @again = @again, false
       phased_restart if again
     end
 
     def end_listening
       @restart&.cancel
+      [*@observers, *@next_observers].each { |observer| observer.call("the server stops") }
       @parts.binder.retire_all
     end
 
@@ -222,6 +250,7 @@ module PushServer
           "#{options[:threads] == 1 ? "thread" : "threads"} each, #{options[:environment]}"
       @parts.binder.urls.each { |url| say "* Listening on #{url}" }
       say "Ctrl-C to stop"
+      @commands.serving
     end
 
     def announce_all

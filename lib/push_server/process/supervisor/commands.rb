@@ -62,6 +62,16 @@ module PushServer
         serving
       end
 
+      # Log files are opened anew.
+      # @yield to do so
+      def opening_logs
+        return yield if @reloading
+
+        reloading("Opening the log files anew")
+        yield
+        reloaded(@failure)
+      end
+
       # The server begins to stop.
       def stopping = @notifier.stopping("Stopping: finishing what is open, up to #{@parts.options[:drain_timeout]} s")
 
@@ -81,9 +91,15 @@ module PushServer
       end
 
       # @see #stop
+      def reload(reply)
+        @supervisor.reload
+        reply.done
+      end
+
+      # @see #stop
       def phased_restart(reply)
         reply.progress("The app is being loaded anew")
-        @supervisor.phased_restart(reply) { |failure| failure ? reply.fail("given up: #{failure}") : reply.done }
+        @supervisor.phased_restart { |failure| failure ? reply.fail("given up: #{failure}") : reply.done }
       end
 
       # @see #stop
@@ -94,11 +110,6 @@ module PushServer
         @supervisor.restart(reply)
       end
 
-      # @see #stop
-      def reload(reply)
-        @supervisor.reload
-        reply.done
-      end
 
       # @see #stop
       # @param change [String, Integer] such as "+1", "-1" or "4"

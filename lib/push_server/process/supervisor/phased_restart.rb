@@ -11,7 +11,7 @@ module PushServer
       # @param parts [Parts]
       # @param workers [Workers]
       # @param generations [Generations]
-      # @yield when it is over
+      # @yieldparam failure [String, nil] when it is over: why it was given up
       def initialize(parts, workers, generations, &on_end)
         @parts = parts
         @workers = workers
@@ -73,16 +73,16 @@ module PushServer
 
         left = @generation ? @workers.outdated(@generation).size : @workers.size
         PushServer.log(:error, "the phased restart is given up: #{why}. #{left} old workers serve on")
-        finish do
+        finish(why) do
           @workers.drop_successors
           @generations.dismiss(@generation) unless @generations.current.equal?(@generation)
         end
       end
 
-      def finish
+      def finish(failure = nil)
         @over = true
         block_given? ? yield : PushServer.log(:info, "the phased restart is done: generation #{@generation.number} serves")
-        @on_end.call
+        @on_end.call(failure)
       end
     end
   end
