@@ -3,6 +3,7 @@
 require_relative "../config/options"
 require_relative "birth"
 require_relative "failure_report"
+require_relative "outside"
 require_relative "protocol"
 require_relative "role_signals"
 require_relative "worker"
@@ -49,6 +50,7 @@ module PushServer
       @options = Options.load(message[:options])
       PushServer.log_level = @options[:log_level]
       @birth = Birth.new(message[:adopts])
+      Outside.publish_to_hub(message, @options)
       @app = while_watching { @load.call }
       # The collector marks old objects. Now, they are not changed in each worker.
       Process.respond_to?(:warmup) ? Process.warmup : GC.start
@@ -89,6 +91,8 @@ module PushServer
       @hooks.call(:before_fork) unless @forked
       @forked = true
       @hooks.call(:before_worker_fork, number)
+      # What was published while the app was loaded, or by a hook, went over a connection that no worker inherits.
+      Outside.close
       pid = @birth.fork { become_worker(message) }
       @hooks.call(:after_worker_fork, number)
       @link.send(:forked, process: message[:process], pid: pid)

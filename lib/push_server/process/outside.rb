@@ -34,6 +34,14 @@ module PushServer
         nil
       end
 
+      # As {publish_to}, in a process of a server with several processes.
+      # @param message [Link::Message] the supervisor's first one
+      # @param options [Options]
+      def publish_to_hub(message, options)
+        # A supervisor of an older version does not say it.
+        publish_to(Array(message[:publish]).map { |path| path.unpack1("m0") }, timeout: options[:publish_timeout])
+      end
+
       # Where to publish now. The extension asks when this process has no server, and no connection to one.
       # @return [Array(Array<String>, Float), nil] the places, and seconds to wait; nil: in this process
       # @raise [Error]

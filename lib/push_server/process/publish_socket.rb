@@ -8,8 +8,8 @@ require_relative "outside"
 require_relative "socket_places"
 
 module PushServer
-  # The socket of a server in a single process to which processes without a server connect to publish. The server serves
-  # without it, too: another server in the same folder may have it. One thread at a time.
+  # The socket of a server to which processes without a server connect to publish. The server serves without it, too: another
+  # server in the same folder may have it. One thread at a time.
   class PublishSocket
     # The place of the socket in an {Inheritance} begins so; its URL follows.
     PLACE = "publish "
@@ -20,18 +20,27 @@ module PushServer
       @options = options
     end
 
+    # Opens the socket, or takes it over from the program before this one. If that is not possible, the log says why.
+    # @return [Listener, nil] nil if there is to be none, or if it cannot be
+    def open
+      @listener ||= (taken_over || socket_places.open(:publish) if wanted?)
+    rescue BindError => e
+      PushServer.log(:warn, "processes without a server cannot publish to this one: #{e.message}")
+      nil
+    end
+
     # Has a service publish what comes through the socket, which is opened if it is not open yet. Says to the children of this
     # process where they can publish.
     # @param service [Service]
+    # @raise [IOError]
     def serve(service)
-      @listener ||= open if wanted?
+      open
       service.publish_from(@listener) if @listener
-    rescue BindError, IOError => e
-      retire_all
-      PushServer.log(:warn, "processes without a server cannot publish to this one: #{e.message}")
-    ensure
-      Outside.publish_to([@listener&.socket&.local_address&.unix_path].compact, timeout: @options[:publish_timeout])
+      Outside.publish_to(paths, timeout: @options[:publish_timeout])
     end
+
+    # @return [Array<String>] its path, if it is open
+    def paths = @listener ? [@listener.socket.local_address.unix_path] : []
 
     # What is handed on over an exec.
     # @return [Array<Array(String, Array<Listener>)>] as {Binder#places}
@@ -46,16 +55,17 @@ module PushServer
     private
 
     # A test suite starts servers in the folder of the app, where one may run for development.
-    def wanted? = @options[:publish_socket] != :default || @options[:environment] != "test"
+    def wanted?
+      @options[:publish_socket] != :default || @options[:environment] != "test" || @options[:workers].positive?
+    end
 
-    # @return [Listener, nil]
-    def open
-      places = SocketPlaces.for(@options)
-      places.candidates(:publish).each do |path|
-        inherited = Inheritance.current.claim("#{PLACE}#{Listener.unix_url(path)}")
-        return inherited.first if inherited
+    def socket_places = @socket_places ||= SocketPlaces.for(@options)
+
+    def taken_over
+      found = socket_places.candidates(:publish).lazy.filter_map do |path|
+        Inheritance.current.claim("#{PLACE}#{Listener.unix_url(path)}")
       end
-      places.open(:publish)
+      found.first&.first
     end
   end
 end

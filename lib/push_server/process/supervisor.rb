@@ -72,7 +72,7 @@ module PushServer
       status
     ensure
       @commands.close
-      @parts.binder.retire_all
+      [@parts.binder, @parts.publish].each(&:retire_all)
       @pidfile&.remove
       @handlers&.restore
     end
@@ -190,7 +190,7 @@ module PushServer
     end
 
     def start
-      @parts.hub = HubKeeper.new(@parts, nil) { @parts.events.stop }
+      @parts.hub = HubKeeper.new(@parts, @parts.publish.open) { @parts.events.stop }
       @parts.hub.start
       @workers.fill
       Heartbeat.new(@parts, @workers).start

@@ -4,6 +4,7 @@ require_relative "../config/options"
 require_relative "../net/listener"
 require_relative "backtraces"
 require_relative "failure_report"
+require_relative "outside"
 require_relative "protocol"
 require_relative "role_signals"
 require_relative "self_pipe"
@@ -75,6 +76,7 @@ module PushServer
       @options = Options.load(message[:options])
       PushServer.log_name = "worker #{@number}"
       PushServer.log_level = @options[:log_level]
+      Outside.publish_to_hub(message, @options)
       Process.setproctitle("push_server: worker #{@number} process #{process} generation #{generation} [#{tag}]")
     end
 

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "../protocol"
+require_relative "../publish_socket"
 
 module PushServer
   class Supervisor
@@ -16,6 +17,8 @@ module PushServer
       attr_reader :command
       # @return [Binder] the sockets that workers share
       attr_reader :binder
+      # @return [PublishSocket] where processes without a server connect
+      attr_reader :publish
       # @return [HubKeeper]
       attr_accessor :hub
       # @return [Notices]
@@ -30,6 +33,7 @@ module PushServer
         @options = options
         @command = command
         @binder = binder
+        @publish = PublishSocket.new(options)
       end
 
       # The sockets on which workers accept.
@@ -42,7 +46,11 @@ module PushServer
 
       # What leaders and workers get with their first message.
       # @return [Hash{Symbol => Object}]
-      def settings = { **Protocol.fields, tag: tag, adopts: adopts, options: options.dump }
+      def settings
+        # A path need not be UTF-8.
+        places = publish.paths.map { |path| [path].pack("m0") }
+        { **Protocol.fields, tag: tag, adopts: adopts, options: options.dump, publish: places }
+      end
 
       # The name of the server in process titles.
       def tag = options[:tag] || File.basename(options[:directory] || command.folder)
