@@ -33,7 +33,7 @@ RSpec.describe "push_server, the command" do
       require "push_server"
       switches = PushServer::Options::TABLE.values.filter_map { |option| option.switches.last }
       lines = push_server("--help").out.lines.grep(/\A {2,6}-/)
-      expect(lines.map { |line| line.sub("--[no-]", "--")[/--[\w-]+/] }).to match_array(switches + %w[--verbose --quiet --version --help])
+      expect(lines.map { |line| line.sub("--[no-]", "--")[/--[\w-]+/] }).to match_array(switches + %w[--verbose --quiet --check --version --help])
     end
 
     it "takes folders whose names are bytes that are not UTF-8" do

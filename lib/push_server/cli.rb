@@ -4,6 +4,7 @@ require "optparse"
 require "push_server"
 require_relative "config/command_line"
 require_relative "config/configuration"
+require_relative "config/settings_report"
 require_relative "control_command"
 require_relative "process/failure_report"
 require_relative "process/leader"
@@ -51,10 +52,12 @@ module PushServer
       OwnProcess.prepare
       @role = Role.current
       line = CommandLine.new(argv)
-      return print_answer(line.question) if line.question
+      return print_answer(line.question) if %i[version help].include?(line.question)
 
       @given = line.given
-      serve(Configuration.new(@given) { |option| option.switches.last }, config_file(line))
+      # Whoever has started this process has logged what has no effect.
+      configuration = Configuration.new(@given, quiet: !@role.nil?) { |option| option.switches.last }
+      __send__(line.question || :serve, configuration, config_file(line))
     rescue OptionError => e
       fail_with(e, USAGE)
     rescue Error => e
@@ -81,6 +84,16 @@ module PushServer
       server = Single.new(load.call, options, hooks: hooks, out: @out)
       server.run
       server.exit_unless_graceful
+      0
+    end
+
+    # Loads all, and says what it found.
+    def check(configuration, path)
+      ENV["RACK_ENV"] = configuration.options[:environment]
+      file = RackupFile.new(path || configuration.rackup)
+      file.load
+      configuration.options.binds.each { |url| Endpoint.parse(url, port: configuration.options[:port]) }
+      @out.puts(SettingsReport.new(configuration, file.path).lines)
       0
     end
 
@@ -118,6 +131,7 @@ module PushServer
       end
       add_commands(layout)
       layout.separator("\nOther:")
+      layout.on("--check", "Load configuration and app, print all settings", "with their sources, and exit")
       layout.on("--version", "Print the version")
       layout.on("-h", "--help", "Print this")
       layout.separator("\n#{FOOTER}")

@@ -109,7 +109,7 @@ module PushServer
         raise OptionError, "--timeout needs a number of seconds, not #{text.inspect}"
     end
 
-    def options = @options ||= Configuration.new(@given) { |option| option.switches.last }.options
+    def options = @options ||= Configuration.new(@given, quiet: true) { |option| option.switches.last }.options
 
     def client = @client ||= ControlClient.new(SocketPlaces.for(options))
 

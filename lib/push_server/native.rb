@@ -105,6 +105,11 @@ module PushServer
     #   @param level [String] debug, info, warn or error
     #   @raise [ArgumentError] for another one
 
+    # @!method self.machine
+    #   What depends on the machine or its container: `memory`, in bytes, and the defaults of `max_queued_total` and
+    #   `max_spooled_total` for a process that has the machine to itself.
+    #   @return [Hash{Symbol => Integer, nil}] nil if the system does not tell
+
     # @!method listen(fileno, template)
     #   Accepts connections from a listening socket, of which it takes a duplicate. Before {#start}, connections wait in
     #   the backlog; afterwards they are accepted at once.

@@ -9,6 +9,8 @@ class FakeNativeServer
     # The message with which `new` raises, if any.
     attr_accessor :refusal
     attr_writer :log_level
+
+    def machine = { memory: 1 << 30, max_queued_total: 1 << 28, max_spooled_total: 1 << 28 }
   end
 
   # listeners: number => [socket, template]. told: what it was told, in order.

@@ -9,7 +9,8 @@ require "push_server/rack/handler"
 RSpec.describe Signatures do
   # No app uses these, so they have no signature.
   internal = {
-    config: %i[CommandLine Configuration ConfigurationFile ConfigurationWords ForeignSwitches Hooks Processors PumaWords],
+    config: %i[CommandLine Configuration ConfigurationFile ConfigurationWords ForeignSwitches Hooks Processors PumaWords
+                SettingsReport],
     net: %i[Activation Binder Endpoint Listener SocketFile],
     process: %i[Birth ExitHook FailureReport Hub Leader Lines Link Outside Protocol PublishSocket RoleSignals SelfPipe Service
                 Signals SocketPlaces Worker WorkerPool],

@@ -208,7 +208,7 @@ limits! {
     max_body_size: usize = 1024 * MIB, Bytes, 0.0;
     /// Part of a request body that is kept in memory. A longer body goes to a temporary file, which is then rack.input
     body_memory: usize = 112 * KIB, Bytes, 0.0;
-    /// All request bodies in temporary files together. Default: a quarter of the free space in the temporary folder (TMPDIR) at the start. Beyond it the answer is 503 with Retry-After, and the connection is closed
+    /// All request bodies in temporary files together. Default: a quarter of the free space in the temporary folder (TMPDIR) at the start, which workers share. Beyond it the answer is 503 with Retry-After, and the connection is closed
     max_spooled_total: Option<usize> = None, Bytes, 0.0;
     /// Time in which a client must begin its first request, and time for each request head. Beyond it the answer is 408, or the connection is closed if nothing came (RFC 9110 section 15.5.9)
     head_timeout: Duration = Duration::from_secs(15), Seconds, 0.01;
@@ -238,7 +238,7 @@ limits! {
     slow_timeout: Duration = Duration::from_secs(10), Seconds, 0.01;
     /// Bytes that are queued for one client. Beyond it the client is slow at once. One message is always accepted
     max_queued_bytes: usize = 16 * MIB, Bytes, 1.0;
-    /// Memory for what is queued for all clients. Default: a quarter of the memory of the machine or the container, at most 1 GiB. Beyond it the slowest clients are closed with 1013
+    /// Memory for what is queued for all clients. Default: a quarter of the memory of the machine or the container, at most 1 GiB, which workers share. Beyond it the slowest clients are closed with 1013
     max_queued_total: Option<usize> = None, Bytes, 65536.0;
     /// Memory for the messages of all channels of a process, including their encoded forms. Beyond it the slowest clients are closed or skip messages, then the largest histories become shorter
     channel_memory: usize = 64 * MIB, Bytes, 65536.0;

@@ -29,7 +29,7 @@ pub mod limits;
 pub mod lines;
 pub mod lock;
 pub mod log_throttle;
-pub(crate) mod memory;
+pub mod memory;
 pub mod process;
 pub mod shared_memory;
 pub mod stats;

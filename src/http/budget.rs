@@ -23,7 +23,7 @@ impl Budget {
     /// A budget of `most` bytes. For `None`: a quarter of what is free in the temporary folder now, or no bound if the
     /// system does not say how much is free.
     pub fn of_folder(most: Option<usize>) -> Arc<Self> {
-        Budget::new(most.map_or_else(|| quarter_of_free(&std::env::temp_dir()), |most| most as u64))
+        Budget::new(most.map_or_else(default_most, |most| most as u64))
     }
 
     /// The folder for the files.
@@ -82,6 +82,12 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
+}
+
+/// The default, for a process that has the machine to itself: a quarter of what is free in the temporary folder now, or no
+/// bound if the system does not say how much is free.
+pub fn default_most() -> u64 {
+    quarter_of_free(&std::env::temp_dir())
 }
 
 fn quarter_of_free(folder: &Path) -> u64 {

@@ -36,6 +36,12 @@ pub(super) fn cost(writes: usize, bytes: usize) -> usize {
 /// The largest default of the bound, and the default where the system does not say how much memory there is.
 const MAX_DEFAULT: u64 = 1 << 30;
 
+/// The default of the bound, for a process that has the machine to itself: a quarter of the memory, at most 1 GiB.
+pub fn default_most() -> usize {
+    let quarter = memory::available().map_or(MAX_DEFAULT, |bytes| bytes / 4);
+    usize::try_from(quarter.min(MAX_DEFAULT)).unwrap_or(usize::MAX)
+}
+
 /// Memory is given back when the queues have shrunk by this many bytes.
 const SURPLUS: usize = 16 << 20;
 
@@ -72,12 +78,8 @@ pub(super) struct Stalled {
 impl Pressure {
     /// Nothing waits yet.
     pub fn new(limits: &Limits, wakeups: Arc<Wakeups>) -> Self {
-        let most = limits.max_queued_total.unwrap_or_else(|| {
-            let quarter = memory::available().map_or(MAX_DEFAULT, |bytes| bytes / 4);
-            usize::try_from(quarter.min(MAX_DEFAULT)).unwrap_or(usize::MAX)
-        });
         Pressure {
-            most,
+            most: limits.max_queued_total.unwrap_or_else(default_most),
             queued: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             surplus: AtomicBool::new(false),

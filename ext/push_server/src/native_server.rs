@@ -15,9 +15,11 @@ use magnus::{
 };
 use push_core::base::fork::{NotInChild, OwnerProcess};
 use push_core::base::in_flight::Drained;
+use push_core::base::memory;
 use push_core::channel;
+use push_core::http::budget;
 use push_core::net::{ListenError, ListenerId};
-use push_core::push::Turn;
+use push_core::push::{Turn, pressure};
 use push_core::{Job, Next, Server};
 
 use crate::app::context::WorkerContext;
@@ -65,6 +67,7 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     class.const_set("STATISTICS", settings::statistics(ruby)?)?;
     class.define_singleton_method("new", function!(NativeServer::new, 2))?;
     class.define_singleton_method("log_level=", function!(set_log_level, 1))?;
+    class.define_singleton_method("machine", function!(machine, 0))?;
     class.define_method("listen", method!(NativeServer::listen, 2))?;
     class.define_method("retire", method!(NativeServer::retire, 1))?;
     class.define_method("publish_from", method!(NativeServer::publish_from, 1))?;
@@ -77,6 +80,15 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     class.define_method("stats", method!(NativeServer::stats, 0))?;
     class.define_method("stop", method!(NativeServer::stop, 0))?;
     Ok(())
+}
+
+/// What depends on the machine, for a process that has it to itself.
+fn machine(ruby: &Ruby) -> Result<RHash, Error> {
+    let figures = ruby.hash_new();
+    figures.aset(ruby.to_symbol("memory"), memory::available())?;
+    figures.aset(ruby.to_symbol("max_queued_total"), pressure::default_most())?;
+    figures.aset(ruby.to_symbol("max_spooled_total"), budget::default_most())?;
+    Ok(figures)
 }
 
 fn set_log_level(ruby: &Ruby, level: String) -> Result<(), Error> {

@@ -9,7 +9,7 @@ module PushServer
   class CommandLine
     # Switches without a value.
     FLAGS = { "-v" => :verbose, "--verbose" => :verbose, "-q" => :quiet, "--quiet" => :quiet,
-              "--version" => :version, "-h" => :help, "--help" => :help }.freeze
+              "--version" => :version, "--check" => :check, "-h" => :help, "--help" => :help }.freeze
     LOG_LEVELS = { verbose: "debug", quiet: "warn" }.freeze
     # How many names to suggest at most.
     MAX_SUGGESTIONS = 3
@@ -19,7 +19,7 @@ module PushServer
     attr_reader :given
     # @return [Array<String>] the words that are not options
     attr_reader :files
-    # @return [:version, :help, nil] what to print instead of serving
+    # @return [:version, :help, :check, nil] what to do instead of serving
     attr_reader :question
 
     # @param argv [Array<String>]

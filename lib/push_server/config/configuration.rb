@@ -25,15 +25,16 @@ module PushServer
     # Goes to the folder that the option `directory` names, reads the configuration file, and checks all options.
     # @param given [Hash{Symbol => Object}] options by name, as {Options} takes them
     # @param env [#[]] the environment variables
+    # @param quiet [Boolean] whether not to log words and hooks without effect, because another process has logged them
     # @yieldparam option [Option] see {Options#initialize}
     # @raise [OptionError]
-    def initialize(given = {}, env: ENV, &label)
+    def initialize(given = {}, env: ENV, quiet: false, &label)
       folder = SocketPlaces.current_folder(env)
       label ||= ->(option) { "#{option.name}:" }
       # First of all, since relative paths begin there.
       enter(directory(given, folder, label)) if given[:directory]
       found = find_file(given, env, label)
-      read = found && ConfigurationFile.new(found)
+      read = found && ConfigurationFile.new(found, quiet: quiet)
       @file = found
       @hooks = read&.hooks || Hooks::NONE
       @rackup = read&.rackup&.value

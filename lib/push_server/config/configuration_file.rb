@@ -22,13 +22,14 @@ module PushServer
 
     # Reads the file. Words that have no effect are logged.
     # @param path [String]
+    # @param quiet [Boolean] whether to log nothing
     # @raise [OptionError] if the file does not exist, raises, or has an unknown word: one line with the place
-    def initialize(path)
+    def initialize(path, quiet: false)
       @path = File.expand_path(path)
       @reading = []
       @settings = {}
       @cluster_hooks = []
-      @quiet_hooks = false
+      @quiet = @quiet_hooks = quiet
       @hooks = Hooks.new
       @words = ConfigurationWords.new(self)
       read(@path)
@@ -78,7 +79,7 @@ module PushServer
     def silence_hooks = @quiet_hooks = true
 
     # Logs a warning with the place.
-    def warn(text) = PushServer.log(:warn, "#{place}: #{text}")
+    def warn(text) = (PushServer.log(:warn, "#{place}: #{text}") unless @quiet)
 
     # @raise [OptionError] with the place
     def refuse(text) = raise(OptionError, "#{place}: #{text}")

@@ -87,6 +87,17 @@ module PushServer
       [default_words, most].compact.join(", ")
     end
 
+    # A value for people to read: as --help has the default.
+    # @return [String]
+    def human_value(value)
+      case value
+      when nil then off? ? "off" : ""
+      when Array then value.join(", ")
+      when Integer then type == :mode ? format("%04o", value) : human(value)
+      else value.to_s
+      end
+    end
+
     # Converts what a user has given, a String from a command line or any object from Ruby, into the value.
     # @param source [String] how the user named the option, for the error
     # @param base [String] the folder in which a relative path begins
@@ -109,14 +120,7 @@ module PushServer
       Array(value).grep(String).all? { |text| text.dup.force_encoding(Encoding::UTF_8).valid_encoding? }
     end
 
-    def default_words
-      case default
-      when nil then off? ? "off" : nil
-      when Array then nil
-      when Integer then type == :mode ? format("%04o", default) : human(default)
-      else default.to_s
-      end
-    end
+    def default_words = (human_value(default) unless default.is_a?(Array) || (default.nil? && !off?))
 
     # A method for each type: the value, or nil if it is not valid.
 

@@ -107,11 +107,19 @@ module PushServer
     # Whether there is a log file, which can be moved away and then be opened anew.
     def log_file? = self[:access_log] != :off && self[:access_log_file] != "-"
 
+    # Limits whose default is a part of the machine, which workers share.
+    SHARED = %i[max_queued_total max_spooled_total].freeze
+    # The least that a worker gets.
+    LEAST_SHARE = 1 << 20
+    private_constant :SHARED, :LEAST_SHARE
+
     # The settings for `NativeServer.new`.
+    # @param processes [Integer] how many processes serve
     # @return [Hash{Symbol => Object}]
-    def settings
+    def settings(processes: 1)
       to_h.slice(*LIMITS.map(&:name), :sse_event, :poll_parameter, :allowed_origins, :slow_client, :public_dir, :threads,
-                    :access_log, :access_log_file).merge(hint_event_name: hint_event_name?, hint_text_in_bytes: development?)
+                 :access_log, :access_log_file)
+          .merge(hint_event_name: hint_event_name?, hint_text_in_bytes: development?, **shares(processes))
     end
 
     private
@@ -126,6 +134,13 @@ module PushServer
     # counts.
     Setting = Struct.new(:value, :source, :origin)
     private_constant :Setting
+
+    def shares(processes)
+      missing = SHARED.select { |name| self[name].nil? }
+      return {} if processes < 2 || missing.empty?
+
+      NativeServer.machine.slice(*missing).transform_values { |bytes| [bytes / processes, LEAST_SHARE].max }
+    end
 
     # Whether the developer gets the hint about the names of events: only if sse_event is not set.
     def hint_event_name? = source(:sse_event).nil? && development?

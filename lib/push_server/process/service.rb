@@ -31,7 +31,8 @@ module PushServer
       @hooks = hooks
       @processes = processes
       path = options[:javascript]
-      @native = NativeServer.new(path ? Javascript.at(path, app) : app, options.settings)
+      @native = NativeServer.new(path ? Javascript.at(path, app) : app,
+                                  options.settings(processes: processes ? options[:workers] : 1))
       # The id that the native server has given to each listener.
       @ids = {}.compare_by_identity
     rescue ArgumentError => e

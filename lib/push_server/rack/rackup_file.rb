@@ -12,6 +12,9 @@ module PushServer
     OPTIONS_LINE = /^#\\.*/
     private_constant :OPTIONS_LINE
 
+    # @return [String]
+    attr_reader :path
+
     # @param path [String, nil] a file, or a folder with a config.ru; nil: the current folder
     # @raise [ConfigError] if it does not exist
     def initialize(path = nil)
