@@ -75,6 +75,7 @@ module PushServer
       options, hooks = configuration.options, configuration.hooks
       ENV["RACK_ENV"] = options[:environment]
       load = -> { RackupFile.new(path || configuration.rackup).load }
+      return Supervisor.check(@role.link, options) if @role&.check? && options[:workers].positive?
       return Leader.new(@role.link, hooks, &load).run if @role&.name == "leader"
       return Worker.new(@role.link, hooks, &load).run if @role&.name == "worker"
       return Supervisor.new(options, hooks, out: @out, err: @err).run if options[:workers].positive?

@@ -21,9 +21,10 @@ class AppProcess
   STOP_PATIENCE = 30
 
   # How each kind of app is started: the command for a file, an address to bind, and further options. rackup knows only TCP; a
-  # Ruby script chooses its address itself.
+  # Ruby script chooses its address itself, and so does a configuration file.
   COMMANDS = {
     cli: ->(file, bind, options) { [RbConfig.ruby, File.join(ROOT, "exe/push_server"), "-b", bind, *options, file] },
+    configured: ->(file, _, options) { [RbConfig.ruby, File.join(ROOT, "exe/push_server"), *options, file] },
     rackup: ->(file, _, options) { [RbConfig.ruby, AppProcess.rackup, "-o", "127.0.0.1", "-p", "0", *options, file] },
     ruby: ->(file, _, options) { [RbConfig.ruby, file, *options] }
   }.freeze

@@ -13,8 +13,8 @@ module PushServer
   # Its owner calls {#result} when {#to_io} can be read, and when its time is over. One thread.
   class Check
     # error: why the new version cannot serve, in one line; nil if it can. sockets: those that the child has opened, an
-    # {Inheritance}. version: of push_server in the child.
-    Result = Struct.new(:error, :sockets, :version, keyword_init: true) do
+    # {Inheritance}. version: of push_server in the child. facts: what else the child has told, by name.
+    Result = Struct.new(:error, :sockets, :version, :facts, keyword_init: true) do
       # Whether the new version can serve.
       def ok? = error.nil?
     end
@@ -61,7 +61,7 @@ module PushServer
 
       case message == :eof ? nil : message.kind
       when "socket" then keep(message) && result
-      when "ready" then finish(nil, message[:version])
+      when "ready" then finish(nil, message[:version], message.fields)
       when "failed" then finish(message[:message])
       when nil then finish("the process ended #{ending} before it could serve")
       else result
@@ -84,11 +84,11 @@ module PushServer
       @sockets.add(message[:place], listeners)
     end
 
-    def finish(error, version = nil)
+    def finish(error, version = nil, facts = {})
       @sockets.release if error
       @link.close
       end_child
-      @result = Result.new(error: error, sockets: @sockets, version: version)
+      @result = Result.new(error: error, sockets: @sockets, version: version, facts: facts)
     end
 
     def end_child

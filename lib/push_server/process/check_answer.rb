@@ -20,13 +20,14 @@ module PushServer
     # The configuration and the app are loaded: opens the sockets that the parent does not have, and says so.
     # @param endpoints [Array<Endpoint::Tcp, Endpoint::Unix, Endpoint::Descriptor>]
     # @param given [Boolean] whether the user has named them; otherwise the server goes on with sockets that systemd has passed
-    def serve(endpoints, given: true)
+    # @param facts [Hash{Symbol => Object}] what the parent may want to know, see {Check::Result#facts}
+    def serve(endpoints, given: true, **facts)
       missing(endpoints, given).each do |endpoint|
         listeners = endpoint.open
         @link.send(:socket, fds: listeners.map(&:socket), place: endpoint.to_s,
                             listeners: listeners.map { |listener| listener.description(file: true) })
       end
-      answer(:ready, version: VERSION)
+      answer(:ready, version: VERSION, **facts)
     rescue Error => e
       fail(e.message)
     end

@@ -22,8 +22,7 @@ module PushServer
     SETUP = "-rbundler/setup"
     SETS_UP = %r{-r\s*\S*bundler/setup}
     # The variables that are only for this process.
-    OWN = [*Role::VARIABLES, Inheritance::VARIABLE, *Notifier::VARIABLES,
-           *Activation::VARIABLES].freeze
+    OWN = [*Role::VARIABLES, Inheritance::VARIABLE, "PUSH_SERVER_STATE", *Notifier::VARIABLES, *Activation::VARIABLES].freeze
     # What spawn executes first, since it cannot ignore signals by itself.
     SIGNALS = Signal.list.values_at("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "TTIN", "TTOU", "PWR", "INFO").compact
     IGNORING = [["/bin/sh", "sh"], "-c", %(trap "" #{SIGNALS.join(" ")}; exec "$@"), "sh"].freeze

@@ -12,7 +12,7 @@ require_relative "notifier"
 require_relative "original_command"
 require_relative "role"
 require_relative "single_commands"
-require_relative "single_restart"
+require_relative "restart"
 require_relative "socket_places"
 
 module PushServer
@@ -49,7 +49,7 @@ module PushServer
       @summary = summary
       @actions = actions
       @socket ||= ControlSocket.open(@options)
-      @restart = SingleRestart.new(loop, seconds: @options.to_h[:worker_boot_timeout])
+      @restart = Restart.new(loop, seconds: @options.to_h[:worker_boot_timeout])
       @control = ControlServer.new(@socket.listener, commands, loop) if @socket
       loop.every(@notifier.interval) { @notifier.beat } if @notifier.interval
       report_unclaimed
@@ -110,7 +110,7 @@ module PushServer
 
     # Executes the original command in place of this process. To be called by the main thread.
     # @param places [Array<Array(String, Array<Listener>)>] the sockets of the server
-    # @yieldreturn [Boolean] as {SingleRestart#execute}
+    # @yieldreturn [Boolean] as {Restart#execute}
     # @raise [Error] if the system refuses: then this process goes on
     def execute(places, &)
       @restart.execute(@socket ? [*places, @socket.place] : places, &)

@@ -3,7 +3,9 @@
 require_relative "../config/options"
 require_relative "../net/binder"
 require_relative "../net/endpoint"
+require_relative "check_answer"
 require_relative "event_loop"
+require_relative "inheritance"
 require_relative "original_command"
 require_relative "pidfile"
 require_relative "self_pipe"
@@ -18,6 +20,8 @@ require_relative "supervisor/notices"
 require_relative "supervisor/parts"
 require_relative "supervisor/phased_restart"
 require_relative "supervisor/reaper"
+require_relative "supervisor/renewal"
+require_relative "supervisor/state"
 require_relative "supervisor/workers"
 
 module PushServer
@@ -28,8 +32,9 @@ module PushServer
   class Supervisor
     # What each signal does: the method that is called.
     SIGNALS = {
-      "TERM" => :signalled, "INT" => :signalled, "QUIT" => :signalled, "USR1" => :phased_restart, "HUP" => :reload,
-      "TTIN" => :add_worker, "TTOU" => :remove_worker, "PWR" => :backtraces, "INFO" => :backtraces, "CHLD" => :reap
+      "TERM" => :signalled, "INT" => :signalled, "QUIT" => :signalled, "USR1" => :phased_restart, "USR2" => :restart,
+      "HUP" => :reload, "TTIN" => :add_worker, "TTOU" => :remove_worker, "PWR" => :backtraces, "INFO" => :backtraces,
+      "CHLD" => :reap
     }.slice(*Signal.list.keys).freeze
     # The byte that a handler writes into the pipe.
     BYTES = SIGNALS.keys.each_with_index.to_h { |name, index| [name, ("a".ord + index).chr] }.freeze
@@ -52,6 +57,7 @@ module PushServer
       @parts = Parts.new(options, command, Binder.new)
       @generations = Generations.new(@parts)
       @workers = Workers.new(@parts, @generations, self)
+      @renewal = Renewal.new(@parts, self)
       @parts.notices = Notices.new(@workers)
       @commands = Commands.new(self, @parts, @workers)
       # Who waits for the end of the restart that runs, and of the next one.
@@ -60,12 +66,22 @@ module PushServer
       @signals = SelfPipe.new
     end
 
+    # In a child of a server that is about to restart: tells it whether this configuration can be served. Ends the process.
+    # @param link [Link] to the server
+    # @param options [Options]
+    def self.check(link, options)
+      endpoints = Activation.current.binds(options).map { |url| Endpoint.parse(url, port: options[:port]) }
+      CheckAnswer.new(link).serve(endpoints, given: options.binds?, **Renewal.facts(options))
+    end
+
     # Serves until it is stopped.
     # @return [Integer] the status of this process: 0 after a graceful stop
     # @raise [BindError, OptionError, Error]
     def run
+      former = State.take
       prepare
-      start
+      former ? resume(former) : start
+      Signals.release
       @parts.events.run
       @hooks.call(:after_stopped)
       say @forced ? "* Stopped at once" : "* Stopped"
@@ -118,6 +134,33 @@ module PushServer
 
       @restart ? "restarting" : "serving"
     end
+
+    # Replaces this program, which keeps its pid, and then the workers and the hub: what a phased restart does, and also a new
+    # configuration, new sockets, and a new version of push_server. If the new version cannot serve, nothing changes.
+    # @param reply [ControlServer::Reply, nil] of whoever has asked for it
+    def restart(reply = nil)
+      return reply&.fail("the server stops") if @stopping
+      return queue_restart(:restart) if @restart && reply.nil?
+      return @renewal.start(reply) if @served && @restart.nil?
+
+      reason = @served ? "a phased restart is under way" : "no worker serves yet"
+      PushServer.log(:error, "not restarted: #{reason}")
+      reply&.fail("not restarted: #{reason}")
+    end
+
+    # The sockets that outlive this program, by their places; see {Inheritance}.
+    # @return [Array<Array(String, Array<Listener>)>]
+    # @api private
+    def places = [@parts.binder, @parts.publish, @commands].flat_map(&:places) + Inheritance.current.to_a
+
+    # What the program that takes this one's place needs; see {State}.
+    # @return [Hash{Symbol => Object}]
+    # @api private
+    def handover = { workers: @workers.handover, generations: @generations.handover, hub: @parts.hub.handover }
+
+    # Whether no signal waits to be read.
+    # @api private
+    def quiet? = @signals.to_io.wait_readable(0).nil?
 
     # @return [Integer] how many workers there should be
     def workers = @workers.size
@@ -183,7 +226,7 @@ module PushServer
       @parts.adopts = NativeProcess.become_subreaper
       @pidfile&.check
       Descriptors.check(options)
-      Activation.current.binds(options).each { |url| @parts.binder.add(Endpoint.parse(url, port: options[:port])) }
+      Activation.current.binds(options).each { |url| bind(Endpoint.parse(url, port: options[:port])) }
       Activation.current.close_rest
       @commands.open
       Process.setproctitle("push_server: supervisor [#{@parts.tag}]")
@@ -193,8 +236,42 @@ module PushServer
       @parts.hub = HubKeeper.new(@parts, @parts.publish.open) { @parts.events.stop }
       @parts.hub.start
       @workers.fill
+      watch
+    end
+
+    # Notices workers that go on but should not.
+    def watch
       Heartbeat.new(@parts, @workers).start
       MemoryWatch.new(@parts, @workers).start
+    end
+
+    # Opens an endpoint, or takes over what the program before this one has left.
+    def bind(endpoint)
+      inherited = Inheritance.current.claim(endpoint.to_s)
+      inherited ? @parts.binder.add(endpoint, inherited) : @parts.binder.add(endpoint)
+    end
+
+    # Goes on with the processes of the program before this one.
+    def resume(former)
+      @served = @complete = true
+      @parts.hub = HubKeeper.new(@parts, @parts.publish.open, former[:hub]) { @parts.events.stop }
+      @generations.resume(former[:generations])
+      @workers.resume(former[:workers])
+      @parts.hub.resume(former[:hub])
+      reap
+      watch
+      @pidfile&.write
+      say "* Executed push_server #{VERSION} (ruby #{RUBY_VERSION})"
+      @parts.binder.urls.each { |url| say "* Listening on #{url}" }
+      @renewed = true
+      phased_restart
+    end
+
+    # Last of a restart: nobody needs the former sockets and the former hub any more.
+    def finish_renewal
+      @renewed = false
+      Inheritance.current.release.each { |url| say "* No longer listening on #{url}" }
+      @parts.hub.replace
     end
 
     def read_signals
@@ -214,22 +291,25 @@ module PushServer
       self.workers -= 1
     end
 
-    def queue_restart
-      PushServer.log(:info, "phased restart: one runs already, and another one follows it")
-      @again = true
+    # @param what [:phased_restart, :restart] the second one includes the first one
+    def queue_restart(what = :phased_restart)
+      PushServer.log(:info, "a phased restart runs already, and another restart follows it")
+      @again = what unless @again == :restart
     end
 
     def restarted(failure)
       @restart = nil
+      finish_renewal if failure.nil? && @renewed
       @commands.reloaded(failure)
       over, @observers, @next_observers = @observers, @next_observers, []
       over.each { |observer| observer.call(failure) }
-      again, @again = @again, false
-      phased_restart if again
+      again, @again = @again, nil
+      __send__(again) if again
     end
 
     def end_listening
       @restart&.cancel
+      @renewal.cancel
       [*@observers, *@next_observers].each { |observer| observer.call("the server stops") }
       @parts.binder.retire_all
     end

@@ -22,7 +22,7 @@ module PushServer
 
       # @param parts [Parts]
       # @param link [Link, Lines] the supervisor's end
-      # @param far_link [Link, Lines] the child's end, which is closed here once the child has it
+      # @param far_link [Link, Lines, nil] the child's end, which is closed here once the child has it; nil if it has it already
       def initialize(parts, link, far_link)
         @parts = parts
         @link = link
@@ -30,6 +30,10 @@ module PushServer
         @began_at = now
         parts.events.watch(link) { read }
       end
+
+      # What a subclass needs to go on with this child after an exec; see {State}.
+      # @return [Hash{Symbol => Object}]
+      def handover = { pid: pid, link: link, began_at: began_at }
 
       # @return [String] for the log
       def to_s = pid ? "#{name} (pid #{pid})" : name
@@ -77,6 +81,12 @@ module PushServer
         parts.reaper.expect(pid) { |status| finish(Reaper.describe(status)) }
       end
 
+      # Goes on with a child that was handed over. It may have ended meanwhile.
+      def resume(former)
+        @began_at = former[:began_at]
+        running(former[:pid])
+      end
+
       # Whether the child takes what is sent; one that does not read is killed.
       def sending
         !ended? && yield
@@ -116,7 +126,7 @@ module PushServer
 
       def close
         parts.events.forget(link)
-        [link, @far_link].each(&:close)
+        [link, @far_link].compact.each(&:close)
       end
 
       def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)

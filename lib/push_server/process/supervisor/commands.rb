@@ -34,7 +34,7 @@ module PushServer
 
       # What {Inheritance} keeps.
       # @return [Array<Array(String, Array<Listener>)>]
-      def places = [*@socket&.place].each_slice(2).to_a
+      def places = [@socket&.place].compact
 
       # The server serves, perhaps again.
       def serving
@@ -103,13 +103,7 @@ module PushServer
       end
 
       # @see #stop
-      def restart(reply)
-        raise Error, "this server cannot restart by itself: stop it, and start it again" unless
-          @supervisor.respond_to?(:restart)
-
-        @supervisor.restart(reply)
-      end
-
+      def restart(reply) = @supervisor.restart(reply)
 
       # @see #stop
       # @param change [String, Integer] such as "+1", "-1" or "4"

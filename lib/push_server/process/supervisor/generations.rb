@@ -27,6 +27,24 @@ module PushServer
         @waiting = []
       end
 
+      # What {#resume} needs to go on after an exec; see {State}.
+      # @return [Hash{Symbol => Object}]
+      def handover
+        usable = current&.usable?
+        { last: @last, current: (current.number if usable), leader: (current.leader&.handover if usable) }
+      end
+
+      # Goes on with what was handed over.
+      # @param former [Hash{Symbol => Object}]
+      def resume(former)
+        @last = former[:last]
+        return unless (number = former[:current])
+
+        leader = former[:leader] && LeaderProcess.new(@parts, number, -> { ended }, former[:leader])
+        @leaders << leader if leader
+        @current = Generation.new(number, leader)
+      end
+
       # Loads the app anew, or gets ready to have workers load it.
       # @yieldparam generation [Generation, nil]
       # @yieldparam failure [Failure, nil] if there is no generation

@@ -7,23 +7,56 @@ module PushServer
   class Supervisor
     # Keeps one hub running, and connects workers with it. One thread.
     class HubKeeper
+      # Seconds that a hub has to hand its log over to the next one.
+      HANDOVER_TIMEOUT = 20
+      private_constant :HANDOVER_TIMEOUT
+
       # @return [HubProcess, nil] the one that runs
       attr_reader :process
 
       # @param parts [Parts]
       # @param publish [Listener, nil] where processes without a server connect
+      # @param former [Hash{Symbol => Object}, nil] of a hub that was handed over; see {#handover}
       # @yield when it has ended after {#stop}
-      def initialize(parts, publish, &on_stop)
+      def initialize(parts, publish, former = nil, &on_stop)
         @parts = parts
         @publish = publish
         @on_stop = on_stop
-        @store = IO.for_fd(NativeProcess.memory_file("push_server_numbers", NativeHub::STORE_SIZE), "r+b")
+        number = former ? former[:store] : NativeProcess.memory_file("push_server_numbers", NativeHub::STORE_SIZE)
+        @store = IO.for_fd(number, "r+b")
         @workers = {}
         @backoff = Backoff.new
       end
 
+      # What another one needs to go on after an exec; see {State}.
+      # @return [Hash{Symbol => Object}]
+      def handover = { store: @store, process: @process&.handover }
+
       # Starts the first hub.
       def start = launch("first")
+
+      # Goes on with the hub that was handed over, after all workers were {#adopt}ed.
+      # @param former [Hash{Symbol => Object}]
+      def resume(former)
+        process = former[:process] or return recover
+        @process = HubProcess.new(@parts, process) { |hub, how| ended(hub, how) }
+      end
+
+      # Remembers a worker that was handed over, and is connected.
+      # @param worker [WorkerProcess]
+      def adopt(worker) = @workers[worker.process] = worker
+
+      # Has a new hub, of the version that runs now, take over from the one that runs. Publishers wait meanwhile.
+      def replace
+        return if @former || @process.nil? || @stopping
+
+        @former = @process
+        near, far = Lines.sockets
+        launch("recover processes=#{@workers.keys.join(",")} handover", [near])
+        @former.hand_over(far, HANDOVER_TIMEOUT)
+      ensure
+        [near, far].compact.each(&:close)
+      end
 
       # Connects a worker with the hub, and with each hub that comes after it.
       # @param worker [WorkerProcess]
@@ -40,15 +73,16 @@ module PushServer
       # Ends the hub. To be called when all others have ended.
       def stop
         @stopping = true
-        @process ? @process.stop : @on_stop.call
+        hubs = [@process, @former].compact
+        hubs.empty? ? @on_stop.call : hubs.each(&:stop)
       end
 
       private
 
-      def launch(first_line)
-        @process = HubProcess.new(@parts) { |how| ended(how) }
+      def launch(first_line, ios = [])
+        @process = HubProcess.new(@parts) { |process, how| ended(process, how) }
         hub = @process
-        hub.tell(first_line)
+        hub.tell(first_line, ios)
         hub.start(@store, @publish&.socket)
         @workers.each_value { |worker| connect(worker) } unless hub.ended?
       end
@@ -62,16 +96,19 @@ module PushServer
         [near, far].compact.each(&:close)
       end
 
-      def ended(how)
-        age = @process.age
-        former, @process = @process, nil
+      def ended(hub, how)
+        hub.equal?(@former) ? @former = nil : @process = nil
+        return if @process # to which the former one has handed over
+        return @former.kill if @former # Two hubs must not run, and the new one has ended first.
         return @on_stop.call if @stopping
 
-        wait = @backoff.next(age)
-        PushServer.log(:error, "the #{former} ended #{how}. It is started again #{Backoff.describe(wait)}")
-        # A new hub collects from these what the former one knew.
-        @parts.events.after(wait) { launch("recover processes=#{@workers.keys.join(",")}") unless @stopping }
+        wait = @backoff.next(hub.age)
+        PushServer.log(:error, "the #{hub} ended #{how}. It is started again #{Backoff.describe(wait)}")
+        @parts.events.after(wait) { recover unless @stopping || @process }
       end
+
+      # A new hub collects from the workers what the former one knew.
+      def recover = launch("recover processes=#{@workers.keys.join(",")}")
     end
   end
 end

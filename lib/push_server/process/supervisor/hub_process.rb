@@ -14,12 +14,14 @@ module PushServer
       PATIENCE = 5
       private_constant :TIMEOUT, :INTERVAL, :PATIENCE
 
+      # @param former [Hash{Symbol => Object}, nil] of a hub that was handed over; see {#handover}
+      # @yieldparam hub [HubProcess] this
       # @yieldparam how [String] how it has ended
-      def initialize(parts, &on_end)
-        near, far = Lines.sockets
-        super(parts, Lines.new(near, waits: false), Lines.new(far, waits: true))
+      def initialize(parts, former = nil, &on_end)
+        super(parts, *(former ? [Lines.restore(former[:link], waits: false), nil] : new_link))
         @on_end = on_end
         @asked = 0
+        resume(former) if former
         @questions = parts.events.every(INTERVAL) { ask }
       end
 
@@ -42,6 +44,14 @@ module PushServer
       # @param ios [Array<IO>]
       def tell(words, ios = []) = sending { link.write(words, ios) }
 
+      # Has it hand its log over to the hub that takes its place, and end.
+      # @param socket [IO] to the other hub
+      # @param seconds [Numeric] how long that may take
+      def hand_over(socket, seconds)
+        tell("handover", [socket])
+        kill_after(seconds) { give_up("it has not handed its log over within #{seconds} s") }
+      end
+
       # Has it end.
       def stop
         tell("stop")
@@ -49,6 +59,11 @@ module PushServer
       end
 
       private
+
+      def new_link
+        near, far = Lines.sockets
+        [Lines.new(near, waits: false), Lines.new(far, waits: true)]
+      end
 
       # @return [String, nil, :eof]
       def next_message = link.read(0)
@@ -71,7 +86,7 @@ module PushServer
 
       def finished(how)
         parts.events.cancel(@questions)
-        @on_end.call(how)
+        @on_end.call(self, how)
       end
     end
   end

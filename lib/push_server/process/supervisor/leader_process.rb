@@ -18,18 +18,22 @@ module PushServer
 
       # @param generation [Integer]
       # @param on_end [#call] is called when it has ended
+      # @param former [Hash{Symbol => Object}, nil] of a leader that has loaded the app and was handed over; see {#handover}
       # @yieldparam failure [Failure, nil] nil: it has loaded the app
-      def initialize(parts, generation, on_end, &on_load)
-        super(parts)
+      def initialize(parts, generation, on_end, former = nil, &on_load)
+        super(parts, former)
         @generation = generation
         @on_end = on_end
         @on_load = on_load
         @forking = {}
-        @reminder = parts.events.every(REMINDER) { PushServer.log(:info, "#{self} is still loading the app") }
+        former ? resume(former) : remind
       end
 
       # @return [String] its name in the log
       def name = "leader #{generation}"
+
+      # As {Child#handover}.
+      def handover = super.merge(generation: generation)
 
       # Whether it can fork workers.
       def usable? = @loaded == true && !@leaving && !ended?
@@ -50,6 +54,15 @@ module PushServer
       end
 
       private
+
+      def remind
+        @reminder = parts.events.every(REMINDER) { PushServer.log(:info, "#{self} is still loading the app") }
+      end
+
+      def resume(former)
+        @loaded = true
+        super
+      end
 
       # What it says.
       def received(message)

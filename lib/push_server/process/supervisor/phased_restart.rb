@@ -58,6 +58,7 @@ module PushServer
       # The new code works.
       def hand_over(numbers)
         @generations.use(@generation)
+        @workers.drain_surplus
         drain(numbers.filter_map { |number| @workers.promote(number) })
       end
 

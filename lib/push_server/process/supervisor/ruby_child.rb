@@ -12,13 +12,16 @@ module PushServer
       # @return [Lines] the supervisor's end
       attr_reader :lifeline
 
-      def initialize(parts)
-        super(parts, *Link.pair)
-        near, @far_lifeline = Lines.sockets
-        @lifeline = Lines.new(near, waits: false)
+      # @param former [Hash{Symbol => Object}, nil] of a child that was handed over
+      def initialize(parts, former = nil)
+        super(parts, *(former ? [Link.restore(former[:link]), nil] : Link.pair))
+        @lifeline = former ? Lines.restore(former[:lifeline], waits: false) : new_lifeline
         # The child writes nothing there. What comes is the end.
         parts.events.watch(@lifeline) { parts.events.forget(@lifeline) }
       end
+
+      # As {Child#handover}.
+      def handover = super.merge(lifeline: lifeline)
 
       # Starts the command of this server again, for a role.
       # @param role ["leader", "worker"]
@@ -56,13 +59,18 @@ module PushServer
 
       private
 
+      def new_lifeline
+        near, @far_lifeline = Lines.sockets
+        Lines.new(near, waits: false)
+      end
+
       # @return [Link::Message, nil, :eof]
       def next_message = link.receive(0)
 
       def close
         super
         parts.events.forget(lifeline)
-        [lifeline, @far_lifeline].each(&:close)
+        [lifeline, @far_lifeline].compact.each(&:close)
       end
     end
   end

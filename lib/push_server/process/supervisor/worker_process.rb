@@ -28,20 +28,30 @@ module PushServer
       # @return [Float] when Ruby has last answered in it: seconds of the monotonic clock
       attr_reader :heard_at
 
+      # A worker that was handed over. It serves, or is to end.
+      # @param former [Hash{Symbol => Object}] see {#handover}
+      # @yield as {#initialize}
+      def self.resume(parts, former, &on_event)
+        new(parts, *former.values_at(:number, :process, :generation), former, &on_event)
+      end
+
       # @param process [Integer]
       # @yieldparam worker [WorkerProcess] this
       # @yieldparam event [:ready, :leaving, :ended]
       # @yieldparam reason [String, nil] why it has ended, for the log
-      def initialize(parts, number, process, generation, &on_event)
-        super(parts)
+      def initialize(parts, number, process, generation, former = nil, &on_event)
+        super(parts, former)
         @number = number
         @process = process
         @generation = generation
         @on_event = on_event
         @state = :starting
         @heard_at = began_at
-        bound_boot
+        former ? resume(former) : bound_boot
       end
+
+      # As {Child#handover}.
+      def handover = super.merge(number: number, process: process, generation: generation, serves: @serves, leaving: leaving?)
 
       # @return [String] its name in the log
       def name = "worker #{number}"
@@ -96,6 +106,13 @@ module PushServer
       end
 
       private
+
+      def resume(former)
+        @heard_at = now
+        @serves = former[:serves]
+        @state = former[:leaving] ? :leaving : :ready
+        super
+      end
 
       def bound_boot
         seconds = parts.options[:worker_boot_timeout] or return

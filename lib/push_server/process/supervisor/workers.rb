@@ -45,11 +45,34 @@ module PushServer
       # Whether as many serve as should.
       def complete? = serving.size == size
 
+      # What {#resume} needs to go on after an exec; see {State}. Workers that do not serve yet are not among it, and are killed.
+      # @return [Hash{Symbol => Object}]
+      def handover
+        kept = all.select { |worker| worker.pid && worker.serves? }
+        (all - kept).each do |worker|
+          @parts.hub.detach(worker)
+          worker.kill
+        end
+        { last_process: @last_process, workers: kept.map(&:handover) }
+      end
+
+      # Goes on with what was handed over. Those that are to end are told so again.
+      # @param former [Hash{Symbol => Object}]
+      def resume(former)
+        @last_process = former[:last_process]
+        former[:workers].each do |fields|
+          worker = WorkerProcess.resume(@parts, fields) { |*change| changed(*change) }
+          @parts.hub.adopt(worker)
+          worker.leaving? ? @leaving << worker : place(worker.number).worker = worker
+        end
+        @leaving.each { |worker| worker.drain("restart", @parts.options[:drain_timeout]) }
+      end
+
       # Starts a worker in each vacant place.
       def fill
         return if @stopping
 
-        (1..size).each { |number| @places[number] ||= Place.new(number, Backoff.new) }
+        (1..size).each { |number| place(number) }
         @places.each_value { |place| start(place) if place.vacant? }
       end
 
@@ -57,9 +80,14 @@ module PushServer
       # @param size [Integer] at least 1
       def resize(size)
         @size = size
+        drain_surplus
+        fill
+      end
+
+      # Drains the workers of places that there should not be any more.
+      def drain_surplus
         surplus = @places.values.select { |place| place.number > size }
         surplus.each { |place| @places.delete(place.number) }.flat_map(&:all).each { |worker| drain(worker, "restart") }
-        fill
       end
 
       # Drains a worker, and starts another one in its place.
@@ -91,7 +119,7 @@ module PushServer
       # @param generation [Generations::Generation]
       # @return [Array<Integer>] their numbers
       def outdated(generation)
-        @places.values.reject { |place| place.worker&.generation == generation.number }.map(&:number)
+        (1..size).reject { |number| place(number).worker&.generation == generation.number }
       end
 
       # For a restart: starts a worker beside the one that has the place.
@@ -128,6 +156,8 @@ module PushServer
       end
 
       private
+
+      def place(number) = @places[number] ||= Place.new(number, Backoff.new)
 
       def start(place)
         place.waiting = true

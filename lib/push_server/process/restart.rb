@@ -7,9 +7,9 @@ require_relative "original_command"
 require_relative "signals"
 
 module PushServer
-  # The restart of a server that is a single process: a {Check} first, and when the server has drained, the same command in place
-  # of this process, with the sockets. One thread, except for {#execute}.
-  class SingleRestart
+  # The restart of a server, single process or supervisor: a {Check} first, and when the server is ready for it, the same command
+  # in place of this process, with the sockets. One thread, except for {#execute}.
+  class Restart
     # @param loop [EventLoop]
     # @param seconds [Numeric, nil] how long the new version may take to load
     def initialize(loop, seconds: nil)
@@ -40,16 +40,18 @@ module PushServer
     # Executes the command in place of this process. From here on the signals that stop a server end this process as the
     # system does. The other ones are ignored until the new program handles them. To be called by the main thread.
     # @param places [Array<Array(String, Array<Listener>)>] the sockets to keep, beside those that the check has opened
+    # @param added [Hash{String => String}] environment variables for the new program
+    # @param descriptors [Hash{Integer => Integer}] further descriptors that stay open
     # @yieldreturn [Boolean] whether to go through with it; called when no signal can get lost any more
     # @raise [Error] if the system does not execute it
-    def execute(places)
+    def execute(places, added: {}, descriptors: {})
       former = Signals.let_go
       return unless yield
 
       inheritance = Inheritance.new
       (places + (@opened&.to_a || [])).each { |place, listeners| inheritance.add(place, listeners) }
       [$stdout, $stderr].each { |io| io.flush unless io.closed? }
-      OriginalCommand.current.exec(inheritance, added: Notifier.current.environment)
+      OriginalCommand.current.exec(inheritance, added: Notifier.current.environment.merge(added), **descriptors)
     ensure
       Signals.take_back(former) if former
     end

@@ -1,0 +1,74 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# USR2: the supervisor executes itself anew. What only this restart changes: the configuration, the sockets, push_server itself.
+RSpec.describe "A restart of a server with workers", transport: :tcp do
+  include ChannelClients
+
+  # The code of each answer and each subscriber is that of the file `release`, as it was when the app was loaded.
+  source = <<~'CONFIG'
+    require "push_server"
+    PushServer.channel "kept", history: 1000, ttl: nil
+    RELEASE = File.read("release").strip
+
+    Subscriber = Class.new { def on_open(client) = client.subscribe("kept") }
+
+    run(lambda do |env|
+      env["rack.upgrade"] = Subscriber.new if env["rack.upgrade?"]
+      PushServer.publish("kept", env["QUERY_STRING"].delete_prefix("publish=")) if env["QUERY_STRING"].start_with?("publish=")
+      [200, {}, ["#{RELEASE} #{Process.pid}"]]
+    end)
+  CONFIG
+
+  def start_cluster(source, configuration, **how)
+    start_app(source, files: { "release" => "one", "config/push_server.rb" => configuration }, **how)
+    eventually("all workers to serve") { app.tree.workers.size == 2 }
+  end
+
+  def write(name, text) = File.write(File.join(app.dir, name), text)
+
+  # Restarts, and waits until the last worker from before has gone.
+  def restart
+    former = app.tree.workers.map(&:pid)
+    app.signal("USR2")
+    eventually("all workers to be replaced", seconds: 30) { (app.tree.workers.map(&:pid) & former).empty? }
+  end
+
+  def release = get("/").body.split.first
+
+  it "keeps its pid, and serves new code with a new configuration" do
+    start_cluster(source, "workers 2\n")
+    write("release", "two")
+    write("config/push_server.rb", "workers 3\n")
+    restart
+
+    expect(release).to eq("two")
+    expect_eventually("three workers") { app.tree.workers.map(&:number).sort == [1, 2, 3] }
+    expect(app).to be_running
+    expect(app.stop).to be_success
+  end
+
+  it "can be done again and again" do
+    start_cluster(source, "workers 2\n")
+    %w[two three four].each do |code|
+      write("release", code)
+      restart
+      expect(release).to eq(code)
+    end
+    expect(app.tree.leaders.size).to eq(1)
+    expect(app.stop).to be_success
+  end
+
+  it "opens sockets that are new, and closes those that are gone" do
+    configuration = "workers 2\nbind 'tcp://127.0.0.1:0'\nbind \"unix://\#{Dir.pwd}/first.sock\"\n"
+    start_cluster(source, configuration, via: :configured)
+    write("config/push_server.rb", configuration.sub("first", "second"))
+    restart
+
+    expect(release).to eq("one")
+    expect(HttpClient.new(Addrinfo.unix(File.join(app.dir, "second.sock"))).get("/").status).to eq(200)
+    expect_eventually("the file of the first socket to be gone") { !File.exist?(File.join(app.dir, "first.sock")) }
+    expect(app.stop).to be_success
+  end
+end
