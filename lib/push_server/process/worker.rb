@@ -24,7 +24,9 @@ module PushServer
     RELOAD = "h"
     # What the service tells.
     SERVICE_EVENTS = { drained: "D", workers_changed: "w" }.freeze
-    private_constant :DRAIN, :STOP, :TERM, :RETIRE, :RELOAD, :SERVICE_EVENTS
+    # Seconds to wait for the hub at the boot, without a worker_boot_timeout.
+    HUB_TIMEOUT = 60
+    private_constant :DRAIN, :STOP, :TERM, :RETIRE, :RELOAD, :SERVICE_EVENTS, :HUB_TIMEOUT
 
     # @param link [Link] to the supervisor
     # @param hooks [Hooks]
@@ -61,6 +63,7 @@ module PushServer
       Protocol.check(message)
       lifeline, *sockets = message.ios
       introduce(message)
+      Channels.use_hub(message[:process], message[:generation], @options[:workers])
       NativeLifeline.start(lifeline.fileno, "this process")
       lifeline.close
       listeners = sockets.zip(message[:listeners]).map { |socket, description| Listener.described(socket, description) }
@@ -82,6 +85,7 @@ module PushServer
 
     def serve(listeners)
       app = @load.call
+      await_hub
       @hooks.call!(:before_worker_boot, @number)
       @service = Service.new(app, @options, hooks: @hooks, processes: true)
       @listeners = listeners.each { |listener| @service.listen(listener) }
@@ -89,6 +93,12 @@ module PushServer
       @listeners.each(&:close)
       @service.start { |event| @events.notify(SERVICE_EVENTS.fetch(event)) }
       @serving = true
+    end
+
+    # Waits for the histories that the hub has. Otherwise the first clients would be told of gaps.
+    def await_hub
+      seconds = @options[:worker_boot_timeout] || HUB_TIMEOUT
+      raise Error, "the hub has not answered within #{seconds} s" unless Channels.await_hub(seconds)
     end
 
     # Starts the thread that reads the link.
@@ -167,11 +177,19 @@ module PushServer
       @stopped = true
       @hooks.call(:before_worker_shutdown, @number)
       stuck = !@service.stop(ending)
+      settle if ending == :graceful
       @link.send(:drained)
       return unless stuck
 
       PushServer.log(:warn, "a thread is in native code that does not return: the process ends without it")
       Process.exit!(1)
+    end
+
+    # Waits until the hub has numbered what this process has published.
+    def settle
+      return if Channels.settle(@options[:publish_timeout])
+
+      PushServer.log(:warn, "the hub has not confirmed all that this worker has published: messages may be lost")
     end
   end
 end
