@@ -1,6 +1,7 @@
 //! Tests of the machine against a hub that fits into a test: it numbers, and a test cuts its bytes at will.
 
 mod machine;
+mod threads;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -101,11 +102,17 @@ pub(super) fn text(message: &Message) -> String {
 /// A hub without memory bounds, whose log a test may cut: then it is as if no worker had got the rest.
 #[derive(Default)]
 pub(super) struct Hub {
+    /// The author of the worker.
+    author: u128,
     /// Author, count and message of each number, from 1 on.
     pub(super) log: Vec<(u128, u64, Vec<u8>)>,
     /// What was sent to the worker, up to which number.
     delivered: usize,
     pub(super) credit: u32,
+    /// At a hello, it knows only what the worker has.
+    pub(super) forgetful: bool,
+    /// It gives back the credit of each message.
+    pub(super) gives_credit: bool,
 }
 
 impl Hub {
@@ -125,13 +132,24 @@ impl Hub {
     }
 
     /// Takes what the worker has sent. Returns what the hub answers.
-    pub(super) fn receive(&mut self, mut bytes: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        while let Some((frame, length)) = decode(bytes, usize::MAX).unwrap() {
+    pub(super) fn receive(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut input = bytes.to_vec();
+        let answer = self.receive_some(&mut input);
+        assert!(input.is_empty());
+        answer
+    }
+
+    /// The same. What is not a whole frame stays in `input`.
+    pub(super) fn receive_some(&mut self, input: &mut Vec<u8>) -> Vec<u8> {
+        let (mut out, mut taken) = (Vec::new(), 0);
+        while let Some((frame, length)) = decode(&input[taken..], usize::MAX).unwrap() {
             match frame {
                 Frame::Hello { author, settled, position, .. } => {
-                    assert_eq!(author, AUTHOR);
-                    let (count, seq) = self.known(AUTHOR);
+                    self.author = author;
+                    if self.forgetful {
+                        self.log.truncate(position.map_or(0, |position| position.last as usize));
+                    }
+                    let (count, seq) = self.known(author);
                     assert!(settled <= count, "it has given up nothing");
                     let welcome = Welcome {
                         version: VERSION,
@@ -155,21 +173,25 @@ impl Hub {
                     }
                 }
                 Frame::Publish { count, message } => {
-                    assert_eq!(count, self.known(AUTHOR).0 + 1, "a message twice, or out of order");
-                    self.log.push((AUTHOR, count, message.to_vec()));
+                    assert_eq!(count, self.known(self.author).0 + 1, "a message twice, or out of order");
+                    self.log.push((self.author, count, message.to_vec()));
+                    if self.gives_credit {
+                        Frame::Credit { bytes: length as u32 }.encode(&mut out);
+                    }
                 }
                 Frame::Rules { .. } => {}
                 other => panic!("{other:?}"),
             }
-            bytes = &bytes[length..];
+            taken += length;
         }
-        assert!(bytes.is_empty());
+        input.drain(..taken);
         while let Some((author, count, message)) = self.log.get(self.delivered) {
             self.delivered += 1;
             let seq = self.delivered as u64;
-            let frame = match *author {
-                AUTHOR => Frame::Own { count: *count, seq, run: 1 },
-                author => Frame::Message { seq, author, count: *count, message },
+            let frame = if *author == self.author {
+                Frame::Own { count: *count, seq, run: 1 }
+            } else {
+                Frame::Message { seq, author: *author, count: *count, message }
             };
             frame.encode(&mut out);
         }
