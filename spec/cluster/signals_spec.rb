@@ -118,7 +118,7 @@ RSpec.describe "Signals to a server with workers", transport: :tcp do
       app.signal("PWR")
 
       expect_line(/config.ru:4/)
-      [1, 2].each { |number| expect_line(/\[worker #{number}\] main/) }
+      [1, 2].each { |number| expect_line(/\[worker #{number}\] backtraces of \d+ threads/) }
     end
   end
 
@@ -186,7 +186,7 @@ RSpec.describe "Signals to a server with workers", transport: :tcp do
         before = workers
         %w[HUP PWR TTIN].each { |signal| kill.call(app, all_pids, signal) }
         expect_eventually("three workers") { workers.size == 3 }
-        app.wait_for_line(/\[worker 2\] main/)
+        app.wait_for_line(/\[worker 2\] backtraces/)
         kill.call(app, all_pids, "TTOU")
 
         expect_eventually("two workers") { workers == before && answering.size == 2 }

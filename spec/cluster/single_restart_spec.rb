@@ -152,7 +152,7 @@ RSpec.describe "A restart of a server in a single process" do
   end
 
   describe "that cannot succeed changes nothing, and one line says why:" do
-    def refused(reason)
+    def expect_refusal(reason)
       before = app.lines.size
       app.signal("USR2")
       line = app.wait_for_line(/not restarted/, seconds: 60)
@@ -166,7 +166,7 @@ RSpec.describe "A restart of a server in a single process" do
       start_app(app_of("one"))
       stream = opened(websocket)
       change("two", "raise 'no database'")
-      refused("the new version cannot serve: config.ru:1: no database \\(RuntimeError\\)\\.")
+      expect_refusal("the new version cannot serve: config.ru:1: no database \\(RuntimeError\\)\\.")
       # The connections are still there.
       stream.ping("still here")
       expect(stream.read_frame.payload).to eq("still here")
@@ -176,13 +176,13 @@ RSpec.describe "A restart of a server in a single process" do
     it "an app with a syntax error" do
       start_app(app_of("one"))
       change("two", "run(")
-      refused("the new version cannot serve: config.ru:1: syntax error")
+      expect_refusal("the new version cannot serve: config.ru:1: syntax error")
     end
 
     it "an app that ends the process while it is loaded" do
       start_app(app_of("one"))
       change("two", "exit! 7")
-      refused("the new version cannot serve: the process ended with status 7 before it could serve\\.")
+      expect_refusal("the new version cannot serve: the process ended with status 7 before it could serve\\.")
       change("two", "Process.kill(:KILL, Process.pid); sleep")
       app.signal("USR2")
       expect(app.wait_for_line(/by the signal KILL/, seconds: 60)).to include("Nothing has changed")
@@ -191,13 +191,13 @@ RSpec.describe "A restart of a server in a single process" do
     it "an app that does not end to load" do
       start_app(app_of("one"), "--worker-boot-timeout", "1")
       change("two", "sleep")
-      refused("the new version cannot serve: it has not loaded within 1 s\\.")
+      expect_refusal("the new version cannot serve: it has not loaded within 1 s\\.")
     end
 
     it "an app that is no longer there" do
       start_app(app_of("one"))
       File.unlink("#{app.dir}/config.ru")
-      refused("the new version cannot serve: there is no config.ru")
+      expect_refusal("the new version cannot serve: there is no config.ru")
     end
 
     describe "in a configuration file" do
@@ -223,12 +223,12 @@ RSpec.describe "A restart of a server in a single process" do
 
       it "a word that does not exist" do
         configure(word: "treads 3")
-        refused(%r{the new version cannot serve: config/push_server\.rb:1: .*treads.*threads})
+        expect_refusal(%r{the new version cannot serve: config/push_server\.rb:1: .*treads.*threads})
       end
 
       it "what Ruby cannot read" do
         configure(word: "threads (")
-        refused(%r{the new version cannot serve: config/push_server\.rb:\d: .*syntax error})
+        expect_refusal(%r{the new version cannot serve: config/push_server\.rb:\d: .*syntax error})
       end
     end
   end

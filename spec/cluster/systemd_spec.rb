@@ -98,7 +98,7 @@ RSpec.describe "Under systemd" do
         manager.await("RELOADING=1")
         manager.await("WATCHDOG=1")
         manager.await("READY=1", seconds: 60)
-        3.times { manager.await("WATCHDOG=1") }
+        expect(Array.new(3) { manager.await("WATCHDOG=1") }).to all(eq(["WATCHDOG=1"]))
       end
 
       { "by name" => %w[-b fd://web], "without a bind" => [] }.each do |how, bind|
