@@ -232,7 +232,8 @@ pub enum Frame<'a> {
         run: u32,
     },
     /// All attached workers have the messages up to this number in their sockets, and their authors are answered. So
-    /// nobody will ask the worker for them.
+    /// nobody will ask the worker for them. It may be lower than before, when the hub is another one; then it says nothing new.
+    /// In a report: from a hub to the one that takes its place.
     Stable {
         /// The number.
         seq: u64,

@@ -141,12 +141,11 @@ impl Hub {
         }
         self.answerable = self.last;
         let until = self.now.0 + self.settings.absence;
-        for known in &union.authors {
-            self.authors.know(*known);
-            if known.seq > union.start {
-                let oldest = self.absent.entry(known.author).or_insert((known.seq, until));
-                oldest.0 = oldest.0.min(known.seq);
-            }
+        union.authors.iter().for_each(|known| self.authors.know(*known));
+        for known in &union.unanswered {
+            let oldest = self.absent.entry(known.author).or_insert((known.seq, until));
+            oldest.0 = oldest.0.min(known.seq);
+            self.stable = self.stable.min(known.seq - 1);
         }
         let here = self.peers.values().filter_map(|peer| peer.hello);
         here.for_each(|hello| _ = self.absent.remove(&hello.author));

@@ -27,6 +27,8 @@ pub(super) struct Report {
     forgotten: Option<Forgotten>,
     kept: Vec<Arc<Message>>,
     authors: Vec<Known>,
+    /// The hub before says how far its log was stable. A worker names only authors whose messages are not.
+    stable: u64,
     ended: bool,
 }
 
@@ -48,6 +50,7 @@ impl Report {
                 Some(message) => self.kept.push(message),
                 None => return false,
             },
+            Frame::Stable { seq } => self.stable = seq,
             Frame::Authors(authors) => self.authors.extend(authors),
             Frame::End => self.ended = true,
             _ => return false,
@@ -91,6 +94,8 @@ pub(super) struct Union {
     /// The messages that channels have kept, by number.
     pub(super) kept: BTreeMap<u64, Arc<Message>>,
     pub(super) authors: Vec<Known>,
+    /// Those of them that may not have been answered.
+    pub(super) unanswered: Vec<Known>,
 }
 
 impl Union {
@@ -128,14 +133,18 @@ impl Union {
             forgotten,
             kept: BTreeMap::new(),
             authors: Vec::new(),
+            unanswered: Vec::new(),
         };
         for report in reports {
             union.messages.extend(report.messages.into_iter().filter(|(seq, _)| *seq > start && *seq <= last));
             union.kept.extend(report.kept.into_iter().map(|message| (message.seq(), message)));
+            union.unanswered.extend(report.authors.iter().filter(|known| known.seq > report.stable));
             union.authors.extend(report.authors);
         }
         let recent = |(seq, recent): (&u64, &Recent)| Known { author: recent.author, count: recent.count, seq: *seq };
-        union.authors.extend(union.messages.iter().map(recent));
+        let recent: Vec<_> = union.messages.iter().map(recent).collect();
+        union.authors.extend(&recent);
+        union.unanswered.extend(&recent);
         union
     }
 }
@@ -162,6 +171,7 @@ mod tests {
             forgotten: Some(forgotten.clone()),
             kept: kept.iter().map(|seq| message("c", *seq)).collect(),
             authors: Vec::new(),
+            stable: 0,
             ended: true,
         }
     }

@@ -108,8 +108,11 @@ impl Hub {
         self.tail.close();
         let (generation, rules) = self.rules.list();
         let start = self.tail.start();
-        let begin =
-            [Frame::Rules { generation, rules }, Frame::Report { position: Some(self.position()), after: start }];
+        let begin = [
+            Frame::Rules { generation, rules },
+            Frame::Report { position: Some(self.position()), after: start },
+            Frame::Stable { seq: self.stable },
+        ];
         let entries = self.tail.after(start).cloned().collect();
         let image = Image::new(&begin, entries, self.archive.image(0), self.authors.known());
         self.with(id, |peer| peer.image = Some(image));

@@ -267,3 +267,61 @@ fn a_worker_that_takes_nothing_holds_nobody_up() {
     assert_eq!((stuck.next(), good.next()), ((601, 601), (601, 601)));
     supervisor.stop();
 }
+
+/// Messages in a second from one author to two workers, and the hub's time for it. It measures the whole process: the author
+/// and the workers, too.
+#[test]
+#[ignore = "a measurement"]
+fn measure() {
+    const MESSAGES: u64 = 500_000;
+    let supervisor = Supervisor::start(&NumberStore::anonymous().unwrap(), "first");
+    let workers: Vec<_> = (1..=2)
+        .map(|process| {
+            let mut worker = supervisor.worker(process, None);
+            worker.log();
+            std::thread::spawn(move || {
+                let mut piece = vec![0; 256 << 10];
+                let last = |frame: &Frame<'_>| match frame {
+                    Frame::Message { seq, .. } if *seq == MESSAGES => Some(()),
+                    _ => None,
+                };
+                loop {
+                    let mut start = 0;
+                    while let Some((frame, length)) = decode(&worker.bytes[start..], usize::MAX).unwrap() {
+                        start += length;
+                        if last(&frame).is_some() {
+                            return;
+                        }
+                    }
+                    worker.bytes.drain(..start);
+                    let count = worker.socket.read(&mut piece).unwrap();
+                    worker.bytes.extend_from_slice(&piece[..count]);
+                }
+            })
+        })
+        .collect();
+    let mut outsider = supervisor.outsider(77);
+    let mut credit = i64::from(outsider.welcome().credit);
+    let message = bytes_of((77, 1));
+    let start = std::time::Instant::now();
+    let mut bytes = Vec::new();
+    for count in 1..=MESSAGES {
+        let before = bytes.len();
+        Frame::Publish { count, message: &message }.encode(&mut bytes);
+        credit -= (bytes.len() - before) as i64;
+        if bytes.len() > 16 << 10 || credit <= 0 {
+            outsider.socket.write_all(&bytes).unwrap();
+            bytes.clear();
+        }
+        while credit <= 0 {
+            credit += outsider
+                .wait(|frame| if let Frame::Credit { bytes } = frame { Some(i64::from(*bytes)) } else { None })
+                .unwrap();
+        }
+    }
+    outsider.socket.write_all(&bytes).unwrap();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    let time = start.elapsed();
+    println!("{MESSAGES} messages in {time:?}: {:.0} a second", MESSAGES as f64 / time.as_secs_f64());
+    supervisor.stop();
+}

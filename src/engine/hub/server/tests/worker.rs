@@ -101,7 +101,7 @@ impl Worker {
             Frame::Stable { seq } => {
                 self.stable = self.stable.max(seq);
                 self.recent = self.recent.split_off(&(self.stable + 1));
-                self.authors.retain(|known| known.seq > self.stable);
+                self.authors.retain(|known| known.seq > seq);
             }
             Frame::Continue { after } => assert_eq!(self.position.map(|position| position.last), Some(after)),
             Frame::Reset { position, since } => {
