@@ -13,7 +13,6 @@ use crate::access_log::{AccessLog, AccessLogSettings};
 use crate::base;
 use crate::base::disk::Disk;
 use crate::base::in_flight::Drained;
-use crate::base::lifecycle::Phase;
 use crate::base::limits::Limits;
 use crate::base::lock::Lock;
 use crate::base::stats::Stats;
@@ -209,7 +208,7 @@ impl Server {
         if self.base.lifecycle.serving() {
             self.http.push.set_restarts(restarts);
         }
-        if self.base.lifecycle.advance(Phase::Draining) {
+        if self.base.lifecycle.drain(deadline, restarts) {
             self.http.push.announce_shutdown(deadline.saturating_duration_since(Instant::now()));
         }
         match self.base.in_flight.wait(deadline, interrupt) {

@@ -1,8 +1,32 @@
 //! The server's way from serving to stopped, as every task sees it.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+
+/// How long a client must have been quiet, during a drain, until its connection is closed. A client that sends request after
+/// request is told by `Connection: close` instead. A connection that is closed by surprise can lose the request that is on
+/// its way.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How long idle connections are kept at least if the server restarts: then other processes serve, and nobody waits for
+/// the end of the drain.
+const QUIET_AT_RESTART: Duration = Duration::from_secs(5);
+
+/// How long a connection that was closed while it was idle is read on: what its client has sent before it could know of
+/// the end must not be answered with a reset.
+pub const LINGER_IDLE: Duration = Duration::from_millis(500);
+
+/// When connections without a request are closed during a drain.
+#[derive(Debug, Clone, Copy)]
+struct IdleRule {
+    /// Not before this time.
+    kept_until: Instant,
+    /// At this time at the latest.
+    closed_at: Instant,
+}
 
 /// Where the server stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +45,8 @@ pub struct Lifecycle {
     sender: watch::Sender<Phase>,
     /// Whether the phase is `Serving`, for tasks that ask in every turn.
     serving: AtomicBool,
+    /// Set when it begins to drain.
+    idle_rule: OnceLock<IdleRule>,
 }
 
 /// A task's view of the phase.
@@ -29,7 +55,11 @@ pub struct PhaseReceiver(watch::Receiver<Phase>);
 
 impl Default for Lifecycle {
     fn default() -> Self {
-        Lifecycle { sender: watch::Sender::new(Phase::Serving), serving: AtomicBool::new(true) }
+        Lifecycle {
+            sender: watch::Sender::new(Phase::Serving),
+            serving: AtomicBool::new(true),
+            idle_rule: OnceLock::new(),
+        }
     }
 }
 
@@ -45,6 +75,22 @@ impl Lifecycle {
             }
             moves
         })
+    }
+
+    /// Begins to drain, unless that has begun: what is open is cut at `deadline`. `restarts` says whether another process
+    /// serves from now on. Returns whether the phase has changed.
+    pub fn drain(&self, deadline: Instant, restarts: bool) -> bool {
+        let now = Instant::now();
+        let kept_until = if restarts { now + QUIET_AT_RESTART } else { now };
+        let closed_at = deadline.checked_sub(LINGER_IDLE).unwrap_or(now).max(now);
+        self.idle_rule.get_or_init(|| IdleRule { kept_until, closed_at });
+        self.advance(Phase::Draining)
+    }
+
+    /// When a connection is closed that has had no request since `since`. `None` while the server serves as usual.
+    pub fn close_idle_at(&self, since: Instant) -> Option<Instant> {
+        let rule = self.idle_rule.get()?;
+        Some((since + QUIET).max(rule.kept_until).min(rule.closed_at))
     }
 
     /// Whether the server still serves as usual. Costs one atomic load.

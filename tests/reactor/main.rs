@@ -11,6 +11,7 @@
 //! | [`late_engine`] | an engine that numbers messages when a test says so |
 //! | [`ahead`] | tests with both: clients whose cursor lies ahead of their process |
 //! | [`unnumbered`] | tests with both: responses wait for what their requests have published |
+//! | [`draining`] | tests with it: what a drain does with connections that are kept alive |
 //! | [`listeners`] | tests with it: listeners that are added and retired while the server serves |
 //!
 //! What must happen has a deadline. No test asserts how long something takes.
@@ -18,6 +19,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod ahead;
+mod draining;
 mod driving;
 mod harness;
 mod late_engine;

@@ -309,11 +309,16 @@ impl Peer {
 
     /// Reads up to the end of these bytes. What comes before them is dropped.
     pub fn expect(&mut self, bytes: &[u8]) {
+        self.read_until(bytes);
+    }
+
+    /// Reads up to the end of these bytes, and returns all up to there.
+    pub fn read_until(&mut self, bytes: &[u8]) -> String {
         let mut buffer = [0; 4096];
         loop {
             if let Some(at) = self.seen.windows(bytes.len()).position(|window| window == bytes) {
-                self.seen.drain(..at + bytes.len());
-                return;
+                let read: Vec<u8> = self.seen.drain(..at + bytes.len()).collect();
+                return String::from_utf8_lossy(&read).into_owned();
             }
             let seen = String::from_utf8_lossy(&self.seen).into_owned();
             match self.socket.read(&mut buffer) {
@@ -343,6 +348,17 @@ impl Peer {
             Ok(_) => true,
             Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
         }
+    }
+
+    /// Whether nothing more comes but the end of the stream, without a reset.
+    pub fn is_ended_cleanly(&mut self) -> bool {
+        let mut rest = Vec::new();
+        self.seen.is_empty() && self.socket.read_to_end(&mut rest).is_ok_and(|length| length == 0)
+    }
+
+    /// Waits until something has come, or the end, and leaves it unread.
+    pub fn wait_until_readable(&self) {
+        self.socket.peek(&mut [0]).unwrap();
     }
 
     /// Sends the end of the stream. The server can still send.

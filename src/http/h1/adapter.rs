@@ -60,11 +60,6 @@ impl HyperConnection {
         Pin::new(&mut self.0).poll(cx).map_err(HyperError)
     }
 
-    /// The response to the request that is being served is the last one.
-    pub(super) fn close_after_response(&mut self) {
-        Pin::new(&mut self.0).graceful_shutdown();
-    }
-
     /// The socket, and the bytes that hyper has read from it but not used.
     pub(super) fn into_parts(self) -> (ScannedSocket, Bytes) {
         let parts = self.0.into_parts();
@@ -162,7 +157,9 @@ impl Future for Exchange {
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         match ready!(this.handling.poll_answer(cx)) {
-            Answer::Response(response) => {
+            Answer::Response(mut response) => {
+                // The client must not send another request on a connection that will be closed.
+                response.head.close |= !this.connection.context().base.lifecycle.serving();
                 let in_progress = this.connection.answered(response.head.status, response.is_streaming());
                 Poll::Ready(Ok(framed(*response, &this.method, this.version, in_progress)))
             }

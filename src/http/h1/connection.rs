@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::adapter::{HyperConnection, HyperError};
 use super::deadline::Waiting;
@@ -17,7 +17,7 @@ use super::head_writer::write_head;
 use super::socket::ScannedSocket;
 use super::state::{ConnectionState, EndOfConnection, NextStep};
 use crate::access_log::{LogEntry, RequestOutcome};
-use crate::base::lifecycle::{Phase, PhaseReceiver};
+use crate::base::lifecycle::{LINGER_IDLE, Phase, PhaseReceiver};
 use crate::http::context::Context;
 use crate::http::exchange::Takeover;
 use crate::http::hijack;
@@ -33,6 +33,8 @@ enum Outcome {
     Closed(Result<(), HyperError>),
     /// It was idle for too long. No response is due.
     Idle,
+    /// It was idle when the server drained.
+    Drained,
     /// The client takes nothing of the response.
     Stalled,
     Detached(Detached),
@@ -51,7 +53,7 @@ pub async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseR
         let base = &context.base;
         let mut alarm = base.timers.alarm();
         let mut draining = pin!(signal.reached(Phase::Draining));
-        let (mut begun, mut told) = (false, false);
+        let (mut begun, mut drains) = (false, false);
         poll_fn(|cx| {
             // A task's waker is always the same, so it is registered only once.
             let first = !std::mem::replace(&mut begun, true);
@@ -63,9 +65,8 @@ pub async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseR
                 if !state.enter_hyper() {
                     return Poll::Ready(Outcome::Detached(Detached::Hijacked));
                 }
-                if !told && (first || !base.lifecycle.serving()) && draining.as_mut().poll(cx).is_ready() {
-                    told = true;
-                    connection.close_after_response();
+                if !drains && (first || !base.lifecycle.serving()) {
+                    drains = draining.as_mut().poll(cx).is_ready();
                 }
                 if let Poll::Ready(result) = connection.poll(cx) {
                     return Poll::Ready(Outcome::Closed(result));
@@ -76,6 +77,17 @@ pub async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseR
                     NextStep::Busy => return Poll::Pending,
                 };
                 let deadline = since + waiting.timeout(&base.limits);
+                if drains
+                    && waiting.is_idle()
+                    && let Some(end) = base.lifecycle.close_idle_at(since)
+                    && end < deadline
+                {
+                    if base.timers.now() >= end && !state.has_input() {
+                        return Poll::Ready(Outcome::Drained);
+                    }
+                    alarm.set(end, cx.waker());
+                    return Poll::Pending;
+                }
                 if base.timers.now() < deadline {
                     alarm.set(deadline, cx.waker());
                     return Poll::Pending;
@@ -101,16 +113,17 @@ pub async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseR
     // What goes on with the socket is a task of its own, because this task's memory holds hyper's connection.
     match outcome {
         Outcome::Idle => {}
+        Outcome::Drained => drop(tokio::spawn(close_idle(connection.into_parts().0.into_socket(), guard))),
         Outcome::Closed(Ok(())) => {
             if state.expects_more() {
-                tokio::spawn(linger(connection.into_parts().0.into_socket(), guard));
+                tokio::spawn(linger(connection.into_parts().0.into_socket(), LINGER, guard));
             }
         }
         Outcome::Closed(Err(error)) => {
             log::debug!("connection from {peer}: {error}");
             if let Some(status) = error.answered() {
                 record_refusal(&context, peer, status);
-                tokio::spawn(linger(connection.into_parts().0.into_socket(), guard));
+                tokio::spawn(linger(connection.into_parts().0.into_socket(), LINGER, guard));
             }
         }
         Outcome::Stalled => connection.into_parts().0.into_socket().reset(),
@@ -160,14 +173,22 @@ fn record_refusal(context: &Context, peer: Peer, status: StatusCode) {
     }
 }
 
+/// Closes a connection on which no request is under way, as far as the server knows. A request that comes now gets no
+/// response; the client sees the end of the connection, not a reset, and can send the request again elsewhere.
+async fn close_idle(mut socket: Socket, guard: Box<dyn Send + Sync>) {
+    // Fails only if the client is gone.
+    let _ = socket.shutdown().await;
+    linger(socket, LINGER_IDLE, guard).await;
+}
+
 /// Reads on for a while, and drops what comes. hyper has sent the FIN already. A socket that is closed with unread
 /// bytes is reset, and the reset may destroy the response before the client has read it (RFC 9112 section 9.6).
-async fn linger(mut socket: Socket, guard: Box<dyn Send + Sync>) {
+async fn linger(mut socket: Socket, time: Duration, guard: Box<dyn Send + Sync>) {
     let rest = async {
         let mut dropped = vec![0; 16 * 1024];
         while matches!(socket.read(&mut dropped).await, Ok(1..)) {}
     };
     // An error means that the time is over: the connection is cut.
-    let _ = tokio::time::timeout(LINGER, rest).await;
+    let _ = tokio::time::timeout(time, rest).await;
     drop(guard);
 }

@@ -32,6 +32,11 @@ impl Waiting {
         }
     }
 
+    /// Whether no request is under way.
+    pub(super) fn is_idle(self) -> bool {
+        matches!(self, Waiting::FirstRequest | Waiting::NextRequest)
+    }
+
     /// Counts that the connection has waited for too long.
     pub(super) fn count(self, stats: &Stats) {
         match self {

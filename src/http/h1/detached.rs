@@ -2,6 +2,8 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use crate::http::exchange::Takeover;
 use crate::http::hijack::Hijacked;
 use crate::net::Socket;
@@ -36,5 +38,17 @@ impl Descriptor {
         // SAFETY: the caller promises that the socket is open.
         let borrowed = unsafe { BorrowedFd::borrow_raw(self.number) };
         borrowed.try_clone_to_owned().ok().map(self.wrap)
+    }
+
+    /// Whether a read would give something, also the end of the stream, even if the reactor does not know that yet.
+    ///
+    /// # Safety
+    /// The socket must be open until this returns.
+    pub(super) unsafe fn has_input(&self) -> bool {
+        // SAFETY: the caller promises that the socket is open.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(self.number) };
+        let mut asked = [PollFd::from_borrowed_fd(borrowed, PollFlags::IN)];
+        // A timeout of zero does not wait.
+        poll(&mut asked, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 }

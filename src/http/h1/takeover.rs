@@ -45,6 +45,13 @@ impl ConnectionState {
         self.lock().detached = Some(Detached::To(takeover));
     }
 
+    /// Whether the client has sent something, or has ended the stream, and hyper does not know it yet.
+    pub(super) fn has_input(&self) -> bool {
+        let state = self.lock();
+        // SAFETY: as in `try_hijack`, the lock keeps the socket open.
+        state.descriptor.as_ref().is_some_and(|descriptor| unsafe { descriptor.has_input() })
+    }
+
     /// What came in after the request, for the next user of the socket: what hyper has read (`buffered`), what was
     /// ready for hyper, and what the scanner has held back.
     pub(super) fn take_unread(&self, buffered: &Bytes) -> Bytes {
