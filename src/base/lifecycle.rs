@@ -19,9 +19,11 @@ const QUIET_AT_RESTART: Duration = Duration::from_secs(5);
 /// the end must not be answered with a reset.
 pub const LINGER_IDLE: Duration = Duration::from_millis(500);
 
-/// When connections without a request are closed during a drain.
+/// How a server drains. Connections without a request are closed between two times.
 #[derive(Debug, Clone, Copy)]
-struct IdleRule {
+struct DrainPlan {
+    /// Another process serves from now on.
+    restarts: bool,
     /// Not before this time.
     kept_until: Instant,
     /// At this time at the latest.
@@ -46,7 +48,7 @@ pub struct Lifecycle {
     /// Whether the phase is `Serving`, for tasks that ask in every turn.
     serving: AtomicBool,
     /// Set when it begins to drain.
-    idle_rule: OnceLock<IdleRule>,
+    drain_plan: OnceLock<DrainPlan>,
 }
 
 /// A task's view of the phase.
@@ -58,7 +60,7 @@ impl Default for Lifecycle {
         Lifecycle {
             sender: watch::Sender::new(Phase::Serving),
             serving: AtomicBool::new(true),
-            idle_rule: OnceLock::new(),
+            drain_plan: OnceLock::new(),
         }
     }
 }
@@ -83,14 +85,19 @@ impl Lifecycle {
         let now = Instant::now();
         let kept_until = if restarts { now + QUIET_AT_RESTART } else { now };
         let closed_at = deadline.checked_sub(LINGER_IDLE).unwrap_or(now).max(now);
-        self.idle_rule.get_or_init(|| IdleRule { kept_until, closed_at });
+        self.drain_plan.get_or_init(|| DrainPlan { restarts, kept_until, closed_at });
         self.advance(Phase::Draining)
     }
 
     /// When a connection is closed that has had no request since `since`. `None` while the server serves as usual.
     pub fn close_idle_at(&self, since: Instant) -> Option<Instant> {
-        let rule = self.idle_rule.get()?;
-        Some((since + QUIET).max(rule.kept_until).min(rule.closed_at))
+        let plan = self.drain_plan.get()?;
+        Some((since + QUIET).max(plan.kept_until).min(plan.closed_at))
+    }
+
+    /// Whether the server drains because it restarts: another process serves from now on.
+    pub fn restarts(&self) -> bool {
+        self.drain_plan.get().is_some_and(|plan| plan.restarts)
     }
 
     /// Whether the server still serves as usual. Costs one atomic load.

@@ -50,7 +50,8 @@ impl Acceptor {
         Acceptor { base, permits, serve: Box::new(serve) }
     }
 
-    /// Accepts from `listener` until the server drains or the listener is retired. Then the socket is closed.
+    /// Accepts from `listener` until the server drains or the listener is retired. Then the socket is closed. Connections
+    /// in the backlog are served, unless the server restarts: then other processes accept them.
     pub(super) async fn run(
         self: Arc<Self>,
         listener: Listener,
@@ -58,12 +59,18 @@ impl Acceptor {
         retired: oneshot::Receiver<Retirement>,
     ) {
         let mut phase = self.base.lifecycle.receiver();
+        // A drain waits until this has looked at the backlog.
+        let looking = self.base.in_flight.guard();
         let mut waiting = None;
         let retirement = tokio::select! {
-            () = phase.reached(Phase::Draining) => return,
-            retirement = retired => retirement,
+            () = phase.reached(Phase::Draining) => None,
+            retirement = retired => retirement.ok(),
             never = self.accept_all(&listener, id, &mut waiting) => match never {},
         };
+        // Other processes accept from the socket.
+        if retirement.is_none() && waiting.is_none() && self.base.lifecycle.restarts() {
+            return;
+        }
         // The connections in the backlog are complete for their clients. Closing resets only those beyond
         // `max_connections`.
         if let Ok(listening) = listener.deregister() {
@@ -75,7 +82,7 @@ impl Acceptor {
                 self.hand_on(connection, id, permit);
             }
         }
-        drop(retirement);
+        drop((retirement, looking));
         if let Some(connection) = waiting {
             tokio::select! {
                 () = phase.reached(Phase::Draining) => {}

@@ -70,6 +70,20 @@ fn clients_that_send_request_after_request_are_told_and_none_is_cut_off() {
 }
 
 #[test]
+fn connections_that_wait_in_the_backlog_are_served_before_a_stop() {
+    for _ in 0..20 {
+        let server = server();
+        let mut peers: Vec<_> = (0..20).map(|_| server.peer()).collect();
+        peers.iter_mut().for_each(|peer| peer.ask("/x"));
+        let core = Arc::clone(&server.core);
+        let drain = thread::spawn(move || core.drain(Instant::now() + DEADLINE, false, &crossbeam_channel::never()));
+        peers.iter_mut().for_each(|peer| peer.expect_answer("/x"));
+        drop(peers);
+        finish(server, drain);
+    }
+}
+
+#[test]
 fn a_connection_that_is_idle_at_a_restart_gets_its_next_request_answered() {
     let server = server();
     let mut peers = [server.peer(), server.peer()];
