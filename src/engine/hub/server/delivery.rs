@@ -197,6 +197,7 @@ impl Hub {
         let next = match (places(true).min(), most) {
             (Some(least), _) => least,
             (None, Some(most)) => most,
+            (None, None) if !self.returning.0.is_empty() => return,
             (None, None) => match peers().filter_map(Peer::attached).map(|place| place.base).min() {
                 Some(base) => base,
                 None => self.last,
@@ -222,6 +223,10 @@ impl Hub {
     pub fn tick(&mut self, now: Instant, system: SystemTime) {
         self.set_time(now, system);
         self.lose_silent_workers();
+        if self.is_serving() && self.returning.1 <= now && !self.returning.0.is_empty() {
+            self.returning.0.clear();
+            self.progress();
+        }
         if now.saturating_duration_since(self.looked) >= self.settings.patience / 4 {
             self.looked = now;
             self.cut_off_stuck_workers();

@@ -78,15 +78,20 @@ impl NumberStore {
         others.max().unwrap_or(0).max(self.get(GONE))
     }
 
-    /// A hub of the same epoch goes on: all workers will be attached again.
-    pub(super) fn resume(&self, gone: u64) {
-        self.set(GONE, gone);
-        self.clear();
+    /// A hub of the same epoch goes on. These workers will be attached again; the others are gone.
+    pub(super) fn resume(&self, processes: &BTreeSet<u32>) {
+        self.set(GONE, self.seen_by_others(processes));
+        for at in self.slots() {
+            if self.process(at).is_some_and(|process| !processes.contains(&process)) {
+                self.set(at, 0);
+            }
+        }
     }
 
-    /// A worker is attached.
+    /// A worker is attached. It has seen messages up to this number.
     pub(super) fn attach(&self, process: u32, seen: u64) -> Slot {
-        let at = (WORKERS..COUNT).step_by(2).find(|at| self.get(*at) == 0)?;
+        let own = self.slots().find(|at| self.process(*at) == Some(process));
+        let at = own.or_else(|| self.slots().find(|at| self.get(*at) == 0))?;
         self.set(at + 1, seen);
         self.set(at, u64::from(process) + 1);
         Some(at)
@@ -114,12 +119,19 @@ impl NumberStore {
     }
 
     fn workers(&self) -> impl Iterator<Item = (u32, u64)> {
-        let process = |at: usize| u32::try_from(self.get(at).checked_sub(1)?).ok();
-        (WORKERS..COUNT).step_by(2).filter_map(move |at| Some((process(at)?, self.get(at + 1))))
+        self.slots().filter_map(|at| Some((self.process(at)?, self.get(at + 1))))
+    }
+
+    fn slots(&self) -> impl Iterator<Item = usize> + use<> {
+        (WORKERS..COUNT).step_by(2)
+    }
+
+    fn process(&self, at: usize) -> Option<u32> {
+        u32::try_from(self.get(at).checked_sub(1)?).ok()
     }
 
     fn clear(&self) {
-        (WORKERS..COUNT).step_by(2).for_each(|at| self.set(at, 0));
+        self.slots().for_each(|at| self.set(at, 0));
     }
 
     fn get(&self, at: usize) -> u64 {
@@ -157,6 +169,14 @@ mod tests {
         assert_eq!((seen(&[0, 9]), seen(&[9]), seen(&[0]), seen(&[])), (0, 5, 7, 7));
         next.detach(other, 6);
         assert_eq!((seen(&[0]), seen(&[])), (6, 6));
+        next.may_see(one, 7);
+        next.resume(&[0].into());
+        assert_eq!((seen(&[0]), seen(&[])), (6, 7));
+        // It comes back, in its old place.
+        assert_eq!(next.attach(0, 5), one);
+        assert_eq!((seen(&[0]), seen(&[])), (6, 6));
+        next.resume(&BTreeSet::new());
+        assert_eq!((seen(&[0]), next.attach(3, 0)), (6, one));
         next.begin(Epoch::new(), 7);
         assert_eq!((seen(&[]), next.last()), (0, 7));
     }

@@ -129,8 +129,7 @@ impl Hub {
             self.begin(Epoch::new());
         } else {
             self.epoch = self.numbers.epoch().unwrap_or_default();
-            // Somebody has seen what was reported. Workers that are gone by the next time count, too.
-            self.numbers.resume(union.last);
+            self.numbers.resume(&self.returning.0);
             self.tail = Tail::new(union.start);
             for (seq, recent) in &union.messages {
                 self.tail.push(*seq, recent.author, recent.count, &recent.message);
@@ -140,6 +139,7 @@ impl Hub {
             self.phase = Phase::Serving;
         }
         self.answerable = self.last;
+        self.returning.1 = self.now.0 + self.settings.patience;
         let until = self.now.0 + self.settings.absence;
         union.authors.iter().for_each(|known| self.authors.know(*known));
         for known in &union.unanswered {

@@ -127,6 +127,9 @@ pub struct Hub {
     next_peer: PeerId,
     /// The peers that are workers.
     pub(super) workers: BTreeSet<PeerId>,
+    /// Workers of the hub before that have not come yet, and until when they are waited for. Without them, nobody but this hub
+    /// might have a message that it answers.
+    pub(super) returning: (BTreeSet<u32>, Instant),
     /// The outsiders that wait for answers.
     pub(super) waiting: BTreeSet<PeerId>,
     /// The authors that went away before they were answered: the first number, and until when they may come back.
@@ -172,6 +175,7 @@ impl Hub {
             peers: BTreeMap::new(),
             next_peer: 0,
             workers: BTreeSet::new(),
+            returning: (BTreeSet::new(), now),
             waiting: BTreeSet::new(),
             absent: HashMap::new(),
             publishers: Vec::new(),
@@ -184,6 +188,7 @@ impl Hub {
         };
         match start {
             Start::Recover { processes, handover } if hub.numbers.epoch().is_some() => {
+                hub.returning.0.clone_from(&processes);
                 hub.phase = Phase::Recovering { expected: processes, handover, reports: Vec::new(), since: now };
                 hub.finish_recovery();
             }
@@ -283,6 +288,9 @@ impl Hub {
 
     /// The supervisor says that a worker's process has ended.
     pub fn lose(&mut self, process: u32) {
+        if self.returning.0.remove(&process) {
+            self.progress();
+        }
         if let Phase::Recovering { expected, .. } = &mut self.phase {
             expected.remove(&process);
             self.finish_recovery();
@@ -396,7 +404,7 @@ impl Hub {
         let behind = |peer: &Peer| {
             peer.blocked || peer.place.as_ref().is_some_and(|place| !place.attached || place.stable < self.stable)
         };
-        let settled = self.stable == self.last && self.absent.is_empty();
+        let settled = self.stable == self.last && self.absent.is_empty() && self.returning.0.is_empty();
         self.is_serving() && settled && !self.peers.values().any(behind)
     }
 

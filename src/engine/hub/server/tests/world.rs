@@ -39,6 +39,8 @@ pub(super) struct World {
     epoch: Option<u64>,
     /// A worker has died or was silent since the log was whole last.
     hurt: bool,
+    /// Says what happens.
+    loud: bool,
     hubs: usize,
     resets: usize,
     epochs: usize,
@@ -62,6 +64,7 @@ impl World {
             truth: Truth::default(),
             epoch: None,
             hurt: false,
+            loud: std::env::var_os("PUSH_SERVER_SCHEDULE").is_some(),
             hubs: 0,
             resets: 0,
             epochs: 0,
@@ -73,6 +76,12 @@ impl World {
 
     pub(super) fn summary(&self) -> (usize, usize, usize, usize) {
         (self.truth.answers(), self.hubs, self.resets, self.epochs)
+    }
+
+    fn say(&self, text: impl FnOnce() -> String) {
+        if self.loud {
+            println!("{}", text());
+        }
     }
 
     // ---- steps -------------------------------------------------------------------------------
@@ -172,6 +181,7 @@ impl World {
         let Some(Position { epoch, .. }) = position else { return };
         let Some(living) = self.hub.as_ref().filter(|living| living.hub.is_serving()) else { return };
         if epoch == living.hub.position().epoch && self.epoch != Some(epoch) {
+            self.say(|| format!("a new epoch: {position:?}"));
             assert!(self.epoch.is_none() || self.hurt, "a new epoch, although no worker was lost");
             self.epoch = Some(epoch);
             self.epochs += 1;
@@ -223,10 +233,10 @@ impl World {
         self.now += time;
         let now = self.now;
         if let Some(living) = &mut self.hub {
-            let before = living.hub.is_serving();
+            let (before, waiting) = (living.hub.is_serving(), living.hub.returning.0.len());
             living.hub.tick(now, SystemTime::now());
             close(living, &mut self.wires);
-            if !before && living.hub.is_serving() {
+            if !before && living.hub.is_serving() || waiting > living.hub.returning.0.len() {
                 // Somebody was silent for too long.
                 self.hurt = true;
             }
@@ -245,6 +255,7 @@ impl World {
             absence_bytes: usize::MAX,
             ..Settings::default()
         };
+        self.say(|| format!("a hub begins: {start:?}"));
         let hub = Hub::new(settings, self.numbers.clone(), start, self.now);
         self.hub = Some(Living { hub, wires: BTreeMap::new(), before: None });
         self.hubs += 1;
@@ -291,6 +302,11 @@ impl World {
     }
 
     fn end_of_hub(&mut self, living: Living) {
+        let hub = &living.hub;
+        self.say(|| format!("a hub ends: {:?}, stable {}, answerable {}", hub.position(), hub.stable, hub.answerable));
+        for worker in &self.workers {
+            self.say(|| format!("  worker {} at {:?}, stopped {}", worker.process, worker.position, worker.stopped));
+        }
         for wire in living.wires.into_values() {
             self.wires[wire].hub_closed = true;
             self.wires[wire].to_hub.clear();
@@ -345,6 +361,7 @@ impl World {
     fn kill_worker(&mut self) {
         let index = self.random.usize(..self.workers.len());
         let worker = self.workers.remove(index);
+        self.say(|| format!("the worker {} dies at {:?}", worker.process, worker.position));
         for wire in worker.wire.into_iter().chain(worker.next) {
             self.wires[wire].peer_closed = true;
             self.wires[wire].to_peer.clear();
