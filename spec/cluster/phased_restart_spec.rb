@@ -137,7 +137,7 @@ RSpec.describe "A phased restart", transport: :tcp do
     app.wait_for_line(/phased restart: the app is loaded anew/)
     deploy("third")
     app.signal("USR1")
-    app.wait_for_line(/one runs already, and another one follows it/)
+    app.wait_for_line(/a phased restart runs already, and another restart follows it/)
 
     expect_eventually("the newest code") { codes == ["third"] }
     expect_line(/the phased restart is done: generation 3/)

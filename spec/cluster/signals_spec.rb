@@ -86,7 +86,10 @@ RSpec.describe "Signals to a server with workers", transport: :tcp do
       start_cluster
       app.signal("TTIN")
       expect_eventually("three workers") { workers.keys.sort == [1, 2, 3] && answering(20).size == 3 }
-      2.times { app.signal("TTOU") && expect_line(/instead of/) }
+      app.signal("TTOU")
+      app.wait_for_line(/2 workers instead of 3/)
+      app.signal("TTOU")
+      app.wait_for_line(/1 worker instead of 2/)
       expect_eventually("one worker") { workers.keys == [1] }
       app.signal("TTOU")
 

@@ -171,7 +171,7 @@ module PushServer
     def workers=(size)
       raise OptionError, "the number of workers must be at least 1" if size < 1
 
-      PushServer.log(:info, "#{size} workers instead of #{workers}")
+      PushServer.log(:info, "#{size} #{size == 1 ? "worker" : "workers"} instead of #{workers}")
       @workers.resize(size)
     end
 
