@@ -53,7 +53,7 @@ RSpec.describe "Publishing from a process without a server" do
 
   # Runs Ruby in the folder of the app.
   def outside(code, **how)
-    how = { dir: app.dir }.merge(how)
+    how = { dir: app&.dir }.merge(how)
     run_command(RbConfig.ruby, "-rpush_server", "-rjson", "-rtimeout", "-e", code, **how)
   end
 
@@ -282,6 +282,38 @@ RSpec.describe "Publishing from a process without a server" do
     got = messages(client, 40)
     expect(got.values).to eq((0..39).map(&:to_s))
     expect(got.keys).to eq(lines)
+  end
+
+  describe "in a program that starts a server later" do
+    early = "require 'push_server'\nPushServer.channel 'a', history: 9\nPushServer.publish 'a', 'early'\n"
+
+    { "rackup" => [], "rackup -s push_server" => %w[-s push_server] }.each do |name, options|
+      it "stays in the process while the app is loaded: #{name}" do
+        start_app(early + ChannelClients::APP, *options, via: :rackup, env: development, files: { "tmp/.keep" => "" })
+        expect(subscriber(SseClient, "a", since: "0-0").tap(&:read_event)).to be_a(SseClient)
+        expect(app.ask("PushServer.history('a').map(&:data)")).to eq(["early"])
+      end
+    end
+
+    it "leaves the process if rackup runs another server" do
+      files = { "config.ru" => "begin\n#{early}rescue => e\n warn e.class\nend\nrun ->(_) {}\n" }
+      result = run_command(RbConfig.ruby, AppProcess.rackup, "-s", "none_such", files: files)
+      expect(result.err).to include("PushServer::EngineUnavailable")
+    end
+
+    it "stays in the process from init on, in the embedded form" do
+      script = <<~RUBY
+        require "push_server"
+        PushServer.channel "a", history: 9
+        PushServer::Server.init(0, bind: "tcp://127.0.0.1:0", threads: 1)
+        PushServer.publish("a", "early")
+        p PushServer.history("a").map(&:data)
+        PushServer::Server.start
+        p PushServer.history("a").map(&:data)
+      RUBY
+      result = outside(script)
+      expect(result.out.lines.grep(/early/)).to eq([%(["early"]\n)] * 2), result.err
+    end
   end
 
   describe "in test" do

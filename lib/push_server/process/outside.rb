@@ -14,8 +14,8 @@ module PushServer
     # In this environment, messages stay in the process, so that a test suite neither needs a server nor publishes to one
     # that runs for development.
     TEST = "test"
-    # The classes of which `rackup` and `rails server` make one. They load the app before they run a handler.
-    LAUNCHERS = %w[Rackup Rack].freeze
+    # The modules of `rackup` and `rails server`, which load the app before they run a handler.
+    LAUNCHERS = %i[Rackup Rack].freeze
     private_constant :SELF, :TIMEOUT, :TEST, :LAUNCHERS
 
     class << self
@@ -70,19 +70,37 @@ module PushServer
 
       def here? = @here == Process.pid
 
-      def stays_here?
-        %w[APP_ENV RACK_ENV RAILS_ENV].filter_map { |name| ENV.fetch(name, nil) }.find { |it| !it.empty? } == TEST ||
-          launched?
+      def stays_here? = test? || launched?
+
+      def test?
+        # The order of the option environment.
+        %w[APP_ENV RACK_ENV RAILS_ENV].filter_map { |name| ENV.fetch(name, nil) }.find { |it| !it.empty? } == TEST
       end
 
-      # Whether this process is `rackup` or `rails server`. Their class is loaded by nothing else.
+      # Whether this process is `rackup` or `rails server`, and is going to run push_server. If so, this is asked once.
       def launched?
-        LAUNCHERS.any? do |name|
-          next unless Object.const_defined?(name)
+        serve_here if LAUNCHERS.any? { |name| launches?(name) }
+        here?
+      end
 
-          launcher = Object.const_get(name)
-          launcher.autoload?(:Server).nil? && launcher.const_defined?(:Server, false)
-        end
+      def launches?(name)
+        return false if Object.autoload?(name) || !Object.const_defined?(name)
+
+        launcher = Object.const_get(name)
+        return false if launcher.autoload?(:Server) || !launcher.const_defined?(:Server, false)
+
+        ObjectSpace.each_object(launcher::Server).any? { |server| runs_push_server?(server, launcher) }
+      end
+
+      # Without -s, it runs the default handler, for which it asks, too.
+      def runs_push_server?(server, launcher)
+        name = server.options[:server]
+        return name.to_s.delete("_").casecmp?("pushserver") if name
+
+        handler = launcher::Handler.default
+        PushServer.const_defined?(:RackHandler) && handler.is_a?(RackHandler)
+      rescue LoadError
+        false
       end
 
       # What to do in a process that finds no server.
