@@ -1,9 +1,10 @@
 # frozen_string_literal: true
 
-desc "Let clients come and go in storms of messages, by a random seed ($STORM_ROUNDS, 20)"
+desc "Let clients come and go in storms of messages, by a random seed ($STORM_ROUNDS, 20; $STORM_SECONDS, 180)"
 task storm: :compile do
   seed = ENV.fetch("STORM_SEED") { Random.rand(1 << 30).to_s }
   puts "STORM_SEED=#{seed}"
-  sh({ "STORM_SEED" => seed, "STORM_ROUNDS" => ENV.fetch("STORM_ROUNDS", "20") },
+  seconds = ENV.fetch("STORM_SECONDS", "180") # for the one over processes
+  sh({ "STORM_SEED" => seed, "STORM_ROUNDS" => ENV.fetch("STORM_ROUNDS", "20"), "STORM_SECONDS" => seconds },
      "rspec", "spec/channels/storm_spec.rb", "spec/channels/process_storm_spec.rb")
 end

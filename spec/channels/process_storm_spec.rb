@@ -2,7 +2,8 @@
 
 require "spec_helper"
 
-# `rake storm` repeats it with other seeds (STORM_SEED, STORM_SECONDS).
+# `rake storm` repeats it with other seeds (STORM_SEED, STORM_SECONDS). STORM_TRACE=1 prints what happens; STORM_ERRORS names a
+# file for everything that went wrong, of which RSpec shows the beginning.
 RSpec.describe "A storm of messages to clients that come and go, over processes", transport: :tcp do
   seed = Integer(ENV.fetch("STORM_SEED", 42))
 
@@ -12,6 +13,17 @@ RSpec.describe "A storm of messages to clients that come and go, over processes"
       storm = ProcessStorm.new(app, seed: seed, clients: 100, seconds: 4)
       expect(storm.run).to eq([])
       RSpec.configuration.reporter.message("    #{storm.summary}")
+      expect(app.stop).to be_success
+    end
+  end
+
+  context "with four workers" do
+    it "brings every client every message once and in order, or tells it of a gap that is allowed" do
+      app = start_app(ProcessStorm::APP, "-w", 4, *ProcessStorm::OPTIONS, *ProcessStorm::CLUSTER)
+      storm = ProcessStorm.new(app, seed: seed, workers: 4, seconds: ENV["STORM_SECONDS"]&.to_f)
+      problems = storm.run
+      RSpec.configuration.reporter.message("    #{storm.summary}")
+      expect(problems).to eq([])
       expect(app.stop).to be_success
     end
   end

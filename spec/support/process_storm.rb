@@ -17,6 +17,8 @@ class ProcessStorm
   CHANNELS = (KEPT + LIVE).freeze
   # Clients of this process, of the server's process, and of the machine are slow together.
   OPTIONS = ["--head-timeout", 600, "--pong-timeout", 600].freeze
+  # The hub may be away for a while.
+  CLUSTER = ["--publish-timeout", 30].freeze
 
   APP = <<~'CONFIG'
     require "push_server"
@@ -133,7 +135,9 @@ class ProcessStorm
 
   def errors
     @ledger.check
-    @ledger.errors + missing + wrong_gaps + cuts + failures + epochs
+    all = @ledger.errors + missing + wrong_gaps + cuts + failures + epochs
+    File.write(ENV.fetch("STORM_ERRORS"), all.join("\n")) if ENV.key?("STORM_ERRORS")
+    all
   end
 
   def missing
@@ -176,14 +180,15 @@ class ProcessStorm
 
   def cuts
     @readers.all.flat_map do |reader|
-      reader.cuts.reject { |at| @faults&.excuse?(at, at) }.map { |at| "#{reader}: was cut off or refused at #{at.round(3)}" }
+      unexcused = reader.cuts.reject { |at,| @faults&.excuse?(at, at) }
+      unexcused.map { |at, why| "#{reader}: was cut off or refused at #{at.round(3)}#{@faults&.during(at)}: #{why}" }
     end
   end
 
   def failures
     all = @publishers.failures + (@outsider ? @outsider.failures : [])
     all.reject { |failure| @faults&.excuse?(failure.since, failure.at) }.map do |failure|
-      "a request failed at #{failure.at.round(3)} without a fault: #{failure.why}"
+      "a request failed at #{failure.at.round(3)}#{@faults&.during(failure.at)}: #{failure.why}"
     end
   end
 

@@ -11,10 +11,12 @@ class ProcessStorm
     Event = Struct.new(:name, :from, :to, :broken, :double)
 
     # Those that may break requests and connections.
-    BREAKING = %i[kill_worker stop_worker kill_hub stop_hub kill_hub_and_worker kill_two_workers restart_and_kill_worker
-                  restart_and_kill_hub].freeze
-    HARMLESS = %i[phased_restart kill_leader stop_leader end_worker restart_and_kill_leader restart_twice].freeze
-    DOUBLE = %i[kill_hub_and_worker].freeze
+    BREAKING = %i[kill_worker stop_worker kill_hub kill_hub_twice stop_hub kill_hub_and_worker kill_hub_and_stop_worker kill_two_workers
+                  phased_restart_and_kill_worker phased_restart_and_kill_hub restart_and_kill_worker restart_and_kill_hub].freeze
+    HARMLESS = %i[phased_restart phased_restart_twice phased_restart_and_kill_leader restart restart_and_kill_leader
+                  kill_leader stop_leader end_worker].freeze
+    # A worker that does not answer a new hub counts as one that has died.
+    DOUBLE = %i[kill_hub_and_worker kill_hub_and_stop_worker].freeze
     ALL = (BREAKING + HARMLESS).freeze
 
     PATIENCE = 60
@@ -58,6 +60,12 @@ class ProcessStorm
       end
     end
 
+    # What happened at a time, for people.
+    def during(time)
+      event = @events.reverse.find { |other| other.from <= time } or return
+      " (#{(time - event.from).round(2)} s after #{event.name} began, which took #{event.to ? (event.to - event.from).round(2) : "longer"} s)"
+    end
+
     def doubles = @events.count(&:double)
 
     private
@@ -73,16 +81,19 @@ class ProcessStorm
       ProcessStorm.trace("whole again after #{(event.to - event.from).round(2)} s")
     end
 
-    def phased_restart
-      before = @tree.workers.map(&:pid)
-      @app.signal("USR1")
-      await("all workers to be replaced") { (@tree.workers.map(&:pid) & before).empty? }
-    end
+    def phased_restart = replace_all("USR1")
+    def restart = replace_all("USR2")
 
-    def restart_twice
+    def phased_restart_twice
       @app.signal("USR1")
       sleep(@random.rand)
       phased_restart
+    end
+
+    def replace_all(signal)
+      before = @tree.workers.map(&:pid)
+      @app.signal(signal)
+      await("all workers to be replaced") { (@tree.workers.map(&:pid) & before).empty? }
     end
 
     def kill_worker = kill(worker)
@@ -97,6 +108,19 @@ class ProcessStorm
     def stop_hub = suspend(hub, @random.rand * 1.5)
     def kill_hub = kill(hub)
 
+    def kill_hub_twice
+      kill_hub
+      await("another hub") { hub }
+      sleep(@random.rand * 0.1)
+      kill_hub if hub
+    end
+
+    def kill_hub_and_stop_worker
+      stopped = worker
+      kill_hub
+      suspend(stopped, @random.rand * 3)
+    end
+
     def kill_hub_and_worker
       pair = [worker, hub].shuffle(random: @random)
       pair.each { |child| kill(child) }
@@ -106,12 +130,15 @@ class ProcessStorm
     def stop_leader = @tree.leaders.each { |child| suspend(child, @random.rand) }
     def end_worker = signal("TERM", worker)
 
-    %i[worker leader hub].each do |role|
-      define_method(:"restart_and_kill_#{role}") do
-        @app.signal("USR1")
-        sleep(@random.rand * 1.5)
-        child = @tree.all(role).sample(random: @random)
-        kill(child) if child
+    # In the midst of a restart.
+    { phased_restart: "USR1", restart: "USR2" }.each do |restart, signal|
+      %i[worker leader hub].each do |role|
+        define_method(:"#{restart}_and_kill_#{role}") do
+          @app.signal(signal)
+          sleep(@random.rand * 2)
+          child = @tree.all(role).sample(random: @random)
+          kill(child) if child
+        end
       end
     end
 

@@ -20,19 +20,19 @@ class ProcessStorm
       @batches = 0
     end
 
-    # Registers the messages of a request before it is sent. Returns the number of the batch, for answered.
-    def sent(payloads)
+    # Registers the messages of a request before it is sent.
+    def sent(payloads, at = ProcessStorm.now)
       @mutex.synchronize do
         batch = @batches += 1
         payloads.each_with_index do |payload, place|
-          @publications[payload] = Publication.new(payload, payload[/\A\S+/], batch, place, ProcessStorm.now)
+          publication = @publications[payload] ||= Publication.new(payload, payload[/\A\S+/])
+          publication.batch, publication.place, publication.sent = batch, place, at
         end
       end
     end
 
     # The request was answered with 200: the messages are published. cursors: theirs, if the answer has them.
-    def answered(payloads, cursors = [])
-      at = ProcessStorm.now
+    def answered(payloads, cursors = [], at = ProcessStorm.now)
       payloads.each_with_index do |payload, place|
         seen(*ProcessStorm.cursor(cursors[place]), payload) if cursors[place]
         @mutex.synchronize { @publications[payload].answered = at }
@@ -71,7 +71,10 @@ class ProcessStorm
     private
 
     def record(epoch, seq, payload)
-      publication = @publications[payload] or complain("nobody has published #{payload.inspect}")
+      publication = @publications[payload]
+      # What the outside process says may be read after a client has got the message.
+      publication ||= @publications[payload] = Publication.new(payload, payload[/\A\S+/]) if payload.include?(" outsider ")
+      publication or complain("nobody has published #{payload.inspect}")
       return payload unless publication
 
       complain("#{payload.inspect} has the numbers #{publication.number.join("-")} and #{epoch}-#{seq}") if publication.number

@@ -7,6 +7,7 @@ class ProcessStorm
     PROGRAM = <<~'RUBY'
       require "push_server"
       $stdout.sync = true
+      say = ->(word, rest) { puts "#{word} #{Process.clock_gettime(Process::CLOCK_MONOTONIC)} #{rest}" }
       channels = ARGV
       number = 0
       Signal.trap("TERM") { $stop = true }
@@ -14,10 +15,10 @@ class ProcessStorm
         channel = channels[number % channels.size]
         payload = "#{channel} outsider #{number += 1}"
         begin
-          puts "sent #{payload}"
-          puts "published #{PushServer.publish(channel, payload)}"
+          say.call("sent", payload)
+          say.call("published", PushServer.publish(channel, payload))
         rescue PushServer::Error => e
-          puts "failed #{e.class}: #{e.message}"
+          say.call("failed", "#{e.class}: #{e.message}")
         end
         sleep 0.05
       end
@@ -55,13 +56,14 @@ class ProcessStorm
     private
 
     def take(line)
-      word, rest = line.split(" ", 2)
+      word, time, rest = line.split(" ", 3)
+      at = Float(time, exception: false)
       case word
       when "sent"
-        @payload, @since = rest, ProcessStorm.now
-        @ledger.sent([rest])
-      when "published" then @ledger.answered([@payload], [rest])
-      when "failed" then @failures << Publishers::Failure.new(@since, ProcessStorm.now, "outside: #{rest}")
+        @payload, @since = rest, at
+        @ledger.sent([rest], at)
+      when "published" then @ledger.answered([@payload], [rest], at)
+      when "failed" then @failures << Publishers::Failure.new(@since, at, "outside: #{rest}")
       else @ledger.report("the outside process says #{line.inspect}")
       end
     end

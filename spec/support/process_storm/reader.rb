@@ -28,7 +28,7 @@ class ProcessStorm
       @segments = channels.to_h { |channel| [channel, []] }
       @ended = []
       @gaps = []
-      # How often the server has ended the connection in the middle, without saying so: the times.
+      # When the server has ended a connection in the middle, without saying so, and how.
       @cuts = []
       @visits = 0
       @cursor = nil
@@ -146,7 +146,9 @@ class ProcessStorm
 
     # The connection has ended by the server's side.
     def cut(error)
-      @cuts << ProcessStorm.now if error || !@closing
+      # The last line of an event stream, which is no whole block.
+      @closing ||= @open && @in.match?(/\Aretry: \d+\n\z/)
+      @cuts << [ProcessStorm.now, "#{error || "end"} of a connection that was #{@open ? "open" : "new"}"] if error || !@closing
       away
     end
 
@@ -175,8 +177,7 @@ class ProcessStorm
       status = @head[/\AHTTP\S+ (\d+)/, 1]
       return if status == (@kind == :websocket ? "101" : "200")
 
-      @cuts << ProcessStorm.now
-      @refused = status
+      @cuts << [ProcessStorm.now, "status #{status}"]
       away
     end
 
@@ -214,7 +215,9 @@ class ProcessStorm
 
         block(@message)
         @message = nil
-      when 8 then @closing = true
+      when 8
+        @closing = true
+        @out << [0x88, 0x80 | payload.bytesize, 0].pack("CCN") << payload
       when 9 then @out << [0x8A, 0x80 | payload.bytesize, 0].pack("CCN") << payload
       end
     end
@@ -223,7 +226,7 @@ class ProcessStorm
       # The server ends an event stream with retry:, too.
       @closing = true if text.start_with?("retry:") && @open
       text = text.sub(/\A(?:(?::|retry:)[^\n]*\n)+/, "")
-      return if text == "\n"
+      return if text.strip.empty?
 
       parts = BLOCK.match(text) or return @ledger.report("#{self}: unexpected block #{text.inspect}")
       case parts[:event]
