@@ -26,7 +26,7 @@ RSpec.describe "A phased restart", transport: :tcp do
   # What the next load of the app finds.
   def deploy(code) = File.write(File.join(app.dir, "code"), code)
 
-  def codes(requests = 12) = Array.new(requests) { get("/").body }.uniq
+  def codes(requests = 12) = Array.new(requests) { fetch }.uniq
 
   def restart(expected: "second")
     deploy(expected)
@@ -184,7 +184,7 @@ RSpec.describe "A phased restart", transport: :tcp do
     start_cluster(<<~'CONFIG', "--worker-max-memory", "150MiB", workers: 2)
       run ->(env) { $kept = "x" * (200 << 20) if env["PATH_INFO"] == "/grow"; [200, {}, [Process.pid.to_s]] }
     CONFIG
-    grown = get("/grow").body.to_i
+    grown = fetch("/grow").to_i
 
     expect_line(/worker \d \(pid #{grown}\) is replaced: it uses \d+ MiB, and may use 150 MiB \(worker_max_memory\)/)
     expect_gone([grown])

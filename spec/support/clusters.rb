@@ -22,8 +22,16 @@ module Clusters
   # The workers by their numbers: number => pid.
   def workers = tree.workers.to_h { |worker| [worker.number, worker.pid] }
 
+  # The body of one answer. The connection is closed: a worker that drains would wait for another request on it.
+  def fetch(path = "/")
+    client = HttpClient.new(app.address)
+    client.get(path).body
+  ensure
+    client&.close
+  end
+
   # The pids of the workers that have answered a number of requests, each on a connection of its own.
-  def answering(requests = 12) = Array.new(requests) { get("/").body.to_i }.uniq.sort
+  def answering(requests = 12) = Array.new(requests) { fetch.to_i }.uniq.sort
 
   # Waits until exactly these workers are there, other ones than before, and serve. Returns them: number => pid.
   def expect_new_workers(numbers, before:, seconds: 20)
