@@ -3,9 +3,9 @@
 require "json"
 require_relative "cursor"
 
-# Channels: one log of messages for the process, and clients that read it (see {Client#subscribe}). All methods may be
-# called from any thread, also before a server has started and without one. In a process that was forked from one that
-# serves, they raise an {Error}: what is published there would reach no client.
+# Channels: one log of messages, and clients that read it (see {Client#subscribe}). All methods may be called from any thread,
+# also before a server has started. In a process without a server, such as a console, a job or a forked child, {publish} and
+# {cursor} ask the server (docs/publishing.md); the others raise an {Error}.
 module PushServer
   # The native half. The arguments of `define`, `publish` and the others are positional.
   # @api private
@@ -100,7 +100,8 @@ module PushServer
       nil
     end
 
-    # Publishes a message to a channel's subscribers. It never waits for them.
+    # Publishes a message to a channel's subscribers. It never waits for them. In a process without a server it waits, without
+    # Ruby's lock, until a server has given the message its number.
     #
     # @example
     #   PushServer.publish "chat:42", { from: "Ana", text: "hi" }
@@ -113,8 +114,9 @@ module PushServer
     # @param except [Client, nil] a client that is skipped; it counts as having got the message
     # @return [Cursor] the cursor of the message: a client that starts from there gets what comes after
     # @raise [ArgumentError] for a name or text that is not valid
-    # @raise [EngineUnavailable] if several processes share one log, and it takes no message for `publish_timeout`
-    # @raise [Error] in a forked process, or when there are too many channels
+    # @raise [EngineUnavailable] if several processes share one log, and it takes no message for `publish_timeout`; or if this
+    #   process has no server and finds none. The message says whether the server may have got it
+    # @raise [Error] when there are too many channels
     def publish(channel, data, event: Channels::UNSET, store: true, except: nil, as: nil)
       Channels.publish(channel, Channels.encode(data), event, store ? true : false, except, Channels.binary?(as))
     end
