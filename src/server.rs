@@ -160,9 +160,11 @@ impl Server {
         }
         // Now: later the system may have no more threads to give.
         self.base.disk.start();
+        // Only workers of several have a number.
+        let shared = self.http.push.pubsub.channels().process() > 0;
         let http = Arc::clone(&self.http);
         let phase = self.base.lifecycle.receiver();
-        let acceptor = Acceptor::new(Arc::clone(&self.base), connections, move |accepted| {
+        let acceptor = Acceptor::new(Arc::clone(&self.base), connections, shared, move |accepted| {
             tokio::spawn(connection::serve(accepted, Arc::clone(&http), phase.clone()));
         });
         self.reactor.start(|| {

@@ -8,6 +8,7 @@ use crossbeam_channel::Sender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::listener::Listener;
+use super::pace::Pace;
 use super::{ListenerId, Peer, Socket};
 use crate::base;
 use crate::base::lifecycle::Phase;
@@ -36,18 +37,23 @@ pub struct Acceptor {
     base: Arc<base::Context>,
     /// One permit for each connection of the server. When all are taken, clients wait in the backlog.
     permits: Arc<Semaphore>,
+    /// See [`Acceptor::new`].
+    shared: bool,
     serve: Box<dyn Fn(Accepted) + Send + Sync>,
 }
 
 impl Acceptor {
     /// `serve` gets each connection, at most `max_connections` at a time. It is called in the reactor.
+    ///
+    /// `shared`: other processes accept from the same sockets. See `pace`.
     pub fn new(
         base: Arc<base::Context>,
         max_connections: usize,
+        shared: bool,
         serve: impl Fn(Accepted) + Send + Sync + 'static,
     ) -> Self {
         let permits = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
-        Acceptor { base, permits, serve: Box::new(serve) }
+        Acceptor { base, permits, shared, serve: Box::new(serve) }
     }
 
     /// Accepts from `listener` until the server drains or the listener is retired. Then the socket is closed. Connections
@@ -98,8 +104,13 @@ impl Acceptor {
         id: ListenerId,
         waiting: &mut Option<(Socket, Peer)>,
     ) -> std::convert::Infallible {
+        let mut pace = Pace::default();
         loop {
-            match listener.accept().await {
+            let accepted = match self.shared {
+                true => pace.accept(listener).await,
+                false => listener.accept().await,
+            };
+            match accepted {
                 Ok(connection) => *waiting = Some(connection),
                 Err(error) => {
                     if !belongs_to_peer(&error) {

@@ -5,7 +5,7 @@ use std::io;
 use std::net::TcpListener as StdTcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener as StdUnixListener;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use rustix::net::{AddressFamily, SocketType, getsockname, sockopt};
 use thiserror::Error;
@@ -112,6 +112,14 @@ impl Listener {
     /// Waits for a connection. No connection is lost if this is cancelled.
     pub(super) async fn accept(&self) -> io::Result<(Socket, Peer)> {
         poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// A connection that is there already.
+    pub(super) fn accept_now(&self) -> Option<io::Result<(Socket, Peer)>> {
+        match self.poll_accept(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(accepted) => Some(accepted),
+            Poll::Pending => None,
+        }
     }
 
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, Peer)>> {

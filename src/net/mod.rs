@@ -5,6 +5,7 @@
 //! | [`listeners`] | the listeners of a server, which are added and retired at any time |
 //! | [`listener`] | a listening socket of any family |
 //! | [`accept`] | accepting connections, as many as may be open |
+//! | `pace` | how processes share the connections of one listening socket |
 //! | [`socket`] | the socket of a connection, of any family |
 //! | [`peer`] | the other end of a connection |
 //! | [`fds`] | the limit of open files |
@@ -13,6 +14,7 @@ pub mod accept;
 pub mod fds;
 pub mod listener;
 pub mod listeners;
+mod pace;
 pub mod peer;
 pub mod socket;
 

@@ -1,0 +1,56 @@
+//! How processes share the connections of one listening socket.
+//!
+//! All processes are woken for a connection, and the quickest one accepts it. In a burst that could be the same one again
+//! and again. So a process that has accepted lets a moment pass, in which the others accept. What nobody has taken then
+//! is a backlog: the process takes more at a time, twice as many each time, so that no rate is too high for it. A
+//! connection that comes after a quiet moment is accepted at once.
+
+use std::io;
+use std::time::Duration;
+
+use super::listener::Listener;
+use super::{Peer, Socket};
+
+/// How long the others have. They need some 50 µs to wake up.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The most connections between two pauses.
+const MOST: u32 = 16;
+
+/// The pace of one process at one listener.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// How many connections it takes between two pauses.
+    batch: u32,
+    /// How many it has taken since the last pause.
+    taken: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace { batch: 1, taken: 0 }
+    }
+}
+
+impl Pace {
+    /// Waits for a connection, and for the pause. No connection is lost if this is cancelled.
+    pub(super) async fn accept(&mut self, listener: &Listener) -> io::Result<(Socket, Peer)> {
+        let paused = self.taken >= self.batch;
+        if paused {
+            tokio::time::sleep(PAUSE).await;
+            self.taken = 0;
+        }
+        let accepted = match listener.accept_now() {
+            Some(accepted) => {
+                self.batch = if paused { MOST.min(2 * self.batch) } else { self.batch };
+                accepted
+            }
+            None => {
+                *self = Pace::default();
+                listener.accept().await
+            }
+        };
+        self.taken += 1;
+        accepted
+    }
+}
