@@ -34,7 +34,9 @@ module PushServer
 
           Outside.serve_here
           @blocking = thread_count.to_s == "0"
-          given = { port: port, public_dir: root, threads: @blocking ? 1 : thread_count, **options }
+          refuse_workers(options[:workers])
+          # $WEB_CONCURRENCY is for servers that can have workers.
+          given = { port: port, public_dir: root, threads: @blocking ? 1 : thread_count, **options, workers: 0 }
           @options = Options.new(given) { |option| "#{NAMES.fetch(option.name, option.name)}:" }
           @router = Router.new
           @middleware = []
@@ -143,6 +145,12 @@ module PushServer
       def running? = @server&.running? == true
 
       private
+
+      def refuse_workers(count)
+        return if count.nil? || count.to_s == "0"
+
+        raise OptionError, "workers: an embedded server is one process: PushServer.run(app, workers: 2) has workers"
+      end
 
       def routes
         raise Error, "call init before registering handlers" unless @router

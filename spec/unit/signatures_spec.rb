@@ -14,7 +14,7 @@ RSpec.describe Signatures do
     net: %i[Activation Binder Endpoint Listener SocketFile],
     process: %i[Birth ExitHook FailureReport Hub Leader Lines Link Outside Protocol PublishSocket RoleSignals SelfPipe Service
                 Signals SocketPlaces Worker WorkerPool],
-    commands: %i[Backtraces ControlClient ControlCommand ControlServer ControlSocket EventLoop Notifier OwnProcess Pidfile SingleCommands],
+    commands: %i[Backtraces ControlClient ControlCommand ControlServer ControlSocket EventLoop Notifier OwnProcess Pidfile Program SingleCommands],
     restarts: %i[Check CheckAnswer Inheritance OriginalCommand Role Restart Supervisor],
     rack: %i[Bodies EmptyInput EnvTemplate ErrorReport RackupFile Router Sendfile],
     others: %i[Callbacks Unsupported]

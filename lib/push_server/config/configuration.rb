@@ -10,8 +10,9 @@ module PushServer
   class Configuration
     # Where the configuration file is if nobody says so; the first one that is there. %s is the environment.
     DEFAULT_FILES = %w[config/push_server/%s.rb config/push_server.rb].freeze
+    # In place of a path: no file is read.
     NONE = "-"
-    private_constant :DEFAULT_FILES, :NONE
+    private_constant :DEFAULT_FILES
 
     # @return [Options]
     attr_reader :options
@@ -25,10 +26,11 @@ module PushServer
     # Goes to the folder that the option `directory` names, reads the configuration file, and checks all options.
     # @param given [Hash{Symbol => Object}] options by name, as {Options} takes them
     # @param env [#[]] the environment variables
+    # @param defaults [Hash{Symbol => Object}] see {Options#initialize}
     # @param quiet [Boolean] whether not to log words and hooks without effect, because another process has logged them
     # @yieldparam option [Option] see {Options#initialize}
     # @raise [OptionError]
-    def initialize(given = {}, env: ENV, quiet: false, &label)
+    def initialize(given = {}, env: ENV, defaults: {}, quiet: false, &label)
       folder = SocketPlaces.current_folder(env)
       label ||= ->(option) { "#{option.name}:" }
       # First of all, since relative paths begin there.
@@ -39,7 +41,7 @@ module PushServer
       @hooks = read&.hooks || Hooks::NONE
       @rackup = read&.rackup&.value
       settings = read&.settings || {}
-      @options = Options.new(given, env: env, file: settings, folder: folder, &label)
+      @options = Options.new(given, env: env, file: settings, defaults: defaults, folder: folder, &label)
       enter(@options[:directory]) if @options[:directory] && !given[:directory]
       read&.warn_of_unused_hooks if @options[:workers].zero?
       freeze

@@ -11,14 +11,16 @@ module PushServer
     # Options that a file cannot set: it has been found already.
     WITHOUT = %i[config].freeze
     LISTS = %i[binds list].freeze
-    private_constant :WITHOUT, :LISTS
+    # Words with a method of their own below.
+    SPECIAL = %i[port threads force_shutdown_after log_requests quiet debug].freeze
+    private_constant :WITHOUT, :LISTS, :SPECIAL
 
     # @param file [ConfigurationFile]
     def initialize(file)
       @push_server_file = file
     end
 
-    (Options::TABLE.keys - WITHOUT).each do |name|
+    (Options::TABLE.keys - WITHOUT - SPECIAL).each do |name|
       # Sets the option; of a list, adds to it.
       define_method(name) { |*values| assign(Options::TABLE.fetch(name), values) }
     end
@@ -28,7 +30,7 @@ module PushServer
       define_method(name) { |key = nil, &block| @push_server_file.hook(name, key, block) }
     end
 
-    PumaWords::RENAMED.each do |word, name|
+    PumaWords::RENAMED.except(*SPECIAL).each do |word, name|
       # Sets the option.
       define_method(word) { |*values| assign(Options::TABLE.fetch(name), values) }
     end

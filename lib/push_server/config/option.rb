@@ -110,6 +110,15 @@ module PushServer
       result.nil? ? raise(OptionError, "#{source} cannot be #{value.inspect}: give #{wanted}") : result
     end
 
+    # The words that set it on a command line.
+    # @param value [Object] as {coerce} returns it
+    # @return [Array<String>]
+    def words(value)
+      return [value ? switches.last : switches.last.sub("--", "--no-")] if flag?
+
+      Array(value.nil? ? OFF.fetch(type, [""]).first : value).flat_map { |item| [switches.last, item.to_s] }
+    end
+
     # Whether it is a switch without a value: --name, and --no-name.
     def flag? = type == :flag
 

@@ -37,16 +37,18 @@ module PushServer
     # @param given [Hash{Symbol => Object}] options by name; Strings are converted
     # @param env [#[]] the environment variables
     # @param file [Hash{Symbol => ConfigurationFile::Setting}] what a configuration file sets
+    # @param defaults [Hash{Symbol => Object}] what takes the place of the defaults
     # @param folder [String] the folder in which a relative `directory` begins, and all other paths if there is no `directory`
     # @yieldparam option [Option] how the user named this option, for errors (default: "name:")
     # @yieldreturn [String]
     # @raise [OptionError] for an unknown name or a wrong value
-    def initialize(given = {}, env: ENV, file: {}, folder: Dir.pwd, &label)
+    def initialize(given = {}, env: ENV, file: {}, defaults: {}, folder: Dir.pwd, &label)
       unknown = given.keys.find { |name| !TABLE.key?(name) }
       raise OptionError, "there is no option #{unknown.inspect}#{Options.suggestion(unknown)}" if unknown
 
       label ||= ->(row) { "#{row.name}:" }
       @settings = {}
+      @defaults = defaults
       @port_in_file = file.key?(:port)
       # The other paths begin there.
       @settings[:directory] = setting(TABLE.fetch(:directory), given, env, file, folder, label)
@@ -88,6 +90,9 @@ module PushServer
     # Where the value of an option comes from, as the user knows it: "--port", "$PORT", "config/push_server.rb:3", "port:".
     # @return [String, nil] nil: it is the default
     def source(name) = @settings.fetch(name).source
+
+    # Whether an option was given, on a command line or in Ruby, or is a default of whoever has made these options.
+    def chosen?(name) = origin(name) == :given || (origin(name) == :default && !source(name).nil?)
 
     # Where to listen: what `bind` says, or `host`, or what the environment makes the default.
     # @return [Array<String>] URLs; see {Endpoint}
@@ -175,8 +180,15 @@ module PushServer
       elsif (variable = option.env.find { |name| !env[name].to_s.b.strip.empty? })
         Setting.new(option.coerce(env[variable], "$#{variable}", base: folder), "$#{variable}", :environment)
       else
-        in_file || Setting.new(option.default, nil, :default)
+        in_file || default(option, label, folder)
       end
+    end
+
+    def default(option, label, folder)
+      return Setting.new(option.default, nil, :default) if @defaults[option.name].nil?
+
+      source = label.call(option)
+      Setting.new(option.coerce(@defaults[option.name], source, base: folder), source, :default)
     end
 
     def from_file(option, setting, folder)

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "json"
 require "rbconfig"
 require_relative "../net/activation"
 require_relative "inheritance"
@@ -21,8 +22,11 @@ module PushServer
     NIL = "BUNDLER_ENVIRONMENT_PRESERVER_INTENTIONALLY_NIL"
     SETUP = "-rbundler/setup"
     SETS_UP = %r{-r\s*\S*bundler/setup}
+    # Names the command if this process has been executed in place of it; see {Program}.
+    VARIABLE = "PUSH_SERVER_COMMAND"
     # The variables that are only for this process.
-    OWN = [*Role::VARIABLES, Inheritance::VARIABLE, "PUSH_SERVER_STATE", *Notifier::VARIABLES, *Activation::VARIABLES].freeze
+    OWN = [VARIABLE, *Role::VARIABLES, Inheritance::VARIABLE, "PUSH_SERVER_STATE", "PUSH_SERVER_OPTIONS",
+           "PUSH_SERVER_CONFIGURATION", *Notifier::VARIABLES, *Activation::VARIABLES].freeze
     # What spawn executes first, since it cannot ignore signals by itself.
     SIGNALS = Signal.list.values_at("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "TTIN", "TTOU", "PWR", "INFO").compact
     IGNORING = [["/bin/sh", "sh"], "-c", %(trap "" #{SIGNALS.join(" ")}; exec "$@"), "sh"].freeze
@@ -32,9 +36,16 @@ module PushServer
       # The command of this process. It is read at the first call, which must come before a process title is set, the current
       # folder changes, or the app is loaded.
       # @return [OriginalCommand]
-      def current = @current ||= new(arguments, ENV.to_h, folder: folder)
+      def current = @current ||= (given = ENV.delete(VARIABLE)) ? described(given) : new(arguments, ENV.to_h, folder: folder)
 
       private
+
+      def described(text)
+        command = JSON.parse(text)
+        new(command.fetch("arguments").map { |word| word.unpack1("m0") }, ENV.to_h, folder: command.fetch("folder").unpack1("m0"))
+      rescue JSON::ParserError, KeyError
+        raise Error, "the variable #{VARIABLE} is only for push_server itself: remove it from the environment"
+      end
 
       # The words behind the name of the Ruby, with Ruby's own switches.
       def arguments
@@ -74,6 +85,12 @@ module PushServer
     # @param added [Hash{String => String, nil}] nil removes a variable
     # @return [Hash{String => String}] all of its variables
     def environment(added = {}) = @environment.merge(added).compact
+
+    # What the program that is executed in place of this command needs, so that the command is its {current} one.
+    # @return [Hash{String => String}] an environment variable
+    def description
+      { VARIABLE => JSON.generate(arguments: words.drop(1).map { |word| [word].pack("m0") }, folder: [folder].pack("m0")) }
+    end
 
     # Starts the command as a child with a role. The child ignores the signals that mean something to a server: they may be
     # sent to the whole process group, and a Ruby that is just starting would end.
