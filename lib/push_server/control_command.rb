@@ -158,17 +158,33 @@ module PushServer
     # The connection ends when the process executes itself anew. Its socket stays, and answers when the new version serves.
     def restart
       before = ask("status")
-      answer = ask
-      raise Error, "the server was stopped instead" unless answer[:executes]
+      raise Error, "the server was stopped instead" unless ask_to_execute
+      raise Error, "the server serves on with the old version: its log says why" if
+        status_after_restart[:instance] == before[:instance]
 
-      after = client.call("status", patience: RESTART_PATIENCE)
-      raise Error, "the server serves on with the old version: its log says why" if after[:instance] == before[:instance]
-
-      say("Restarted: push_server #{after[:version]}, process #{after[:pid]}")
+      say("Restarted: push_server #{@after[:version]}, process #{@after[:pid]}")
       DONE
-    rescue ControlClient::NotRunning
-      raise unless answer
+    end
 
+    # @return [Boolean] whether the process executes itself anew. A supervisor ends the connection then
+    def ask_to_execute
+      ask[:executes]
+    rescue ControlClient::Ended
+      true
+    end
+
+    # What the new version says when its workers, too, have new code.
+    def status_after_restart
+      loop do
+        @after = client.call("status", patience: RESTART_PATIENCE)
+        break unless @after[:state] == "restarting"
+
+        sleep POLL
+      end
+      raise Error, "push_server was restarted, but its workers were not: #{@after[:failure]}" if @after[:failure]
+
+      @after
+    rescue ControlClient::NotRunning
       raise Error, "the server has ended while it restarted: its log says why"
     end
 
@@ -195,7 +211,7 @@ module PushServer
     def drain
       number = Integer(@argument, 10, exception: false) or raise OptionError, "drain needs a worker's number: push_server status"
       ask(worker: number)
-      say("Worker #{number} is replaced")
+      say("Worker #{number} drains, and another one takes its place")
       DONE
     end
 

@@ -54,10 +54,7 @@ module PushServer
 
     # The server serves, also again after {#reloading}.
     # @param status [String] one line for people
-    def ready(status)
-      @loading&.kill
-      tell("READY=1", "MAINPID=#{Process.pid}", status: status)
-    end
+    def ready(status) = tell("READY=1", "MAINPID=#{Process.pid}", status: status)
 
     # The server loads its configuration anew, restarts, or opens files anew. {#ready} follows.
     # @param status [String]
@@ -73,7 +70,14 @@ module PushServer
     # @param text [String]
     def status(text) = (tell(status: text) unless text == @status)
 
-    # Tells systemd that the process is healthy until {#ready}, for a time in which an app can be loaded. systemd expects
+    # Says in a loop that the server is healthy, in place of {#beat_while_loading}.
+    # @param loop [EventLoop]
+    def beat_in(loop)
+      @loading&.kill
+      loop.every(interval) { beat } if interval
+    end
+
+    # Tells systemd that the process is healthy until {#beat_in}, for a time in which an app can be loaded. systemd expects
     # that from a process that has executed itself anew.
     def beat_while_loading
       return unless interval

@@ -51,7 +51,7 @@ module PushServer
       @socket ||= ControlSocket.open(@options)
       @restart = Restart.new(loop, seconds: @options.to_h[:worker_boot_timeout])
       @control = ControlServer.new(@socket.listener, commands, loop) if @socket
-      loop.every(@notifier.interval) { @notifier.beat } if @notifier.interval
+      @notifier.beat_in(loop)
       report_unclaimed
       @notifier.ready(summary)
     end
@@ -59,6 +59,8 @@ module PushServer
     # Opens log files anew.
     # @yield to open them
     def reload
+      return yield if @restart.checking? || @draining
+
       @notifier.reloading("Opening the log files anew")
       yield
       @notifier.ready(@summary)
@@ -102,7 +104,6 @@ module PushServer
       return if restarts
 
       @notifier.stopping("Stopped") unless @draining
-
       @restart&.abort
       @socket&.retire
       @socket = nil

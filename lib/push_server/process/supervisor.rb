@@ -124,7 +124,8 @@ module PushServer
 
       PushServer.log(:info, "phased restart: the app is loaded anew")
       @commands.reloading("Phased restart: the app is loaded anew")
-      @restart = PhasedRestart.new(@parts, @workers, @generations) { |failure| restarted(failure) }.start
+      @restart = PhasedRestart.new(@parts, @workers, @generations, @commands.method(:progress)) { |failure| restarted(failure) }
+      @restart.start
     end
 
     # @return [String] what the server does: "starting", "serving", "restarting" or "stopping"
@@ -141,12 +142,24 @@ module PushServer
     def restart(reply = nil)
       return reply&.fail("the server stops") if @stopping
       return queue_restart(:restart) if @restart && reply.nil?
-      return @renewal.start(reply) if @served && @restart.nil?
+      if @served && @restart.nil?
+        @commands.reloading("Restarting: the new version loads the configuration") unless @renewal.checking?
+        return @renewal.start(reply)
+      end
 
       reason = @served ? "a phased restart is under way" : "no worker serves yet"
       PushServer.log(:error, "not restarted: #{reason}")
       reply&.fail("not restarted: #{reason}")
     end
+
+    # The new version takes this one's place in a moment.
+    # @api private
+    def before_restart = @hooks.call(:before_restart)
+
+    # The restart is given up: this version serves on.
+    # @param reason [String]
+    # @api private
+    def not_restarted(reason) = @commands.reloaded(reason)
 
     # The sockets that outlive this program, by their places; see {Inheritance}.
     # @return [Array<Array(String, Array<Listener>)>]

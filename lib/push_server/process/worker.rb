@@ -116,6 +116,7 @@ module PushServer
       case message.kind
       when "ping" then answer
       when "backtraces" then Backtraces.log
+      when "stats" then @link.send(:stats, stats: @service&.stats || {})
       when "reload" then @events.notify(RELOAD)
       when "retire" then end_early || @events.notify(RETIRE)
       when "stop" then end_early || @events.notify(STOP)

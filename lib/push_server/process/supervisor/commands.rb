@@ -4,6 +4,7 @@ require "securerandom"
 require_relative "../control_server"
 require_relative "../control_socket"
 require_relative "../notifier"
+require_relative "statistics"
 
 module PushServer
   class Supervisor
@@ -22,6 +23,8 @@ module PushServer
         @since = Time.now
         # Who waits for the end of the server.
         @stops = []
+        # Who waits for the end of a phased restart.
+        @restarts = []
       end
 
       # Opens the control socket.
@@ -29,7 +32,7 @@ module PushServer
       def open
         @socket = ControlSocket.open(@parts.options)
         @server = ControlServer.new(@socket.listener, self, @parts.events) if @socket
-        @parts.events.every(@notifier.interval) { @notifier.beat } if @notifier.interval
+        @notifier.beat_in(@parts.events)
       end
 
       # What {Inheritance} keeps.
@@ -99,8 +102,16 @@ module PushServer
       # @see #stop
       def phased_restart(reply)
         reply.progress("The app is being loaded anew")
-        @supervisor.phased_restart { |failure| failure ? reply.fail("given up: #{failure}") : reply.done }
+        @restarts << reply
+        @supervisor.phased_restart do |failure|
+          @restarts.delete(reply)
+          failure ? reply.fail("given up: #{failure}") : reply.done
+        end
       end
+
+      # A phased restart has got further.
+      # @param text [String]
+      def progress(text) = @restarts.each { |reply| reply.progress(text) }
 
       # @see #stop
       def restart(reply) = @supervisor.restart(reply)
@@ -131,7 +142,12 @@ module PushServer
       end
 
       # @see #stop
-      def stats(reply) = reply.done(stats: { workers: @supervisor.workers, serving: @workers.serving.size }, workers: workers)
+      def stats(reply)
+        Statistics.ask(@parts.events, @workers.all.select(&:serves?)) do |counts|
+          each = counts.map { |worker, stats| { number: worker.number, pid: worker.pid, stats: stats } }
+          reply.done(stats: Statistics.sum(counts.values), workers: each)
+        end
+      end
 
       # @see #stop
       def status(reply)

@@ -11,8 +11,10 @@ module PushServer
       # @param parts [Parts]
       # @param workers [Workers]
       # @param generations [Generations]
+      # @param progress [#call] called with a line for people
       # @yieldparam failure [String, nil] when it is over: why it was given up
-      def initialize(parts, workers, generations, &on_end)
+      def initialize(parts, workers, generations, progress, &on_end)
+        @progress = progress
         @parts = parts
         @workers = workers
         @generations = generations
@@ -43,6 +45,8 @@ module PushServer
         numbers = @workers.outdated(@generation).first(overlap)
         return finish if numbers.empty?
 
+        @progress.call("The app is loaded: starting #{numbers.size} new workers") unless @started
+        @started = true
         starting = numbers.dup
         numbers.each do |number|
           @workers.start_successor(number, @generation) do |event, reason|
@@ -58,6 +62,7 @@ module PushServer
       # The new code works.
       def hand_over(numbers)
         @generations.use(@generation)
+        @progress.call("#{numbers.size == 1 ? "New worker" : "New workers"} #{numbers.join(", ")} ready: the old ones drain")
         @workers.drain_surplus
         drain(numbers.filter_map { |number| @workers.promote(number) })
       end

@@ -19,7 +19,7 @@ module PushServer
       def self.facts(options) = { workers: options[:workers], forms: State::READABLE.minmax }
 
       # @param parts [Parts]
-      # @param supervisor [#places, #handover, #quiet?] `quiet?` is false if signals wait to be read
+      # @param supervisor [#places, #handover, #before_restart, #not_restarted, #quiet?] `quiet?` is false if signals wait to be read
       def initialize(parts, supervisor)
         @parts = parts
         @supervisor = supervisor
@@ -38,7 +38,7 @@ module PushServer
         reply&.progress("The new version loads the configuration first")
         @restart.check(@supervisor.places.map(&:first)) { |result| decide(result, reply) }
       rescue Error => e
-        refuse(e.message, reply)
+        give_up(e.message, reply)
       end
 
       # Gives it up, because the server stops.
@@ -52,6 +52,7 @@ module PushServer
 
         PushServer.log(:info, "restart: executing push_server #{result.version}")
         reply&.progress("Executing push_server #{result.version}")
+        @supervisor.before_restart
         execute(reply)
       end
 
@@ -78,6 +79,7 @@ module PushServer
       def give_up(reason, reply)
         cancel
         refuse(reason, reply)
+        @supervisor.not_restarted(reason)
       end
 
       def refuse(reason, reply)
