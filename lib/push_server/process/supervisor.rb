@@ -142,6 +142,7 @@ module PushServer
     def restart(reply = nil)
       return reply&.fail("the server stops") if @stopping
       return queue_restart(:restart) if @restart && reply.nil?
+
       if @served && @restart.nil?
         @commands.reloading("Restarting: the new version loads the configuration") unless @renewal.checking?
         return @renewal.start(reply)

@@ -19,7 +19,8 @@ module PushServer
       def self.facts(options) = { workers: options[:workers], forms: State::READABLE.minmax }
 
       # @param parts [Parts]
-      # @param supervisor [#places, #handover, #before_restart, #not_restarted, #quiet?] `quiet?` is false if signals wait to be read
+      # @param supervisor [#places, #handover, #before_restart, #not_restarted, #quiet?] `quiet?` is false if signals wait to
+      #   be read
       def initialize(parts, supervisor)
         @parts = parts
         @supervisor = supervisor
