@@ -35,7 +35,15 @@ RSpec.describe "A restart of a server with workers", transport: :tcp do
     eventually("all workers to be replaced", seconds: 30) { (app.tree.workers.map(&:pid) & former).empty? }
   end
 
-  def release = get("/").body.split.first
+  # On a connection that is closed then: a worker that drains waits a while for the next request of an idle one.
+  def fetch(target)
+    client = http
+    client.get(target).body
+  ensure
+    client&.close
+  end
+
+  def release = fetch("/").split.first
 
   it "keeps its pid, and serves new code with a new configuration" do
     start_cluster(source, "workers 2\n")
@@ -67,8 +75,24 @@ RSpec.describe "A restart of a server with workers", transport: :tcp do
     restart
 
     expect(release).to eq("one")
-    expect(HttpClient.new(Addrinfo.unix(File.join(app.dir, "second.sock"))).get("/").status).to eq(200)
+    expect(closing(HttpClient.new(Addrinfo.unix(File.join(app.dir, "second.sock")))).get("/").status).to eq(200)
     expect_eventually("the file of the first socket to be gone") { !File.exist?(File.join(app.dir, "first.sock")) }
+    expect(app.stop).to be_success
+  end
+
+  it "loses no message of a channel with history" do
+    start_cluster(source, "workers 2\n")
+    client = closing(SseClient.new(app.address, "/"))
+    id = client.read_event.id
+    client.close
+    fetch("/?publish=before")
+    restart
+    fetch("/?publish=after")
+
+    client = closing(SseClient.new(app.address, "/", headers: { "last-event-id" => id }))
+    open, *messages = Array.new(3) { client.read_event }
+    expect(JSON.parse(open.data)).to eq("recovered" => true, "gap" => [])
+    expect(messages.map(&:data)).to eq(%w[before after])
     expect(app.stop).to be_success
   end
 end

@@ -63,15 +63,16 @@ class ProcessStorm
   attr_reader :readers, :ledger, :publishers
 
   # kinds: of Faults. seconds: how long; with faults and without seconds, until each kind has happened once. pause: of a publishing
-  # thread between two requests, on average. leave: whether clients leave by themselves.
-  def initialize(app, seed:, clients: 300, threads: 8, workers: nil, kinds: Faults::ALL, seconds: nil, pause: 0.1, leave: true)
+  # thread between two requests, on average. share: how many of them publish. leave: whether clients leave by themselves.
+  def initialize(app, seed:, clients: 300, threads: 8, workers: nil, kinds: Faults::ALL, seconds: nil, pause: 0.1, share: 1,
+                 leave: true)
     @app, @seconds = app, seconds
     @random = Random.new(seed)
     @ledger = Ledger.new
     @readers = Readers.new(Array.new(clients) { |index| reader(index) })
     @readers.all.each(&:stay) unless leave
     publishing = Random.new(@random.rand(1 << 30))
-    @publishers = Publishers.new(app.address, CHANNELS, publishing, @ledger, threads: threads, pause: pause)
+    @publishers = Publishers.new(app.address, CHANNELS, publishing, @ledger, threads: threads, pause: pause, share: share)
     @outsider = Outsider.new(app, KEPT + LIVE, @ledger) if workers
     @faults = Faults.new(app, Random.new(@random.rand(1 << 30)), workers: workers, kinds: kinds) { publishes? } if workers
   end

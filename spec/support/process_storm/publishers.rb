@@ -16,9 +16,9 @@ class ProcessStorm
 
     attr_reader :failures, :requests
 
-    # pause: seconds between the requests of a thread, on average.
-    def initialize(address, channels, random, ledger, threads:, pause: 0.1)
-      @address, @channels, @ledger, @pause = address, channels, ledger, pause
+    # pause: seconds between the requests of a thread, on average. share: how many of the requests publish.
+    def initialize(address, channels, random, ledger, threads:, pause: 0.1, share: 1)
+      @address, @channels, @ledger, @pause, @share = address, channels, ledger, pause, share
       @randoms = Array.new(threads) { Random.new(random.rand(1 << 30)) }
       @failures = []
       @requests = 0
@@ -62,7 +62,9 @@ class ProcessStorm
       until @stopping
         client ||= connect
         worked ||= ProcessStorm.now
-        batch = Array.new(random.rand(4).zero? ? random.rand(1..30) : 1) { "#{@channels.sample(random: random)} #{name} #{numbers += 1}" }
+        count = random.rand(4).zero? ? random.rand(1..30) : 1
+        count = 0 if random.rand >= @share
+        batch = Array.new(count) { "#{@channels.sample(random: random)} #{name} #{numbers += 1}" }
         begin
           post(client, WAYS.sample(random: random), batch) ? worked = ProcessStorm.now : (client = drop(client))
         rescue *BROKEN => e
