@@ -67,4 +67,12 @@ RSpec.describe "The hooks of a configuration file", transport: :tcp do
       expect_line(%r{#{name} \(config/push_server.rb:\d+\): RuntimeError: #{name} is broken})
     end
   end
+
+  it "run before the server executes itself anew, if they are before_restart" do
+    start_cluster(Clusters::PIDS, files: { "config/push_server.rb" => "before_restart { $stdout.syswrite(\"in \#{Process.pid}\\n\") }" })
+    app.signal("USR2")
+
+    expect_line(/^in #{app.pid}$/)
+    expect_line(/the phased restart is done/)
+  end
 end

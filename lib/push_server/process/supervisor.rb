@@ -10,17 +10,17 @@ require_relative "original_command"
 require_relative "pidfile"
 require_relative "self_pipe"
 require_relative "signals"
-require_relative "supervisor/descriptors"
+require_relative "supervisor/announcements"
 require_relative "supervisor/commands"
+require_relative "supervisor/descriptors"
 require_relative "supervisor/generations"
 require_relative "supervisor/heartbeat"
 require_relative "supervisor/hub_keeper"
 require_relative "supervisor/memory_watch"
 require_relative "supervisor/notices"
 require_relative "supervisor/parts"
-require_relative "supervisor/phased_restart"
 require_relative "supervisor/reaper"
-require_relative "supervisor/renewal"
+require_relative "supervisor/restarts"
 require_relative "supervisor/state"
 require_relative "supervisor/workers"
 
@@ -50,19 +50,15 @@ module PushServer
     # @param err [IO] for an app that cannot be loaded
     def initialize(options, hooks, command: OriginalCommand.current, out: $stdout, err: $stderr)
       @options = options
-      @hooks = hooks
-      @out = out
       @err = err
       @pidfile = options[:pidfile] && Pidfile.new(options[:pidfile])
-      @parts = Parts.new(options, command, Binder.new)
+      @parts = Parts.new(options, hooks, command, Binder.new)
       @generations = Generations.new(@parts)
       @workers = Workers.new(@parts, @generations, self)
-      @renewal = Renewal.new(@parts, self)
       @parts.notices = Notices.new(@workers)
       @commands = Commands.new(self, @parts, @workers)
-      # Who waits for the end of the restart that runs, and of the next one.
-      @observers = []
-      @next_observers = []
+      @restarts = Restarts.new(@parts, self, @workers, @generations, @commands)
+      @announcements = Announcements.new(out, @parts)
       @signals = SelfPipe.new
     end
 
@@ -83,8 +79,8 @@ module PushServer
       former ? resume(former) : start
       Signals.release
       @parts.events.run
-      @hooks.call(:after_stopped)
-      say @forced ? "* Stopped at once" : "* Stopped"
+      @parts.hooks.call(:after_stopped)
+      @announcements.stopped(@forced)
       status
     ensure
       @commands.close
@@ -99,7 +95,7 @@ module PushServer
 
       @stopping = true
       @commands.stopping
-      say "* Stopping: up to #{options[:drain_timeout]} s for what is open. Ctrl-C to stop at once"
+      @announcements.stopping
       end_listening
       @workers.stop
       end_others
@@ -119,6 +115,7 @@ module PushServer
     def phased_restart(&on_end)
       return on_end&.call("the server stops") if @stopping
 
+<<<<<<< HEAD
       (@restart ? @next_observers : @observers) << on_end if on_end
       return queue_restart if @restart
 
@@ -126,6 +123,9 @@ module PushServer
       @commands.reloading("Phased restart: the app is loaded anew")
       @restart = PhasedRestart.new(@parts, @workers, @generations, @commands.method(:progress)) { |failure| restarted(failure) }
       @restart.start
+=======
+      @restarts.phased(&on_end)
+>>>>>>> 05f47c8 (Give restarts and announcements classes of their own, out of the supervisor)
     end
 
     # @return [String] what the server does: "starting", "serving", "restarting" or "stopping"
@@ -133,7 +133,7 @@ module PushServer
       return "stopping" if @stopping
       return "starting" unless @served
 
-      @restart ? "restarting" : "serving"
+      @restarts.running? ? "restarting" : "serving"
     end
 
     # Replaces this program, which keeps its pid, and then the workers and the hub: what a phased restart does, and also a new
@@ -141,21 +141,24 @@ module PushServer
     # @param reply [ControlServer::Reply, nil] of whoever has asked for it
     def restart(reply = nil)
       return reply&.fail("the server stops") if @stopping
+<<<<<<< HEAD
       return queue_restart(:restart) if @restart && reply.nil?
 
       if @served && @restart.nil?
         @commands.reloading("Restarting: the new version loads the configuration") unless @renewal.checking?
         return @renewal.start(reply)
       end
+=======
+      return @restarts.renew(reply) if @served
+>>>>>>> 05f47c8 (Give restarts and announcements classes of their own, out of the supervisor)
 
-      reason = @served ? "a phased restart is under way" : "no worker serves yet"
-      PushServer.log(:error, "not restarted: #{reason}")
-      reply&.fail("not restarted: #{reason}")
+      PushServer.log(:error, "not restarted: no worker serves yet")
+      reply&.fail("not restarted: no worker serves yet")
     end
 
     # The new version takes this one's place in a moment.
     # @api private
-    def before_restart = @hooks.call(:before_restart)
+    def before_restart = @parts.hooks.call(:before_restart)
 
     # The restart is given up: this version serves on.
     # @param reason [String]
@@ -275,16 +278,13 @@ module PushServer
       reap
       watch
       @pidfile&.write
-      say "* Executed push_server #{VERSION} (ruby #{RUBY_VERSION})"
-      @parts.binder.urls.each { |url| say "* Listening on #{url}" }
-      @renewed = true
-      phased_restart
+      @announcements.executed
+      @restarts.finish_renewal { replace_former }
     end
 
     # Last of a restart: nobody needs the former sockets and the former hub any more.
-    def finish_renewal
-      @renewed = false
-      Inheritance.current.release.each { |url| say "* No longer listening on #{url}" }
+    def replace_former
+      @announcements.retired(Inheritance.current.release)
       @parts.hub.replace
     end
 
@@ -305,26 +305,8 @@ module PushServer
       self.workers -= 1
     end
 
-    # @param what [:phased_restart, :restart] the second one includes the first one
-    def queue_restart(what = :phased_restart)
-      PushServer.log(:info, "a phased restart runs already, and another restart follows it")
-      @again = what unless @again == :restart
-    end
-
-    def restarted(failure)
-      @restart = nil
-      finish_renewal if failure.nil? && @renewed
-      @commands.reloaded(failure)
-      over, @observers, @next_observers = @observers, @next_observers, []
-      over.each { |observer| observer.call(failure) }
-      again, @again = @again, nil
-      __send__(again) if again
-    end
-
     def end_listening
-      @restart&.cancel
-      @renewal.cancel
-      [*@observers, *@next_observers].each { |observer| observer.call("the server stops") }
+      @restarts.cancel
       @parts.binder.retire_all
     end
 
@@ -339,28 +321,14 @@ module PushServer
     def announce
       @served = true
       @pidfile&.write
-      say "push_server #{VERSION} (ruby #{RUBY_VERSION})"
-      say "* #{workers} #{workers == 1 ? "worker" : "workers"} with #{options[:threads]} " \
-          "#{options[:threads] == 1 ? "thread" : "threads"} each, #{options[:environment]}"
-      @parts.binder.urls.each { |url| say "* Listening on #{url}" }
-      say "Ctrl-C to stop"
+      @announcements.serving
       @commands.serving
     end
 
     def announce_all
       @complete = true
-      @hooks.call(:after_booted)
-      say "* All #{workers} workers serve" if workers > 1
-    end
-
-    # For people, not for logs; --quiet silences it.
-    def say(line)
-      return unless %i[debug info].include?(options[:log_level])
-
-      @out.puts(line)
-      @out.flush
-    rescue IOError, SystemCallError
-      nil # the output is closed
+      @parts.hooks.call(:after_booted)
+      @announcements.complete(workers)
     end
 
     # The status of this process.

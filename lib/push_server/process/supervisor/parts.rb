@@ -13,6 +13,8 @@ module PushServer
       attr_reader :reaper
       # @return [Options]
       attr_reader :options
+      # @return [Hooks]
+      attr_reader :hooks
       # @return [OriginalCommand] what starts the leader, or workers
       attr_reader :command
       # @return [Binder] the sockets that workers share
@@ -27,10 +29,11 @@ module PushServer
       # @return [Boolean] whether this process becomes the parent of workers that a leader has forked: only Linux has that
       attr_accessor :adopts
 
-      def initialize(options, command, binder)
+      def initialize(options, hooks, command, binder)
         @events = EventLoop.new
         @reaper = Reaper.new
         @options = options
+        @hooks = hooks
         @command = command
         @binder = binder
         @publish = PublishSocket.new(options)

@@ -51,7 +51,7 @@ module PushServer
         numbers.each do |number|
           @workers.start_successor(number, @generation) do |event, reason|
             next if @over
-            next give_up("worker #{number}: #{reason}") if event == :ended
+            next give_up("worker #{number}: #{reason}") if event == :ended && @workers.place?(number)
 
             starting.delete(number)
             hand_over(numbers) if starting.empty?

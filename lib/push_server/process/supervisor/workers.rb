@@ -122,6 +122,9 @@ module PushServer
         (1..size).reject { |number| place(number).worker&.generation == generation.number }
       end
 
+      # For a restart: whether there is still such a place.
+      def place?(number) = @places.key?(number)
+
       # For a restart: starts a worker beside the one that has the place.
       # @param number [Integer] of the place
       # @yieldparam event [:ready, :ended]

@@ -1,0 +1,64 @@
+# frozen_string_literal: true
+
+module PushServer
+  class Supervisor
+    # The lines on stdout that tell people what happens. They are not for logs; --quiet silences them. One thread.
+    class Announcements
+      # @param out [IO]
+      # @param parts [Parts]
+      def initialize(out, parts)
+        @out = out
+        @parts = parts
+      end
+
+      # The first worker serves.
+      def serving
+        say "push_server #{VERSION} (ruby #{RUBY_VERSION})"
+        say "* #{number_of(options[:workers], "worker")} with #{number_of(options[:threads], "thread")} each, " \
+            "#{options[:environment]}"
+        listening
+        say "Ctrl-C to stop"
+      end
+
+      # As many workers serve as should.
+      # @param workers [Integer]
+      def complete(workers)
+        say "* All #{workers} workers serve" if workers > 1
+      end
+
+      # This program has taken the place of another one.
+      def executed
+        say "* Executed push_server #{VERSION} (ruby #{RUBY_VERSION})"
+        listening
+      end
+
+      # Nobody listens there any more.
+      # @param urls [Array<String>]
+      def retired(urls) = urls.each { |url| say "* No longer listening on #{url}" }
+
+      # The server begins to stop.
+      def stopping = say("* Stopping: up to #{options[:drain_timeout]} s for what is open. Ctrl-C to stop at once")
+
+      # The server has stopped.
+      # @param forced [Boolean] whether it has not waited for what was open
+      def stopped(forced) = say(forced ? "* Stopped at once" : "* Stopped")
+
+      private
+
+      def options = @parts.options
+
+      def listening = @parts.binder.urls.each { |url| say "* Listening on #{url}" }
+
+      def number_of(count, noun) = "#{count} #{noun}#{"s" unless count == 1}"
+
+      def say(line)
+        return unless %i[debug info].include?(options[:log_level])
+
+        @out.puts(line)
+        @out.flush
+      rescue IOError, SystemCallError
+        nil # the output is closed
+      end
+    end
+  end
+end

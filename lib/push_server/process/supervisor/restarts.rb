@@ -1,0 +1,85 @@
+# frozen_string_literal: true
+
+require_relative "phased_restart"
+require_relative "renewal"
+
+module PushServer
+  class Supervisor
+    # The restarts of a server: one at a time, and at most one that follows. One thread.
+    class Restarts
+      # @param parts [Parts]
+      # @param supervisor [Supervisor]
+      # @param workers [Workers]
+      # @param generations [Generations]
+      # @param commands [Commands] hears what happens
+      def initialize(parts, supervisor, workers, generations, commands)
+        @parts = parts
+        @workers = workers
+        @generations = generations
+        @commands = commands
+        @renewal = Renewal.new(parts, supervisor)
+        # Who waits for the end of the restart that runs, and of the one that follows.
+        @observers = []
+        @next_observers = []
+      end
+
+      # Whether workers are being replaced.
+      def running? = !@running.nil?
+
+      # Replaces the workers. If a restart runs, this one follows it.
+      # @yieldparam failure [String, nil] when it is over: why it was given up
+      def phased(&on_end)
+        (running? ? @next_observers : @observers) << on_end if on_end
+        return follow(:phased) if running?
+
+        PushServer.log(:info, "phased restart: the app is loaded anew")
+        @commands.reloading("Phased restart: the app is loaded anew")
+        @running = PhasedRestart.new(@parts, @workers, @generations) { |failure| over(failure) }.start
+      end
+
+      # Executes the supervisor's program anew, which then replaces the workers. If a restart runs, this one follows it, unless
+      # somebody waits for the answer.
+      # @param reply [ControlServer::Reply, nil]
+      def renew(reply = nil)
+        return @renewal.start(reply) unless running?
+        return follow(:renew) unless reply
+
+        PushServer.log(:error, "not restarted: a phased restart is under way")
+        reply.fail("not restarted: a phased restart is under way")
+      end
+
+      # Replaces the workers after the program was executed anew.
+      # @yield when that has succeeded
+      def finish_renewal(&on_success)
+        @on_success = on_success
+        phased
+      end
+
+      # Gives all restarts up, because the server stops.
+      def cancel
+        @running&.cancel
+        @renewal.cancel
+        [*@observers, *@next_observers].each { |observer| observer.call("the server stops") }
+      end
+
+      private
+
+      # @param what [:phased, :renew] the second one includes the first one
+      def follow(what)
+        PushServer.log(:info, "a phased restart runs already, and another restart follows it")
+        @next = what unless @next == :renew
+      end
+
+      def over(failure)
+        @running = nil
+        on_success, @on_success = @on_success, nil
+        on_success&.call unless failure
+        @commands.reloaded(failure)
+        observers, @observers, @next_observers = @observers, @next_observers, []
+        observers.each { |observer| observer.call(failure) }
+        following, @next = @next, nil
+        __send__(following) if following
+      end
+    end
+  end
+end
