@@ -28,6 +28,12 @@ impl Archive {
         archive
     }
 
+    /// Takes over what another process has kept, as the channels of a process do.
+    #[cfg(test)]
+    pub(crate) fn rebase(&mut self, reset: Reset) {
+        self.0.rebase(reset);
+    }
+
     /// Takes over what another process has kept. Keeps the rules.
     pub fn replace(&mut self, reset: Reset) {
         self.0.replace(reset);

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 use super::truth::{Content, KEPT, Truth, is_kept};
 use super::wire::Wire;
 use crate::channel::{Draft, Limits, Message, codec};
-use crate::engine::hub::protocol::{Frame, Position, Role, VERSION, Welcome};
+use crate::engine::hub::protocol::{Frame, Role, VERSION, Welcome};
 
-/// A process that publishes: a worker, or an outsider.
+/// An outsider: what it has published, and what it knows.
 #[derive(Debug)]
 pub(super) struct Author {
     pub(super) number: u128,
@@ -28,9 +28,10 @@ impl Author {
         Author { number, count: 0, unsettled, sent: 0, credit: 0, settled: 0, welcome: false, epoch: 0 }
     }
 
-    pub(super) fn hello(&mut self, wire: &mut Wire, role: Role, position: Option<Position>) {
+    pub(super) fn hello(&mut self, wire: &mut Wire) {
         (self.welcome, self.sent) = (false, 0);
-        wire.send(&Frame::Hello { version: VERSION, role, author: self.number, settled: self.settled, position });
+        let (author, settled) = (self.number, self.settled);
+        wire.send(&Frame::Hello { version: VERSION, role: Role::Outsider, author, settled, position: None });
     }
 
     pub(super) fn publish(&mut self) {
@@ -53,7 +54,7 @@ impl Author {
         }
     }
 
-    /// What both kinds of authors do with a frame.
+    /// Takes a frame of the hub.
     pub(super) fn take(&mut self, frame: &Frame<'_>, truth: &mut Truth) {
         match frame {
             Frame::Welcome(Welcome { position, count, credit, .. }) => {
@@ -66,7 +67,7 @@ impl Author {
             }
             Frame::Credit { bytes } => self.credit += i64::from(*bytes),
             Frame::Refused { .. } => panic!("{frame:?}"),
-            Frame::Own { count, seq, run } | Frame::Numbered { count, seq, run } => {
+            Frame::Numbered { count, seq, run } => {
                 for index in 0..u64::from(*run) {
                     let (count, seq) = (count + index, seq + index);
                     truth.answer(self.epoch, seq, (self.number, count));
@@ -82,23 +83,22 @@ impl Author {
     }
 }
 
+/// A message, with its payload.
+pub(super) fn draft_of(content: Content, payload: &str) -> Draft<'_> {
+    Draft::text(if is_kept(content) { KEPT } else { "live" }, payload.as_bytes())
+}
+
 /// The bytes of a message.
 pub(super) fn bytes_of(content: Content) -> Vec<u8> {
     let payload = format!("{} {}", content.0, content.1);
-    let channel = if is_kept(content) { KEPT } else { "live" };
     let now = (Instant::now(), std::time::UNIX_EPOCH + Duration::from_secs(1));
-    let message = Message::new(&Draft::text(channel, payload.as_bytes()), &Limits::default(), now.0).unwrap();
+    let message = Message::new(&draft_of(content, &payload), &Limits::default(), now.0).unwrap();
     let mut bytes = Vec::new();
     codec::encode(&message, now, &mut bytes).unwrap();
     bytes
 }
 
-/// The message of these bytes.
-pub(super) fn content_of(bytes: &[u8]) -> Content {
-    let (decoded, _) = codec::decode(bytes, usize::MAX).unwrap().unwrap();
-    payload_content(decoded.draft.payload)
-}
-
+/// The message with this payload.
 pub(super) fn payload_content(payload: &[u8]) -> Content {
     let text = std::str::from_utf8(payload).unwrap();
     let (author, count) = text.split_once(' ').unwrap();

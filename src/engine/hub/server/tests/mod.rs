@@ -3,8 +3,8 @@
 //! | module | subject |
 //! |---|---|
 //! | `wire` | a connection: bytes on their way in both directions |
-//! | `author` | a process that publishes: what it has sent, and what it knows |
-//! | `worker` | a worker: the log as it has got it, and its report |
+//! | `author` | an outsider: what it has published, and what it knows |
+//! | `worker` | a worker: the real state machine of one, and what it has got |
 //! | `truth` | all that anybody has got or was answered, and what must hold of it |
 //! | `world` | hub, workers and authors, and the steps of a schedule |
 //! | `driver` | the hub with real sockets |

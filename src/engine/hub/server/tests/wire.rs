@@ -59,6 +59,13 @@ impl Wire {
         }
     }
 
+    /// The peer reads at most `most` bytes, which are added to `bytes`. Returns false at the end of the connection.
+    pub(super) fn read_bytes(&mut self, most: usize, bytes: &mut Vec<u8>) -> bool {
+        let count = most.min(self.to_peer.len());
+        bytes.extend(self.to_peer.drain(..count));
+        !(self.hub_closed && self.to_peer.is_empty())
+    }
+
     /// The peer reads at most `most` bytes, and gets the whole frames. Returns false at the end of the connection.
     pub(super) fn read_by_peer(&mut self, most: usize, mut take: impl FnMut(Frame<'_>)) -> bool {
         let count = most.min(self.to_peer.len());

@@ -5,7 +5,7 @@ use super::author::Author;
 use super::truth::Truth;
 use super::wire::Wire;
 use super::worker::Worker;
-use crate::engine::hub::protocol::{Position, Role};
+use crate::engine::hub::protocol::Position;
 use crate::engine::hub::server::{Flushed, Hub, NumberStore, PeerId, Settings, Start};
 
 /// A hub that lives, and the connections of its peers.
@@ -108,13 +108,15 @@ impl World {
     fn publish(&mut self) {
         let messages = self.random.usize(1..6);
         let index = self.random.usize(..self.workers.len() + self.outsiders.len());
-        let author = match self.workers.get_mut(index) {
-            Some(worker) if worker.stopped => return,
-            Some(worker) => &mut worker.author,
-            None => &mut self.outsiders[index - self.workers.len()].author,
-        };
-        if author.unsettled.len() < 40 {
-            (0..messages).for_each(|_| author.publish());
+        match self.workers.get_mut(index) {
+            Some(worker) if worker.stopped || worker.unsettled() > 40 => {}
+            Some(worker) => (0..messages).for_each(|_| worker.publish()),
+            None => {
+                let author = &mut self.outsiders[index - self.workers.len()].author;
+                if author.unsettled.len() < 40 {
+                    (0..messages).for_each(|_| author.publish());
+                }
+            }
         }
     }
 
@@ -125,7 +127,7 @@ impl World {
             Some(worker) if worker.stopped => {}
             Some(worker) => {
                 if let Some(wire) = worker.wire {
-                    worker.author.pump(&mut self.wires[wire], most);
+                    worker.pump(&mut self.wires[wire], 100 * most);
                 }
             }
             None => {
@@ -156,7 +158,7 @@ impl World {
             }
         } else if let Some(next) = worker.next.take() {
             worker.wire = Some(next);
-            worker.connect(&mut self.wires[next]);
+            worker.connect();
         }
         let position = self.workers[index].position;
         self.note_epoch(position);
@@ -280,7 +282,7 @@ impl World {
         let Some(living) = &mut self.hub else { return };
         let mut wire = Wire::default();
         let outsider = &mut self.outsiders[index];
-        outsider.author.hello(&mut wire, Role::Outsider, None);
+        outsider.author.hello(&mut wire);
         self.wires.push(wire);
         outsider.wire = Some(self.wires.len() - 1);
         let id = living.hub.connect_outsider();
@@ -420,7 +422,7 @@ impl World {
             for index in 0..self.workers.len() {
                 let worker = &mut self.workers[index];
                 if let Some(wire) = worker.wire {
-                    worker.author.pump(&mut self.wires[wire], 100);
+                    worker.pump(&mut self.wires[wire], 100_000);
                 }
                 self.worker_reads(index, usize::MAX);
             }
@@ -455,7 +457,8 @@ impl World {
         let settled = |author: &Author| author.welcome && author.unsettled.is_empty();
         // After a recovery, numbers may be skipped at the end.
         let ended = |worker: &Worker| {
-            worker.position.map(|position| position.epoch) == end.map(|end| end.epoch) && settled(&worker.author)
+            let epoch = worker.position.map(|position| position.epoch);
+            epoch == end.map(|end| end.epoch) && worker.is_ready() && worker.unsettled() == 0
         };
         let written = self.wires.iter().all(|wire| wire.peer_closed || wire.hub_closed || wire.to_peer.is_empty());
         let settled = self.outsiders.iter().all(|outsider| outsider.wire.is_some() && settled(&outsider.author));
