@@ -115,17 +115,7 @@ module PushServer
     def phased_restart(&on_end)
       return on_end&.call("the server stops") if @stopping
 
-<<<<<<< HEAD
-      (@restart ? @next_observers : @observers) << on_end if on_end
-      return queue_restart if @restart
-
-      PushServer.log(:info, "phased restart: the app is loaded anew")
-      @commands.reloading("Phased restart: the app is loaded anew")
-      @restart = PhasedRestart.new(@parts, @workers, @generations, @commands.method(:progress)) { |failure| restarted(failure) }
-      @restart.start
-=======
       @restarts.phased(&on_end)
->>>>>>> 05f47c8 (Give restarts and announcements classes of their own, out of the supervisor)
     end
 
     # @return [String] what the server does: "starting", "serving", "restarting" or "stopping"
@@ -141,16 +131,7 @@ module PushServer
     # @param reply [ControlServer::Reply, nil] of whoever has asked for it
     def restart(reply = nil)
       return reply&.fail("the server stops") if @stopping
-<<<<<<< HEAD
-      return queue_restart(:restart) if @restart && reply.nil?
-
-      if @served && @restart.nil?
-        @commands.reloading("Restarting: the new version loads the configuration") unless @renewal.checking?
-        return @renewal.start(reply)
-      end
-=======
       return @restarts.renew(reply) if @served
->>>>>>> 05f47c8 (Give restarts and announcements classes of their own, out of the supervisor)
 
       PushServer.log(:error, "not restarted: no worker serves yet")
       reply&.fail("not restarted: no worker serves yet")

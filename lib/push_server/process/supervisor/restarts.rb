@@ -34,15 +34,17 @@ module PushServer
 
         PushServer.log(:info, "phased restart: the app is loaded anew")
         @commands.reloading("Phased restart: the app is loaded anew")
-        @running = PhasedRestart.new(@parts, @workers, @generations) { |failure| over(failure) }.start
+        # Set before it starts: without preload it may be over at once.
+        @running = PhasedRestart.new(@parts, @workers, @generations, @commands.method(:progress)) { |failure| over(failure) }
+        @running.start
       end
 
       # Executes the supervisor's program anew, which then replaces the workers. If a restart runs, this one follows it, unless
       # somebody waits for the answer.
       # @param reply [ControlServer::Reply, nil]
       def renew(reply = nil)
-        return @renewal.start(reply) unless running?
-        return follow(:renew) unless reply
+        return follow(:renew) if running? && reply.nil?
+        return start_renewal(reply) unless running?
 
         PushServer.log(:error, "not restarted: a phased restart is under way")
         reply.fail("not restarted: a phased restart is under way")
@@ -63,6 +65,11 @@ module PushServer
       end
 
       private
+
+      def start_renewal(reply)
+        @commands.reloading("Restarting: the new version loads the configuration") unless @renewal.checking?
+        @renewal.start(reply)
+      end
 
       # @param what [:phased, :renew] the second one includes the first one
       def follow(what)
