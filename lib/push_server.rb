@@ -54,7 +54,8 @@ module PushServer
   # @raise [OptionError, BindError]
   def self.run(app, **options)
     # $WEB_CONCURRENCY is not for a program that does not ask for workers.
-    configuration = Configuration.new({ config: Configuration::NONE, workers: 0, **options }, quiet: !Role.current.nil?)
+    given = { config: Configuration::NONE, **options, workers: options[:workers] || 0 }
+    configuration = Configuration.new(given, quiet: Program.child?)
     return Program.run(app, configuration) if configuration.options[:workers].positive?
 
     Single.new(app, configuration.options, hooks: configuration.hooks).run == :graceful

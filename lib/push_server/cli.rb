@@ -37,6 +37,8 @@ module PushServer
     def self.start(argv, out: $stdout, err: $stderr)
       return ControlCommand.start(argv, out: out, err: err) if ControlCommand.given?(argv)
 
+      # What the app prints is seen at once, also if stdout is no terminal.
+      out.sync = true
       new(out, err).start(argv)
     end
 

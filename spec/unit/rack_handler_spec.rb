@@ -1,6 +1,8 @@
 # frozen_string_literal: true
 
+require "push_server/config/command_line"
 require "push_server/rack/handler"
+require "tmpdir"
 require_relative "unit_helper"
 
 RSpec.describe PushServer::RackHandler do
@@ -24,6 +26,57 @@ RSpec.describe PushServer::RackHandler do
 
   it "takes AccessLog as its own option, unless the value is the one for WEBrick" do
     expect(options(AccessLog: "json", AccessLogFile: "a.log")).to eq(access_log: "json", access_log_file: "a.log")
+  end
+
+  describe "the sources of its options" do
+    around do |example|
+      here = Dir.pwd
+      Dir.mktmpdir do |dir|
+        Dir.chdir(dir)
+        Dir.mkdir("config")
+        example.run
+      ensure
+        Dir.chdir(here)
+      end
+    end
+
+    before { stub_const("ENV", { "RACK_ENV" => "test" }) }
+
+    def configured(file, given)
+      File.write("config/push_server.rb", file)
+      options = described_class.configuration(given).options
+      [options[:port], options.binds, options[:threads]]
+    end
+
+    it "are the configuration file, and what the user has given to rackup before that" do
+      expect(configured("port 1\nthreads 2", Port: 9292, Host: "0.0.0.0")).to eq([1, ["tcp://0.0.0.0"], 2])
+      expect(configured("port 1\nthreads 2", Port: "9292", Host: "0.0.0.0", Threads: "3")).to eq([9292, ["tcp://0.0.0.0"], 3])
+      expect(configured("bind 'unix:///s'", Port: 9292, Host: "0.0.0.0")).to eq([9292, ["unix:///s"], 5])
+      expect(configured("bind 'unix:///s'", Port: 9292, Host: "127.0.0.1")).to eq([9292, ["tcp://127.0.0.1"], 5])
+      expect(configured("", Port: 9292, Host: "0.0.0.0")).to eq([9292, ["tcp://0.0.0.0"], 5])
+    end
+
+    it "are what `rails server` says that the user has given; its defaults come last" do
+      rails = { Port: 3000, Host: "localhost", environment: "development" }
+      expect(configured("port 1", rails.merge(user_supplied_options: []))).to eq([1, ["tcp://localhost"], 5])
+      expect(configured("", rails.merge(user_supplied_options: []))).to eq([3000, ["tcp://localhost"], 5])
+      expect(configured("port 1", rails.merge(user_supplied_options: [:Port]))).to eq([3000, ["tcp://localhost"], 5])
+      expect(configured("bind 'unix:///s'", rails.merge(user_supplied_options: []))).to eq([3000, ["unix:///s"], 5])
+    end
+
+    it "become the command line of push_server if there are workers, which finds the file by itself" do
+      File.write("config.ru", "")
+      File.write("config/push_server.rb", "threads 2\nping_interval 3")
+      allow(PushServer::Program).to receive(:execute_command)
+      handler.run(->(_) {}, Port: "1", Host: "::1", Workers: "2", Preload: "false", PongTimeout: 4, SseHeartbeat: nil, SseEvent: "",
+                            AllowedOrigins: %w[https://a https://b], config: File.expand_path("config.ru"), pid: "/rack.pid")
+      expect(PushServer::Program).to have_received(:execute_command) do |words, file|
+        expect(file).to eq(File.expand_path("config.ru"))
+        expect(PushServer::CommandLine.new(words).given)
+          .to eq(bind: ["tcp://[::1]"], port: "1", workers: "2", preload: false, pong_timeout: "4", sse_heartbeat: "off", sse_event: "",
+                 allowed_origins: %w[https://a https://b], pidfile: "/rack.pid")
+      end
+    end
   end
 
   it "tells rackup its options" do

@@ -14,7 +14,7 @@ module PushServer
       count: ["N", "a whole number"],
       directory: ["DIR", "a folder"],
       file: ["PATH", "the path of a file"],
-      flag: [nil, "true or false"],
+      flag: ["BOOLEAN", "true or false"],
       list: ["VALUE", "a list"],
       location: ["PATH", "a path of the site, such as /push.js"],
       milliseconds: ["MS", "a number of milliseconds"],

@@ -53,7 +53,7 @@ module PushServer
       lowlevel_error_handler: "after an exception in the app the answer is 500, and the log has the exception",
       max_fast_inline: "a client with many requests does not hold up the others",
       max_keep_alive: "a client with many requests does not hold up the others",
-      mutate_stdout_and_stderr_to_sync_on_write: "the server writes its own lines at once; an app can set $stdout.sync",
+      mutate_stdout_and_stderr_to_sync_on_write: "the command push_server always writes stdout at once",
       on_refork: "workers are forked from a process that serves nobody; before_fork runs there",
       out_of_band: "streams need the process between requests, too; start a thread in before_worker_boot",
       prune_bundler: "the supervisor loads neither the app nor its gems, and a restart sets Bundler up anew",
