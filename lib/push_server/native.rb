@@ -191,12 +191,13 @@ module PushServer
     # @!method self.disconnect(member)
     #   See {PushServer.disconnect}.
 
-    # @!method self.use_hub(process, generation, workers)
+    # @!method self.use_hub(process, generation, workers, settings)
     #   Makes the channels of this process anew, as those of a worker: the hub orders their messages. The rules that the app has
     #   set stay. Connections to the hub come over the {NativeLifeline}. To be called before the server of the process is made.
     #   @param process [Integer] the number of this start of a worker, below 2**20
     #   @param generation [Integer] how often the app was loaded anew
     #   @param workers [Integer] how many workers share `channel_memory`
+    #   @param settings [Hash] as for {NativeServer}
     #   @raise [IOError] if the system has no thread to give, or the process has a server
 
     # @!method self.await_hub(seconds)

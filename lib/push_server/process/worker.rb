@@ -63,7 +63,7 @@ module PushServer
       Protocol.check(message)
       lifeline, *sockets = message.ios
       introduce(message)
-      Channels.use_hub(message[:process], message[:generation], @options[:workers])
+      Channels.use_hub(message[:process], message[:generation], @options[:workers], @options.settings)
       NativeLifeline.start(lifeline.fileno, "this process")
       lifeline.close
       listeners = sockets.zip(message[:listeners]).map { |socket, description| Listener.described(socket, description) }

@@ -19,7 +19,7 @@ use push_core::channel::{
     self, Cancel, Channels, Draft, Engine, EventName, Kind, Policy, Post, Posted, Progress, Slow, Unsent,
 };
 use push_core::engine::Local;
-use push_core::engine::hub::client::{HubClient, WorkerSettings};
+use push_core::engine::hub::client::{HubClient, WorkerSettings, replace_worker};
 use push_core::push::PubSub;
 
 use crate::ruby::client::Client;
@@ -31,6 +31,7 @@ use crate::support::errors::{argument_error, channel_error, io_error};
 use crate::support::fields::{field, given, is_text, is_utf8, kind_of, name, payload, since};
 use crate::support::gvl::{check_interrupts, without_gvl, without_gvl_for_a_moment};
 use crate::support::library::{engine_error, server_error};
+use crate::support::settings;
 
 static PROCESS: GvlCell<Option<Process>> = GvlCell::new(None);
 
@@ -83,7 +84,7 @@ pub fn init(module: RModule) -> Result<(), Error> {
     channels.define_singleton_method("names", function!(names, 0))?;
     channels.define_singleton_method("disconnect", function!(disconnect, 1))?;
     channels.define_singleton_method("close_connection", function!(outside::close, 0))?;
-    channels.define_singleton_method("use_hub", function!(use_hub, 3))?;
+    channels.define_singleton_method("use_hub", function!(use_hub, 4))?;
     channels.define_singleton_method("await_hub", function!(await_hub, 1))?;
     channels.define_singleton_method("settle", function!(settle_within, 1))
 }
@@ -123,8 +124,9 @@ pub fn for_server(ruby: &Ruby) -> PubSub {
 }
 
 /// Makes the channels anew, with the rules that the app has set. The connections to the hub come over the lifeline.
-fn use_hub(ruby: &Ruby, process: u32, generation: u32, workers: usize) -> Result<(), Error> {
-    let settings = WorkerSettings { process, generation, workers };
+fn use_hub(ruby: &Ruby, process: u32, generation: u32, workers: usize, hash: RHash) -> Result<(), Error> {
+    let (server, _) = settings::parse(ruby, hash)?;
+    let settings = WorkerSettings { process, generation, workers, give_up: replace_worker };
     let hub = PROCESS.with(ruby, |slot| {
         let serves = slot.as_ref().is_some_and(|process| process.serves && !process.pubsub.channels().forked());
         if serves {
@@ -132,6 +134,9 @@ fn use_hub(ruby: &Ruby, process: u32, generation: u32, workers: usize) -> Result
         }
         let rules = slot.as_ref().map(|process| process.rules.clone()).unwrap_or_default();
         let process = Process::of_worker(rules, settings).map_err(|error| error.to_string())?;
+        // Before the hub's log comes, which may need the memory.
+        let limits = channel::Limits::from(&server.limits);
+        process.pubsub.channels().configure(limits, server.default_event.as_deref());
         let hub = process.hub.as_ref().map(|hub| Arc::clone(hub));
         *slot = Some(process);
         Ok(hub)

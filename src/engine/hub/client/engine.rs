@@ -11,6 +11,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Instant, SystemTime};
 
+use rustix::process::{Signal, getpid, kill_process};
+
 use super::author::new_author;
 use super::connection::{Connection, Turn};
 use super::driver::{Driven, Driver};
@@ -34,6 +36,15 @@ pub struct WorkerSettings {
     pub generation: u32,
     /// How many workers share the memory for messages.
     pub workers: usize,
+    /// Called when the hub and this process do not understand each other: an error in one of them. This process gets no
+    /// more messages, and should be replaced. Must not block.
+    pub give_up: fn(),
+}
+
+/// Sends TERM to this process. A worker drains then, and is replaced.
+pub fn replace_worker() {
+    // There is no error: a process may send signals to itself.
+    let _ = kill_process(getpid(), Signal::TERM);
 }
 
 /// The engine of a worker. It keeps what was submitted while it has no connection to the hub.
@@ -157,9 +168,10 @@ impl HubClient {
         self.take_submitted(io);
         if let Some(connection) = &mut io.connection {
             if readable && let Err(error) = connection.read(&mut io.machine, now, &mut turn) {
-                log::error!("the connection to the hub is given up: {error}");
+                log::error!("the connection to the hub is given up: {error}. This process should be replaced");
                 connection.shut_down();
                 turn.ended = true;
+                (self.settings.give_up)();
             }
             // Before the report, which is about all events.
             self.publish_results(io);
@@ -171,8 +183,14 @@ impl HubClient {
         if turn.ended {
             io.connection = None;
             io.machine.disconnected();
-            (io.missed, turn.more) = (true, true);
-            log::warn!("the hub is gone: messages wait for the next one (publish_queue), and clients stay connected");
+            turn.more = true;
+            // At a restart, the next hub has come before the last one has gone.
+            if self.shared.lock().next.is_none() {
+                io.missed = true;
+                log::warn!(
+                    "the hub is gone: messages wait for the next one (publish_queue), and clients stay connected"
+                );
+            }
         } else if let Some(connection) = &mut io.connection {
             connection.write(&mut io.machine, now, &mut turn);
         }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use thiserror::Error;
 
 use super::super::protocol::{
-    self, Frame, Known, PIECE, Position, ProtocolError, Reason, Role, Rule, VERSION, Welcome,
+    self, Frame, Known, OVERHEAD, PIECE, Position, ProtocolError, Reason, Role, Rule, VERSION, Welcome,
 };
 use super::own::{Own, Settled};
 use super::report::Report;
@@ -21,6 +21,9 @@ use super::tail::{Recent, Tail};
 use crate::channel::codec::{self, CodecError};
 use crate::channel::engine::LogEnd;
 use crate::channel::{Cursor, Epoch, Event, Limits, Message, Policy, Reset, Ticket};
+
+/// The longest frame: a message is shorter than 2 GiB.
+const LONGEST: usize = (1 << 31) + OVERHEAD;
 
 /// The present time of both clocks.
 pub type Now = (Instant, SystemTime);
@@ -294,7 +297,7 @@ impl Machine {
     /// Takes the whole frames at the beginning of `bytes`. Returns how many bytes they have.
     pub fn receive(&mut self, bytes: &[u8], now: Now) -> Result<usize, HubError> {
         let mut taken = 0;
-        while let Some((frame, length)) = protocol::decode(&bytes[taken..], usize::MAX)? {
+        while let Some((frame, length)) = protocol::decode(&bytes[taken..], LONGEST)? {
             self.take(frame, now)?;
             taken += length;
         }

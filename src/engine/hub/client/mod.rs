@@ -24,6 +24,6 @@ mod tail;
 mod tests;
 
 pub use author::new_author;
-pub use engine::{HubClient, WorkerSettings};
+pub use engine::{HubClient, WorkerSettings, replace_worker};
 pub use machine::{HubError, Machine, Now, Results};
 pub use own::Settled;

@@ -21,7 +21,7 @@ impl Wake for Quiet {
 }
 
 fn worker(limits: Limits) -> (Arc<HubClient>, Arc<Channels>) {
-    let settings = WorkerSettings { process: 3, generation: 1, workers: 4 };
+    let settings = WorkerSettings { process: 3, generation: 1, workers: 4, give_up: || {} };
     let client = HubClient::new(settings, Arc::new(Quiet)).unwrap();
     let channels = Channels::new(limits, Arc::clone(&client) as _, None);
     client.set_channels(&channels);
@@ -153,5 +153,37 @@ fn one_message_may_wait_however_long_it_is() {
     assert!(matches!(channels.post(&long, Instant::now()), Ok(Post::Done(_))));
     assert!(matches!(channels.post(&Draft::text("c", b"x"), Instant::now()), Ok(Post::Full(_))));
     assert_eq!(client.state(), crate::channel::engine::EngineState::Away);
+    client.end();
+}
+
+static GIVEN_UP: AtomicBool = AtomicBool::new(false);
+
+#[test]
+fn a_hub_that_makes_no_sense_is_given_up_and_the_next_one_may_do_better() {
+    let settings =
+        WorkerSettings { process: 3, generation: 1, workers: 1, give_up: || GIVEN_UP.store(true, Ordering::Release) };
+    let client = HubClient::new(settings, Arc::new(Quiet)).unwrap();
+    let channels = Channels::new(Limits::default(), Arc::clone(&client) as _, None);
+    client.set_channels(&channels);
+    let receipt = channels.publish(&Draft::text("c", b"x"), Instant::now()).unwrap();
+    let (mut own, other) = UnixStream::pair().unwrap();
+    own.set_read_timeout(Some(DEADLINE)).unwrap();
+    client.connect(other.into());
+    own.write_all(&[0xFF; 100]).unwrap();
+    // All that it has said, and the end.
+    own.read_to_end(&mut Vec::new()).unwrap();
+    let give_up_at = Instant::now() + DEADLINE;
+    while !GIVEN_UP.load(Ordering::Acquire) {
+        assert!(Instant::now() < give_up_at);
+        std::thread::yield_now();
+    }
+    assert!(receipt.outcome().is_none());
+    let (mut hub, done) = (Hub { credit: 1 << 20, ..Hub::default() }, AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| serve(&mut hub, &client, usize::MAX, &done));
+        let settled = channels.progress().unwrap().wait(1, Instant::now() + DEADLINE, &Cancel::default());
+        done.store(true, Ordering::Release);
+        assert!(settled && receipt.cursor().is_some());
+    });
     client.end();
 }
