@@ -4,6 +4,7 @@ require "json"
 require "open3"
 require "tmpdir"
 require_relative "unit_helper"
+require_relative "../support/deadline"
 require "push_server/process/original_command"
 
 RSpec.describe PushServer::OriginalCommand do
@@ -21,21 +22,23 @@ RSpec.describe PushServer::OriginalCommand do
       require "push_server"
       require "push_server/process/original_command"
       if (role = PushServer::Role.current)
-        role.link.send(:told, role: role.name, arguments: ARGV, verbose: $VERBOSE, env: ENV.slice("OWN", "SECRET", "CHANGED"),
+        role.link.send(:told, role: role.name, arguments: ARGV, verbose: $VERBOSE, env: ENV.slice("OWN", "NOTIFY_SOCKET", "CHANGED"),
+                              ignored: %w[TERM USR1 TTIN].map { |name| trap(name, "DEFAULT") },
                               left: ENV.keys.grep(/\APUSH_SERVER_(ROLE|LINK)/), same: PushServer::Role.current.equal?(role))
       else
         command = PushServer::OriginalCommand.current
         ENV["CHANGED"] = "by the app"
         ARGV.clear
         parent, child = PushServer::Link.pair
-        pid = command.spawn("check", child, without: ["SECRET"])
+        pid = command.spawn("check", child)
         child.close
         puts parent.receive(10).fields.to_json, parent.receive(10), Process.wait2(pid).last.exitstatus
       end
     RUBY
-    out, = run_in(@dir, RbConfig.ruby, "-w", "app.rb", "a b", "", env: { "OWN" => "1", "SECRET" => "2" })
+    out, = run_in(@dir, RbConfig.ruby, "-w", "app.rb", "a b", "", env: { "OWN" => "1", "NOTIFY_SOCKET" => "/n" })
     told, ended, status = out.lines
     expect(JSON.parse(told)).to eq("role" => "check", "arguments" => ["a b", ""], "verbose" => true, "env" => { "OWN" => "1" },
+                                   "ignored" => %w[IGNORE IGNORE IGNORE],
                                    "left" => [], "same" => true)
     expect([ended, status]).to eq(%W[eof\n 0\n])
   end
@@ -84,7 +87,9 @@ RSpec.describe PushServer::OriginalCommand do
   it "says in one line what it cannot start" do
     parent, child = PushServer::Link.pair
     gone = described_class.new(["app.rb"], {}, folder: "#{@dir}/gone")
-    expect { gone.spawn("check", child) }.to raise_error(PushServer::Error, %r{\Acannot start \S+ app\.rb in #{@dir}/gone: No such})
+    pid = gone.spawn("check", child)
+    expect(parent.receive(Deadline::PATIENCE)[:message]).to match(%r{\Acannot start \S+ app\.rb in #{@dir}/gone: No such})
+    expect(Process.wait2(pid).last.exitstatus).to eq(127)
     expect { gone.exec(PushServer::Inheritance.new) }.to raise_error(PushServer::Error, /\Acannot execute /)
   ensure
     [parent, child].each(&:close)

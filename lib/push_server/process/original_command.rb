@@ -6,6 +6,7 @@ require_relative "../net/activation"
 require_relative "inheritance"
 require_relative "notifier"
 require_relative "role"
+require_relative "role_signals"
 
 module PushServer
   # The command that has started this process, with its environment and its folder as the user typed it. It is started again
@@ -27,10 +28,9 @@ module PushServer
     # The variables that are only for this process.
     OWN = [VARIABLE, *Role::VARIABLES, Inheritance::VARIABLE, "PUSH_SERVER_STATE", "PUSH_SERVER_OPTIONS",
            "PUSH_SERVER_CONFIGURATION", *Notifier::VARIABLES, *Activation::VARIABLES].freeze
-    # What spawn executes first, since it cannot ignore signals by itself.
-    SIGNALS = Signal.list.values_at("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "TTIN", "TTOU", "PWR", "INFO").compact
-    IGNORING = [["/bin/sh", "sh"], "-c", %(trap "" #{SIGNALS.join(" ")}; exec "$@"), "sh"].freeze
-    private_constant :SIGNALS, :IGNORING, :ARGUMENTS, :BUNDLER, :NIL, :SETUP, :SETS_UP, :OWN
+    # The status of a child whose command could not be executed.
+    NOT_EXECUTED = 127
+    private_constant :NOT_EXECUTED, :ARGUMENTS, :BUNDLER, :NIL, :SETUP, :SETS_UP, :OWN
 
     class << self
       # The command of this process. It is read at the first call, which must come before a process title is set, the current
@@ -93,20 +93,26 @@ module PushServer
     end
 
     # Starts the command as a child with a role. The child ignores the signals that mean something to a server: they may be
-    # sent to the whole process group, and a Ruby that is just starting would end.
+    # sent to the whole process group, and would end a Ruby that is just starting. Only a fork before the exec can do that. If
+    # the system does not execute the command, the child says so over its link.
     # @param role ["leader", "worker", "check"]
     # @param link [Link] the child's end, which the caller closes afterwards
-    # @param without [Array<String>] variables that the child is not to have
-    # @param options [Hash] further options of Process.spawn, such as descriptors for the child
+    # @param options [Hash] further options of Process.exec, such as descriptors for the child
     # @return [Integer] the child's pid
-    # @raise [Error] if the system does not start it
-    def spawn(role, link, without: [], **options)
-      socket = link.to_io
-      variables = Role.environment(role, link).merge(without.to_h { |name| [name, nil] })
-      Process.spawn(environment(variables), *IGNORING, *words, unsetenv_others: true, chdir: folder,
-                                                               socket => socket, **options)
+    # @raise [Error] if the system gives no process
+    def spawn(role, link, **options)
+      Process.fork do
+        RoleSignals.ignore
+        socket = link.to_io
+        Process.exec(environment(Role.environment(role, link)), *words_for_exec, unsetenv_others: true, chdir: folder,
+                                                                                 socket => socket, **options)
+      rescue Exception => e # rubocop:disable Lint/RescueException -- nothing of this program may run in the child
+        link.send(:failed, message: "cannot start #{words.join(" ")} in #{folder}: #{e.message.scrub}")
+      ensure
+        Process.exit!(NOT_EXECUTED)
+      end
     rescue SystemCallError => e
-      raise Error, "cannot start #{words.join(" ")} in #{folder}: #{e.message}"
+      raise Error, "cannot start a process: #{e.message}"
     end
 
     # Executes the command in place of this process, which keeps its pid.
