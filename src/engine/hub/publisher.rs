@@ -299,7 +299,7 @@ impl State {
                 (Err(error), _) => Some((Unanswered::Broken { path: path.clone(), reason: error.to_string() }, true)),
                 (Ok(taken), result) => {
                     connection.received.drain(..taken);
-                    result.as_ref().err().map(|_| (Unanswered::Silent { path: path.clone() }, false))
+                    result.as_ref().err().map(|_| (ended(path, self.exchange.is_welcomed()), false))
                 }
             };
             self.settle();
@@ -368,6 +368,18 @@ impl State {
         {
             next.changed.notify_all();
         }
+    }
+}
+
+/// Why there is no connection after one has ended. A hub of another version ends it without a welcome.
+fn ended(path: &Path, welcomed: bool) -> Unanswered {
+    let path = path.to_owned();
+    if welcomed {
+        return Unanswered::Silent { path };
+    }
+    Unanswered::Broken {
+        path,
+        reason: "the server ends the connection: it may be another version of push_server".into(),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::base::lock::Lock;
 use crate::channel::{Channels, Draft, Limits, Message, Since, Wake};
 use crate::engine::Local;
 use crate::engine::hub::protocol::{self, Frame, Reason, Role, VERSION};
-use crate::engine::hub::publisher::{Answer, Publisher, Ticket, Waited};
+use crate::engine::hub::publisher::{Answer, GivenUp, Publisher, Ticket, Waited};
 
 struct Nobody;
 
@@ -329,6 +329,29 @@ fn a_wait_ends_when_it_is_cancelled_and_at_its_deadline() {
         assert!(matches!(thread.join().unwrap(), Waited::NotYet));
     }
     assert!(publisher.give_up(&tickets[0]).1.to_string().contains("does not answer"));
+}
+
+#[test]
+fn a_server_that_ends_each_connection_is_told_apart_from_one_that_is_silent() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let thread = std::thread::spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            drop(listener.accept());
+        }
+    });
+    let publisher = publisher(path.clone());
+    let ticket = publisher.publish(message("a"));
+    assert!(matches!(publisher.wait(&ticket, Instant::now() + Duration::from_millis(200)), Waited::NotYet));
+    stop.store(true, Ordering::Relaxed);
+    UnixStream::connect(path).unwrap();
+    thread.join().unwrap();
+    let (given_up, why) = publisher.give_up(&ticket);
+    assert_eq!(given_up, GivenUp::Unsent);
+    assert!(why.to_string().contains("another version"), "{why}");
 }
 
 #[test]

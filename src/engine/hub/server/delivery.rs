@@ -69,13 +69,20 @@ impl Hub {
                 }
             }
         };
+        let position = self.position();
+        let mut answered = false;
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.blocked = result == Flushed::Blocked;
             if peer.unanswered.is_empty() {
                 self.waiting.remove(&id);
+                answered = peer.welcomed && !peer.questions.is_empty();
+            }
+            if answered {
+                let questions = std::mem::take(&mut peer.questions);
+                questions.into_iter().for_each(|token| peer.send(&Frame::Position { token, position }));
             }
         }
-        if result == Flushed::More {
+        if result == Flushed::More || answered {
             self.list(id);
         }
         self.progress();

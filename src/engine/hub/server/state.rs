@@ -363,7 +363,9 @@ impl Hub {
                 Ok(())
             }
             Frame::AskPosition { token } => {
-                if !peer.welcomed && peer.questions.len() < 1024 {
+                // An outsider has got the answers to its messages when it gets this one.
+                let waits = !peer.welcomed || !peer.unanswered.is_empty();
+                if waits && peer.questions.len() < 1024 {
                     peer.questions.push(token);
                 } else {
                     let position = Position { epoch: self.epoch.into(), last: self.last };

@@ -169,6 +169,36 @@ fn an_outsider_publishes_to_workers() {
 }
 
 #[test]
+fn an_outsider_gets_the_answers_to_its_messages_before_a_position() {
+    let numbers = NumberStore::anonymous().unwrap();
+    let supervisor = Supervisor::start(&numbers, "first");
+    let mut worker = supervisor.worker(1, None);
+    worker.log();
+    let mut outsider = supervisor.outsider(77);
+    outsider.welcome();
+    let ask = |outsider: &mut Client, messages: u64| {
+        (1..=messages).for_each(|count| outsider.publish(count));
+        outsider.send(&Frame::AskPosition { token: 1 });
+        let mut numbered = 0;
+        let last = outsider.wait(|frame| match frame {
+            Frame::Numbered { run, .. } => {
+                numbered += run;
+                None
+            }
+            Frame::Position { position, .. } => Some(position.last),
+            _ => None,
+        });
+        (numbered, last)
+    };
+    assert_eq!(ask(&mut outsider, 20), (20, Some(20)));
+    // The same process connects again, and has not got the answers.
+    let mut again = supervisor.outsider(77);
+    assert_eq!(again.welcome().count, 20);
+    assert_eq!(ask(&mut again, 0), (20, Some(20)));
+    supervisor.stop();
+}
+
+#[test]
 fn ends_with_its_supervisor() {
     let supervisor = Supervisor::start(&NumberStore::anonymous().unwrap(), "first");
     let Supervisor { link, thread, .. } = supervisor;
