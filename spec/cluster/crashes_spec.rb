@@ -128,14 +128,31 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
     end
 
     it "is killed and tried again if it does not begin to serve in time" do
-      start_app(Clusters::PIDS, "-w", 2, "--worker-boot-timeout", 1, files: { "config/push_server.rb" => <<~'RUBY' })
+      start_app(Clusters::PIDS, "-w", 2, "--worker-boot-timeout", 4, files: { "config/push_server.rb" => <<~'RUBY' })
         before_worker_boot { |n| sleep if n == 2 && !File.exist?("go") }
       RUBY
-      expect_line(/worker 2 \(pid \d+\) is killed: it has not begun to serve within 1 s \(worker_boot_timeout\)/)
+      expect_line(/worker 2 \(pid \d+\) is killed: it has not begun to serve within 4 s \(worker_boot_timeout\)/)
       File.write(File.join(app.dir, "go"), "")
 
       expect_line(/All 2 workers serve/)
     end
+  end
+
+  it "is killed and started again if it is a leader that does not fork a worker in time" do
+    start_cluster(Clusters::PIDS, "--worker-boot-timeout", 3)
+    leader, before = tree.leaders.first.pid, workers
+    Process.kill("STOP", leader)
+    Process.kill("KILL", before[1])
+
+    expect_line(/leader 1 \(pid #{leader}\) is killed: it has not forked a worker within 3 s \(worker_boot_timeout\)/)
+    expect_eventually("another worker 1") { workers[1] && workers[1] != before[1] && answering.size == 2 }
+  end
+
+  it "ends the server if it is the first leader and does not load the app in time" do
+    launch_app("sleep", "-w", 2, "--worker-boot-timeout", 1)
+
+    expect(app.wait.exitstatus).to eq(1)
+    expect_line(/leader 1 \(pid \d+\) is killed: it has not loaded the app within 1 s \(worker_boot_timeout\)/)
   end
 
   describe "because the system gives no process" do

@@ -80,7 +80,7 @@ module PushServer
       Signals.release
       @parts.events.run
       @parts.hooks.call(:after_stopped)
-      @announcements.stopped(@forced)
+      @announcements.stopped(@forced) unless @failed
       status
     ensure
       @commands.close

@@ -26,7 +26,7 @@ module PushServer
         @on_end = on_end
         @on_load = on_load
         @forking = {}
-        former ? resume(former) : remind
+        former ? resume(former) : await_load
       end
 
       # @return [String] its name in the log
@@ -42,6 +42,7 @@ module PushServer
       # @param worker [WorkerProcess]
       def fork(worker)
         @forking[worker.process] = worker
+        bound("it has not forked a worker")
         worker.hand_over { |link| send(:fork, fds: [link], number: worker.number, process: worker.process) }
       end
 
@@ -55,9 +56,19 @@ module PushServer
 
       private
 
-      def remind
+      def await_load
+        bound("it has not loaded the app")
         @reminder = parts.events.every(REMINDER) { PushServer.log(:info, "#{self} is still loading the app") }
       end
+
+      # Kills it unless it has done this in time.
+      def bound(what)
+        seconds = parts.options[:worker_boot_timeout] or return
+
+        kill_after(seconds) { give_up("#{what} within #{seconds} s (worker_boot_timeout)") }
+      end
+
+      def unbound = parts.events.cancel(@deadline)
 
       def resume(former)
         @loaded = true
@@ -69,15 +80,23 @@ module PushServer
         case message.kind
         when "loaded" then loaded(message)
         when "failed" then fail_to_load(message)
-        when "forked" then @forking.delete(message[:process])&.forked(message[:pid])
+        when "forked" then born(message) { |worker| worker.forked(message[:pid]) }
         when "exited" then parts.reaper.report(message[:pid], Reaper::Told.new(message[:status], message[:signal]))
-        when "not_forked" then @forking.delete(message[:process])&.failed(message[:message])
+        when "not_forked" then born(message) { |worker| worker.failed(message[:message]) }
         end
+      end
+
+      # It has forked a worker, or could not.
+      def born(message)
+        worker = @forking.delete(message[:process])
+        unbound if @forking.empty? && !@leaving
+        yield worker if worker
       end
 
       def loaded(message)
         @loaded = true
         parts.events.cancel(@reminder)
+        unbound
         PushServer.log(:info, "#{self} has loaded #{message[:code]}")
         parts.notices.note(message[:uses])
         answer(nil)
