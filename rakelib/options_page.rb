@@ -12,6 +12,7 @@ module OptionsPage
     `bin/run rake docs` writes this page from the table of options in the code. `push_server --help` has the same texts.
 
     * **Command line**: write the names as below, in full: `--max-queue 64`.
+    * **Configuration file**: write the names in snake_case: `max_queue 64`. [configuration.md](configuration.md) says where it is.
     * **Ruby** (`PushServer.run`, `PushServer::Server.init`): write the names in snake_case: `max_queue: 64`.
     * **rackup**: write the names in CamelCase: `-O MaxQueue=64`.
 

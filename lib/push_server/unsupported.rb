@@ -10,12 +10,12 @@ module PushServer
   module Unsupported
     OPTIONS = "give options to PushServer.run or PushServer::Server.init, or on the command line"
     TIMERS = "push_server has no timers; start a thread that sleeps and then calls client.write or PushServer.publish"
-    STATES =
-      "push_server runs one process and does not fork; put the code before or after PushServer.run or PushServer::Server.start"
+    STATES = "a hook in config/push_server.rb, such as before_worker_boot, runs there; or put the code before or after " \
+             "PushServer.run or PushServer::Server.start"
     RUN = "PushServer.run(app, port: 3000) serves an app, PushServer::Server.start starts the embedded form"
     STOP = "PushServer::Server.shutdown, or the signal TERM, stops the server"
     LOG = "the option access_log logs requests, the option log_level sets what else is logged, PushServer.log writes a line"
-    BROKER = "channels belong to one process, and there are no engines; PushServer.publish reaches the clients of the process"
+    BROKER = "there are no engines; PushServer.publish reaches the clients of all workers of the server"
     TLS = "push_server does not support TLS; put a proxy in front of it"
     FILES = "files are served from one folder: the option public_dir, or root in PushServer::Server.init"
     ALWAYS = "env[\"rack.early_hints\"] is always there"

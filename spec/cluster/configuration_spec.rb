@@ -140,7 +140,9 @@ RSpec.describe "The configuration of a server", transport: :tcp do
         done = false
         watch = Thread.new { seen |= [File.exist?(path) ? File.read(path) : "missing"] until done }
         app.signal("USR2")
-        app.wait_for_line(/phased restart is done|Listening.*\n?/) && expect_eventually("the restart") { app.lines.grep(/Ctrl-C|phased restart is done/).size > 1 }
+        app.wait_for_line(/phased restart is done|Listening.*\n?/) && expect_eventually("the restart") {
+          app.lines.grep(/Ctrl-C|phased restart is done/).size > 1
+        }
         done = true
         watch.join
         expect(seen).to eq(["#{app.pid}\n"])

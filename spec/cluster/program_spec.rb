@@ -57,7 +57,8 @@ RSpec.describe "Workers", transport: :tcp do
     end
 
     it "have the hooks of the configuration file that the call names" do
-      start_program(program.call("workers: 2, config: 'server.rb'"), files: { "server.rb" => "before_worker_boot { |n| puts \"boot \#{n}\" }\nafter_booted { puts 'booted' }" })
+      start_program(program.call("workers: 2, config: 'server.rb'"),
+files: { "server.rb" => "before_worker_boot { |n| puts \"boot \#{n}\" }\nafter_booted { puts 'booted' }" })
       app.wait_for_line(/^booted/)
       expect(app.stop).to be_success
       expect(app.lines.grep(/^boot/).sort.map(&:chomp)).to eq(["boot 1", "boot 2", "booted"])
@@ -70,7 +71,8 @@ RSpec.describe "Workers", transport: :tcp do
 
     it "need the main thread, and a program in a file" do
       run = ->(*words, **how) { run_command(RbConfig.ruby, *words, **how) }
-      threaded = run.call("app.rb", files: { "app.rb" => "require 'push_server'\nThread.new { PushServer.run(->(_) {}, workers: 1) rescue puts $!.message }.join" })
+      threaded = run.call("app.rb",
+files: { "app.rb" => "require 'push_server'\nThread.new { PushServer.run(->(_) {}, workers: 1) rescue puts $!.message }.join" })
       expect(threaded.out).to eq("with workers, the server needs the main thread: start it there\n")
       piped = IO.popen([{ "RUBYLIB" => Command::ENVIRONMENT["RUBYLIB"] }, RbConfig.ruby, "-"], "r+") do |io|
         io.write("require 'push_server'\nbegin\nPushServer.run(->(_) {}, workers: 1)\nrescue PushServer::Error\nputs $!.message\nend\n")
@@ -81,14 +83,16 @@ RSpec.describe "Workers", transport: :tcp do
     end
 
     it "are refused by the embedded form" do
-      result = run_command(RbConfig.ruby, "app.rb", files: { "app.rb" => "require 'push_server'\nPushServer::Server.init(0, nil, workers: 2) rescue puts $!.message" })
+      result = run_command(RbConfig.ruby, "app.rb",
+files: { "app.rb" => "require 'push_server'\nPushServer::Server.init(0, nil, workers: 2) rescue puts $!.message" })
       expect(result.out).to eq("workers: an embedded server is one process: PushServer.run(app, workers: 2) has workers\n")
     end
 
     it "stop with one line and a status if the server cannot listen" do
       taken = TCPServer.new("127.0.0.1", 0)
       port = taken.local_address.ip_port
-      result = run_command(RbConfig.ruby, "app.rb", files: { "app.rb" => "require 'push_server'\nPushServer.run(->(_) {}, workers: 1, bind: 'tcp://127.0.0.1:#{port}')" })
+      result = run_command(RbConfig.ruby, "app.rb",
+files: { "app.rb" => "require 'push_server'\nPushServer.run(->(_) {}, workers: 1, bind: 'tcp://127.0.0.1:#{port}')" })
       expect(result.complaint).to match([/\Apush_server: cannot listen on .*: the port is in use/])
       expect(result.exitstatus).to eq(1)
     ensure
@@ -130,7 +134,8 @@ RSpec.describe "Workers", transport: :tcp do
 
     it "serve an app that comes from no file" do
       builder = "run ->(_) { [200, {}, [Process.pid.to_s]] }"
-      start_app("exec(#{RbConfig.ruby.inspect}, #{AppProcess.rackup.inspect}, '-s', 'push_server', '-O', 'Workers=2', '-p', '0', '-b', #{builder.inspect})", via: :ruby)
+      start_app("exec(#{RbConfig.ruby.inspect}, #{AppProcess.rackup.inspect}, '-s', 'push_server', '-O', 'Workers=2', '-p', '0', '-b', #{builder.inspect})",
+via: :ruby)
       app.wait_for_line(/All 2 workers serve/)
       expect_eventually("answers of both") { answering == workers.values.sort }
       app.signal("USR1")

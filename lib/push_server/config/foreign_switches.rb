@@ -38,7 +38,7 @@ module PushServer
       %w[-max-header -maxhd] => "the limit is --max-head-size BYTES",
       %w[-max-msg -maxms] => "the limit is --max-message-size BYTES",
       %w[-ping] => "the interval is --ping-interval SECONDS",
-      %w[-redis -redis-ping -rp] => "push_server has no Redis engine; its channels belong to one process",
+      %w[-redis -redis-ping -rp] => "push_server has no Redis engine; its channels belong to one server, with all its workers",
       %w[-g --graphql] => "push_server has no GraphQL; use a GraphQL library in the Rack app",
       %w[--plugin --idle-timeout --user --group -u --prefix --threaded] => "push_server has no such option",
       %w[--early-hints] => "env[\"rack.early_hints\"] is always there"
