@@ -155,8 +155,9 @@ impl Hub {
     fn reattach(&mut self, id: PeerId) -> bool {
         let cut_off = |peer: &Peer| peer.image.is_none() && peer.place.as_ref().is_some_and(|place| !place.attached);
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| cut_off(peer)) else { return false };
+        let kind = peer.kind;
         let Some(place) = &mut peer.place else { return false };
-        log::info!("a worker that was stuck takes messages again");
+        log::info!("{kind} takes messages again");
         if place.staged >= self.tail.start() {
             place.attached = true;
         } else {
@@ -278,7 +279,7 @@ impl Hub {
             if peer.stuck > 4 {
                 place.attached = false;
                 peer.stuck = 0;
-                log::warn!("{:?} takes no messages: the hub goes on without it", peer.kind);
+                log::warn!("{} takes no messages: the hub goes on without it", peer.kind);
             }
         }
         self.progress();

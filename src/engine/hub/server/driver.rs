@@ -256,7 +256,7 @@ impl Driver {
                 let id = hub.hand_over();
                 self.connect(id, socket, false);
             }
-            (order, _) => log::error!("the hub cannot do this now: {order:?}"),
+            _ => log::error!("the supervisor has given the hub an order at the wrong time"),
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! One peer of the hub: its place in the log, and what waits for its socket.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -39,6 +40,17 @@ pub(super) enum Kind {
     OldHub,
     /// The hub that takes this one's place: it gets a report.
     NewHub,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Worker(process) => write!(f, "the worker with the process number {process}"),
+            Kind::Outsider => f.write_str("a process that publishes"),
+            Kind::OldHub => f.write_str("the hub before"),
+            Kind::NewHub => f.write_str("the next hub"),
+        }
+    }
 }
 
 /// A peer's first frame.

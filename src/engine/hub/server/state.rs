@@ -322,7 +322,7 @@ impl Hub {
                 peer.input = input;
             }
             (Err(reason), Some(peer)) => {
-                log::warn!("the hub closes a connection of {}: {reason}", describe(peer.kind));
+                log::warn!("the hub closes a connection of {}: {reason}", peer.kind);
                 self.close(id);
             }
             (_, None) => {}
@@ -422,14 +422,5 @@ impl Hub {
         if let Some(peer) = self.peers.get_mut(&id) {
             work(peer);
         }
-    }
-}
-
-fn describe(kind: Kind) -> String {
-    match kind {
-        Kind::Worker(process) => format!("the worker with the process number {process}"),
-        Kind::Outsider => "a process that publishes".to_owned(),
-        Kind::OldHub => "the hub before".to_owned(),
-        Kind::NewHub => "the next hub".to_owned(),
     }
 }
