@@ -6,6 +6,7 @@ use super::truth::Truth;
 use super::wire::Wire;
 use super::worker::Worker;
 use crate::engine::hub::protocol::Position;
+use crate::engine::hub::server::peer::Peer;
 use crate::engine::hub::server::{Flushed, Hub, NumberStore, PeerId, Settings, Start};
 
 /// A hub that lives, and the connections of its peers.
@@ -297,8 +298,9 @@ impl World {
             }
         }
         if let Some(living) = self.hub.take() {
-            // Then it alone had messages.
-            self.hurt |= !living.hub.peers.values().any(|peer| peer.attached().is_some());
+            // If no worker has its log and takes messages, it alone has some.
+            let whole = |peer: &Peer| peer.attached().is_some_and(|place| place.sent >= place.base);
+            self.hurt |= !living.hub.peers.values().any(whole);
             self.end_of_hub(living);
         }
     }
