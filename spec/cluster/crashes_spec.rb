@@ -37,6 +37,15 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
     expect(workers).to eq(before)
   end
 
+  it "is killed and replaced if it is the hub, and its loop does not answer for 10 s", :full do
+    start_cluster
+    hub = tree.hub.pid
+    Process.kill("STOP", hub)
+
+    app.wait_for_line(/hub \(pid #{hub}\) is killed: it has not answered for 10 s/, seconds: 20)
+    expect_eventually("another hub") { tree.hub && tree.hub.pid != hub }
+  end
+
   it "is not replaced before a worker is to be forked if it is the leader; then the log says what was loaded" do
     start_cluster
     leader, before = tree.leaders.first.pid, workers

@@ -174,6 +174,15 @@ RSpec.describe "Signals to a server with workers", transport: :tcp do
         end
       end
 
+      it "TERM tells WebSockets that the server stops, and not that it restarts: #{how}" do
+        start_cluster("run ->(env) { env['rack.upgrade'] = Object.new; [200, {}, []] }")
+        sockets = Array.new(4) { websocket("/") }
+        kill.call(app, all_pids, "TERM")
+
+        expect(sockets.map { |socket| socket.read_close.first }).to all(eq(1001))
+        expect(app.wait).to be_success
+      end
+
       it "USR1 restarts the workers once: #{how}" do
         start_cluster
         before = workers.values

@@ -1,0 +1,78 @@
+# frozen_string_literal: true
+
+require_relative "unit_helper"
+require "push_server/process/event_loop"
+require "push_server/process/supervisor"
+
+RSpec.describe PushServer::Supervisor::Backoff do
+  subject(:backoff) { described_class.new }
+
+  it "waits not at all, then 0.1 s, and then twice as long each time, up to 30 s, while children die young" do
+    waits = Array.new(12) { backoff.next(1) }
+
+    expect(waits).to eq([0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30])
+  end
+
+  it "begins anew after a child that has lived for half a minute" do
+    4.times { backoff.next(0) }
+
+    expect([backoff.next(31), backoff.next(0)]).to eq([0, 0.1])
+  end
+end
+
+RSpec.describe PushServer::Supervisor::Reaper do
+  # Runs the block with a reaper in a process of its own, since it takes the status of any child. Returns what the block returns.
+  def with_reaper
+    reader, writer = IO.pipe
+    pid = Process.fork do
+      writer.write(Marshal.dump(yield(described_class.new)))
+    ensure
+      Process.exit!(0)
+    end
+    writer.close
+    Marshal.load(reader.read) # rubocop:disable Security/MarshalLoad -- from the child
+  ensure
+    Process.wait(pid)
+    [reader, writer].each(&:close)
+  end
+
+  # What the reaper tells of a child.
+  def told(reaper, pid)
+    reaper.expect(pid) { |status| @told = described_class.describe(status) }
+    eventually("the end of the child") { reaper.reap || @told }
+  end
+
+  it "tells the status of a child to whoever expects it" do
+    expect(with_reaper { |reaper| told(reaper, Process.fork { Process.exit!(3) }) }).to eq("with status 3")
+  end
+
+  it "names the signal that has ended a child" do
+    how = with_reaper do |reaper|
+      pid = Process.fork { sleep }
+      Process.kill("KILL", pid)
+      told(reaper, pid)
+    end
+
+    expect(how).to eq("by the signal KILL")
+  end
+
+  it "tells it also if the pid becomes known later than the end" do
+    how = with_reaper do |reaper|
+      pid = Process.fork { Process.exit!(4) }
+      eventually("no child") do
+        reaper.reap
+        Process.kill(0, pid) && false
+      rescue Errno::ESRCH
+        true
+      end
+      told(reaper, pid)
+    end
+
+    expect(how).to eq("with status 4")
+  end
+
+  it "says so if nobody knows how a child has ended" do
+    expect(described_class.describe(nil)).to eq("for an unknown reason")
+    expect(described_class.describe(described_class::Told.new(nil, 9))).to eq("by the signal KILL")
+  end
+end
