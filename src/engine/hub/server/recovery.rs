@@ -30,7 +30,7 @@ impl Hub {
     /// Asks a worker for its report, if the hub needs it and the worker has one.
     pub(super) fn ask_for_report(&mut self, id: PeerId) {
         let epoch = self.numbers.epoch().map(u64::from);
-        let Phase::Recovering { expected, handover: false, .. } = &mut self.phase else { return };
+        let Phase::Recovering { expected, empty, handover: false, .. } = &mut self.phase else { return };
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let (Kind::Worker(process), Some(hello)) = (peer.kind, peer.hello) else { return };
         if !expected.contains(&process) || peer.report.is_some() {
@@ -43,6 +43,7 @@ impl Hub {
         } else {
             // It has not got the log yet.
             expected.remove(&process);
+            empty.insert(process);
         }
     }
 
@@ -56,7 +57,7 @@ impl Hub {
         let (limits, now) = (self.limits, self.now);
         let Some(peer) = self.peers.get_mut(&id) else { return Ok(()) };
         let Some(report) = &mut peer.report else { return Err("an unexpected frame".to_owned()) };
-        let Phase::Recovering { expected, handover, reports, .. } = &mut self.phase else {
+        let Phase::Recovering { expected, empty, handover, reports, .. } = &mut self.phase else {
             // It has come too late.
             return Ok(());
         };
@@ -69,7 +70,13 @@ impl Hub {
         let (report, epoch) = (std::mem::take(report), self.numbers.epoch().map(u64::from));
         let ours = report.position.map(|position| position.epoch) == epoch;
         match peer.kind {
-            Kind::Worker(process) if expected.remove(&process) && ours => reports.push((Some(process), report)),
+            Kind::Worker(process) if expected.remove(&process) => {
+                if ours {
+                    reports.push((Some(process), report));
+                } else {
+                    empty.insert(process);
+                }
+            }
             Kind::OldHub => {
                 *handover = false;
                 if ours {
@@ -112,12 +119,13 @@ impl Hub {
 
     /// Makes one log of the reports, if all have come.
     pub(super) fn finish_recovery(&mut self) {
-        let Phase::Recovering { expected, handover: false, reports, .. } = &mut self.phase else { return };
+        let Phase::Recovering { expected, empty, handover: false, reports, .. } = &mut self.phase else { return };
         if !expected.is_empty() {
             return;
         }
         let reports = std::mem::take(reports);
-        let reporting: BTreeSet<u32> = reports.iter().filter_map(|(process, _)| *process).collect();
+        let mut reporting = std::mem::take(empty);
+        reporting.extend(reports.iter().filter_map(|(process, _)| *process));
         let handed = reports.iter().any(|(process, _)| process.is_none());
         let none = reports.is_empty();
         let union = Union::of(reports.into_iter().map(|(_, report)| report).collect());

@@ -89,6 +89,8 @@ pub(super) enum Phase {
     Recovering {
         /// Workers that have not reported yet.
         expected: BTreeSet<u32>,
+        /// Workers that have nothing of the log: they have shown nobody any of it.
+        empty: BTreeSet<u32>,
         /// The hub before has not given its log yet.
         handover: bool,
         /// The reports that are complete: the worker's process number, or `None` for the hub before.
@@ -189,7 +191,8 @@ impl Hub {
         match start {
             Start::Recover { processes, handover } if hub.numbers.epoch().is_some() => {
                 hub.returning.0.clone_from(&processes);
-                hub.phase = Phase::Recovering { expected: processes, handover, reports: Vec::new(), since: now };
+                let (empty, reports) = (BTreeSet::new(), Vec::new());
+                hub.phase = Phase::Recovering { expected: processes, empty, handover, reports, since: now };
                 hub.finish_recovery();
             }
             _ => hub.begin(epoch),

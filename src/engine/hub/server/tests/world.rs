@@ -308,6 +308,9 @@ impl World {
     fn end_of_hub(&mut self, living: Living) {
         let hub = &living.hub;
         self.say(|| format!("a hub ends: {:?}, stable {}, answerable {}", hub.position(), hub.stable, hub.answerable));
+        for peer in hub.peers.values().filter(|peer| peer.place.is_some()) {
+            self.say(|| format!("  {} has {:?}, blocked {}", peer.kind, peer.place, peer.blocked));
+        }
         for worker in &self.workers {
             self.say(|| format!("  worker {} at {:?}, stopped {}", worker.process, worker.position, worker.stopped));
         }
