@@ -22,7 +22,7 @@ use crate::http::budget::Budget;
 use crate::http::h1::connection;
 use crate::http::origin::{Allowed, BadOrigin};
 use crate::http::{self, files::PublicDir};
-use crate::net::{Acceptor, ListenError, ListenerId, Listeners, fds};
+use crate::net::{Acceptor, BadNetwork, ListenError, ListenerId, Listeners, TrustedProxies, fds};
 use crate::push::delivery::Delivery;
 use crate::push::pressure::Relief;
 use crate::push::{self, PubSub, SlowPolicy};
@@ -46,6 +46,10 @@ pub struct Settings {
     pub default_event: Option<String>,
     /// The query parameter that makes a request for an event stream a long poll. `None`: there are no long polls.
     pub poll_parameter: Option<String>,
+    /// Proxies in front of the server, which say who the client is: addresses and networks.
+    pub trusted_proxies: Vec<String>,
+    /// Whether connections of these proxies begin with a header of the PROXY protocol, version 2.
+    pub proxy_protocol: bool,
     /// How requests are logged. `None`: they are not.
     pub access_log: Option<AccessLogSettings>,
 }
@@ -56,6 +60,12 @@ pub enum SettingsError {
     /// See [`BadOrigin`].
     #[error(transparent)]
     Origin(#[from] BadOrigin),
+    /// See [`BadNetwork`].
+    #[error(transparent)]
+    Network(#[from] BadNetwork),
+    /// Without trusted proxies, no connection would begin with such a header.
+    #[error("proxy_protocol needs trusted_proxy: the addresses of the proxies that send the header")]
+    ProxyProtocol,
     /// The access log cannot be written.
     #[error("cannot open the access log {place}: {error}")]
     AccessLog {
@@ -89,6 +99,10 @@ impl Server {
     pub fn new(settings: Settings, pubsub: PubSub) -> Result<Self, SettingsError> {
         let allowed = settings.allowed_origins.iter().map(String::as_str);
         let origins = Allowed::parse(allowed)?;
+        let trusted_proxies = TrustedProxies::parse(settings.trusted_proxies.iter().map(String::as_str))?;
+        if settings.proxy_protocol && trusted_proxies.is_empty() {
+            return Err(SettingsError::ProxyProtocol);
+        }
         let open = |path: PathBuf| PublicDir::open(&path).map_err(|error| SettingsError::PublicDir { path, error });
         let files = settings.public_dir.map(open).transpose()?;
         let base = Arc::new(base::Context::new(settings.limits));
@@ -107,6 +121,8 @@ impl Server {
             origins,
             files,
             budget: Budget::of_folder(base.limits.max_spooled_total),
+            trusted_proxies,
+            proxy_protocol: settings.proxy_protocol,
             poll_parameter: settings.poll_parameter,
             base: Arc::clone(&base),
         });

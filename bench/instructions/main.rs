@@ -323,6 +323,8 @@ impl Core {
             origins: Allowed::parse([])?,
             files: None,
             budget: core_http::budget::Budget::new(u64::MAX),
+            trusted_proxies: Default::default(),
+            proxy_protocol: false,
             poll_parameter: None,
         };
         let signal = self.context.base.lifecycle.receiver();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::request::Dispatch;
 use super::{budget, files, origin};
 use crate::access_log::AccessLog;
+use crate::net::TrustedProxies;
 use crate::{base, push};
 
 /// What all connections of a server share.
@@ -23,6 +24,10 @@ pub struct Context {
     pub files: Option<files::PublicDir>,
     /// How many bytes of request bodies may be in temporary files.
     pub budget: Arc<budget::Budget>,
+    /// Proxies in front of the server, which say who the client is.
+    pub trusted_proxies: TrustedProxies,
+    /// Connections of these proxies begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// The query parameter that makes an event stream a long poll; `None` if there are no long polls.
     pub poll_parameter: Option<String>,
 }

@@ -17,6 +17,8 @@ pub struct Request {
     pub body: RequestBody,
     /// The client's address.
     pub peer: Peer,
+    /// A trusted proxy says that the client used https.
+    pub https: bool,
     /// The listener that has accepted the connection.
     pub listener: ListenerId,
     /// What it can be upgraded to.

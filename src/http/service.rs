@@ -27,7 +27,10 @@ use crate::push::catching_up::CatchingUp;
 #[derive(Clone)]
 pub(super) struct RequestService {
     pub(super) context: Arc<Context>,
+    /// The client of the current request.
     pub(super) peer: Peer,
+    /// Whether the client of the current request used https, as far as a trusted proxy says.
+    pub(super) https: bool,
     pub(super) listener: ListenerId,
 }
 
@@ -192,7 +195,8 @@ impl RequestService {
         let Context { push, poll_parameter, .. } = &*self.context;
         let poll = upgrade.and_then(|protocol| long_poll::detect(protocol, &head, push, poll_parameter.as_deref()));
         let responder = Responder { reply: sender, method: head.method.clone(), accept, poll: poll.map(Box::new) };
-        let request = Request { head, body, peer: self.peer, listener: self.listener, upgrade, responder };
+        let request =
+            Request { head, body, peer: self.peer, https: self.https, listener: self.listener, upgrade, responder };
         if let Err(request) = self.context.dispatch.dispatch(Box::new(request)) {
             let base = &self.context.base;
             base.stats.queue_full.add();

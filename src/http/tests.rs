@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Context, Dispatch, Request, budget, origin};
 use crate::base::{self, limits::Limits};
 use crate::engine::Local;
+use crate::net::TrustedProxies;
 use crate::push::{self, Callbacks, Client};
 
 /// No worker takes anything.
@@ -30,6 +31,8 @@ pub(super) fn context() -> Arc<Context> {
         origins: origin::Allowed::default(),
         files: None,
         budget: budget::Budget::new(u64::MAX),
+        trusted_proxies: TrustedProxies::default(),
+        proxy_protocol: false,
         poll_parameter: None,
         base,
     })

@@ -8,6 +8,8 @@
 //! | `pace` | how processes share the connections of one listening socket |
 //! | [`socket`] | the socket of a connection, of any family |
 //! | [`peer`] | the other end of a connection |
+//! | [`trusted`] | proxies that may say who the client is |
+//! | [`proxy_protocol`] | how they say it before the first request |
 //! | [`fds`] | the limit of open files |
 
 pub mod accept;
@@ -16,10 +18,13 @@ pub mod listener;
 pub mod listeners;
 mod pace;
 pub mod peer;
+pub mod proxy_protocol;
 pub mod socket;
+pub mod trusted;
 
 pub use accept::{Accepted, Acceptor};
 pub use listener::{ListenError, ListenerId};
 pub use listeners::Listeners;
 pub use peer::Peer;
 pub use socket::Socket;
+pub use trusted::{BadNetwork, TrustedProxies};

@@ -10,6 +10,8 @@ pub enum Peer {
     Inet(SocketAddr),
     /// A client that came by a Unix socket, where clients have no address.
     Unix,
+    /// A client of which a trusted proxy has told. Its port is not known.
+    Forwarded(IpAddr),
 }
 
 impl Peer {
@@ -18,6 +20,7 @@ impl Peer {
     pub fn ip(&self) -> IpAddr {
         match self {
             Peer::Inet(address) => address.ip().to_canonical(),
+            Peer::Forwarded(ip) => ip.to_canonical(),
             Peer::Unix => IpAddr::V4(Ipv4Addr::LOCALHOST),
         }
     }
@@ -27,6 +30,7 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Peer::Inet(address) => address.fmt(f),
+            Peer::Forwarded(ip) => ip.fmt(f),
             Peer::Unix => f.write_str("unix"),
         }
     }

@@ -273,6 +273,8 @@ fn server_with(limits: Limits, public_dir: Option<PathBuf>, pubsub: PubSub) -> S
         allowed_origins: Vec::new(),
         public_dir,
         access_log: None,
+        trusted_proxies: Vec::new(),
+        proxy_protocol: false,
         default_event: None,
         poll_parameter: Some("push_wait".to_owned()),
     };

@@ -86,7 +86,7 @@ module PushServer
     def apply_flag(flag) = LOG_LEVELS.key?(flag) ? @given[:log_level] = LOG_LEVELS[flag] : @question ||= flag
 
     def set(option, value)
-      return @given[option.name] = value unless %i[binds list].include?(option.type)
+      return @given[option.name] = value unless option.list?
 
       (@given[option.name] ||= []) << value
     end

@@ -10,10 +10,9 @@ module PushServer
   class ConfigurationWords
     # Options that a file cannot set: it has been found already.
     WITHOUT = %i[config].freeze
-    LISTS = %i[binds list].freeze
     # Words with a method of their own below.
     SPECIAL = %i[port threads force_shutdown_after log_requests quiet debug].freeze
-    private_constant :WITHOUT, :LISTS, :SPECIAL
+    private_constant :WITHOUT, :SPECIAL
 
     # @param file [ConfigurationFile]
     def initialize(file)
@@ -108,7 +107,7 @@ module PushServer
     private
 
     def assign(option, values)
-      return @push_server_file.add(option.name, values.flatten(1)) if LISTS.include?(option.type)
+      return @push_server_file.add(option.name, values.flatten(1)) if option.list?
 
       values = [true] if values.empty? && option.flag?
       @push_server_file.set(option.name, one_value(option.name, values))

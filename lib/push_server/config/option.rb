@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "ipaddr"
 require_relative "../errors"
 require_relative "processors"
 
@@ -19,6 +20,7 @@ module PushServer
       location: ["PATH", "a path of the site, such as /push.js"],
       milliseconds: ["MS", "a number of milliseconds"],
       mode: ["MODE", "three octal digits, such as 0660"],
+      networks: ["CIDR", "addresses and networks, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8"],
       port: ["PORT", "a number"],
       seconds: ["SECONDS", "a number of seconds"],
       socket: ["PATH", "the path of a Unix socket"],
@@ -37,9 +39,10 @@ module PushServer
     FLAGS = { "true" => true, "on" => true, "yes" => true, "1" => true,
               "false" => false, "off" => false, "no" => false, "0" => false }.freeze
     NUMBERS = %i[bytes count milliseconds port seconds threads workers].freeze
+    LISTS = %i[binds list networks].freeze
     # Paths may be any bytes.
     PATHS = %i[directory file socket].freeze
-    private_constant :MODE, :BYTES, :SCALE, :OFF, :FLAGS, :NUMBERS, :PATHS
+    private_constant :MODE, :BYTES, :SCALE, :OFF, :FLAGS, :NUMBERS, :LISTS, :PATHS
 
     # Symbol, in snake_case.
     attr_reader :name
@@ -119,6 +122,9 @@ module PushServer
       Array(value.nil? ? OFF.fetch(type, [""]).first : value).flat_map { |item| [switches.last, item.to_s] }
     end
 
+    # Whether it has several values: it may be given several times.
+    def list? = LISTS.include?(type)
+
     # Whether it is a switch without a value: --name, and --no-name.
     def flag? = type == :flag
 
@@ -174,6 +180,13 @@ module PushServer
       return (value if value.between?(0, 0o777)) if value.is_a?(Integer)
 
       value.oct if MODE.match?(value.to_s)
+    end
+
+    # Of addresses without names: a name may stand for any address.
+    def networks(value)
+      list(value).each { |network| network.match?(%r{\A[\h.:]+(/\d+)?\z}) && IPAddr.new(network) or return nil }
+    rescue IPAddr::Error
+      nil
     end
 
     def port(value) = count(value)

@@ -24,6 +24,11 @@ module PushServer
       Option.new(:publish_socket_mode, :mode, "The permissions of the publish socket: each process that may connect may " \
                                               "publish",
                  group: "Listening", default: 0o600),
+      Option.new(:trusted_proxy, :networks, "The address or network of a proxy, such as 10.0.0.0/8, whose X-Forwarded-For and " \
+                                        "X-Forwarded-Proto are believed; may be repeated. 127.0.0.1 includes Unix sockets",
+                 group: "Listening", default: []),
+      Option.new(:proxy_protocol, :flag, "Each connection of a trusted_proxy begins with a PROXY protocol header, version 2",
+                 group: "Listening", default: false),
       Option.new(:workers, :workers, "Worker processes. auto: as many as the process may use CPUs, by its affinity and its " \
                                      "container's quota. 0: one process, which serves by itself",
                  group: "Processes", default: 0, env: %w[WEB_CONCURRENCY], switches: %w[-w --workers], most: 1000),

@@ -20,6 +20,7 @@ use super::state::{ConnectionState, ResponseInProgress};
 use crate::base::limits::Limits;
 use crate::http::body::{Body, BodyError};
 use crate::http::exchange::ReplySlot;
+use crate::http::forwarded;
 use crate::http::response::Response;
 use crate::http::service::{Answer, Handling, RequestService};
 
@@ -102,12 +103,13 @@ impl hyper::service::Service<http::Request<Incoming>> for HyperService {
     type Future = Exchange;
 
     fn call(&self, request: http::Request<Incoming>) -> Exchange {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let (method, version) = (head.method.clone(), head.version);
         let refused = self.connection.called();
         let RequestService { context, peer, .. } = &self.requests;
+        let (client, https) = forwarded::client(&mut head.headers, *peer, &context.trusted_proxies);
         if let Some(log) = &context.access_log {
-            self.connection.log(log.begin(*peer, refused.is_none().then_some(&head)));
+            self.connection.log(log.begin(client, refused.is_none().then_some(&head)));
         }
         let handling = match refused {
             Some(status) => Handling::answered(self.refuse(status)),
@@ -117,7 +119,12 @@ impl hyper::service::Service<http::Request<Incoming>> for HyperService {
                     self.slot.take().unwrap_or_else(|| ReplySlot::new(Arc::clone(&context.push), connection()));
                 let ends = ReplySlot::open(&mut slot);
                 self.slot.set(Some(slot));
-                self.requests.begin(head, body, ends)
+                // Most servers have no trusted proxies.
+                if context.trusted_proxies.is_empty() {
+                    self.requests.begin(head, body, ends)
+                } else {
+                    RequestService { peer: client, https, ..self.requests.clone() }.begin(head, body, ends)
+                }
             }
         };
         Exchange { method, version, connection: Arc::clone(&self.connection), handling }

@@ -18,15 +18,20 @@ use super::socket::ScannedSocket;
 use super::state::{ConnectionState, EndOfConnection, NextStep};
 use crate::access_log::{LogEntry, RequestOutcome};
 use crate::base::lifecycle::{LINGER_IDLE, Phase, PhaseReceiver};
+use crate::base::log_throttle::LogThrottle;
 use crate::http::context::Context;
 use crate::http::exchange::Takeover;
 use crate::http::hijack;
 use crate::http::service::RequestService;
+use crate::net::proxy_protocol::{self, ProxyError};
 use crate::net::{Accepted, Peer, Socket};
 use crate::push::stream::Stream;
 
 /// How long a client may go on sending after a response that closes the connection.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How long a proxy has to say who its client is, once the server drains.
+const PROXY_GRACE: Duration = Duration::from_secs(1);
 
 /// How hyper's part of a connection ended.
 enum Outcome {
@@ -41,12 +46,19 @@ enum Outcome {
 }
 
 /// Serves one connection. The connection's guard lives as long as its socket, which may move to another task.
-pub async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) {
+pub async fn serve(mut accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) {
+    if context.proxy_protocol
+        && context.trusted_proxies.include(accepted.peer)
+        // In a box, so that other connections need no memory for it.
+        && !Box::pin(introduce(&mut accepted, &context, &mut signal)).await
+    {
+        return;
+    }
     let Accepted { socket, peer, listener, guard } = accepted;
     let state = ConnectionState::new(Arc::clone(&context));
     let _end = EndOfConnection(Arc::clone(&state));
     let socket = ScannedSocket::new(socket, Arc::clone(&state));
-    let requests = RequestService { context: Arc::clone(&context), peer, listener };
+    let requests = RequestService { context: Arc::clone(&context), peer, https: false, listener };
     let mut connection = HyperConnection::new(socket, Arc::clone(&state), requests);
 
     let outcome = {
@@ -135,6 +147,41 @@ pub async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseR
         // The app's descriptor keeps the connection open when this task closes its own.
         Outcome::Detached(Detached::Hijacked) => log_hijack(state.take_entry(), None),
     }
+}
+
+/// Lets the proxy at the other end say who its client is, before the first request. Returns false if the connection is to
+/// be closed.
+async fn introduce(accepted: &mut Accepted, context: &Context, signal: &mut PhaseReceiver) -> bool {
+    static SELDOM: LogThrottle = LogThrottle::once_a_minute();
+
+    let proxy = accepted.peer;
+    let drained = async {
+        signal.reached(Phase::Draining).await;
+        tokio::time::sleep(PROXY_GRACE).await;
+    };
+    let read = tokio::time::timeout(context.base.limits.head_timeout, proxy_protocol::read(&mut accepted.socket));
+    let client = tokio::select! {
+        client = read => client,
+        () = drained => return false,
+    };
+    match client {
+        Ok(Ok(client)) => {
+            accepted.peer = client.unwrap_or(proxy);
+            return true;
+        }
+        // A health check may only connect.
+        Ok(Err(ProxyError::Io(error))) => log::debug!("connection from the proxy {proxy}: {error}"),
+        Ok(Err(error)) => {
+            if let Some(held_back) = SELDOM.allows() {
+                log::warn!("a connection from the proxy {proxy} is closed: {error} (proxy_protocol){held_back}");
+            }
+        }
+        Err(_) => {
+            context.base.stats.head_timeouts.add();
+            log::debug!("connection from the proxy {proxy}: no PROXY protocol header within head_timeout");
+        }
+    }
+    false
 }
 
 /// Gives the socket away.

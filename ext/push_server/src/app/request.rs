@@ -19,14 +19,14 @@ use crate::support::library::{is_disconnected, log_exception};
 
 /// Calls the app and answers the request. An exception of the app is answered with 500. The error is a jump.
 pub fn serve(ruby: &Ruby, context: &WorkerContext<'_>, request: Request) -> Result<(), Error> {
-    let Request { head, body, peer, listener, upgrade, responder } = request;
+    let Request { head, body, peer, https, listener, upgrade, responder } = request;
     let line = RequestLine(&head);
     let spooled = matches!(body, RequestBody::Spooled(_));
     let body_length = body.len();
     let answer = Answer::wrap(ruby, responder);
     let env = input::new(ruby, body).and_then(|input| {
         let answer = answer.as_value();
-        let subject = env::Subject { head: &head, listener, peer, upgrade, body_length, input, answer };
+        let subject = env::Subject { head: &head, listener, peer, https, upgrade, body_length, input, answer };
         env::build(ruby, context.templates, &subject)
     });
     let env = match env {

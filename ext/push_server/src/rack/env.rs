@@ -13,7 +13,7 @@ use push_core::net::{ListenerId, Peer};
 use push_core::push::Protocol;
 use push_core::push::poll::Owner;
 
-use crate::rack::env_template::Templates;
+use crate::rack::env_template::{Templates, has_port};
 use crate::support::errors::type_error;
 use crate::support::interned::{Words, interned, words};
 use crate::support::jump::{class_name, lookup};
@@ -98,6 +98,8 @@ pub struct Subject<'a> {
     pub head: &'a Parts,
     pub listener: ListenerId,
     pub peer: Peer,
+    /// Whether the client used https.
+    pub https: bool,
     pub upgrade: Option<Protocol>,
     /// Length of the body in bytes.
     pub body_length: u64,
@@ -136,6 +138,12 @@ pub fn build(ruby: &Ruby, templates: &Templates, subject: &Subject<'_>) -> Resul
             raw.set(env, word(words.query_string), raw.binary(query.as_bytes()));
         }
         raw.set(env, word(words.remote_addr), address);
+        if subject.https {
+            raw.set(env, word(words.rack_url_scheme), word(words.https));
+            if !host.is_some_and(has_port) {
+                raw.set(env, word(words.server_port), word(words.https_port));
+            }
+        }
         if let Some(input) = subject.input {
             raw.set(env, word(words.rack_input), input);
         }

@@ -122,6 +122,11 @@ fn find(templates: &mut [(ListenerId, Template)], listener: ListenerId) -> Optio
     templates.iter_mut().find(|(id, _)| *id == listener).map(|(_, template)| template)
 }
 
+/// Whether a Host header names a port.
+pub fn has_port(host: &str) -> bool {
+    host.rfind(':').is_some_and(|colon| colon + 1 < host.len() && !host[colon..].contains(']'))
+}
+
 fn name_and_port(host: &str) -> (&str, &str) {
     // The colons of an IPv6 address are inside brackets.
     let colon = host.rfind(':').filter(|colon| !host[*colon..].contains(']'));

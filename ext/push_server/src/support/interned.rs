@@ -58,6 +58,9 @@ words! {
         rack_response_finished = "rack.response_finished";
         rack_upgrade = "rack.upgrade";
         rack_is_upgradeable = "rack.upgrade?";
+        rack_url_scheme = "rack.url_scheme";
+        https = "https";
+        https_port = "443";
         session_owner = "push_server.session_owner";
         get = "GET";
         post = "POST";

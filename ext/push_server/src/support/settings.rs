@@ -60,6 +60,11 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
         Some(origins) => origins.to_vec::<String>()?,
         None => Vec::new(),
     };
+    let trusted_proxies = match fetch::<RArray>(ruby, hash, "trusted_proxy")? {
+        Some(networks) => networks.to_vec::<String>()?,
+        None => Vec::new(),
+    };
+    let proxy_protocol = fetch::<bool>(ruby, hash, "proxy_protocol")?.unwrap_or(false);
     let public_dir = path(ruby, hash, "public_dir")?;
     let access_log = access_log(ruby, hash)?;
     let own = Own {
@@ -73,8 +78,17 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
         .check()
         .map_err(|_| argument_error(ruby, "sse_event must not contain CR, LF or NUL"))?;
     let poll_parameter = fetch::<String>(ruby, hash, "poll_parameter")?.filter(|name| !name.is_empty());
-    let settings =
-        Settings { limits, slow_policy, allowed_origins, public_dir, default_event, poll_parameter, access_log };
+    let settings = Settings {
+        limits,
+        slow_policy,
+        allowed_origins,
+        public_dir,
+        default_event,
+        poll_parameter,
+        trusted_proxies,
+        proxy_protocol,
+        access_log,
+    };
     Ok((settings, own))
 }
 

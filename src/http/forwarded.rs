@@ -1,0 +1,142 @@
+//! Who the client is, when a trusted proxy says so: `X-Forwarded-For` and `X-Forwarded-Proto`.
+//!
+//! What a client could have forged is removed from the head, so that the app, and Rack's own `Rack::Request`, come to the
+//! same result. `Forwarded` (RFC 7239) is always removed: most proxies pass on what their client has sent there, and Rack
+//! would believe it first.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::header::{FORWARDED, HeaderName};
+use http::{HeaderMap, HeaderValue};
+
+use super::headers::list;
+use crate::net::{Peer, TrustedProxies};
+
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// Others that say something about the client's request, and that Rack believes.
+const OTHERS: [&str; 4] = ["x-forwarded-host", "x-forwarded-port", "x-forwarded-scheme", "x-forwarded-ssl"];
+
+/// The client, and whether it used https. `peer` is the other end of the connection. Without trusted proxies, `headers`
+/// are left as they are.
+pub(super) fn client(headers: &mut HeaderMap, peer: Peer, trusted: &TrustedProxies) -> (Peer, bool) {
+    if trusted.is_empty() {
+        return (peer, false);
+    }
+    headers.remove(FORWARDED);
+    if !trusted.include(peer) {
+        headers.remove(FOR);
+        headers.remove(PROTO);
+        OTHERS.iter().for_each(|name| _ = headers.remove(*name));
+        return (peer, false);
+    }
+    let https = list(headers, PROTO).next().is_some_and(|scheme| {
+        // As Rack: the first one counts.
+        scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss")
+    });
+    let Some((from, ip)) = originator(headers, trusted) else {
+        headers.remove(FOR);
+        return (peer, https);
+    };
+    // What stands before the client was sent by the client itself.
+    let believed: Vec<_> = list(headers, FOR).skip(from).map(str::to_owned).collect();
+    if let Ok(value) = HeaderValue::from_str(&believed.join(", ")) {
+        headers.insert(FOR, value);
+    }
+    (Peer::Forwarded(ip), https)
+}
+
+/// The newest address in `X-Forwarded-For` that is not that of a trusted proxy, or the oldest of theirs; and its index.
+/// Each proxy adds its client at the end. What is no address, and all before it, is not believed.
+fn originator(headers: &HeaderMap, trusted: &TrustedProxies) -> Option<(usize, IpAddr)> {
+    let hops: Vec<_> = list(headers, FOR).collect();
+    let mut found = None;
+    for (index, hop) in hops.iter().enumerate().rev() {
+        let Some(ip) = address(hop) else { break };
+        found = Some((index, ip));
+        if !trusted.include_ip(ip) {
+            break;
+        }
+    }
+    found
+}
+
+/// `192.0.2.1`, `2001:db8::1`, `[2001:db8::1]`, and each with a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let ip: Option<IpAddr> = bare.parse().ok();
+    ip.or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip())).map(|ip| ip.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRUSTED: [&str; 2] = ["127.0.0.1", "10.0.0.0/8"];
+
+    /// The client's address and scheme, and the X-Forwarded-For that the app sees.
+    fn seen(peer: &str, lines: &[(&'static str, &'static str)]) -> (String, bool, Option<String>) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        let peer = Peer::Inet(SocketAddr::new(peer.parse().unwrap(), 1));
+        let (client, https) = client(&mut headers, peer, &TrustedProxies::parse(TRUSTED).unwrap());
+        assert!(!headers.contains_key("forwarded"));
+        let kept = headers.get(FOR).map(|value| value.to_str().unwrap().to_owned());
+        (client.ip().to_string(), https, kept)
+    }
+
+    #[test]
+    fn the_rightmost_address_that_is_not_trusted_is_the_client() {
+        type Row = (&'static [(&'static str, &'static str)], &'static str, Option<&'static str>);
+        let rows: [Row; 10] = [
+            (&[], "127.0.0.1", None),
+            (&[("x-forwarded-for", "203.0.113.9")], "203.0.113.9", Some("203.0.113.9")),
+            (
+                &[("x-forwarded-for", "198.51.100.1, 203.0.113.9, 10.1.1.1")],
+                "203.0.113.9",
+                Some("203.0.113.9, 10.1.1.1"),
+            ),
+            (&[("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "203.0.113.9")], "203.0.113.9", Some("203.0.113.9")),
+            (&[("x-forwarded-for", "10.1.1.2, 10.1.1.1")], "10.1.1.2", Some("10.1.1.2, 10.1.1.1")),
+            (&[("x-forwarded-for", "unknown, 10.1.1.1")], "10.1.1.1", Some("10.1.1.1")),
+            (&[("x-forwarded-for", "203.0.113.9, evil")], "127.0.0.1", None),
+            (&[("x-forwarded-for", "[2001:db8::1]:4711")], "2001:db8::1", Some("[2001:db8::1]:4711")),
+            (&[("x-forwarded-for", "203.0.113.9:80")], "203.0.113.9", Some("203.0.113.9:80")),
+            (
+                &[("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "::ffff:203.0.113.9")],
+                "203.0.113.9",
+                Some("::ffff:203.0.113.9"),
+            ),
+        ];
+        for (lines, ip, kept) in rows {
+            assert_eq!(seen("127.0.0.1", lines), (ip.to_owned(), false, kept.map(str::to_owned)), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn the_scheme_is_what_the_proxy_says() {
+        for (value, https) in
+            [("https", true), ("HTTPS", true), ("wss", true), ("http", false), ("https, http", true), ("", false)]
+        {
+            assert_eq!(seen("127.0.0.1", &[("x-forwarded-proto", value)]).1, https, "{value}");
+        }
+    }
+
+    #[test]
+    fn others_are_not_believed_and_the_app_does_not_see_what_they_say() {
+        let lines = [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-proto", "https"), ("forwarded", "for=6.6.6.6")];
+        assert_eq!(seen("203.0.113.9", &lines), ("203.0.113.9".to_owned(), false, None));
+    }
+
+    #[test]
+    fn without_trusted_proxies_nothing_changes() {
+        let mut headers = HeaderMap::new();
+        headers.insert(FOR, HeaderValue::from_static("6.6.6.6"));
+        headers.insert(FORWARDED, HeaderValue::from_static("for=6.6.6.6"));
+        let before = headers.clone();
+        let (peer, https) = client(&mut headers, Peer::Unix, &TrustedProxies::default());
+        assert_eq!((peer, https, headers), (Peer::Unix, false, before));
+    }
+}
