@@ -34,7 +34,7 @@ module PushServer
 
           Outside.serve_here
           @blocking = thread_count.to_s == "0"
-          refuse_workers(options[:workers])
+          refuse(options)
           # $WEB_CONCURRENCY is for servers that can have workers.
           given = { port: port, public_dir: root, threads: @blocking ? 1 : thread_count, **options, workers: 0 }
           @options = Options.new(given) { |option| "#{NAMES.fetch(option.name, option.name)}:" }
@@ -146,10 +146,12 @@ module PushServer
 
       private
 
-      def refuse_workers(count)
-        return if count.nil? || count.to_s == "0"
-
-        raise OptionError, "workers: an embedded server is one process: PushServer.run(app, workers: 2) has workers"
+      # Options that an embedded server cannot have.
+      def refuse(options)
+        unless [nil, "0"].include?(options[:workers]&.to_s)
+          raise OptionError, "workers: an embedded server is one process: PushServer.run(app, workers: 2) has workers"
+        end
+        raise OptionError, "config: an embedded server reads no configuration file: give options to init" if options[:config]
       end
 
       def routes

@@ -52,6 +52,22 @@ RSpec.describe "The configuration of a server", transport: :tcp do
       end
     end
 
+    { "USR1 with workers" => ["USR1", %w[-w 2]], "USR2 with workers" => ["USR2", %w[-w 2]], "USR2 with one process" => ["USR2", []] }
+      .each do |case_, (signal, switches)|
+      it "with a mistake changes nothing at #{case_}, and the log has one line with the place" do
+        start_app(Clusters::PIDS, *switches, files: { "config/push_server.rb" => "# fine" })
+        expect_eventually("answers of all") { answering.size == [switches.size, 1].max }
+        before = answering
+        File.write(File.join(app.dir, "config/push_server.rb"), "\nwrokers 3")
+        app.signal(signal)
+        line = app.wait_for_line(/wrokers/)
+        expect(line).to match(%r{config/push_server.rb:2: there is no word wrokers: did you mean workers\?})
+        expect(app.lines.grep(/wrokers/).size).to eq(1)
+        expect(answering).to eq(before)
+        expect(app.stop).to be_success
+      end
+    end
+
     it "warns once, whatever the number of processes" do
       start_cluster(Clusters::PIDS, "--no-preload", files: { "config/push_server.rb" => "state_path 'x'" })
       expect(app.lines.grep(/state_path has no effect/).size).to eq(1)

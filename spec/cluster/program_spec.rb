@@ -17,6 +17,9 @@ RSpec.describe "Workers", transport: :tcp do
     RUBY
   end
 
+  # Runs a program that ends by itself.
+  def run_app(source) = run_command(RbConfig.ruby, "app.rb", files: { "app.rb" => "require 'push_server'\n#{source}" })
+
   def start_program(source, **how)
     start_app(source, via: :ruby, **how)
     app.wait_for_line(/All 2 workers serve/)
@@ -57,8 +60,8 @@ RSpec.describe "Workers", transport: :tcp do
     end
 
     it "have the hooks of the configuration file that the call names" do
-      start_program(program.call("workers: 2, config: 'server.rb'"),
-files: { "server.rb" => "before_worker_boot { |n| puts \"boot \#{n}\" }\nafter_booted { puts 'booted' }" })
+      hooks = "before_worker_boot { |number| puts \"boot \#{number}\" }\nafter_booted { puts 'booted' }"
+      start_program(program.call("workers: 2, config: 'server.rb'"), files: { "server.rb" => hooks })
       app.wait_for_line(/^booted/)
       expect(app.stop).to be_success
       expect(app.lines.grep(/^boot/).sort.map(&:chomp)).to eq(["boot 1", "boot 2", "booted"])
@@ -70,9 +73,7 @@ files: { "server.rb" => "before_worker_boot { |n| puts \"boot \#{n}\" }\nafter_b
     end
 
     it "need the main thread, and a program in a file" do
-      run = ->(*words, **how) { run_command(RbConfig.ruby, *words, **how) }
-      threaded = run.call("app.rb",
-files: { "app.rb" => "require 'push_server'\nThread.new { PushServer.run(->(_) {}, workers: 1) rescue puts $!.message }.join" })
+      threaded = run_app("Thread.new { PushServer.run(->(_) {}, workers: 1) rescue puts $!.message }.join")
       expect(threaded.out).to eq("with workers, the server needs the main thread: start it there\n")
       piped = IO.popen([{ "RUBYLIB" => Command::ENVIRONMENT["RUBYLIB"] }, RbConfig.ruby, "-"], "r+") do |io|
         io.write("require 'push_server'\nbegin\nPushServer.run(->(_) {}, workers: 1)\nrescue PushServer::Error\nputs $!.message\nend\n")
@@ -83,16 +84,16 @@ files: { "app.rb" => "require 'push_server'\nThread.new { PushServer.run(->(_) {
     end
 
     it "are refused by the embedded form" do
-      result = run_command(RbConfig.ruby, "app.rb",
-files: { "app.rb" => "require 'push_server'\nPushServer::Server.init(0, nil, workers: 2) rescue puts $!.message" })
+      result = run_app("PushServer::Server.init(0, nil, workers: 2) rescue puts $!.message")
       expect(result.out).to eq("workers: an embedded server is one process: PushServer.run(app, workers: 2) has workers\n")
+      result = run_app("PushServer::Server.init(0, nil, config: 'x') rescue puts $!.message")
+      expect(result.out).to eq("config: an embedded server reads no configuration file: give options to init\n")
     end
 
     it "stop with one line and a status if the server cannot listen" do
       taken = TCPServer.new("127.0.0.1", 0)
       port = taken.local_address.ip_port
-      result = run_command(RbConfig.ruby, "app.rb",
-files: { "app.rb" => "require 'push_server'\nPushServer.run(->(_) {}, workers: 1, bind: 'tcp://127.0.0.1:#{port}')" })
+      result = run_app("PushServer.run(->(_) {}, workers: 1, bind: 'tcp://127.0.0.1:#{port}')")
       expect(result.complaint).to match([/\Apush_server: cannot listen on .*: the port is in use/])
       expect(result.exitstatus).to eq(1)
     ensure
@@ -133,9 +134,8 @@ files: { "app.rb" => "require 'push_server'\nPushServer.run(->(_) {}, workers: 1
     end
 
     it "serve an app that comes from no file" do
-      builder = "run ->(_) { [200, {}, [Process.pid.to_s]] }"
-      start_app("exec(#{RbConfig.ruby.inspect}, #{AppProcess.rackup.inspect}, '-s', 'push_server', '-O', 'Workers=2', '-p', '0', '-b', #{builder.inspect})",
-via: :ruby)
+      words = [RbConfig.ruby, AppProcess.rackup, "-s", "push_server", "-O", "Workers=2", "-p", "0", "-b", Clusters::PIDS]
+      start_app("exec(*#{words.inspect})", via: :ruby)
       app.wait_for_line(/All 2 workers serve/)
       expect_eventually("answers of both") { answering == workers.values.sort }
       app.signal("USR1")

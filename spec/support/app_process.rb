@@ -178,7 +178,7 @@ class AppProcess
   end
 
   def environment
-    unset = %w[PORT APP_ENV RAILS_ENV RAILS_MAX_THREADS RACKUP_HANDLER RACK_HANDLER].to_h { |name| [name, nil] }
+    unset = %w[PORT APP_ENV RAILS_ENV RAILS_MAX_THREADS WEB_CONCURRENCY RACKUP_HANDLER RACK_HANDLER].to_h { |name| [name, nil] }
     path = [File.join(ROOT, "lib"), File.join(__dir__, "app"), ENV.fetch("RUBYLIB", nil)].compact.join(":")
     unset.merge("RACK_ENV" => "test", "RUBYLIB" => path)
   end

@@ -15,7 +15,7 @@ module Command
 
   # The environment for commands: without variables that would change a default.
   ENVIRONMENT = { "RACK_ENV" => nil, "APP_ENV" => nil, "RAILS_ENV" => nil, "PORT" => nil, "RAILS_MAX_THREADS" => nil,
-                  "RACKUP_HANDLER" => nil, "RACK_HANDLER" => nil,
+                  "WEB_CONCURRENCY" => nil, "RACKUP_HANDLER" => nil, "RACK_HANDLER" => nil,
                   "RUBYLIB" => [File.join(AppProcess::ROOT, "lib"), ENV.fetch("RUBYLIB", nil)].compact.join(":") }.freeze
 
   # files: name => text. dir: an existing folder to run in.
