@@ -193,6 +193,31 @@ RSpec.describe "Signals to a server with workers", transport: :tcp do
         expect(app.output).not_to match(/error|warn/)
       end
 
+      it "USR2 restarts the server once, in the same process: #{how}" do
+        start_cluster
+        before = workers.values
+        kill.call(app, all_pids, "USR2")
+
+        app.wait_for_line(/the phased restart is done: generation 2/, seconds: 60)
+        expect_new_workers([1, 2], before: before)
+        expect(app.lines.grep(/Executed push_server/).size).to eq(1)
+        expect(app.output).not_to match(/error|warn/)
+      end
+
+      it "USR1, then TERM, without preload: #{how}" do
+        start_cluster(Clusters::PIDS, "--no-preload")
+        before = workers.values
+        kill.call(app, all_pids, "USR1")
+        app.wait_for_line(/the phased restart is done: generation 2/, seconds: 60)
+        expect_new_workers([1, 2], before: before)
+        pids = all_pids
+        kill.call(app, pids, "TERM")
+
+        expect(app.wait).to be_success
+        expect(app.output).not_to match(/error|warn/)
+        expect_gone(pids)
+      end
+
       it "HUP, PWR, TTIN and TTOU end none of them: #{how}" do
         start_cluster
         before = workers

@@ -316,6 +316,23 @@ RSpec.describe "A restart of a server in a single process" do
       expect(app.stop.exitstatus).to eq(0)
     end
 
+    it "and other signals to the whole process group, with a child of the app, do what they do to the server alone" do
+      start_app(<<~RUBY)
+        require "spec_app"
+        child = fork { %w[TERM HUP USR1 USR2 PWR].each { |name| trap(name) { nil } if Signal.list.key?(name) }; sleep }
+        SpecApp.report(:forked, pid: child)
+        at_exit { Process.kill(:KILL, child) }
+        run ->(_env) { [200, {}, ["one"]] }
+      RUBY
+      app.events.take(event: "forked")
+      %w[HUP PWR USR1 TTIN TTOU].&(Signal.list.keys).each { |signal| Process.kill(signal, -app.pid) }
+      expect_line(/backtraces of \d+ threads/)
+      expect_line(/the signal TTOU has no meaning here/)
+      expect(answer).to eq("one")
+      Process.kill("TERM", -app.pid)
+      expect(app.wait.exitstatus).to eq(0)
+    end
+
     it "survives USR2 to the whole process group at any moment" do
       start_app(app_of("0"))
       3.times do |round|

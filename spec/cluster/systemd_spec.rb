@@ -41,13 +41,16 @@ RSpec.describe "Under systemd" do
     client&.close
   end
 
-  { "a single process" => [], "workers" => %w[-w 2], "workers without preload" => %w[-w 1 --no-preload] }.each do |kind, options|
-    context "with #{kind}" do
+  kinds = { "a single process" => [], "workers" => %w[-w 2], "workers without preload" => %w[-w 1 --no-preload] }
+  restarts = { "a single process" => %w[USR2], "workers" => %w[USR1 USR2], "workers without preload" => %w[USR1 USR2] }
+
+  kinds.flat_map { |kind, options| restarts.fetch(kind).map { |signal| [kind, options, signal] } }.each do |kind, options, signal|
+    context "with #{kind}, restarted by #{signal}," do
       define_method(:serve) do |*more, **env|
         start_app(app_of.call("one"), *options, *more, env: manager.environment.merge(env.transform_keys(&:to_s)))
       end
 
-      define_method(:restart_signal) { options.empty? ? "USR2" : "USR1" }
+      define_method(:restart_signal) { signal }
 
       it "says READY with its pid and a status once it serves, and STOPPING when it stops" do
         serve
