@@ -76,6 +76,31 @@ RSpec.describe "The commands" do
       expect(Dir.children(@folder)).to eq([])
     end
 
+    it "stop: waits no longer than --timeout" do
+      serve
+      waiting_client
+      result = command("stop", "--timeout", "0.1")
+      expect([result.complaint, result.exitstatus])
+        .to eq([["push_server stop: the server has not finished within 0.1 s, and goes on with it"], 1])
+      app.ask("$go << 1; nil")
+      expect(app.wait.exitstatus).to eq(0)
+    end
+
+    it "answer when the server has got a descriptor again, and refuse a restart until then" do
+      start_app("Process.setrlimit(:NOFILE, 128)\n#{app_of("one")}", "--control-socket", control)
+      client = http
+      client.get("/")
+      app.ask("$held = []; begin; loop { $held << File.open(File::NULL) }; rescue Errno::EMFILE; nil; end")
+      app.signal("USR2")
+      expect_line(/not restarted: cannot start a process: Too many open files.* Nothing has changed/)
+      status = meanwhile("status")
+      expect_line(/cannot accept a command at the control socket: Too many open files/)
+      expect(client.get("/").body).to eq("one")
+      app.ask("$held.each(&:close); nil")
+      expect(status.value.exitstatus).to eq(0)
+      expect(command("restart").exitstatus).to eq(0)
+    end
+
     it "stop, twice: both wait for the same end" do
       serve
       waiting_client

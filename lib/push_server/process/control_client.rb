@@ -14,13 +14,14 @@ module PushServer
     # The server has ended the connection before it has answered.
     class Ended < Error; end
 
-    # The server does not answer.
+    # The server does not answer, or not in time.
     class Silent < Error; end
 
     # Seconds that a server has to begin to answer.
     PATIENCE = 10
     CHUNK = 65_536
-    private_constant :PATIENCE, :CHUNK
+    SILENT = "the server does not answer: it hangs, or it is just loading the app"
+    private_constant :PATIENCE, :CHUNK, :SILENT
 
     # @param places [SocketPlaces] where the socket may be
     def initialize(places)
@@ -43,7 +44,9 @@ module PushServer
       socket.write("#{JSON.generate({ command: command, **fields })}\n")
       accepted = false
       loop do
-        answer = JSON.parse(read_line(socket, buffer, accepted ? deadline : now + patience), symbolize_names: true)
+        limit = accepted ? deadline : now + patience
+        line = read_line(socket, buffer, limit) or raise Silent, accepted ? late(timeout) : SILENT
+        answer = JSON.parse(line, symbolize_names: true)
         accepted = true
         return answer if answer.key?(:ok)
 
@@ -65,11 +68,12 @@ module PushServer
       raise NotRunning, e.message
     end
 
+    def late(timeout) = "the server has not finished within #{timeout} s, and goes on with it"
+
+    # @return [String, nil] nil if the time is over
     def read_line(socket, buffer, deadline)
       until (line = buffer.slice!(/\A[^\n]*\n/n))
-        unless socket.wait_readable(deadline && [deadline - now, 0].max)
-          raise Silent, "the server does not answer: it hangs, or it is just loading the app"
-        end
+        return unless socket.wait_readable(deadline && [deadline - now, 0].max)
 
         data = socket.read_nonblock(CHUNK, exception: false)
         raise Ended, "the server has ended the connection" if data.nil?

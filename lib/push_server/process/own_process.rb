@@ -77,7 +77,7 @@ module PushServer
       @notifier.reloading("Restarting: loading the new version")
       @restart.check(@actions.fetch(:places).call.map(&:first)) { |result| decide(result, reply) }
     rescue Error => e
-      decide(Check::Result.new(error: e.message), reply)
+      refuse(e.message, reply)
     end
 
     # The server begins to drain.
