@@ -6,7 +6,7 @@
 //!   number. If that is higher than all reports, the log gets a new epoch, and clients are told of a gap. Otherwise the
 //!   epoch stays.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::protocol::Frame;

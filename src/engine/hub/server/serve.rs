@@ -132,13 +132,14 @@ impl Hub {
         }
         peer.credit -= length as i64;
         peer.owed += length;
+        let outsider = peer.kind == Kind::Outsider;
         let author = self.authors.get(hello.author, self.last);
         if count <= author.count {
             return Ok(());
         }
         author.count = count;
         let seq = self.last + 1;
-        match self.number(seq, message) {
+        match self.number(seq, message, outsider) {
             Ok(()) => {
                 self.last = seq;
                 self.authors.know(Known { author: hello.author, count, seq });
@@ -152,14 +153,16 @@ impl Hub {
     }
 
     /// Gives a message its number, in the number store and in the archive.
-    fn number(&mut self, seq: u64, message: &[u8]) -> Result<(), Reason> {
+    fn number(&mut self, seq: u64, message: &[u8], outsider: bool) -> Result<(), Reason> {
         if message.len() > self.longest() {
             return Err(Reason::TooLong);
         }
         let decoded = codec::decode(message, usize::MAX).map_err(|_| Reason::Broken)?;
         let (decoded, _) = decoded.filter(|(_, length)| *length == message.len()).ok_or(Reason::Broken)?;
         let (channel, stored) = (decoded.draft.channel, decoded.draft.store);
-        if channel.is_empty() || channel.len() > self.settings.max_name {
+        // Outsiders do not speak for the server.
+        let pretends = outsider && decoded.draft.kind == crate::channel::Kind::Server;
+        if channel.is_empty() || channel.len() > self.settings.max_name || pretends {
             return Err(Reason::Broken);
         }
         if stored && self.archive.keeps(channel) {

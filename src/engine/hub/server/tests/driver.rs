@@ -5,10 +5,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::author::bytes_of;
 use crate::base::lines::{LineReader, LineWriter};
+use crate::channel::{Draft, Limits, Message, codec};
 use crate::engine::hub::protocol::{Frame, Position, Role, VERSION, Welcome, decode};
 use crate::engine::hub::server::{Driver, Interrupt, NumberStore, Outcome, Settings};
 
@@ -235,6 +236,44 @@ fn a_peer_that_breaks_the_protocol_is_closed_and_no_other() {
     assert_eq!(Client::new(socket, Role::Worker, 4, None).wait(|_| None::<()>), None);
     good.publish(1);
     assert_eq!(good.numbered(), 1);
+    supervisor.stop();
+}
+
+#[test]
+fn what_is_no_message_is_refused_and_takes_no_number() {
+    let supervisor = Supervisor::start(&NumberStore::anonymous().unwrap(), "first");
+    let mut outsider = supervisor.outsider(5);
+    let longest = outsider.welcome().longest as usize;
+    assert!(longest < 64 << 20);
+    let encoded = |draft: &Draft<'_>| {
+        let now = (Instant::now(), SystemTime::now());
+        let mut bytes = Vec::new();
+        codec::encode(&Message::new(draft, &Limits::default(), now.0).unwrap(), now, &mut bytes).unwrap();
+        bytes
+    };
+    let good = encoded(&Draft::text("a", b"hi"));
+    let mut broken = good.clone();
+    broken[4] = 99;
+    let cases = [
+        broken,
+        Vec::new(),
+        good[..good.len() - 1].to_vec(),
+        [&good[..], b"more"].concat(),
+        encoded(&Draft { kind: crate::channel::Kind::Server, ..Draft::text("a", b"{}") }),
+    ];
+    let mut count = 0;
+    for message in cases {
+        count += 1;
+        outsider.send(&Frame::Publish { count, message: &message });
+        let refused = |frame: &Frame<'_>| if let Frame::Refused { count, .. } = frame { Some(*count) } else { None };
+        assert_eq!(outsider.wait(refused), Some(count));
+    }
+    outsider.send(&Frame::Publish { count: count + 1, message: &good });
+    assert_eq!(outsider.numbered(), 1);
+    // The same count again is the same message.
+    outsider.send(&Frame::Publish { count: count + 1, message: &good });
+    outsider.send(&Frame::Publish { count: count + 2, message: &good });
+    assert_eq!(outsider.numbered(), 2);
     supervisor.stop();
 }
 
