@@ -219,6 +219,7 @@ impl Hub {
             self.numbers.only_here(next);
         }
         self.answerable = next;
+        std::mem::take(&mut self.unwelcome).into_iter().for_each(|id| self.welcome(id));
         let answered = |peer: &Peer| peer.unanswered.get(peer.answering).is_some_and(|run| run.seq <= next);
         let ready: Vec<_> =
             self.waiting.iter().copied().filter(|id| self.peers.get(id).is_some_and(answered)).collect();

@@ -146,7 +146,8 @@ impl Hub {
             self.stable = union.start;
             self.phase = Phase::Serving;
         }
-        self.answerable = self.last;
+        // What only the hub before had, no worker may have yet.
+        self.answerable = if handed && !lost { union.stable } else { self.last };
         self.returning.1 = self.now.0 + self.settings.patience;
         let until = self.now.0 + self.settings.absence;
         union.authors.iter().for_each(|known| self.authors.know(*known));

@@ -94,6 +94,8 @@ pub(super) struct Union {
     /// The messages that channels have kept, by number.
     pub(super) kept: BTreeMap<u64, Arc<Message>>,
     pub(super) authors: Vec<Known>,
+    /// How far the log of the hub before was stable.
+    pub(super) stable: u64,
     /// Those of them that may not have been answered.
     pub(super) unanswered: Vec<Known>,
 }
@@ -133,11 +135,13 @@ impl Union {
             forgotten,
             kept: BTreeMap::new(),
             authors: Vec::new(),
+            stable: 0,
             unanswered: Vec::new(),
         };
         for report in reports {
             union.messages.extend(report.messages.into_iter().filter(|(seq, _)| *seq > start && *seq <= last));
             union.kept.extend(report.kept.into_iter().map(|message| (message.seq(), message)));
+            union.stable = union.stable.max(report.stable);
             union.unanswered.extend(report.authors.iter().filter(|known| known.seq > report.stable));
             union.authors.extend(report.authors);
         }

@@ -41,7 +41,7 @@ impl Hub {
         waiting.map(|(id, _)| *id).collect::<Vec<_>>().into_iter().for_each(|id| self.welcome(id));
     }
 
-    fn welcome(&mut self, id: PeerId) {
+    pub(super) fn welcome(&mut self, id: PeerId) {
         self.tail.close();
         let (position, longest) = (self.position(), self.longest() as u32);
         let Some(peer) = self.peers.get_mut(&id) else { return };
@@ -51,6 +51,10 @@ impl Hub {
             (author.count, author.seq) = (hello.settled, 0);
         }
         let worker = matches!(peer.kind, Kind::Worker(_));
+        if !worker && author.seq > self.answerable {
+            self.unwelcome.insert(id);
+            return;
+        }
         let credit = if worker { self.settings.worker_credit } else { self.settings.outsider_credit };
         let (count, seq) = (author.count, author.seq);
         peer.send(&Frame::Welcome(Welcome { version: VERSION, position, count, seq, credit, longest }));

@@ -134,6 +134,8 @@ pub struct Hub {
     pub(super) returning: (BTreeSet<u32>, Instant),
     /// The outsiders that wait for answers.
     pub(super) waiting: BTreeSet<PeerId>,
+    /// Outsiders that are not welcome yet, because the welcome would be the answer to a message that may not be answered yet.
+    pub(super) unwelcome: BTreeSet<PeerId>,
     /// The authors that went away before they were answered: the first number, and until when they may come back.
     pub(super) absent: HashMap<u128, (u64, Instant)>,
     /// The peers that have published since the last turn.
@@ -179,6 +181,7 @@ impl Hub {
             workers: BTreeSet::new(),
             returning: (BTreeSet::new(), now),
             waiting: BTreeSet::new(),
+            unwelcome: BTreeSet::new(),
             absent: HashMap::new(),
             publishers: Vec::new(),
             writers: VecDeque::new(),
@@ -267,6 +270,7 @@ impl Hub {
         let Some(peer) = self.peers.remove(&id) else { return };
         self.workers.remove(&id);
         self.waiting.remove(&id);
+        self.unwelcome.remove(&id);
         if let Some(hello) = peer.hello {
             self.authors.leave(hello.author, id);
             if let Some(oldest) = peer.oldest_unanswered() {
