@@ -123,6 +123,8 @@ module Cluster
   def balance(rounds)
     shares = rounds.times.map do
       Server.run(2) do |server|
+        # Until then a worker may still be starting.
+        server.connect_to_each.each_value(&:close)
         # All connect first, and ask then: a worker's answer must not decide which worker accepts next.
         clients = Array.new(200) { server.connect }
         clients.map(&:worker).tally.values.max / 2.0

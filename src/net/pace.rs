@@ -2,7 +2,7 @@
 //!
 //! All processes are woken for a connection, and the quickest one accepts it. In a burst that could be the same one again
 //! and again. So a process that has accepted lets a moment pass, in which the others accept. What nobody has taken then
-//! is a backlog: the process takes more at a time, twice as many each time, so that no rate is too high for it. A
+//! is a backlog: the process takes some more after each pause, so that it keeps up with any rate. A
 //! connection that comes after a quiet moment is accepted at once.
 
 use std::io;
@@ -15,7 +15,10 @@ use super::{Peer, Socket};
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The most connections between two pauses.
-const MOST: u32 = 16;
+const MOST: u32 = 32;
+
+/// How many more they become after each pause that leaves a backlog.
+const MORE: u32 = 2;
 
 /// The pace of one process at one listener.
 #[derive(Debug)]
@@ -42,7 +45,7 @@ impl Pace {
         }
         let accepted = match listener.accept_now() {
             Some(accepted) => {
-                self.batch = if paused { MOST.min(2 * self.batch) } else { self.batch };
+                self.batch = if paused { MOST.min(self.batch + MORE) } else { self.batch };
                 accepted
             }
             None => {
