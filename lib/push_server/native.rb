@@ -201,7 +201,8 @@ module PushServer
     #   @raise [IOError] if the system has no thread to give, or the process has a server
 
     # @!method self.await_hub(seconds)
-    #   Waits for what the hub has kept: before that, nobody is to be served.
+    #   Waits for what the hub has kept: before that, nobody is to be served. To be called when the app is loaded, since its
+    #   rules say which histories this process takes over.
     #   @return [Boolean] whether it has come; true without a hub
 
     # @!method self.settle(seconds)

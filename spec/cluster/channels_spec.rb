@@ -122,6 +122,29 @@ RSpec.describe "Channels across workers", transport: :tcp do
     expect(read_data(client, 6)).to eq(texts("x", 10).last(6))
   end
 
+  [%w[--preload], %w[--no-preload]].each do |switches|
+    it "keeps what the rules of the newest code say: #{switches.first}" do
+      start_cluster(app, *switches)
+      first, second = workers.values
+      http_on(first).get("/publish/kept/3/x")
+      http_on(first).get("/publish/other/3/x")
+      expect(%w[kept other].map { |name| http_on(second).get("/history/#{name}").body }).to eq(["x0,x1,x2", ""])
+
+      File.write(File.join(app_folder, "config.ru"), app.sub("kept*", "[ko]*"))
+      self.app.signal("USR1")
+      expect_new_workers([1, 2], before: [first, second])
+      first, second = workers.values
+      http_on(first).get("/publish/other/3/y")
+      expect(%w[kept other].map { |name| http_on(second).get("/history/#{name}").body }).to eq(["x0,x1,x2", "y0,y1,y2"])
+      # The hub has it, too.
+      Process.kill("KILL", second)
+      expect_new_workers([1, 2], before: [second])
+      expect(%w[kept other].map { |name| http_on(workers[2]).get("/history/#{name}").body }).to eq(["x0,x1,x2", "y0,y1,y2"])
+    end
+  end
+
+  def app_folder = self.app.dir
+
   it "gives a new worker what the channels have kept, before it serves" do
     start_cluster(app)
     first, second = workers.values
@@ -136,6 +159,31 @@ RSpec.describe "Channels across workers", transport: :tcp do
     expect(read_data(client, 5)).to eq(texts("y", 5))
     http_on(second).get("/publish/kept/1/z")
     expect(client.read_event.data).to eq("z0")
+  end
+
+  it "tells of a gap, or loses nothing, when the hub and a worker die together" do
+    start_cluster(app, "--publish-timeout", "15")
+    first, second = workers.values
+    client = subscribed_on(second, "kept")
+    publishers = [http_on(first), http_on(second)].zip(%w[a b])
+    publishers.each { |connection, name| connection.send_request("GET", "/forget/kept/3000/#{name}") }
+    Process.kill("STOP", app_pid = self.app.pid)
+    kill_hub
+    Process.kill("KILL", first)
+    Process.kill("CONT", app_pid)
+    expect(publishers.last.first.read_response.status).to eq(200)
+    expect_new_workers([1, 2], before: [first])
+    http_on(workers[1]).get("/publish/kept/1/last")
+
+    blocks = [client.read_block]
+    blocks << client.read_block until blocks.last.data == "last0"
+    gaps = blocks.count { |block| block.event == "push.gap" }
+    seen = blocks.filter_map(&:data).grep(/\A[ab]/).group_by { |text| text[0] }
+    expect(seen.values.map(&:uniq)).to eq(seen.values)
+    next if gaps.positive?
+
+    expect(seen["b"]).to eq(texts("b", 3000))
+    expect(seen.fetch("a", [])).to eq(texts("a", seen.fetch("a", []).size))
   end
 
   it "delivers each message once and in order while hubs are killed" do

@@ -31,7 +31,9 @@ pub enum Error {
     #[error("event: must not contain CR, LF or NUL")]
     BrokenEvent,
     /// The message is larger than the whole log may be.
-    #[error("the message takes {size} bytes with all that encoding it may add, and channel_memory is {max}")]
+    #[error(
+        "the message takes {size} bytes with all that encoding it may add, and channel_memory gives this process {max}"
+    )]
     TooLarge {
         /// What the log may hold, in bytes.
         max: usize,

@@ -149,10 +149,11 @@ fn use_hub(ruby: &Ruby, process: u32, generation: u32, workers: usize, hash: RHa
     Ok(())
 }
 
-/// Whether the hub's log comes within `seconds`. True if there is no hub.
+/// The app is loaded. Whether the hub's log comes within `seconds`. True if there is no hub.
 fn await_hub(ruby: &Ruby, seconds: f64) -> Result<bool, Error> {
     let hub = with_process(ruby, |process| process.hub.as_ref().map(|hub| Arc::clone(hub)))?;
     let Some(hub) = hub else { return Ok(true) };
+    hub.loaded();
     let deadline = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
     wait_for_engine(ruby, hub.progress(), deadline, |cancel| hub.await_log(deadline, cancel))
 }

@@ -22,6 +22,8 @@ pub(super) struct Turn {
     pub(super) write_blocked: bool,
     /// There is more to read or write than one turn may.
     pub(super) more: bool,
+    /// Nothing is to be read for now: the app is not loaded.
+    pub(super) paused: bool,
     /// Nothing more comes.
     pub(super) ended: bool,
 }

@@ -143,7 +143,9 @@ impl Thread {
             let socket = client.socket();
             drop(client);
             if !turn.more {
-                self.wait(socket.as_deref(), turn.write_blocked);
+                let read = if turn.paused { PollFlags::empty() } else { PollFlags::IN };
+                let write = if turn.write_blocked { PollFlags::OUT } else { PollFlags::empty() };
+                self.wait(socket.as_deref(), read | write);
             }
             self.waker.asleep.store(false, Ordering::SeqCst);
             // One byte for each wake-up.
@@ -151,11 +153,11 @@ impl Thread {
         }
     }
 
-    fn wait(&self, socket: Option<&UnixStream>, write: bool) {
+    fn wait(&self, socket: Option<&UnixStream>, flags: PollFlags) {
         let mut events = vec![PollFd::new(&self.pipe, PollFlags::IN)];
-        if let Some(socket) = socket {
-            let write = if write { PollFlags::OUT } else { PollFlags::empty() };
-            events.push(PollFd::new(socket, PollFlags::IN | write));
+        // poll(2) reports the end of a connection unasked, again and again.
+        if let Some(socket) = socket.filter(|_| !flags.is_empty()) {
+            events.push(PollFd::new(socket, flags));
         }
         // An error is an interruption, or a lack of memory. Then the next turn looks.
         let _ = poll(&mut events, None);

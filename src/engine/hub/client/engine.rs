@@ -24,6 +24,9 @@ use crate::channel::{
     Cancel, Channels, Command, Cursor, Epoch, Event, Limits, Message, Policy, Progress, Ticket, Wake,
 };
 
+/// How much may come from the hub while the app is not loaded. Beyond it nothing is read: the hub sends the rest later.
+const EARLY: usize = 8 << 20;
+
 /// The least memory that a worker's log has, if `channel_memory` is not less.
 const LEAST_LOG: usize = 8 << 20;
 
@@ -69,7 +72,10 @@ struct Shared {
     questions: Vec<Arc<LogEnd>>,
     /// The connection that follows when the present one has ended.
     next: Option<UnixStream>,
+    /// The app is loaded. Before, the channels do not know its rules, and would keep nothing of the hub's log.
     loaded: bool,
+    /// Bytes of the messages that have come before.
+    early: usize,
     tail: usize,
     /// How many messages have no number, and their bytes.
     waiting: usize,
@@ -105,6 +111,7 @@ impl HubClient {
             questions: Vec::new(),
             next: None,
             loaded: false,
+            early: 0,
             tail: limits.log_bytes,
             waiting: 0,
             waiting_bytes: 0,
@@ -147,6 +154,12 @@ impl HubClient {
         self.driver.wake();
     }
 
+    /// The app is loaded, with its rules. From now on the channels get events.
+    pub fn loaded(&self) {
+        self.shared.lock().loaded = true;
+        self.driver.wake();
+    }
+
     /// Waits until the hub's log has come for the first time. Returns false if `deadline` comes first, or if the wait is
     /// cancelled by [`Progress::cancel`]. The caller must hold no lock, nor the GVL.
     pub fn await_log(&self, deadline: Instant, cancel: &Cancel) -> bool {
@@ -167,7 +180,11 @@ impl HubClient {
         let mut turn = Turn::default();
         self.take_submitted(io);
         if let Some(connection) = &mut io.connection {
-            if readable && let Err(error) = connection.read(&mut io.machine, now, &mut turn) {
+            turn.paused = self.is_paused();
+            if readable
+                && !turn.paused
+                && let Err(error) = connection.read(&mut io.machine, now, &mut turn)
+            {
                 log::error!("the connection to the hub is given up: {error}. This process should be replaced");
                 connection.shut_down();
                 turn.ended = true;
@@ -199,6 +216,12 @@ impl HubClient {
         }
         self.publish_results(io);
         turn
+    }
+
+    /// Whether too much has come while the app is not loaded.
+    fn is_paused(&self) -> bool {
+        let shared = self.shared.lock();
+        !shared.loaded && shared.early > EARLY
     }
 
     /// Moves what other threads have left to the machine.
@@ -249,6 +272,10 @@ impl HubClient {
         }
         shared.waiting -= results.settled.len();
         shared.waiting_bytes -= results.settled.iter().map(|settled| settled.cost).sum::<usize>();
+        if !shared.loaded {
+            let cost = |event: &Event| if let Event::Message(message) = event { message.cost() } else { 0 };
+            shared.early += results.events.iter().map(cost).sum::<usize>();
+        }
         if shared.events.is_empty() {
             mem::swap(&mut shared.events, &mut results.events);
         } else {
@@ -325,6 +352,9 @@ impl Engine for HubClient {
 
     fn take(&self, events: &mut Vec<Event>) {
         let mut shared = self.shared.lock();
+        if !shared.loaded {
+            return;
+        }
         if events.is_empty() {
             mem::swap(&mut shared.events, events);
         } else {
@@ -362,7 +392,7 @@ impl Engine for HubClient {
     }
 
     fn task(self: Arc<Self>, wakeups: &Arc<Wakeups>) -> Option<EngineTask> {
-        self.shared.lock().loaded = true;
+        self.loaded();
         Some(Driver::task(self, wakeups))
     }
 

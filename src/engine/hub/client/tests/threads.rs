@@ -25,6 +25,7 @@ fn worker(limits: Limits) -> (Arc<HubClient>, Arc<Channels>) {
     let client = HubClient::new(settings, Arc::new(Quiet)).unwrap();
     let channels = Channels::new(limits, Arc::clone(&client) as _, None);
     client.set_channels(&channels);
+    client.loaded();
     channels.define("c", Policy { history: 2 * THREADS * MESSAGES, ..Policy::default() }, Instant::now());
     (client, channels)
 }
@@ -184,6 +185,35 @@ fn a_hub_that_makes_no_sense_is_given_up_and_the_next_one_may_do_better() {
         let settled = channels.progress().unwrap().wait(1, Instant::now() + DEADLINE, &Cancel::default());
         done.store(true, Ordering::Release);
         assert!(settled && receipt.cursor().is_some());
+    });
+    client.end();
+}
+
+#[test]
+fn a_log_that_comes_before_the_apps_rules_is_taken_over_with_them() {
+    let settings = WorkerSettings { process: 3, generation: 1, workers: 1, give_up: || {} };
+    let client = HubClient::new(settings, Arc::new(Quiet)).unwrap();
+    let channels = Channels::new(Limits::default(), Arc::clone(&client) as _, None);
+    client.set_channels(&channels);
+    let (mut hub, done) = (Hub { credit: 1 << 20, ..Hub::default() }, AtomicBool::new(false));
+    let history = |text: &str| {
+        let kept = channels.history("c", Since::Now, usize::MAX, Instant::now()).messages;
+        assert_eq!(kept.iter().map(|message| super::text(message)).collect::<Vec<_>>().join(","), text);
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| serve(&mut hub, &client, usize::MAX, &done));
+        assert!(client.await_log(Instant::now() + DEADLINE, &Cancel::default()));
+        // The app publishes while it is loaded, and gets numbers.
+        for text in ["1", "2"] {
+            let place = channels.publish(&Draft::text("c", text.as_bytes()), Instant::now()).map(|_| ());
+            assert_eq!(place, Ok(()));
+        }
+        assert!(channels.progress().unwrap().wait(2, Instant::now() + DEADLINE, &Cancel::default()));
+        history("");
+        channels.define("c", Policy { history: 9, ..Policy::default() }, Instant::now());
+        client.loaded();
+        history("1,2");
+        done.store(true, Ordering::Release);
     });
     client.end();
 }
