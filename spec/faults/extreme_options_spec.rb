@@ -8,7 +8,6 @@ RSpec.describe "An extreme value" do
   include Command
 
   numbers = PushServer::Options::TABLE.values.select { |option| %i[bytes count milliseconds port seconds].include?(option.type) }
-  numbers.reject! { |option| PushServer::Options.const_get(:PENDING).include?(option.name) }
   limits = PushServer.const_get(:NativeServer)::LIMITS.to_h { |row| [row[:name], row] }
   huge = 10**30
 

@@ -7,7 +7,7 @@ require_relative "unit_helper"
 
 # What a user decides, from the command line, the environment and the configuration file.
 RSpec.describe PushServer::Configuration do
-  table = PushServer::Options::TABLE.except(*PushServer::Options::PENDING)
+  table = PushServer::Options::TABLE
 
   # In a folder of its own, and with the environment as it was.
   around do |example|
@@ -50,7 +50,8 @@ RSpec.describe PushServer::Configuration do
     binds: ["tcp://127.0.0.1:1", ["tcp://127.0.0.1:1"], ","], bytes: nil, count: ["7", 7, "many"],
     directory: [".", ".", "no/such/folder"], file: ["a/b", "a/b", nil], flag: ["false", false, "maybe"],
     list: ["https://a,https://b", %w[https://a https://b], nil], location: ["/x.js", "/x.js", "x.js"],
-    milliseconds: ["70", 70, "soon"], networks: ["10.0.0.0/8,::1", %w[10.0.0.0/8 ::1], "local"], mode: ["0640", 0o640, "rw"], port: ["81", 81, "http"], seconds: ["2.5", 2.5, "soon"],
+    milliseconds: ["70", 70, "soon"], networks: ["10.0.0.0/8,::1", %w[10.0.0.0/8 ::1], "local"],
+    mode: ["0640", 0o640, "rw"], port: ["81", 81, "http"], seconds: ["2.5", 2.5, "soon"],
     socket: ["a/s", "a/s", nil], text: ["name", "name", nil], threads: ["2:7", 7, "many"], title: ["name", "name", nil],
     workers: ["3", 3, "many"]
   }

@@ -27,8 +27,6 @@ module PushServer
     private_class_method :limit
 
     LIMITS = NativeServer::LIMITS.map { |row| limit(**row) }.freeze
-    # Rows that no piece of the server reads yet. Giving one is an error.
-    PENDING = [].freeze
     private_constant :LIMITS
 
     # Every option, in the order of --help: name => Option.
@@ -171,7 +169,6 @@ module PushServer
     end
 
     def setting(option, given, env, file, folder, label)
-      refuse_pending(option, given, file, label)
       # What a file has is checked, even if it does not count.
       in_file = file[option.name] && from_file(option, file[option.name], folder)
       if given.key?(option.name) && !(given[option.name].nil? && !option.off?)
@@ -198,12 +195,6 @@ module PushServer
       return if value.nil? && !option.off?
 
       Setting.new(option.coerce(value, "#{setting.place}: #{option.name}", base: folder), setting.place, :file)
-    end
-
-    def refuse_pending(option, given, file, label)
-      return unless PENDING.include?(option.name) && (given.key?(option.name) || file.key?(option.name))
-
-      raise OptionError, "#{label.call(option)} is not in use yet"
     end
   end
 end
