@@ -1,0 +1,61 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# Connections to several workers: how they are shared, and what becomes of them when workers are replaced.
+RSpec.describe "Connections to several workers", transport: :tcp do
+  config = <<~'CONFIG'
+    run ->(env) { [200, {}, ["#{Process.pid}"]] }
+  CONFIG
+
+  # The most of so many connections that one worker has, which are all made before the first request.
+  def largest_share(count)
+    clients = Array.new(count) { http }
+    answers = clients.map { |client| client.get("/").body }
+    answers.tally.values.max.fdiv(count)
+  ensure
+    close_clients
+  end
+
+  it "are shared evenly" do
+    start_cluster(config)
+    eventually("both workers to answer") { Array.new(10) { get("/").body }.uniq.size == 2 }
+    close_clients
+    # One round may fall into a moment in which the machine runs no second worker.
+    expect(Array.new(5) { largest_share(200) }.sort[2]).to be <= 0.65
+  end
+
+  # A client that keeps its connection, sends requests at random times, and connects anew when it is told to. Returns what went
+  # wrong, and how many connections it has had.
+  def random_client(random, over)
+    connections = 0
+    until over.call
+      connections += 1
+      client = HttpClient.new(app.address)
+      loop do
+        sleep(random.rand * 0.4)
+        response = client.get("/")
+        return ["status #{response.status}", connections] unless response.status == 200
+        break if response["connection"] == "close" || over.call
+      end
+      client.close
+    end
+    [nil, connections]
+  rescue SystemCallError, RawConnection::Ended, Deadline::Missed => e
+    [e.message, connections]
+  end
+
+  it "lose no request of a client that keeps its connection when workers are replaced" do
+    start_cluster(config)
+    over = false
+    clients = Array.new(20) { |seed| Thread.new { random_client(Random.new(seed), -> { over }) } }
+    2.times do |round|
+      app.signal("USR1")
+      eventually("restart #{round + 1}", seconds: 60) { app.lines.grep(/the phased restart is done/).size > round }
+    end
+    over = true
+    results = clients.map { |client| client.join(30)&.value }
+    expect(results.filter_map(&:first)).to eq([])
+    expect(results.sum(&:last)).to be > 20
+  end
+end
