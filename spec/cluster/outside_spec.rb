@@ -64,6 +64,25 @@ RSpec.describe "Publishing from a process without a server" do
     result.out.lines.map(&:chomp)
   end
 
+  # A folder of the app that outlives its servers.
+  define_method(:in_folder) do |&block|
+    Dir.mktmpdir("push_server-spec") do |folder|
+      Dir.mkdir(File.join(folder, "tmp"))
+      File.write(File.join(folder, "config.ru"), source)
+      block.call(folder)
+    end
+  end
+
+  # A process without a server that stays, and runs what `ask` says.
+  def launch_console(dir)
+    server = app
+    File.write(File.join(dir, "console.rb"), "require 'spec_app'\nrequire 'push_server'\n$stdout.sync = true\nputs 'ready'\nsleep\n")
+    env = { "RACK_ENV" => "development" }
+    launch_app("console.rb", via: :ruby, env: env, dir: dir).tap { |console| console.wait_for_line(/ready/) }
+  ensure
+    @app = server
+  end
+
   # The next messages that a client gets, as id => data.
   def messages(client, count) = Array.new(count) { client.read_event }.to_h { |event| [event.id, event.data] }
 
@@ -145,6 +164,37 @@ RSpec.describe "Publishing from a process without a server" do
           PushServer.publish("a", "parent 3")
         RUBY
         expect(messages(client, 5).values).to eq(["parent 1", "child", "parent 2", "daemon", "parent 3"])
+      end
+
+      it "works in children that are forked while other threads publish" do
+        start_server
+        client = subscribed(SseClient, "a")
+        published(<<~RUBY)
+          count = 0
+          threads = Array.new(4) { |n| Thread.new { 100.times { PushServer.publish("a", "thread") } } }
+          children = Array.new(10) { |n| fork { Thread.new { PushServer.publish("a", "child \#{n}") }.join; exit! } }
+          children.each { |pid| Process.wait(pid) }
+          threads.each(&:join)
+        RUBY
+        got = Array.new(410) { client.read_event.data }
+        expect(got.tally).to eq({ "thread" => 400, **(0..9).to_h { |n| ["child #{n}", 1] } })
+      end
+
+      it "goes on with another server after this one was killed, in a process that stays" do
+        in_folder do |folder|
+          start_app("config.ru", *modes, env: development, dir: folder)
+          console = launch_console(folder)
+          expect(console.ask("PushServer.publish('a', '1').to_s")).to match(/-1\z/)
+          app.kill
+          lost = console.ask("begin; PushServer.publish('a', '2'); rescue PushServer::EngineUnavailable => e; e.message; end")
+          expect(lost).to match(/(has ended|does not answer|no such file).*: nothing was published/)
+          start_app("config.ru", *modes, env: development, dir: folder)
+          client = subscribed(SseClient, "a")
+          expect(console.ask("PushServer.publish('a', '3').to_s")).to match(/-1\z/)
+          expect(client.read_event.data).to eq("3")
+          expect(app.stop).to be_success
+          console.kill
+        end
       end
 
       it "works while the app is loaded" do
@@ -266,6 +316,21 @@ RSpec.describe "Publishing from a process without a server" do
     numbers = JSON.parse(result.out.lines.last)
     expect(numbers.size).to eq(2)
     expect(numbers).to all(satisfy { |all| all == [*all.first..all.last] })
+  end
+
+  it "says so if the server has the message, but does not answer" do
+    start_server
+    client = subscribed(SseClient, "a")
+    console = launch_console(app.dir)
+    console.ask("PushServer.publish('a', '1'); nil")
+    app.signal("STOP")
+    lost = console.ask("begin; PushServer.publish('a', '2'); rescue PushServer::EngineUnavailable => e; e.message; end")
+    app.signal("CONT")
+    expect(lost).to match(/does not answer: the message was sent, and may be published nevertheless\z/)
+    console.ask("PushServer.publish('a', '3'); nil")
+    expect(messages(client, 3).values).to eq(%w[1 2 3])
+  ensure
+    app.signal("CONT")
   end
 
   it "goes on when the hub is killed", modes: %w[-w 2] do

@@ -164,6 +164,10 @@ impl Publisher {
 
     fn request(&self, add: impl FnOnce(&mut Exchange, u64)) -> Arc<Ticket> {
         let mut state = self.state.lock();
+        if !state.driven {
+            // A connection that has ended while nobody looked takes nothing: what it was given would count as sent.
+            state.receive();
+        }
         state.last_id += 1;
         let id = state.last_id;
         add(&mut state.exchange, id);

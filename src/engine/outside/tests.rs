@@ -332,6 +332,19 @@ fn a_wait_ends_when_it_is_cancelled_and_at_its_deadline() {
 }
 
 #[test]
+fn what_comes_after_the_end_of_the_server_is_not_sent() {
+    let channels = channels();
+    let running = Running::start(tempfile::tempdir().unwrap(), &channels);
+    let publisher = publisher(running.path());
+    let ticket = publisher.publish(message("a"));
+    answer(&publisher, &ticket);
+    let _folder = running.stop(true);
+    let ticket = publisher.publish(message("b"));
+    assert!(matches!(publisher.wait(&ticket, Instant::now() + Duration::from_millis(100)), Waited::NotYet));
+    assert_eq!(publisher.give_up(&ticket).0, GivenUp::Unsent);
+}
+
+#[test]
 fn a_server_that_ends_each_connection_is_told_apart_from_one_that_is_silent() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
