@@ -29,6 +29,11 @@ RSpec.describe "push_server --check" do
     expect(result.out).not_to include("Listening on")
   end
 
+  it "keeps to itself what the app publishes while it is loaded" do
+    app = "require 'push_server'\nPushServer.publish('a', 'b')\n#{hello}"
+    expect(check("-e", "production", files: { "config.ru" => app }).exitstatus).to eq(0)
+  end
+
   it "adds the memory up that the limits of all workers allow" do
     limits = %w[--channel-memory 64MiB --publish-queue-bytes 1MiB --max-queued-total 10MiB --max-spooled-total 1GiB]
     single = check(*limits, files: { "config.ru" => hello }).out

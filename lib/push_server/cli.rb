@@ -94,6 +94,8 @@ module PushServer
     def check(configuration, path)
       ENV["RACK_ENV"] = configuration.options[:environment]
       file = RackupFile.new(path || configuration.rackup)
+      # What the app publishes while it is loaded is not for a server that runs.
+      Outside.serve_here
       file.load
       configuration.options.binds.each { |url| Endpoint.parse(url, port: configuration.options[:port]) }
       @out.puts(SettingsReport.new(configuration, file.path).lines)
