@@ -184,6 +184,46 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
     end
   end
 
+  # A limit that the system itself enforces. It does not hold for root.
+  describe "because of a limit on processes" do
+    limit = <<~'RUBY'
+      def limit_processes
+        Process::UID.change_privilege(54_000 + Process.pid % 10_000) if Process.uid.zero?
+        Process.setrlimit(:NPROC, 1)
+      end
+    RUBY
+
+    before { skip "there is no such limit" unless Process.const_defined?(:RLIMIT_NPROC) }
+
+    it "has one clear line if it cannot be forked, and the others serve on" do
+      start_cluster(Clusters::PIDS, files: { "config/push_server.rb" => <<~RUBY })
+        #{limit}
+        before_worker_fork { limit_processes if File.exist?("full") }
+      RUBY
+      File.chmod(0o755, app.dir)
+      leader, before = tree.leaders.first.pid, workers
+      File.write(File.join(app.dir, "full"), "")
+      Process.kill("KILL", before[1])
+      expect_line(/worker 1: cannot fork: Resource temporarily unavailable.* It is started again in 0.2 s/)
+      expect(answering).to eq([before[2]])
+      File.delete(File.join(app.dir, "full"))
+      Process.kill("KILL", leader)
+
+      expect_eventually("another worker 1") { answering.size == 2 }
+    end
+
+    it "has one clear line if it can start no thread, and the others serve on" do
+      skip "Ruby 3.3 itself hangs when it cannot make a thread" if RUBY_VERSION.start_with?("3.3.")
+      start_app(Clusters::PIDS, "-w", 2, files: { "config/push_server.rb" => <<~RUBY })
+        #{limit}
+        before_worker_boot { |number| limit_processes if number == 2 }
+      RUBY
+
+      expect_line(/worker 2 \(pid \d+\): cannot start .* It is started again in 0.1 s/)
+      expect(answering).to eq([workers[1]])
+    end
+  end
+
   describe "because Ruby does not answer" do
     stuck = <<~'CONFIG'
       require "fiddle"

@@ -20,6 +20,32 @@ RSpec.describe PushServer::Supervisor::Backoff do
   end
 end
 
+RSpec.describe PushServer::Protocol do
+  it "is checked by a child: one that its supervisor does not understand says what to do" do
+    message = PushServer::Link::Message.new("boot", { protocol: 0, version: "0.0.1" }, [])
+
+    expect { described_class.check(message) }
+      .to raise_error(PushServer::Error, /cannot run under a supervisor of push_server 0.0.1.*use push_server restart/)
+    expect { described_class.check(PushServer::Link::Message.new("boot", described_class.fields, [])) }.not_to raise_error
+  end
+end
+
+RSpec.describe PushServer::EventLoop do
+  subject(:events) { described_class.new }
+
+  it "goes on after an action that raises, and without a source that somebody has closed" do
+    closed, open = Array.new(2) { IO.pipe }
+    [closed, open].each { |_, writer| writer.write("x") }
+    events.watch(closed.first) { raise "never" }
+    events.watch(open.first) { events.stop }
+    events.after(0) { raise "broken" }
+    closed.first.close
+
+    expect { events.run }.to output(/broken/).to_stderr
+    [*closed, *open].each(&:close)
+  end
+end
+
 RSpec.describe PushServer::Supervisor::Reaper do
   # Runs the block with a reaper in a process of its own, since it takes the status of any child. Returns what the block returns.
   def with_reaper

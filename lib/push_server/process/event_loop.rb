@@ -53,6 +53,13 @@ module PushServer
       # What came in is read before the timers: they may look for something that is silent.
       readable&.each { |source| attempt { @sources[source]&.call } unless @stopped }
       run_timers
+    rescue IOError => e
+      # Somebody has closed a source that is still watched. Without it, the loop goes on.
+      closed = @sources.keys.select { |source| source.to_io.closed? }
+      raise if closed.empty?
+
+      PushServer.log_exception("going on after an error", e)
+      closed.each { |source| forget(source) }
     end
 
     def run_timers

@@ -207,9 +207,9 @@ module PushServer
       return false if @served
       return true if @stopping
 
-      @err.puts("push_server: #{failure.message}", *failure.details)
       @failed = failure
       stop_now
+      @err.puts("push_server: #{failure.message}", *failure.details)
       true
     end
 

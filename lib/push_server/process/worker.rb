@@ -50,7 +50,7 @@ module PushServer
       boot(message)
       follow
       0
-    rescue Error => e
+    rescue Error, IOError, SystemCallError, ThreadError => e
       @link.send(:failed, **FailureReport.new(e).fields)
       1
     ensure
