@@ -289,6 +289,9 @@ module PushServer
     #   @return [Integer] its descriptor; the caller owns it
     #   @raise [IOError]
 
+    # @!method self.fork_error
+    #   @return [Integer, nil] the system's error, if it would refuse to fork now; nil also where this cannot be found out
+
     # @!method self.log_name=(name)
     #   Puts a name at the beginning of each message that the core logs.
     #   @param name [String, nil] such as "worker 1"

@@ -212,6 +212,13 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
       expect_eventually("another worker 1") { answering.size == 2 }
     end
 
+    it "ends the server with one clear line if not even a leader can be started" do
+      launch_app(Clusters::PIDS, "-w", 2, files: { "config/push_server.rb" => "#{limit}\nFile.chmod(0o755, '.')\nlimit_processes" })
+
+      expect(app.wait.exitstatus).to eq(1)
+      expect_line(/^push_server: the leader could not load the app: cannot start a process: Resource temporarily unavailable/)
+    end
+
     it "has one clear line if it can start no thread, and the others serve on" do
       skip "Ruby 3.3 itself hangs when it cannot make a thread" if RUBY_VERSION.start_with?("3.3.")
       start_app(Clusters::PIDS, "-w", 2, files: { "config/push_server.rb" => <<~RUBY })

@@ -37,8 +37,8 @@ RSpec.describe PushServer::EventLoop do
     closed, open = Array.new(2) { IO.pipe }
     [closed, open].each { |_, writer| writer.write("x") }
     events.watch(closed.first) { raise "never" }
-    events.watch(open.first) { events.stop }
-    events.after(0) { raise "broken" }
+    events.watch(open.first) { open.first.read_nonblock(1) && raise("broken") }
+    events.after(0.01) { events.stop }
     closed.first.close
 
     expect { events.run }.to output(/broken/).to_stderr

@@ -38,11 +38,56 @@ fn anonymous(_name: &str) -> io::Result<File> {
     tempfile::tempfile()
 }
 
+/// Why the system would refuse to fork now, if it would. Ruby's own fork would try again for ever, and block its thread.
+/// `None` also where this cannot be found out.
+#[cfg(target_os = "linux")]
+pub fn fork_error() -> Option<io::Error> {
+    use std::ffi::{c_int, c_void};
+    use std::ptr::null_mut;
+
+    /// What the child does: it ends.
+    extern "C" fn end(_: *mut c_void) -> c_int {
+        0
+    }
+
+    let mut stack = [0_u128; 1024];
+    // SAFETY: the child runs `end` on a stack of its own. It shares the memory, so nothing is copied, and this thread
+    // waits until it has ended. No handler of a signal can run in it, because signals are blocked meanwhile.
+    unsafe {
+        let mut all = std::mem::zeroed();
+        let mut before = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        let top = stack.as_mut_ptr_range().end.cast();
+        let pid = libc::clone(end, top, libc::CLONE_VM | libc::CLONE_VFORK, null_mut());
+        let error = (pid < 0).then(io::Error::last_os_error);
+        if error.is_none() {
+            // It has no SIGCHLD, and only this call knows of it.
+            libc::waitpid(pid, null_mut(), libc::__WALL);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, null_mut());
+        error
+    }
+}
+
+/// See the function of the same name for Linux.
+#[cfg(not(target_os = "linux"))]
+pub fn fork_error() -> Option<io::Error> {
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::os::fd::AsFd;
+
+    #[test]
+    fn the_system_would_fork_again_and_again() {
+        for _ in 0..100 {
+            assert!(fork_error().is_none());
+        }
+    }
 
     #[test]
     fn a_memory_file_is_zero_and_shared_by_its_duplicates() {

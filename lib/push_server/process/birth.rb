@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "forking"
+
 module PushServer
   # Forks the workers of a leader, so that the supervisor is their parent. Where the system cannot do that, this process stays
   # their parent, and reports their ends. One thread.
@@ -21,7 +23,7 @@ module PushServer
     def fork(&block)
       return orphan(&block) if @adopted
 
-      Process.fork(&block).tap { |pid| @children << pid }
+      Forking.fork(&block).tap { |pid| @children << pid }
     end
 
     # Whether this process is the parent of one that has not been reported.
@@ -40,7 +42,7 @@ module PushServer
     # Forks a process whose parent ends at once: then the supervisor is its parent.
     def orphan(&block)
       reader, writer = IO.pipe
-      middle = Process.fork { bear(reader, writer, &block) }
+      middle = Forking.fork { bear(reader, writer, &block) }
       writer.close
       told = reader.read
       Process.wait(middle)
@@ -54,7 +56,7 @@ module PushServer
     # In the process that ends at once.
     def bear(reader, writer, &block)
       reader.close
-      child = Process.fork do
+      child = Forking.fork do
         writer.close
         block.call
       end

@@ -3,6 +3,7 @@
 require "json"
 require "rbconfig"
 require_relative "../net/activation"
+require_relative "forking"
 require_relative "inheritance"
 require_relative "notifier"
 require_relative "role"
@@ -101,7 +102,7 @@ module PushServer
     # @return [Integer] the child's pid
     # @raise [Error] if the system gives no process
     def spawn(role, link, **options)
-      Process.fork do
+      Forking.fork do
         RoleSignals.ignore
         socket = link.to_io
         Process.exec(environment(Role.environment(role, link)), *words_for_exec, unsetenv_others: true, chdir: folder,

@@ -14,7 +14,13 @@ pub fn init(module: RModule) -> Result<(), Error> {
     let _: Value = module.funcall("private_constant", ("NativeProcess",))?;
     native.define_singleton_method("become_subreaper", function!(process::become_subreaper, 0))?;
     native.define_singleton_method("memory_file", function!(memory_file, 2))?;
+    native.define_singleton_method("fork_error", function!(fork_error, 0))?;
     native.define_singleton_method("log_name=", function!(set_log_name, 1))
+}
+
+/// The number of the system's error.
+fn fork_error() -> Option<i32> {
+    process::fork_error().and_then(|error| error.raw_os_error())
 }
 
 fn set_log_name(name: Option<String>) {

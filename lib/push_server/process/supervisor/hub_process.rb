@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "../forking"
 require_relative "../hub"
 require_relative "child"
 
@@ -32,7 +33,7 @@ module PushServer
       # @param store [IO] the numbers, which outlive a hub
       # @param publish [Socket, nil] the socket for processes without a server
       def start(store, publish)
-        running(Process.fork { Hub.run(@far_link.to_io, store, publish, parts.options.settings, parts.tag) })
+        running(Forking.fork { Hub.run(@far_link.to_io, store, publish, parts.options.settings, parts.tag) })
         @far_link.close
       rescue SystemCallError => e
         PushServer.log(:error, "cannot start the hub: #{e.message}")

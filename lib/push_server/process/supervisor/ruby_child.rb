@@ -2,7 +2,6 @@
 
 require_relative "../link"
 require_relative "child"
-require_relative "new_ruby"
 
 module PushServer
   class Supervisor
@@ -26,10 +25,10 @@ module PushServer
       # Starts the command of this server again, for a role.
       # @param role ["leader", "worker"]
       def start(role)
-        running(NewRuby.start(parts.command, role, @far_link))
+        running(parts.command.spawn(role, @far_link))
         @far_link.close
-      rescue SystemCallError => e
-        failed("it cannot be started: #{e.message}")
+      rescue Error => e
+        failed(e.message)
       end
 
       # Sends the first message, with the child's end of the lifeline as the first descriptor.
