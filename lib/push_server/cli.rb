@@ -59,6 +59,8 @@ module PushServer
       @given = line.given
       # Whoever has started this process has logged what has no effect.
       configuration = Configuration.new(@given, quiet: !@role.nil?) { |option| option.switches.last }
+      # The file may have redirected them. Ruby would write what they hold before each fork, which fails on a full disk.
+      [@out, @err].each { |io| io.sync = true }
       __send__(line.question || :serve, configuration, config_file(line))
     rescue OptionError => e
       fail_with(e, USAGE)

@@ -52,6 +52,12 @@ module PushServer
         finish("before it had a pid") unless pid
       end
 
+      # As {Child#give_up}. The reason is also why it has ended.
+      def give_up(why)
+        @failure ||= why
+        super
+      end
+
       # Why it has ended, for the log: what it has told itself, or how the process ended.
       # @return [String]
       def reason(how) = @failure || "it ended #{how}"

@@ -1,0 +1,51 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# Restarts leave nothing behind: neither processes nor descriptors nor memory.
+RSpec.describe "A server with workers that restarts again and again", transport: :tcp do
+  source = "require 'push_server'\nPushServer.channel 'kept', history: 100\nrun ->(_) { PushServer.publish('kept', 'x'); [200, {}, []] }\n"
+
+  define_method(:app_source) { source }
+
+  # KiB of private memory, and open descriptors.
+  def level(pid)
+    memory = File.read("/proc/#{pid}/smaps_rollup").scan(/^Private_\w+:\s+(\d+)/).flatten.sum(&:to_i)
+    [memory, Dir.children("/proc/#{pid}/fd").size]
+  end
+
+  def levels = { supervisor: level(app.pid), hub: level(app.tree.hub.pid) }
+
+  # Restarts, and waits until it is over.
+  def restart(signal)
+    endings = app.lines.grep(/the phased restart is done/).size
+    app.signal(signal)
+    eventually("the restart to be done", seconds: 30) { app.lines.grep(/the phased restart is done/).size > endings }
+    client = http
+    expect(client.get("/").status).to eq(200)
+    client.close
+    eventually("one leader, one hub and two workers") { app.tree.children.map(&:role).sort == %i[hub leader worker worker] }
+  end
+
+  def restart_often(signal, count)
+    start_app(app_source, "-w", 2)
+    app.wait_for_line(/All 2 workers serve/)
+    3.times { restart(signal) }
+    before = levels
+    count.times { restart(signal) }
+    after = eventually("the descriptors to be closed") do
+      now = levels
+      now if now.transform_values(&:last) == before.transform_values(&:last)
+    end
+    RSpec.configuration.reporter.message("    #{count} × #{signal}: private KiB and descriptors before #{before}, after #{after}")
+    before.each do |part, (memory, _)|
+      expect(after[part].first).to be < memory + 2048
+    end
+    expect(app.stop).to be_success
+  end
+
+  { "USR1" => [3, 50], "USR2" => [3, 20] }.each do |signal, (few, many)|
+    it("keeps its level over #{few} restarts by #{signal}") { restart_often(signal, few) }
+    it("keeps its level over #{many} restarts by #{signal}", :full) { restart_often(signal, many) }
+  end
+end
