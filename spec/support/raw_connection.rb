@@ -19,8 +19,8 @@ class RawConnection
   # address: an Addrinfo, or a port of 127.0.0.1. The other two make the server notice soon that its peer does not read.
   # Unix sockets have neither: there, the server's own send buffer is the only one. receive_buffer: size in bytes of the
   # kernel's buffer, set before the connection is made. segment: the largest TCP segment in bytes, by which the server's
-  # kernel chooses how much it buffers: megabytes on loopback, 100 KB with small segments.
-  def initialize(address, receive_buffer: nil, segment: nil)
+  # kernel chooses how much it buffers: megabytes on loopback, 100 KB with small segments. from: the client's own address.
+  def initialize(address, receive_buffer: nil, segment: nil, from: nil)
     address = Addrinfo.tcp("127.0.0.1", address) if address.is_a?(Integer)
     @socket = Socket.new(address.afamily, Socket::SOCK_STREAM)
     @tcp = address.ip?
@@ -29,6 +29,7 @@ class RawConnection
       @socket.setsockopt(:TCP, :MAXSEG, segment) if segment
       @socket.setsockopt(:TCP, :NODELAY, true)
     end
+    @socket.bind(Addrinfo.tcp(from, 0)) if from
     @socket.connect(address)
     @buffer = String.new(encoding: Encoding::BINARY)
     @ending = nil
