@@ -2,11 +2,16 @@
 
 require "rspec"
 require "rack"
+require "tmpdir"
 
 Dir[File.join(__dir__, "support", "*.rb")].each { |file| require file }
 
 # A server in a program leaves alone what was ignored before it, as nohup does; the programs of the specs start afresh.
 Signal.trap("HUP", "DEFAULT")
+
+# The sockets of servers without a folder tmp. Those of servers that specs kill would stay in the user's own.
+runtime_folder = Dir.mktmpdir("push_server-spec")
+ENV["XDG_RUNTIME_DIR"] = runtime_folder
 
 RSpec.configure do |config|
   config.disable_monkey_patching!
@@ -32,5 +37,8 @@ RSpec.configure do |config|
   end
 
   # An interrupted run leaves no server behind.
-  config.after(:suite) { AppProcess.running.dup.each(&:kill) }
+  config.after(:suite) do
+    AppProcess.running.dup.each(&:kill)
+    FileUtils.rm_rf(runtime_folder)
+  end
 end
