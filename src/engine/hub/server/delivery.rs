@@ -243,8 +243,13 @@ impl Hub {
         if now.saturating_duration_since(self.swept).as_secs() >= 1 {
             self.swept = now;
             self.archive.sweep(now);
+            self.tell_stable();
         }
         self.forget_absent_authors(now);
+    }
+
+    /// Tells workers what is stable, if no message has told them. Not more often: it wakes them up.
+    fn tell_stable(&mut self) {
         let stable = self.stable;
         for id in self.workers.iter().copied().collect::<Vec<_>>() {
             let Some(peer) = self.peers.get_mut(&id) else { continue };

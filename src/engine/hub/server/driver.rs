@@ -163,7 +163,8 @@ impl Driver {
     /// Waits until there is something to do.
     fn wait(&self) -> io::Result<Ready> {
         let now = Instant::now();
-        let accepts = self.hub.is_some() && self.outsiders < OUTSIDERS && self.accept_at <= now;
+        let accepts =
+            self.hub.as_ref().is_some_and(Hub::accepts) && self.outsiders < OUTSIDERS && self.accept_at <= now;
         let publish = self.publish.as_ref().filter(|_| accepts);
         let out = if self.writer.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
         let mut sockets = Vec::with_capacity(self.connections.len() + 3);

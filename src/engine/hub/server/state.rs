@@ -208,6 +208,11 @@ impl Hub {
         matches!(self.phase, Phase::Serving)
     }
 
+    /// Whether it takes connections. Not when another hub takes its place.
+    pub fn accepts(&self) -> bool {
+        !matches!(self.phase, Phase::Leaving)
+    }
+
     /// Where the log ends.
     pub fn position(&self) -> Position {
         Position { epoch: self.epoch.into(), last: self.last }
@@ -261,8 +266,11 @@ impl Hub {
 
     /// Whether each worker that takes bytes has got all.
     pub fn is_flushed(&self) -> bool {
-        let waits = |place: &super::peer::Place| place.sent < self.last;
-        !self.peers.values().any(|peer| !peer.blocked && peer.attached().is_some_and(waits))
+        let waits = |peer: &Peer| {
+            let behind = peer.attached().is_some_and(|place| self.tail.bytes_after(place.staged) > 0);
+            peer.image.is_some() || peer.staged_bytes() > 0 || behind
+        };
+        !self.peers.values().any(|peer| !peer.blocked && waits(peer))
     }
 
     /// The peer's connection has ended. The driver forgets it.
@@ -410,10 +418,9 @@ impl Hub {
 
     /// Whether nothing waits, so that [`Hub::tick`] may come once a second.
     pub fn is_idle(&self) -> bool {
-        let behind = |peer: &Peer| {
-            peer.blocked || peer.place.as_ref().is_some_and(|place| !place.attached || place.stable < self.stable)
-        };
-        let settled = self.stable == self.last && self.absent.is_empty() && self.returning.0.is_empty();
+        let behind = |peer: &Peer| peer.blocked || peer.place.as_ref().is_some_and(|place| !place.attached);
+        // Numbers may be missing at the end, after a recovery.
+        let settled = self.tail.bytes_after(self.stable) == 0 && self.absent.is_empty() && self.returning.0.is_empty();
         self.is_serving() && settled && !self.peers.values().any(behind)
     }
 
