@@ -18,6 +18,11 @@ class ProcessStorm
     # A worker that does not answer a new hub counts as one that has died.
     DOUBLE = %i[kill_hub_and_worker kill_hub_and_stop_worker].freeze
     ALL = (BREAKING + HARMLESS).freeze
+    # Those of a short storm: each process is killed and stopped, alone and in a restart.
+    SHORT = %i[kill_worker stop_worker kill_hub stop_hub kill_hub_and_worker kill_hub_and_stop_worker phased_restart_and_kill_worker
+               restart_and_kill_hub restart phased_restart_and_kill_leader kill_leader end_worker].freeze
+    # Seconds after which nothing is an effect of a fault any more. A busy machine may tell of it late.
+    LATE = 5
 
     PATIENCE = 60
 
@@ -51,12 +56,12 @@ class ProcessStorm
     end
 
     # Whether a fault may have broken what a client did between two times.
-    def excuse?(from, to) = @events.any? { |event| event.broken && event.from <= to && (event.to.nil? || event.to + 1 >= from) }
+    def excuse?(from, to) = @events.any? { |event| event.broken && event.from <= to && (event.to.nil? || event.to + LATE >= from) }
 
     # Whether something happened there at all.
     def excuse_gap?(gap)
       @events.any? do |event|
-        event.double && event.from <= gap.at && (gap.epochs.uniq.size > 1 || (event.to || gap.at) + 1 >= gap.silent_since)
+        event.double && event.from <= gap.at && (gap.epochs.uniq.size > 1 || (event.to || gap.at) + LATE >= gap.silent_since)
       end
     end
 
