@@ -27,7 +27,7 @@ RSpec.describe "A server with workers that restarts again and again", transport:
     eventually("one leader, one hub and two workers") { app.tree.children.map(&:role).sort == %i[hub leader worker worker] }
   end
 
-  def restart_often(signal, count)
+  def expect_same_level(signal, count)
     start_app(app_source, "-w", 2)
     app.wait_for_line(/All 2 workers serve/)
     3.times { restart(signal) }
@@ -46,7 +46,7 @@ RSpec.describe "A server with workers that restarts again and again", transport:
   end
 
   { "USR1" => [3, 50], "USR2" => [3, 20] }.each do |signal, (few, many)|
-    it("keeps its level over #{few} restarts by #{signal}") { restart_often(signal, few) }
-    it("keeps its level over #{many} restarts by #{signal}", :full) { restart_often(signal, many) }
+    it("keeps its level over #{few} restarts by #{signal}") { expect_same_level(signal, few) }
+    it("keeps its level over #{many} restarts by #{signal}", :full) { expect_same_level(signal, many) }
   end
 end
