@@ -7,6 +7,7 @@ use super::wire::Wire;
 use super::worker::Worker;
 use crate::engine::hub::protocol::Position;
 use crate::engine::hub::server::peer::Peer;
+use crate::engine::hub::server::state::Phase;
 use crate::engine::hub::server::{Flushed, Hub, NumberStore, PeerId, Settings, Start};
 
 /// A hub that lives, and the connections of its peers.
@@ -236,10 +237,10 @@ impl World {
         self.now += time;
         let now = self.now;
         if let Some(living) = &mut self.hub {
-            let (before, waiting) = (living.hub.is_serving(), living.hub.returning.0.len());
+            let (before, waiting) = (living.hub.is_serving(), awaited(&living.hub));
             living.hub.tick(now, SystemTime::now());
             close(living, &mut self.wires);
-            if !before && living.hub.is_serving() || waiting > living.hub.returning.0.len() {
+            if !before && living.hub.is_serving() || waiting > awaited(&living.hub) {
                 // Somebody was silent for too long.
                 self.hurt = true;
             }
@@ -484,6 +485,15 @@ impl World {
             assert_eq!(self.truth.number(position.epoch, content), Some(seq));
         }
     }
+}
+
+/// How many workers the hub waits for.
+fn awaited(hub: &Hub) -> usize {
+    let expected = match &hub.phase {
+        Phase::Recovering { expected, .. } => expected.len(),
+        _ => 0,
+    };
+    expected + hub.returning.0.len()
 }
 
 fn pick(random: &mut fastrand::Rng, wires: &BTreeMap<PeerId, usize>) -> Option<(PeerId, usize)> {
