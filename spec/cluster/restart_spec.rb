@@ -95,4 +95,25 @@ RSpec.describe "A restart of a server with workers", transport: :tcp do
     expect(messages.map(&:data)).to eq(%w[before after])
     expect(app.stop).to be_success
   end
+
+  [0, 0.1, 0.3, 0.6].each do |delay|
+    it "stops at a TERM that comes #{delay} s after USR2, and leaves no process behind" do
+      start_cluster(source, "workers 2\n")
+      app.signal("USR2")
+      sleep delay # The moment matters, not the wait: during the check, the exec, or the phased restart.
+      app.signal("TERM")
+      app.wait
+      expect_eventually("no process of the server to run") { processes.empty? }
+    end
+  end
+
+  # The pids of what runs in the app's process group.
+  def processes
+    Dir.children("/proc").grep(/\A\d+\z/).select do |pid|
+      state, _, group = File.read("/proc/#{pid}/stat")[/\) (.*)/m, 1].split
+      group.to_i == app.pid && state != "Z"
+    rescue SystemCallError
+      false
+    end
+  end
 end
