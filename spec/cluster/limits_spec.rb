@@ -39,6 +39,51 @@ RSpec.describe "The limits of a server with workers", transport: :tcp do
     expect(streams).to all(be_accepted)
   end
 
+  # Begins a request that does not end. Returns the pid of its worker.
+  def hold = http.send_request("GET", "/hold").read_head["x-pid"]
+
+  # The pid of the worker that answers a request on a connection of its own.
+  def answered_by
+    client = http
+    client.get("/")["x-pid"]
+  ensure
+    client&.close
+  end
+
+  # The response to "/hold" ends when the client has gone.
+  held = <<~'CONFIG'
+    class Held
+      def each
+        loop do
+          yield "runs"
+          sleep 0.01
+        end
+      end
+    end
+
+    run ->(env) { [200, { "x-pid" => Process.pid.to_s }, env["PATH_INFO"] == "/" ? ["done"] : Held.new] }
+  CONFIG
+
+  it "leave the connections that a full worker cannot serve to the others" do
+    start_cluster(held, "--max-connections", 1)
+    full = hold
+    # For each of them both workers are woken, and the full one may be the first.
+    pids = Array.new(20) { answered_by }
+
+    expect(pids.uniq.size).to eq(1)
+    expect(pids).not_to include(full)
+  end
+
+  it "lose no connection that waits for a full worker when the workers are replaced" do
+    start_cluster(held, "--max-connections", 1)
+    expect(Array.new(2) { hold }.uniq.size).to eq(2)
+    waiting = Array.new(4) { http.send_request("GET", "/") }
+    app.signal("USR1")
+    statuses = waiting.map { |client| client.read_response.status.tap { client.close } }
+
+    expect(statuses).to eq([200] * 4)
+  end
+
   describe "for what works in each worker by itself" do
     it "say so in one line at the start if the app has a rule with presence" do
       [%w[--preload], %w[--no-preload]].each do |switches|

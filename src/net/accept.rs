@@ -67,63 +67,53 @@ impl Acceptor {
         let mut phase = self.base.lifecycle.receiver();
         // A drain waits until this has looked at the backlog.
         let looking = self.base.in_flight.guard();
-        let mut waiting = None;
         let retirement = tokio::select! {
             () = phase.reached(Phase::Draining) => None,
             retirement = retired => retirement.ok(),
-            never = self.accept_all(&listener, id, &mut waiting) => match never {},
+            never = self.accept_all(&listener, id) => match never {},
         };
         // Other processes accept from the socket.
-        if retirement.is_none() && waiting.is_none() && self.base.lifecycle.restarts() {
+        if retirement.is_none() && self.base.lifecycle.restarts() {
             return;
         }
         // The connections in the backlog are complete for their clients. Closing resets only those beyond
-        // `max_connections`.
-        if let Ok(listening) = listener.deregister() {
-            while let Some(connection) = waiting.take().or_else(|| listening.accept().ok()) {
-                let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-                    waiting = Some(connection);
-                    break;
-                };
-                self.hand_on(connection, id, permit);
-            }
+        // `max_connections`, if no other process has the socket.
+        let listening = listener.deregister();
+        while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            let Ok(connection) = listening.accept() else { break };
+            self.hand_on(connection, id, permit);
         }
-        drop((retirement, looking));
-        if let Some(connection) = waiting {
-            tokio::select! {
-                () = phase.reached(Phase::Draining) => {}
-                permit = self.permit() => self.hand_on(connection, id, permit),
-            }
-        }
+        drop((listening, retirement, looking));
     }
 
-    /// Accepts for ever. A connection that is in `waiting` when this is cancelled was accepted, but not passed on.
-    async fn accept_all(
-        &self,
-        listener: &Listener,
-        id: ListenerId,
-        waiting: &mut Option<(Socket, Peer)>,
-    ) -> std::convert::Infallible {
+    /// Accepts for ever. Nothing that was accepted is lost when this is cancelled.
+    async fn accept_all(&self, listener: &Listener, id: ListenerId) -> std::convert::Infallible {
         let mut pace = Pace::default();
         loop {
-            let accepted = match self.shared {
-                true => pace.accept(listener).await,
-                false => listener.accept().await,
+            if self.shared {
+                pace.pause().await;
+            }
+            let ready = listener.ready().await;
+            // Taken before the connection: while this server is full, its clients wait in the backlog, where another process
+            // may accept them. Taken after the wait for a connection: each of several listeners would hold a permit otherwise.
+            let permit = self.permit().await;
+            let accepted = match ready {
+                Ok(ready) => ready.accept(),
+                Err(error) => Some(Err(error)),
             };
             match accepted {
-                Ok(connection) => *waiting = Some(connection),
-                Err(error) => {
+                Some(Ok(connection)) => {
+                    pace.took();
+                    self.hand_on(connection, id, permit);
+                }
+                None => pace.rest(),
+                Some(Err(error)) => {
+                    drop(permit);
                     if !belongs_to_peer(&error) {
                         log::warn!("cannot accept connections: {error}");
                         tokio::time::sleep(BACK_OFF).await;
                     }
-                    continue;
                 }
-            }
-            // Not taken before `accept`: each of several listeners would hold a permit without a connection.
-            let permit = self.permit().await;
-            if let Some(connection) = waiting.take() {
-                self.hand_on(connection, id, permit);
             }
         }
     }

@@ -1,15 +1,15 @@
 //! Listening sockets.
 
-use std::future::poll_fn;
 use std::io;
-use std::net::TcpListener as StdTcpListener;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener as StdUnixListener;
-use std::task::{Context, Poll, Waker};
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixListener;
 
 use rustix::net::{AddressFamily, SocketType, getsockname, sockopt};
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::io::Interest;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+use tokio::net::{TcpStream, UnixStream};
 
 use super::{Peer, Socket};
 
@@ -41,9 +41,9 @@ pub enum ListenError {
 #[derive(Debug)]
 pub enum Listening {
     /// Of IPv4 or IPv6.
-    Tcp(StdTcpListener),
+    Tcp(TcpListener),
     /// Of the Unix family.
-    Unix(StdUnixListener),
+    Unix(UnixListener),
 }
 
 impl TryFrom<OwnedFd> for Listening {
@@ -63,6 +63,15 @@ impl TryFrom<OwnedFd> for Listening {
             AddressFamily::INET | AddressFamily::INET6 => Ok(Listening::Tcp(socket.into())),
             AddressFamily::UNIX => Ok(Listening::Unix(socket.into())),
             other => Err(ListenError::Family(other.as_raw())),
+        }
+    }
+}
+
+impl AsRawFd for Listening {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Listening::Tcp(listener) => listener.as_raw_fd(),
+            Listening::Unix(listener) => listener.as_raw_fd(),
         }
     }
 }
@@ -87,50 +96,34 @@ impl Listening {
 
 /// A listening socket that belongs to the reactor.
 #[derive(Debug)]
-pub(super) enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
+pub(super) struct Listener(AsyncFd<Listening>);
 
 impl Listener {
     /// Gives the socket to the reactor. Inside the runtime.
     pub(super) fn register(listening: Listening) -> io::Result<Self> {
-        Ok(match listening {
-            Listening::Tcp(listener) => Listener::Tcp(TcpListener::from_std(listener)?),
-            Listening::Unix(listener) => Listener::Unix(UnixListener::from_std(listener)?),
-        })
+        // SAFETY: a listening socket has the same descriptor as long as it lives.
+        Ok(Listener(unsafe { AsyncFd::register_with_interest(listening, Interest::READABLE) }?))
     }
 
     /// Takes the socket from the reactor.
-    pub(super) fn deregister(self) -> io::Result<Listening> {
-        Ok(match self {
-            Listener::Tcp(listener) => Listening::Tcp(listener.into_std()?),
-            Listener::Unix(listener) => Listening::Unix(listener.into_std()?),
-        })
+    pub(super) fn deregister(self) -> Listening {
+        self.0.into_inner()
     }
 
-    /// Waits for a connection. No connection is lost if this is cancelled.
-    pub(super) async fn accept(&self) -> io::Result<(Socket, Peer)> {
-        poll_fn(|cx| self.poll_accept(cx)).await
+    /// Waits for a connection, and leaves it in the backlog. Another process may accept it.
+    pub(super) async fn ready(&self) -> io::Result<Ready<'_>> {
+        Ok(Ready(self.0.readable().await?))
     }
+}
 
-    /// A connection that is there already.
-    pub(super) fn accept_now(&self) -> Option<io::Result<(Socket, Peer)>> {
-        match self.poll_accept(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(accepted) => Some(accepted),
-            Poll::Pending => None,
-        }
-    }
+/// A listening socket that had a connection.
+#[derive(Debug)]
+pub(super) struct Ready<'a>(AsyncFdReadyGuard<'a, Listening>);
 
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, Peer)>> {
-        match self {
-            Listener::Tcp(listener) => {
-                listener.poll_accept(cx).map_ok(|(socket, address)| (tcp(socket), Peer::Inet(address)))
-            }
-            Listener::Unix(listener) => {
-                listener.poll_accept(cx).map_ok(|(socket, _)| (Socket::Unix(socket), Peer::Unix))
-            }
-        }
+impl Ready<'_> {
+    /// Accepts the connection. `None` if there is none any more.
+    pub(super) fn accept(mut self) -> Option<io::Result<(Socket, Peer)>> {
+        self.0.try_io(|listening| listening.get_ref().accept()).ok()
     }
 }
 
@@ -152,15 +145,15 @@ mod tests {
     #[test]
     fn the_address_family_says_what_a_descriptor_is() {
         let folder = tempfile::tempdir().unwrap();
-        let unix = StdUnixListener::bind(folder.path().join("socket")).unwrap();
-        let tcp = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let unix = UnixListener::bind(folder.path().join("socket")).unwrap();
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         assert!(matches!(Listening::try_from(OwnedFd::from(unix)).unwrap(), Listening::Unix(_)));
         assert!(matches!(Listening::try_from(OwnedFd::from(tcp)).unwrap(), Listening::Tcp(_)));
     }
 
     #[test]
     fn what_cannot_be_accepted_from_is_refused() {
-        let listener = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let connected = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         assert!(matches!(error_of(connected), ListenError::NotListening));
         let (pair, _other) = std::os::unix::net::UnixStream::pair().unwrap();

@@ -5,11 +5,8 @@
 //! is a backlog: the process takes some more after each pause, so that it keeps up with any rate. A
 //! connection that comes after a quiet moment is accepted at once.
 
-use std::io;
+use std::mem;
 use std::time::Duration;
-
-use super::listener::Listener;
-use super::{Peer, Socket};
 
 /// How long the others have. They need some 50 µs to wake up.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -27,33 +24,36 @@ pub(super) struct Pace {
     batch: u32,
     /// How many it has taken since the last pause.
     taken: u32,
+    /// It has taken none since.
+    paused: bool,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Pace { batch: 1, taken: 0 }
+        Pace { batch: 1, taken: 0, paused: false }
     }
 }
 
 impl Pace {
-    /// Waits for a connection, and for the pause. No connection is lost if this is cancelled.
-    pub(super) async fn accept(&mut self, listener: &Listener) -> io::Result<(Socket, Peer)> {
-        let paused = self.taken >= self.batch;
-        if paused {
+    /// Lets the others accept, if it is time for that.
+    pub(super) async fn pause(&mut self) {
+        self.paused = self.taken >= self.batch;
+        if self.paused {
             tokio::time::sleep(PAUSE).await;
             self.taken = 0;
         }
-        let accepted = match listener.accept_now() {
-            Some(accepted) => {
-                self.batch = if paused { MOST.min(self.batch + MORE) } else { self.batch };
-                accepted
-            }
-            None => {
-                *self = Pace::default();
-                listener.accept().await
-            }
-        };
+    }
+
+    /// A connection was accepted.
+    pub(super) fn took(&mut self) {
+        if mem::take(&mut self.paused) {
+            self.batch = MOST.min(self.batch + MORE);
+        }
         self.taken += 1;
-        accepted
+    }
+
+    /// There was none.
+    pub(super) fn rest(&mut self) {
+        *self = Pace::default();
     }
 }
