@@ -57,9 +57,11 @@ impl Tail {
         self.bytes += recent.message.cost();
         self.recent.push_back(recent);
         while self.bytes > self.most {
-            // The hub bounds what is not stable. So this is a process whose memory was set lower than the hub's.
+            // A worker is stopped, or this process' memory was set lower than the hub's.
             let Some(oldest) = self.pop() else { return };
-            self.after = oldest;
+            self.after = oldest.message.seq();
+            // The author may still ask: without this, the next hub would give the message a second number.
+            self.authors.insert(oldest.author, (oldest.count, oldest.message.seq()));
         }
     }
 
@@ -82,9 +84,37 @@ impl Tail {
         self.authors = authors.into_iter().map(|known| (known.author, (known.count, known.seq))).collect();
     }
 
-    fn pop(&mut self) -> Option<u64> {
+    fn pop(&mut self) -> Option<Recent> {
         let oldest = self.recent.pop_front()?;
         self.bytes -= oldest.message.cost();
-        Some(oldest.message.seq())
+        Some(oldest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::{Draft, Limits};
+    use std::time::Instant;
+
+    #[test]
+    fn authors_stay_known_without_room_for_their_messages_until_these_are_stable() {
+        let mut tail = Tail::new(0);
+        for (seq, author, count) in [(5, 1, 7), (6, 2, 1), (7, 1, 8)] {
+            let message = Message::new(&Draft::text("c", b"x"), &Limits::default(), Instant::now()).unwrap();
+            message.number(seq);
+            tail.push(Recent { author, count, message });
+        }
+        let known = |tail: &Tail| {
+            let mut known = tail.authors();
+            known.sort_by_key(|known| known.author);
+            known
+        };
+        let (one, other) = (Known { author: 1, count: 8, seq: 7 }, Known { author: 2, count: 1, seq: 6 });
+        assert_eq!((tail.after(), known(&tail)), (7, vec![one, other]));
+        tail.stable(6);
+        assert_eq!(known(&tail), [one]);
+        tail.stable(7);
+        assert_eq!(known(&tail), []);
     }
 }

@@ -58,6 +58,12 @@ impl Authors {
         authors.map(|(author, it)| Known { author: *author, count: it.count, seq: it.seq }).collect()
     }
 
+    /// What is known of one author.
+    pub(super) fn known_of(&self, author: u128) -> Option<Known> {
+        let own = self.0.get(&author).filter(|own| own.count > 0)?;
+        Some(Known { author, count: own.count, seq: own.seq })
+    }
+
     /// What is known of all authors.
     pub(super) fn known(&self) -> Vec<Known> {
         let authors = self.0.iter().filter(|(_, it)| it.count > 0);

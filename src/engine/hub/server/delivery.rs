@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::time::{Instant, SystemTime};
 
 use super::super::protocol::Frame;
-use super::peer::{Peer, PeerId};
+use super::peer::{Kind, Peer, PeerId};
 use super::state::{Hub, Phase};
 
 /// Bytes that are staged for a socket at once. What is staged must be written before anything else.
@@ -159,7 +159,7 @@ impl Hub {
         let Some(place) = &mut peer.place else { return false };
         log::info!("{kind} takes messages again");
         if place.staged >= self.tail.start() {
-            place.attached = true;
+            (place.attached, place.unseen) = (true, None);
         } else {
             self.reset(id);
         }
@@ -175,8 +175,10 @@ impl Hub {
         let places = || self.workers.iter().filter_map(|id| self.peers.get(id)?.attached());
         let taken = places().map(|place| place.sent).min().unwrap_or(self.last);
         let unanswered = self.waiting.iter().filter_map(|id| self.peers.get(id)?.oldest_unanswered());
-        let absent = self.absent.values().map(|(oldest, _)| *oldest);
-        let answered = unanswered.chain(absent).min().map_or(self.last, |oldest| oldest - 1);
+        let absent = self.absent.values().map(|absent| absent.oldest);
+        // A worker that is cut off asks the next hub, too.
+        let unseen = self.workers.iter().filter_map(|id| self.peers.get(id)?.place.as_ref()?.unseen);
+        let answered = unanswered.chain(absent).chain(unseen).min().map_or(self.last, |oldest| oldest - 1);
         self.stable = taken.min(answered).max(self.stable);
         let slowest =
             places().filter(|place| place.sent >= place.base || place.base == 0).map(|place| place.sent).min();
@@ -265,12 +267,23 @@ impl Hub {
     }
 
     fn forget_absent_authors(&mut self, now: Instant) {
+        if self.absent.is_empty() {
+            return;
+        }
         let (tail, most) = (&self.tail, self.settings.absence_bytes);
         let before = self.absent.len();
-        self.absent.retain(|_, (oldest, until)| now < *until && tail.bytes_after(*oldest) <= most);
+        // A worker that has said nothing yet may be one of them.
+        let silent = self.peers.values().any(|peer| matches!(peer.kind, Kind::Worker(_)) && peer.hello.is_none());
+        self.absent.retain(|_, own| (silent || now < own.until) && tail.bytes_after(own.oldest) <= most);
         if self.absent.len() < before {
             self.progress();
         }
+    }
+
+    /// The number of the first message that a worker has published and that its socket has not taken.
+    pub(super) fn first_unseen(&self, peer: &Peer) -> Option<u64> {
+        let (place, hello) = (peer.place.as_ref()?, peer.hello?);
+        if place.attached { self.tail.first_of(hello.author, place.sent) } else { place.unseen }
     }
 
     fn cut_off_stuck_workers(&mut self) {
@@ -283,7 +296,9 @@ impl Hub {
             let stuck = blocked && taken < much / 4 && waiting > much;
             peer.stuck = if stuck { peer.stuck + 1 } else { 0 };
             if peer.stuck > 4 {
+                let author = peer.hello.map(|hello| hello.author);
                 place.attached = false;
+                place.unseen = author.and_then(|author| self.tail.first_of(author, place.sent));
                 peer.stuck = 0;
                 log::warn!("{} takes no messages: the hub goes on without it", peer.kind);
             }

@@ -61,6 +61,17 @@ pub(super) struct Hello {
     pub(super) position: Option<Position>,
 }
 
+/// An author that went away, or that was not there when this hub began, and may not know what has become of its messages.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Absent {
+    /// The number of its first such message.
+    pub(super) oldest: u64,
+    /// For so long it may come back.
+    pub(super) until: Instant,
+    /// The process number, if it is a worker that this hub has known.
+    pub(super) process: Option<u32>,
+}
+
 /// Bytes that wait for the socket.
 #[derive(Debug)]
 struct Staged {
@@ -86,6 +97,8 @@ pub(super) struct Place {
     pub(super) stable: u64,
     /// The worker began with a log as a whole, which ended at this number. It has no messages before, only histories.
     pub(super) base: u64,
+    /// While it is cut off: the number of its first own message that its socket has not taken.
+    pub(super) unseen: Option<u64>,
 }
 
 /// One peer.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::protocol::Frame;
-use super::peer::{Kind, PeerId};
+use super::peer::{Absent, Kind, PeerId};
 use super::report::{Report, Union, decoded};
 use super::state::{Hub, Phase};
 use super::tail::Tail;
@@ -152,8 +152,9 @@ impl Hub {
         let until = self.now.0 + self.settings.absence;
         union.authors.iter().for_each(|known| self.authors.know(*known));
         for known in &union.unanswered {
-            let oldest = self.absent.entry(known.author).or_insert((known.seq, until));
-            oldest.0 = oldest.0.min(known.seq);
+            let absent = Absent { oldest: known.seq, until, process: None };
+            let absent = self.absent.entry(known.author).or_insert(absent);
+            absent.oldest = absent.oldest.min(known.seq);
             self.stable = self.stable.min(known.seq - 1);
         }
         let here = self.peers.values().filter_map(|peer| peer.hello);

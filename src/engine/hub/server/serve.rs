@@ -86,7 +86,7 @@ impl Hub {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let Kind::Worker(process) = peer.kind else { return };
         let slot = self.numbers.attach(process, last);
-        peer.place = Some(Place { slot, staged: last, sent: last, attached: true, stable: 0, base: 0 });
+        peer.place = Some(Place { slot, staged: last, sent: last, attached: true, stable: 0, base: 0, unseen: None });
         self.workers.insert(id);
         self.returning.0.remove(&process);
         if continues {
@@ -102,10 +102,16 @@ impl Hub {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let Some(place) = &mut peer.place else { return };
         let begin = [Frame::Reset { position, since: place.sent }];
-        let authors = self.authors.known_after(self.stable);
+        let mut authors = self.authors.known_after(self.stable);
+        if let Some(author) = peer.hello.map(|hello| hello.author) {
+            // It needs to know of its own messages that are not in the log any more, also if they are stable.
+            authors.retain(|known| known.author != author);
+            authors.extend(self.authors.known_of(author));
+        }
         peer.image = Some(Image::new(&begin, Vec::new(), self.archive.image(place.sent), authors));
         // The worker has the log when it has the whole image.
         (place.staged, place.base, place.attached) = (last, last, true);
+        place.unseen = None;
     }
 
     /// Sends the whole log to the next hub.
@@ -150,6 +156,10 @@ impl Hub {
                 self.authors.get(hello.author, seq).seq = seq;
                 self.tail.push(seq, hello.author, count, message);
                 self.await_answer(id, Run { count, seq, run: 1 });
+                self.with(id, |peer| {
+                    let cut_off = peer.place.as_mut().filter(|place| !place.attached);
+                    cut_off.into_iter().for_each(|place| _ = place.unseen.get_or_insert(seq));
+                });
             }
             Err(reason) => self.with(id, |peer| peer.send(&Frame::Refused { count, reason })),
         }

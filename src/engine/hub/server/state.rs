@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::super::protocol::{Frame, OVERHEAD, Position, decode};
 use super::authors::Authors;
 use super::numbers::NumberStore;
-use super::peer::{Kind, Peer, PeerId};
+use super::peer::{Absent, Kind, Peer, PeerId};
 use super::report::Report;
 use super::rules::Rules;
 use super::tail::Tail;
@@ -136,8 +136,8 @@ pub struct Hub {
     pub(super) waiting: BTreeSet<PeerId>,
     /// Outsiders that are not welcome yet, because the welcome would be the answer to a message that may not be answered yet.
     pub(super) unwelcome: BTreeSet<PeerId>,
-    /// The authors that went away before they were answered: the first number, and until when they may come back.
-    pub(super) absent: HashMap<u128, (u64, Instant)>,
+    /// The authors that went away before they were answered.
+    pub(super) absent: HashMap<u128, Absent>,
     /// The peers that have published since the last turn.
     pub(super) publishers: Vec<PeerId>,
     /// Peers that may have something to write.
@@ -281,8 +281,10 @@ impl Hub {
         self.unwelcome.remove(&id);
         if let Some(hello) = peer.hello {
             self.authors.leave(hello.author, id);
-            if let Some(oldest) = peer.oldest_unanswered() {
-                self.absent.insert(hello.author, (oldest, self.now.0 + self.settings.absence));
+            if let Some(oldest) = peer.oldest_unanswered().or_else(|| self.first_unseen(&peer)) {
+                let process = if let Kind::Worker(process) = peer.kind { Some(process) } else { None };
+                let until = self.now.0 + self.settings.absence;
+                self.absent.insert(hello.author, Absent { oldest, until, process });
             }
         }
         if let Some(place) = peer.place {
@@ -303,7 +305,9 @@ impl Hub {
 
     /// The supervisor says that a worker's process has ended.
     pub fn lose(&mut self, process: u32) {
-        if self.returning.0.remove(&process) {
+        let absent = self.absent.len();
+        self.absent.retain(|_, absent| absent.process != Some(process));
+        if self.returning.0.remove(&process) || self.absent.len() < absent {
             self.progress();
         }
         if let Phase::Recovering { expected, .. } = &mut self.phase {

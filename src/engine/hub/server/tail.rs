@@ -117,6 +117,11 @@ impl Tail {
         self.entries.range(index..)
     }
 
+    /// The number of the first message of an author after the number `after`.
+    pub(super) fn first_of(&self, author: u128, after: u64) -> Option<u64> {
+        self.after(after).find(|entry| entry.author == author).map(|entry| entry.first.max(after + 1))
+    }
+
     /// Bytes of the entries with messages after the number `after`.
     pub(super) fn bytes_after(&self, after: u64) -> usize {
         self.after(after).next().map_or(0, |entry| (self.total - entry.before) as usize)

@@ -425,36 +425,76 @@ impl World {
             if quiet > 3 {
                 break;
             }
-            for index in 0..self.workers.len() {
-                let worker = &mut self.workers[index];
-                if let Some(wire) = worker.wire {
-                    worker.pump(&mut self.wires[wire], 100_000);
-                }
-                self.worker_reads(index, usize::MAX);
-            }
-            for index in 0..self.outsiders.len() {
-                match self.outsiders[index].wire {
-                    Some(wire) => self.outsiders[index].author.pump(&mut self.wires[wire], 100),
-                    None => self.connect_outsider(index),
-                }
-                self.outsider_reads(self.workers.len() + index, usize::MAX);
-            }
-            for _ in 0..3 {
-                self.hub_writes();
-            }
-            if let Some(living) = &mut self.hub {
-                for (id, wire) in living.wires.clone() {
-                    if read(living, &mut self.wires[wire], id, usize::MAX) {
-                        living.wires.remove(&id);
-                    }
-                }
-                living.hub.end_turn();
-                close(living, &mut self.wires);
-                while write(living, &mut self.wires, usize::MAX) {}
-            }
-            self.pass_time(Duration::from_millis(100));
+            self.turn();
         }
         self.check();
+    }
+
+    /// Everybody goes on for a while, except workers that are stopped.
+    pub(super) fn turns(&mut self, turns: usize) {
+        (0..turns).for_each(|_| self.turn());
+    }
+
+    fn turn(&mut self) {
+        for index in 0..self.workers.len() {
+            self.pump_worker(index);
+            self.worker_reads(index, usize::MAX);
+        }
+        for index in 0..self.outsiders.len() {
+            match self.outsiders[index].wire {
+                Some(wire) => self.outsiders[index].author.pump(&mut self.wires[wire], 100),
+                None => self.connect_outsider(index),
+            }
+            self.outsider_reads(self.workers.len() + index, usize::MAX);
+        }
+        for _ in 0..3 {
+            self.hub_writes();
+        }
+        if let Some(living) = &mut self.hub {
+            for (id, wire) in living.wires.clone() {
+                if read(living, &mut self.wires[wire], id, usize::MAX) {
+                    living.wires.remove(&id);
+                }
+            }
+            living.hub.end_turn();
+            close(living, &mut self.wires);
+            while write(living, &mut self.wires, usize::MAX) {}
+        }
+        self.pass_time(Duration::from_millis(100));
+    }
+
+    /// A worker writes all that it may.
+    fn pump_worker(&mut self, index: usize) {
+        let worker = &mut self.workers[index];
+        if let Some(wire) = worker.wire.filter(|_| !worker.stopped) {
+            worker.pump(&mut self.wires[wire], 100_000);
+        }
+    }
+
+    // ---- steps for schedules that are not random ----------------------------------------------
+
+    /// A worker publishes, and writes as much of it as it may, but reads nothing.
+    pub(super) fn publish_blindly(&mut self, index: usize, messages: usize) {
+        (0..messages).for_each(|_| self.workers[index].publish());
+        let stopped = std::mem::take(&mut self.workers[index].stopped);
+        self.pump_worker(index);
+        self.workers[index].stopped = stopped;
+    }
+
+    /// A worker stops, or continues.
+    pub(super) fn stop(&mut self, index: usize, stopped: bool) {
+        self.workers[index].stopped = stopped;
+    }
+
+    /// The hub dies, and another one begins.
+    pub(super) fn restart_hub(&mut self) {
+        self.kill_hub();
+        self.start_again();
+    }
+
+    /// The hub.
+    pub(super) fn living(&self) -> &Hub {
+        &self.hub.as_ref().unwrap().hub
     }
 
     /// Whether nobody waits for anything.
