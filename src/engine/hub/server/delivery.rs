@@ -230,16 +230,16 @@ impl Hub {
 
     // ---- time ------------------------------------------------------------------------------
 
-    /// Does what time demands. The driver calls it a few times a second.
+    /// Does what time demands. The driver calls it a few times a second, when it has given the hub all that has come.
     pub fn tick(&mut self, now: Instant, system: SystemTime) {
         self.set_time(now, system);
-        self.lose_silent_workers();
         if self.is_serving() && self.returning.1 <= now && !self.returning.0.is_empty() {
             self.returning.0.clear();
             self.progress();
         }
         if now.saturating_duration_since(self.looked) >= self.settings.patience / 4 {
-            self.looked = now;
+            let before = std::mem::replace(&mut self.looked, now);
+            self.lose_silent_workers(before);
             self.cut_off_stuck_workers();
         }
         if now.saturating_duration_since(self.swept).as_secs() >= 1 {

@@ -135,9 +135,8 @@ impl Driver {
     pub fn run(&mut self) -> io::Result<Outcome> {
         loop {
             let ready = self.wait()?;
-            if let Some(hub) = &mut self.hub {
-                hub.tick(Instant::now(), SystemTime::now());
-            }
+            let (now, system) = (Instant::now(), SystemTime::now());
+            self.hub.iter_mut().for_each(|hub| hub.set_time(now, system));
             if ready.interrupted {
                 while matches!(self.interrupted.read(&mut [0; 64]), Ok(64)) {}
                 return Ok(Outcome::Interrupted);
@@ -153,6 +152,8 @@ impl Driver {
                 self.connections.get_mut(&id).into_iter().for_each(|connection| connection.blocked = false);
                 self.hub.iter_mut().for_each(|hub| hub.unblock(id));
             }
+            // After reading: if this process was paused, it must not find those silent that have sent something meanwhile.
+            self.hub.iter_mut().for_each(|hub| hub.tick(now, system));
             self.write();
             if self.has_ended() {
                 return Ok(Outcome::Ended);

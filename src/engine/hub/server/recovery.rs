@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::super::protocol::Frame;
 use super::peer::{Absent, Kind, PeerId};
@@ -15,6 +16,13 @@ use super::report::{Report, Union, decoded};
 use super::state::{Hub, Phase};
 use super::tail::Tail;
 use crate::channel::{Archive, Epoch, Message, Reset, codec};
+
+/// How often in a row the hub looks for bytes of a worker, before it goes on without the worker. It looks four times in
+/// [`super::Settings::patience`].
+const SILENT: u32 = 4;
+
+/// The same, of a worker that the supervisor has not connected yet.
+const UNCONNECTED: u32 = 40;
 
 impl Hub {
     /// Begins an empty log, in a new epoch. Numbers go on.
@@ -92,21 +100,22 @@ impl Hub {
         Ok(())
     }
 
-    /// Workers that say nothing are not waited for.
-    pub(super) fn lose_silent_workers(&mut self) {
-        let (now, patience) = (self.now.0, self.settings.patience);
-        let Phase::Recovering { expected, handover: false, since, .. } = &mut self.phase else { return };
-        let heard = |process: &u32| {
-            let own = self.peers.values().filter(|peer| peer.kind == Kind::Worker(*process));
-            own.map(|peer| peer.heard).max().unwrap_or(*since)
-        };
+    /// Workers that say nothing are not waited for. `since` is when the hub has looked for them the last time. Looks are
+    /// counted, and not the time: this process may have been paused itself.
+    pub(super) fn lose_silent_workers(&mut self, since: Instant) {
+        let Phase::Recovering { expected, handover: false, silent, .. } = &mut self.phase else { return };
         let before = expected.len();
-        let silent: Vec<_> = expected
-            .iter()
-            .copied()
-            .filter(|process| now.saturating_duration_since(heard(process).max(*since)) >= patience)
-            .collect();
-        for process in silent {
+        let mut lost = Vec::new();
+        for process in expected.iter().copied() {
+            let own = self.peers.values().filter(|peer| peer.kind == Kind::Worker(process));
+            let heard = own.map(|peer| peer.heard).max();
+            let looks = silent.entry(process).or_default();
+            *looks = if heard.is_some_and(|heard| heard >= since) { 0 } else { *looks + 1 };
+            if *looks >= if heard.is_some() { SILENT } else { UNCONNECTED } {
+                lost.push(process);
+            }
+        }
+        for process in lost {
             log::warn!(
                 "the worker with the process number {process} does not answer the new hub, which goes on without it"
             );

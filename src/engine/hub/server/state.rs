@@ -95,8 +95,8 @@ pub(super) enum Phase {
         handover: bool,
         /// The reports that are complete: the worker's process number, or `None` for the hub before.
         reports: Vec<(Option<u32>, Report)>,
-        /// When it began.
-        since: Instant,
+        /// How often in a row the hub has heard nothing of a worker.
+        silent: BTreeMap<u32, u32>,
     },
     /// It numbers messages.
     Serving,
@@ -194,8 +194,8 @@ impl Hub {
         match start {
             Start::Recover { processes, handover } if hub.numbers.epoch().is_some() => {
                 hub.returning.0.clone_from(&processes);
-                let (empty, reports) = (BTreeSet::new(), Vec::new());
-                hub.phase = Phase::Recovering { expected: processes, empty, handover, reports, since: now };
+                let (empty, silent, reports) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
+                hub.phase = Phase::Recovering { expected: processes, empty, handover, reports, silent };
                 hub.finish_recovery();
             }
             _ => hub.begin(epoch),

@@ -7,11 +7,11 @@
 //! | `worker` | a worker: the real state machine of one, and what it has got |
 //! | `truth` | all that anybody has got or was answered, and what must hold of it |
 //! | `world` | hub, workers and authors, and the steps of a schedule |
-//! | `cut_off` | schedules that are not random: workers that are cut off |
+//! | `directed` | schedules that are not random |
 //! | `driver` | the hub with real sockets |
 
 mod author;
-mod cut_off;
+mod directed;
 mod driver;
 mod truth;
 mod wire;

@@ -233,7 +233,7 @@ impl World {
         }
     }
 
-    fn pass_time(&mut self, time: Duration) {
+    pub(super) fn pass_time(&mut self, time: Duration) {
         self.now += time;
         let now = self.now;
         if let Some(living) = &mut self.hub {
