@@ -299,6 +299,8 @@ RSpec.describe "The commands" do
         expect(command("workers", "2").exitstatus).to eq(0)
         result = command("workers", "0")
         expect([result.complaint, result.exitstatus]).to match([[/must be at least 1/], 1])
+        result = command("workers", "1001")
+        expect([result.complaint, result.exitstatus]).to match([[/workers: cannot be 1001: give .* to 1000/], 1])
         expect_eventually("two workers") { serving.keys.sort == [1, 2] }
       end
 

@@ -32,6 +32,15 @@ RSpec.describe "The limits of a server with workers", transport: :tcp do
     expect(app.lines.size).to eq(1)
   end
 
+  it "refuse a worker more at TTIN, too, in one line, and the server serves on" do
+    start_with_few_files(64, 2)
+    app.wait_for_line(/All 2 workers serve/)
+    app.signal("TTIN")
+
+    expect_line(/warn: .*not one worker more: 3 workers need about 72 open files.*the system's limit is 64/)
+    expect(answering).to eq(workers.values.sort)
+  end
+
   it "of connections is each worker's" do
     start_cluster("run ->(env) { env['rack.upgrade'] = Object.new; [200, {}, []] }", "--max-connections", 2)
     streams = Array.new(4) { sse("/") }

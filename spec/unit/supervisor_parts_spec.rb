@@ -102,3 +102,108 @@ RSpec.describe PushServer::Supervisor::Reaper do
     expect(described_class.describe(described_class::Told.new(nil, 9))).to eq("by the signal KILL")
   end
 end
+
+RSpec.describe PushServer::Supervisor::HubKeeper do
+  subject(:keeper) { described_class.new(parts, nil) { parts.events.stop } }
+
+  let(:parts) { PushServer::Supervisor::Parts.new(PushServer::Options.new, nil, nil, PushServer::Binder.new) }
+  let(:worker) { instance_double(PushServer::Supervisor::WorkerProcess, process: 1, generation: 1, to_s: "worker 1") }
+  # What the hub has been told.
+  let(:told) { [] }
+
+  # A hub that never ends by itself. `end_hub` says that it has.
+  before do
+    allow(PushServer::Supervisor::HubProcess).to receive(:new) do |*, &on_end|
+      raise Errno::EMFILE if (@refused_hubs = @refused_hubs.to_i - 1) >= 0
+
+      hub = instance_double(PushServer::Supervisor::HubProcess, start: nil, ended?: false, age: 60, to_s: "hub")
+      allow(hub).to receive(:tell) { |words, *| told << words }
+      @end_hub = -> { on_end.call(hub, "by the signal KILL") }
+      hub
+    end
+    allow(worker).to receive(:tell) { |words, *| told << words }
+  end
+
+  # Has the system refuse a pair of sockets once.
+  def refuse_sockets
+    refused = false
+    allow(PushServer::Lines).to receive(:sockets).and_wrap_original do |original|
+      raise Errno::EMFILE unless refused.tap { refused = true }
+
+      original.call
+    end
+  end
+
+  # Runs the loop until the hub has been told so many lines.
+  def expect_told(*lines)
+    parts.events.every(0.01) { parts.events.stop if told.size >= lines.size }
+    parts.events.after(20) { parts.events.stop }
+    parts.events.run
+    expect(told).to eq(lines)
+  end
+
+  it "starts the next hub later if the system has no descriptor for it" do
+    keeper.start
+    @refused_hubs = 2
+
+    expect do
+      @end_hub.call
+      expect_told("first", "recover processes=")
+    end.to output(/cannot start the hub: Too many open files.*cannot start the hub: .*started again/m).to_stderr
+  end
+
+  it "connects a worker later if the system has no descriptor for it" do
+    keeper.start
+    refuse_sockets
+
+    expect do
+      keeper.attach(worker)
+      expect_told("first", "worker 1 1", "hub")
+    end.to output(/cannot connect worker 1 with the hub/).to_stderr
+  end
+
+  it "replaces the hub later if the system has no descriptor for that" do
+    keeper.start
+    former = keeper.process
+    allow(former).to receive(:hand_over) { told << "handover" }
+    refuse_sockets
+
+    expect do
+      keeper.replace
+      expect_told("first", "recover processes= handover", "handover")
+    end.to output(/the hub is not replaced yet/).to_stderr
+  end
+end
+
+RSpec.describe PushServer::Supervisor::Workers do
+  subject(:workers) { described_class.new(parts, generations, watcher) }
+
+  let(:parts) { PushServer::Supervisor::Parts.new(PushServer::Options.new({ workers: 1 }), nil, nil, PushServer::Binder.new) }
+  let(:generation) { instance_double(PushServer::Supervisor::Generations::Generation, number: 1) }
+  let(:generations) { instance_double(PushServer::Supervisor::Generations) }
+  let(:watcher) { double("watcher", workers_changed: nil, load_failed: false) }
+
+  before do
+    parts.adopts = true
+    parts.hub = instance_double(PushServer::Supervisor::HubKeeper, attach: nil, detach: nil)
+    allow(parts).to receive(:settings).and_return({})
+    allow(generations).to receive(:with_current) { |&block| block.call(generation, nil) }
+    allow(generation).to receive(:start) { parts.events.stop }
+  end
+
+  it "start a worker later if the system has no descriptor for it" do
+    refused = false
+    allow(PushServer::Link).to receive(:pair).and_wrap_original do |original|
+      raise Errno::EMFILE unless refused.tap { refused = true }
+
+      original.call
+    end
+    parts.events.after(20) { parts.events.stop }
+
+    expect do
+      workers.fill
+      parts.events.run
+    end.to output(/cannot start worker 1: Too many open files.*started again/).to_stderr
+    expect(workers.all.size).to eq(1)
+  end
+end

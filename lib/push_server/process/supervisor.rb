@@ -165,10 +165,13 @@ module PushServer
 
     # Changes how many workers there should be.
     # @param size [Integer]
-    # @raise [OptionError] if it is less than 1
+    # @raise [OptionError] if it is less than 1, or more than the option takes
+    # @raise [Error] if the limit of open files does not allow so many
     def workers=(size)
       raise OptionError, "the number of workers must be at least 1" if size < 1
 
+      Options::TABLE.fetch(:workers).coerce(size)
+      Descriptors.suffice_for(size)
       PushServer.log(:info, "#{size} #{size == 1 ? "worker" : "workers"} instead of #{workers}")
       @workers.resize(size)
     end
@@ -278,7 +281,11 @@ module PushServer
 
     def reap = @parts.reaper.reap
 
-    def add_worker = self.workers += 1
+    def add_worker
+      self.workers += 1
+    rescue Error => e
+      PushServer.log(:warn, "not one worker more: #{e.message}")
+    end
 
     def remove_worker
       return PushServer.log(:warn, "there is one worker left, which stays") if workers == 1

@@ -13,17 +13,25 @@ module PushServer
       FEW = 1024
       private_constant :OWN, :WORKER, :RESERVE, :FEW
 
-      # Raises the limit of this process if that is needed, and says what a low one means.
-      # @param options [Options]
-      # @raise [Error] if there cannot be so many workers
-      def self.check(options)
+      # Raises the limit of this process if that is needed.
+      # @param workers [Integer]
+      # @raise [Error] if there cannot be so many
+      def self.suffice_for(workers)
         soft, hard = Process.getrlimit(:NOFILE)
-        needed = OWN + (WORKER * options[:workers])
+        needed = OWN + (WORKER * workers)
         if needed > hard
-          raise Error, "#{options[:workers]} workers need about #{needed} open files in the supervisor, and the system's limit " \
-                       "is #{hard}. Raise it (ulimit -n), or lower --workers"
+          raise Error, "#{workers} workers need about #{needed} open files in the supervisor, and the system's limit " \
+                       "is #{hard}. Raise it (ulimit -n), or lower the number of workers"
         end
         Process.setrlimit(:NOFILE, needed, hard) if soft < needed
+      end
+
+      # As {.suffice_for}. Also says what a low limit means for the workers.
+      # @param options [Options]
+      # @raise [Error]
+      def self.check(options)
+        suffice_for(options[:workers])
+        hard = Process.getrlimit(:NOFILE).last
         connections = hard - [RESERVE, hard / 4].min
         return if connections >= [options[:max_connections], FEW].min
 

@@ -9,7 +9,9 @@ module PushServer
     class HubKeeper
       # Seconds that a hub has to hand its log over to the next one.
       HANDOVER_TIMEOUT = 20
-      private_constant :HANDOVER_TIMEOUT
+      # Seconds until what the system has refused is tried again.
+      RETRY = 1
+      private_constant :HANDOVER_TIMEOUT, :RETRY
 
       # @return [HubProcess, nil] the one that runs
       attr_reader :process
@@ -53,7 +55,11 @@ module PushServer
         @former = @process
         near, far = Lines.sockets
         launch("recover processes=#{@workers.keys.join(",")} handover", [near])
-        @former.hand_over(far, HANDOVER_TIMEOUT)
+        @former&.hand_over(far, HANDOVER_TIMEOUT)
+      rescue SystemCallError => e
+        @former = nil # The hub that runs keeps the log.
+        PushServer.log(:error, "the hub is not replaced yet: #{e.message}. It is tried again in #{RETRY} s")
+        @parts.events.after(RETRY) { replace }
       ensure
         [near, far].compact.each(&:close)
       end
@@ -92,6 +98,11 @@ module PushServer
         near, far = Lines.sockets
         @process.tell("worker #{worker.process} #{worker.generation}", [near])
         worker.tell("hub", [far])
+      rescue SystemCallError => e
+        hub = @process
+        PushServer.log(:error, "cannot connect #{worker} with the hub: #{e.message}. It is tried again in #{RETRY} s")
+        # Another hub is connected with all workers at its start.
+        @parts.events.after(RETRY) { connect(worker) if hub.equal?(@process) && @workers.key?(worker.process) }
       ensure
         [near, far].compact.each(&:close)
       end
@@ -102,13 +113,22 @@ module PushServer
         return @former.kill if @former # Two hubs must not run, and the new one has ended first.
         return @on_stop.call if @stopping
 
-        wait = @backoff.next(hub.age)
-        PushServer.log(:error, "the #{hub} ended #{how}. It is started again #{Backoff.describe(wait)}")
+        recover_later("the #{hub} ended #{how}", hub.age)
+      end
+
+      # @param age [Numeric] seconds that the hub before has lived
+      def recover_later(why, age)
+        wait = @backoff.next(age)
+        PushServer.log(:error, "#{why}. It is started again #{Backoff.describe(wait)}")
         @parts.events.after(wait) { recover unless @stopping || @process }
       end
 
       # A new hub collects from the workers what the former one knew.
-      def recover = launch("recover processes=#{@workers.keys.join(",")}")
+      def recover
+        launch("recover processes=#{@workers.keys.join(",")}")
+      rescue SystemCallError => e
+        recover_later("cannot start the hub: #{e.message}", 0)
+      end
     end
   end
 end

@@ -49,6 +49,8 @@ module PushServer
         @started = true
         starting = numbers.dup
         numbers.each do |number|
+          break if @over # One of them could not be started.
+
           @workers.start_successor(number, @generation) do |event, reason|
             next if @over
             next give_up("worker #{number}: #{reason}") if event == :ended && @workers.place?(number)

@@ -13,8 +13,9 @@ module PushServer
 
       # @param former [Hash{Symbol => Object}, nil] of a child that was handed over
       def initialize(parts, former = nil)
-        super(parts, *(former ? [Link.restore(former[:link]), nil] : Link.pair))
+        # First, because the loop watches the link from its creation on, also if there is no descriptor left for a lifeline.
         @lifeline = former ? Lines.restore(former[:lifeline], waits: false) : new_lifeline
+        super(parts, *(former ? [Link.restore(former[:link]), nil] : Link.pair))
         # The child writes nothing there. What comes is the end.
         parts.events.watch(@lifeline) { parts.events.forget(@lifeline) }
       end

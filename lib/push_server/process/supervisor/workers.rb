@@ -134,6 +134,8 @@ module PushServer
         place.successor = make(place, generation)
         @observers[place.successor] = observer
         launch(place.successor, generation)
+      rescue SystemCallError => e
+        observer.call(:ended, e.message)
       end
 
       # For a restart: gives the place to the successor. The worker before it accepts no more connections.
@@ -169,9 +171,15 @@ module PushServer
           next unless @places[place.number].equal?(place) && place.vacant? && !@stopping
           next unable(place, failure) if failure
 
-          place.worker = make(place, generation)
-          launch(place.worker, generation)
+          fill_place(place, generation)
         end
+      end
+
+      def fill_place(place, generation)
+        place.worker = make(place, generation)
+        launch(place.worker, generation)
+      rescue SystemCallError => e
+        retry_later(place, 0, "cannot start worker #{place.number}: #{e.message}")
       end
 
       def make(place, generation)
