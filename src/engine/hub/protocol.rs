@@ -137,7 +137,7 @@ pub struct Welcome {
     pub position: Position,
     /// The highest count of the author that the hub knows; 0: none.
     pub count: u64,
-    /// The number of the message with that count; 0: none.
+    /// The number of the message with that count; 0: none. If it was refused, [`Frame::Refused`] follows.
     pub seq: u64,
     /// Bytes that the peer may publish: see "Credit".
     pub credit: u32,

@@ -445,9 +445,14 @@ impl Machine {
             // The numbers of the others are not known. A page that has such a cursor gets a message twice, or is told of a
             // gap, but misses none in silence.
             let before = Cursor { epoch: Epoch::from(position.epoch), seq: since };
-            self.own.settle(known.count.saturating_sub(1), before, &mut self.results.settled);
-            let last = Position { last: known.seq, ..position };
-            self.own.number(known.count, cursor(last), &mut self.results.settled);
+            // Without a number, the last one was refused.
+            let numbered = known.seq > 0;
+            let earlier = known.count.saturating_sub(u64::from(numbered));
+            self.own.settle(earlier, before, &mut self.results.settled);
+            if numbered {
+                let last = Position { last: known.seq, ..position };
+                self.own.number(known.count, cursor(last), &mut self.results.settled);
+            }
         }
         self.tail.replace(position.last, authors);
         self.position = Some(position);

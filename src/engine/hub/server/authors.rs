@@ -1,25 +1,45 @@
 //! The authors of messages, and how far their messages are known.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
-use super::super::protocol::Known;
+use super::super::protocol::{Known, Reason};
 use super::peer::PeerId;
 
 /// How many authors are kept that are not connected. An author that comes back after so many others may get a second
 /// number for a message; it would have to miss an answer and stay away for all that time.
 const MOST: usize = 4096;
 
+/// How many refused messages of an author are kept.
+const REFUSED: usize = 16;
+
 /// An author.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Author {
     /// The highest count that is known.
     pub(super) count: u64,
-    /// Its number. 0: it has none, because the message was refused or given up.
-    pub(super) seq: u64,
+    /// The highest count of a message with a number, and the number. 0: the hub does not know it.
+    pub(super) numbered: (u64, u64),
+    /// The newest refused messages: an author that has missed an answer gets it again.
+    refused: VecDeque<(u64, Reason)>,
     /// The author's connection.
     pub(super) peer: Option<PeerId>,
     /// The newest number when the author was last heard of.
     touched: u64,
+}
+
+impl Author {
+    /// A message of the author was refused.
+    pub(super) fn refuse(&mut self, count: u64, reason: Reason) {
+        if self.refused.len() >= REFUSED {
+            self.refused.pop_front();
+        }
+        self.refused.push_back((count, reason));
+    }
+
+    /// The refused messages above a count.
+    pub(super) fn refused_after(&self, count: u64) -> impl Iterator<Item = (u64, Reason)> {
+        self.refused.iter().copied().filter(move |(own, _)| *own > count)
+    }
 }
 
 /// The authors.
@@ -41,7 +61,7 @@ impl Authors {
     pub(super) fn know(&mut self, known: Known) {
         let author = self.get(known.author, known.seq);
         if known.count > author.count {
-            (author.count, author.seq) = (known.count, known.seq);
+            (author.count, author.numbered) = (known.count, (known.count, known.seq));
         }
     }
 
@@ -54,20 +74,20 @@ impl Authors {
 
     /// What is known of the authors whose highest number is above `seq`.
     pub(super) fn known_after(&self, seq: u64) -> Vec<Known> {
-        let authors = self.0.iter().filter(|(_, it)| it.count > 0 && it.seq > seq);
-        authors.map(|(author, it)| Known { author: *author, count: it.count, seq: it.seq }).collect()
+        self.known().into_iter().filter(|known| known.seq > seq).collect()
     }
 
     /// What is known of one author.
     pub(super) fn known_of(&self, author: u128) -> Option<Known> {
-        let own = self.0.get(&author).filter(|own| own.count > 0)?;
-        Some(Known { author, count: own.count, seq: own.seq })
+        let (count, seq) = self.0.get(&author)?.numbered;
+        (count > 0).then_some(Known { author, count, seq })
     }
 
     /// What is known of all authors.
     pub(super) fn known(&self) -> Vec<Known> {
-        let authors = self.0.iter().filter(|(_, it)| it.count > 0);
-        authors.map(|(author, it)| Known { author: *author, count: it.count, seq: it.seq }).collect()
+        let authors = self.0.iter().map(|(author, it)| (*author, it.numbered));
+        let known = authors.filter(|(_, (count, _))| *count > 0);
+        known.map(|(author, (count, seq))| Known { author, count, seq }).collect()
     }
 
     /// Forgets those that were not heard of for longest. Half of them, so that this is rare.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::protocol::{Frame, Known, Reason, Role, VERSION, Welcome};
+use super::super::protocol::{Frame, Reason, Role, VERSION, Welcome};
 use super::image::Image;
 use super::peer::{Hello, Kind, Peer, PeerId, Place, Run};
 use super::state::{Hub, Phase};
@@ -48,17 +48,22 @@ impl Hub {
         let Some(hello) = peer.hello else { return };
         let author = self.authors.get(hello.author, self.last);
         if hello.settled > author.count {
-            (author.count, author.seq) = (hello.settled, 0);
+            (author.count, author.numbered) = (hello.settled, (hello.settled, 0));
         }
         let worker = matches!(peer.kind, Kind::Worker(_));
-        if !worker && author.seq > self.answerable {
+        if !worker && author.numbered.1 > self.answerable {
             self.unwelcome.insert(id);
             return;
         }
         let credit = if worker { self.settings.worker_credit } else { self.settings.outsider_credit };
-        let (count, seq) = (author.count, author.seq);
+        let count = author.count;
+        let seq = if author.numbered.0 == count { author.numbered.1 } else { 0 };
         peer.send(&Frame::Welcome(Welcome { version: VERSION, position, count, seq, credit, longest }));
         (peer.welcomed, peer.credit) = (true, credit.into());
+        // The author may have missed these answers.
+        for (count, reason) in author.refused_after(hello.settled) {
+            peer.send(&Frame::Refused { count, reason });
+        }
         for token in std::mem::take(&mut peer.questions) {
             peer.send(&Frame::Position { token, position });
         }
@@ -152,8 +157,7 @@ impl Hub {
         match self.number(seq, message, outsider) {
             Ok(()) => {
                 self.last = seq;
-                self.authors.know(Known { author: hello.author, count, seq });
-                self.authors.get(hello.author, seq).seq = seq;
+                self.authors.get(hello.author, seq).numbered = (count, seq);
                 self.tail.push(seq, hello.author, count, message);
                 self.await_answer(id, Run { count, seq, run: 1 });
                 self.with(id, |peer| {
@@ -161,7 +165,11 @@ impl Hub {
                     cut_off.into_iter().for_each(|place| _ = place.unseen.get_or_insert(seq));
                 });
             }
-            Err(reason) => self.with(id, |peer| peer.send(&Frame::Refused { count, reason })),
+            Err(reason) => {
+                self.authors.get(hello.author, self.last).refuse(count, reason);
+                self.with(id, |peer| peer.send(&Frame::Refused { count, reason }));
+                self.list(id);
+            }
         }
         Ok(())
     }
@@ -229,8 +237,6 @@ impl Hub {
         self.progress();
         for id in publishers {
             self.give_credit(id);
-            // There may be a refusal.
-            self.list(id);
         }
     }
 

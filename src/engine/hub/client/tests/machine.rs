@@ -309,3 +309,24 @@ struct Quiet;
 impl crate::channel::Wake for Quiet {
     fn wake(&self) {}
 }
+
+#[test]
+fn a_refusal_that_was_missed_comes_before_a_log_as_a_whole() {
+    let (mut worker, _hub) = started(1 << 20);
+    ["1", "2"].into_iter().for_each(|text| worker.publish(text));
+    worker.sent();
+    worker.machine.disconnected();
+    worker.machine.connected();
+    worker.sent();
+    let position = Position { epoch: EPOCH, last: 9 };
+    let welcome = Welcome { version: VERSION, position, count: 2, seq: 0, credit: 1, longest: 1 << 20 };
+    let frames = [
+        Frame::Welcome(welcome),
+        Frame::Refused { count: 2, reason: Reason::Broken },
+        Frame::Reset { position, since: 0 },
+        Frame::Authors(vec![Known { author: AUTHOR, count: 1, seq: 8 }]),
+        Frame::End,
+    ];
+    worker.receive(&mut Vec::new(), &encoded(&frames));
+    assert_eq!(outcomes(&worker), [Some(0), None]);
+}

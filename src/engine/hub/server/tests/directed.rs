@@ -1,7 +1,48 @@
 use std::time::{Duration, Instant, SystemTime};
 
+use super::author::bytes_of;
 use super::world::World;
-use crate::engine::hub::server::{Hub, NumberStore, Settings, Start};
+use crate::engine::hub::protocol::{Frame, Role, VERSION, Welcome, decode};
+use crate::engine::hub::server::{Hub, NumberStore, PeerId, Settings, Start};
+
+/// A hub without a past.
+fn first_hub() -> Hub {
+    Hub::new(Settings::default(), NumberStore::anonymous().unwrap(), Start::First, Instant::now())
+}
+
+/// A peer sends a frame.
+fn send(hub: &mut Hub, id: PeerId, frame: &Frame<'_>) {
+    let mut bytes = Vec::new();
+    frame.encode(&mut bytes);
+    hub.receive(id, &bytes);
+}
+
+/// An outsider connects.
+fn outsider(hub: &mut Hub, author: u128) -> PeerId {
+    let id = hub.connect_outsider();
+    send(hub, id, &Frame::Hello { version: VERSION, role: Role::Outsider, author, settled: 0, position: None });
+    id
+}
+
+/// What the hub writes to a peer.
+fn written(hub: &mut Hub, id: PeerId) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    hub.flush(id, |slices| {
+        slices.iter().for_each(|slice| bytes.extend_from_slice(slice));
+        Ok(slices.iter().map(|slice| slice.len()).sum())
+    });
+    bytes
+}
+
+/// The frames in these bytes.
+fn frames(mut bytes: &[u8]) -> Vec<Frame<'_>> {
+    let mut frames = Vec::new();
+    while let Some((frame, length)) = decode(bytes, usize::MAX).unwrap() {
+        frames.push(frame);
+        bytes = &bytes[length..];
+    }
+    frames
+}
 
 /// The first worker is cut off while messages that it has published are numbered, which it does not know.
 fn cut_off(seed: u64) -> World {
@@ -83,4 +124,37 @@ fn a_worker_has_time_to_answer_once_the_supervisor_has_connected_it() {
     hub.connect_worker(1);
     assert!(!look(&mut hub, 4));
     assert!(look(&mut hub, 1));
+}
+
+#[test]
+fn an_author_that_has_missed_a_refusal_gets_it_when_it_comes_back() {
+    let mut hub = first_hub();
+    let id = outsider(&mut hub, 7);
+    for count in 1..=4 {
+        let good = bytes_of((7, count));
+        send(&mut hub, id, &Frame::Publish { count, message: if count % 2 == 0 { b"broken" } else { &good } });
+    }
+    hub.end_turn();
+    hub.gone(id);
+    let id = outsider(&mut hub, 7);
+    let bytes = written(&mut hub, id);
+    let frames = frames(&bytes);
+    assert!(matches!(frames[0], Frame::Welcome(Welcome { count: 4, seq: 0, .. })), "{frames:?}");
+    let of = |wanted: fn(&Frame<'_>) -> Option<u64>| frames.iter().filter_map(wanted).collect::<Vec<_>>();
+    assert_eq!(of(|frame| if let Frame::Refused { count, .. } = frame { Some(*count) } else { None }), [2, 4]);
+    assert_eq!(of(|frame| if let Frame::Numbered { count, .. } = frame { Some(*count) } else { None }), [1, 3]);
+}
+
+#[test]
+fn a_refusal_does_not_wait_for_credit() {
+    let mut hub = first_hub();
+    let id = outsider(&mut hub, 7);
+    assert_eq!(hub.next_writer(), Some(id));
+    written(&mut hub, id);
+    // Its last message was in a turn before, and credit was held back.
+    hub.peers.get_mut(&id).unwrap().owed = 1;
+    send(&mut hub, id, &Frame::Publish { count: 1, message: b"broken" });
+    hub.end_turn();
+    assert_eq!(hub.next_writer(), Some(id));
+    assert!(matches!(frames(&written(&mut hub, id))[0], Frame::Refused { count: 1, .. }));
 }
