@@ -276,6 +276,10 @@ impl Hub {
     /// The peer's connection has ended. The driver forgets it.
     pub fn gone(&mut self, id: PeerId) {
         let Some(peer) = self.peers.remove(&id) else { return };
+        if peer.listed {
+            // The driver does not wait while somebody is on the list.
+            self.writers.retain(|listed| *listed != id);
+        }
         self.workers.remove(&id);
         self.waiting.remove(&id);
         self.unwelcome.remove(&id);

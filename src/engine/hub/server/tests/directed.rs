@@ -158,3 +158,12 @@ fn a_refusal_does_not_wait_for_credit() {
     assert_eq!(hub.next_writer(), Some(id));
     assert!(matches!(frames(&written(&mut hub, id))[0], Frame::Refused { count: 1, .. }));
 }
+
+#[test]
+fn nobody_waits_for_a_peer_that_is_gone() {
+    let mut hub = first_hub();
+    let ids = [outsider(&mut hub, 7), outsider(&mut hub, 8)];
+    assert!(hub.has_writers());
+    ids.into_iter().for_each(|id| hub.gone(id));
+    assert!(!hub.has_writers() && hub.is_idle());
+}
