@@ -28,6 +28,7 @@ impl Hub {
     /// Begins an empty log, in a new epoch. Numbers go on.
     pub(super) fn begin(&mut self, epoch: Epoch) {
         self.last = self.numbers.last();
+        self.used = self.last;
         self.epoch = epoch;
         self.numbers.begin(epoch, self.last);
         self.tail = Tail::new(self.last);
@@ -140,7 +141,8 @@ impl Hub {
         let union = Union::of(reports.into_iter().map(|(_, report)| report).collect());
         let seen = self.numbers.seen_by_others(&reporting);
         let lost = !handed && (none || seen > union.last);
-        self.last = self.numbers.last().max(union.last);
+        // The log ends with the last message that there is. A worker that waited for a number behind it would wait in vain.
+        (self.last, self.used) = (union.last, self.numbers.last().max(union.last));
         if lost {
             log::warn!("messages may be lost with the hub and a worker: clients are told of a gap");
             self.begin(Epoch::new());

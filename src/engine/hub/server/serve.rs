@@ -153,10 +153,10 @@ impl Hub {
             return Ok(());
         }
         author.count = count;
-        let seq = self.last + 1;
+        let seq = self.used + 1;
         match self.number(seq, message, outsider) {
             Ok(()) => {
-                self.last = seq;
+                (self.last, self.used) = (seq, seq);
                 self.authors.get(hello.author, seq).numbered = (count, seq);
                 self.tail.push(seq, hello.author, count, message);
                 self.await_answer(id, Run { count, seq, run: 1 });

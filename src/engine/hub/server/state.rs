@@ -115,8 +115,10 @@ pub struct Hub {
     pub(super) numbers: NumberStore,
     pub(super) phase: Phase,
     pub(super) epoch: Epoch,
-    /// The newest number.
+    /// The newest message's number. The log ends here.
     pub(super) last: u64,
+    /// The highest number that may be in use: messages may have been lost with a hub before anybody got them.
+    pub(super) used: u64,
     /// Messages up to this number may be answered.
     pub(super) answerable: u64,
     /// Messages up to this number are stable.
@@ -170,6 +172,7 @@ impl Hub {
             phase: Phase::Serving,
             epoch,
             last,
+            used: last,
             answerable: last,
             stable: last,
             tail: Tail::new(last),
@@ -427,7 +430,6 @@ impl Hub {
     /// Whether nothing waits, so that [`Hub::tick`] may come once a second.
     pub fn is_idle(&self) -> bool {
         let behind = |peer: &Peer| peer.blocked || peer.place.as_ref().is_some_and(|place| !place.attached);
-        // Numbers may be missing at the end, after a recovery.
         let settled = self.tail.bytes_after(self.stable) == 0 && self.absent.is_empty() && self.returning.0.is_empty();
         self.is_serving() && settled && !self.peers.values().any(behind)
     }

@@ -501,7 +501,6 @@ impl World {
     fn is_quiet(&self) -> bool {
         let end = self.hub.as_ref().filter(|living| living.hub.is_serving()).map(|living| living.hub.position());
         let settled = |author: &Author| author.welcome && author.unsettled.is_empty();
-        // After a recovery, numbers may be skipped at the end.
         let ended = |worker: &Worker| {
             let epoch = worker.position.map(|position| position.epoch);
             epoch == end.map(|end| end.epoch) && worker.is_ready() && worker.unsettled() == 0
@@ -516,6 +515,7 @@ impl World {
         assert!(living.hub.is_serving());
         let position = living.hub.position();
         for worker in &self.workers {
+            assert_eq!(worker.position, Some(position), "the log ends behind the worker {}", worker.process);
             worker.check(position, &self.truth);
         }
         for outsider in &self.outsiders {
