@@ -92,20 +92,29 @@ impl Authors {
 
     /// Forgets those that were not heard of for longest. Half of them, so that this is rare.
     fn forget(&mut self) {
-        let mut touched: Vec<_> = self.0.values().filter(|it| it.peer.is_none()).map(|it| it.touched).collect();
+        // With the author, so that there are no equal ones: many may have come without a message between them.
+        let away = self.0.iter().filter(|(_, it)| it.peer.is_none());
+        let mut touched: Vec<_> = away.map(|(author, it)| (it.touched, *author)).collect();
         if touched.len() <= MOST {
             return;
         }
         let middle = touched.len() - MOST;
         let (_, limit, _) = touched.select_nth_unstable(middle);
         let limit = *limit;
-        self.0.retain(|_, it| it.peer.is_some() || it.touched >= limit);
+        self.0.retain(|author, it| it.peer.is_some() || (it.touched, *author) >= limit);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn forgets_authors_also_if_nobody_publishes() {
+        let mut authors = Authors::default();
+        (0..20_000).for_each(|author| _ = authors.get(author, 5));
+        assert!(authors.0.len() <= 2 * MOST);
+    }
 
     #[test]
     fn forgets_the_authors_that_were_quiet_for_longest() {

@@ -37,6 +37,8 @@ impl Hub {
             self.stage(id);
             let Some(peer) = self.peers.get_mut(&id) else { return Flushed::Broken };
             if peer.staged_bytes() == 0 {
+                // There may be a piece without bytes, which says how far the worker is.
+                peer.wrote(0);
                 if self.reattach(id) {
                     continue;
                 }

@@ -18,12 +18,12 @@ impl Hub {
             return Err("an unexpected hello".to_owned());
         }
         peer.hello = Some(hello);
-        self.absent.remove(&hello.author);
         let kind = peer.kind;
         let author = self.authors.get(hello.author, self.last);
         if let Some(before) = author.peer.replace(id) {
             self.close(before);
         }
+        self.absent.remove(&hello.author);
         match (&self.phase, kind) {
             (Phase::Serving, _) => self.welcome(id),
             (Phase::Recovering { .. }, Kind::Worker(_)) => {
@@ -72,7 +72,7 @@ impl Hub {
         } else {
             // What was numbered while the author was away.
             for entry in self.tail.after(self.tail.start()).filter(|entry| entry.author == hello.author) {
-                let skip = (hello.settled + 1).saturating_sub(entry.count).min(entry.run.into());
+                let skip = hello.settled.saturating_add(1).saturating_sub(entry.count).min(entry.run.into());
                 if skip < entry.run.into() {
                     let run = entry.run - skip as u32;
                     peer.unanswered.push_back(Run { count: entry.count + skip, seq: entry.first + skip, run });
@@ -218,7 +218,9 @@ impl Hub {
         let Peer { unanswered, answering, .. } = peer;
         let open = unanswered.len() > *answering;
         match unanswered.back_mut().filter(|_| open) {
-            Some(last) if last.last() + 1 == new.seq && last.count + u64::from(last.run) == new.count => last.run += 1,
+            Some(last) if last.last() + 1 == new.seq && last.count.checked_add(last.run.into()) == Some(new.count) => {
+                last.run += 1
+            }
             _ => unanswered.push_back(new),
         }
     }

@@ -14,6 +14,9 @@ use crate::base::limits;
 use crate::channel::forgotten::FLOORS;
 use crate::channel::{Archive, Epoch, Limits};
 
+/// The longest message of a worker: it is shorter than 2 GiB.
+const LONGEST: usize = 1 << 31;
+
 /// The bounds of a hub.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -358,8 +361,10 @@ impl Hub {
     /// Takes the whole frames at the beginning of `bytes`. Returns their length.
     fn take_frames(&mut self, id: PeerId, bytes: &[u8]) -> Result<usize, String> {
         let mut taken = 0;
+        // A worker does not know what this hub accepts, which may be less than what the one before did: see `Hub::number`.
+        let worker = self.peers.get(&id).is_some_and(|peer| peer.kind != Kind::Outsider);
+        let max = if worker { LONGEST } else { self.longest() } + OVERHEAD;
         loop {
-            let max = self.longest() + OVERHEAD;
             let frame = decode(&bytes[taken..], max).map_err(|error| error.to_string())?;
             let Some((frame, length)) = frame else { return Ok(taken) };
             taken += length;

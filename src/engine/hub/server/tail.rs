@@ -87,7 +87,8 @@ impl Tail {
         let room = self.chunk.capacity() - self.chunk.len();
         let follows = |open: &Entry| {
             let run = u64::from(open.run);
-            (open.author, open.first + run, open.count + run) == (author, seq, count) && open.run < u32::MAX
+            let counts = open.count.checked_add(run) == Some(count) && open.run < u32::MAX;
+            (open.author, open.first + run) == (author, seq) && counts
         };
         if room < length || !self.open.as_ref().is_some_and(follows) {
             self.close();

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::author::bytes_of;
 use super::world::World;
-use crate::engine::hub::protocol::{Frame, Role, VERSION, Welcome, decode};
+use crate::engine::hub::protocol::{Frame, Position, Reason, Role, VERSION, Welcome, decode};
 use crate::engine::hub::server::{Hub, NumberStore, PeerId, Settings, Start};
 
 /// A hub without a past.
@@ -15,6 +15,18 @@ fn send(hub: &mut Hub, id: PeerId, frame: &Frame<'_>) {
     let mut bytes = Vec::new();
     frame.encode(&mut bytes);
     hub.receive(id, &bytes);
+}
+
+/// A worker connects.
+fn worker(hub: &mut Hub, process: u32, position: Option<Position>) -> PeerId {
+    let id = hub.connect_worker(process);
+    send(hub, id, &Frame::Hello { version: VERSION, role: Role::Worker, author: process.into(), settled: 0, position });
+    id
+}
+
+/// A peer publishes a message.
+fn publish(hub: &mut Hub, id: PeerId, author: u128, count: u64) {
+    send(hub, id, &Frame::Publish { count, message: &bytes_of((author, count)) });
 }
 
 /// An outsider connects.
@@ -166,4 +178,81 @@ fn nobody_waits_for_a_peer_that_is_gone() {
     assert!(hub.has_writers());
     ids.into_iter().for_each(|id| hub.gone(id));
     assert!(!hub.has_writers() && hub.is_idle());
+}
+
+#[test]
+fn an_author_that_is_back_is_not_waited_for() {
+    let mut hub = first_hub();
+    let one = worker(&mut hub, 1, None);
+    written(&mut hub, one);
+    let before = outsider(&mut hub, 7);
+    publish(&mut hub, before, 7, 1);
+    hub.end_turn();
+    // It connects again before the hub has seen the end of its connection.
+    outsider(&mut hub, 7);
+    assert!(hub.absent.is_empty() && !hub.peers.contains_key(&before));
+}
+
+#[test]
+fn the_highest_counts_that_there_are_do_no_harm() {
+    let mut hub = first_hub();
+    let one = worker(&mut hub, 1, None);
+    written(&mut hub, one);
+    let (id, other) = (outsider(&mut hub, 7), outsider(&mut hub, 8));
+    publish(&mut hub, id, 7, u64::MAX - 1);
+    publish(&mut hub, id, 7, u64::MAX);
+    publish(&mut hub, id, 7, 0);
+    publish(&mut hub, other, 8, 1);
+    hub.end_turn();
+    let again = hub.connect_outsider();
+    let settled = u64::MAX;
+    send(&mut hub, again, &Frame::Hello { version: VERSION, role: Role::Outsider, author: 7, settled, position: None });
+    assert_eq!(hub.position().last, 3);
+}
+
+#[test]
+fn a_worker_has_its_log_also_when_the_last_piece_has_no_bytes() {
+    let mut hub = first_hub();
+    let one = worker(&mut hub, 1, None);
+    written(&mut hub, one);
+    hub.peers.get_mut(&one).unwrap().stage_log(bytes::Bytes::new(), 9);
+    assert!(written(&mut hub, one).is_empty());
+    assert_eq!(hub.peers[&one].place.as_ref().unwrap().sent, 9);
+}
+
+#[test]
+fn a_message_of_a_worker_that_is_too_long_is_refused_and_the_connection_stays() {
+    let mut hub = first_hub();
+    let one = worker(&mut hub, 1, None);
+    written(&mut hub, one);
+    let message = vec![b'x'; hub.longest() + 1000];
+    send(&mut hub, one, &Frame::Publish { count: 1, message: &message });
+    let bytes = written(&mut hub, one);
+    let refused = Frame::Refused { count: 1, reason: Reason::TooLong };
+    assert!(frames(&bytes).contains(&refused) && hub.next_closed().is_none());
+}
+
+#[test]
+fn the_log_ends_with_a_message_also_when_numbers_were_skipped() {
+    let numbers = NumberStore::anonymous().unwrap();
+    let mut hub = Hub::new(Settings::default(), numbers.clone(), Start::First, Instant::now());
+    let one = worker(&mut hub, 1, None);
+    written(&mut hub, one);
+    let author = outsider(&mut hub, 7);
+    publish(&mut hub, author, 7, 1);
+    hub.end_turn();
+    // It dies before anybody gets the message, and so does the author.
+    let position = Position { epoch: hub.position().epoch, last: 0 };
+    drop(hub);
+    assert_eq!(numbers.last(), 1);
+    let start = Start::Recover { processes: [1].into(), handover: false };
+    let mut hub = Hub::new(Settings::default(), numbers, start, Instant::now());
+    let one = worker(&mut hub, 1, Some(position));
+    send(&mut hub, one, &Frame::Report { position: Some(position), after: 0 });
+    send(&mut hub, one, &Frame::End);
+    assert!(hub.is_serving());
+    assert_eq!(hub.position(), position);
+    let author = outsider(&mut hub, 8);
+    publish(&mut hub, author, 8, 1);
+    assert_eq!(hub.position(), Position { last: 2, ..position });
 }
