@@ -83,6 +83,43 @@ RSpec.describe "A restart of a server with workers that cannot succeed", transpo
     expect(app.stop).to be_success
   end
 
+  # What the configuration has in a folder that the example makes, and what the log says.
+  {
+    "a pidfile of another server" => ["pidfile 'other.pid'", /the pidfile .*other\.pid names process \d+, which runs/],
+    "a pidfile in a folder that is missing" => ["pidfile 'missing/server.pid'", /cannot write the pidfile .*missing/],
+    "a pidfile that is a folder" => ["pidfile 'config'", /cannot write the pidfile .*config/],
+    "a control socket in a folder that is missing" => ["control_socket 'missing/control.sock'", /no control socket: .*missing/],
+    "a control socket of another server" => ["control_socket 'other.sock'", /no control socket: .*other\.sock/],
+    "more workers than open files" => ["Process.setrlimit(:NOFILE, 256)\nworkers 40", /40 workers need about \d+ open files/]
+  }.each do |what, (words, line)|
+    it "changes nothing for #{what}" do
+      start_cluster
+      other = UNIXServer.new(File.join(app.dir, "other.sock"))
+      write("other.pid", Process.pid.to_s)
+      files = Dir.children(app.dir).sort
+      write("config/push_server.rb", "#{configuration_for_restart}#{words}\n")
+      app.signal("USR2")
+      expect_no_restart(/not restarted: .*#{line.source}.*Nothing has changed/)
+      expect(Dir.children(app.dir).sort).to eq(files)
+
+      write("config/push_server.rb", configuration_for_restart)
+      expect_restart("USR2")
+    ensure
+      other&.close
+    end
+  end
+
+  it "takes a pidfile and a control socket that are new, and keeps those that it has" do
+    start_cluster
+    write("config/push_server.rb", "#{configuration_for_restart}pidfile 'server.pid'\ncontrol_socket 'control.sock'\n")
+    2.times do |round|
+      expect_configuration(round + 1)
+      expect(File.read(File.join(app.dir, "server.pid")).to_i).to eq(app.pid)
+      expect { UNIXSocket.new(File.join(app.dir, "control.sock")).close }.not_to raise_error
+    end
+    expect(app.stop).to be_success
+  end
+
   it "refuses a configuration without workers" do
     start_cluster
     write("config/push_server.rb", "workers 0\n")
@@ -155,11 +192,12 @@ RSpec.describe "A restart of a server with workers that cannot succeed", transpo
   end
 
   # The configuration of the supervisor is that of the last USR2.
-  def expect_configuration
+  # @param restarts [Integer] how many have ended then
+  def expect_configuration(restarts = 1)
     before = pids
     app.signal("USR2")
     eventually("all workers to be replaced", seconds: 30) { (pids & before).empty? && pids.size == 2 }
-    eventually("the restart to be done") { app.lines.grep(/the phased restart is done/).any? }
+    eventually("the restart to be done") { app.lines.grep(/the phased restart is done/).size == restarts }
     @former = app.tree.workers
   end
 

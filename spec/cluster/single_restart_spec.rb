@@ -290,6 +290,28 @@ RSpec.describe "A restart of a server in a single process" do
     end
   end
 
+  {
+    "a pidfile of another server" => ["pidfile 'other.pid'", /the pidfile .*other\.pid names process \d+, which runs/],
+    "a pidfile in a folder that is missing" => ["pidfile 'missing/server.pid'", /cannot write the pidfile .*missing/],
+    "a control socket of another server" => ["control_socket 'other.sock'", /no control socket: .*other\.sock/]
+  }.each do |what, (words, line)|
+    it "changes nothing for #{what}" do
+      start_app(app_of("one"), files: { "config/push_server.rb" => "control_socket 'control.sock'\n" })
+      other = UNIXServer.new(File.join(app.dir, "other.sock"))
+      File.write(File.join(app.dir, "other.pid"), Process.pid.to_s)
+      File.write(File.join(app.dir, "config/push_server.rb"), "#{words}\n")
+      app.signal("USR2")
+      expect_line(/not restarted: .*#{line.source}.*Nothing has changed/)
+      expect(answer).to eq("one")
+
+      File.write(File.join(app.dir, "config/push_server.rb"), "control_socket 'control.sock'\n")
+      restart("two")
+      expect(app.stop.exitstatus).to eq(0)
+    ensure
+      other&.close
+    end
+  end
+
   describe "and signals" do
     it "is not disturbed by any signal that is no stop, at any moment" do
       start_app(app_of("one"))

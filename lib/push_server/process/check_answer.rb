@@ -2,7 +2,9 @@
 
 require_relative "../errors"
 require_relative "../log"
+require_relative "control_socket"
 require_relative "inheritance"
+require_relative "pidfile"
 
 module PushServer
   # The child's side of a {Check}: in a process with the role "check", it takes the place of serving. Each of its methods that
@@ -17,16 +19,19 @@ module PushServer
       @link = link
     end
 
-    # The configuration and the app are loaded: opens the sockets that the parent does not have, and says so.
+    # The configuration and the app are loaded: opens the sockets that the parent does not have, and says so. What the new
+    # version would refuse when it starts, it must refuse here: after the exec there is no way back.
     # @param endpoints [Array<Endpoint::Tcp, Endpoint::Unix, Endpoint::Descriptor>]
-    # @param given [Boolean] whether the user has named them; otherwise the server goes on with sockets that systemd has passed
+    # @param options [Options] of the new configuration
     # @param facts [Hash{Symbol => Object}] what the parent may want to know, see {Check::Result#facts}
-    def serve(endpoints, given: true, **facts)
-      missing(endpoints, given).each do |endpoint|
-        listeners = endpoint.open
-        @link.send(:socket, fds: listeners.map(&:socket), place: endpoint.to_s,
-                            listeners: listeners.map { |listener| listener.description(file: true) })
-      end
+    # @yield to check what else the new version needs. It raises an {Error}
+    def serve(endpoints, options, **facts)
+      yield if block_given?
+      places = known_places
+      Pidfile.new(options[:pidfile]).rehearse(Process.ppid) if options[:pidfile]
+      control = ControlSocket.open_new(options, places)
+      hand_over(*control.place) if control
+      missing(endpoints, places, options.binds?).each { |endpoint| hand_over(endpoint.to_s, endpoint.open) }
       answer(:ready, version: VERSION, **facts)
     rescue Error => e
       fail(e.message)
@@ -38,10 +43,20 @@ module PushServer
 
     private
 
-    def missing(endpoints, given)
+    # The sockets that the parent has.
+    def known_places
       message = @link.receive(PATIENCE)
       exit!(1) if message.nil? || message == :eof # The parent is gone.
-      places = message[:places]
+      message[:places]
+    end
+
+    def hand_over(place, listeners)
+      @link.send(:socket, fds: listeners.map(&:socket), place: place,
+                          listeners: listeners.map { |listener| listener.description(file: true) })
+    end
+
+    # @param given [Boolean] whether the user has named them; otherwise the server goes on with sockets that systemd has passed
+    def missing(endpoints, places, given)
       return [] if !given && places.any? { |place| place.start_with?("fd://") }
 
       endpoints.reject { |endpoint| (index = places.index(endpoint.to_s)) && places.delete_at(index) }

@@ -26,6 +26,19 @@ module PushServer
       nil
     end
 
+    # In a child that checks whether a restart can succeed: opens the socket that an option names, unless the server has it.
+    # @param options [Options]
+    # @param known [Array<String>] the sockets that the server has; see {Inheritance#places}
+    # @return [ControlSocket, nil] nil if there is nothing to open, or if the server would start without it
+    # @raise [BindError]
+    def self.open_new(options, known)
+      places = SocketPlaces.for(options)
+      return if options[:control_socket] == :default || !wanted?(options, places)
+      return if places.candidates(:control).any? { |path| known.include?("#{PLACE}#{Listener.unix_url(path)}") }
+
+      new(places.open(:control))
+    end
+
     # One process in test has the socket only if an option says so.
     def self.wanted?(options, places)
       ordinary = options[:environment] != "test" || options[:workers].positive?

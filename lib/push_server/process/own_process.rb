@@ -75,7 +75,7 @@ module PushServer
       PushServer.log(:info, "restarting: a new process loads configuration and app first")
       reply&.progress("The new version is being loaded, to see whether it can serve")
       @notifier.reloading("Restarting: loading the new version")
-      @restart.check(@actions.fetch(:places).call.map(&:first)) { |result| decide(result, reply) }
+      @restart.check(with_control(@actions.fetch(:places).call).map(&:first)) { |result| decide(result, reply) }
     rescue Error => e
       refuse(e.message, reply)
     end
@@ -114,12 +114,15 @@ module PushServer
     # @yieldreturn [Boolean] as {Restart#execute}
     # @raise [Error] if the system refuses: then this process goes on
     def execute(places, &)
-      @restart.execute(@socket ? [*places, @socket.place] : places, &)
+      @restart.execute(with_control(places), &)
     ensure
       @draining = false
     end
 
     private
+
+    # The sockets of the server, and that of commands.
+    def with_control(places) = @socket ? [*places, @socket.place] : places
 
     def commands
       status = -> { { instance: @instance, since: @since.to_i, **@actions.fetch(:status).call } }

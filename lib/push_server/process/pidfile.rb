@@ -34,10 +34,11 @@ module PushServer
     end
 
     # Makes sure that the file belongs to no other process that runs.
+    # @param owner [Integer] the process that may have it
     # @raise [Error]
-    def check
+    def check(owner = Process.pid)
       other = pid
-      return if other.nil? || other == Process.pid
+      return if other.nil? || other == owner
 
       raise Error, "the pidfile #{path} names process #{other}, which runs: stop it, or give this server another pidfile"
     end
@@ -51,7 +52,21 @@ module PushServer
       File.rename("#{path}.#{Process.pid}", path)
     rescue SystemCallError => e
       discard("#{path}.#{Process.pid}")
-      raise Error, "cannot write the pidfile #{path}: #{e.message.sub(/ @ .*/, "")}"
+      raise unwritable(e)
+    end
+
+    # Makes sure that another process can {#write} the file, and leaves it as it is.
+    # @param owner [Integer] that process
+    # @raise [Error]
+    def rehearse(owner)
+      check(owner)
+      raise Errno::EISDIR if File.directory?(path)
+
+      File.write("#{path}.#{Process.pid}", "")
+    rescue SystemCallError => e
+      raise unwritable(e)
+    ensure
+      discard("#{path}.#{Process.pid}")
     end
 
     # Removes the file, unless another process has written it meanwhile.
@@ -75,6 +90,8 @@ module PushServer
     rescue SystemCallError
       nil # There is none, or writing will tell why it cannot be used.
     end
+
+    def unwritable(error) = Error.new("cannot write the pidfile #{path}: #{error.message.sub(/ @ .*/, "")}")
 
     def discard(file)
       File.unlink(file)

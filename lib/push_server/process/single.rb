@@ -113,7 +113,7 @@ module PushServer
     # @return [:graceful, :forced] as {#ending}
     # @raise [BindError, OptionError, Error]
     def run
-      CheckAnswer.new(Role.current.link).serve(@endpoints, given: @options.binds?) if Role.current&.check?
+      CheckAnswer.new(Role.current.link).serve(@endpoints, @options) if Role.current&.check?
       if Thread.current == Thread.main
         @own = OwnProcess.new(@options)
         signals = take_signals

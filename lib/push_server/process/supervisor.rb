@@ -67,7 +67,7 @@ module PushServer
     # @param options [Options]
     def self.check(link, options)
       endpoints = Activation.current.binds(options).map { |url| Endpoint.parse(url, port: options[:port]) }
-      CheckAnswer.new(link).serve(endpoints, given: options.binds?, **Renewal.facts(options))
+      CheckAnswer.new(link).serve(endpoints, options, **Renewal.facts(options)) { Descriptors.suffice_for(options[:workers]) }
     end
 
     # Serves until it is stopped.
