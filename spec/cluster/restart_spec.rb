@@ -107,6 +107,14 @@ RSpec.describe "A restart of a server with workers", transport: :tcp do
     end
   end
 
+  it "stops at a TERM that comes just before the exec" do
+    start_cluster(source, "workers 2\nbefore_restart { Process.kill(:TERM, Process.pid) }\n")
+    app.signal("USR2")
+    expect(app.wait).to be_success
+    expect(app.lines.grep(/Executed push_server/)).to eq([])
+    expect_eventually("no process of the server to run") { processes.empty? }
+  end
+
   # The pids of what runs in the app's process group.
   def processes
     Dir.children("/proc").grep(/\A\d+\z/).select do |pid|

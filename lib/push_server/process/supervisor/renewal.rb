@@ -27,13 +27,13 @@ module PushServer
         @restart = Restart.new(parts.events, seconds: parts.options[:worker_boot_timeout])
       end
 
-      # Whether the new version is being checked.
-      def checking? = @restart.checking?
+      # Whether it is under way: the new version is being checked, or is about to be executed.
+      def running? = @restart.checking? || !@attempt.nil?
 
       # Begins, and returns. If it succeeds, this program ends.
       # @param reply [ControlServer::Reply, nil] of whoever has asked for it
       def start(reply = nil)
-        return refuse("a restart is under way already", reply) if checking?
+        return refuse("a restart is under way already", reply) if running?
 
         PushServer.log(:info, "restart: a new process loads the configuration first")
         reply&.progress("The new version loads the configuration first")
@@ -42,12 +42,23 @@ module PushServer
         give_up(e.message, reply)
       end
 
-      # Gives it up, because the server stops.
-      def cancel = @restart.abort
+      # Gives it up, because the server stops. A stop may come as late as between two attempts to execute.
+      def cancel
+        @cancelled = true
+        abort
+      end
 
       private
 
+      def abort
+        @parts.events.cancel(@attempt)
+        @attempt = nil
+        @restart.abort
+      end
+
       def decide(result, reply)
+        return abort if @cancelled
+
         reason = result.error || obstacle(result)
         return give_up(reason, reply) if reason
 
@@ -68,17 +79,18 @@ module PushServer
       end
 
       def execute(reply)
+        @attempt = nil
         state = State.new(@supervisor.handover)
         @restart.execute(@supervisor.places, added: state.environment, descriptors: state.descriptors) { @supervisor.quiet? }
         state.close
-        @parts.events.after(PAUSE) { execute(reply) }
+        @attempt = @parts.events.after(PAUSE) { execute(reply) }
       rescue Error, SystemCallError => e
         state&.close
         give_up(e.message, reply)
       end
 
       def give_up(reason, reply)
-        cancel
+        abort
         refuse(reason, reply)
         @supervisor.not_restarted(reason)
       end

@@ -67,7 +67,7 @@ module PushServer
       private
 
       def start_renewal(reply)
-        @commands.reloading("Restarting: the new version loads the configuration") unless @renewal.checking?
+        @commands.reloading("Restarting: the new version loads the configuration") unless @renewal.running?
         @renewal.start(reply)
       end
 
