@@ -188,8 +188,13 @@ module PushServer
       raise Error, "the server has ended while it restarted: its log says why"
     end
 
+    # The connection ends if the process executes itself anew meanwhile, which replaces the workers, too.
     def phased_restart
-      ask
+      begin
+        ask
+      rescue ControlClient::Ended
+        status_after_restart
+      end
       say("Restarted")
       DONE
     end

@@ -201,6 +201,81 @@ RSpec.describe "A restart of a server with workers that cannot succeed", transpo
     @former = app.tree.workers
   end
 
+  # Holds the process that checks the new version, until the gate is removed. Other processes load the configuration at once.
+  define_method(:hold_check) do |code = ""|
+    write("hold_check", "")
+    write("config/push_server.rb", <<~RUBY)
+      if File.exist?("hold_check") && (Dir.mkdir("checking") rescue false)
+        sleep 0.01 while File.exist?("hold_check")
+        Dir.rmdir("checking")
+        #{code}
+      end
+      #{configuration_for_restart}
+    RUBY
+  end
+
+  def restart_with_held_check
+    app.signal("USR2")
+    eventually("the check") { File.directory?(File.join(app.dir, "checking")) }
+  end
+
+  describe "and another one during its check" do
+    include Command
+
+    # A command that waits for the end of the phased restart.
+    def phased_restart = Thread.new { push_server("phased-restart", "--control-socket", File.join(app.dir, "control.sock")) }
+
+    before { start_cluster("--control-socket", "control.sock") }
+
+    it "replaces each worker once, and answers the command when the new code serves" do
+      hold_check
+      before = pids
+      restart_with_held_check
+      command = phased_restart
+      expect_line(/a restart is under way, which replaces the workers, too/)
+      expect(pids).to eq(before)
+
+      write("release", "two")
+      remove("hold_check")
+      expect(command.value.status).to be_success
+      expect(fetch).to eq("two")
+      expect_eventually("two new workers") { pids.size == 2 && (pids & before).empty? && app.tree.children.size == 4 }
+      expect(app.lines.grep(/phased restart: the app is loaded anew/).size).to eq(1)
+      expect(app.stop).to be_success
+    ensure
+      command&.kill
+    end
+
+    it "fails with it" do
+      hold_check("raise 'no database'")
+      restart_with_held_check
+      command = phased_restart
+      expect_line(/a restart is under way, which replaces the workers, too/)
+      remove("hold_check")
+      expect(command.value.err).to match(/given up: .*no database/)
+      expect_no_restart(/not restarted: .*no database.*Nothing has changed/)
+      expect(app.stop).to be_success
+    ensure
+      command&.kill
+    end
+
+    it "fails with it, if it was to follow a phased restart" do
+      write("hold_load", "")
+      app.signal("USR1")
+      expect_line(/phased restart: the app is loaded anew/)
+      command = phased_restart
+      expect_line(/another restart follows it/)
+      write("config/push_server.rb", "raise 'no database'")
+      app.signal("USR2")
+      eventually("both to be noted") { app.lines.grep(/another restart follows it/).size == 2 }
+      remove("hold_load")
+      expect(command.value.err).to match(/given up: .*no database/)
+      expect(app.stop).to be_success
+    ensure
+      command&.kill
+    end
+  end
+
   it "works with 256 open files" do
     start_cluster
     write("config/push_server.rb", "Process.setrlimit(:NOFILE, 256)\n#{configuration_for_restart}")

@@ -144,7 +144,7 @@ module PushServer
     # The restart is given up: this version serves on.
     # @param reason [String]
     # @api private
-    def not_restarted(reason) = @commands.reloaded(reason)
+    def not_restarted(reason) = @restarts.renewal_failed(reason)
 
     # The sockets that outlive this program, by their places; see {Inheritance}.
     # @return [Array<Array(String, Array<Listener>)>]

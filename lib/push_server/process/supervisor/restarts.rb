@@ -26,11 +26,13 @@ module PushServer
       # Whether workers are being replaced.
       def running? = !@running.nil?
 
-      # Replaces the workers. If a restart runs, this one follows it.
+      # Replaces the workers. If a phased restart runs, this one follows it. If the program is about to be executed anew, that
+      # replaces the workers: two restarts at once would have two successors in one place.
       # @yieldparam failure [String, nil] when it is over: why it was given up
       def phased(&on_end)
         (running? ? @next_observers : @observers) << on_end if on_end
         return follow(:phased) if running?
+        return PushServer.log(:info, "a restart is under way, which replaces the workers, too") if @renewal.running?
 
         PushServer.log(:info, "phased restart: the app is loaded anew")
         @commands.reloading("Phased restart: the app is loaded anew")
@@ -55,6 +57,14 @@ module PushServer
       def finish_renewal(&on_success)
         @on_success = on_success
         phased
+      end
+
+      # The program is not executed anew.
+      # @param reason [String]
+      def renewal_failed(reason)
+        @commands.reloaded(reason)
+        observers, @observers = @observers, []
+        observers.each { |observer| observer.call(reason) }
       end
 
       # Gives all restarts up, because the server stops.

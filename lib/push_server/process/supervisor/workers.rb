@@ -56,14 +56,15 @@ module PushServer
         { last_process: @last_process, workers: kept.map(&:handover) }
       end
 
-      # Goes on with what was handed over. Those that are to end are told so again.
+      # Goes on with what was handed over. Those that are to end are told so again. Of two workers of one place, the second one
+      # is to end, too: none may be forgotten.
       # @param former [Hash{Symbol => Object}]
       def resume(former)
         @last_process = former[:last_process]
         former[:workers].each do |fields|
           worker = WorkerProcess.resume(@parts, fields) { |*change| changed(*change) }
           @parts.hub.adopt(worker)
-          worker.leaving? ? @leaving << worker : place(worker.number).worker = worker
+          worker.leaving? || place(worker.number).worker ? @leaving << worker : place(worker.number).worker = worker
         end
         @leaving.each { |worker| worker.drain("restart", @parts.options[:drain_timeout]) }
       end
