@@ -419,6 +419,9 @@ RSpec.describe "A restart of a server in a single process" do
     Dir.mkdir("#{parent}/app")
     File.write("#{parent}/app/config.ru", app_of("one"))
     start_app("config.ru", dir: "#{parent}/app")
+    # The sockets that a program inherits which the app starts.
+    inherited = -> { app.ask("IO.popen(%w[ls -l /proc/self/fd], &:read).scan('socket:').size") }
+    before = inherited.call
     slow = http.send_request("GET", "/wait")
     app.events.take(event: "waiting")
     app.signal("USR2")
@@ -430,6 +433,7 @@ RSpec.describe "A restart of a server in a single process" do
     expect(slow.read_response.body).to eq("one")
     expect(app.wait_for_line(/not restarted: cannot execute/)).to include("Serving on with the old version")
     expect(late.read_response.body).to eq("one")
+    expect(inherited.call).to eq(before)
     File.rename("#{parent}/moved", "#{parent}/app")
     File.write("#{parent}/app/config.ru", app_of("two"))
     app.signal("USR2")

@@ -108,8 +108,11 @@ module PushServer
     # @return [Hash{String => String}] for Process.exec
     def environment = { VARIABLE => JSON.generate(to_h) }
 
+    # @return [Array<Socket>] all that are here
+    def sockets = @sockets.flat_map(&:last).map(&:socket)
+
     # The descriptors that stay open.
     # @return [Hash{Integer => Integer}] options for Process.exec or Process.spawn
-    def descriptors = @sockets.flat_map(&:last).to_h { |listener| [listener.fileno, listener.fileno] }
+    def descriptors = sockets.to_h { |socket| [socket.fileno, socket.fileno] }
   end
 end

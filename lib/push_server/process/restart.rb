@@ -53,6 +53,8 @@ module PushServer
       [$stdout, $stderr].each { |io| io.flush unless io.closed? }
       OriginalCommand.current.exec(inheritance, added: Notifier.current.environment.merge(added), **descriptors)
     ensure
+      # To keep them open over the exec, Ruby lets all programs inherit them, and does not undo that.
+      inheritance&.sockets&.each { |socket| socket.close_on_exec = true unless socket.closed? }
       Signals.take_back(former) if former
     end
 
