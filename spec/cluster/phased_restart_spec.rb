@@ -95,6 +95,24 @@ RSpec.describe "A phased restart", transport: :tcp do
     end
   end
 
+  it "replaces also a worker whose successor gets TERM while others boot" do
+    start(files: { "config/push_server.rb" => "before_worker_boot { |n| sleep 0.01 until n == 1 || CODE == 'first' || File.exist?('go') }" })
+    before = workers.values
+    deploy("second")
+    app.signal("USR1")
+    expect_eventually("a new worker that serves") { codes.include?("second") }
+    successor = tree.workers.find { |worker| worker.number == 1 && !before.include?(worker.pid) }.pid
+    Process.kill("TERM", successor)
+    expect_gone([successor])
+    expect(before.all? { |pid| alive?(pid) }).to be(true)
+    File.write(File.join(app.dir, "go"), "")
+    app.wait_for_line(/the phased restart is done/, seconds: 30)
+
+    expect(codes).to eq(["second"])
+    expect(workers.keys.sort).to eq([1, 2])
+    expect_gone(before)
+  end
+
   it "disconnects each stream once, with 1012, and its client comes back to a new worker" do
     start("--drain-timeout", 5)
     streams = Array.new(6) { websocket("/") }

@@ -48,6 +48,7 @@ module PushServer
         @progress.call("The app is loaded: starting #{numbers.size} new workers") unless @started
         @started = true
         starting = numbers.dup
+        ready = []
         numbers.each do |number|
           break if @over # One of them could not be started.
 
@@ -55,14 +56,19 @@ module PushServer
             next if @over
             next give_up("worker #{number}: #{reason}") if event == :ended && @workers.place?(number)
 
+            # One that is to end, because somebody has sent it TERM, is replaced with the next ones.
+            event == :ready ? ready << number : ready.delete(number)
             starting.delete(number)
-            hand_over(numbers) if starting.empty?
+            hand_over(ready) if starting.empty?
           end
         end
       end
 
       # The new code works.
+      # @param numbers [Array<Integer>] of the places whose new workers are ready
       def hand_over(numbers)
+        return replace_some if numbers.empty?
+
         @generations.use(@generation)
         @progress.call("#{numbers.size == 1 ? "New worker" : "New workers"} #{numbers.join(", ")} ready: the old ones drain")
         @workers.drain_surplus

@@ -128,7 +128,7 @@ module PushServer
 
       # For a restart: starts a worker beside the one that has the place.
       # @param number [Integer] of the place
-      # @yieldparam event [:ready, :ended]
+      # @yieldparam event [:ready, :leaving, :ended] nothing follows the last two
       # @yieldparam reason [String, nil] why it has ended
       def start_successor(number, generation, &observer)
         place = @places.fetch(number)
@@ -202,7 +202,8 @@ module PushServer
         when :ended then remove(worker, reason)
         end
         @observers[worker]&.call(event, reason)
-        @observers.delete(worker) if event == :ended
+        # What happens to one that is to end is not its observer's matter any more.
+        @observers.delete(worker) unless event == :ready
         fill
         @watcher.workers_changed
       end
