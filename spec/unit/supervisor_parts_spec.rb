@@ -207,3 +207,15 @@ RSpec.describe PushServer::Supervisor::Workers do
     expect(workers.all.size).to eq(1)
   end
 end
+
+RSpec.describe PushServer::Supervisor::WorkerProcess do
+  it "has, beyond the time for a drain, the time in which the hub numbers what was published, until it is killed" do
+    options = PushServer::Options.new({ publish_timeout: 30, worker_boot_timeout: 7 }, env: {})
+    parts = PushServer::Supervisor::Parts.new(options, nil, nil, PushServer::Binder.new)
+    waits = []
+    allow(parts.events).to receive(:after) { |seconds| waits << seconds }
+    described_class.new(parts, 1, 1, 1) { nil }.drain("stop", 25)
+
+    expect(waits).to match([7, be > 25 + 30])
+  end
+end

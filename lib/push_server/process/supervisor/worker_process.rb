@@ -104,7 +104,8 @@ module PushServer
       def drain(reason, seconds)
         @state = :leaving
         send(:drain, reason: reason, seconds: seconds)
-        kill_after(seconds + PATIENCE) { give_up("it has not ended in time") }
+        # When all is closed, it waits until the hub has numbered what it has published.
+        kill_after(seconds + parts.options[:publish_timeout] + PATIENCE) { give_up("it has not ended in time") }
       end
 
       # Has it end at once.
