@@ -219,3 +219,32 @@ RSpec.describe PushServer::Supervisor::WorkerProcess do
     expect(waits).to match([7, be > 25 + 30])
   end
 end
+
+RSpec.describe PushServer::Supervisor::Generations do
+  subject(:generations) { described_class.new(PushServer::Supervisor::Parts.new(options, nil, nil, PushServer::Binder.new)) }
+
+  let(:options) { PushServer::Options.new({ tag: "spec" }, env: {}) }
+
+  # The leaders by their numbers. `@loads` has what tells that one has loaded the app.
+  let(:leaders) { {} }
+
+  before do
+    @loads = {}
+    allow(PushServer::Supervisor::LeaderProcess).to receive(:new) do |_, number, *, &on_load|
+      @loads[number] = on_load
+      leaders[number] = instance_double(PushServer::Supervisor::LeaderProcess, start: nil, boot: nil, usable?: true, stop: nil)
+    end
+  end
+
+  it "keep the newer load of the app if an older one ends after it" do
+    waiting = []
+    generations.with_current { |generation, _| waiting << generation.number }
+    generations.load { |generation, _| generations.use(generation) }
+    @loads[2].call(nil)
+    @loads[1].call(nil)
+
+    expect([generations.current.number, waiting]).to eq([2, [2]])
+    expect(leaders[1]).to have_received(:stop)
+    expect(leaders[2]).not_to have_received(:stop)
+  end
+end

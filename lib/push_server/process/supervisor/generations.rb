@@ -104,9 +104,21 @@ module PushServer
 
       def load_current
         load do |generation, failure|
+          next use_newer_than(generation) if generation && current && current.number > generation.number
+
           use(generation) if generation
-          @waiting.slice!(0..).each { |waiting| waiting.call(generation, failure) }
+          tell_waiting(generation, failure)
         end
+      end
+
+      # A restart has brought a newer generation meanwhile.
+      def use_newer_than(generation)
+        dismiss(generation)
+        current.usable? ? tell_waiting(current, nil) : load_current
+      end
+
+      def tell_waiting(generation, failure)
+        @waiting.slice!(0..).each { |waiting| waiting.call(generation, failure) }
       end
     end
   end
