@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "unit_helper"
+require "push_server/process/birth"
 require "push_server/process/event_loop"
 require "push_server/process/supervisor"
 
@@ -246,5 +247,24 @@ RSpec.describe PushServer::Supervisor::Generations do
     expect([generations.current.number, waiting]).to eq([2, [2]])
     expect(leaders[1]).to have_received(:stop)
     expect(leaders[2]).not_to have_received(:stop)
+  end
+end
+
+RSpec.describe PushServer::Birth do
+  subject(:birth) { described_class.new(true) }
+
+  it "says so if the process that is to fork is killed before" do
+    allow(PushServer::Forking).to receive(:fork) { Process.fork { Process.exit!(1) } }
+
+    expect { birth.fork { nil } }.to raise_error(described_class::Failed, /was killed/)
+  end
+
+  it "has forked also if the app has taken the status of the process that did it" do
+    allow(Process).to receive(:wait).and_wrap_original do |wait, pid|
+      wait.call(pid)
+      raise Errno::ECHILD
+    end
+
+    expect(birth.fork { Process.exit!(0) }).to be_a(Integer)
   end
 end

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "../errors"
 require_relative "forking"
 
 module PushServer
@@ -11,6 +12,9 @@ module PushServer
     ERRNO = "errno "
     private_constant :ERRNO
 
+    # The process that was to fork has ended before it could tell anything.
+    class Failed < Error; end
+
     # @param adopted [Boolean] whether the supervisor adopts orphans: only Linux has that
     def initialize(adopted)
       @adopted = adopted
@@ -19,7 +23,7 @@ module PushServer
 
     # Forks a process that runs the block and ends.
     # @return [Integer] its pid
-    # @raise [SystemCallError]
+    # @raise [SystemCallError, Failed]
     def fork(&block)
       return orphan(&block) if @adopted
 
@@ -45,12 +49,19 @@ module PushServer
       middle = Forking.fork { bear(reader, writer, &block) }
       writer.close
       told = reader.read
-      Process.wait(middle)
+      wait_for(middle)
+      raise Failed, "the process that forks it was killed" if told.empty?
       raise SystemCallError.new(nil, Integer(told.delete_prefix(ERRNO))) if told.start_with?(ERRNO)
 
       Integer(told)
     ensure
       [reader, writer].each { |io| io&.close }
+    end
+
+    def wait_for(middle)
+      Process.wait(middle)
+    rescue Errno::ECHILD
+      # The app has taken its status, such as with Process.wait in a thread. What it has told still counts.
     end
 
     # In the process that ends at once.

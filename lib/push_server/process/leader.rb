@@ -97,11 +97,14 @@ module PushServer
       @hooks.call(:after_worker_fork, number)
       @link.send(:forked, process: message[:process], pid: pid)
     rescue SystemCallError => e
-      @link.send(:not_forked, process: message[:process],
-                              message: "cannot fork: #{e.message}. Raise the system's limit on processes")
+      not_forked(message, "cannot fork: #{e.message}. Raise the system's limit on processes")
+    rescue Birth::Failed => e
+      not_forked(message, "cannot fork: #{e.message}")
     ensure
       message.close
     end
+
+    def not_forked(message, why) = @link.send(:not_forked, process: message[:process], message: why)
 
     # In a new worker.
     def become_worker(message)
