@@ -7,7 +7,8 @@ module PushServer
   class Supervisor
     # Keeps one hub running, and connects workers with it. One thread.
     class HubKeeper
-      # Seconds that a hub has to hand its log over to the next one.
+      # Seconds that a hub has to hand its log over to the next one, while it answers. One that does not answer is killed
+      # earlier, as at any time; see {HubProcess}.
       HANDOVER_TIMEOUT = 20
       # Seconds until what the system has refused is tried again.
       RETRY = 1
