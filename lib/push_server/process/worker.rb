@@ -91,8 +91,9 @@ module PushServer
       @listeners = listeners.each { |listener| @service.listen(listener) }
       # The service has its own duplicates.
       @listeners.each(&:close)
-      @service.start { |event| @events.notify(SERVICE_EVENTS.fetch(event)) }
+      # Before it accepts: from then on, an order to end must not cut off what clients have sent.
       @serving = true
+      @service.start { |event| @events.notify(SERVICE_EVENTS.fetch(event)) }
     end
 
     # Waits for the histories that the hub has. Otherwise the first clients would be told of gaps.
@@ -112,7 +113,14 @@ module PushServer
       thread.name = "push_server link"
     end
 
+    # Does what a message says. If that fails, the messages after it still count: without them, the worker would be killed.
     def heed(message)
+      follow_order(message)
+    rescue StandardError => e
+      PushServer.log_exception("going on after an error", e)
+    end
+
+    def follow_order(message)
       case message.kind
       when "ping" then answer
       when "backtraces" then Backtraces.log
