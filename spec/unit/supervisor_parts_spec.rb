@@ -114,12 +114,12 @@ RSpec.describe PushServer::Supervisor::HubKeeper do
 
   # A hub that never ends by itself. `end_hub` says that it has.
   before do
-    allow(PushServer::Supervisor::HubProcess).to receive(:new) do |*, &on_end|
+    allow(PushServer::Supervisor::HubProcess).to receive(:new) do |*, &on_event|
       raise Errno::EMFILE if (@refused_hubs = @refused_hubs.to_i - 1) >= 0
 
       hub = instance_double(PushServer::Supervisor::HubProcess, start: nil, ended?: false, age: 60, to_s: "hub")
       allow(hub).to receive(:tell) { |words, *| told << words }
-      @end_hub = -> { on_end.call(hub, "by the signal KILL") }
+      @end_hub = -> { on_event.call(hub, :ended, "by the signal KILL") }
       hub
     end
     allow(worker).to receive(:tell) { |words, *| told << words }

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "backoff"
+require_relative "hub_connection"
 require_relative "hub_process"
 
 module PushServer
@@ -27,7 +28,7 @@ module PushServer
         @on_stop = on_stop
         number = former ? former[:store] : NativeProcess.memory_file("push_server_numbers", NativeHub::STORE_SIZE)
         @store = IO.for_fd(number, "r+b")
-        @workers = {}
+        @connections = {}
         @backoff = Backoff.new
       end
 
@@ -42,12 +43,12 @@ module PushServer
       # @param former [Hash{Symbol => Object}]
       def resume(former)
         process = former[:process] or return recover
-        @process = HubProcess.new(@parts, process) { |hub, how| ended(hub, how) }
+        @process = HubProcess.new(@parts, process) { |*event| changed(*event) }
       end
 
       # Remembers a worker that was handed over, and is connected.
       # @param worker [WorkerProcess]
-      def adopt(worker) = @workers[worker.process] = worker
+      def adopt(worker) = @connections[worker.process] = HubConnection.new(@parts, worker)
 
       # Has a new hub, of the version that runs now, take over from the one that runs. Publishers wait meanwhile.
       def replace
@@ -55,7 +56,7 @@ module PushServer
 
         @former = @process
         near, far = Lines.sockets
-        launch("recover processes=#{@workers.keys.join(",")} handover", [near])
+        launch("recover processes=#{@connections.keys.join(",")} handover", [near])
         @former&.hand_over(far, HANDOVER_TIMEOUT)
       rescue SystemCallError => e
         @former = nil # The hub that runs keeps the log.
@@ -68,13 +69,15 @@ module PushServer
       # Connects a worker with the hub, and with each hub that comes after it.
       # @param worker [WorkerProcess]
       def attach(worker)
-        @workers[worker.process] = worker
-        connect(worker) if @process
+        connection = adopt(worker)
+        connection.make(@process) if @process
       end
 
       # Forgets a worker that has ended.
       def detach(worker)
-        @process&.tell("gone #{worker.process}") if @workers.delete(worker.process)
+        connection = @connections.delete(worker.process) or return
+        connection.forget
+        @process&.tell("gone #{worker.process}")
       end
 
       # Ends the hub. To be called when all others have ended.
@@ -87,25 +90,18 @@ module PushServer
       private
 
       def launch(first_line, ios = [])
-        @process = HubProcess.new(@parts) { |process, how| ended(process, how) }
+        @process = HubProcess.new(@parts) { |*event| changed(*event) }
         hub = @process
         hub.tell(first_line, ios)
         hub.start(@store, @publish&.socket)
-        @workers.each_value { |worker| connect(worker) } unless hub.ended?
+        @connections.each_value { |connection| connection.make(hub) } unless hub.ended?
       end
 
-      # Gives both ends of a new connection away.
-      def connect(worker)
-        near, far = Lines.sockets
-        @process.tell("worker #{worker.process} #{worker.generation}", [near])
-        worker.tell("hub", [far])
-      rescue SystemCallError => e
-        hub = @process
-        PushServer.log(:error, "cannot connect #{worker} with the hub: #{e.message}. It is tried again in #{RETRY} s")
-        # Another hub is connected with all workers at its start.
-        @parts.events.after(RETRY) { connect(worker) if hub.equal?(@process) && @workers.key?(worker.process) }
-      ensure
-        [near, far].compact.each(&:close)
+      def changed(hub, event, detail)
+        case event
+        when :lost then @connections[detail]&.lost(hub) if hub.equal?(@process)
+        when :ended then ended(hub, detail)
+        end
       end
 
       def ended(hub, how)
@@ -126,7 +122,7 @@ module PushServer
 
       # A new hub collects from the workers what the former one knew.
       def recover
-        launch("recover processes=#{@workers.keys.join(",")}")
+        launch("recover processes=#{@connections.keys.join(",")}")
       rescue SystemCallError => e
         recover_later("cannot start the hub: #{e.message}", 0)
       end

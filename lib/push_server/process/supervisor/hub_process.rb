@@ -17,10 +17,11 @@ module PushServer
 
       # @param former [Hash{Symbol => Object}, nil] of a hub that was handed over; see {#handover}
       # @yieldparam hub [HubProcess] this
-      # @yieldparam how [String] how it has ended
-      def initialize(parts, former = nil, &on_end)
+      # @yieldparam event [:lost, :ended]
+      # @yieldparam detail [Integer, String] the process number of a worker whose connection is lost, or how the hub has ended
+      def initialize(parts, former = nil, &on_event)
         super(parts, *(former ? [Lines.restore(former[:link], waits: false), nil] : new_link))
-        @on_end = on_end
+        @on_event = on_event
         @asked = 0
         resume(former) if former
         @questions = parts.events.every(INTERVAL) { ask }
@@ -73,6 +74,7 @@ module PushServer
         words = line.force_encoding(Encoding::UTF_8).scrub
         case words
         when /\Apong / then @asked = 0
+        when /\Alost (\d+)\z/ then @on_event.call(self, :lost, $1.to_i)
         when /\Alog (\w+) (.*)/ then PushServer.log($1.to_sym, $2)
         end
       end
@@ -87,7 +89,7 @@ module PushServer
 
       def finished(how)
         parts.events.cancel(@questions)
-        @on_end.call(self, how)
+        @on_event.call(self, :ended, how)
       end
     end
   end

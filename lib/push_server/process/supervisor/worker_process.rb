@@ -108,6 +108,15 @@ module PushServer
         kill_after(seconds + parts.options[:publish_timeout] + PATIENCE) { give_up("it has not ended in time") }
       end
 
+      # Has another one take its place; this one drains.
+      # @param why [String] for the log
+      def replace(why)
+        return if leaving? || ended?
+
+        PushServer.log(:error, "#{self} is replaced: #{why}")
+        leave
+      end
+
       # Has it end at once.
       def stop
         @state = :leaving

@@ -111,7 +111,11 @@ impl Connection {
                     turn.write_blocked = true;
                     return;
                 }
-                Err(_) => self.deaf = true,
+                Err(_) => {
+                    self.deaf = true;
+                    // If the hub still reads, it ends the connection, and this worker gets another one.
+                    let _ = self.socket.shutdown(Shutdown::Write);
+                }
             }
         }
         turn.more = true;

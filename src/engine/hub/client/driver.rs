@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -172,8 +173,8 @@ struct Task {
 }
 
 impl Task {
-    /// Watches the socket of the present connection.
-    fn watch(&mut self) {
+    /// Watches the socket of the present connection. Returns false if that fails, and the connection ends.
+    fn watch(&mut self) -> bool {
         let socket = self.client.socket();
         let same = match (&socket, &self.socket) {
             (Some(socket), Some(watched)) => Arc::ptr_eq(socket, watched.get_ref()),
@@ -183,13 +184,20 @@ impl Task {
         if !same {
             // First the old one: the descriptor's number may be the same.
             self.socket = None;
-            self.socket = socket.and_then(|socket| {
+            if let Some(socket) = socket {
                 // SAFETY: an Arc of a socket has the same descriptor as long as it lives.
-                unsafe { AsyncFd::register(socket) }
-                    .inspect_err(|error| log::error!("the hub's socket cannot be watched: {error}"))
-                    .ok()
-            });
+                match unsafe { AsyncFd::register(Arc::clone(&socket)) } {
+                    Ok(watched) => self.socket = Some(watched),
+                    Err(error) => {
+                        log::error!("the hub's socket cannot be watched: {error}");
+                        // The hub sees the end, and the supervisor makes another connection.
+                        let _ = socket.shutdown(Shutdown::Both);
+                        return false;
+                    }
+                }
+            }
         }
+        true
     }
 }
 
@@ -200,14 +208,14 @@ impl Future for Task {
         // Before it looks: what is submitted from now on wakes it again.
         self.waker.register(cx.waker());
         for _ in 0..TURNS {
-            self.watch();
+            let failed = !self.watch();
             let Task { client, socket, .. } = &mut *self;
             let ready = socket.as_ref().map(|socket| socket.poll_read_ready(cx));
             let mut guard = match ready {
                 Some(Poll::Ready(Ok(guard))) => Some(guard),
                 _ => None,
             };
-            let turn = client.turn(guard.is_some());
+            let turn = client.turn(guard.is_some() || failed);
             let mut again = turn.more;
             if let Some(guard) = &mut guard
                 && turn.read_blocked

@@ -84,6 +84,8 @@ pub struct Driver {
     hub: Option<Hub>,
     connections: BTreeMap<PeerId, Connection>,
     outsiders: usize,
+    /// The process numbers of the workers whose connections these are.
+    workers: BTreeMap<PeerId, u32>,
     /// No connections are accepted before.
     accept_at: Instant,
     throttle: LogThrottle,
@@ -118,6 +120,7 @@ impl Driver {
             hub: None,
             connections: BTreeMap::new(),
             outsiders: 0,
+            workers: BTreeMap::new(),
             accept_at: Instant::now(),
             throttle: LogThrottle::once_a_minute(),
             stop_at: None,
@@ -208,6 +211,17 @@ impl Driver {
         self.flush_link()
     }
 
+    /// The supervisor makes another connection to this worker, unless it has ended.
+    fn tell_lost(&mut self, process: u32) {
+        // An error means that the supervisor is gone or does not read: the next turn sees it.
+        let _ = self.tell(&format!("lost {process}"));
+    }
+
+    /// The supervisor need not be told when the present connection of this worker ends.
+    fn forget(&mut self, process: u32) {
+        self.workers.retain(|_, worker| *worker != process);
+    }
+
     fn flush_link(&mut self) -> io::Result<()> {
         match self.writer.flush(&self.link) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
@@ -249,11 +263,22 @@ impl Driver {
                 }
                 self.hub = Some(hub);
             }
-            (Order::Worker(process, socket), Some(hub)) => {
+            (Order::Worker(process, Some(socket)), Some(hub)) => {
                 let id = hub.connect_worker(process);
+                self.forget(process);
                 self.connect(id, socket, false);
+                self.workers.insert(id, process);
             }
-            (Order::Gone(process), Some(hub)) => hub.lose(process),
+            (Order::Worker(process, None), Some(_)) => {
+                log::error!(
+                    "the hub got no connection to the worker with the process number {process}: too many files"
+                );
+                self.tell_lost(process);
+            }
+            (Order::Gone(process), Some(hub)) => {
+                hub.lose(process);
+                self.forget(process);
+            }
             (Order::HandOver(socket), Some(hub)) => {
                 let id = hub.hand_over();
                 self.connect(id, socket, false);
@@ -326,6 +351,9 @@ impl Driver {
     fn disconnect(&mut self, id: PeerId) {
         if let Some(connection) = self.connections.remove(&id) {
             self.outsiders -= usize::from(connection.outsider);
+        }
+        if let Some(process) = self.workers.remove(&id) {
+            self.tell_lost(process);
         }
     }
 

@@ -12,8 +12,9 @@ pub(super) enum Order {
     /// `first`, or `recover processes=3,4 [handover]`: how the hub begins. With `handover` comes a connection on which the hub
     /// before sends its log.
     Start(Start, Option<OwnedFd>),
-    /// `worker 3 1`: a connection of the worker with the process number 3, of the first generation.
-    Worker(u32, OwnedFd),
+    /// `worker 3 1`: a connection of the worker with the process number 3, of the first generation. `None`: this process has
+    /// too many open files to get it.
+    Worker(u32, Option<OwnedFd>),
     /// `gone 3`: that worker has ended.
     Gone(u32),
     /// `ping 7`: the hub answers `pong 7`.
@@ -46,7 +47,7 @@ impl Order {
                 let old = descriptor.filter(|_| handover);
                 Order::Start(Start::Recover { processes, handover: old.is_some() }, old)
             }
-            "worker" => Order::Worker(words.next()?.parse().ok()?, descriptor.take()?),
+            "worker" => Order::Worker(words.next()?.parse().ok()?, descriptor.take()),
             "gone" => Order::Gone(words.next()?.parse().ok()?),
             "ping" => Order::Ping(words.next()?.to_owned()),
             "handover" => Order::HandOver(descriptor.take()?),
@@ -77,12 +78,13 @@ mod tests {
         // Without a connection there is nothing to wait for.
         assert_eq!(parse("recover processes=3,4 handover", 0), recover(false) + "None))");
         assert_eq!(parse("recover processes=", 0), "Some(Start(Recover { processes: {}, handover: false }, None))");
-        assert_eq!(parse("worker 3 1", 1), "Some(Worker(3, ");
+        assert_eq!(parse("worker 3 1", 1), "Some(Worker(3, Some(");
+        assert_eq!(parse("worker 3 1", 0), "Some(Worker(3, None))");
         assert_eq!(parse("gone 3", 0), "Some(Gone(3))");
         assert_eq!(parse("ping 7", 0), "Some(Ping(\"7\"))");
         assert_eq!(parse("handover", 1), "Some(HandOver(");
         assert_eq!(parse("stop", 0), "Some(Stop)");
-        for text in ["", "worker 3 1", "worker x 1", "gone", "handover", "stay"] {
+        for text in ["", "worker", "worker x 1", "gone", "handover", "stay"] {
             assert_eq!(parse(text, 0), "None", "{text}");
         }
     }

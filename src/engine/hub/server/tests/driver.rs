@@ -200,6 +200,38 @@ fn an_outsider_gets_the_answers_to_its_messages_before_a_position() {
 }
 
 #[test]
+fn tells_which_worker_has_lost_its_connection_unless_it_has_ended() {
+    let mut supervisor = Supervisor::start(&NumberStore::anonymous().unwrap(), "first");
+    // Its end closes the connection.
+    let mut worker = supervisor.worker(1, None);
+    worker.log();
+    drop(worker);
+    assert_eq!(supervisor.line(), "lost 1");
+    // The hub closes the connection.
+    let mut worker = supervisor.worker(2, None);
+    worker.log();
+    worker.socket.write_all(&[0xff; 64]).unwrap();
+    assert_eq!(supervisor.line(), "lost 2");
+    // The descriptor has not come.
+    supervisor.tell("worker 3 1", Vec::new());
+    assert_eq!(supervisor.line(), "lost 3");
+    // It has ended, as an outsider does.
+    let (mut worker, mut outsider) = (supervisor.worker(4, None), supervisor.outsider(77));
+    worker.log();
+    outsider.welcome();
+    supervisor.tell("gone 4", Vec::new());
+    supervisor.tell("ping 1", Vec::new());
+    assert_eq!(supervisor.line(), "pong 1");
+    drop((worker, outsider));
+    // The worker comes back, and goes on.
+    let mut worker = supervisor.worker(1, None);
+    worker.log();
+    supervisor.tell("ping 2", Vec::new());
+    assert_eq!(supervisor.line(), "pong 2");
+    supervisor.stop();
+}
+
+#[test]
 fn ends_with_its_supervisor() {
     let supervisor = Supervisor::start(&NumberStore::anonymous().unwrap(), "first");
     let Supervisor { link, thread, .. } = supervisor;
