@@ -60,6 +60,8 @@ mod read;
 mod tests;
 mod write;
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 pub use read::decode;
@@ -76,6 +78,12 @@ pub const OVERHEAD: usize = HEADER + 8 + 16 + 8;
 
 /// Whoever writes lists ([`Frame::Floors`], [`Frame::Authors`], [`Frame::Rules`]) ends a piece when it has this many bytes.
 pub const PIECE: usize = 64 * 1024;
+
+/// Bytes of frames that are not complete, of all outsiders together, besides one frame of the longest kind.
+pub const INCOMPLETE: usize = 16 << 20;
+
+/// How long an outsider may take for its first frame, and for the rest of a frame that has begun.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a peer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

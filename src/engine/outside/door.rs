@@ -11,6 +11,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::super::hub::protocol::{INCOMPLETE, PATIENCE};
 use super::authors::Authors;
 use super::session::{Session, Shared};
 use crate::base::lifecycle::{Phase, PhaseReceiver};
@@ -26,12 +27,7 @@ const CHUNK: usize = 16 * 1024;
 /// A connection that has got this many bytes lets other tasks of the reactor run.
 const TURN: usize = 256 * 1024;
 
-/// Bytes of frames that are not complete, of all connections together, besides one frame of the longest kind.
-const BUFFERS: usize = 16 << 20;
-
-/// How long a peer may take for its first frame, and for the rest of a frame that has begun; and how long the answers may take
-/// when the server stops.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the answers may take when the server stops.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// The pause after `accept` has failed, for example for want of descriptors.
@@ -130,7 +126,7 @@ impl Visit {
             if taken > 0 {
                 continue;
             }
-            if !self.buffered.set(self.received.len(), BUFFERS + self.session.longest()) {
+            if !self.buffered.set(self.received.len(), INCOMPLETE + self.session.longest()) {
                 log::warn!(
                     "a connection to the publish socket is closed: too much has come of frames that have no end"
                 );

@@ -248,6 +248,7 @@ impl Hub {
             self.swept = now;
             self.archive.sweep(now);
             self.tell_stable();
+            self.close_slow_outsiders();
         }
         self.forget_absent_authors(now);
     }

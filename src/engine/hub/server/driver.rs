@@ -174,9 +174,11 @@ impl Driver {
         let mut sockets = Vec::with_capacity(self.connections.len() + 3);
         sockets.push(PollFd::new(&self.link, PollFlags::IN | out));
         sockets.push(PollFd::new(&self.interrupted, PollFlags::IN));
-        for connection in self.connections.values() {
-            let out = if connection.blocked { PollFlags::OUT } else { PollFlags::empty() };
-            sockets.push(PollFd::new(&connection.socket, PollFlags::IN | out));
+        for (id, connection) in &self.connections {
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::IN, self.hub.as_ref().is_none_or(|hub| hub.reads(*id)));
+            flags.set(PollFlags::OUT, connection.blocked);
+            sockets.push(PollFd::new(&connection.socket, flags));
         }
         sockets.extend(publish.map(|publish| PollFd::new(publish, PollFlags::IN)));
         let timeout = match &self.hub {

@@ -17,9 +17,11 @@
 //! | `image` | a log as a whole, as frames |
 //! | `peer` | one peer: its place, and what waits for its socket |
 //! | `authors` | which messages of an author are known |
+//! | `bounds` | what bounds an outsider |
 //! | `rules` | the rules of channels |
 
 mod authors;
+mod bounds;
 mod delivery;
 mod driver;
 mod image;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::super::protocol::{Frame, OVERHEAD, Position, decode};
+use super::super::protocol::{Frame, Position, decode};
 use super::authors::Authors;
 use super::numbers::NumberStore;
 use super::peer::{Absent, Kind, Peer, PeerId};
@@ -13,9 +13,6 @@ use super::tail::Tail;
 use crate::base::limits;
 use crate::channel::forgotten::FLOORS;
 use crate::channel::{Archive, Epoch, Limits};
-
-/// The longest message of a worker: it is shorter than 2 GiB.
-const LONGEST: usize = 1 << 31;
 
 /// The bounds of a hub.
 #[derive(Debug, Clone, Copy)]
@@ -154,6 +151,8 @@ pub struct Hub {
     pub(super) looked: Instant,
     /// When the archive was swept.
     pub(super) swept: Instant,
+    /// Bytes of frames of outsiders that are not complete.
+    pub(super) incomplete: usize,
     /// Credit is held back, because workers lag.
     pub(super) withheld: bool,
 }
@@ -195,6 +194,7 @@ impl Hub {
             now: (now, SystemTime::now()),
             looked: now,
             swept: now,
+            incomplete: 0,
             withheld: false,
         };
         match start {
@@ -281,6 +281,7 @@ impl Hub {
 
     /// The peer's connection has ended. The driver forgets it.
     pub fn gone(&mut self, id: PeerId) {
+        self.take_input(id);
         let Some(peer) = self.peers.remove(&id) else { return };
         if peer.listed {
             // The driver does not wait while somebody is on the list.
@@ -336,34 +337,30 @@ impl Hub {
         let now = self.now.0;
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.heard = now;
-        let mut input = std::mem::take(&mut peer.input);
+        let mut input = self.take_input(id);
         let taken = if input.is_empty() {
             self.take_frames(id, bytes).inspect(|taken| input.extend_from_slice(&bytes[*taken..]))
         } else {
             input.extend_from_slice(bytes);
             self.take_frames(id, &input).inspect(|taken| _ = input.drain(..*taken))
         };
-        match (taken, self.peers.get_mut(&id)) {
-            (Ok(_), Some(peer)) => {
-                if input.is_empty() {
-                    input = Vec::new();
-                }
-                peer.input = input;
-            }
+        let taken = taken.and_then(|_| {
+            let kept = self.keep_input(id, input);
+            if kept { Ok(()) } else { Err("too much has come of frames that have no end".to_owned()) }
+        });
+        match (taken, self.peers.get(&id)) {
             (Err(reason), Some(peer)) => {
                 log::warn!("the hub closes a connection of {}: {reason}", peer.kind);
                 self.close(id);
             }
-            (_, None) => {}
+            _ => {}
         }
     }
 
     /// Takes the whole frames at the beginning of `bytes`. Returns their length.
     fn take_frames(&mut self, id: PeerId, bytes: &[u8]) -> Result<usize, String> {
         let mut taken = 0;
-        // A worker does not know what this hub accepts, which may be less than what the one before did: see `Hub::number`.
-        let worker = self.peers.get(&id).is_some_and(|peer| peer.kind != Kind::Outsider);
-        let max = if worker { LONGEST } else { self.longest() } + OVERHEAD;
+        let max = self.longest_frame(id);
         loop {
             let frame = decode(&bytes[taken..], max).map_err(|error| error.to_string())?;
             let Some((frame, length)) = frame else { return Ok(taken) };

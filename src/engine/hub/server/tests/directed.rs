@@ -256,3 +256,50 @@ fn the_log_ends_with_a_message_also_when_numbers_were_skipped() {
     publish(&mut hub, author, 8, 1);
     assert_eq!(hub.position(), Position { last: 2, ..position });
 }
+
+#[test]
+fn nothing_is_read_from_an_outsider_that_takes_no_answers() {
+    let mut hub = first_hub();
+    let id = outsider(&mut hub, 7);
+    assert!(hub.reads(id));
+    for token in 0..10_000 {
+        send(&mut hub, id, &Frame::AskPosition { token });
+    }
+    assert!(!hub.reads(id));
+    written(&mut hub, id);
+    assert!(hub.reads(id));
+}
+
+#[test]
+fn outsiders_are_bounded_before_they_are_welcome_and_after() {
+    let mut hub = first_hub();
+    // A long frame before the hello.
+    let id = hub.connect_outsider();
+    hub.receive(id, &(1_u32 << 20).to_be_bytes());
+    assert_eq!(hub.next_closed(), Some(id));
+    // The beginnings of many long frames.
+    let long = hub.longest() / 2;
+    let mut bytes = (long as u32).to_be_bytes().to_vec();
+    bytes.resize(long, 1);
+    let ids: Vec<_> = (0..100).map(|author| outsider(&mut hub, author)).collect();
+    ids.iter().for_each(|id| hub.receive(*id, &bytes));
+    assert!(hub.incomplete <= (16 << 20) + hub.longest() && hub.next_closed().is_some());
+    hub.peers.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| hub.gone(id));
+    assert_eq!(hub.incomplete, 0);
+}
+
+#[test]
+fn outsiders_that_do_not_go_on_are_closed_and_quiet_ones_are_not() {
+    let mut hub = first_hub();
+    let now = Instant::now();
+    hub.tick(now, SystemTime::now());
+    let (silent, quiet, slow) = (hub.connect_outsider(), outsider(&mut hub, 7), outsider(&mut hub, 8));
+    hub.receive(slow, &[0, 0]);
+    hub.tick(now + Duration::from_secs(9), SystemTime::now());
+    assert_eq!(hub.next_closed(), None);
+    hub.tick(now + Duration::from_secs(11), SystemTime::now());
+    let mut closed = [hub.next_closed(), hub.next_closed()];
+    closed.sort();
+    assert_eq!((closed, hub.next_closed()), ([Some(silent), Some(slow)], None));
+    assert!(hub.peers.contains_key(&quiet));
+}
