@@ -45,19 +45,19 @@ module PushServer
       # Gives it up, because the server stops. A stop may come as late as between two attempts to execute.
       def cancel
         @cancelled = true
-        abort
+        discard
       end
 
       private
 
-      def abort
+      def discard
         @parts.events.cancel(@attempt)
         @attempt = nil
         @restart.abort
       end
 
       def decide(result, reply)
-        return abort if @cancelled
+        return discard if @cancelled
 
         reason = result.error || obstacle(result)
         return give_up(reason, reply) if reason
@@ -90,7 +90,7 @@ module PushServer
       end
 
       def give_up(reason, reply)
-        abort
+        discard
         refuse(reason, reply)
         @supervisor.not_restarted(reason)
       end
