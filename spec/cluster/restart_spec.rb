@@ -80,6 +80,20 @@ RSpec.describe "A restart of a server with workers", transport: :tcp do
     expect(app.stop).to be_success
   end
 
+  it "leaves no file of a socket that is gone, if the server is stopped before the restart has closed it" do
+    configuration = "workers 2\nbind 'tcp://127.0.0.1:0'\n"
+    start_cluster(source, "#{configuration}bind \"unix://\#{Dir.pwd}/first.sock\"\n", via: :configured)
+    write("config/push_server.rb", configuration)
+    write("config.ru", "raise 'no database'")
+    app.signal("USR2")
+    expect_line(/the phased restart is given up/)
+    expect(closing(HttpClient.new(Addrinfo.unix(File.join(app.dir, "first.sock")))).get("/").status).to eq(200)
+    app.signal("TERM")
+    app.wait_for_line(/\* Stopped/)
+    expect(File.exist?(File.join(app.dir, "first.sock"))).to be(false)
+    expect(app.wait).to be_success
+  end
+
   it "loses no message of a channel with history" do
     start_cluster(source, "workers 2\n")
     client = closing(SseClient.new(app.address, "/"))

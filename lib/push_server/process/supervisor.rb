@@ -293,9 +293,11 @@ module PushServer
       self.workers -= 1
     end
 
+    # Also on the sockets of the program before this one, if the restart has not got so far as to close them.
     def end_listening
       @restarts.cancel
       @parts.binder.retire_all
+      Inheritance.current.release
     end
 
     # The leader ends when there are no workers any more, and the hub ends last.
