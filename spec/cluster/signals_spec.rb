@@ -97,6 +97,16 @@ RSpec.describe "Signals to a server with workers", transport: :tcp do
       expect(answering).to eq(workers.values)
     end
 
+    it "are all heard, if the action of one of them fails" do
+      start_cluster(files: { "config/push_server.rb" => "PushServer::Supervisor.prepend(Module.new { def reload = raise('broken') })\n" })
+      # Both signals arrive at the same time.
+      app.signal("STOP")
+      %w[HUP TERM].each { |signal| app.signal(signal) }
+      app.signal("CONT")
+      expect(app.wait).to be_success
+      expect(app.output).to include("going on after an error", "broken")
+    end
+
     it "HUP opens the log files of all workers anew" do
       start_cluster(Clusters::PIDS, "--access-log", "common", "--access-log-file", "access.log")
       file = File.join(app.dir, "access.log")

@@ -272,8 +272,13 @@ module PushServer
       @parts.hub.replace
     end
 
-    def read_signals
-      @signals.wait(0)&.each_char { |byte| __send__(SIGNALS.fetch(BYTES.key(byte))) }
+    def read_signals = @signals.wait(0)&.each_char { |byte| act_on(SIGNALS.fetch(BYTES.key(byte))) }
+
+    # If one action fails, the signals that have come with it still count.
+    def act_on(action)
+      __send__(action)
+    rescue StandardError => e
+      PushServer.log_exception("going on after an error", e)
     end
 
     # INT, TERM or QUIT has come.
