@@ -348,12 +348,9 @@ impl Hub {
             let kept = self.keep_input(id, input);
             if kept { Ok(()) } else { Err("too much has come of frames that have no end".to_owned()) }
         });
-        match (taken, self.peers.get(&id)) {
-            (Err(reason), Some(peer)) => {
-                log::warn!("the hub closes a connection of {}: {reason}", peer.kind);
-                self.close(id);
-            }
-            _ => {}
+        if let (Err(reason), Some(peer)) = (taken, self.peers.get(&id)) {
+            log::warn!("the hub closes a connection of {}: {reason}", peer.kind);
+            self.close(id);
         }
     }
 
