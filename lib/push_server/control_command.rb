@@ -239,11 +239,17 @@ module PushServer
       answer = ask.except(:ok)
       return print_json(answer) if @json
 
-      processes = answer[:mode] == "single" ? "one process" : "#{answer[:workers]&.size} workers"
+      processes = answer[:mode] == "single" ? "one process" : workers_of(answer)
       @out.puts("push_server #{answer[:version]}, process #{answer[:pid]}, #{answer[:state]}, #{processes}")
       Array(answer[:urls]).each { |url| @out.puts("  listening on #{url}") }
       Array(answer[:workers]).each { |worker| @out.puts("  #{describe(worker)}") }
       DONE
+    end
+
+    # During a restart there are others: that begin, or are to end.
+    def workers_of(answer)
+      count = answer[:workers].to_a.count { |worker| worker[:state] == "ready" }
+      "#{count} #{count == 1 ? "worker" : "workers"}"
     end
 
     def describe(worker)
