@@ -57,7 +57,7 @@ module PushServer
       return print_answer(line.question) if %i[version help].include?(line.question)
 
       @given = line.given
-      # Whoever has started this process has logged what has no effect.
+      # The process that has started this one has logged what has no effect.
       configuration = Configuration.new(@given, quiet: !@role.nil?) { |option| option.switches.last }
       # The file may have redirected them. Ruby would write what they hold before each fork, which fails on a full disk.
       [@out, @err].each { |io| io.sync = true }

@@ -89,7 +89,7 @@ module PushServer
     # @return [String, nil] nil: it is the default
     def source(name) = @settings.fetch(name).source
 
-    # Whether an option was given, on a command line or in Ruby, or is a default of whoever has made these options.
+    # Whether an option was given, on a command line or in Ruby, or is a default of the code that has made these options.
     def chosen?(name) = origin(name) == :given || (origin(name) == :default && !source(name).nil?)
 
     # Where to listen: what `bind` says, or `host`, or what the environment makes the default.

@@ -14,8 +14,8 @@ module PushServer
     # The peer has sent what is no message: {#receive} raises it.
     Broken = Lines::Broken
 
-    # A message that was received: its kind, its other fields by name, and the descriptors that came with it, as IOs. Who
-    # receives a message owns them.
+    # A message that was received: its kind, its other fields by name, and the descriptors that came with it, as IOs. They
+    # belong to the receiver.
     Message = Struct.new(:kind, :fields, :ios) do
       # @return [Object, nil] the value of a field
       def [](name) = fields[name]

@@ -68,7 +68,7 @@ module PushServer
 
     # Checks whether the new version can serve. If it can, the action `restart` is called. If not, nothing changes and the log
     # says why.
-    # @param reply [ControlServer::Reply, nil] of whoever has asked for it
+    # @param reply [ControlServer::Reply, nil] to the command that has asked for it
     def restart(reply = nil)
       return refuse("a restart is under way already", reply) if @restart.checking? || @draining
 

@@ -128,7 +128,7 @@ module PushServer
 
     # Replaces this program, which keeps its pid, and then the workers and the hub: what a phased restart does, and also a new
     # configuration, new sockets, and a new version of push_server. If the new version cannot serve, nothing changes.
-    # @param reply [ControlServer::Reply, nil] of whoever has asked for it
+    # @param reply [ControlServer::Reply, nil] to the command that has asked for it
     def restart(reply = nil)
       return reply&.fail("the server stops") if @stopping
       return @restarts.renew(reply) if @served

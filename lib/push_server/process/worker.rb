@@ -73,7 +73,7 @@ module PushServer
       @link.send(:booted)
     end
 
-    # Says who this is.
+    # Takes its number, its name and its options from the first message.
     def introduce(message)
       @number, process, generation, tag = message.fields.values_at(:number, :process, :generation, :tag)
       @options = Options.load(message[:options])

@@ -21,9 +21,9 @@ module PushServer
         # Tells a client whether it talks to the same program as before.
         @instance = SecureRandom.hex(8)
         @since = Time.now
-        # Who waits for the end of the server.
+        # The replies that wait for the end of the server.
         @stops = []
-        # Who waits for the end of a phased restart.
+        # The replies that wait for the end of a phased restart.
         @restarts = []
       end
 
