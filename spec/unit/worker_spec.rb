@@ -34,6 +34,7 @@ RSpec.describe PushServer::Worker do
   ensure
     supervisor.close
     worker.join(10)
+    Thread.list.find { |thread| thread.name == "push_server link" }&.join(10)
     [@link, *lifeline].each(&:close)
   end
 
