@@ -27,6 +27,9 @@ const PIECE: usize = 64 << 10;
 /// Connections of outsiders. Beyond it new ones wait.
 const OUTSIDERS: usize = 1000;
 
+/// Pieces that are read from a worker's connection when the worker has ended: more than a socket holds.
+const LAST_READS: usize = 1024;
+
 /// Connections that are accepted in one turn.
 const ACCEPTS: usize = 64;
 
@@ -150,7 +153,7 @@ impl Driver {
             if ready.publish {
                 self.accept();
             }
-            ready.readable.into_iter().for_each(|id| self.read(id));
+            ready.readable.into_iter().for_each(|id| _ = self.read(id));
             for id in ready.writable {
                 self.connections.get_mut(&id).into_iter().for_each(|connection| connection.blocked = false);
                 self.hub.iter_mut().for_each(|hub| hub.unblock(id));
@@ -278,8 +281,15 @@ impl Driver {
                 self.tell_lost(process);
             }
             (Order::Gone(process), Some(hub)) => {
-                hub.lose(process);
+                // A child of the worker may have inherited the connection, so its end need not come.
+                let ids = hub.connections_of(process);
                 self.forget(process);
+                for id in ids {
+                    (0..LAST_READS).any(|_| !self.read(id));
+                    self.hub.iter_mut().for_each(|hub| hub.gone(id));
+                    self.disconnect(id);
+                }
+                self.hub.iter_mut().for_each(|hub| hub.lose(process));
             }
             (Order::HandOver(socket), Some(hub)) => {
                 let id = hub.hand_over();
@@ -321,17 +331,21 @@ impl Driver {
         }
     }
 
-    fn read(&mut self, id: PeerId) {
-        let (Some(connection), Some(hub)) = (self.connections.get(&id), &mut self.hub) else { return };
+    /// Reads once. Returns false if there is no more.
+    fn read(&mut self, id: PeerId) -> bool {
+        let (Some(connection), Some(hub)) = (self.connections.get(&id), &mut self.hub) else { return false };
         match read(&connection.socket, &mut self.piece) {
             Ok(count) if count > 0 => hub.receive(id, &self.piece[..count]),
-            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return false,
             // The end, or an error that is one.
             _ => {
                 hub.gone(id);
                 self.disconnect(id);
+                return false;
             }
         }
+        true
     }
 
     /// Writes what waits for peers, as far as their sockets take it.

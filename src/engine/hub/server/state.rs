@@ -314,7 +314,13 @@ impl Hub {
         }
     }
 
-    /// The supervisor says that a worker's process has ended.
+    /// The connections of a worker: more than one while the end of an older one has not come.
+    pub fn connections_of(&self, process: u32) -> Vec<PeerId> {
+        let own = self.peers.iter().filter(|(_, peer)| peer.kind == Kind::Worker(process));
+        own.map(|(id, _)| *id).collect()
+    }
+
+    /// The supervisor says that a worker's process has ended. The driver has read all that its connections had.
     pub fn lose(&mut self, process: u32) {
         let absent = self.absent.len();
         self.absent.retain(|_, absent| absent.process != Some(process));

@@ -232,6 +232,20 @@ fn tells_which_worker_has_lost_its_connection_unless_it_has_ended() {
 }
 
 #[test]
+fn the_connection_of_a_worker_ends_with_the_worker_also_if_a_child_has_inherited_it() {
+    let supervisor = Supervisor::start(&NumberStore::anonymous().unwrap(), "first");
+    let (mut one, mut other) = (supervisor.worker(1, None), supervisor.worker(2, None));
+    one.log();
+    other.log();
+    (1..=100).for_each(|count| one.publish(count));
+    // This process has the worker's end of the socket, and keeps it.
+    supervisor.tell("gone 1", Vec::new());
+    assert_eq!(one.wait(|_| None::<()>), None);
+    (1..=100).for_each(|count| assert_eq!(other.next(), (count, count)));
+    supervisor.stop();
+}
+
+#[test]
 fn ends_with_its_supervisor() {
     let supervisor = Supervisor::start(&NumberStore::anonymous().unwrap(), "first");
     let Supervisor { link, thread, .. } = supervisor;
