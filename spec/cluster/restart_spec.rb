@@ -80,6 +80,19 @@ RSpec.describe "A restart of a server with workers", transport: :tcp do
     expect(app.stop).to be_success
   end
 
+  it "removes the pidfile that is gone, and writes the one that is new" do
+    start_cluster(source, "workers 2\npidfile 'first.pid'\n")
+    write("config/push_server.rb", "workers 2\npidfile 'second.pid'\n")
+    restart
+    expect(File.read(File.join(app.dir, "second.pid")).to_i).to eq(app.pid)
+    expect(File.exist?(File.join(app.dir, "first.pid"))).to be(false)
+    eventually("the restart to be done") { app.lines.grep(/phased restart is done/).any? }
+    write("config/push_server.rb", "workers 2\n")
+    restart
+    expect(Dir.children(app.dir).grep(/pid/)).to eq([])
+    expect(app.stop).to be_success
+  end
+
   it "leaves no file of a socket that is gone, if the server is stopped before the restart has closed it" do
     configuration = "workers 2\nbind 'tcp://127.0.0.1:0'\n"
     start_cluster(source, "#{configuration}bind \"unix://\#{Dir.pwd}/first.sock\"\n", via: :configured)

@@ -154,7 +154,9 @@ module PushServer
     # What the program that takes this one's place needs; see {State}.
     # @return [Hash{Symbol => Object}]
     # @api private
-    def handover = { workers: @workers.handover, generations: @generations.handover, hub: @parts.hub.handover }
+    def handover
+      { workers: @workers.handover, generations: @generations.handover, hub: @parts.hub.handover, **pidfile_handover }
+    end
 
     # Whether no signal waits to be read.
     # @api private
@@ -261,9 +263,19 @@ module PushServer
       @parts.hub.resume(former[:hub])
       reap
       watch
-      @pidfile&.write
+      replace_pidfile(former[:pidfile])
       @announcements.executed
       @restarts.finish_renewal { replace_former }
+    end
+
+    # A path need not be UTF-8.
+    def pidfile_handover = @pidfile ? { pidfile: [File.expand_path(@pidfile.path)].pack("m0") } : {}
+
+    # The configuration may name another file now, or none.
+    # @param former [String, nil] as {#pidfile_handover} has it
+    def replace_pidfile(former)
+      Pidfile.new(former.unpack1("m0")).remove if former && former != pidfile_handover[:pidfile]
+      @pidfile&.write
     end
 
     # Last of a restart: nobody needs the former sockets and the former hub any more.
