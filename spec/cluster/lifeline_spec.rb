@@ -162,7 +162,11 @@ RSpec.describe "The lifeline of a worker", transport: :tcp do
     app.wait_for_line(/worker 1: the supervisor says 'nonsense' on the lifeline: unknown/)
     app.wait_for_line(/warn: worker 1 \(pid #{worker}\): its \d+ native threads:/)
     app.wait_for_line(/^  \d+ "push_lifeline": sleeping/)
-    app.wait_for_line(/^  \d+ ".*": sleeping in clock_nanosleep/)
+    # The app tells that it sleeps just before it does.
+    expect_eventually("the thread that sleeps to be in the log") do
+      app.ask("LIFELINE.write(\"threads\\n\"); nil")
+      app.output.match?(/^  \d+ ".*": sleeping in clock_nanosleep/)
+    end
     expect(app.ask("Process.wait(#{worker}, Process::WNOHANG)")).to be_nil
   end
 end

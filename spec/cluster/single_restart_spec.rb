@@ -274,7 +274,7 @@ RSpec.describe "A restart of a server in a single process" do
       app.signal("USR2")
       expect_eventually("the first port to refuse", seconds: 60) { !answers?(@places.first) }
       expect(answers?(@places.last)).to be(true)
-      expect(app.output).to include("no longer listening on http://127.0.0.1:#{@places.first}")
+      expect(app.wait_for_line(%r{no longer listening on http://127\.0\.0\.1:#{@places.first}$})).to be_truthy
     end
 
     it "changes nothing if a port is taken, and keeps none of the others" do

@@ -94,12 +94,16 @@ RSpec.describe "Under systemd" do
       end
 
       it "gives a sign of life twice in the time of the watchdog, also while it restarts" do
-        serve(WATCHDOG_USEC: "400000")
+        gate = File.join(@folder, "gate")
+        waiting = "sleep(0.02) while File.exist?(#{gate.inspect})\n#{app_of.call("one")}"
+        start_app(waiting, *options, env: manager.environment.merge("WATCHDOG_USEC" => "400000"))
         manager.await("READY=1")
         3.times { manager.await("WATCHDOG=1") }
+        File.write(gate, "")
         app.signal(restart_signal)
         manager.await("RELOADING=1")
-        manager.await("WATCHDOG=1")
+        3.times { manager.await("WATCHDOG=1") }
+        File.delete(gate)
         manager.await("READY=1", seconds: 60)
         expect(Array.new(3) { manager.await("WATCHDOG=1") }).to all(eq(["WATCHDOG=1"]))
       end
