@@ -52,6 +52,7 @@ module PushServer
       log_formatter: "access_log :json is for programs",
       lowlevel_error_handler: "after an exception in the app the answer is 500, and the log has the exception",
       max_fast_inline: "a client with many requests does not hold up the others",
+      max_io_threads: "a response that waits for its client holds no thread; threads is the number that run the app",
       max_keep_alive: "a client with many requests does not hold up the others",
       mutate_stdout_and_stderr_to_sync_on_write: "the command push_server always writes stdout at once",
       on_refork: "workers are forked from a process that serves nobody; before_fork runs there",
@@ -73,11 +74,16 @@ module PushServer
 
     # Words without which the server would not do what the file asks for. They are errors: word => what to do.
     REFUSED = {
+      after_worker_shutdown: "before_worker_shutdown runs in the worker; the log says how each worker ends",
+      allow_underscore_headers: "headers with an underscore are dropped; have the proxy send them with dashes",
       app: "name a config.ru with rackup",
+      cluster: "write its words outside of the block, or in an `if`",
       daemonize: "push_server stays in the foreground; systemd or a container can keep it in the background",
+      default_host: "get(:host) returns the host that the file has set above",
       idle_timeout: "a server without requests goes on; systemd can start it when the first connection comes",
       rack_url_scheme: "trusted_proxy takes the scheme from X-Forwarded-Proto",
       set_remote_address: "trusted_proxy takes the address from X-Forwarded-For, proxy_protocol from the PROXY protocol",
+      single: "write its words outside of the block, or in an `if`",
       ssl_bind: "push_server does not support TLS; put a proxy in front of it (docs/proxies.md)",
       tcp_mode!: "bind takes tcp:// URLs, for HTTP"
     }.freeze
