@@ -4,10 +4,11 @@ require "spec_helper"
 
 RSpec.describe "The limits of a server with workers", transport: :tcp do
   # Starts the server under a limit of open files, as a shell would.
-  def start_with_few_files(files, workers)
+  def start_with_few_files(files, workers, *options)
+    options = options.map { |option| ", #{option.dump}" }.join
     exe = File.join(AppProcess::ROOT, "exe/push_server")
     start_app("exec 'sh', '-c', 'ulimit -n #{files}; exec \"$0\" \"$@\"', #{RbConfig.ruby.dump}, #{exe.dump}, '-w', '#{workers}', " \
-              "'-b', 'tcp://127.0.0.1:0', 'config.ru'", via: :ruby, files: { "config.ru" => Clusters::PIDS })
+              "'-b', 'tcp://127.0.0.1:0'#{options}, 'config.ru'", via: :ruby, files: { "config.ru" => Clusters::PIDS })
   end
 
   it "are said in one line if the limit of open files allows few connections, and each worker has so many" do
@@ -39,6 +40,20 @@ RSpec.describe "The limits of a server with workers", transport: :tcp do
 
     expect_line(/warn: .*not one worker more: 3 workers need about 72 open files.*the system's limit is 64/)
     expect(answering).to eq(workers.values.sort)
+  end
+
+  it "leave the hub files for workers, however many processes connect to publish" do
+    start_with_few_files(64, 2, "--publish-socket", "publish.sock")
+    app.wait_for_line(/All 2 workers serve/)
+    before = workers.values
+    # More than the hub may have open.
+    publishers = Array.new(100) { UNIXSocket.new(File.join(app.dir, "publish.sock")) }
+    before.each { |pid| Process.kill("KILL", pid) }
+
+    expect_new_workers([1, 2], before: before)
+    publishers.each(&:close)
+    expect(app.stop).to be_success
+    expect(app.output).not_to match(/hub cannot accept|too many files/)
   end
 
   it "of connections is each worker's" do

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionbio, read, writev};
 use rustix::net::acceptfrom;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::delivery::Flushed;
 use super::numbers::NumberStore;
@@ -24,11 +25,14 @@ use crate::base::log_throttle::LogThrottle;
 /// Bytes that are read from one socket in a turn, so that each has its turn.
 const PIECE: usize = 64 << 10;
 
-/// Connections of outsiders. Beyond it new ones wait.
+/// Connections of outsiders, if enough files may be open. Beyond it new ones wait.
 const OUTSIDERS: usize = 1000;
 
 /// Pieces that are read from a worker's connection when the worker has ended: more than a socket holds.
 const LAST_READS: usize = 1024;
+
+/// Open files that are enough for these and thousands of workers. The soft limit is raised to it, if the hard one allows.
+const FILES: u64 = 4096;
 
 /// Connections that are accepted in one turn.
 const ACCEPTS: usize = 64;
@@ -87,6 +91,7 @@ pub struct Driver {
     hub: Option<Hub>,
     connections: BTreeMap<PeerId, Connection>,
     outsiders: usize,
+    most_outsiders: usize,
     /// The process numbers of the workers whose connections these are.
     workers: BTreeMap<PeerId, u32>,
     /// No connections are accepted before.
@@ -123,6 +128,7 @@ impl Driver {
             hub: None,
             connections: BTreeMap::new(),
             outsiders: 0,
+            most_outsiders: most_outsiders(raise_limit()),
             workers: BTreeMap::new(),
             accept_at: Instant::now(),
             throttle: LogThrottle::once_a_minute(),
@@ -170,8 +176,9 @@ impl Driver {
     /// Waits until there is something to do.
     fn wait(&self) -> io::Result<Ready> {
         let now = Instant::now();
-        let accepts =
-            self.hub.as_ref().is_some_and(Hub::accepts) && self.outsiders < OUTSIDERS && self.accept_at <= now;
+        let accepts = self.hub.as_ref().is_some_and(Hub::accepts)
+            && self.outsiders < self.most_outsiders
+            && self.accept_at <= now;
         let publish = self.publish.as_ref().filter(|_| accepts);
         let out = if self.writer.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
         let mut sockets = Vec::with_capacity(self.connections.len() + 3);
@@ -311,7 +318,7 @@ impl Driver {
     }
 
     fn accept(&mut self) {
-        for _ in 0..ACCEPTS.min(OUTSIDERS - self.outsiders) {
+        for _ in 0..ACCEPTS.min(self.most_outsiders - self.outsiders) {
             let (Some(publish), Some(hub)) = (&self.publish, &mut self.hub) else { return };
             match acceptfrom(publish) {
                 Ok((socket, _)) => {
@@ -380,6 +387,26 @@ impl Driver {
     }
 }
 
+/// Raises the limit of open files, and returns it.
+fn raise_limit() -> u64 {
+    // `None` stands for no limit.
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < FILES) {
+        let raised = Rlimit { current: Some(limit.maximum.map_or(FILES, |most| most.min(FILES))), ..limit };
+        // The process may be forbidden to. Then the old limit holds.
+        if setrlimit(Resource::Nofile, raised).is_ok() {
+            limit = raised;
+        }
+    }
+    limit.current.unwrap_or(u64::MAX)
+}
+
+/// How many outsiders may be connected when so many files may be open. Half of them are for workers: the supervisor needs more
+/// files for a worker than this process, and starts no more workers than it has files for.
+fn most_outsiders(files: u64) -> usize {
+    usize::try_from(files / 2).map_or(OUTSIDERS, |half| half.clamp(1, OUTSIDERS))
+}
+
 /// What has happened.
 struct Ready {
     link: bool,
@@ -387,4 +414,15 @@ struct Ready {
     publish: bool,
     readable: Vec<PeerId>,
     writable: Vec<PeerId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outsiders_leave_half_of_the_files_to_workers() {
+        let limits = [u64::MAX, 4096, 2000, 1024, 64, 0];
+        assert_eq!(limits.map(most_outsiders), [1000, 1000, 1000, 512, 32, 1]);
+    }
 }
