@@ -85,30 +85,24 @@ RSpec.describe "A restart of a server with workers that cannot succeed", transpo
     expect(app.stop).to be_success
   end
 
-  # What the configuration has in a folder that the example makes, and what the log says.
-  {
-    "a pidfile of another server" => ["pidfile 'other.pid'", /the pidfile .*other\.pid names process \d+, which runs/],
-    "a pidfile in a folder that is missing" => ["pidfile 'missing/server.pid'", /cannot write the pidfile .*missing/],
-    "a pidfile that is a folder" => ["pidfile 'config'", /cannot write the pidfile .*config/],
-    "a control socket in a folder that is missing" => ["control_socket 'missing/control.sock'", /no control socket: .*missing/],
-    "a control socket of another server" => ["control_socket 'other.sock'", /no control socket: .*other\.sock/],
-    "more workers than open files" => ["Process.setrlimit(:NOFILE, 256)\nworkers 40", /40 workers need about \d+ open files/]
-  }.each do |what, (words, line)|
-    it "changes nothing for #{what}" do
-      start_cluster
-      other = UNIXServer.new(File.join(app.dir, "other.sock"))
-      write("other.pid", Process.pid.to_s)
-      files = Dir.children(app.dir).sort
+  it "changes nothing for what the new version could not have, and says what it is" do
+    start_cluster(via: :configured, env: { "PORT" => "0" })
+    other = UNIXServer.new(File.join(app.dir, "other.sock"))
+    write("other.pid", Process.pid.to_s)
+    files = Dir.children(app.dir).sort
+    mistakes = RestartMistakes::ALL.merge(RestartMistakes::OF_WORKERS)
+    mistakes.each do |words, line|
       write("config/push_server.rb", "#{configuration_for_restart}#{words}\n")
       app.signal("USR2")
       expect_no_restart(/not restarted: .*#{line.source}.*Nothing has changed/)
-      expect(Dir.children(app.dir).sort).to eq(files)
-
-      write("config/push_server.rb", configuration_for_restart)
-      expect_restart("USR2")
-    ensure
-      other&.close
     end
+    expect(Dir.children(app.dir).sort).to eq(files)
+    expect(app.lines.grep(/not restarted/).size).to eq(mistakes.size)
+
+    write("config/push_server.rb", configuration_for_restart)
+    expect_restart("USR2")
+  ensure
+    other&.close
   end
 
   it "takes a pidfile and a control socket that are new, and keeps those that it has" do

@@ -290,26 +290,25 @@ RSpec.describe "A restart of a server in a single process" do
     end
   end
 
-  {
-    "a pidfile of another server" => ["pidfile 'other.pid'", /the pidfile .*other\.pid names process \d+, which runs/],
-    "a pidfile in a folder that is missing" => ["pidfile 'missing/server.pid'", /cannot write the pidfile .*missing/],
-    "a control socket of another server" => ["control_socket 'other.sock'", /no control socket: .*other\.sock/]
-  }.each do |what, (words, line)|
-    it "changes nothing for #{what}" do
-      start_app(app_of("one"), files: { "config/push_server.rb" => "control_socket 'control.sock'\n" })
-      other = UNIXServer.new(File.join(app.dir, "other.sock"))
-      File.write(File.join(app.dir, "other.pid"), Process.pid.to_s)
+  it "changes nothing for what the new version could not have, and says what it is" do
+    start_app(app_of("one"), via: :configured, env: { "PORT" => "0" }, files: { "config/push_server.rb" => "control_socket 'control.sock'\n" })
+    other = UNIXServer.new(File.join(app.dir, "other.sock"))
+    File.write(File.join(app.dir, "other.pid"), Process.pid.to_s)
+    files = Dir.children(app.dir).sort
+    RestartMistakes::ALL.each do |words, line|
       File.write(File.join(app.dir, "config/push_server.rb"), "#{words}\n")
       app.signal("USR2")
       expect_line(/not restarted: .*#{line.source}.*Nothing has changed/)
       expect(answer).to eq("one")
-
-      File.write(File.join(app.dir, "config/push_server.rb"), "control_socket 'control.sock'\n")
-      restart("two")
-      expect(app.stop.exitstatus).to eq(0)
-    ensure
-      other&.close
     end
+    expect(Dir.children(app.dir).sort).to eq(files)
+    expect(app.lines.grep(/not restarted/).size).to eq(RestartMistakes::ALL.size)
+
+    File.write(File.join(app.dir, "config/push_server.rb"), "control_socket 'control.sock'\n")
+    restart("two")
+    expect(app.stop.exitstatus).to eq(0)
+  ensure
+    other&.close
   end
 
   describe "and signals" do

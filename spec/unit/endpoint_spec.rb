@@ -190,6 +190,11 @@ RSpec.describe PushServer::Endpoint do
         .to raise_error(PushServer::OptionError, /the path has #{most + 1} bytes, but a socket's path can have at most #{most}\z/)
     end
 
+    it "refuses such a path also if it comes from an option for a socket" do
+      expect { described_class::Unix.new("/#{"x" * 200}").open }
+        .to raise_error(PushServer::BindError, /\Acannot listen on .+: the path has 201 bytes/)
+    end
+
     it "takes the place of a server that was killed" do
       leave_stale_file
       opened("unix://#{path}")

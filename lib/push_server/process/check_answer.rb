@@ -5,6 +5,7 @@ require_relative "../log"
 require_relative "control_socket"
 require_relative "inheritance"
 require_relative "pidfile"
+require_relative "service"
 
 module PushServer
   # The child's side of a {Check}: in a process with the role "check", it takes the place of serving. Each of its methods that
@@ -27,6 +28,7 @@ module PushServer
     # @yield to check what else the new version needs. It raises an {Error}
     def serve(endpoints, options, **facts)
       yield if block_given?
+      Service.check(options)
       places = known_places
       Pidfile.new(options[:pidfile]).rehearse(Process.ppid) if options[:pidfile]
       control = ControlSocket.open_new(options, places)

@@ -19,6 +19,14 @@ module PushServer
     class << self
       # @return [Service, nil] the one that was started last in this process
       attr_accessor :latest
+
+      # Makes sure that a service can have these options: opens the files and folders that they name.
+      # @param options [Options]
+      # @raise [OptionError]
+      def check(options)
+        new(->(_env) { [204, {}, []] }, options)
+        nil
+      end
     end
 
     # @param app [#call] a Rack app

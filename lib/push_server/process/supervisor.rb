@@ -271,11 +271,14 @@ module PushServer
     # A path need not be UTF-8.
     def pidfile_handover = @pidfile ? { pidfile: [File.expand_path(@pidfile.path)].pack("m0") } : {}
 
-    # The configuration may name another file now, or none.
+    # The configuration may name another file now, or none. It was checked before the exec. Workers that serve do not end
+    # because somebody has changed the folder since then.
     # @param former [String, nil] as {#pidfile_handover} has it
     def replace_pidfile(former)
       Pidfile.new(former.unpack1("m0")).remove if former && former != pidfile_handover[:pidfile]
       @pidfile&.write
+    rescue Error => e
+      PushServer.log(:error, "going on without a pidfile: #{e.message}")
     end
 
     # Last of a restart: nobody needs the former sockets and the former hub any more.

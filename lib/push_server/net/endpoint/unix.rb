@@ -34,10 +34,15 @@ module PushServer
         match = URL.match(url.b) or refuse.call(WANTED)
         path = match[:path].gsub(/%(\h\h)/n) { $1.hex.chr }.force_encoding(Encoding::UTF_8)
         refuse.call(WANTED) if path.include?("\0")
-        if path.bytesize > LONGEST_PATH
-          refuse.call("the path has #{path.bytesize} bytes, but a socket's path can have at most #{LONGEST_PATH}")
-        end
+        too_long(path)&.then(&refuse)
         new(path, match[:query] && mode(match[:query], refuse))
+      end
+
+      # @return [String, nil] why no socket can have this path
+      def self.too_long(path)
+        return unless path.bytesize > LONGEST_PATH
+
+        "the path has #{path.bytesize} bytes, but a socket's path can have at most #{LONGEST_PATH}"
       end
 
       def self.mode(query, refuse)
@@ -56,6 +61,7 @@ module PushServer
       # @return [Array<Listener>]
       # @raise [BindError]
       def open
+        Unix.too_long(path)&.then { |reason| raise BindError, "cannot listen on #{self}: #{reason}" }
         in_turn do
           remove_stale_file
           [listen]
@@ -134,7 +140,8 @@ module PushServer
       def explain(error)
         folder = File.dirname(path)
         case error
-        when Errno::ENOENT, Errno::ENOTDIR then "there is no folder #{folder}"
+        when Errno::ENOENT, Errno::ENOTDIR
+          File.directory?(folder) ? "the folder #{folder} can have no sockets" : "there is no folder #{folder}"
         when Errno::EACCES, Errno::EPERM then "this user may not open the folder #{folder} and make a file in it"
         when Errno::EROFS then "#{folder} is on a file system that is read-only"
         when Errno::EADDRINUSE then "another process makes a file of that name now"
