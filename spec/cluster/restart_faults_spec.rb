@@ -124,13 +124,37 @@ RSpec.describe "A restart of a server with workers that cannot succeed", transpo
     expect(app.stop).to be_success
   end
 
-  it "says so if the process that checks the new version is killed" do
-    start_cluster
+  # Restarts with a configuration that is never loaded. Returns the pid of the process that checks it.
+  def hang_check
     write("config/push_server.rb", "sleep\n")
     app.signal("USR2")
-    check = eventually("the process that checks") { (children - app.tree.children.map(&:pid)).first }
-    Process.kill(:KILL, check)
-    expect_no_restart(/not restarted: the process ended .*before it could serve. Nothing has changed/)
+    eventually("the process that checks") { (children - app.tree.children.map(&:pid)).first }
+  end
+
+  it "leaves no process behind that checks the new version if the server stops meanwhile, or is killed" do
+    %w[TERM KILL].each do |signal|
+      start_cluster
+      check = hang_check
+      app.signal(signal)
+      app.wait
+      expect_gone([check])
+      expect(app.output).not_to include("not restarted")
+    end
+  end
+
+  it "says so if the process that checks the new version ends" do
+    start_cluster
+    write("config/push_server.rb", "exit!(7)")
+    app.signal("USR2")
+    expect_no_restart(/not restarted: the process ended with status 7 before it could serve\. Nothing has changed/)
+    expect_eventually("it to be gone") { children.sort == app.tree.children.map(&:pid).sort }
+    expect(app.stop).to be_success
+  end
+
+  it "says so if the process that checks the new version is killed" do
+    start_cluster
+    Process.kill(:KILL, hang_check)
+    expect_no_restart(/not restarted: the process ended by the signal KILL before it could serve\. Nothing has changed/)
 
     write("config/push_server.rb", configuration)
     expect_restart("USR2")

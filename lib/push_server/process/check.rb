@@ -10,7 +10,8 @@ module PushServer
   # A child of the version that is current now, which loads the configuration and the app, and opens the sockets that this
   # process does not have: so that a restart which cannot succeed changes nothing. The child is a {CheckAnswer}.
   #
-  # Its owner calls {#result} when {#to_io} can be read, and when its time is over. One thread.
+  # Its owner calls {#result} when {#to_io} can be read, when its time is over, and, once it is {#disconnected?}, again and again.
+  # No method waits. One thread.
   class Check
     # error: why the new version cannot serve, in one line; nil if it can. sockets: those that the child has opened, an
     # {Inheritance}. version: of push_server in the child. facts: what else the child has told, by name.
@@ -19,25 +20,25 @@ module PushServer
       def ok? = error.nil?
     end
 
-    # Seconds that a child has to end after its last message.
+    # Seconds that a child has to end after its last message, or after the end of its link.
     END_PATIENCE = 2
-    private_constant :END_PATIENCE
 
-    # @return [Integer] the child's pid. This class waits for it
+    # @return [Integer] the child's pid
     attr_reader :pid
 
     # Starts the child.
     # @param places [Array<String>] the sockets that this process has; see {Inheritance#places}
     # @param seconds [Numeric, nil] how long it may take; nil: for ever
+    # @param reaper [#expect, nil] what takes the status of each child of this process; nil: this class takes that of its child
     # @param command [OriginalCommand]
     # @raise [Error] if it cannot be started
-    def initialize(places, seconds: nil, command: OriginalCommand.current)
+    def initialize(places, seconds: nil, reaper: nil, command: OriginalCommand.current)
       @seconds = seconds
       @deadline = seconds && (now + seconds)
       @sockets = Inheritance.new
       @link, child = Link.pair
       @pid = command.spawn("check", child, in: File::NULL)
-      @ended = Process.detach(@pid)
+      reaper ? reaper.expect(@pid) { |status| ended(status) } : @waiter = Process.detach(@pid)
       @link.send(:check, places: places)
     rescue Error, SystemCallError, ThreadError => e
       @link&.close
@@ -52,26 +53,38 @@ module PushServer
     # @return [Numeric, nil] seconds until {#result} is to be called in any case
     def delay = @deadline && [@deadline - now, 0].max
 
+    # Whether the child has closed its link without an answer, so that {#to_io} tells nothing more. The result follows as soon
+    # as the system tells how the child has ended.
+    def disconnected? = !@disconnected_at.nil?
+
     # @return [Result, nil] nil: not yet
     def result
       return @result if @result
 
-      message = @link.receive(0)
-      return (finish("it has not loaded within #{@seconds} s") if delay&.zero?) unless message
+      message = disconnected? ? :eof : @link.receive(0)
+      return (give_up("it has not loaded within #{@seconds} s") if delay&.zero?) unless message
 
       case message == :eof ? nil : message.kind
       when "socket" then keep(message) && result
       when "ready" then finish(nil, message[:version], message.fields)
       when "failed" then finish(message[:message])
-      when nil then finish("the process ended #{ending} before it could serve")
+      when nil then lose
       else result
       end
     rescue IOError, KeyError => e
-      finish("its answer cannot be read: #{e.message}")
+      give_up("its answer cannot be read: #{e.message}")
     end
 
-    # Ends the child, if it still runs, and closes what it has opened.
-    def abort = finish("it was given up").sockets.release
+    # Kills the child, if it still runs, and closes what it has opened.
+    def abort = give_up("it was given up").sockets.release
+
+    # Kills the child, if it still runs.
+    def kill
+      update
+      Process.kill(:KILL, @pid) unless @ended
+    rescue Errno::ESRCH
+      nil
+    end
 
     private
 
@@ -84,28 +97,40 @@ module PushServer
       @sockets.add(message[:place], listeners)
     end
 
+    def give_up(error)
+      kill
+      finish(error)
+    end
+
     def finish(error, version = nil, facts = {})
       @sockets.release if error
       @link.close
-      end_child
       @result = Result.new(error: error, sockets: @sockets, version: version, facts: facts)
     end
 
-    def end_child
-      return if @ended.join(error_pending? ? 0 : END_PATIENCE)
+    # The child has closed its link.
+    def lose
+      @disconnected_at ||= now
+      update
+      return finish("the process ended #{ending} before it could serve") if @ended
 
-      Process.kill(:KILL, @pid)
-    rescue Errno::ESRCH
-      nil
+      give_up("the process has closed its connection to this one") if now - @disconnected_at > END_PATIENCE
     end
 
-    def error_pending? = @deadline && delay.zero?
+    def update
+      ended(@waiter.value) if @waiter && !@waiter.alive?
+    end
+
+    # @param status [Process::Status, nil] nil if the app has taken it
+    def ended(status)
+      @ended = true
+      @status = status
+    end
 
     def ending
-      status = @ended.join(END_PATIENCE)&.value
-      if status.nil? then "without a word"
-      elsif status.signaled? then "by the signal #{Signal.signame(status.termsig)}"
-      else "with status #{status.exitstatus}"
+      if @status.nil? then "for an unknown reason"
+      elsif @status.signaled? then "by the signal #{Signal.signame(@status.termsig)}"
+      else "with status #{@status.exitstatus}"
       end
     end
 

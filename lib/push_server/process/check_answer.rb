@@ -15,6 +15,27 @@ module PushServer
     PATIENCE = 10
     private_constant :PATIENCE
 
+    class << self
+      # Ends this process when its parent has ended, however long the configuration and the app take to load. To be called
+      # before that. Idempotent.
+      # @param link [Link] to the parent
+      def follow(link)
+        return if @question
+
+        @question = Thread.new { link.receive }
+        watch = Thread.new do
+          @question.join
+          Process.exit!(1) if link.receive
+        end
+        [@question, watch].each { |thread| thread.name = "push_server link" }
+      end
+
+      # What the parent wants to know.
+      # @return [Link::Message, :eof, nil] nil: it has not said it in time
+      # @api private
+      def question = @question.join(PATIENCE)&.value
+    end
+
     # @param link [Link] to the parent
     def initialize(link)
       @link = link
@@ -47,7 +68,7 @@ module PushServer
 
     # The sockets that the parent has.
     def known_places
-      message = @link.receive(PATIENCE)
+      message = CheckAnswer.question
       exit!(1) if message.nil? || message == :eof # The parent is gone.
       message[:places]
     end

@@ -5,6 +5,7 @@ require_relative "../errors"
 require_relative "../log"
 require_relative "../net/activation"
 require_relative "backtraces"
+require_relative "check_answer"
 require_relative "control_server"
 require_relative "control_socket"
 require_relative "inheritance"
@@ -23,7 +24,7 @@ module PushServer
     # @raise [Error]
     def self.prepare
       OriginalCommand.current
-      Role.current
+      CheckAnswer.follow(Role.current.link) if Role.current&.check?
       Activation.current.add(Inheritance.current)
       Notifier.current.beat_while_loading
     end

@@ -10,11 +10,17 @@ module PushServer
   # The restart of a server, single process or supervisor: a {Check} first, and when the server is ready for it, the same command
   # in place of this process, with the sockets. One thread, except for {#execute}.
   class Restart
+    # Seconds between two looks whether a child has ended that has closed its link.
+    INTERVAL = 0.02
+    private_constant :INTERVAL
+
     # @param loop [EventLoop]
     # @param seconds [Numeric, nil] how long the new version may take to load
-    def initialize(loop, seconds: nil)
+    # @param reaper [#expect, nil] as for {Check#initialize}
+    def initialize(loop, seconds: nil, reaper: nil)
       @loop = loop
       @seconds = seconds
+      @reaper = reaper
     end
 
     # Whether the new version is being checked.
@@ -25,9 +31,9 @@ module PushServer
     # @yieldparam result [Check::Result] when that is known
     # @raise [Error] if the child cannot be started
     def check(places, &on_result)
-      @check = Check.new(places, seconds: @seconds)
+      @check = Check.new(places, seconds: @seconds, reaper: @reaper)
       @loop.watch(@check) { look(on_result) }
-      @timeout = @loop.after(@seconds) { look(on_result) } if @seconds
+      @timers = [(@loop.after(@seconds) { look(on_result) } if @seconds)]
     end
 
     # Ends the check, and closes what it has opened, and what an earlier one has opened.
@@ -61,17 +67,25 @@ module PushServer
     private
 
     def look(on_result)
-      result = @check&.result or return
-      forget
+      result = @check&.result or return follow(on_result)
+      # It has nothing more to do, but it may not be able to write what its app has printed.
+      forget.then { |check| @loop.after(Check::END_PATIENCE) { check.kill } }
       @opened = result.sockets if result.ok?
       on_result.call(result)
+    end
+
+    # Asks on if there is nothing more to read.
+    def follow(on_result)
+      return unless @check&.disconnected?
+
+      @timers << @loop.every(INTERVAL) { look(on_result) } if @loop.forget(@check)
     end
 
     def forget
       return unless (check = @check)
 
       @loop.forget(check)
-      @loop.cancel(@timeout)
+      @timers.each { |timer| @loop.cancel(timer) }
       @check = nil
       check
     end

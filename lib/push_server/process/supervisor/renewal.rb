@@ -24,7 +24,7 @@ module PushServer
       def initialize(parts, supervisor)
         @parts = parts
         @supervisor = supervisor
-        @restart = Restart.new(parts.events, seconds: parts.options[:worker_boot_timeout])
+        @restart = Restart.new(parts.events, seconds: parts.options[:worker_boot_timeout], reaper: parts.reaper)
       end
 
       # Whether it is under way: the new version is being checked, or is about to be executed.
