@@ -2,243 +2,265 @@
 
 require "spec_helper"
 
+# The table of docs/signals.md, with and without preload. A signal that ends no server is sent to one server, in turn with the others.
+# spec/cluster/commands_spec.rb has the commands, spec/cluster/single_signals_spec.rb the server without workers.
 RSpec.describe "Signals to a server with workers", transport: :tcp do
-  # A request for /wait is answered when the file "go" is there. The first output says that it has begun.
-  slow = <<~'CONFIG'
+  # A request for /wait is answered when the file that its query names is there. An output says that it has begun.
+  source = <<~'CONFIG'
+    Echo = Class.new do
+      def on_open(client) = client.write("in #{Process.pid}")
+      def on_message(client, data) = client.write(data)
+    end
+
+    def in_the_app(file)
+      $stdout.syswrite("begun #{file} in #{Process.pid}\n")
+      sleep 0.01 until File.exist?(file)
+    end
+
     run(lambda do |env|
-      if env["PATH_INFO"] == "/wait"
-        $stdout.syswrite("begun in #{Process.pid}\n")
-        sleep 0.01 until File.exist?("go")
-      end
+      env["rack.upgrade"] = Echo.new if env["rack.upgrade?"]
+      in_the_app(env["QUERY_STRING"]) if env["PATH_INFO"] == "/wait"
       [200, {}, [Process.pid.to_s]]
     end)
   CONFIG
 
-  # Sends a request that is answered when {#finish} was called. Returns the client and the pid of the worker.
-  def begin_request
-    client = http
-    client.send_request("GET", "/wait")
-    [client, app.wait_for_line(/begun in \d+/)[/\d+/].to_i]
+  modes = { "with preload" => [], "without preload" => %w[--no-preload] }
+
+  # A client with a request that is answered after {#finish}.
+  def waiting_client
+    @file = Serving.next_name
+    http.tap do |client|
+      client.send_request("GET", "/wait?#{@file}")
+      @asked = app.wait_for_line(/begun #{@file} in \d+/)[/\d+$/].to_i
+    end
   end
 
-  def finish = File.write(File.join(app.dir, "go"), "")
+  def finish = File.write(File.join(app.dir, @file), "")
 
-  describe "to the supervisor" do
-    %w[TERM INT QUIT].each do |signal|
-      it "#{signal} finishes what is open, refuses what is new, and ends all processes with status 0" do
-        start_cluster(slow)
-        pids = all_pids
-        client, = begin_request
-        app.signal(signal)
-        app.wait_for_line(/Stopping: up to 25 s/)
-        expect_eventually("no listener") { !accepting_connections? }
+  # Sends the signal. From then on, {#news} are the lines after it.
+  def send_signal(signal, target)
+    @before = app.lines.size
+    Clusters::TARGETS.fetch(target).call(all_pids, signal)
+  end
+
+  def news = app.lines.drop(@before)
+
+  def expect_news(pattern) = expect_eventually("the line #{pattern.inspect}", seconds: 30) { news.grep(pattern).any? }
+
+  # On a busy machine, it may take a moment until the hub that USR2 has started is there.
+  def expect_no_complaint = expect(news.grep(/error|warn/).grep_v(/the hub is (?:gone|back)/)).to eq([])
+
+  # A WebSocket and an event stream.
+  def open_streams = [websocket.tap(&:read_message), sse.tap(&:read_event)]
+
+  # Whether no client has noticed anything.
+  def expect_undisturbed(socket, stream)
+    socket.text("still here")
+    expect(socket.read_message).to eq("still here")
+    expect(stream.connection.anything?).to be(false)
+  end
+
+  # The server closes the WebSocket, and does not wait for its client.
+  def expect_close(socket, code)
+    expect(socket.read_close.first).to eq(code)
+    socket.send_close(code)
+    socket.close
+  end
+
+  # Each worker is replaced, and none of them twice.
+  def expect_restart(signal, target)
+    before = workers.values
+    client = waiting_client
+    socket, stream = open_streams
+    send_signal(signal, target)
+    expect_eventually("a new worker that serves", seconds: 30) { !before.include?(fetch.to_i) }
+    finish
+    expect(client.read_response.body.to_i).to eq(@asked)
+    client.close # An idle connection would be kept for a while.
+    expect_close(socket, 1012)
+    expect(stream.read_to_end).to match(/^retry: ?\d+/)
+    expect_news(/the phased restart is done/)
+    expect_new_workers([1, 2], before: before)
+    expect(news.grep(/phased restart: the app is loaded anew/).size).to eq(1)
+  end
+
+  modes.each do |mode, switches|
+    describe "#{mode}, that let it serve on:" do
+      serve(source, "-w", 2, *switches, "--access-log", "common", "--access-log-file", "access.log")
+
+      before(:context) { @app.wait_for_line(/All 2 workers serve/) }
+
+      Clusters::TARGETS.each_key do |target|
+        it "HUP to #{target} opens the log files of all workers anew" do
+          streams = open_streams
+          file = File.join(app.dir, "access.log")
+          fetch
+          File.rename(file, "#{file}.#{Serving.next_name}")
+          send_signal("HUP", target)
+
+          expect_eventually("the new file to be open in all workers") do
+            workers.values.all? { |pid| ProcessCost.descriptors(pid).value?(File.realpath(file)) if File.exist?(file) }
+          end
+          expect_undisturbed(*streams)
+          expect_no_complaint
+        end
+
+        it "PWR to #{target} logs the backtraces of all threads of all workers, with the app's lines" do
+          streams = open_streams
+          client = waiting_client
+          send_signal("PWR", target)
+
+          [1, 2].each { |number| expect_news(/\[worker #{number}\] backtraces of \d+ threads/) }
+          expect_news(/^ *\* config.ru:8:in .*in_the_app/)
+          finish
+          expect(client.read_response.status).to eq(200)
+          expect_undisturbed(*streams)
+          expect(news.grep(/backtraces of/).size).to eq(2)
+        end
+
+        it "TTIN to #{target} starts one worker more, and TTOU drains it" do
+          before = workers
+          streams = open_streams
+          send_signal("TTIN", target)
+          expect_eventually("a third worker that serves", seconds: 30) { workers.keys.sort == [1, 2, 3] && answering.include?(workers[3]) }
+          send_signal("TTOU", target)
+
+          expect_eventually("two workers", seconds: 30) { workers == before && tree.workers.size == 2 }
+          expect_undisturbed(*streams)
+          expect_no_complaint
+        end
+
+        it "USR1 to #{target} replaces each worker once" do
+          expect_restart("USR1", target)
+          expect_no_complaint
+        end
+
+        it "USR2 to #{target} replaces the supervisor's program and each worker once" do
+          hub = tree.hub.pid
+          expect_restart("USR2", target)
+          expect(news.grep(/Executed push_server/).size).to eq(1)
+          expect_eventually("a new hub alone") { tree.all(:hub).size == 1 && tree.hub.pid != hub }
+          expect_no_complaint
+        end
+      end
+
+      it "TERM to a worker drains it, and another one takes its place at once" do
+        client = waiting_client
+        other = (workers.values - [@asked]).first
+        Process.kill("TERM", @asked)
+        expect_eventually("another worker", seconds: 30) { workers.size == 2 && tree.workers.size == 3 && answering.size == 2 }
         finish
 
-        expect(client.read_response.status).to eq(200)
-        expect(app.wait).to be_success
-        expect_gone(pids)
+        expect(client.read_response.body.to_i).to eq(@asked)
+        expect_gone([@asked])
+        expect(workers.values).to include(other)
       end
 
-      it "a second #{signal} ends all processes at once, with status 1" do
-        start_cluster(slow)
-        pids = all_pids
-        begin_request
-        app.signal(signal)
-        app.wait_for_line(/Stopping: up to 25 s/)
-        app.signal(signal)
+      ignored = %w[INT HUP QUIT USR1 USR2 TTIN TTOU PWR]
+      { worker: ignored, hub: ignored + ["TERM"], leader: ignored + ["TERM"] }.each do |role, signals|
+        next if role == :leader && switches.any?
 
-        expect(app.wait.exitstatus).to eq(1)
-        expect(app.lines.last).to eq("* Stopped at once\n")
-        expect_gone(pids)
+        it "to the #{role} alone have no effect: #{signals.join(", ")}" do
+          before = tree.children
+          streams = open_streams
+          signals.each { |signal| Process.kill(signal, tree.all(role).first.pid) }
+
+          expect(answering).to eq(workers.values.sort)
+          expect_undisturbed(*streams)
+          expect(tree.children).to match_array(before)
+        end
       end
     end
 
-    it "TERM cuts what is open after drain_timeout" do
-      start_cluster(slow, "--drain-timeout", 0.2)
-      begin_request
-      app.signal("TERM")
-
-      expect_line(/\[worker \d\] gave up after 0.2 s/)
-      expect(app.wait).to be_success
-    end
-
-    it "TERM ends a server whose app is still loading" do
-      launch_app("$stdout.syswrite(\"loading\\n\")\nsleep", "-w", 2)
-      app.wait_for_line(/loading/)
-      pids = all_pids
-      app.signal("TERM")
-
-      expect(app.wait).to be_success
-      expect_gone(pids)
-    end
-
-    it "TERM ends a server whose workers are booting" do
-      launch_app(Clusters::PIDS, "-w", 2, files: { "config/push_server.rb" => <<~'RUBY' })
-        before_worker_boot { $stdout.syswrite("booting\n"); sleep }
-      RUBY
-      app.wait_for_line(/booting/)
-      app.signal("TERM")
-
-      expect(app.wait).to be_success
-    end
-
-    it "TTIN adds a worker and TTOU takes one away, down to one" do
-      start_cluster
-      app.signal("TTIN")
-      expect_eventually("three workers") { workers.keys.sort == [1, 2, 3] && answering(20).size == 3 }
-      app.signal("TTOU")
-      app.wait_for_line(/2 workers instead of 3/)
-      app.signal("TTOU")
-      app.wait_for_line(/1 worker instead of 2/)
-      expect_eventually("one worker") { workers.keys == [1] }
-      app.signal("TTOU")
-
-      expect_line(/there is one worker left/)
-      expect(answering).to eq(workers.values)
-    end
-
-    it "are all heard, if the action of one of them fails" do
-      start_cluster(files: { "config/push_server.rb" => "PushServer::Supervisor.prepend(Module.new { def reload = raise('broken') })\n" })
-      # Both signals arrive at the same time.
-      app.signal("STOP")
-      %w[HUP TERM].each { |signal| app.signal(signal) }
-      app.signal("CONT")
-      expect(app.wait).to be_success
-      expect(app.output).to include("going on after an error", "broken")
-    end
-
-    it "HUP opens the log files of all workers anew" do
-      start_cluster(Clusters::PIDS, "--access-log", "common", "--access-log-file", "access.log")
-      file = File.join(app.dir, "access.log")
-      answering
-      File.rename(file, "#{file}.1")
-      app.signal("HUP")
-
-      expect_eventually("a new file") { File.exist?(file) }
-      expect_eventually("no worker that has the old file open") do
-        workers.values.none? { |pid| ProcessCost.descriptors(pid).value?("#{file}.1") }
-      end
-      before = File.size("#{file}.1")
-      served = answering(20).size
-      expect(served).to eq(2)
-      expect_eventually("20 lines") { File.readlines(file).size == 20 }
-      expect(File.size("#{file}.1")).to eq(before)
-    end
-
-    it "PWR logs the backtraces of all threads of all workers, with the app's lines" do
-      start_cluster(slow)
-      begin_request
-      app.signal("PWR")
-
-      expect_line(/config.ru:4/)
-      [1, 2].each { |number| expect_line(/\[worker #{number}\] backtraces of \d+ threads/) }
-    end
-  end
-
-  describe "to a worker" do
-    it "TERM drains it, and another one takes its place at once" do
-      start_cluster(slow)
-      client, pid = begin_request
-      other = (workers.values - [pid]).first
-      Process.kill("TERM", pid)
-      expect_eventually("another worker") { workers.size == 2 && tree.workers.size == 3 && answering.size == 2 }
-      finish
-
-      expect(client.read_response.body.to_i).to eq(pid)
-      expect_gone([pid])
-      expect(workers.values).to include(other)
-    end
-  end
-
-  ignored = %w[INT HUP QUIT USR1 USR2 TTIN TTOU PWR]
-  { worker: ignored, hub: ignored + ["TERM"], leader: ignored + ["TERM"] }.each do |role, signals|
-    it "to the #{role} alone have no effect: #{signals.join(", ")}" do
-      start_cluster
-      before = tree.children
-      victim = tree.all(role).first.pid
-      signals.each { |signal| Process.kill(signal, victim) }
-
-      expect(answering).to eq(workers.values.sort)
-      expect(tree.children).to match_array(before)
-    end
-  end
-
-  describe "to all of its processes" do
-    # As a terminal and systemd do it, or a script.
-    { "their group" => ->(app, _, signal) { Process.kill(signal, -app.pid) },
-      "each, the supervisor first" => ->(_, pids, signal) { pids.each { |pid| Process.kill(signal, pid) } },
-      "each, the supervisor last" => ->(_, pids, signal) { pids.reverse_each { |pid| Process.kill(signal, pid) } } }.each do |how, kill|
+    describe "#{mode}, that end it:" do
       %w[TERM INT QUIT].each do |signal|
-        it "#{signal} stops the server once: #{how}" do
-          start_cluster(slow)
-          pids = all_pids
-          client, = begin_request
-          kill.call(app, pids, signal)
-          app.wait_for_line(/Stopping: up to 25 s/)
-          finish
+        Clusters::TARGETS.each_key do |target|
+          it "#{signal} to #{target} finishes what is open, refuses what is new, and ends all processes with status 0" do
+            start_cluster(source, *switches)
+            pids = all_pids
+            client = waiting_client
+            socket, stream = open_streams
+            send_signal(signal, target)
+            expect_close(socket, 1001)
+            stream.read_to_end
+            expect_eventually("no listener") { !accepting_connections? }
+            finish
 
-          expect(client.read_response.status).to eq(200)
-          expect(app.wait).to be_success
-          expect(app.output).not_to match(/error|warn/)
+            expect(client.read_response.body.to_i).to eq(@asked)
+            client.close
+            expect(app.wait).to be_success
+            expect(news.grep(/Stopping: up to 25 s/).size).to eq(1)
+            expect_no_complaint
+            expect_gone(pids)
+          end
+        end
+      end
+
+      # Ctrl-C twice sends INT to the group twice.
+      { "TERM" => "the supervisor", "INT" => "the process group", "QUIT" => "each process, the supervisor last" }.each do |signal, target|
+        it "#{signal} to #{target}, twice, ends all processes at once, with status 1" do
+          start_cluster(source, *switches)
+          pids = all_pids
+          waiting_client
+          send_signal(signal, target)
+          expect_news(/Stopping: up to 25 s/)
+          send_signal(signal, target)
+
+          expect(app.wait.exitstatus).to eq(1)
+          expect(app.lines.last).to eq("* Stopped at once\n")
           expect_gone(pids)
         end
       end
 
-      it "TERM tells WebSockets that the server stops, and not that it restarts: #{how}" do
-        start_cluster("run ->(env) { env['rack.upgrade'] = Object.new; [200, {}, []] }")
-        sockets = Array.new(4) { websocket("/") }
-        kill.call(app, all_pids, "TERM")
+      it "TERM cuts what is open after drain_timeout" do
+        start_cluster(source, *switches, "--drain-timeout", 0.2)
+        waiting_client
+        app.signal("TERM")
 
-        expect(sockets.map { |socket| socket.read_close.first }).to all(eq(1001))
+        expect_line(/\[worker \d\] gave up after 0.2 s/)
         expect(app.wait).to be_success
       end
 
-      it "USR1 restarts the workers once: #{how}" do
-        start_cluster
-        before = workers.values
-        kill.call(app, all_pids, "USR1")
-
-        app.wait_for_line(/the phased restart is done: generation 2/)
-        expect_new_workers([1, 2], before: before)
-        expect(app.output).not_to match(/error|warn/)
-      end
-
-      it "USR2 restarts the server once, in the same process: #{how}" do
-        start_cluster
-        before = workers.values
-        kill.call(app, all_pids, "USR2")
-
-        app.wait_for_line(/the phased restart is done: generation 2/, seconds: 60)
-        expect_new_workers([1, 2], before: before)
-        expect(app.lines.grep(/Executed push_server/).size).to eq(1)
-        expect(app.output).not_to match(/error|warn/)
-      end
-
-      it "USR1, then TERM, without preload: #{how}" do
-        start_cluster(Clusters::PIDS, "--no-preload")
-        before = workers.values
-        kill.call(app, all_pids, "USR1")
-        app.wait_for_line(/the phased restart is done: generation 2/, seconds: 60)
-        expect_new_workers([1, 2], before: before)
+      it "TERM ends it while the app is still loading" do
+        launch_app("$stdout.syswrite(\"loading\\n\")\nsleep", "-w", 2, *switches)
+        app.wait_for_line(/loading/)
         pids = all_pids
-        kill.call(app, pids, "TERM")
+        app.signal("TERM")
 
         expect(app.wait).to be_success
-        expect(app.output).not_to match(/error|warn/)
         expect_gone(pids)
       end
 
-      it "HUP, PWR, TTIN and TTOU end none of them: #{how}" do
-        start_cluster
-        before = workers
-        %w[HUP PWR TTIN].each { |signal| kill.call(app, all_pids, signal) }
-        expect_eventually("three workers") { workers.size == 3 }
-        app.wait_for_line(/\[worker 2\] backtraces/)
-        kill.call(app, all_pids, "TTOU")
+      it "TERM ends it while workers are booting" do
+        launch_app(Clusters::PIDS, "-w", 2, *switches, files: { "config/push_server.rb" => <<~'RUBY' })
+          before_worker_boot { $stdout.syswrite("booting\n"); sleep }
+        RUBY
+        app.wait_for_line(/booting/)
+        app.signal("TERM")
 
-        expect_eventually("two workers") { workers == before && answering.size == 2 }
-        expect(app.output).not_to match(/error|warn/)
+        expect(app.wait).to be_success
       end
     end
+  end
+
+  it "TTOU leaves one worker, and the log says so" do
+    start_cluster
+    app.signal("TTOU")
+    app.wait_for_line(/1 worker instead of 2/)
+    expect_eventually("one worker") { workers.keys == [1] }
+    app.signal("TTOU")
+
+    expect_line(/there is one worker left/)
+    expect(answering).to eq(workers.values)
+  end
+
+  it "are all heard, if the action of one of them fails" do
+    start_cluster(files: { "config/push_server.rb" => "PushServer::Supervisor.prepend(Module.new { def reload = raise('broken') })\n" })
+    # Both signals arrive at the same time.
+    app.signal("STOP")
+    %w[HUP TERM].each { |signal| app.signal(signal) }
+    app.signal("CONT")
+    expect(app.wait).to be_success
+    expect(app.output).to include("going on after an error", "broken")
   end
 end

@@ -7,7 +7,24 @@ module Clusters
   # Answers with the pid of the process that serves.
   PIDS = "run ->(_) { [200, {}, [Process.pid.to_s]] }"
 
+  # How signals reach a server: to its supervisor alone, or to all processes, as a terminal, systemd or a script does it. Each is called
+  # with the pids, the supervisor's first, and the signal.
+  TARGETS = {
+    "the supervisor" => ->(pids, signal) { Process.kill(signal, pids.first) },
+    "the process group" => ->(pids, signal) { Process.kill(signal, -pids.first) },
+    "each process, the supervisor first" => ->(pids, signal) { Clusters.kill_each(pids, signal) },
+    "each process, the supervisor last" => ->(pids, signal) { Clusters.kill_each(pids.reverse, signal) }
+  }.freeze
+
   RSpec.configure { |config| config.include self, file_path: %r{/spec/cluster/} }
+
+  def self.kill_each(pids, signal)
+    pids.each do |pid|
+      Process.kill(signal, pid)
+    rescue Errno::ESRCH
+      nil # It has ended by itself.
+    end
+  end
 
   # Starts a server with workers, and waits until all of them serve. Arguments as for AppProcess.new.
   def start_cluster(source = PIDS, *options, workers: 2, **how)

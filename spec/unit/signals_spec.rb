@@ -79,6 +79,22 @@ RSpec.describe PushServer::Signals do
     end
     expect(heard).to be_empty
   end
+
+  # A signal to the whole process group may come before such a process has its own handlers.
+  it "does nothing in a process that the server has forked" do
+    with_handler("DEFAULT") do
+      signals = install
+      child = PushServer.const_get(:Forking).fork do
+        Process.kill("USR1", Process.pid)
+        exit! 7
+      end
+      expect(Process.wait2(child).last.exitstatus).to eq(7)
+      expect(heard).to be_empty
+      Process.kill("USR1", Process.pid)
+      heard.pop
+      signals.restore
+    end
+  end
 end
 
 RSpec.describe PushServer::Signals, "in a forked process, for a signal that suspends" do

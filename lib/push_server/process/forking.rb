@@ -1,7 +1,10 @@
 # frozen_string_literal: true
 
+require_relative "signals"
+
 module PushServer
-  # Forks. While the system refuses, Ruby's own fork sleeps and tries again for ever; a supervisor must not wait for that.
+  # Forks processes of the server. While the system refuses, Ruby's own fork sleeps and tries again for ever; a supervisor must
+  # not wait for that.
   module Forking
     # As Process.fork with a block.
     # @return [Integer] pid
@@ -10,7 +13,7 @@ module PushServer
       error = NativeProcess.fork_error
       raise SystemCallError.new("fork(2)", error) if error
 
-      Process.fork(&block)
+      Signals.inert_in_forks { Process.fork(&block) }
     end
   end
 end

@@ -69,6 +69,18 @@ module PushServer
         @held.shift.then { |name| Process.kill(name, Process.pid) } until @held.empty?
       end
 
+      # Calls the block, which forks a process of the server. In that process, a signal to the whole process group does nothing
+      # until it has handlers of its own. In processes that the app forks, the former handlers are called.
+      def inert_in_forks
+        @forking = Thread.current
+        yield
+      ensure
+        @forking = nil
+      end
+
+      # In a forked process: whether it is one of {.inert_in_forks}. Another thread may have forked one for the app meanwhile.
+      def inert? = Thread.main.equal?(@forking)
+
       # Whether a handler is that of {.hold}.
       def holds?(handler) = !handler.nil? && handler.equal?(@holder)
     end
@@ -111,6 +123,8 @@ module PushServer
     end
 
     def call_former(name, number)
+      return if Signals.inert?
+
       former = @former[name]
       return former.call(number) if former.respond_to?(:call)
 
