@@ -21,6 +21,7 @@ require_relative "push_server/rack/javascript"
 require_relative "push_server/rack/sendfile"
 require_relative "push_server/rack/spooled_input"
 require_relative "push_server/config/options"
+require_relative "push_server/process/exec_variables"
 require_relative "push_server/process/outside"
 require_relative "push_server/config/configuration"
 require_relative "push_server/process/single"
@@ -36,6 +37,9 @@ module PushServer
   extend Unsupported::Constants
   Server.extend Unsupported::ModuleMethods
   Client.include Unsupported::ClientMethods
+
+  # The program before this one has executed this one: what the app starts while it is loaded must not keep its sockets open.
+  ExecVariables.hidden
 
   # A supervisor has started this process: the app is not to see how.
   OwnProcess.prepare if ENV.key?(Role::NAME)

@@ -101,6 +101,43 @@ RSpec.describe "Workers", transport: :tcp do
     end
   end
 
+  # What a process inherits that the app starts while it is loaded, such as a daemon. It may live longer than the server.
+  {
+    "with workers" => ["workers: 2, preload: true", /the phased restart is done/],
+    "without workers" => ["threads: 1", nil]
+  }.each do |what, (options, line)|
+    describe "of a program #{what} that starts a process while it loads" do
+      variables = /\APUSH_SERVER_(?:ROLE|LINK|OPTIONS|COMMAND|SOCKETS|STATE|DESCRIPTORS|CONFIGURATION)=/
+
+      # The pids of the processes, each with that of the process that has started it.
+      def started = Dir[File.join(app.dir, "started.*")].to_h { |file| [Integer(File.extname(file).delete(".")), File.read(file).to_i] }
+
+      after { started.each_key { |pid| Process.kill(:KILL, pid) if alive?(pid) } }
+
+      it "leave nothing of the server in it, also at USR2" do
+        load = 'pid = spawn("sleep", "1000", in: File::NULL, out: File::NULL, err: File::NULL)
+                File.write("started.#{pid}", Process.pid.to_s)'
+        start_app(program.call(options).sub("SECRETS", "#{load}\nSECRETS"), via: :ruby)
+        app.wait_for_line(/All 2 workers serve/) if line
+        before = started.keys
+        app.signal("USR2")
+        line ? expect_line(line) : eventually("the new version") { app.lines.grep(/Ctrl-C to stop/).size == 2 }
+        # The process that was executed in place of the server has loaded the program, too.
+        expect(started.except(*before).values.count(app.pid)).to eq(1)
+        started.each_key do |pid|
+          expect(ProcessCost.descriptors(pid).values.grep(/socket:|memfd:/)).to eq([])
+          expect(File.binread("/proc/#{pid}/environ").split("\0").grep(variables)).to eq([])
+        end
+
+        others = line ? tree.children.map(&:pid) : []
+        Process.kill(:KILL, app.pid)
+        app.wait
+        expect_gone(others)
+        expect { TCPSocket.new("127.0.0.1", app.port).close }.to raise_error(Errno::ECONNREFUSED)
+      end
+    end
+  end
+
   describe "of rackup" do
     it "are those of the command push_server, which takes the place of rackup" do
       start_app(Clusters::PIDS, "-s", "push_server", "-O", "Workers=2", "-O", "Threads=3", via: :rackup)

@@ -3,6 +3,7 @@
 require "json"
 require "socket"
 require_relative "../net/listener"
+require_relative "exec_variables"
 
 module PushServer
   # The sockets that a process keeps open while it executes itself anew. Their descriptors have the same numbers before and
@@ -12,7 +13,7 @@ module PushServer
   # the system has chosen; or the name of the control or publish socket. Not thread-safe.
   class Inheritance
     # The environment variable.
-    VARIABLE = "PUSH_SERVER_SOCKETS"
+    VARIABLE = ExecVariables::SOCKETS
     # Of the form in which sockets are described. A version that it does not know makes a process refuse the inheritance.
     VERSION = 1
     private_constant :VERSION
@@ -20,7 +21,7 @@ module PushServer
     # What the process before this one has left to this process. The first call must come before the app is loaded.
     # @return [Inheritance]
     # @raise [Error]
-    def self.current = @current ||= take
+    def self.current = @current ||= take(ExecVariables.hidden)
 
     # What the process before this one has left, and removes it from the environment, so that no child sees it.
     # @param env [#delete] the environment variables

@@ -3,6 +3,7 @@
 require "json"
 require "rbconfig"
 require_relative "../net/activation"
+require_relative "exec_variables"
 require_relative "forking"
 require_relative "inheritance"
 require_relative "notifier"
@@ -27,8 +28,8 @@ module PushServer
     # Names the command if this process has been executed in place of it; see {Program}.
     VARIABLE = "PUSH_SERVER_COMMAND"
     # The variables that are only for this process.
-    OWN = [VARIABLE, *Role::VARIABLES, Inheritance::VARIABLE, "PUSH_SERVER_STATE", "PUSH_SERVER_OPTIONS",
-           "PUSH_SERVER_CONFIGURATION", *Notifier::VARIABLES, *Activation::VARIABLES].freeze
+    OWN = [VARIABLE, *Role::VARIABLES, *ExecVariables::NAMES, "PUSH_SERVER_OPTIONS", "PUSH_SERVER_CONFIGURATION",
+           *Notifier::VARIABLES, *Activation::VARIABLES].freeze
     # The status of a child whose command could not be executed.
     NOT_EXECUTED = 127
     private_constant :NOT_EXECUTED, :ARGUMENTS, :BUNDLER, :NIL, :SETUP, :SETS_UP, :OWN
@@ -122,8 +123,10 @@ module PushServer
     # @param options [Hash] further options of Process.exec
     # @raise [Error] if the system does not execute it: then this process goes on
     def exec(inheritance, added: {}, **options)
-      Process.exec(environment(inheritance.environment.merge(added)), *words_for_exec,
-                   unsetenv_others: true, chdir: folder, **inheritance.descriptors, **options)
+      kept = inheritance.descriptors.merge(options)
+      variables = ExecVariables.describe(kept.keys.grep(Integer))
+      Process.exec(environment({ **inheritance.environment, **variables, **added }), *words_for_exec,
+                   unsetenv_others: true, chdir: folder, **kept)
     rescue SystemCallError => e
       raise Error, "cannot execute #{words.join(" ")} in #{folder}: #{e.message}"
     end

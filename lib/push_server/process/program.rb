@@ -2,9 +2,11 @@
 
 require "json"
 require_relative "../config/configuration"
+require_relative "exec_variables"
 require_relative "leader"
 require_relative "original_command"
 require_relative "role"
+require_relative "signals"
 require_relative "supervisor"
 require_relative "worker"
 
@@ -74,8 +76,13 @@ module PushServer
 
       def execute(variables, code, words)
         [$stdout, $stderr].each(&:flush)
-        Process.exec(variables, [RbConfig.ruby, RbConfig.ruby], *load_path, "-e", code, "--", *words)
+        # As at the exec before this one. At a first start, signals do what they do to any program that starts.
+        former = Signals.let_go if ExecVariables.hidden.any?
+        Process.exec(variables.merge(ExecVariables.environment), [RbConfig.ruby, RbConfig.ruby], *load_path, "-e", code, "--",
+                     *words, **ExecVariables.descriptors)
       rescue SystemCallError => e
+        ExecVariables.close_on_exec
+        Signals.take_back(former) if former
         raise Error, "cannot execute #{RbConfig.ruby}: #{e.message}"
       end
 

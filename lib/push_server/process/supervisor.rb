@@ -74,7 +74,7 @@ module PushServer
     # @return [Integer] the status of this process: 0 after a graceful stop
     # @raise [BindError, OptionError, Error]
     def run
-      former = State.take
+      former = State.take(ExecVariables.hidden)
       prepare
       former ? resume(former) : start
       Signals.release

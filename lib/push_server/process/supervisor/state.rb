@@ -2,6 +2,7 @@
 
 require "json"
 require_relative "../../errors"
+require_relative "../exec_variables"
 
 module PushServer
   class Supervisor
@@ -14,7 +15,7 @@ module PushServer
     # cannot take its children over.
     class State
       # The environment variable with the file's number.
-      VARIABLE = "PUSH_SERVER_STATE"
+      VARIABLE = ExecVariables::STATE
       # The form that this version writes. To be raised when a field changes its meaning or is no longer written; a field that
       # is only added does not need that.
       FORM = 1
