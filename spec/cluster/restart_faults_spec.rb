@@ -185,6 +185,26 @@ RSpec.describe "A restart of a server with workers that cannot succeed", transpo
     end
   end
 
+  it "says that nobody accepts on new sockets if the new workers cannot boot, and serves there after the next restart" do
+    start_cluster(via: :configured, env: { "PORT" => "0" })
+    write("config/push_server.rb", %(#{configuration_for_restart}bind "tcp://localhost", "unix://\#{Dir.pwd}/new.sock"\n))
+    write("loading", "raise 'no database'")
+    app.signal("USR2")
+    expect_no_restart(%r{nobody accepts on unix://\S+/new\.sock until a restart succeeds})
+    expect(app.lines.grep(/given up: .*no database.* 2 old workers serve on/).size).to eq(1)
+    expect(app.lines.grep(/Listening on .*new\.sock/)).to eq([])
+
+    waiting = HttpClient.new(Addrinfo.unix(File.join(app.dir, "new.sock"))).tap { |client| client.send_request("GET", "/") }
+    write("loading", "")
+    write("release", "two")
+    app.signal("USR1")
+    expect_line(%r{Listening on unix://\S+/new\.sock})
+    expect(waiting.read_response.body).to eq("two")
+    expect(app.stop).to be_success
+  ensure
+    waiting&.close
+  end
+
   it "gives up if no process can be forked" do
     start_cluster
     write("loading", <<~'RUBY')

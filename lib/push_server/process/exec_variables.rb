@@ -6,7 +6,9 @@ module PushServer
   # programs that this process starts: a program loads its app before it calls `PushServer.run`, and what the app starts
   # meanwhile may live longer than the server. Not thread-safe.
   module ExecVariables
+    # The sockets on which the server listens: see {Inheritance}.
     SOCKETS = "PUSH_SERVER_SOCKETS"
+    # The children of a supervisor: see {Supervisor::State}.
     STATE = "PUSH_SERVER_STATE"
     # The pid of the process, and the numbers of all descriptors that were left open for it.
     DESCRIPTORS = "PUSH_SERVER_DESCRIPTORS"

@@ -60,6 +60,8 @@ module PushServer
       @restarts = Restarts.new(@parts, self, @workers, @generations, @commands)
       @announcements = Announcements.new(out, @parts)
       @signals = SelfPipe.new
+      # Where no worker accepts, because it is new since an exec.
+      @unserved = []
     end
 
     # In a child of a server that is about to restart: tells it whether this configuration can be served. Ends the process.
@@ -155,7 +157,8 @@ module PushServer
     # @return [Hash{Symbol => Object}]
     # @api private
     def handover
-      { workers: @workers.handover, generations: @generations.handover, hub: @parts.hub.handover, **pidfile_handover }
+      { workers: @workers.handover, generations: @generations.handover, hub: @parts.hub.handover, **pidfile_handover,
+        urls: @parts.binder.urls - @unserved }
     end
 
     # Whether no signal waits to be read.
@@ -264,8 +267,16 @@ module PushServer
       reap
       watch
       replace_pidfile(former[:pidfile])
-      @announcements.executed
-      @restarts.finish_renewal { replace_former }
+      # Only workers that are started from now on have the sockets that are new in the configuration.
+      @unserved = former[:urls] ? @parts.binder.urls - former[:urls] : []
+      @announcements.executed(@unserved)
+      @restarts.finish_renewal { |failure| failure ? report_unserved : replace_former }
+    end
+
+    def report_unserved
+      return if @unserved.empty?
+
+      PushServer.log(:warn, "nobody accepts on #{@unserved.join(", ")} until a restart succeeds: connections wait there")
     end
 
     # A path need not be UTF-8.
@@ -283,6 +294,8 @@ module PushServer
 
     # Last of a restart: nobody needs the former sockets and the former hub any more.
     def replace_former
+      @announcements.listening(@unserved)
+      @unserved = []
       @announcements.retired(Inheritance.current.release)
       @parts.hub.replace
     end

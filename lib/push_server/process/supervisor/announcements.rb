@@ -16,7 +16,7 @@ module PushServer
         say "push_server #{VERSION} (ruby #{RUBY_VERSION})"
         say "* #{number_of(options[:workers], "worker")} with #{number_of(options[:threads], "thread")} each, " \
             "#{options[:environment]}"
-        listening
+        listening(@parts.binder.urls)
         say "Ctrl-C to stop"
       end
 
@@ -27,10 +27,14 @@ module PushServer
       end
 
       # This program has taken the place of another one.
-      def executed
+      # @param unserved [Array<String>] where no worker accepts yet
+      def executed(unserved)
         say "* Executed push_server #{VERSION} (ruby #{RUBY_VERSION})"
-        listening
+        listening(@parts.binder.urls - unserved)
       end
+
+      # @param urls [Array<String>] where workers accept from now on
+      def listening(urls) = urls.each { |url| say "* Listening on #{url}" }
 
       # Nobody listens there any more.
       # @param urls [Array<String>]
@@ -46,8 +50,6 @@ module PushServer
       private
 
       def options = @parts.options
-
-      def listening = @parts.binder.urls.each { |url| say "* Listening on #{url}" }
 
       def number_of(count, noun) = "#{count} #{noun}#{"s" unless count == 1}"
 

@@ -85,7 +85,7 @@ module PushServer
       def give_up(why)
         return if @over
 
-        left = @generation ? @workers.outdated(@generation).size : @workers.size
+        left = @workers.serving.count { |worker| worker.generation != @generation&.number }
         PushServer.log(:error, "the phased restart is given up: #{why}. #{left} old workers serve on")
         finish(why) do
           @workers.drop_successors

@@ -53,9 +53,9 @@ module PushServer
       end
 
       # Replaces the workers after the program was executed anew.
-      # @yield when that has succeeded
-      def finish_renewal(&on_success)
-        @on_success = on_success
+      # @yieldparam failure [String, nil] at the end of each restart until one has succeeded: why it was given up
+      def finish_renewal(&on_end)
+        @on_renewed = on_end
         phased
       end
 
@@ -89,8 +89,9 @@ module PushServer
 
       def over(failure)
         @running = nil
-        on_success, @on_success = @on_success, nil
-        on_success&.call unless failure
+        on_renewed = @on_renewed
+        @on_renewed = nil unless failure
+        on_renewed&.call(failure)
         @commands.reloaded(failure)
         observers, @observers, @next_observers = @observers, @next_observers, []
         observers.each { |observer| observer.call(failure) }
