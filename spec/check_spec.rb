@@ -29,6 +29,17 @@ RSpec.describe "push_server --check" do
     expect(result.out).not_to include("Listening on")
   end
 
+  it "names the processes after the folder as its user has typed it" do
+    Dir.mktmpdir do |dir|
+      Dir.mkdir("#{dir}/release")
+      File.symlink("release", "#{dir}/current")
+      folder = "#{dir}/current"
+      result = push_server("--check", dir: folder, env: { "PWD" => folder }, files: { "config.ru" => hello })
+      expect(result.out).to match(/^  tag +current +default$/)
+      expect(push_server("--check", "--directory", folder, env: { "PWD" => "/" }).out).to match(/^  tag +current +default$/)
+    end
+  end
+
   it "keeps to itself what the app publishes while it is loaded" do
     app = "require 'push_server'\nPushServer.publish('a', 'b')\n#{hello}"
     expect(check("-e", "production", files: { "config.ru" => app }).exitstatus).to eq(0)

@@ -262,7 +262,7 @@ RSpec.describe PushServer::Configuration do
 
     it "may begin with a byte order mark, and know its own path" do
       write("\uFEFFtag File.basename(__FILE__) + __dir__[-7..]")
-      expect(configuration.options.tag).to eq("push_server.rb/config")
+      expect(configuration.options[:tag]).to eq("push_server.rb/config")
     end
   end
 

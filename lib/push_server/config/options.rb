@@ -104,8 +104,9 @@ module PushServer
     def binds? = %i[bind host port].any? { |name| source(name) }
 
     # The name of the app in the titles of processes; may be empty.
+    # @param folder [String] the folder in which the server was started, as its user typed it
     # @return [String]
-    def tag = self[:tag] || File.basename(Dir.pwd)
+    def tag(folder) = self[:tag] || File.basename(self[:directory] || folder)
 
     # Whether there is a log file, which can be moved away and then be opened anew.
     def log_file? = self[:access_log] != :off && self[:access_log_file] != "-"

@@ -1,21 +1,21 @@
 # frozen_string_literal: true
 
+require_relative "../process/open_files"
+require_relative "../process/socket_places"
 require_relative "options"
 
 module PushServer
   # What `push_server --check` prints: the settings in force with their sources, and what the limits mean with so many
   # workers.
   class SettingsReport
-    # As the core has it: what is left for files and listeners (src/net/fds.rs), and the least log of a worker
-    # (src/engine/hub/client/engine.rs).
-    RESERVE = 128
+    # As the core has it: the least log of a worker (src/engine/hub/client/engine.rs).
     LEAST_LOG = 8 << 20
     # Columns.
     NAME = 22
     VALUE = 34
     MEMORY = 20
     TEXT = 42
-    private_constant :RESERVE, :LEAST_LOG, :NAME, :VALUE, :MEMORY, :TEXT
+    private_constant :LEAST_LOG, :NAME, :VALUE, :MEMORY, :TEXT
 
     # @param configuration [Configuration]
     # @param app [String] the path of the config.ru
@@ -54,7 +54,7 @@ module PushServer
       when :bind then @options.binds.join(", ")
       when :config then @file ? ErrorReport.shorten(@file) : "none"
       when :directory then @options[name] || Dir.pwd
-      when :tag then @options.tag
+      when :tag then @options.tag(SocketPlaces.current_folder)
       when :restart_overlap then (@options[:preload] ? "all" : "1") unless @options[name]
       when :max_queued_total, :max_spooled_total then human(share(name))
       end
@@ -98,9 +98,9 @@ module PushServer
     end
 
     def descriptors
-      hard = Process.getrlimit(:NOFILE).last
+      hard = OpenFiles.most
       wanted = @options[:max_connections]
-      fit = hard - [RESERVE, hard / 4].min
+      fit = OpenFiles.connections
       whose = @workers.zero? ? "The server" : "Each of the #{@workers} workers"
       if fit >= wanted
         ["#{whose} can have #{wanted} connections (max_connections); a process may have #{hard} open files"]

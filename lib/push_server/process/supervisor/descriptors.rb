@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "../open_files"
+
 module PushServer
   class Supervisor
     # Whether the limit of open files is enough: it holds for each process.
@@ -7,11 +9,9 @@ module PushServer
       # What the supervisor needs for itself, and for each worker: twice as many workers run during a restart.
       OWN = 48
       WORKER = 8
-      # What the core keeps for files and listeners: see src/net/fds.rs.
-      RESERVE = 128
       # A server with fewer connections is worth a line.
       FEW = 1024
-      private_constant :OWN, :WORKER, :RESERVE, :FEW
+      private_constant :OWN, :WORKER, :FEW
 
       # Raises the limit of this process if that is needed.
       # @param workers [Integer]
@@ -31,12 +31,12 @@ module PushServer
       # @raise [Error]
       def self.check(options)
         suffice_for(options[:workers])
-        hard = Process.getrlimit(:NOFILE).last
-        connections = hard - [RESERVE, hard / 4].min
+        connections = OpenFiles.connections
         return if connections >= [options[:max_connections], FEW].min
 
-        PushServer.log(:warn, "each worker has at most #{connections} connections, because a process may have #{hard} open " \
-                              "files (max_connections is #{options[:max_connections]}). Raise that limit (ulimit -n)")
+        PushServer.log(:warn, "each worker has at most #{connections} connections, because a process may have " \
+                              "#{OpenFiles.most} open files (max_connections is #{options[:max_connections]}). Raise that limit " \
+                              "(ulimit -n)")
       end
     end
   end

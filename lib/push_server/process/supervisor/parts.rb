@@ -56,7 +56,7 @@ module PushServer
       end
 
       # The name of the server in process titles.
-      def tag = options[:tag] || File.basename(options[:directory] || command.folder)
+      def tag = options.tag(command.folder)
     end
   end
 end
