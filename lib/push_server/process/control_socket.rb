@@ -6,17 +6,13 @@ require_relative "socket_places"
 module PushServer
   # The control socket of a server, whatever its kind. One thread.
   class ControlSocket
-    # The place of the socket in an {Inheritance} begins so; its URL follows.
-    PLACE = "control "
-    private_constant :PLACE
-
     # Opens the socket, or takes it over from the program before this one.
     # @param options [Options]
     # @return [ControlSocket, nil] nil if there is to be none, or if its usual place is another server's, which is logged
     # @raise [BindError] if an option names a place that cannot be used
     def self.open(options)
       places = SocketPlaces.for(options)
-      listener = wanted?(options, places) && (taken_over(places) || places.open(:control))
+      listener = wanted?(options, places) && (Inheritance.current.claim_first(places.known_as(:control)) || places.open(:control))
       listener ? new(listener) : nil
     rescue BindError => e
       raise unless options[:control_socket] == :default
@@ -34,7 +30,7 @@ module PushServer
     def self.open_new(options, known)
       places = SocketPlaces.for(options)
       return if options[:control_socket] == :default || !wanted?(options, places)
-      return if places.candidates(:control).any? { |path| known.include?("#{PLACE}#{Listener.unix_url(path)}") }
+      return if places.known_as(:control).intersect?(known)
 
       new(places.open(:control))
     end
@@ -45,13 +41,7 @@ module PushServer
       places.on?(:control) && (ordinary || options[:control_socket] != :default)
     end
 
-    def self.taken_over(places)
-      found = places.candidates(:control).lazy.filter_map do |path|
-        Inheritance.current.claim("#{PLACE}#{Listener.unix_url(path)}")
-      end
-      found.first&.first
-    end
-    private_class_method :wanted?, :taken_over
+    private_class_method :wanted?
 
     # @return [Listener]
     attr_reader :listener
@@ -62,7 +52,7 @@ module PushServer
 
     # What {Inheritance} keeps of it.
     # @return [Array(String, Array<Listener>)]
-    def place = ["#{PLACE}#{listener.url}", [listener]]
+    def place = [SocketPlaces.known_as(:control, listener.url), [listener]]
 
     # Removes its file, and closes it.
     def retire = listener.retire

@@ -76,6 +76,11 @@ module PushServer
       self
     end
 
+    # The listener of the first of these places that is here, which belongs to the caller from now on.
+    # @param places [Array<String>] of one listener each
+    # @return [Listener, nil]
+    def claim_first(places) = places.lazy.filter_map { |place| claim(place) }.first&.first
+
     # The listeners of a place, which belong to the caller from now on.
     # @return [Array<Listener>, nil] nil if there are none
     def claim(place)

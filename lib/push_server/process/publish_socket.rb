@@ -11,10 +11,6 @@ module PushServer
   # The socket of a server to which processes without a server connect to publish. The server serves without it, too: another
   # server in the same folder may have it. One thread at a time.
   class PublishSocket
-    # The place of the socket in an {Inheritance} begins so; its URL follows.
-    PLACE = "publish "
-    private_constant :PLACE
-
     # @param options [Options]
     def initialize(options)
       @options = options
@@ -44,7 +40,7 @@ module PushServer
 
     # What is handed on over an exec.
     # @return [Array<Array(String, Array<Listener>)>] as {Binder#places}
-    def places = @listener ? [["#{PLACE}#{@listener.url}", [@listener]]] : []
+    def places = @listener ? [[SocketPlaces.known_as(:publish, @listener.url), [@listener]]] : []
 
     # Removes the file, and closes the socket in Ruby. Idempotent.
     def retire_all
@@ -61,11 +57,6 @@ module PushServer
 
     def socket_places = @socket_places ||= SocketPlaces.for(@options)
 
-    def taken_over
-      found = socket_places.candidates(:publish).lazy.filter_map do |path|
-        Inheritance.current.claim("#{PLACE}#{Listener.unix_url(path)}")
-      end
-      found.first&.first
-    end
+    def taken_over = Inheritance.current.claim_first(socket_places.known_as(:publish))
   end
 end

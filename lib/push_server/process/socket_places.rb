@@ -98,6 +98,14 @@ module PushServer
       end
     end
 
+    # @param kind [:control, :publish]
+    # @param url [String] of the socket
+    # @return [String] its place in an {Inheritance}
+    def self.known_as(kind, url) = "#{kind} #{url}"
+
+    # @return [Array<String>] the {candidates}, as an {Inheritance} knows them
+    def known_as(kind) = candidates(kind).map { |path| SocketPlaces.known_as(kind, Listener.unix_url(path)) }
+
     # Connects to the server's socket.
     # @return [UNIXSocket]
     # @raise [Error] if no server listens there
