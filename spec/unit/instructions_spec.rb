@@ -90,10 +90,32 @@ RSpec.describe Instructions do
       expect { described_class.totals("valgrind: no such file") }.to raise_error(/counted nothing/)
     end
 
-    it "counts the calls of allocators, by name and by the number that stands for the name" do
-      lines = ["fn=(1) main\n", "cfn=(2) malloc\n", "calls=3 0\n", "cfn=(3) memcpy\n", "calls=5 0\n", "cfn=(2)\n", "calls=4 0\n"]
+    it "counts the requests for memory, and what the allocator costs, by name and by the number that stands for the name" do
+      lines = <<~OUT.lines
+        events: Ir Dr Dw I1mr D1mr D1mw ILmr DLmr DLmw
+        fn=(1) main
+        16 1000 9 9 9
+        cfn=(2) malloc
+        calls=3 0
+        16 300 0 0 1 2 3 4 5 6
+        cfn=(3) memcpy
+        calls=5 0
+        +1 50
+        cfn=(2)
+        calls=4 0
+        * 400
+        cfn=(4) free
+        calls=7 0
+        16 70
+        fn=(5) realloc
+        16 20
+        cfn=(2)
+        calls=1 0
+        16 100
+      OUT
 
-      expect(described_class.mallocs(lines)).to eq(7)
+      expect(described_class.allocation(lines)).to eq("instructions" => 770, "L1i misses" => 1, "L1d misses" => 5,
+                                                      "LL misses" => 15, "mallocs" => 7)
     end
   end
 end
