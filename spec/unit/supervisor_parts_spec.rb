@@ -222,9 +222,10 @@ RSpec.describe PushServer::Supervisor::WorkerProcess do
 end
 
 RSpec.describe PushServer::Supervisor::Generations do
-  subject(:generations) { described_class.new(PushServer::Supervisor::Parts.new(options, nil, nil, PushServer::Binder.new)) }
+  subject(:generations) { described_class.new(PushServer::Supervisor::Parts.new(options, nil, command, PushServer::Binder.new)) }
 
-  let(:options) { PushServer::Options.new({ tag: "spec" }, env: {}) }
+  let(:options) { PushServer::Options.new({}, env: {}) }
+  let(:command) { PushServer::OriginalCommand.new([], {}, folder: "/app") }
 
   # The leaders by their numbers. `@loads` has what tells that one has loaded the app.
   let(:leaders) { {} }

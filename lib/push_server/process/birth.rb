@@ -25,7 +25,7 @@ module PushServer
     # @return [Integer] its pid
     # @raise [SystemCallError, Failed]
     def fork(&block)
-      return orphan(&block) if @adopted
+      return double_fork(&block) if @adopted
 
       Forking.fork(&block).tap { |pid| @children << pid }
     end
@@ -44,9 +44,9 @@ module PushServer
     private
 
     # Forks a process whose parent ends at once: then the supervisor is its parent.
-    def orphan(&block)
+    def double_fork(&block)
       reader, writer = IO.pipe
-      middle = Forking.fork { bear(reader, writer, &block) }
+      middle = Forking.fork { fork_and_tell(reader, writer, &block) }
       writer.close
       told = reader.read
       wait_for(middle)
@@ -65,7 +65,7 @@ module PushServer
     end
 
     # In the process that ends at once.
-    def bear(reader, writer, &block)
+    def fork_and_tell(reader, writer, &block)
       reader.close
       child = Forking.fork do
         writer.close

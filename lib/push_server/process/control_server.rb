@@ -110,7 +110,7 @@ module PushServer
         return unless line
 
         @asked = true
-        meet_deadline
+        cancel_deadline
         yield line
       rescue SystemCallError, IOError
         drop
@@ -132,7 +132,7 @@ module PushServer
           return (@deadline ||= expect_progress) if count == :wait_writable
 
           @unsent = @unsent.byteslice(count..)
-          meet_deadline
+          cancel_deadline
         end
         drop if @answered
       rescue SystemCallError, IOError
@@ -152,7 +152,7 @@ module PushServer
 
       def expect_progress = @deadline = @loop.after(PATIENCE) { drop }
 
-      def meet_deadline
+      def cancel_deadline
         @loop.cancel(@deadline)
         @deadline = nil
       end
@@ -181,7 +181,7 @@ module PushServer
 
       client = Connection.new(socket, @loop) { |ended| forget(ended) }
       @clients << client
-      @loop.watch(client) { client.read { |line| obey(client, line) } }
+      @loop.watch(client) { client.read { |line| execute(client, line) } }
       stop_accepting if @clients.size >= MOST_CLIENTS
     rescue SystemCallError, IOError => e
       PushServer.log(:warn, "cannot accept a command at the control socket: #{e.message}")
@@ -195,7 +195,7 @@ module PushServer
       accept_clients unless @retry
     end
 
-    def obey(client, line)
+    def execute(client, line)
       reply = Reply.new(client)
       request = JSON.parse(line)
       command = request["command"] if request.is_a?(Hash)

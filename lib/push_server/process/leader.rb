@@ -26,12 +26,12 @@ module PushServer
     # @return [Integer] the status of this process
     def run
       RoleSignals.handle
-      @link.send(:born, pid: Process.pid)
+      @link.send(:started, pid: Process.pid)
       message = @link.receive
       return 0 unless message.is_a?(Link::Message) && message.kind == "boot"
 
       boot(message)
-      obey
+      follow_orders
       0
     rescue Error => e
       @link.send(:failed, **FailureReport.new(e).fields)
@@ -66,7 +66,7 @@ module PushServer
       watch&.kill&.join
     end
 
-    def obey
+    def follow_orders
       until @stopping && !@birth.children?
         message = @link.receive(@birth.children? ? Birth::INTERVAL : nil)
         report(@birth.ended)

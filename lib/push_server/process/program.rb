@@ -77,12 +77,12 @@ module PushServer
       def execute(variables, code, words)
         [$stdout, $stderr].each(&:flush)
         # As at the exec before this one. At a first start, signals do what they do to any program that starts.
-        former = Signals.let_go if ExecVariables.hidden.any?
+        former = Signals.prepare_exec if ExecVariables.hidden.any?
         Process.exec(variables.merge(ExecVariables.environment), [RbConfig.ruby, RbConfig.ruby], *load_path, "-e", code, "--",
                      *words, **ExecVariables.descriptors)
       rescue SystemCallError => e
         ExecVariables.close_on_exec
-        Signals.take_back(former) if former
+        Signals.undo_exec(former) if former
         raise Error, "cannot execute #{RbConfig.ruby}: #{e.message}"
       end
 

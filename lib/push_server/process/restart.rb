@@ -51,7 +51,7 @@ module PushServer
     # @yieldreturn [Boolean] whether to go through with it; called when no signal can get lost any more
     # @raise [Error] if the system does not execute it
     def execute(places, added: {}, descriptors: {})
-      former = Signals.let_go
+      former = Signals.prepare_exec
       return unless yield
 
       inheritance = Inheritance.new
@@ -61,7 +61,7 @@ module PushServer
     ensure
       # To keep them open over the exec, Ruby lets all programs inherit them, and does not undo that.
       inheritance&.sockets&.each { |socket| socket.close_on_exec = true unless socket.closed? }
-      Signals.take_back(former) if former
+      Signals.undo_exec(former) if former
     end
 
     private

@@ -29,8 +29,8 @@ module PushServer
     DEFAULTS = %w[DEFAULT SYSTEM_DEFAULT].freeze
     private_constant :JOB_CONTROL, :DEFAULTS
 
-    # What arrives before there are handlers: see {.hold}.
-    @held = []
+    # What arrives before there are handlers: see {.defer}.
+    @deferred = []
 
     class << self
       # The signals of {OTHERS} to take: those that this system knows, except those that a terminal may cause.
@@ -43,30 +43,30 @@ module PushServer
       end
 
       # Just before the process executes itself anew: the signals that stop a server end this process as the system does, and
-      # the other ones are ignored, also by the new program until {.hold}. Without this, each of them would end it.
-      # @return [Hash{String => Object}] the former handlers, for {.take_back}
-      def let_go
+      # the other ones are ignored, also by the new program until {.defer}. Without this, each of them would end it.
+      # @return [Hash{String => Object}] the former handlers, for {.undo_exec}
+      def prepare_exec
         ignored = (REOPEN + OTHERS) & Signal.list.keys
         STOP.to_h { |name| [name, Signal.trap(name, "SYSTEM_DEFAULT")] }
             .merge(ignored.to_h { |name| [name, Signal.trap(name, "IGNORE")] })
       end
 
-      # Undoes {.let_go}.
-      def take_back(former) = former.each { |name, handler| Signal.trap(name, handler || "DEFAULT") }
+      # Undoes {.prepare_exec}.
+      def undo_exec(former) = former.each { |name, handler| Signal.trap(name, handler || "DEFAULT") }
 
-      # In a program that another one has executed after {.let_go}: remembers the signals that were ignored until now, for
-      # {.release}. A signal that is not ignored any more is the app's.
-      def hold
-        @holder = proc { |number| @held |= [Signal.signame(number)] }
+      # In a program that another one has executed after {.prepare_exec}: remembers the signals that were ignored until now, for
+      # {.deliver}. A signal that is not ignored any more is the app's.
+      def defer
+        @deferring = proc { |number| @deferred |= [Signal.signame(number)] }
         ((REOPEN + OTHERS) & Signal.list.keys).each do |name|
-          former = Signal.trap(name, @holder)
+          former = Signal.trap(name, @deferring)
           Signal.trap(name, former || "DEFAULT") unless former == "IGNORE"
         end
       end
 
-      # Sends this process what has arrived since {.hold}. To be called when the handlers are there.
-      def release
-        @held.shift.then { |name| Process.kill(name, Process.pid) } until @held.empty?
+      # Sends this process what has arrived since {.defer}. To be called when the handlers are there.
+      def deliver
+        @deferred.shift.then { |name| Process.kill(name, Process.pid) } until @deferred.empty?
       end
 
       # Calls the block, which forks a process of the server. In that process, a signal to the whole process group does nothing
@@ -81,8 +81,8 @@ module PushServer
       # In a forked process: whether it is one of {.inert_in_forks}. Another thread may have forked one for the app meanwhile.
       def inert? = Thread.main.equal?(@forking)
 
-      # Whether a handler is that of {.hold}.
-      def holds?(handler) = !handler.nil? && handler.equal?(@holder)
+      # Whether a handler is that of {.defer}.
+      def defers?(handler) = !handler.nil? && handler.equal?(@deferring)
     end
 
     # @param names [Array<String>]
@@ -113,7 +113,7 @@ module PushServer
     def install(name, only_defaults)
       ours = proc { |number| Process.pid == @pid ? @handler.call(number) : call_former(name, number) }
       former = Signal.trap(name, ours)
-      former = "SYSTEM_DEFAULT" if Signals.holds?(former)
+      former = "SYSTEM_DEFAULT" if Signals.defers?(former)
       if only_defaults && !DEFAULTS.include?(former)
         Signal.trap(name, former || "DEFAULT")
       else
@@ -138,6 +138,6 @@ module PushServer
     end
 
     # This file is the first one that a program loads after a restart.
-    hold if ENV.key?("PUSH_SERVER_SOCKETS")
+    defer if ENV.key?("PUSH_SERVER_SOCKETS")
   end
 end

@@ -213,7 +213,7 @@ module PushServer
         @events.notify(OTHER_SIGNALS.fetch(Signal.signame(number)))
       end
       taken = [Signals.new { signal }, Signals.new(Signals::REOPEN) { reopen_logs }, others]
-      Signals.release
+      Signals.deliver
       taken
     end
 

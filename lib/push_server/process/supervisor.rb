@@ -20,7 +20,7 @@ require_relative "supervisor/memory_watch"
 require_relative "supervisor/notices"
 require_relative "supervisor/parts"
 require_relative "supervisor/reaper"
-require_relative "supervisor/restarts"
+require_relative "supervisor/restart_queue"
 require_relative "supervisor/state"
 require_relative "supervisor/workers"
 
@@ -57,7 +57,7 @@ module PushServer
       @workers = Workers.new(@parts, @generations, self)
       @parts.notices = Notices.new(@workers)
       @commands = Commands.new(self, @parts, @workers)
-      @restarts = Restarts.new(@parts, self, @workers, @generations, @commands)
+      @restarts = RestartQueue.new(@parts, self, @workers, @generations, @commands)
       @announcements = Announcements.new(out, @parts)
       @signals = SelfPipe.new
       # Where no worker accepts, because it is new since an exec.
@@ -69,7 +69,7 @@ module PushServer
     # @param options [Options]
     def self.check(link, options)
       endpoints = Activation.current.binds(options).map { |url| Endpoint.parse(url, port: options[:port]) }
-      CheckAnswer.new(link).serve(endpoints, options, **Renewal.facts(options)) { Descriptors.suffice_for(options[:workers]) }
+      CheckAnswer.new(link).serve(endpoints, options, **HotRestart.facts(options)) { Descriptors.suffice_for(options[:workers]) }
     end
 
     # Serves until it is stopped.
@@ -79,7 +79,7 @@ module PushServer
       former = State.take(ExecVariables.hidden)
       prepare
       former ? resume(former) : start
-      Signals.release
+      Signals.deliver
       @parts.events.run
       @parts.hooks.call(:after_stopped)
       @announcements.stopped(@forced) unless @failed
@@ -133,7 +133,7 @@ module PushServer
     # @param reply [ControlServer::Reply, nil] to the command that has asked for it
     def restart(reply = nil)
       return reply&.fail("the server stops") if @stopping
-      return @restarts.renew(reply) if @served
+      return @restarts.hot(reply) if @served
 
       PushServer.log(:error, "not restarted: no worker serves yet")
       reply&.fail("not restarted: no worker serves yet")
@@ -146,7 +146,7 @@ module PushServer
     # The restart is given up: this version serves on.
     # @param reason [String]
     # @api private
-    def not_restarted(reason) = @restarts.renewal_failed(reason)
+    def not_restarted(reason) = @restarts.hot_restart_failed(reason)
 
     # The sockets that outlive this program, by their places; see {Inheritance}.
     # @return [Array<Array(String, Array<Listener>)>]
@@ -270,7 +270,7 @@ module PushServer
       # Only workers that are started from now on have the sockets that are new in the configuration.
       @unserved = former[:urls] ? @parts.binder.urls - former[:urls] : []
       @announcements.executed(@unserved)
-      @restarts.finish_renewal { |failure| failure ? report_unserved : replace_former }
+      @restarts.finish_hot_restart { |failure| failure ? report_unserved : replace_former }
     end
 
     def report_unserved

@@ -43,7 +43,7 @@ module PushServer
     # @return [Integer] the status of this process
     def run
       RoleSignals.handle { @events.notify(TERM) }
-      @link.send(:born, pid: Process.pid)
+      @link.send(:started, pid: Process.pid)
       message = @link.receive
       return 0 unless message.is_a?(Link::Message) && message.kind == "boot"
 
@@ -67,7 +67,7 @@ module PushServer
       NativeLifeline.start(lifeline.fileno, "this process")
       lifeline.close
       listeners = sockets.zip(message[:listeners]).map { |socket, description| Listener.described(socket, description) }
-      obey
+      receive_messages
       serve(listeners)
       @link.send(:uses, names: Channels.uses)
       @link.send(:booted)
@@ -103,10 +103,10 @@ module PushServer
     end
 
     # Starts the thread that reads the link.
-    def obey
+    def receive_messages
       thread = Thread.new do
         while (message = @link.receive).is_a?(Link::Message)
-          heed(message)
+          handle_message(message)
         end
         end_early # The supervisor is gone. A worker that serves is ended by its lifeline.
       end
@@ -114,7 +114,7 @@ module PushServer
     end
 
     # Does what a message says. If that fails, the messages after it still count: without them, the worker would be killed.
-    def heed(message)
+    def handle_message(message)
       follow_order(message)
     rescue StandardError => e
       PushServer.log_exception("going on after an error", e)

@@ -102,7 +102,7 @@ module PushServer
         end
       rescue Lines::Broken => e
         parts.events.forget(link)
-        give_up("it has sent nonsense: #{e.message}")
+        give_up("its message is not valid: #{e.message}")
       end
 
       # The child has closed its link, so it is about to end.

@@ -35,8 +35,8 @@ module PushServer
         return if connections >= [options[:max_connections], FEW].min
 
         PushServer.log(:warn, "each worker has at most #{connections} connections, because a process may have " \
-                              "#{OpenFiles.most} open files (max_connections is #{options[:max_connections]}). Raise that limit " \
-                              "(ulimit -n)")
+                              "#{OpenFiles.most} open files (max_connections is #{options[:max_connections]}). Raise that " \
+                              "limit (ulimit -n)")
       end
     end
   end

@@ -80,14 +80,14 @@ module PushServer
         case message.kind
         when "loaded" then loaded(message)
         when "failed" then fail_to_load(message)
-        when "forked" then born(message) { |worker| worker.forked(message[:pid]) }
+        when "forked" then answer_fork(message) { |worker| worker.forked(message[:pid]) }
         when "exited" then parts.reaper.report(message[:pid], Reaper::Told.new(message[:status], message[:signal]))
-        when "not_forked" then born(message) { |worker| worker.failed(message[:message]) }
+        when "not_forked" then answer_fork(message) { |worker| worker.failed(message[:message]) }
         end
       end
 
       # It has forked a worker, or could not.
-      def born(message)
+      def answer_fork(message)
         worker = @forking.delete(message[:process])
         unbound if @forking.empty? && !@leaving
         yield worker if worker

@@ -2,7 +2,7 @@
 
 module PushServer
   class Supervisor
-    # Takes the status of each child that has ended, and tells it to whom it concerns. Also of children that nobody has
+    # Takes the status of each child that has ended, and tells what waits for it. Also of children that nobody has
     # started here: orphans that the system has given to this process. One thread.
     class Reaper
       # Seconds for which the status of an unknown child is kept. A leader may tell the pid of a worker when the worker has

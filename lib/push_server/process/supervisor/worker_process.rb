@@ -142,7 +142,7 @@ module PushServer
       # What it says.
       def received(message)
         case message.kind
-        when "born" then running(message[:pid])
+        when "started" then running(message[:pid])
         when "booted" then ready
         when "draining" then parts.events.after(DECISION) { leave }
         when "uses" then parts.notices.note(message[:names])

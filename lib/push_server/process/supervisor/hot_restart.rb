@@ -8,7 +8,7 @@ module PushServer
     # Executes the supervisor's program anew, with its children and sockets: the first half of the restart that USR2 asks for.
     # First a child of the version that is current then loads the configuration and opens the sockets that are new. If that
     # fails, nothing has changed, and the log says why. One thread.
-    class Renewal
+    class HotRestart
       # Seconds until the next attempt, if signals have come at the last moment.
       PAUSE = 0.01
       private_constant :PAUSE
@@ -31,7 +31,7 @@ module PushServer
       def running? = @restart.checking? || !@attempt.nil?
 
       # Begins, and returns. If it succeeds, this program ends.
-      # @param reply [ControlServer::Reply, nil] of whoever has asked for it
+      # @param reply [ControlServer::Reply, nil] to the command that has asked for it
       def start(reply = nil)
         return refuse("a restart is under way already", reply) if running?
 

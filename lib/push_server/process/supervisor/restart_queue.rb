@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
 require_relative "phased_restart"
-require_relative "renewal"
+require_relative "hot_restart"
 
 module PushServer
   class Supervisor
     # The restarts of a server: one at a time, and at most one that follows. One thread.
-    class Restarts
+    class RestartQueue
       # @param parts [Parts]
       # @param supervisor [Supervisor]
       # @param workers [Workers]
@@ -17,8 +17,8 @@ module PushServer
         @workers = workers
         @generations = generations
         @commands = commands
-        @renewal = Renewal.new(parts, supervisor)
-        # Who waits for the end of the restart that runs, and of the one that follows.
+        @hot_restart = HotRestart.new(parts, supervisor)
+        # What waits for the end of the restart that runs, and of the one that follows.
         @observers = []
         @next_observers = []
       end
@@ -32,7 +32,7 @@ module PushServer
       def phased(&on_end)
         (running? ? @next_observers : @observers) << on_end if on_end
         return follow(:phased) if running?
-        return PushServer.log(:info, "a restart is under way, which replaces the workers, too") if @renewal.running?
+        return PushServer.log(:info, "a restart is under way, which replaces the workers, too") if @hot_restart.running?
 
         PushServer.log(:info, "phased restart: the app is loaded anew")
         @commands.reloading("Phased restart: the app is loaded anew")
@@ -44,9 +44,9 @@ module PushServer
       # Executes the supervisor's program anew, which then replaces the workers. If a restart runs, this one follows it, unless
       # somebody waits for the answer.
       # @param reply [ControlServer::Reply, nil]
-      def renew(reply = nil)
-        return follow(:renew) if running? && reply.nil?
-        return start_renewal(reply) unless running?
+      def hot(reply = nil)
+        return follow(:hot) if running? && reply.nil?
+        return start_hot(reply) unless running?
 
         PushServer.log(:error, "not restarted: a phased restart is under way")
         reply.fail("not restarted: a phased restart is under way")
@@ -54,14 +54,14 @@ module PushServer
 
       # Replaces the workers after the program was executed anew.
       # @yieldparam failure [String, nil] at the end of each restart until one has succeeded: why it was given up
-      def finish_renewal(&on_end)
-        @on_renewed = on_end
+      def finish_hot_restart(&on_end)
+        @after_exec = on_end
         phased
       end
 
       # The program is not executed anew.
       # @param reason [String]
-      def renewal_failed(reason)
+      def hot_restart_failed(reason)
         @commands.reloaded(reason)
         observers, @observers = @observers, []
         observers.each { |observer| observer.call(reason) }
@@ -70,28 +70,28 @@ module PushServer
       # Gives all restarts up, because the server stops.
       def cancel
         @running&.cancel
-        @renewal.cancel
+        @hot_restart.cancel
         [*@observers, *@next_observers].each { |observer| observer.call("the server stops") }
       end
 
       private
 
-      def start_renewal(reply)
-        @commands.reloading("Restarting: the new version loads the configuration") unless @renewal.running?
-        @renewal.start(reply)
+      def start_hot(reply)
+        @commands.reloading("Restarting: the new version loads the configuration") unless @hot_restart.running?
+        @hot_restart.start(reply)
       end
 
-      # @param what [:phased, :renew] the second one includes the first one
+      # @param what [:phased, :hot] the second one includes the first one
       def follow(what)
         PushServer.log(:info, "a phased restart runs already, and another restart follows it")
-        @next = what unless @next == :renew
+        @next = what unless @next == :hot
       end
 
       def over(failure)
         @running = nil
-        on_renewed = @on_renewed
-        @on_renewed = nil unless failure
-        on_renewed&.call(failure)
+        after_exec = @after_exec
+        @after_exec = nil unless failure
+        after_exec&.call(failure)
         @commands.reloaded(failure)
         observers, @observers, @next_observers = @observers, @next_observers, []
         observers.each { |observer| observer.call(failure) }
