@@ -79,6 +79,27 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
     expect(accepting_connections?).to be(false)
   end
 
+  it "leaves files that the next server replaces silently if it is the supervisor" do
+    Dir.mktmpdir do |dir|
+      names = %w[server.sock control.sock publish.sock server.pid]
+      words = ["-b", "unix://#{dir}/server.sock", "--control-socket", "control.sock", "--publish-socket", "publish.sock", "--pidfile", "server.pid"]
+      File.write("#{dir}/config.ru", Clusters::PIDS)
+      start_cluster("config.ru", *words, dir: dir)
+      pids = all_pids
+      Process.kill("KILL", app.pid)
+      expect_gone(pids, seconds: 5)
+      left = names.select { |name| File.exist?("#{dir}/#{name}") }
+
+      start_cluster("config.ru", *words, dir: dir)
+      expect([left, names.select { |name| File.exist?("#{dir}/#{name}") }]).to eq([names, names])
+      expect(File.read("#{dir}/server.pid").to_i).to eq(app.pid)
+      expect(workers.values).to include(fetch.to_i)
+      expect(app.lines.grep(/warn|error/)).to eq([])
+      expect(app.stop).to be_success
+      expect(Dir.children(dir)).to eq(["config.ru"])
+    end
+  end
+
   it "leaves no descriptor open in the supervisor" do
     start_cluster
     3.times { |round| replace_all(round) }
