@@ -120,11 +120,15 @@ RSpec.describe "A phased restart", transport: :tcp do
     expect(greetings.map { |text| text[/\d+/].to_i }.uniq.sort).to eq(workers.values.sort)
     deploy("second")
     app.signal("USR1")
+    # At the same time: the old workers drain one after the other, and each waits for its clients to answer its Close frame.
     again = streams.map do |stream|
-      expect(stream.read_message).to eq("shutdown")
-      expect(stream.read_close.first).to eq(1012)
-      websocket("/")
-    end
+      Thread.new do
+        expect(stream.read_message).to eq("shutdown")
+        expect(stream.read_close.first).to eq(1012)
+        stream.send_close(1012)
+        websocket("/")
+      end
+    end.map(&:value)
     app.wait_for_line(/the phased restart is done/)
 
     expect(again.map(&:read_message)).to all(start_with("second in"))

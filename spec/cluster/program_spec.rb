@@ -37,12 +37,12 @@ RSpec.describe "Workers", transport: :tcp do
     it "load the program anew at USR1 and at USR2, and drop no connection that waits" do
       start_program(program.call("workers: 2", answer: "VERSION.to_s").sub("SECRETS", "VERSION = 1\nSECRETS"))
       file = File.join(app.dir, "app.rb")
-      expect(get("/").body).to eq("1")
+      expect(fetch).to eq("1")
       { "USR1" => "2", "USR2" => "3" }.each do |signal, version|
         File.write(file, File.read(file).sub(/VERSION = \d/, "VERSION = #{version}"))
         before = workers.values
         app.signal(signal)
-        expect_eventually("version #{version}", seconds: 20) { (workers.values & before).empty? && Array.new(6) { get("/").body }.uniq == [version] }
+        expect_eventually("version #{version}", seconds: 20) { (workers.values & before).empty? && Array.new(6) { fetch }.uniq == [version] }
       end
       expect(app.stop).to be_success
     end

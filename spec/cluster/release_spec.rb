@@ -43,12 +43,12 @@ RSpec.describe "A release by a symlink", transport: :tcp do
   [[], ["--no-preload"]].each do |switches|
     it "takes effect at USR1, with the gems of its own Gemfile #{switches.join(" ")}".strip do
       start_app("config.ru", "-w", 2, *switches, dir: current, env: { "PWD" => current, "RUBYOPT" => "-rbundler/setup" })
-      expect(get("/").body).to eq("code 1, gem 1")
+      expect(fetch).to eq("code 1, gem 1")
 
       deploy(2)
       app.signal("USR1")
-      expect_eventually("the new release to serve") { get("/").body == "code 2, gem 2" }
-      expect_eventually("all workers to be new") { Array.new(20) { get("/").body }.uniq == ["code 2, gem 2"] }
+      expect_eventually("the new release to serve") { fetch == "code 2, gem 2" }
+      expect_eventually("all workers to be new") { Array.new(20) { fetch }.uniq == ["code 2, gem 2"] }
       expect(app.stop).to be_success
     end
   end
