@@ -39,10 +39,26 @@ module PushServer
     def log(level, message)
       return if LOG_LEVELS.index(level) < LOG_LEVELS.index(@log_level)
 
-      # One write, so that lines of several threads do not mix.
-      $stderr.write("[push_server] #{level}: #{"[#{@log_name}] " if @log_name}#{message.chomp}\n")
+      tell($stderr, "[push_server] #{level}: #{"[#{@log_name}] " if @log_name}#{message.chomp}\n")
+    end
+
+    # Writes lines for people. A server must go on if nobody reads them: stdout and stderr lose them then, and say later how
+    # many are missing. Any thread; never raises.
+    # @api private
+    # @param out [IO]
+    # @param lines [String] with their ends; one write, so that lines of several threads do not mix
+    def tell(out, lines)
+      case out.is_a?(IO) && out.fileno
+      when 1
+        out.flush # A program may have buffered lines of its own.
+        NativeProcess.write_stdout(lines)
+      when 2 then NativeProcess.write_stderr(lines)
+      else
+        out.write(lines)
+        out.flush if out.respond_to?(:flush)
+      end
     rescue IOError, SystemCallError
-      nil # stderr is closed
+      nil # it is closed
     end
 
     # Logs an exception that was not rescued: its class, message and backtrace, and those of its causes. Any thread;

@@ -292,6 +292,17 @@ module PushServer
     # @!method self.fork_error
     #   @return [Integer, nil] the system's error, if it would refuse to fork now; nil also where this cannot be found out
 
+    # @!method self.write_stdout(lines)
+    #   Writes to descriptor 1, and waits for at most 200 ms. If nobody reads a pipe, the lines are lost; a later one says how
+    #   many calls were in vain. A file takes all. Never raises.
+    #   @param lines [String] with their ends
+    #   @return [nil]
+
+    # @!method self.write_stderr(lines)
+    #   As {write_stdout}, for descriptor 2.
+    #   @param lines [String]
+    #   @return [nil]
+
     # @!method self.log_name=(name)
     #   Puts a name at the beginning of each message that the core logs.
     #   @param name [String, nil] such as "worker 1"

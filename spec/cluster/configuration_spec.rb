@@ -165,10 +165,13 @@ RSpec.describe "The configuration of a server", transport: :tcp do
       end
     end
 
-    it "says in one line why it cannot be written" do
-      result = push_server("-b", "tcp://127.0.0.1:0", "--pidfile", "no/such/folder/pid", files: { "config.ru" => Clusters::PIDS })
-      expect(result.err.lines.last).to match(%r{\Apush_server: cannot write the pidfile /\S+/no/such/folder/pid: No such file or directory$})
-      expect(result.exitstatus).to eq(1)
+    modes.each do |mode, switches|
+      it "says in one line why it cannot be written, and does not start: #{mode}" do
+        result = push_server("-b", "tcp://127.0.0.1:0", "--pidfile", "no/such/folder/pid", *switches,
+                             files: { "config.ru" => Clusters::PIDS })
+        expect(result.complaint).to match([%r{\Apush_server: cannot write the pidfile /\S+/no/such/folder/pid: No such file or directory\z}])
+        expect(result.exitstatus).to eq(1)
+      end
     end
   end
 end

@@ -18,6 +18,7 @@
 //! | [`lines`] | lines with descriptors over a Unix socket |
 //! | [`shared_memory`] | numbers in memory that processes share |
 //! | [`log_throttle`] | log lines about events that repeat |
+//! | [`output`] | lines for people, on stdout and stderr |
 
 pub mod context;
 pub mod disk;
@@ -30,6 +31,7 @@ pub mod lines;
 pub mod lock;
 pub mod log_throttle;
 pub mod memory;
+pub mod output;
 pub mod process;
 pub mod shared_memory;
 pub mod stats;

@@ -409,12 +409,7 @@ module PushServer
 
     # For people, not for logs; --quiet silences it.
     def say(line)
-      return unless %i[debug info].include?(@options[:log_level])
-
-      @out.puts(line)
-      @out.flush
-    rescue IOError, SystemCallError
-      nil # the output is closed
+      PushServer.tell(@out, "#{line}\n") if %i[debug info].include?(@options[:log_level])
     end
   end
 end

@@ -77,6 +77,8 @@ module PushServer
     # @raise [BindError, OptionError, Error]
     def run
       former = State.take(ExecVariables.hidden)
+      # If it cannot be written, that is told before anything is started.
+      @pidfile&.rehearse(Process.pid) unless former
       prepare
       former ? resume(former) : start
       Signals.deliver
@@ -217,7 +219,7 @@ module PushServer
 
       @failed = failure
       stop_now
-      @err.puts("push_server: #{failure.message}", *failure.details)
+      PushServer.tell(@err, "#{["push_server: #{failure.message}", *failure.details].join("\n")}\n")
       true
     end
 
@@ -230,7 +232,6 @@ module PushServer
       @handlers = Signals.new(SIGNALS.keys) { |number| @signals.notify(BYTES.fetch(Signal.signame(number))) }
       @parts.events.watch(@signals) { read_signals }
       @parts.adopts = NativeProcess.become_subreaper
-      @pidfile&.check
       Descriptors.check(options)
       Activation.current.binds(options).each { |url| bind(Endpoint.parse(url, port: options[:port])) }
       Activation.current.close_rest
@@ -287,6 +288,11 @@ module PushServer
     # @param former [String, nil] as {#pidfile_handover} has it
     def replace_pidfile(former)
       Pidfile.new(former.unpack1("m0")).remove if former && former != pidfile_handover[:pidfile]
+      write_pidfile
+    end
+
+    # The disk may be full by now. The server goes on.
+    def write_pidfile
       @pidfile&.write
     rescue Error => e
       PushServer.log(:error, "going on without a pidfile: #{e.message}")
@@ -343,7 +349,7 @@ module PushServer
 
     def announce
       @served = true
-      @pidfile&.write
+      write_pidfile
       @announcements.serving
       @commands.serving
     end

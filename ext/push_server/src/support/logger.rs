@@ -1,16 +1,11 @@
 //! The core's log lines, on stderr, in the form of `PushServer.log`. Any thread may log, without the GVL too, and in a
 //! forked child.
 
-use std::fs::File;
-use std::io::Write;
-use std::mem::ManuallyDrop;
-use std::os::fd::FromRawFd;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use log::{LevelFilter, Log, Metadata, Record};
-
-const STDERR: i32 = 2;
+use push_core::base::output::STDERR;
 
 /// Which process of a server this is, as `[worker 1] `. It is never freed: a process has few names, and a thread that
 /// writes takes no lock, whose holder might not exist in a forked child.
@@ -27,13 +22,8 @@ impl Log for Stderr {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let level = record.level().as_str().to_ascii_lowercase();
-            // There is one write for each line, so that the lines of threads do not mix. An error does not matter:
-            // stderr may be closed. This does not use `std::io::stderr`, because in a forked child the holder of its
-            // lock may not exist.
-            let line = format!("[push_server] {level}: {}{}\n", name(), record.args());
-            // SAFETY: `ManuallyDrop` keeps the descriptor open.
-            let stderr = ManuallyDrop::new(unsafe { File::from_raw_fd(STDERR) });
-            let _ = (&*stderr).write_all(line.as_bytes());
+            // One write for each line, so that the lines of threads do not mix.
+            STDERR.write(format!("[push_server] {level}: {}{}\n", name(), record.args()).as_bytes());
         }
     }
 

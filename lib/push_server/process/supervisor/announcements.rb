@@ -54,12 +54,7 @@ module PushServer
       def number_of(count, noun) = "#{count} #{noun}#{"s" unless count == 1}"
 
       def say(line)
-        return unless %i[debug info].include?(options[:log_level])
-
-        @out.puts(line)
-        @out.flush
-      rescue IOError, SystemCallError
-        nil # the output is closed
+        PushServer.tell(@out, "#{line}\n") if %i[debug info].include?(options[:log_level])
       end
     end
   end
