@@ -8,3 +8,13 @@ task storm: :compile do
   sh({ "STORM_SEED" => seed, "STORM_ROUNDS" => ENV.fetch("STORM_ROUNDS", "20"), "STORM_SECONDS" => seconds },
      "rspec", "spec/channels/storm_spec.rb", "spec/channels/process_storm_spec.rb")
 end
+
+namespace :storm do
+  desc "Send signals in the middle of boots, restarts and stops, by a random seed ($STORM_SECONDS, 180)"
+  task signals: :compile do
+    seed = ENV.fetch("STORM_SEED") { Random.rand(1 << 30).to_s }
+    puts "STORM_SEED=#{seed}"
+    sh({ "STORM_SEED" => seed, "STORM_SECONDS" => ENV.fetch("STORM_SECONDS", "180") },
+       "rspec", "spec/cluster/transitions_spec.rb", "--example", "for a while")
+  end
+end

@@ -127,7 +127,7 @@ module PushServer
       return "stopping" if @stopping
       return "starting" unless @served
 
-      @restarts.running? ? "restarting" : "serving"
+      @restarts.under_way? ? "restarting" : "serving"
     end
 
     # Replaces this program, which keeps its pid, and then the workers and the hub: what a phased restart does, and also a new

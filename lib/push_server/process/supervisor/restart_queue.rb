@@ -26,6 +26,9 @@ module PushServer
       # Whether workers are being replaced.
       def running? = !@running.nil?
 
+      # Whether workers are being replaced, or are about to be: the new version is being checked.
+      def under_way? = running? || @hot_restart.running?
+
       # Replaces the workers. If a phased restart runs, this one follows it. If the program is about to be executed anew, that
       # replaces the workers: two restarts at once would have two successors in one place.
       # @yieldparam failure [String, nil] when it is over: why it was given up
