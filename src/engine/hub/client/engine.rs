@@ -69,7 +69,8 @@ pub struct HubClient {
 struct Shared {
     submitted: Vec<(Arc<Message>, Arc<Ticket>)>,
     rules: Vec<(String, Policy)>,
-    questions: Vec<Arc<LogEnd>>,
+    /// All that ask until the next turn wait for the same answer.
+    question: Option<Arc<LogEnd>>,
     /// The connection that follows when the present one has ended.
     next: Option<UnixStream>,
     /// The app is loaded. Before, the channels do not know its rules, and would keep nothing of the hub's log.
@@ -108,7 +109,7 @@ impl HubClient {
         let shared = Shared {
             submitted: Vec::new(),
             rules: Vec::new(),
-            questions: Vec::new(),
+            question: None,
             next: None,
             loaded: false,
             early: 0,
@@ -228,7 +229,7 @@ impl HubClient {
     fn take_submitted(&self, io: &mut Io) {
         let mut shared = self.shared.lock();
         mem::swap(&mut shared.submitted, &mut io.submitted);
-        let (rules, questions) = (mem::take(&mut shared.rules), mem::take(&mut shared.questions));
+        let (rules, question) = (mem::take(&mut shared.rules), shared.question.take());
         io.machine.set_tail(shared.tail);
         if shared.loaded {
             io.machine.loaded();
@@ -236,7 +237,7 @@ impl HubClient {
         drop(shared);
         io.submitted.drain(..).for_each(|(message, ticket)| io.machine.submit(message, ticket));
         rules.into_iter().for_each(|(glob, policy)| io.machine.define(glob, policy));
-        questions.into_iter().for_each(|end| io.machine.ask_end(end));
+        question.into_iter().for_each(|end| io.machine.ask_end(end));
     }
 
     /// Begins with the next connection, if there is one. Then there is more to do.
@@ -385,9 +386,14 @@ impl Engine for HubClient {
     }
 
     fn ask_end(&self) -> Option<Arc<LogEnd>> {
-        let end = Arc::<LogEnd>::default();
-        self.shared.lock().questions.push(Arc::clone(&end));
-        self.driver.wake();
+        let mut shared = self.shared.lock();
+        let first = shared.question.is_none();
+        let end = Arc::clone(shared.question.get_or_insert_default());
+        drop(shared);
+        // Once for all that ask until the driver looks.
+        if first {
+            self.driver.wake();
+        }
         Some(end)
     }
 

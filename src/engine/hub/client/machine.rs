@@ -5,6 +5,7 @@
 //! connections: [`Machine::connected`] begins one, and [`Machine::disconnected`] ends it, once all that the socket had
 //! was received.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -74,11 +75,51 @@ enum Phase {
     Welcome,
 }
 
-#[derive(Debug)]
-struct Question {
-    token: u64,
-    end: Arc<LogEnd>,
-    asked: bool,
+/// Questions for the end of the hub's log. One frame asks for all that wait: an end that is known later is right for an
+/// earlier question, too.
+#[derive(Debug, Default)]
+struct Questions {
+    /// Each with its token. Tokens rise.
+    open: VecDeque<(u64, Arc<LogEnd>)>,
+    last: u64,
+    /// Questions up to this token were asked over this connection.
+    asked: u64,
+}
+
+impl Questions {
+    fn push(&mut self, end: Arc<LogEnd>) {
+        self.forget_first();
+        self.last += 1;
+        self.open.push_back((self.last, end));
+    }
+
+    /// Forgets the oldest questions if nobody waits for the answer any more. Those behind them are as old at most as the wait
+    /// of the first one that is held, so the questions are bounded also while there is no hub.
+    fn forget_first(&mut self) {
+        while self.open.front().is_some_and(|(_, end)| Arc::strong_count(end) == 1) {
+            self.open.pop_front();
+        }
+    }
+
+    /// The token to ask with. `None` if there is nothing to ask.
+    fn ask(&mut self) -> Option<u64> {
+        self.forget_first();
+        let (token, _) = self.open.back().filter(|(token, _)| *token > self.asked)?;
+        self.asked = *token;
+        Some(*token)
+    }
+
+    /// Returns whether anything is answered.
+    fn answer(&mut self, token: u64, cursor: Cursor) -> bool {
+        let answered = self.open.partition_point(|(own, _)| *own <= token);
+        self.open.drain(..answered).for_each(|(_, end)| end.answer(cursor));
+        answered > 0
+    }
+
+    fn disconnected(&mut self) {
+        self.open.retain(|(_, end)| Arc::strong_count(end) > 1);
+        self.asked = 0;
+    }
 }
 
 /// The rules of the app, in the order in which they were set.
@@ -108,8 +149,7 @@ pub struct Machine {
     known: Known,
     credit: i64,
     rules: Rules,
-    questions: Vec<Question>,
-    last_token: u64,
+    questions: Questions,
     snapshot: Option<Snapshot>,
     wants_report: bool,
     report: Option<Report>,
@@ -134,8 +174,7 @@ impl Machine {
             known: Known { author, count: 0, seq: 0 },
             credit: 0,
             rules: Rules::default(),
-            questions: Vec::new(),
-            last_token: 0,
+            questions: Questions::default(),
             snapshot: None,
             wants_report: false,
             report: None,
@@ -168,8 +207,7 @@ impl Machine {
 
     /// Asks for the end of the hub's log.
     pub fn ask_end(&mut self, end: Arc<LogEnd>) {
-        self.last_token += 1;
-        self.questions.push(Question { token: self.last_token, end, asked: false });
+        self.questions.push(end);
     }
 
     /// Changes how many bytes of messages it keeps for a new hub.
@@ -209,8 +247,7 @@ impl Machine {
         self.own.disconnected();
         self.credit = 0;
         (self.rules.sent, self.rules.told) = (0, false);
-        self.questions.retain(|question| Arc::strong_count(&question.end) > 1);
-        self.questions.iter_mut().for_each(|question| question.asked = false);
+        self.questions.disconnected();
         self.snapshot = None;
         self.wants_report = false;
         self.report = None;
@@ -283,10 +320,9 @@ impl Machine {
             self.report = None;
         }
         if self.phase == Phase::Welcome
-            && let Some(question) = self.questions.iter_mut().find(|question| !question.asked)
+            && let Some(token) = self.questions.ask()
         {
-            question.asked = true;
-            Frame::AskPosition { token: question.token }.encode(out);
+            Frame::AskPosition { token }.encode(out);
             return true;
         }
         false
@@ -333,10 +369,7 @@ impl Machine {
                 self.own.refuse(count, &mut self.results.settled);
             }
             Frame::Position { token, position } => {
-                if let Some(asked) = self.questions.iter().position(|question| question.token == token) {
-                    self.questions.swap_remove(asked).end.answer(cursor(position));
-                    self.results.answered = true;
-                }
+                self.results.answered |= self.questions.answer(token, cursor(position));
             }
             Frame::Reset { position, since } => self.snapshot = Some(Snapshot::new(position, since)),
             Frame::Floors(floors) => {

@@ -273,6 +273,39 @@ fn a_question_is_asked_again_after_a_hub_has_died() {
 }
 
 #[test]
+fn one_frame_asks_for_all_and_its_answer_is_not_for_later_questions() {
+    let (mut worker, _hub) = started(0);
+    let ends: Vec<_> = (0..1000).map(|_| Arc::<LogEnd>::default()).collect();
+    ends.iter().for_each(|end| worker.machine.ask_end(Arc::clone(end)));
+    let asked = worker.sent();
+    let (Frame::AskPosition { token }, length) = decode(&asked, usize::MAX).unwrap().unwrap() else { panic!() };
+    assert_eq!(length, asked.len());
+    let later = Arc::<LogEnd>::default();
+    worker.machine.ask_end(Arc::clone(&later));
+    let position = Position { epoch: EPOCH, last: 5 };
+    worker.receive(&mut Vec::new(), &encoded(&[Frame::Position { token, position }]));
+    assert!(ends.iter().all(|end| end.get().is_some_and(|end| end.seq == 5)));
+    assert_eq!(later.get(), None);
+    assert!(matches!(decode(&worker.sent(), usize::MAX), Ok(Some((Frame::AskPosition { .. }, _)))));
+}
+
+#[test]
+fn questions_of_clients_that_have_gone_do_not_wait_for_a_hub() {
+    let mut worker = Worker::new();
+    let held = Arc::<LogEnd>::default();
+    let gone: Vec<_> = (0..1000)
+        .map(|_| {
+            let end = Arc::<LogEnd>::default();
+            worker.machine.ask_end(Arc::clone(&end));
+            Arc::downgrade(&end)
+        })
+        .collect();
+    worker.machine.ask_end(Arc::clone(&held));
+    assert!(gone.iter().all(|end| end.upgrade().is_none()));
+    assert_eq!(Arc::strong_count(&held), 2);
+}
+
+#[test]
 fn a_hub_that_makes_no_sense_is_refused() {
     let refused = |frame: Frame<'_>| {
         let (mut worker, _hub) = started(0);

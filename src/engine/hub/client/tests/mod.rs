@@ -180,6 +180,9 @@ impl Hub {
                     }
                 }
                 Frame::Rules { .. } => {}
+                Frame::AskPosition { token } => {
+                    Frame::Position { token, position: self.position() }.encode(&mut out);
+                }
                 other => panic!("{other:?}"),
             }
             taken += length;

@@ -123,6 +123,23 @@ fn each_message_gets_one_number_while_hubs_die() {
 }
 
 #[test]
+fn clients_that_ask_at_the_same_time_share_a_question() {
+    let (client, _channels) = worker(Limits::default());
+    let ends: Vec<_> = (0..100).map(|_| client.ask_end().unwrap()).collect();
+    let (mut hub, done) = (Hub { credit: 1 << 20, ..Hub::default() }, AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| serve(&mut hub, &client, usize::MAX, &done));
+        let give_up_at = Instant::now() + DEADLINE;
+        while !ends.iter().all(|end| end.get().is_some()) {
+            assert!(Instant::now() < give_up_at);
+            std::thread::yield_now();
+        }
+        done.store(true, Ordering::Release);
+    });
+    client.end();
+}
+
+#[test]
 fn messages_wait_for_a_hub_up_to_a_bound() {
     let limits = Limits { publish_queue: 3, publish_timeout: Duration::ZERO, ..Limits::default() };
     let (client, channels) = worker(limits);
