@@ -46,7 +46,7 @@ pub struct Settings {
     pub default_event: Option<String>,
     /// The query parameter that makes a request for an event stream a long poll. `None`: there are no long polls.
     pub poll_parameter: Option<String>,
-    /// Proxies in front of the server, which say who the client is: addresses and networks.
+    /// Proxies in front of the server, which tell the client's address: addresses and networks.
     pub trusted_proxies: Vec<String>,
     /// Whether connections of these proxies begin with a header of the PROXY protocol, version 2.
     pub proxy_protocol: bool,

@@ -24,7 +24,7 @@ pub struct Context {
     pub files: Option<files::PublicDir>,
     /// How many bytes of request bodies may be in temporary files.
     pub budget: Arc<budget::Budget>,
-    /// Proxies in front of the server, which say who the client is.
+    /// Proxies in front of the server, which tell the client's address.
     pub trusted_proxies: TrustedProxies,
     /// Connections of these proxies begin with a header of the PROXY protocol.
     pub proxy_protocol: bool,

@@ -1,4 +1,4 @@
-//! Who the client is, when a trusted proxy says so: `X-Forwarded-For` and `X-Forwarded-Proto`.
+//! The client's address and scheme as a trusted proxy tells them: `X-Forwarded-For` and `X-Forwarded-Proto`.
 //!
 //! What a client could have forged is removed from the head, so that the app, and Rack's own `Rack::Request`, come to the
 //! same result. `Forwarded` (RFC 7239) is always removed: most proxies pass on what their client has sent there, and Rack

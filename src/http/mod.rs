@@ -12,7 +12,7 @@
 //! | [`headers`] | reading header fields: single values, lists, q-values |
 //! | [`upgrade`] | which requests can become push connections, and the head that accepts one |
 //! | [`long_poll`] | which requests are long polls, and how they are answered |
-//! | [`forwarded`] | who the client is, when a trusted proxy says so |
+//! | [`forwarded`] | the client's address and scheme as a trusted proxy tells them |
 //! | [`origin`] | which web pages may open a WebSocket |
 //! | [`files`] | static files |
 //! | [`request`] | a request on its way to the app |

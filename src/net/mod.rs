@@ -8,7 +8,7 @@
 //! | `pace` | how processes share the connections of one listening socket |
 //! | [`socket`] | the socket of a connection, of any family |
 //! | [`peer`] | the other end of a connection |
-//! | [`trusted`] | proxies that may say who the client is |
+//! | [`trusted`] | proxies that may tell the client's address |
 //! | [`proxy_protocol`] | how they say it before the first request |
 //! | [`fds`] | the limit of open files |
 

@@ -1,4 +1,4 @@
-//! The PROXY protocol, version 2: the header with which a proxy begins a connection, to say who its client is.
+//! The PROXY protocol, version 2: the header with which a proxy begins a connection. It has the client's address.
 //! <https://www.haproxy.org/download/1.8/doc/proxy-protocol.txt>
 
 use std::io;
@@ -29,7 +29,7 @@ pub enum ProxyError {
 }
 
 /// Reads the header, and nothing behind it. Returns the client; `None` if the proxy speaks for itself, such as for a health
-/// check, or does not say who the client is.
+/// check, or does not have the client's address.
 pub async fn read(socket: &mut (impl AsyncRead + Unpin)) -> Result<Option<Peer>, ProxyError> {
     let mut head = [0; 16];
     socket.read_exact(&mut head).await?;

@@ -1,4 +1,4 @@
-//! Proxies in front of the server, which may say who the client is.
+//! Proxies in front of the server, which may tell the client's address.
 
 use std::net::IpAddr;
 

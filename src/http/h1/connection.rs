@@ -30,7 +30,7 @@ use crate::push::stream::Stream;
 /// How long a client may go on sending after a response that closes the connection.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How long a proxy has to say who its client is, once the server drains.
+/// How long a proxy may take to tell its client's address, once the server drains.
 const PROXY_GRACE: Duration = Duration::from_secs(1);
 
 /// How hyper's part of a connection ended.
@@ -149,7 +149,7 @@ pub async fn serve(mut accepted: Accepted, context: Arc<Context>, mut signal: Ph
     }
 }
 
-/// Lets the proxy at the other end say who its client is, before the first request. Returns false if the connection is to
+/// Lets the proxy at the other end tell its client's address, before the first request. Returns false if the connection is to
 /// be closed.
 async fn introduce(accepted: &mut Accepted, context: &Context, signal: &mut PhaseReceiver) -> bool {
     static SELDOM: LogThrottle = LogThrottle::once_a_minute();

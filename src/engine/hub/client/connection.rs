@@ -38,8 +38,8 @@ pub(super) struct Connection {
     output: Vec<u8>,
     /// How many bytes of `output` are written.
     written: usize,
-    /// The hub takes nothing any more. What it has sent before can still be read.
-    deaf: bool,
+    /// Writing has failed: the hub takes nothing any more. What it has sent before can still be read.
+    write_failed: bool,
 }
 
 impl Connection {
@@ -47,7 +47,7 @@ impl Connection {
     pub(super) fn new(socket: UnixStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let socket = Arc::new(socket);
-        Ok(Connection { socket, input: Vec::new(), filled: 0, output: Vec::new(), written: 0, deaf: false })
+        Ok(Connection { socket, input: Vec::new(), filled: 0, output: Vec::new(), written: 0, write_failed: false })
     }
 
     /// The socket.
@@ -99,7 +99,7 @@ impl Connection {
                     return;
                 }
             }
-            if self.deaf {
+            if self.write_failed {
                 // It is lost. The messages in it are sent again over the next connection.
                 self.written = self.output.len();
                 return;
@@ -112,7 +112,7 @@ impl Connection {
                     return;
                 }
                 Err(_) => {
-                    self.deaf = true;
+                    self.write_failed = true;
                     // If the hub still reads, it ends the connection, and this worker gets another one.
                     let _ = self.socket.shutdown(Shutdown::Write);
                 }

@@ -35,11 +35,11 @@ pub(super) trait Driven: Send + Sync {
     /// Does what a server's other tasks do, while there is no server.
     fn attend(&self);
 
-    /// Who drives.
+    /// Its driver.
     fn driver(&self) -> &Driver;
 }
 
-/// Who drives.
+/// Gives turns to [`Driven`]: by the task, or by the thread.
 pub(super) struct Driver {
     state: Lock<State>,
     changed: Condition,
