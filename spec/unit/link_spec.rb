@@ -72,6 +72,50 @@ RSpec.describe PushServer::Link do
     expect { 1000.times { supervisor.send(:fill, text: "x" * 10_000) } }.to raise_error(described_class::Overflow)
   end
 
+  it "says that descriptors cannot be sent, which is no end of the peer, and sends the next message" do
+    supervisor.send(:fill, text: "x" * 10_000) until supervisor.unsent?
+    reader, writer = IO.pipe
+    # No descriptor for a copy, then one for the first of two copies, which must not stay open.
+    results = with_descriptors([reader, writer].map(&:fileno).max + 3) do |files|
+      errors = Array.new(2) do |round|
+        files.pop.close if round == 1
+        supervisor.send(:lost, fds: [reader, writer])
+      rescue SystemCallError => e
+        e.class
+      end
+      [*errors, open_files.each { |file| files << file }.size]
+    end
+    expect(results).to eq([Errno::EMFILE, Errno::EMFILE, 1])
+    expect(supervisor.send(:last)).to be(true)
+
+    kinds = []
+    until kinds.last == "last"
+      message = child.receive(0)
+      message ? kinds << message.kind : supervisor.flush
+    end
+    expect(kinds.uniq).to eq(%w[fill last])
+    [reader, writer].each(&:close)
+  end
+
+  # Opens files until no more may be open.
+  def open_files
+    files = []
+    loop { files << File.open(File::NULL) }
+  rescue Errno::EMFILE
+    files
+  end
+
+  # Runs the block while this process has no free descriptor. The block may close the files that it gets.
+  def with_descriptors(limit)
+    soft, hard = Process.getrlimit(:NOFILE)
+    Process.setrlimit(:NOFILE, limit, hard)
+    files = open_files
+    yield files
+  ensure
+    Process.setrlimit(:NOFILE, soft, hard)
+    files&.each(&:close)
+  end
+
   it "lets a child wait until the supervisor reads" do
     writing = Thread.new { 100.times { child.send(:fill, text: "x" * 10_000) } }
 

@@ -14,7 +14,9 @@ module PushServer
     # Bytes of the longest line.
     MAX_LINE = 1 << 20
     CHUNK = 65_536
-    private_constant :CHUNK
+    # What the system says when it has no room for another descriptor. The peer is not to blame.
+    SHORTAGES = [Errno::EMFILE, Errno::ENFILE, Errno::ETOOMANYREFS].freeze
+    private_constant :CHUNK, :SHORTAGES
 
     # The peer does not read: more than {MAX_UNSENT} bytes wait for it.
     class Overflow < IOError; end
@@ -57,15 +59,15 @@ module PushServer
     # @param ios [Array<IO>]
     # @return [Boolean] false if the peer is gone
     # @raise [Overflow]
+    # @raise [Errno::EMFILE, Errno::ENFILE, Errno::ETOOMANYREFS] if too many files are open for the line's descriptors. Nothing of
+    #   the line is sent
     def write(text, ios = [])
       @writing.synchronize do
-        @unsent << Unsent.new("#{text}\n".b, ios, false)
-        write_unsent
-        @unsent.last&.keep
+        add(Unsent.new("#{text}\n".b, ios, false))
         raise Overflow, "the peer does not read" if @unsent.sum { |unsent| unsent.bytes.bytesize } > MAX_UNSENT
       end
       true
-    rescue Overflow
+    rescue Overflow, *SHORTAGES
       raise
     rescue SystemCallError, IOError
       false
@@ -105,7 +107,7 @@ module PushServer
     # @return [Array<IO>]
     # @raise [Broken] if there are fewer
     def take(count)
-      raise Broken, "descriptors are missing" if count > @ios.size
+      raise Broken, "descriptors are missing: perhaps too many files are open" if count > @ios.size
 
       @ios.shift(count)
     end
@@ -136,8 +138,13 @@ module PushServer
       def keep
         return if own || ios.empty?
 
-        self.ios = ios.map(&:dup)
+        copies = []
+        ios.each { |io| copies << io.dup }
+        self.ios = copies
         self.own = true
+      rescue SystemCallError
+        copies.each(&:close)
+        raise
       end
 
       # @return [Boolean] whether the whole line was sent
@@ -162,6 +169,17 @@ module PushServer
       @unsent = fields.fetch(:unsent).map do |unsent|
         Unsent.new(unsent.fetch(:bytes).unpack1("m0"), unsent.fetch(:ios).map { |number| IO.for_fd(number) }, true)
       end
+    end
+
+    # Writes a line, and those before it, as far as the socket takes them.
+    def add(line)
+      @unsent << line
+      write_unsent
+      @unsent.last&.keep
+    rescue *SHORTAGES
+      # Its descriptors would have ridden with its first byte.
+      @unsent.pop if @unsent.last.equal?(line)
+      raise
     end
 
     # Writes until the socket takes no more.

@@ -64,6 +64,7 @@ module PushServer
     # @param fields [Hash] what JSON can represent
     # @return [Boolean] false if the peer is gone
     # @raise [Overflow]
+    # @raise [SystemCallError] if too many files are open for the descriptors: see {Lines#write}
     def send(kind, fds: [], **fields)
       fields[:fds] = fds.size unless fds.empty?
       @lines.write(JSON.generate({ kind: kind, **fields }), fds)

@@ -44,6 +44,7 @@ module PushServer
       # Tells it something.
       # @param words [String]
       # @param ios [Array<IO>]
+      # @raise [SystemCallError] if these cannot be sent
       def tell(words, ios = []) = sending { link.write(words, ios) }
 
       # Has it hand its log over to the hub that takes its place, and end.
@@ -52,6 +53,8 @@ module PushServer
       def hand_over(socket, seconds)
         tell("handover", [socket])
         kill_after(seconds) { give_up("it has not handed its log over within #{seconds} s") }
+      rescue SystemCallError => e
+        give_up("it cannot hand its log over: #{e.message}")
       end
 
       # Has it end.

@@ -38,12 +38,18 @@ module PushServer
         @far_lifeline.close
       end
 
-      # Sends a message, as {Link#send}.
+      # Sends a message, as {Link#send}. A child that cannot be sent its descriptors is given up.
       # @return [Boolean] false if the child is gone
-      def send(kind, **fields) = sending { link.send(kind, **fields) }
+      def send(kind, **fields)
+        sending { link.send(kind, **fields) }
+      rescue SystemCallError => e
+        give_up("the supervisor cannot send it descriptors: #{e.message}")
+        false
+      end
 
       # Writes a line to the child's native thread, as {Lines#write}.
       # @return [Boolean] false if the child is gone
+      # @raise [SystemCallError] if the descriptors cannot be sent
       def tell(line, ios = []) = sending { lifeline.write(line, ios) }
 
       # It could not be started, or has told why it ends.
