@@ -9,7 +9,7 @@ module PushServer
   #
   # A message may get its number later than {PushServer.publish} returns, if several processes share one log. Then the first
   # method that needs the text waits for the number, for at most `publish_timeout`, and raises {EngineUnavailable} if there is
-  # none.
+  # none. It says why if the hub has refused the message.
   # In a server of one process nothing waits.
   class Cursor
     class << self

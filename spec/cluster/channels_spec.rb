@@ -33,6 +33,7 @@ RSpec.describe "Channels across workers", transport: :tcp do
       when "forget" then Array.new(Integer(count)) { |n| PushServer.publish(channel, "#{text}#{n}") } && nil
       when "history" then PushServer.history(channel, limit: 20_000).map(&:data).join(",")
       when "cursor" then PushServer.cursor
+      when "long" then PushServer.publish(channel, "x" * Integer(count)).to_s
       end
     end
 
@@ -42,7 +43,7 @@ RSpec.describe "Channels across workers", transport: :tcp do
         next [200, {}, []]
       end
       [200, {}, [answer.call(env).to_s]]
-    rescue PushServer::EngineUnavailable => e
+    rescue PushServer::EngineUnavailable, ArgumentError => e
       [503, {}, ["#{e.class}: #{e.message}"]]
     end)
   CONFIG
@@ -94,6 +95,19 @@ RSpec.describe "Channels across workers", transport: :tcp do
       expect(blocks.map(&:id)).to all(eq(cursor))
       expect(http_on(pid).get("/cursor").body).to eq(cursor)
     end
+  end
+
+  it "says why the hub has refused a message, and publishes the next one" do
+    start_cluster(app, "--channel-memory", (256 << 10).to_s)
+    client = subscribed_on(workers.values.first, "room")
+    connection = http_on(workers.values.last)
+
+    response = connection.get("/long/room/#{64 << 10}")
+    expect([response.status, response.body]).to eq(
+      [503, "ArgumentError: the message is longer than the server accepts: see channel_memory"]
+    )
+    cursor = connection.get("/publish/room/1/next").body
+    expect(client.read_event).to have_attributes(data: "next0", id: cursor)
   end
 
   it "has one order of messages, and each author's own order in it" do

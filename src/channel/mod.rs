@@ -83,7 +83,7 @@ pub use message::Message;
 pub use notice::Notice;
 pub use pattern::Pattern;
 pub use policy::{Policy, Slow};
-pub use progress::{Cancel, Progress, Ticket};
+pub use progress::{Cancel, Progress, Refusal, Ticket, Unpublished};
 pub use reader::Reader;
 pub use subscription::{Member, Subscription, Target};
 pub use unnumbered::forget_unnumbered;

@@ -5,14 +5,39 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use thiserror::Error;
+
 use super::cursor::Cursor;
 use crate::base::lock::{Condition, Lock};
+
+/// Why an engine does not number a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// The bytes are not a message, or not one of a version that the engine knows.
+    #[error("the engine cannot read it, or its channel's name is too long")]
+    Broken,
+    /// The message is longer than the engine accepts.
+    #[error("it is longer than the engine accepts")]
+    TooLong,
+    /// There are too many channels already.
+    #[error("there are too many channels")]
+    TooManyChannels,
+}
+
+/// Why a message that was submitted never gets a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unpublished {
+    /// The engine has begun anew without the message.
+    Lost,
+    /// The engine has refused the message. Without a reason, the engine that knew the reason has ended.
+    Refused(Option<Refusal>),
+}
 
 /// A message that had no number when it was submitted.
 #[derive(Debug)]
 pub struct Ticket {
     place: u64,
-    outcome: OnceLock<Option<Cursor>>,
+    outcome: OnceLock<Result<Cursor, Unpublished>>,
 }
 
 impl Ticket {
@@ -21,8 +46,8 @@ impl Ticket {
         self.place
     }
 
-    /// The cursor behind the message, once the message has a number; `Some(None)` if the message is lost.
-    pub fn outcome(&self) -> Option<Option<Cursor>> {
+    /// The cursor behind the message, once the message has a number. The error says that it never gets one.
+    pub fn outcome(&self) -> Option<Result<Cursor, Unpublished>> {
         self.outcome.get().copied()
     }
 }
@@ -58,14 +83,13 @@ impl Progress {
     }
 
     /// The message of `ticket` has the number of `outcome`, and the next [`super::Engine::take`] returns the message.
-    /// `None` says that the message is lost. Messages that were submitted before it and have no number by now are lost
-    /// too.
-    pub fn settle(&self, ticket: &Ticket, outcome: Option<Cursor>) {
+    /// Messages that were submitted before it and have no number by now get none.
+    pub fn settle(&self, ticket: &Ticket, outcome: Result<Cursor, Unpublished>) {
         self.settle_all([(ticket, outcome)]);
     }
 
     /// The same for several messages, in their order. Wakes the threads that wait once.
-    pub fn settle_all<'a>(&self, settled: impl IntoIterator<Item = (&'a Ticket, Option<Cursor>)>) {
+    pub fn settle_all<'a>(&self, settled: impl IntoIterator<Item = (&'a Ticket, Result<Cursor, Unpublished>)>) {
         let mut last = 0;
         for (ticket, outcome) in settled {
             let _ = ticket.outcome.set(outcome);

@@ -78,7 +78,7 @@ impl LateEngine {
             let (message, ticket) = state.queue.pop_front().unwrap();
             state.position.seq += 1;
             message.number(state.position.seq);
-            self.progress.settle(&ticket, Some(state.position));
+            self.progress.settle(&ticket, Ok(state.position));
             state.events.push(Event::Message(message));
         }
         drop(state);

@@ -9,7 +9,7 @@ use super::super::draft::Draft;
 use super::super::engine::{EngineState, EngineTask, Full, LogEnd, Submitted};
 use super::super::error::{EngineError, Error};
 use super::super::message::Message;
-use super::super::progress::{Cancel, Progress, Ticket};
+use super::super::progress::{Cancel, Progress, Ticket, Unpublished};
 use super::super::unnumbered;
 use super::state::Channels;
 use crate::base::wakeups::Wakeups;
@@ -32,17 +32,17 @@ pub enum Receipt {
 }
 
 impl Receipt {
-    /// The cursor, if the message has its number by now; `Some(None)` if the engine has lost the message.
-    pub fn outcome(&self) -> Option<Option<Cursor>> {
+    /// The cursor, if the message has its number by now. The error says that it never gets one.
+    pub fn outcome(&self) -> Option<Result<Cursor, Unpublished>> {
         match self {
-            Receipt::Known(cursor) => Some(Some(*cursor)),
+            Receipt::Known(cursor) => Some(Ok(*cursor)),
             Receipt::Pending(ticket) => ticket.outcome(),
         }
     }
 
     /// The cursor, if the message has its number by now.
     pub fn cursor(&self) -> Option<Cursor> {
-        self.outcome().flatten()
+        self.outcome()?.ok()
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use crate::base::lock::Lock;
 use crate::channel::engine::{Engine, EngineState, Full, Submitted};
-use crate::channel::{Command, Cursor, Draft, Epoch, Event, Forgotten, Limits, Message, Progress, Reset, Ticket, Wake};
+use crate::channel::{
+    Command, Cursor, Draft, Epoch, Event, Forgotten, Limits, Message, Progress, Reset, Ticket, Unpublished, Wake,
+};
 
 /// What waits for its place in the order.
 enum Queued {
@@ -71,7 +73,7 @@ impl DelayedEngine {
             }
         }
         drop(state);
-        settled.iter().for_each(|(ticket, cursor)| self.progress.settle(ticket, Some(*cursor)));
+        settled.iter().for_each(|(ticket, cursor)| self.progress.settle(ticket, Ok(*cursor)));
         self.progress.notify();
         self.wake.wake();
         ordered
@@ -102,7 +104,7 @@ impl DelayedEngine {
         drop(state);
         for queued in lost {
             if let Queued::Message(_, ticket) = queued {
-                self.progress.settle(&ticket, None);
+                self.progress.settle(&ticket, Err(Unpublished::Lost));
             }
         }
         self.progress.notify();

@@ -1,4 +1,4 @@
-//! The random number by which the hub knows an author of messages.
+//! The random number by which the hub knows an author of messages: a worker, or another process that publishes.
 
 use std::time::SystemTime;
 

@@ -64,6 +64,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::channel::Policy;
+pub use crate::channel::Refusal;
 pub use read::decode;
 pub use write::{kept, message, publish};
 
@@ -76,7 +78,7 @@ pub const HEADER: usize = 5;
 /// Bytes of a [`Frame::Message`] before the message, the header included. No other frame has more before its message.
 pub const OVERHEAD: usize = HEADER + 8 + 16 + 8;
 
-/// Whoever writes lists ([`Frame::Floors`], [`Frame::Authors`], [`Frame::Rules`]) ends a piece when it has this many bytes.
+/// A list ([`Frame::Floors`], [`Frame::Authors`], [`Frame::Rules`]) is sent in pieces. A piece ends when it has this many bytes.
 pub const PIECE: usize = 64 * 1024;
 
 /// Bytes of frames that are not complete, of all outsiders together, besides one frame of the longest kind.
@@ -125,15 +127,18 @@ pub struct Rule<'a> {
     pub ttl: u64,
 }
 
-/// Why the hub does not number a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// The bytes are not a message, or not one of a version that the hub knows.
-    Broken,
-    /// The message is longer than the hub accepts: see [`Welcome::longest`].
-    TooLong,
-    /// There are too many channels already.
-    TooManyChannels,
+impl<'a> Rule<'a> {
+    /// What other processes need to know of a policy.
+    pub fn new(glob: &'a str, policy: &Policy) -> Self {
+        let micros = |ttl: Duration| u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX).max(1);
+        Rule { glob, history: u32::try_from(policy.history).unwrap_or(u32::MAX), ttl: policy.ttl.map_or(0, micros) }
+    }
+
+    /// The policy of a process that does not deliver to clients.
+    pub fn policy(&self) -> Policy {
+        let ttl = (self.ttl > 0).then(|| Duration::from_micros(self.ttl));
+        Policy { history: self.history as usize, ttl, ..Policy::default() }
+    }
 }
 
 /// The hub can number messages.
@@ -263,7 +268,7 @@ pub enum Frame<'a> {
         /// Its count.
         count: u64,
         /// Why.
-        reason: Reason,
+        reason: Refusal,
     },
 
     // ---- a log as a whole: in a report, and behind a reset ---------------------------------

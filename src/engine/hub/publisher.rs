@@ -20,6 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
 
+use super::author::new_author;
 use crate::base::lock::{Condition, Lock};
 use crate::channel::Message;
 use connection::{Connection, Wake};
@@ -116,12 +117,10 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// The system gives no random numbers or no pipe.
+    /// The system gives no pipe.
     pub fn new() -> io::Result<Self> {
-        let mut author = [0; 16];
-        getrandom::fill(&mut author).map_err(io::Error::other)?;
         let state = State {
-            exchange: Exchange::new(u128::from_ne_bytes(author)),
+            exchange: Exchange::new(new_author()),
             places: Vec::new(),
             connection: None,
             welcomed: false,

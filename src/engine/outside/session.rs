@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use thiserror::Error;
 
-use super::super::hub::protocol::{self, Frame, OVERHEAD, Position, ProtocolError, Reason, Role, VERSION, Welcome};
+use super::super::hub::protocol::{self, Frame, OVERHEAD, Position, ProtocolError, Refusal, Role, VERSION, Welcome};
 use super::authors::{Authors, Run};
 use crate::base::lock::Lock;
 use crate::channel::{Channels, Kind, Post, codec};
@@ -181,14 +181,14 @@ fn publish(
     channels: &Channels,
     message: &[u8],
     now: (Instant, SystemTime),
-) -> Result<Result<(u64, bool), Reason>, Ended> {
+) -> Result<Result<(u64, bool), Refusal>, Ended> {
     let (decoded, length) = match codec::decode(message, usize::MAX) {
         Ok(Some(decoded)) => decoded,
-        Ok(None) | Err(_) => return Ok(Err(Reason::Broken)),
+        Ok(None) | Err(_) => return Ok(Err(Refusal::Broken)),
     };
     // Only the server itself makes messages of that kind.
     if length != message.len() || decoded.draft.kind == Kind::Server {
-        return Ok(Err(Reason::Broken));
+        return Ok(Err(Refusal::Broken));
     }
     match channels.post(&decoded.draft, decoded.published_at(now)) {
         Ok(Post::Done(posted)) => match posted.receipt {
@@ -197,9 +197,9 @@ fn publish(
             Receipt::Pending(_) => Err(Ended::Unavailable),
         },
         Ok(Post::Full(_)) | Err(Error::Engine(_)) => Err(Ended::Unavailable),
-        Err(Error::TooLarge { .. }) => Ok(Err(Reason::TooLong)),
-        Err(Error::TooManyChannels(_)) => Ok(Err(Reason::TooManyChannels)),
-        Err(_) => Ok(Err(Reason::Broken)),
+        Err(Error::TooLarge { .. }) => Ok(Err(Refusal::TooLong)),
+        Err(Error::TooManyChannels(_)) => Ok(Err(Refusal::TooManyChannels)),
+        Err(_) => Ok(Err(Refusal::Broken)),
     }
 }
 

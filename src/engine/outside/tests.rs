@@ -13,7 +13,7 @@ use crate::base::lifecycle::{Lifecycle, Phase};
 use crate::base::lock::Lock;
 use crate::channel::{Channels, Draft, Limits, Message, Since, Wake};
 use crate::engine::Local;
-use crate::engine::hub::protocol::{self, Frame, Reason, Role, VERSION};
+use crate::engine::hub::protocol::{self, Frame, Refusal, Role, VERSION};
 use crate::engine::hub::publisher::{Answer, GivenUp, Publisher, Ticket, Waited};
 
 struct Nobody;
@@ -104,7 +104,7 @@ fn what_cannot_be_published_is_refused_and_the_connection_goes_on() {
     encoded.push(0); // One byte too many behind the message is a byte of no message.
     Frame::Publish { count: 3, message: &encoded }.encode(&mut bytes);
     publish(4, "a", &mut bytes);
-    let refused = |count| format!("{:?}", Frame::Refused { count, reason: Reason::Broken });
+    let refused = |count| format!("{:?}", Frame::Refused { count, reason: Refusal::Broken });
     let expected = vec![refused(1), refused(2), refused(3), format!("{:?}", numbered(4, 1, 1))];
     assert_eq!(answers(&mut session, &bytes), (expected, true));
 }

@@ -18,7 +18,7 @@ use super::pipe::Pipe;
 use crate::base;
 use crate::base::limits::Limits;
 use crate::channel::tests::delayed::DelayedEngine;
-use crate::channel::{Draft, Receipt, Shape, Since, Subscription};
+use crate::channel::{Draft, Receipt, Shape, Since, Subscription, Unpublished};
 use crate::engine::Local;
 use crate::net::{Peer, Socket};
 use crate::push::delivery::Delivery;
@@ -256,5 +256,5 @@ fn a_close_does_not_wait_for_what_the_engine_has_lost() {
     client.close(CloseStatus::new(1000, ""));
     engine.reset(false, 0, Vec::new(), Vec::new());
     assert_eq!(core.receive(&peer, 4), b"\x88\x02\x03\xe8");
-    assert_eq!(receipt.outcome(), Some(None));
+    assert_eq!(receipt.outcome(), Some(Err(Unpublished::Lost)));
 }

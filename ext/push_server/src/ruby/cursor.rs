@@ -7,9 +7,9 @@ use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{Class, DataTypeFunctions, Error, Module, Object, RModule, Ruby, TypedData, function, method};
 use push_core::base::fork::OwnerProcess;
-use push_core::channel::{self, CATCH_UP, Cancel, Channels, Progress, Receipt, Since, Ticket};
+use push_core::channel::{self, CATCH_UP, Cancel, Channels, Progress, Receipt, Since, Ticket, Unpublished};
 
-use crate::support::errors::argument_error;
+use crate::support::errors::{argument_error, refusal};
 use crate::support::gvl::{check_interrupts, without_gvl};
 use crate::support::library::{engine_error, server_error};
 
@@ -77,8 +77,14 @@ impl Cursor {
             wait_until_settled(ruby, progress, ticket.place(), timeout)?;
         }
         match ticket.outcome() {
-            Some(Some(cursor)) => Ok(cursor.to_string()),
-            Some(None) => Err(server_error(ruby, "the message is lost: the channels' engine has begun anew")),
+            Some(Ok(cursor)) => Ok(cursor.to_string()),
+            Some(Err(Unpublished::Lost)) => {
+                Err(server_error(ruby, "the message is lost: the channels' engine has begun anew"))
+            }
+            Some(Err(Unpublished::Refused(Some(reason)))) => Err(refusal(ruby, reason)),
+            Some(Err(Unpublished::Refused(None))) => {
+                Err(server_error(ruby, "the hub has refused the message, and has ended before it could say why"))
+            }
             None => Err(engine_error(ruby, "the message has no number yet: the channels' engine does not answer")),
         }
     }

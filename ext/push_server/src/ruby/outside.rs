@@ -10,12 +10,11 @@ use magnus::typed_data::Obj;
 use magnus::{Error, Ruby};
 use push_core::base::fork::{NotInChild, OwnerProcess};
 use push_core::channel::{Draft, Limits, Message};
-use push_core::engine::hub::protocol::Reason;
 use push_core::engine::hub::publisher::{Answer, GivenUp, Publisher, Ticket, Unanswered, Waited};
 
 use crate::ruby::cursor::Cursor;
 use crate::support::cell::GvlCell;
-use crate::support::errors::{argument_error, channel_error};
+use crate::support::errors::{channel_error, refusal};
 use crate::support::gvl::{check_interrupts, without_gvl};
 use crate::support::library::{engine_error, outside_route, server_error};
 
@@ -156,18 +155,6 @@ impl Drop for Pending<'_> {
         if !self.answered {
             self.publisher.give_up(self.ticket);
         }
-    }
-}
-
-fn refusal(ruby: &Ruby, reason: Reason) -> Error {
-    match reason {
-        Reason::TooLong => argument_error(ruby, "the message is longer than the server's channel_memory"),
-        Reason::TooManyChannels => server_error(ruby, "the server has too many channels already (max_channels)"),
-        Reason::Broken => argument_error(
-            ruby,
-            "the server refuses the message: the channel's name is longer than its max_channel_name, or it is another \
-             version of push_server",
-        ),
     }
 }
 

@@ -34,6 +34,23 @@ pub fn channel_error(ruby: &Ruby, error: &channel::Error) -> Error {
     }
 }
 
+/// What Ruby raises when the server that numbers messages refuses one.
+pub fn refusal(ruby: &Ruby, refusal: channel::Refusal) -> Error {
+    match refusal {
+        channel::Refusal::TooLong => {
+            argument_error(ruby, "the message is longer than the server accepts: see channel_memory")
+        }
+        channel::Refusal::TooManyChannels => {
+            server_error(ruby, "the server has too many channels already (max_channels)")
+        }
+        channel::Refusal::Broken => argument_error(
+            ruby,
+            "the server refuses the message: the channel's name is longer than its max_channel_name, or it is another \
+             version of push_server",
+        ),
+    }
+}
+
 /// The beginning of what a value's `inspect` says, for a message. The error is a jump.
 pub fn excerpt(value: Value) -> Result<String, Error> {
     let text = inspect(value)?;

@@ -186,7 +186,7 @@ impl World {
         assert_eq!(self.channels.unsettled(), None);
         for (receipt, channel) in &self.receipts {
             match receipt.outcome().expect("neither numbered nor lost") {
-                Some(cursor) if cursor.epoch == self.epoch => assert_eq!(self.truth[&cursor.seq], *channel),
+                Ok(cursor) if cursor.epoch == self.epoch => assert_eq!(self.truth[&cursor.seq], *channel),
                 _ => {}
             }
         }

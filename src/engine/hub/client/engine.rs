@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime};
 
 use rustix::process::{Signal, getpid, kill_process};
 
-use super::author::new_author;
+use super::super::author::new_author;
 use super::connection::{Connection, Turn};
 use super::driver::{Driven, Driver};
 use super::machine::{Machine, Results};

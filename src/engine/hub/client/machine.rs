@@ -8,12 +8,12 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use thiserror::Error;
 
 use super::super::protocol::{
-    self, Frame, Known, OVERHEAD, PIECE, Position, ProtocolError, Reason, Role, Rule, VERSION, Welcome,
+    self, Frame, Known, OVERHEAD, PIECE, Position, ProtocolError, Refusal, Role, Rule, VERSION, Welcome,
 };
 use super::own::{Own, Settled};
 use super::report::Report;
@@ -284,7 +284,7 @@ impl Machine {
             if let Err(error) = protocol::publish(count, message, now, out) {
                 log::error!("a message for {} cannot be published: {error}", message.channel());
                 self.own.sent();
-                self.own.refuse(count, &mut self.results.settled);
+                self.own.refuse(count, Refusal::TooLong, &mut self.results.settled);
                 continue;
             }
             self.credit -= (out.len() - before) as i64;
@@ -305,7 +305,7 @@ impl Machine {
             let rules = all[*sent..].iter().map_while(|(glob, policy)| {
                 let fits = size < PIECE;
                 size += glob.len() + 14;
-                fits.then(|| rule(glob, policy))
+                fits.then(|| Rule::new(glob, policy))
             });
             let rules: Vec<_> = rules.collect();
             *sent += rules.len();
@@ -360,13 +360,8 @@ impl Machine {
                 }
             }
             Frame::Refused { count, reason } => {
-                let why = match reason {
-                    Reason::Broken => "the hub cannot read it",
-                    Reason::TooLong => "it is longer than the hub accepts",
-                    Reason::TooManyChannels => "there are too many channels",
-                };
-                log::error!("a message of this process was not published: {why}");
-                self.own.refuse(count, &mut self.results.settled);
+                log::error!("a message of this process was not published: {reason}");
+                self.own.refuse(count, reason, &mut self.results.settled);
             }
             Frame::Position { token, position } => {
                 self.results.answered |= self.questions.answer(token, cursor(position));
@@ -496,9 +491,4 @@ impl Machine {
 
 fn cursor(position: Position) -> Cursor {
     Cursor { epoch: Epoch::from(position.epoch), seq: position.last }
-}
-
-fn rule<'a>(glob: &'a str, policy: &Policy) -> Rule<'a> {
-    let micros = |ttl: Duration| u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX).max(1);
-    Rule { glob, history: u32::try_from(policy.history).unwrap_or(u32::MAX), ttl: policy.ttl.map_or(0, micros) }
 }

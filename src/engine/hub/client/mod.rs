@@ -3,15 +3,13 @@
 //! | module | subject |
 //! |---|---|
 //! | `engine` | [`HubClient`], the engine; what its threads share |
-//! | `driver` | who drives the connection: a task of the reactor, or a thread |
+//! | `driver` | gives the connection its turns: a task of the reactor, or a thread |
 //! | `connection` | the socket and its buffers |
 //! | `machine` | [`Machine`], a worker's half of the protocol, without I/O |
 //! | `own` | the messages of this process that wait for their numbers |
 //! | `tail` | the newest messages, for a new hub |
 //! | `report`, `snapshot` | a whole log: to a new hub, and from the hub |
-//! | `author` | the random number of an author |
 
-mod author;
 mod connection;
 mod driver;
 mod engine;
@@ -23,7 +21,6 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
-pub use author::new_author;
 pub use engine::{HubClient, WorkerSettings, replace_worker};
 pub use machine::{HubError, Machine, Now, Results};
 pub use own::Settled;

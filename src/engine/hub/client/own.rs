@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::channel::{Cursor, Message, Ticket};
+use crate::channel::{Cursor, Message, Refusal, Ticket, Unpublished};
 
 /// A message without a number.
 #[derive(Debug)]
 struct Waiting {
     message: Arc<Message>,
     ticket: Arc<Ticket>,
-    refused: bool,
+    refused: Option<Refusal>,
 }
 
 /// A message that waits no longer.
@@ -18,8 +18,8 @@ struct Waiting {
 pub struct Settled {
     /// Its ticket.
     pub ticket: Arc<Ticket>,
-    /// Its cursor; `None` if it is lost.
-    pub outcome: Option<Cursor>,
+    /// Its cursor, or why it has none.
+    pub outcome: Result<Cursor, Unpublished>,
     /// What it has cost in the queue, in bytes.
     pub cost: usize,
 }
@@ -43,7 +43,7 @@ impl Own {
     /// Adds a message. Its count must be one more than that of the message before.
     pub(super) fn push(&mut self, message: Arc<Message>, ticket: Arc<Ticket>) {
         debug_assert_eq!(ticket.place(), self.settled + 1 + self.queue.len() as u64);
-        self.queue.push_back(Waiting { message, ticket, refused: false });
+        self.queue.push_back(Waiting { message, ticket, refused: None });
     }
 
     /// The next message to send, with its count.
@@ -69,19 +69,23 @@ impl Own {
     }
 
     /// A message never gets a number.
-    pub(super) fn refuse(&mut self, count: u64, settled: &mut Vec<Settled>) {
+    pub(super) fn refuse(&mut self, count: u64, refusal: Refusal, settled: &mut Vec<Settled>) {
         let index = count.checked_sub(self.settled + 1).and_then(|index| usize::try_from(index).ok());
         if let Some(waiting) = index.and_then(|index| self.queue.get_mut(index)) {
-            waiting.refused = true;
+            waiting.refused = Some(refusal);
         }
         // Those before it must settle first: see `Progress::settle`.
-        while self.queue.front().is_some_and(|waiting| waiting.refused) {
+        self.settle_refused(settled);
+    }
+
+    fn settle_refused(&mut self, settled: &mut Vec<Settled>) {
+        while self.queue.front().is_some_and(|waiting| waiting.refused.is_some()) {
             settled.extend(self.pop(None).map(|(_, settled)| settled));
         }
     }
 
-    /// The message has this cursor. Returns it, unless it does not wait. Earlier messages that still wait are lost: the
-    /// hub numbers them in their order.
+    /// The message has this cursor. Returns it, unless it does not wait. Earlier messages that still wait were refused, perhaps
+    /// by a hub that has ended before it could answer: a hub numbers them in their order.
     pub(super) fn number(&mut self, count: u64, cursor: Cursor, settled: &mut Vec<Settled>) -> Option<Arc<Message>> {
         if count <= self.settled || count > self.settled + self.queue.len() as u64 {
             return None;
@@ -91,21 +95,23 @@ impl Own {
         }
         let (message, own) = self.pop(Some(cursor))?;
         settled.push(own);
-        self.refuse(0, settled);
+        self.settle_refused(settled);
         Some(message)
     }
 
     /// The messages up to `count` have numbers, which are not known. `before` is a cursor that is not behind any of them.
     pub(super) fn settle(&mut self, count: u64, before: Cursor, settled: &mut Vec<Settled>) {
         while self.settled < count {
-            let refused = self.queue.front().is_some_and(|waiting| waiting.refused);
+            let refused = self.queue.front().is_some_and(|waiting| waiting.refused.is_some());
             let Some((_, own)) = self.pop(Some(before).filter(|_| !refused)) else { return };
             settled.push(own);
         }
     }
 
-    fn pop(&mut self, outcome: Option<Cursor>) -> Option<(Arc<Message>, Settled)> {
-        let Waiting { message, ticket, .. } = self.queue.pop_front()?;
+    /// Takes the first message. Without a cursor, it was refused.
+    fn pop(&mut self, cursor: Option<Cursor>) -> Option<(Arc<Message>, Settled)> {
+        let Waiting { message, ticket, refused } = self.queue.pop_front()?;
+        let outcome = cursor.ok_or(Unpublished::Refused(refused));
         self.settled += 1;
         self.sent = self.sent.saturating_sub(1);
         let cost = message.cost();

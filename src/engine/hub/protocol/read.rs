@@ -1,6 +1,6 @@
 //! Frames from bytes.
 
-use super::{Frame, HEADER, Known, Position, ProtocolError, Reason, Role, Rule, Welcome, kind};
+use super::{Frame, HEADER, Known, Position, ProtocolError, Refusal, Role, Rule, Welcome, kind};
 
 /// Reads the frame at the beginning of `bytes`. Returns the frame and its length in bytes, or `None` if the frame is not
 /// complete. If the frame is longer than `max` bytes, returns an error as soon as the length is complete, so the caller
@@ -142,11 +142,11 @@ impl<'a> Body<'a> {
         }
     }
 
-    fn reason(&mut self) -> Result<Reason, ProtocolError> {
+    fn reason(&mut self) -> Result<Refusal, ProtocolError> {
         match self.u8()? {
-            0 => Ok(Reason::Broken),
-            1 => Ok(Reason::TooLong),
-            2 => Ok(Reason::TooManyChannels),
+            0 => Ok(Refusal::Broken),
+            1 => Ok(Refusal::TooLong),
+            2 => Ok(Refusal::TooManyChannels),
             _ => Err(ProtocolError::Value(self.kind)),
         }
     }

@@ -4,7 +4,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::BufMut;
 
-use super::{Frame, HEADER, Position, Reason, Role, Welcome, kind};
+use super::{Frame, HEADER, Position, Refusal, Role, Welcome, kind};
 use crate::channel::{Message, codec};
 
 impl Frame<'_> {
@@ -73,9 +73,9 @@ impl Frame<'_> {
             Frame::Refused { count, reason } => {
                 out.put_u64(*count);
                 out.put_u8(match reason {
-                    Reason::Broken => 0,
-                    Reason::TooLong => 1,
-                    Reason::TooManyChannels => 2,
+                    Refusal::Broken => 0,
+                    Refusal::TooLong => 1,
+                    Refusal::TooManyChannels => 2,
                 });
             }
             Frame::Reset { position, since } => {

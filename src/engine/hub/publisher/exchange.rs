@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 
 use thiserror::Error;
 
-use super::super::protocol::{self, Frame, ProtocolError, Reason, Role, VERSION, Welcome};
+use super::super::protocol::{self, Frame, ProtocolError, Refusal, Role, VERSION, Welcome};
 use crate::channel::{Cursor, Epoch, Message};
 
 /// Frames are made until this many bytes wait for the socket. So most messages that are given up were not sent.
@@ -28,7 +28,7 @@ pub enum Answer {
     /// The message has this number; or the log ends here.
     At(Cursor),
     /// The server does not take the message.
-    Refused(Reason),
+    Refused(Refusal),
 }
 
 /// What becomes of a request that is given up.
@@ -177,7 +177,7 @@ impl Exchange {
                 too_long.push(id);
             }
         }
-        answers.extend(too_long.into_iter().map(|id| (id, Answer::Refused(Reason::TooLong))));
+        answers.extend(too_long.into_iter().map(|id| (id, Answer::Refused(Refusal::TooLong))));
     }
 
     /// Takes the frames at the beginning of `bytes`, and returns how many bytes they have. [`Exchange::send`] is to be called

@@ -249,6 +249,6 @@ fn a_message_that_is_too_long_for_the_server_is_refused_before_it_is_sent() {
     out.clear();
     exchange.send(now(), &mut out);
     let answers: Vec<_> = exchange.answers().collect();
-    assert_eq!(answers, [(1, Answer::Refused(super::super::protocol::Reason::TooLong))]);
+    assert_eq!(answers, [(1, Answer::Refused(super::super::protocol::Refusal::TooLong))]);
     assert!(matches!(decode(&out, 1000), Ok(Some((Frame::Publish { count: 1, .. }, _)))));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::super::protocol::{Known, Reason};
+use super::super::protocol::{Known, Refusal};
 use super::peer::PeerId;
 
 /// How many authors are kept that are not connected. An author that comes back after so many others may get a second
@@ -20,7 +20,7 @@ pub(super) struct Author {
     /// The highest count of a message with a number, and the number. 0: the hub does not know it.
     pub(super) numbered: (u64, u64),
     /// The newest refused messages: an author that has missed an answer gets it again.
-    refused: VecDeque<(u64, Reason)>,
+    refused: VecDeque<(u64, Refusal)>,
     /// The author's connection.
     pub(super) peer: Option<PeerId>,
     /// The newest number when the author was last heard of.
@@ -29,7 +29,7 @@ pub(super) struct Author {
 
 impl Author {
     /// A message of the author was refused.
-    pub(super) fn refuse(&mut self, count: u64, reason: Reason) {
+    pub(super) fn refuse(&mut self, count: u64, reason: Refusal) {
         if self.refused.len() >= REFUSED {
             self.refused.pop_front();
         }
@@ -37,7 +37,7 @@ impl Author {
     }
 
     /// The refused messages above a count.
-    pub(super) fn refused_after(&self, count: u64) -> impl Iterator<Item = (u64, Reason)> {
+    pub(super) fn refused_after(&self, count: u64) -> impl Iterator<Item = (u64, Refusal)> {
         self.refused.iter().copied().filter(move |(own, _)| *own > count)
     }
 }

@@ -87,7 +87,8 @@ impl Hub {
         if result == Flushed::More || answered {
             self.list(id);
         }
-        self.progress();
+        // Not here: with many peers, each look at all of them would come after each write.
+        self.moved = true;
         result
     }
 
@@ -169,9 +170,15 @@ impl Hub {
     }
 
     /// Notes how far workers are: what may be answered, what is stable, what the log must keep, and whether there is credit.
+    /// Looks at all workers, and at all outsiders that wait.
     pub(super) fn progress(&mut self) {
+        self.moved = false;
         if !matches!(self.phase, Phase::Serving) {
             return;
+        }
+        #[cfg(test)]
+        {
+            self.looks += 1;
         }
         self.note_answerable();
         let places = || self.workers.iter().filter_map(|id| self.peers.get(id)?.attached());
@@ -221,9 +228,13 @@ impl Hub {
         if most.is_none() {
             // If this hub dies, so do the messages.
             self.numbers.only_here(next);
+            #[cfg(test)]
+            {
+                self.only_here = next;
+            }
         }
         self.answerable = next;
-        std::mem::take(&mut self.unwelcome).into_iter().for_each(|id| self.welcome(id));
+        std::mem::take(&mut self.welcomed_later).into_iter().for_each(|id| self.welcome(id));
         let answered = |peer: &Peer| peer.unanswered.get(peer.answering).is_some_and(|run| run.seq <= next);
         let ready: Vec<_> =
             self.waiting.iter().copied().filter(|id| self.peers.get(id).is_some_and(answered)).collect();

@@ -1,7 +1,5 @@
 //! The rules of channels that the newest code has.
 
-use std::time::Duration;
-
 use super::super::protocol::Rule;
 use crate::channel::{Archive, Policy};
 
@@ -28,7 +26,7 @@ impl Rules {
             self.list.clear();
         }
         for rule in rules {
-            let policy = policy(rule);
+            let policy = rule.policy();
             match self.list.iter_mut().find(|(glob, _)| **glob == *rule.glob) {
                 Some((_, old)) if *old == policy => {}
                 Some((_, old)) => {
@@ -52,18 +50,8 @@ impl Rules {
 
     /// The generation, and the rules.
     pub(super) fn list(&self) -> (u32, Vec<Rule<'_>>) {
-        (self.generation, self.list.iter().map(|(glob, policy)| rule(glob, policy)).collect())
+        (self.generation, self.list.iter().map(|(glob, policy)| Rule::new(glob, policy)).collect())
     }
-}
-
-fn policy(rule: &Rule<'_>) -> Policy {
-    let ttl = (rule.ttl > 0).then(|| Duration::from_micros(rule.ttl));
-    Policy { history: rule.history as usize, ttl, ..Policy::default() }
-}
-
-fn rule<'a>(glob: &'a str, policy: &Policy) -> Rule<'a> {
-    let ttl = policy.ttl.map_or(0, |ttl| u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX).max(1));
-    Rule { glob, history: u32::try_from(policy.history).unwrap_or(u32::MAX), ttl }
 }
 
 #[cfg(test)]

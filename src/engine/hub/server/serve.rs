@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::protocol::{Frame, Reason, Role, VERSION, Welcome};
+use super::super::protocol::{Frame, Refusal, Role, VERSION, Welcome};
 use super::image::Image;
 use super::peer::{Hello, Kind, Peer, PeerId, Place, Run};
 use super::state::{Hub, Phase};
@@ -52,7 +52,7 @@ impl Hub {
         }
         let worker = matches!(peer.kind, Kind::Worker(_));
         if !worker && author.numbered.1 > self.answerable {
-            self.unwelcome.insert(id);
+            self.welcomed_later.insert(id);
             return;
         }
         let credit = if worker { self.settings.worker_credit } else { self.settings.outsider_credit };
@@ -175,26 +175,26 @@ impl Hub {
     }
 
     /// Gives a message its number, in the number store and in the archive.
-    fn number(&mut self, seq: u64, message: &[u8], outsider: bool) -> Result<(), Reason> {
+    fn number(&mut self, seq: u64, message: &[u8], outsider: bool) -> Result<(), Refusal> {
         if message.len() > self.longest() {
-            return Err(Reason::TooLong);
+            return Err(Refusal::TooLong);
         }
-        let decoded = codec::decode(message, usize::MAX).map_err(|_| Reason::Broken)?;
-        let (decoded, _) = decoded.filter(|(_, length)| *length == message.len()).ok_or(Reason::Broken)?;
+        let decoded = codec::decode(message, usize::MAX).map_err(|_| Refusal::Broken)?;
+        let (decoded, _) = decoded.filter(|(_, length)| *length == message.len()).ok_or(Refusal::Broken)?;
         let (channel, stored) = (decoded.draft.channel, decoded.draft.store);
-        // Outsiders do not speak for the server.
-        let pretends = outsider && decoded.draft.kind == crate::channel::Kind::Server;
-        if channel.is_empty() || channel.len() > self.settings.max_name || pretends {
-            return Err(Reason::Broken);
+        // Only the server itself makes messages of that kind.
+        let forbidden = outsider && decoded.draft.kind == crate::channel::Kind::Server;
+        if channel.is_empty() || channel.len() > self.settings.max_name || forbidden {
+            return Err(Refusal::Broken);
         }
         if stored && self.archive.keeps(channel) {
             if !self.archive.accepts(channel) {
-                return Err(Reason::TooManyChannels);
+                return Err(Refusal::TooManyChannels);
             }
             let kept = Message::new(&decoded.draft, &self.limits, decoded.published_at(self.now));
             let kept = kept.map_err(|error| match error {
-                crate::channel::Error::TooLarge { .. } => Reason::TooLong,
-                _ => Reason::Broken,
+                crate::channel::Error::TooLarge { .. } => Refusal::TooLong,
+                _ => Refusal::Broken,
             })?;
             // This comes first: the number must be in use before anybody can get it.
             self.numbers.use_up_to(seq);

@@ -137,7 +137,7 @@ pub struct Hub {
     /// The outsiders that wait for answers.
     pub(super) waiting: BTreeSet<PeerId>,
     /// Outsiders that are not welcome yet, because the welcome would be the answer to a message that may not be answered yet.
-    pub(super) unwelcome: BTreeSet<PeerId>,
+    pub(super) welcomed_later: BTreeSet<PeerId>,
     /// The authors that went away before they were answered.
     pub(super) absent: HashMap<u128, Absent>,
     /// The peers that have published since the last turn.
@@ -155,6 +155,14 @@ pub struct Hub {
     pub(super) incomplete: usize,
     /// Credit is held back, because workers lag.
     pub(super) withheld: bool,
+    /// Messages up to this number were answered when no worker was attached.
+    #[cfg(test)]
+    pub(super) only_here: u64,
+    /// Sockets have taken something since the last [`Hub::progress`].
+    pub(super) moved: bool,
+    /// How often [`Hub::progress`] has looked at all peers.
+    #[cfg(test)]
+    pub(super) looks: usize,
 }
 
 impl Hub {
@@ -186,7 +194,7 @@ impl Hub {
             workers: BTreeSet::new(),
             returning: (BTreeSet::new(), now),
             waiting: BTreeSet::new(),
-            unwelcome: BTreeSet::new(),
+            welcomed_later: BTreeSet::new(),
             absent: HashMap::new(),
             publishers: Vec::new(),
             writers: VecDeque::new(),
@@ -196,6 +204,11 @@ impl Hub {
             swept: now,
             incomplete: 0,
             withheld: false,
+            #[cfg(test)]
+            only_here: 0,
+            moved: false,
+            #[cfg(test)]
+            looks: 0,
         };
         match start {
             Start::Recover { processes, handover } if hub.numbers.epoch().is_some() => {
@@ -289,7 +302,7 @@ impl Hub {
         }
         self.workers.remove(&id);
         self.waiting.remove(&id);
-        self.unwelcome.remove(&id);
+        self.welcomed_later.remove(&id);
         if let Some(hello) = peer.hello {
             self.authors.leave(hello.author, id);
             if let Some(oldest) = peer.oldest_unanswered().or_else(|| self.first_unseen(&peer)) {
@@ -420,8 +433,12 @@ impl Hub {
         self.closed.pop()
     }
 
-    /// The next peer that may have something to write.
+    /// The next peer that may have something to write. When the sockets of all have taken what they take, others may be
+    /// answered.
     pub fn next_writer(&mut self) -> Option<PeerId> {
+        if self.writers.is_empty() && self.moved {
+            self.progress();
+        }
         let id = self.writers.pop_front()?;
         self.with(id, |peer| peer.listed = false);
         Some(id)
@@ -429,7 +446,7 @@ impl Hub {
 
     /// Whether [`Hub::next_writer`] has a peer.
     pub fn has_writers(&self) -> bool {
-        !self.writers.is_empty()
+        !self.writers.is_empty() || self.moved
     }
 
     /// Whether nothing waits, so that [`Hub::tick`] may come once a second.

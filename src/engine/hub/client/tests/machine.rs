@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::channel::engine::LogEnd;
-use crate::channel::{Channels, Cursor, Epoch, Policy};
+use crate::channel::{Channels, Cursor, Epoch, Policy, Unpublished};
 use crate::engine::Local;
-use crate::engine::hub::protocol::{Known, Reason};
+use crate::engine::hub::protocol::{Known, Refusal};
 
 fn started(credit: u32) -> (Worker, Hub) {
     let (mut worker, mut hub) = (Worker::new(), Hub { credit, ..Hub::default() });
@@ -18,7 +18,7 @@ fn started(credit: u32) -> (Worker, Hub) {
 }
 
 fn outcomes(worker: &Worker) -> Vec<Option<u64>> {
-    worker.tickets.iter().map(|ticket| ticket.outcome().flatten().map(|cursor| cursor.seq)).collect()
+    worker.tickets.iter().map(|ticket| Some(ticket.outcome()?.ok()?.seq)).collect()
 }
 
 #[test]
@@ -127,13 +127,14 @@ fn a_refused_message_is_lost_and_the_others_keep_their_order() {
     let (mut worker, _hub) = started(1 << 20);
     ["1", "2", "3"].into_iter().for_each(|text| worker.publish(text));
     worker.sent();
-    let frames = [Frame::Refused { count: 2, reason: Reason::TooManyChannels }];
+    let frames = [Frame::Refused { count: 2, reason: Refusal::TooManyChannels }];
     worker.receive(&mut Vec::new(), &encoded(&frames));
     assert!(worker.results.settled.is_empty(), "the first one is not settled");
     worker.receive(&mut Vec::new(), &encoded(&[Frame::Own { count: 1, seq: 1, run: 1 }]));
     assert_eq!(worker.results.settled.len(), 2);
     worker.receive(&mut Vec::new(), &encoded(&[Frame::Own { count: 3, seq: 2, run: 1 }]));
     assert_eq!(outcomes(&worker), [Some(1), None, Some(2)]);
+    assert_eq!(worker.tickets[1].outcome(), Some(Err(Unpublished::Refused(Some(Refusal::TooManyChannels)))));
     assert_eq!(worker.log().len(), 2);
 }
 
@@ -344,6 +345,23 @@ impl crate::channel::Wake for Quiet {
 }
 
 #[test]
+fn a_message_that_a_hub_refused_before_it_died_was_refused_also_without_a_reason() {
+    let (mut worker, _hub) = started(1 << 20);
+    ["1", "2"].into_iter().for_each(|text| worker.publish(text));
+    worker.sent();
+    worker.machine.disconnected();
+    worker.machine.connected();
+    worker.sent();
+    // Another worker has got the second message, and has told the next hub of it.
+    let position = Position { epoch: EPOCH, last: 1 };
+    let welcome = Welcome { version: VERSION, position, count: 2, seq: 1, credit: 1, longest: 1 << 20 };
+    let frames = [Frame::Welcome(welcome), Frame::Continue { after: 0 }, Frame::Own { count: 2, seq: 1, run: 1 }];
+    worker.receive(&mut Vec::new(), &encoded(&frames));
+    assert_eq!(outcomes(&worker), [None, Some(1)]);
+    assert_eq!(worker.tickets[0].outcome(), Some(Err(Unpublished::Refused(None))));
+}
+
+#[test]
 fn a_refusal_that_was_missed_comes_before_a_log_as_a_whole() {
     let (mut worker, _hub) = started(1 << 20);
     ["1", "2"].into_iter().for_each(|text| worker.publish(text));
@@ -355,11 +373,12 @@ fn a_refusal_that_was_missed_comes_before_a_log_as_a_whole() {
     let welcome = Welcome { version: VERSION, position, count: 2, seq: 0, credit: 1, longest: 1 << 20 };
     let frames = [
         Frame::Welcome(welcome),
-        Frame::Refused { count: 2, reason: Reason::Broken },
+        Frame::Refused { count: 2, reason: Refusal::Broken },
         Frame::Reset { position, since: 0 },
         Frame::Authors(vec![Known { author: AUTHOR, count: 1, seq: 8 }]),
         Frame::End,
     ];
     worker.receive(&mut Vec::new(), &encoded(&frames));
     assert_eq!(outcomes(&worker), [Some(0), None]);
+    assert_eq!(worker.tickets[1].outcome(), Some(Err(Unpublished::Refused(Some(Refusal::Broken)))));
 }

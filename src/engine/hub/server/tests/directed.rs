@@ -1,8 +1,9 @@
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::author::bytes_of;
 use super::world::World;
-use crate::engine::hub::protocol::{Frame, Position, Reason, Role, VERSION, Welcome, decode};
+use crate::engine::hub::protocol::{Frame, Position, Refusal, Role, VERSION, Welcome, decode};
 use crate::engine::hub::server::{Hub, NumberStore, PeerId, Settings, Start};
 
 /// A hub without a past.
@@ -43,6 +44,7 @@ fn written(hub: &mut Hub, id: PeerId) -> Vec<u8> {
         slices.iter().for_each(|slice| bytes.extend_from_slice(slice));
         Ok(slices.iter().map(|slice| slice.len()).sum())
     });
+    hub.progress();
     bytes
 }
 
@@ -228,8 +230,65 @@ fn a_message_of_a_worker_that_is_too_long_is_refused_and_the_connection_stays() 
     let message = vec![b'x'; hub.longest() + 1000];
     send(&mut hub, one, &Frame::Publish { count: 1, message: &message });
     let bytes = written(&mut hub, one);
-    let refused = Frame::Refused { count: 1, reason: Reason::TooLong };
+    let refused = Frame::Refused { count: 1, reason: Refusal::TooLong };
     assert!(frames(&bytes).contains(&refused) && hub.next_closed().is_none());
+}
+
+#[test]
+fn a_turn_looks_at_all_peers_a_few_times_however_many_there_are() {
+    let mut hub = first_hub();
+    let one = worker(&mut hub, 1, None);
+    written(&mut hub, one);
+    let authors: Vec<_> = (100..600).map(|author| (author, outsider(&mut hub, author))).collect();
+    authors.iter().for_each(|(author, id)| publish(&mut hub, *id, *author, 1));
+    let looks = hub.looks;
+    hub.end_turn();
+    let mut answered = BTreeSet::new();
+    while let Some(id) = hub.next_writer() {
+        hub.flush(id, |slices| {
+            let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+            let answers = frames(&bytes).iter().any(|frame| matches!(frame, Frame::Numbered { .. }));
+            answered.extend(answers.then_some(id));
+            Ok(bytes.len())
+        });
+    }
+    assert!(answered.into_iter().eq(authors.into_iter().map(|(_, id)| id)));
+    assert!(hub.looks - looks < 10, "{} looks", hub.looks - looks);
+    assert!(!hub.has_writers());
+}
+
+#[test]
+fn a_refusal_that_was_lost_with_a_hub_comes_again_from_the_next_one() {
+    for kind in [Role::Worker, Role::Outsider] {
+        let numbers = NumberStore::anonymous().unwrap();
+        let mut hub = Hub::new(Settings::default(), numbers.clone(), Start::First, Instant::now());
+        let one = worker(&mut hub, 1, None);
+        written(&mut hub, one);
+        let author = if kind == Role::Worker { one } else { outsider(&mut hub, 7) };
+        let messages = [vec![0; 10], vec![b'x'; hub.longest() - 1]];
+        let refuse = |hub: &mut Hub, author: PeerId| {
+            for (count, message) in (1..).zip(&messages) {
+                send(hub, author, &Frame::Publish { count, message });
+            }
+        };
+        refuse(&mut hub, author);
+        // It dies before the author gets the answers.
+        let position = hub.position();
+        drop(hub);
+        let start = Start::Recover { processes: [1].into(), handover: false };
+        let mut hub = Hub::new(Settings::default(), numbers, start, Instant::now());
+        let one = worker(&mut hub, 1, Some(position));
+        send(&mut hub, one, &Frame::Report { position: Some(position), after: 0 });
+        send(&mut hub, one, &Frame::End);
+        let author = if kind == Role::Worker { one } else { outsider(&mut hub, 7) };
+        refuse(&mut hub, author);
+        let bytes = written(&mut hub, author);
+        let answers = frames(&bytes);
+        assert!(answers.iter().any(|frame| matches!(frame, Frame::Welcome(Welcome { count: 0, .. }))));
+        for count in [1, 2] {
+            assert!(answers.contains(&Frame::Refused { count, reason: Refusal::Broken }), "{count}: {answers:?}");
+        }
+    }
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub(super) struct World {
     epoch: Option<u64>,
     /// A worker has died or was silent since the log was whole last.
     hurt: bool,
+    /// Messages up to this number were answered by a hub that is gone, when no worker was attached to it.
+    only_there: u64,
     /// Says what happens.
     loud: bool,
     hubs: usize,
@@ -66,6 +68,7 @@ impl World {
             truth: Truth::default(),
             epoch: None,
             hurt: false,
+            only_there: 0,
             loud: std::env::var_os("PUSH_SERVER_SCHEDULE").is_some(),
             hubs: 0,
             resets: 0,
@@ -164,8 +167,10 @@ impl World {
         }
         let position = self.workers[index].position;
         self.note_epoch(position);
-        let end = self.hub.as_ref().filter(|living| living.hub.is_serving()).map(|living| living.hub.position());
-        if end.is_some() && self.workers.iter().all(|worker| worker.position == end) {
+        let Some(living) = self.hub.as_ref().filter(|living| living.hub.is_serving()) else { return };
+        let (end, ended) = (Some(living.hub.position()), |wire: &usize| self.wires[*wire].peer_closed);
+        // A worker that has died may have got whatever the hub has tried to send before it noticed.
+        if self.workers.iter().all(|worker| worker.position == end) && !living.wires.values().any(ended) {
             self.hurt = false;
         }
     }
@@ -300,7 +305,9 @@ impl World {
         }
         if let Some(living) = self.hub.take() {
             // If no worker has its log and takes messages, it alone has some.
-            let whole = |peer: &Peer| peer.attached().is_some_and(|place| place.sent >= place.base);
+            self.only_there = self.only_there.max(living.hub.only_here);
+            let least = self.only_there;
+            let whole = |peer: &Peer| peer.attached().is_some_and(|place| place.sent >= place.base.max(least));
             self.hurt |= !living.hub.peers.values().any(whole);
             self.end_of_hub(living);
         }
@@ -343,6 +350,7 @@ impl World {
             return;
         }
         let Some(mut old) = self.hub.take() else { return };
+        self.only_there = self.only_there.max(old.hub.only_here);
         let processes = self.told();
         self.wires.push(Wire::default());
         let wire = self.wires.len() - 1;
