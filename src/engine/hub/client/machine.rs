@@ -5,26 +5,22 @@
 //! connections: [`Machine::connected`] begins one, and [`Machine::disconnected`] ends it, once all that the socket had
 //! was received.
 
-use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use thiserror::Error;
 
-use super::super::protocol::{
-    self, Frame, Known, OVERHEAD, PIECE, Position, ProtocolError, Refusal, Role, Rule, VERSION, Welcome,
-};
+use super::super::protocol::{self, Frame, Known, Position, ProtocolError, Refusal, Role, VERSION};
 use super::own::{Own, Settled};
+use super::questions::Questions;
 use super::report::Report;
+use super::rules::Rules;
 use super::snapshot::Snapshot;
-use super::tail::{Recent, Tail};
-use crate::channel::codec::{self, CodecError};
+use super::tail::Tail;
+use crate::channel::codec::CodecError;
 use crate::channel::engine::LogEnd;
 use crate::channel::{Cursor, Epoch, Event, Limits, Message, Policy, Reset, Ticket};
-
-/// The longest frame: a message is shorter than 2 GiB.
-const LONGEST: usize = (1 << 31) + OVERHEAD;
 
 /// The present time of both clocks.
 pub type Now = (Instant, SystemTime);
@@ -66,7 +62,7 @@ impl Results {
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// There is no connection.
     Away,
     /// The hub has not said yet that it can number messages.
@@ -75,86 +71,26 @@ enum Phase {
     Welcome,
 }
 
-/// Questions for the end of the hub's log. One frame asks for all that wait: an end that is known later is right for an
-/// earlier question, too.
-#[derive(Debug, Default)]
-struct Questions {
-    /// Each with its token. Tokens rise.
-    open: VecDeque<(u64, Arc<LogEnd>)>,
-    last: u64,
-    /// Questions up to this token were asked over this connection.
-    asked: u64,
-}
-
-impl Questions {
-    fn push(&mut self, end: Arc<LogEnd>) {
-        self.forget_first();
-        self.last += 1;
-        self.open.push_back((self.last, end));
-    }
-
-    /// Forgets the oldest questions if nobody waits for the answer any more. Those behind them are as old at most as the wait
-    /// of the first one that is held, so the questions are bounded also while there is no hub.
-    fn forget_first(&mut self) {
-        while self.open.front().is_some_and(|(_, end)| Arc::strong_count(end) == 1) {
-            self.open.pop_front();
-        }
-    }
-
-    /// The token to ask with. `None` if there is nothing to ask.
-    fn ask(&mut self) -> Option<u64> {
-        self.forget_first();
-        let (token, _) = self.open.back().filter(|(token, _)| *token > self.asked)?;
-        self.asked = *token;
-        Some(*token)
-    }
-
-    /// Returns whether anything is answered.
-    fn answer(&mut self, token: u64, cursor: Cursor) -> bool {
-        let answered = self.open.partition_point(|(own, _)| *own <= token);
-        self.open.drain(..answered).for_each(|(_, end)| end.answer(cursor));
-        answered > 0
-    }
-
-    fn disconnected(&mut self) {
-        self.open.retain(|(_, end)| Arc::strong_count(end) > 1);
-        self.asked = 0;
-    }
-}
-
-/// The rules of the app, in the order in which they were set.
-#[derive(Debug, Default)]
-struct Rules {
-    all: Vec<(String, Policy)>,
-    /// How many of them were sent over this connection.
-    sent: usize,
-    /// All rules are known that the app sets while it is loaded. Before, the hub is told none: it would forget what the
-    /// rules of the older code keep.
-    loaded: bool,
-    /// The hub was told of this generation.
-    told: bool,
-}
-
 /// A worker, as the hub's peer.
 #[derive(Debug)]
 pub struct Machine {
-    author: u128,
+    pub(super) author: u128,
     generation: u32,
-    phase: Phase,
+    pub(super) phase: Phase,
     hello: bool,
-    own: Own,
-    tail: Tail,
-    position: Option<Position>,
+    pub(super) own: Own,
+    pub(super) tail: Tail,
+    pub(super) position: Option<Position>,
     /// The number of the author's last message that the hub knew when it said welcome.
-    known: Known,
-    credit: i64,
+    pub(super) known: Known,
+    pub(super) credit: i64,
     rules: Rules,
-    questions: Questions,
-    snapshot: Option<Snapshot>,
-    wants_report: bool,
-    report: Option<Report>,
-    results: Results,
-    limits: Limits,
+    pub(super) questions: Questions,
+    pub(super) snapshot: Option<Snapshot>,
+    pub(super) wants_report: bool,
+    pub(super) report: Option<Report>,
+    pub(super) results: Results,
+    pub(super) limits: Limits,
 }
 
 impl Machine {
@@ -192,17 +128,12 @@ impl Machine {
 
     /// The app has set a rule.
     pub fn define(&mut self, glob: String, policy: Policy) {
-        let Rules { all, sent, .. } = &mut self.rules;
-        if let Some(old) = all.iter().position(|(other, _)| *other == glob) {
-            all.remove(old);
-            *sent -= usize::from(old < *sent);
-        }
-        all.push((glob, policy));
+        self.rules.define(glob, policy);
     }
 
     /// The app is loaded: the hub may be told of its rules.
     pub fn loaded(&mut self) {
-        self.rules.loaded = true;
+        self.rules.loaded();
     }
 
     /// Asks for the end of the hub's log.
@@ -246,7 +177,7 @@ impl Machine {
         self.hello = false;
         self.own.disconnected();
         self.credit = 0;
-        (self.rules.sent, self.rules.told) = (0, false);
+        self.rules.disconnected();
         self.questions.disconnected();
         self.snapshot = None;
         self.wants_report = false;
@@ -299,18 +230,7 @@ impl Machine {
             Frame::Hello { version: VERSION, role: Role::Worker, author, settled, position: self.position }.encode(out);
             return true;
         }
-        let Rules { all, sent, loaded, told } = &mut self.rules;
-        if *loaded && (*sent < all.len() || !*told) {
-            let mut size = 0;
-            let rules = all[*sent..].iter().map_while(|(glob, policy)| {
-                let fits = size < PIECE;
-                size += glob.len() + 14;
-                fits.then(|| Rule::new(glob, policy))
-            });
-            let rules: Vec<_> = rules.collect();
-            *sent += rules.len();
-            *told = true;
-            Frame::Rules { generation: self.generation, rules }.encode(out);
+        if self.rules.write(self.generation, out) {
             return true;
         }
         if let Some(report) = &mut self.report {
@@ -327,168 +247,8 @@ impl Machine {
         }
         false
     }
-
-    // ---- from the hub ----------------------------------------------------------------------
-
-    /// Takes the whole frames at the beginning of `bytes`. Returns how many bytes they have.
-    pub fn receive(&mut self, bytes: &[u8], now: Now) -> Result<usize, HubError> {
-        let mut taken = 0;
-        while let Some((frame, length)) = protocol::decode(&bytes[taken..], LONGEST)? {
-            self.take(frame, now)?;
-            taken += length;
-        }
-        Ok(taken)
-    }
-
-    fn take(&mut self, frame: Frame<'_>, now: Now) -> Result<(), HubError> {
-        match frame {
-            Frame::Message { seq, author, count, message } => {
-                let message = self.message(message, now)?;
-                self.append(seq, author, count, message)?;
-            }
-            Frame::Own { count, seq, run } => self.append_own(count, seq, run)?,
-            Frame::Stable { seq } => self.tail.stable(seq),
-            Frame::Credit { bytes } => self.credit += i64::from(bytes),
-            Frame::Welcome(welcome) => self.welcome(welcome)?,
-            Frame::AskReport => match self.position {
-                Some(_) => self.wants_report = true,
-                None => self.report = Some(Report::empty()),
-            },
-            Frame::Continue { after } => {
-                if self.position.is_none_or(|position| position.last != after) {
-                    return Err(HubError::Unexpected("a continuation"));
-                }
-            }
-            Frame::Refused { count, reason } => {
-                log::error!("a message of this process was not published: {reason}");
-                self.own.refuse(count, reason, &mut self.results.settled);
-            }
-            Frame::Position { token, position } => {
-                self.results.answered |= self.questions.answer(token, cursor(position));
-            }
-            Frame::Reset { position, since } => self.snapshot = Some(Snapshot::new(position, since)),
-            Frame::Floors(floors) => {
-                let floors = floors.into_iter().map(|(floor, name)| (Arc::from(name), floor));
-                self.snapshot()?.floors.extend(floors);
-            }
-            Frame::Forgotten { key, floors } => {
-                self.snapshot()?.forgotten = crate::channel::Forgotten::from_parts(key, floors);
-            }
-            Frame::Kept { seq, message } => {
-                if let Some(message) = self.message(message, now)? {
-                    message.number(seq);
-                    self.snapshot()?.kept.push(message);
-                }
-            }
-            Frame::Authors(authors) => self.snapshot()?.authors.extend(authors),
-            Frame::End => self.end_snapshot()?,
-            Frame::Hello { .. }
-            | Frame::Rules { .. }
-            | Frame::Publish { .. }
-            | Frame::AskPosition { .. }
-            | Frame::Report { .. }
-            | Frame::Numbered { .. } => return Err(HubError::Unexpected("a frame of another direction")),
-        }
-        Ok(())
-    }
-
-    fn welcome(&mut self, welcome: Welcome) -> Result<(), HubError> {
-        let Welcome { version, count, seq, credit, .. } = welcome;
-        if version != VERSION {
-            return Err(HubError::Version(version));
-        }
-        self.phase = Phase::Welcome;
-        self.known = Known { author: self.author, count, seq };
-        self.own.known(count);
-        self.credit = i64::from(credit);
-        Ok(())
-    }
-
-    /// The message of another process; `None` if it is one that this process does not accept.
-    fn message(&self, bytes: &[u8], now: Now) -> Result<Option<Arc<Message>>, HubError> {
-        let Some((decoded, _)) = codec::decode(bytes, usize::MAX)? else {
-            return Err(HubError::Message(CodecError::Truncated));
-        };
-        let message = Message::new(&decoded.draft, &self.limits, decoded.published_at(now));
-        Ok(message.inspect_err(|error| log::error!("a message of another process is left out: {error}")).ok())
-    }
-
-    fn append(&mut self, seq: u64, author: u128, count: u64, message: Option<Arc<Message>>) -> Result<(), HubError> {
-        let Some(position) = self.position.filter(|_| self.snapshot.is_none()) else {
-            return Err(HubError::Unexpected("a message"));
-        };
-        if seq <= position.last {
-            return Ok(());
-        }
-        let position = Position { last: seq, ..position };
-        self.position = Some(position);
-        let own = if author == self.author {
-            self.own.number(count, cursor(position), &mut self.results.settled)
-        } else {
-            None
-        };
-        if let Some(message) = own.or(message) {
-            self.push(author, count, seq, message);
-        }
-        Ok(())
-    }
-
-    fn append_own(&mut self, count: u64, seq: u64, run: u32) -> Result<(), HubError> {
-        let Some(position) = self.position.filter(|_| self.snapshot.is_none()) else {
-            return Err(HubError::Unexpected("a number"));
-        };
-        for index in 0..u64::from(run) {
-            let (count, seq) = (count + index, seq + index);
-            if seq <= position.last {
-                continue;
-            }
-            let position = Position { last: seq, ..position };
-            let Some(message) = self.own.number(count, cursor(position), &mut self.results.settled) else {
-                return Err(HubError::Unexpected("the number of another message"));
-            };
-            self.position = Some(position);
-            self.push(self.author, count, seq, message);
-        }
-        Ok(())
-    }
-
-    fn push(&mut self, author: u128, count: u64, seq: u64, message: Arc<Message>) {
-        message.number(seq);
-        self.tail.push(Recent { author, count, message: Arc::clone(&message) });
-        self.results.events.push(Event::Message(message));
-    }
-
-    fn snapshot(&mut self) -> Result<&mut Snapshot, HubError> {
-        self.snapshot.as_mut().ok_or(HubError::Unexpected("a part of a log"))
-    }
-
-    fn end_snapshot(&mut self) -> Result<(), HubError> {
-        let snapshot = self.snapshot.take().ok_or(HubError::Unexpected("the end of a log"))?;
-        let (position, since) = (snapshot.position, snapshot.since);
-        let (reset, mut authors) = snapshot.finish();
-        let own = authors.iter().position(|known| known.author == self.author);
-        let known = own.map(|own| authors.swap_remove(own)).filter(|own| own.count > self.known.count);
-        let known = known.unwrap_or(self.known);
-        if known.seq <= position.last {
-            // The numbers of the others are not known. A page that has such a cursor gets a message twice, or is told of a
-            // gap, but misses none in silence.
-            let before = Cursor { epoch: Epoch::from(position.epoch), seq: since };
-            // Without a number, the last one was refused.
-            let numbered = known.seq > 0;
-            let earlier = known.count.saturating_sub(u64::from(numbered));
-            self.own.settle(earlier, before, &mut self.results.settled);
-            if numbered {
-                let last = Position { last: known.seq, ..position };
-                self.own.number(known.count, cursor(last), &mut self.results.settled);
-            }
-        }
-        self.tail.replace(position.last, authors);
-        self.position = Some(position);
-        self.results.events.push(Event::Reset(Box::new(reset)));
-        Ok(())
-    }
 }
 
-fn cursor(position: Position) -> Cursor {
+pub(super) fn cursor(position: Position) -> Cursor {
     Cursor { epoch: Epoch::from(position.epoch), seq: position.last }
 }

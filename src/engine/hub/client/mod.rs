@@ -6,6 +6,9 @@
 //! | `driver` | gives the connection its turns: a task of the reactor, or a thread |
 //! | `connection` | the socket and its buffers |
 //! | `machine` | [`Machine`], a worker's half of the protocol, without I/O |
+//! | `receive` | what the machine does with the frames of the hub |
+//! | `questions` | questions for the end of the log |
+//! | `rules` | the rules of the app's channels |
 //! | `own` | the messages of this process that wait for their numbers |
 //! | `tail` | the newest messages, for a new hub |
 //! | `report`, `snapshot` | a whole log: to a new hub, and from the hub |
@@ -15,7 +18,10 @@ mod driver;
 mod engine;
 mod machine;
 mod own;
+mod questions;
+mod receive;
 mod report;
+mod rules;
 mod snapshot;
 mod tail;
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! A model: a publisher, a server and a connection that breaks anywhere.
 
 use std::collections::{HashMap, HashSet};
+use std::time::SystemTime;
 
-use super::super::protocol::Frame;
-use super::super::protocol::{Position, Welcome, decode};
+use super::super::protocol::{Frame, Position, Welcome, decode};
 use super::*;
 use crate::channel::{Draft, Limits, codec};
 

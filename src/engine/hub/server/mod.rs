@@ -5,7 +5,8 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | `state` | the [`Hub`]: a state machine without I/O, its connections and frames |
+//! | `state` | the [`Hub`]: a state machine without I/O, and its frames |
+//! | `connections` | connections of peers begin and end |
 //! | `serve` | a peer is welcomed; a message gets its number |
 //! | `delivery` | bytes for the sockets; answers, credit, workers that are stuck |
 //! | `driver` | the sockets of a hub, and its loop |
@@ -22,6 +23,7 @@
 
 mod authors;
 mod bounds;
+mod connections;
 mod delivery;
 mod driver;
 mod image;

@@ -1,6 +1,10 @@
+mod living;
+mod turns;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
+use self::living::{Living, close, read, write};
 use super::author::Author;
 use super::truth::Truth;
 use super::wire::Wire;
@@ -8,15 +12,7 @@ use super::worker::Worker;
 use crate::engine::hub::protocol::Position;
 use crate::engine::hub::server::peer::Peer;
 use crate::engine::hub::server::state::Phase;
-use crate::engine::hub::server::{Flushed, Hub, NumberStore, PeerId, Settings, Start};
-
-/// A hub that lives, and the connections of its peers.
-struct Living {
-    hub: Hub,
-    wires: BTreeMap<PeerId, usize>,
-    /// The connection on which the hub before sends its report.
-    before: Option<PeerId>,
-}
+use crate::engine::hub::server::{Hub, NumberStore, PeerId, Settings, Start};
 
 /// An outsider.
 struct Outsider {
@@ -420,119 +416,6 @@ impl World {
             self.wires[wire].hub_closed = true;
         }
     }
-
-    // ---- the end -----------------------------------------------------------------------------
-
-    /// Everybody goes on until nothing moves any more. Then each worker has all.
-    pub(super) fn finish(&mut self) {
-        self.start_again();
-        self.workers.iter_mut().for_each(|worker| worker.stopped = false);
-        let mut quiet = 0;
-        for _ in 0..2000 {
-            quiet = if self.is_quiet() { quiet + 1 } else { 0 };
-            if quiet > 3 {
-                break;
-            }
-            self.turn();
-        }
-        self.check();
-    }
-
-    /// Everybody goes on for a while, except workers that are stopped.
-    pub(super) fn turns(&mut self, turns: usize) {
-        (0..turns).for_each(|_| self.turn());
-    }
-
-    fn turn(&mut self) {
-        for index in 0..self.workers.len() {
-            self.pump_worker(index);
-            self.worker_reads(index, usize::MAX);
-        }
-        for index in 0..self.outsiders.len() {
-            match self.outsiders[index].wire {
-                Some(wire) => self.outsiders[index].author.pump(&mut self.wires[wire], 100),
-                None => self.connect_outsider(index),
-            }
-            self.outsider_reads(self.workers.len() + index, usize::MAX);
-        }
-        for _ in 0..3 {
-            self.hub_writes();
-        }
-        if let Some(living) = &mut self.hub {
-            for (id, wire) in living.wires.clone() {
-                if read(living, &mut self.wires[wire], id, usize::MAX) {
-                    living.wires.remove(&id);
-                }
-            }
-            living.hub.end_turn();
-            close(living, &mut self.wires);
-            while write(living, &mut self.wires, usize::MAX) {}
-        }
-        self.pass_time(Duration::from_millis(100));
-    }
-
-    /// A worker writes all that it may.
-    fn pump_worker(&mut self, index: usize) {
-        let worker = &mut self.workers[index];
-        if let Some(wire) = worker.wire.filter(|_| !worker.stopped) {
-            worker.pump(&mut self.wires[wire], 100_000);
-        }
-    }
-
-    // ---- steps for schedules that are not random ----------------------------------------------
-
-    /// A worker publishes, and writes as much of it as it may, but reads nothing.
-    pub(super) fn publish_blindly(&mut self, index: usize, messages: usize) {
-        (0..messages).for_each(|_| self.workers[index].publish());
-        let stopped = std::mem::take(&mut self.workers[index].stopped);
-        self.pump_worker(index);
-        self.workers[index].stopped = stopped;
-    }
-
-    /// A worker stops, or continues.
-    pub(super) fn stop(&mut self, index: usize, stopped: bool) {
-        self.workers[index].stopped = stopped;
-    }
-
-    /// The hub dies, and another one begins.
-    pub(super) fn restart_hub(&mut self) {
-        self.kill_hub();
-        self.start_again();
-    }
-
-    /// The hub.
-    pub(super) fn living(&self) -> &Hub {
-        &self.hub.as_ref().unwrap().hub
-    }
-
-    /// Whether nobody waits for anything.
-    fn is_quiet(&self) -> bool {
-        let end = self.hub.as_ref().filter(|living| living.hub.is_serving()).map(|living| living.hub.position());
-        let settled = |author: &Author| author.welcome && author.unsettled.is_empty();
-        let ended = |worker: &Worker| {
-            let epoch = worker.position.map(|position| position.epoch);
-            epoch == end.map(|end| end.epoch) && worker.is_ready() && worker.unsettled() == 0
-        };
-        let written = self.wires.iter().all(|wire| wire.peer_closed || wire.hub_closed || wire.to_peer.is_empty());
-        let settled = self.outsiders.iter().all(|outsider| outsider.wire.is_some() && settled(&outsider.author));
-        end.is_some() && settled && written && self.workers.iter().all(ended)
-    }
-
-    fn check(&self) {
-        let living = self.hub.as_ref().unwrap();
-        assert!(living.hub.is_serving());
-        let position = living.hub.position();
-        for worker in &self.workers {
-            assert_eq!(worker.position, Some(position), "the log ends behind the worker {}", worker.process);
-            worker.check(position, &self.truth);
-        }
-        for outsider in &self.outsiders {
-            assert_eq!(outsider.author.unsettled.len(), 0, "an outsider waits for answers");
-        }
-        for (seq, content) in self.truth.answered(position.epoch) {
-            assert_eq!(self.truth.number(position.epoch, content), Some(seq));
-        }
-    }
 }
 
 /// How many workers the hub waits for.
@@ -547,54 +430,4 @@ fn awaited(hub: &Hub) -> usize {
 fn pick(random: &mut fastrand::Rng, wires: &BTreeMap<PeerId, usize>) -> Option<(PeerId, usize)> {
     let index = if wires.is_empty() { return None } else { random.usize(..wires.len()) };
     wires.iter().nth(index).map(|(id, wire)| (*id, *wire))
-}
-
-/// The hub reads from a connection. Returns whether it has ended.
-fn read(living: &mut Living, wire: &mut Wire, id: PeerId, most: usize) -> bool {
-    let (bytes, ended) = if living.before == Some(id) {
-        // The hub before has written to it.
-        let count = most.min(wire.to_peer.len());
-        let bytes: Vec<u8> = wire.to_peer.drain(..count).collect();
-        (bytes, wire.hub_closed && wire.to_peer.is_empty())
-    } else {
-        let bytes = wire.read_by_hub(most);
-        (bytes, wire.peer_closed && wire.to_hub.is_empty())
-    };
-    if !bytes.is_empty() {
-        living.hub.receive(id, &bytes);
-    }
-    if ended {
-        living.hub.gone(id);
-    }
-    ended
-}
-
-/// The hub writes to the next peer that has something. Returns false if there is none.
-fn write(living: &mut Living, wires: &mut [Wire], most: usize) -> bool {
-    for (id, wire) in &living.wires {
-        if wires[*wire].has_room() {
-            living.hub.unblock(*id);
-        }
-    }
-    let mut any = false;
-    while let Some(id) = living.hub.next_writer() {
-        let Some(wire) = living.wires.get(&id).copied() else { continue };
-        let before = wires[wire].to_peer.len();
-        let flushed = living.hub.flush(id, |slices| wires[wire].write_to_peer(slices, most));
-        any |= wires[wire].to_peer.len() > before;
-        close(living, wires);
-        if flushed == Flushed::More || any {
-            return any;
-        }
-    }
-    any
-}
-
-/// Closes what the hub wants closed.
-fn close(living: &mut Living, wires: &mut [Wire]) {
-    while let Some(id) = living.hub.next_closed() {
-        if let Some(wire) = living.wires.remove(&id) {
-            wires[wire].hub_closed = true;
-        }
-    }
 }

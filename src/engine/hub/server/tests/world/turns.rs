@@ -1,0 +1,118 @@
+//! Turns that are not random: the end of a schedule, and the steps of those that a test writes down.
+
+use std::time::Duration;
+
+use super::super::author::Author;
+use super::living::{close, read, write};
+use super::{Hub, Worker, World};
+
+impl World {
+    /// Everybody goes on until nothing moves any more. Then each worker has all.
+    pub(in super::super) fn finish(&mut self) {
+        self.start_again();
+        self.workers.iter_mut().for_each(|worker| worker.stopped = false);
+        let mut quiet = 0;
+        for _ in 0..2000 {
+            quiet = if self.is_quiet() { quiet + 1 } else { 0 };
+            if quiet > 3 {
+                break;
+            }
+            self.turn();
+        }
+        self.check();
+    }
+
+    /// Everybody goes on for a while, except workers that are stopped.
+    pub(in super::super) fn turns(&mut self, turns: usize) {
+        (0..turns).for_each(|_| self.turn());
+    }
+
+    fn turn(&mut self) {
+        for index in 0..self.workers.len() {
+            self.pump_worker(index);
+            self.worker_reads(index, usize::MAX);
+        }
+        for index in 0..self.outsiders.len() {
+            match self.outsiders[index].wire {
+                Some(wire) => self.outsiders[index].author.pump(&mut self.wires[wire], 100),
+                None => self.connect_outsider(index),
+            }
+            self.outsider_reads(self.workers.len() + index, usize::MAX);
+        }
+        for _ in 0..3 {
+            self.hub_writes();
+        }
+        if let Some(living) = &mut self.hub {
+            for (id, wire) in living.wires.clone() {
+                if read(living, &mut self.wires[wire], id, usize::MAX) {
+                    living.wires.remove(&id);
+                }
+            }
+            living.hub.end_turn();
+            close(living, &mut self.wires);
+            while write(living, &mut self.wires, usize::MAX) {}
+        }
+        self.pass_time(Duration::from_millis(100));
+    }
+
+    /// A worker writes all that it may.
+    fn pump_worker(&mut self, index: usize) {
+        let worker = &mut self.workers[index];
+        if let Some(wire) = worker.wire.filter(|_| !worker.stopped) {
+            worker.pump(&mut self.wires[wire], 100_000);
+        }
+    }
+
+    /// A worker publishes, and writes as much of it as it may, but reads nothing.
+    pub(in super::super) fn publish_blindly(&mut self, index: usize, messages: usize) {
+        (0..messages).for_each(|_| self.workers[index].publish());
+        let stopped = std::mem::take(&mut self.workers[index].stopped);
+        self.pump_worker(index);
+        self.workers[index].stopped = stopped;
+    }
+
+    /// A worker stops, or continues.
+    pub(in super::super) fn stop(&mut self, index: usize, stopped: bool) {
+        self.workers[index].stopped = stopped;
+    }
+
+    /// The hub dies, and another one begins.
+    pub(in super::super) fn restart_hub(&mut self) {
+        self.kill_hub();
+        self.start_again();
+    }
+
+    /// The hub.
+    pub(in super::super) fn living(&self) -> &Hub {
+        &self.hub.as_ref().unwrap().hub
+    }
+
+    /// Whether nobody waits for anything.
+    fn is_quiet(&self) -> bool {
+        let end = self.hub.as_ref().filter(|living| living.hub.is_serving()).map(|living| living.hub.position());
+        let settled = |author: &Author| author.welcome && author.unsettled.is_empty();
+        let ended = |worker: &Worker| {
+            let epoch = worker.position.map(|position| position.epoch);
+            epoch == end.map(|end| end.epoch) && worker.is_ready() && worker.unsettled() == 0
+        };
+        let written = self.wires.iter().all(|wire| wire.peer_closed || wire.hub_closed || wire.to_peer.is_empty());
+        let settled = self.outsiders.iter().all(|outsider| outsider.wire.is_some() && settled(&outsider.author));
+        end.is_some() && settled && written && self.workers.iter().all(ended)
+    }
+
+    fn check(&self) {
+        let living = self.hub.as_ref().unwrap();
+        assert!(living.hub.is_serving());
+        let position = living.hub.position();
+        for worker in &self.workers {
+            assert_eq!(worker.position, Some(position), "the log ends behind the worker {}", worker.process);
+            worker.check(position, &self.truth);
+        }
+        for outsider in &self.outsiders {
+            assert_eq!(outsider.author.unsettled.len(), 0, "an outsider waits for answers");
+        }
+        for (seq, content) in self.truth.answered(position.epoch) {
+            assert_eq!(self.truth.number(position.epoch, content), Some(seq));
+        }
+    }
+}
