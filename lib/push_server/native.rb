@@ -266,7 +266,8 @@ module PushServer
     #   Waits for the number of its message, if the message has none yet.
     #   @return [String] the cursor as clients send it back, such as `"cc8cae96a686-17"`
     #   @raise [EngineUnavailable] if the message has no number within `publish_timeout`
-    #   @raise [Error] if it was lost
+    #   @raise [ArgumentError] if the hub has refused it: it is longer than the hub accepts
+    #   @raise [Error] if it was lost, or if the hub has refused it because there are too many channels
 
     # @!method self._load(text)
     #   For Marshal.
