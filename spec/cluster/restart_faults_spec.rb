@@ -126,9 +126,9 @@ RSpec.describe "A restart of a server with workers that cannot succeed", transpo
 
   # Restarts with a configuration that is never loaded. Returns the pid of the process that checks it.
   def hang_check
-    write("config/push_server.rb", "sleep\n")
+    write("config/push_server.rb", %(File.write("checking", Process.pid)\nsleep\n))
     app.signal("USR2")
-    eventually("the process that checks") { (children - app.tree.children.map(&:pid)).first }
+    eventually("the process that checks", seconds: 30) { Integer(File.read(File.join(app.dir, "checking")), exception: false) rescue nil } # rubocop:disable Style/RescueModifier
   end
 
   it "leaves no process behind that checks the new version if the server stops meanwhile, or is killed" do
@@ -146,6 +146,7 @@ RSpec.describe "A restart of a server with workers that cannot succeed", transpo
     start_cluster
     write("config/push_server.rb", "exit!(7)")
     app.signal("USR2")
+    app.wait_for_line(/not restarted/, seconds: 30)
     expect_no_restart(/not restarted: the process ended with status 7 before it could serve\. Nothing has changed/)
     expect_eventually("it to be gone") { children.sort == app.tree.children.map(&:pid).sort }
     expect(app.stop).to be_success
