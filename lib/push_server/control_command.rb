@@ -209,7 +209,7 @@ module PushServer
       raise OptionError, "workers needs +1, -1 or a number, not #{@argument.inspect}" unless @argument.match?(/\A[+-]?\d{1,4}\z/)
 
       answer = ask(change: @argument)
-      say(answer[:workers] ? "#{answer[:workers]} workers" : "Done")
+      say(answer[:workers] == 1 ? "1 worker" : "#{answer[:workers]} workers")
       DONE
     end
 

@@ -45,7 +45,8 @@ module PushServer
         numbers = @workers.outdated(@generation).first(overlap)
         return finish if numbers.empty?
 
-        @progress.call("The app is loaded: starting #{numbers.size} new workers") unless @started
+        noun = numbers.size == 1 ? "worker" : "workers"
+        @progress.call("The app is loaded: starting #{numbers.size} new #{noun}") unless @started
         @started = true
         starting = numbers.dup
         ready = []
