@@ -200,7 +200,7 @@ RSpec.describe PushServer::Configuration do
       "threads 1, 2, 3" => "config/push_server.rb:2: threads takes one value, not 3",
       "before_fork" => "config/push_server.rb:2: before_fork needs a block",
       "raise 'boom'" => "config/push_server.rb:2: boom (RuntimeError)",
-      "nil.foo" => "config/push_server.rb:2: undefined method `foo' for nil:NilClass (NoMethodError)",
+      "nil.foo" => /\Aconfig\/push_server.rb:2: undefined method [`']foo' for nil(?::NilClass)? \(NoMethodError\)\z/,
       "Foo" => /\Aconfig.push_server.rb:2: uninitialized constant .*Foo \(NameError\)\z/,
       "require 'no/such/file'" => "config/push_server.rb:2: cannot load such file -- no/such/file (LoadError)",
       "threads(" => /\Aconfig.push_server.rb:2: .*(unexpected|expected).* \(SyntaxError\)\z/,
