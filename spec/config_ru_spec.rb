@@ -57,7 +57,7 @@ RSpec.describe "push_server, with a config.ru that raises," do
     source = "def a = raise(KeyError, 'inner')\nbegin\n  a\nrescue KeyError\n  raise 'outer'\nend"
     lines = told({ "config.ru" => source })
     expect(lines.first).to eq("push_server: config.ru:5: outer (RuntimeError)")
-    expect(lines).to include(match(/\A    caused by KeyError: inner/), match(/\A    from config.ru:1:in .*a/))
+    expect(lines).to include(match(/\A    caused by KeyError: inner$/), match(/\A    from config.ru:1:in .*a/))
   end
 
   it "prints one line for every kind of exception" do

@@ -318,6 +318,17 @@ RSpec.describe PushServer::Configuration do
                             "after_booted (config/push_server.rb:3): cannot load such file -- no/such/file", "info: three"])
     end
 
+    it "are named in one line, with the message and the class, if a worker cannot boot because one raises" do
+      { "raise 'no luck'" => /no luck \(RuntimeError\)/, 'raise "no\nluck"' => /no \(RuntimeError\)/,
+        "nil.foo" => /undefined method [`']foo' for nil(?::NilClass)? \(NoMethodError\)/ }.each do |code, message|
+        write("before_worker_boot { #{code} }")
+        hooks = configuration("-w", "1").hooks
+        expect { hooks.call!(:before_worker_boot, 1) }.to raise_error(
+          PushServer::Error, %r{\Abefore_worker_boot \(config/push_server.rb:1\) raises: #{message}\z}
+        )
+      end
+    end
+
     PushServer::Hooks::ALIASES.each do |puma, name|
       it "are known by Puma's name #{puma}" do
         write("#{puma} { }")

@@ -85,7 +85,7 @@ module PushServer
     def run!(name, hook, arguments)
       invoke(hook, arguments)
     rescue StandardError, ScriptError => e
-      raise Error, "#{name} (#{hook.place}) raises: #{ErrorReport.message(e)} (#{e.class})"
+      raise Error, "#{name} (#{hook.place}) raises: #{ErrorReport.summary(e)}"
     end
 
     def invoke(hook, arguments)

@@ -27,6 +27,17 @@ module PushServer
       "(its message raises #{e.class})"
     end
 
+    # The first line of the message, and the class: "no such table (RuntimeError)".
+    # @return [String]
+    def self.summary(error) = "#{first_line(message(error), error.class)} (#{error.class})"
+
+    # The first line of a message that says something, without the class that Ruby 3.2 and newer add to it.
+    # @param type [Class] of the exception
+    # @return [String]
+    def self.first_line(message, type)
+      message.lines.map(&:strip).reject(&:empty?).first.to_s.delete_suffix("(#{type})").rstrip
+    end
+
     # A path, relative to the current folder if it is in that.
     def self.shorten(path) = path.delete_prefix(File.join(Dir.pwd, ""))
 
@@ -46,7 +57,7 @@ module PushServer
       return syntax_error(path) if @error.is_a?(SyntaxError)
 
       frame = own_frames.first if search
-      "#{frame ? ErrorReport.shorten(frame[/\A.*?:\d+/]) : path}: #{first_line(ErrorReport.message(@error))} (#{@error.class})"
+      "#{frame ? ErrorReport.shorten(frame[/\A.*?:\d+/]) : path}: #{ErrorReport.summary(@error)}"
     end
 
     # What to print below the first line of the message: the rest of the message, the app's own lines of the backtrace (or
@@ -57,7 +68,7 @@ module PushServer
       causes << causes.last.cause while causes.last.cause && causes.size < CAUSES
       causes.flat_map.with_index do |error, index|
         first, *rest = ErrorReport.message(error).lines.map(&:chomp)
-        heading = index.zero? ? [] : ["caused by #{error.class}: #{first}"]
+        heading = index.zero? ? [] : ["caused by #{error.class}: #{ErrorReport.first_line(first.to_s, error.class)}"]
         [*heading, *rest.reject(&:empty?).map { |line| "  #{line}" }, *frames(error)]
       end.map { |line| "    #{line}" }
     end
@@ -86,12 +97,8 @@ module PushServer
       # Prism's first line only says that there are errors; each follows under a row of carets.
       detail = rest.filter_map { |line| line[/\^~*\s+(.*)/, 1] }.first if first.match?(/errors? found\z/)
       at = first[/\A.*?:\d+/]
-      "#{at ? ErrorReport.shorten(at) : path}: #{first_line(detail || first.delete_prefix("#{at}:"))} (#{@error.class})"
-    end
-
-    # Without the class that Ruby 3.2 and newer add to it.
-    def first_line(message)
-      message.lines.map(&:strip).reject(&:empty?).first.to_s.delete_suffix(" (#{@error.class})")
+      message = ErrorReport.first_line(detail || first.delete_prefix("#{at}:"), @error.class)
+      "#{at ? ErrorReport.shorten(at) : path}: #{message} (#{@error.class})"
     end
 
     def frames(error)
