@@ -1,88 +1,18 @@
 # frozen_string_literal: true
 
-require_relative "framework"
+require_relative "rails_blog"
 require "push_server/version"
 
 # The app of docs/rails.md, started as the page says.
 RSpec.describe "The app of docs/rails.md", :full do
-  gems = %w[railties actionpack activejob activerecord sqlite3]
-  environment = Framework.environment(*gems)
+  environment = RailsBlog.environment_of("development")
   threads = 2
 
-  # The files of `rails new` that are needed.
-  skeleton = {
-    "config/application.rb" => <<~'RUBY',
-      require "spec_app"
-      require "rails"
-      %w[action_controller action_view active_job active_record].each { |name| require "#{name}/railtie" }
-      require "push_server"
-
-      class Blog < Rails::Application
-        config.load_defaults Rails::VERSION::STRING[/\d+\.\d+/]
-        config.root = File.expand_path("..", __dir__)
-        config.eager_load = Rails.env.production?
-        config.cache_classes = Rails.env.production?
-        config.secret_key_base = "0123456789abcdef" * 8
-        config.logger = Logger.new($stdout)
-        config.log_level = :warn
-        config.active_job.queue_adapter = :async
-      end
-    RUBY
-    "config/environment.rb" => "require_relative 'application'\nBlog.initialize!\n",
-    "config.ru" => "require_relative 'config/environment'\nrun Rails.application\n",
-    "config/database.yml" => <<~YAML,
-      default: &default
-        adapter: sqlite3
-        database: blog.sqlite3
-        pool: <%= ENV.fetch("RAILS_MAX_THREADS") { 5 } %>
-        timeout: 15000
-      development: *default
-      production: *default
-    YAML
-    "config/initializers/schema.rb" => <<~RUBY,
-      Rails.application.config.after_initialize do
-        Rails.application.executor.wrap do
-          ActiveRecord::Schema.verbose = false
-          unless ActiveRecord::Base.connection.table_exists?("comments")
-            ActiveRecord::Schema.define { create_table(:comments) { |table| table.string :author; table.string :text } }
-          end
-        end
-      end
-    RUBY
-    "app/controllers/application_controller.rb" => "class ApplicationController < ActionController::Base; end\n",
-    "app/controllers/sessions_controller.rb" => <<~RUBY,
-      class SessionsController < ApplicationController
-        skip_forgery_protection
-
-        def create
-          session[:name] = params[:name]
-          head :no_content
-        end
-      end
-    RUBY
-    "app/models/application_record.rb" => "class ApplicationRecord < ActiveRecord::Base; self.abstract_class = true; end\n",
-    "app/jobs/application_job.rb" => "class ApplicationJob < ActiveJob::Base; end\n"
-  }.freeze
-  # Like bin/rails.
-  rails = "Dir.chdir(__dir__)\nAPP_PATH = File.expand_path('config/application')\nrequire 'rails/commands'\n"
-  server = %w[server -u push_server -b 127.0.0.1 -p 0]
-  development = (environment || {}).merge("RAILS_ENV" => "development", "RACK_ENV" => nil, "RAILS_MAX_THREADS" => threads.to_s)
-
-  if environment
-    serve rails, *server, via: :ruby, env: development, files: skeleton.merge(DocsPage.new("rails.md").files)
-  else
-    before(:context) { skip "There is no #{gems.join(", ")} here: bin/test --full and bin/debian13 say how to have it" }
-  end
+  RailsBlog.serve(self, RailsBlog::RAILS, *RailsBlog::SERVER, via: :ruby, files: RailsBlog.files,
+                  env: environment.merge("RAILS_MAX_THREADS" => threads.to_s))
 
   def host = "127.0.0.1:#{app.port}"
-
-  # The session of a user that has logged in, as headers of a request.
-  def login(name)
-    form = { "host" => host, "content-type" => "application/x-www-form-urlencoded" }
-    response = http.request("POST", "/session", form, body: "name=#{name}")
-    expect(response.status).to eq(204)
-    { "host" => host, "cookie" => response.all("set-cookie").map { |cookie| cookie[/\A[^;]+/] }.join("; ") }
-  end
+  def login(name) = RailsBlog.login(name, app.address)
 
   # An event stream that has subscribed.
   def feed(path = "/feed", **options)
@@ -91,7 +21,7 @@ RSpec.describe "The app of docs/rails.md", :full do
     client
   end
 
-  def chat(name) = websocket("/feed", headers: login(name).merge("origin" => "http://#{host}"))
+  def chat(name) = websocket("/feed", headers: login(name))
 
   def item(text) = /<turbo-stream action="append" target="comments"><template><li id="comment_\d+">#{text}<\/li>/
 
@@ -154,13 +84,12 @@ RSpec.describe "The app of docs/rails.md", :full do
     expect(told).to eq((1..3).map { |step| ["progress", %({"step":#{step}})] })
   end
 
-  it "does not publish from another process" do
+  it "publishes from another process of the app, such as rails runner" do
     client = feed
-    command = [RbConfig.ruby, File.join(app.dir, "app.rb"), "runner", "PushServer.publish('comments', 'lost')"]
+    command = [RbConfig.ruby, File.join(app.dir, "app.rb"), "runner", "PushServer.publish('comments', 'from a runner', event: nil)"]
     library = [File.join(AppProcess::ROOT, "lib"), File.join(__dir__, "../support/app"), ENV.fetch("RUBYLIB", nil)]
-    expect(system(development.merge("RUBYLIB" => library.compact.join(":")), *command, in: File::NULL, chdir: app.dir)).to be(true)
-    comment("heard")
-    expect(client.read_event.data).to match(item("eve: heard"))
+    expect(system(environment.merge("RUBYLIB" => library.compact.join(":")), *command, in: File::NULL, chdir: app.dir)).to be(true)
+    expect(client.read_event.data).to eq("from a runner")
   end
 
   it "uses a changed class for new clients, while others keep their handler" do
@@ -176,8 +105,7 @@ RSpec.describe "The app of docs/rails.md", :full do
   end
 
   it "starts with rails server alone if there is no Puma, and stops at Ctrl-C" do
-    other = start_app(rails, "server", "-b", "127.0.0.1", "-p", "0", via: :ruby, env: development,
-                                                                  files: skeleton.merge(DocsPage.new("rails.md").files))
+    other = start_app(RailsBlog::RAILS, "server", "-b", "127.0.0.1", "-p", "0", via: :ruby, env: environment, files: RailsBlog.files)
     expect(other.output).to include("push_server #{PushServer::VERSION}")
     # Rails traps INT, which Ctrl-C sends.
     other.signal("INT")
@@ -185,8 +113,7 @@ RSpec.describe "The app of docs/rails.md", :full do
   end
 
   it "starts with the push_server command, in an environment and with options" do
-    other = start_app("config.ru", "-e", "production", "--sse-event", "", dir: app.dir,
-                                                                       env: environment.merge("RACK_ENV" => nil))
+    other = start_app("config.ru", "-e", "production", "--sse-event", "", dir: app.dir, env: environment.except("RAILS_ENV"))
     expect(other.ask("Rails.env")).to eq("production")
     expect(other.output).to include("* 5 threads, production")
   ensure
