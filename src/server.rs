@@ -181,7 +181,7 @@ impl Server {
         let http = Arc::clone(&self.http);
         let phase = self.base.lifecycle.receiver();
         let acceptor = Acceptor::new(Arc::clone(&self.base), connections, shared, move |accepted| {
-            tokio::spawn(connection::serve(accepted, Arc::clone(&http), phase.clone()));
+            connection::begin(accepted, Arc::clone(&http), phase.clone());
         });
         self.reactor.start(|| {
             tokio::spawn(Arc::clone(&self.base.timers).run());

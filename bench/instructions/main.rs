@@ -330,7 +330,8 @@ impl Core {
         let signal = self.context.base.lifecycle.receiver();
         let from = Peer::Inet(peer.local_addr()?);
         let accepted = Accepted { socket, peer: from, listener: ListenerId(0), guard: Box::new(()) };
-        self.runtime.spawn(connection::serve(accepted, Arc::new(context), signal));
+        let _inside = self.runtime.enter();
+        connection::begin(accepted, Arc::new(context), signal);
         Ok(peer)
     }
 

@@ -45,15 +45,26 @@ enum Outcome {
     Detached(Detached),
 }
 
-/// Serves one connection. The connection's guard lives as long as its socket, which may move to another task.
-pub async fn serve(mut accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) {
-    if context.proxy_protocol
-        && context.trusted_proxies.include(accepted.peer)
-        // In a box, so that other connections need no memory for it.
-        && !Box::pin(introduce(&mut accepted, &context, &mut signal)).await
-    {
-        return;
+/// Starts to serve one connection. Inside the runtime.
+pub fn begin(accepted: Accepted, context: Arc<Context>, signal: PhaseReceiver) {
+    if context.proxy_protocol && context.trusted_proxies.include(accepted.peer) {
+        // A task of its own, so that the task of the connection needs no memory for it as long as the connection lasts.
+        tokio::spawn(serve_client_of_proxy(accepted, context, signal));
+    } else {
+        tokio::spawn(serve(accepted, context, signal));
     }
+}
+
+/// Lets the proxy at the other end say who its client is, and serves the connection.
+async fn serve_client_of_proxy(mut accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) {
+    if introduce(&mut accepted, &context, &mut signal).await {
+        tokio::spawn(serve(accepted, context, signal));
+    }
+}
+
+/// Serves one connection. The connection's guard lives as long as its socket, which may move to another task. An idle
+/// connection costs what this future needs, so nothing is kept here that can be elsewhere.
+async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) {
     let Accepted { socket, peer, listener, guard } = accepted;
     let state = ConnectionState::new(Arc::clone(&context));
     let _end = EndOfConnection(Arc::clone(&state));
@@ -238,4 +249,24 @@ async fn linger(mut socket: Socket, time: Duration, guard: Box<dyn Send + Sync>)
     // An error means that the time is over: the connection is cut.
     let _ = tokio::time::timeout(time, rest).await;
     drop(guard);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::tests::context;
+    use crate::net::ListenerId;
+
+    /// An idle connection is this, its two buffers, and the state that its parts share. The bound is what it was when it
+    /// was last looked at: if it must grow, the memory per connection that README.md promises grows, too.
+    #[tokio::test]
+    async fn the_task_of_a_connection_does_not_grow() {
+        let (socket, _client) = tokio::net::UnixStream::pair().unwrap();
+        let (socket, peer, guard) = (Socket::Unix(socket), Peer::Unix, Box::new(()));
+        let accepted = Accepted { socket, peer, listener: ListenerId(0), guard };
+        let context = context();
+        let signal = context.base.lifecycle.receiver();
+        let size = size_of_val(&serve(accepted, context, signal));
+        assert!(size <= 1232, "{size} bytes");
+    }
 }
