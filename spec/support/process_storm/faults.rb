@@ -19,8 +19,8 @@ class ProcessStorm
     DOUBLE = %i[kill_hub_and_worker kill_hub_and_stop_worker].freeze
     ALL = (BREAKING + HARMLESS).freeze
     # Those of a short storm: each process is killed and stopped, alone and in a restart.
-    SHORT = %i[kill_worker stop_worker kill_hub stop_hub kill_hub_and_worker kill_hub_and_stop_worker phased_restart_and_kill_worker
-               restart_and_kill_hub restart phased_restart_and_kill_leader kill_leader end_worker].freeze
+    SHORT = %i[kill_worker stop_worker kill_hub stop_hub kill_leader stop_leader end_worker kill_hub_and_worker kill_hub_and_stop_worker
+               phased_restart restart phased_restart_and_kill_worker phased_restart_and_kill_leader restart_and_kill_hub].freeze
     # Seconds after which nothing is an effect of a fault any more. A busy machine may tell of it late.
     LATE = 5
 
