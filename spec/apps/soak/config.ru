@@ -12,6 +12,7 @@ class Counting
 
   def on_open(client)
     self.class.count(:opened)
+    client.subscribe("news") if client.env["PATH_INFO"] == "/news"
     client.write("welcome")
     client.close if client.env["QUERY_STRING"] == "leave"
   end
@@ -22,6 +23,8 @@ class Counting
 
   def on_close(_client) = self.class.count(:closed)
 end
+
+PushServer.channel "news", history: 200
 
 large = "x" * 50_000
 run(lambda do |env|
@@ -34,6 +37,8 @@ run(lambda do |env|
   case env["PATH_INFO"]
   when "/echo" then [200, { "content-type" => "text/plain" }, [env["rack.input"].read]]
   when "/size" then [200, { "content-type" => "text/plain" }, [env["rack.input"].read.bytesize.to_s]]
+  when "/publish" then [200, { "content-type" => "text/plain" }, [PushServer.publish("news", env["rack.input"].read).class.name]]
+  when "/pid" then [200, { "content-type" => "text/plain" }, [Process.pid.to_s]]
   when "/large" then [200, { "content-type" => "text/plain" }, [large]]
   when "/parts" then [200, { "content-type" => "text/plain" }, Enumerator.new { |parts| 3.times { parts << "part" } }]
   else [200, { "content-type" => "text/plain" }, ["hello"]]

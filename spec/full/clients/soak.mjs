@@ -1,11 +1,13 @@
-// soak.mjs PORT REQUESTS CYCLES: that many requests on kept connections, beside that many streams that open, exchange a
-// message and end, each in one of the ways a stream can end. Prints how many of each went as they should.
+// soak.mjs PORT REQUESTS CYCLES [publish]: that many requests on kept connections, beside that many streams that open, exchange a
+// message and end, each in one of the ways a stream can end. Prints how many of each went as they should. With "publish", some of the
+// requests publish to a channel, and the streams subscribe to it.
 
 import { randomBytes } from "node:crypto"
 import http from "node:http"
 import net from "node:net"
 
 const [port, requests, cycles] = process.argv.slice(2).map(Number)
+const publishes = process.argv[5] === "publish"
 const done = { requests: 0, cycles: 0 }
 
 // Calls work(0) to work(count - 1), so many at a time.
@@ -27,6 +29,8 @@ const pages = [
   { path: "/large", size: 50_000 },
   { path: "/size", method: "POST", body: Buffer.alloc(200_000), size: 6 },
 ]
+if (publishes) pages.push({ path: "/publish", method: "POST", body: upload, size: "PushServer::Cursor".length })
+const page = publishes ? "/news" : "/"
 
 function request(number) {
   const { path, method = "GET", body, size } = pages[number % pages.length]
@@ -51,7 +55,7 @@ function request(number) {
 const handshake = (path, headers) => `GET ${path} HTTP/1.1\r\nhost: localhost\r\n${headers}\r\n\r\n`
 const webSocket = () =>
   handshake(
-    "/",
+    page,
     `connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: ${randomBytes(16).toString("base64")}`,
   )
 const eventSource = path => handshake(path, "accept: text/event-stream")
@@ -67,9 +71,9 @@ const lives = [
   [["say", webSocket()], ["hear", "welcome"], ["say", text("hello")], ["hear", "hello"], ["say", close], ["end"]],
   [["say", webSocket()], ["hear", "welcome"], ["say", text("close")], ["hear", "as you wish"], ["say", close], ["end"]],
   [["say", webSocket()], ["hear", "welcome"], ["reset"]],
-  [["say", eventSource("/")], ["hear", "data: welcome\n\n"], ["leave"]],
-  [["say", eventSource("/?leave")], ["hear", "data: welcome\n\n"], ["end"]],
-  [["say", eventSource("/")], ["hear", "data: welcome\n\n"], ["reset"]],
+  [["say", eventSource(page)], ["hear", "data: welcome\n\n"], ["leave"]],
+  [["say", eventSource(`${page}?leave`)], ["hear", "data: welcome\n\n"], ["end"]],
+  [["say", eventSource(page)], ["hear", "data: welcome\n\n"], ["reset"]],
 ]
 
 function cycle(number) {
