@@ -10,9 +10,7 @@ use std::time::{Duration, Instant};
 use log::LevelFilter;
 use magnus::gc::Marker;
 use magnus::typed_data::Obj;
-use magnus::{
-    Class, DataTypeFunctions, Error, Module, Object, RHash, RModule, Ruby, TypedData, Value, function, method,
-};
+use magnus::{DataTypeFunctions, Error, Module, Object, RHash, RModule, Ruby, TypedData, Value, function, method};
 use push_core::base::fork::{NotInChild, OwnerProcess};
 use push_core::base::in_flight::Drained;
 use push_core::base::memory;
@@ -59,10 +57,7 @@ impl DataTypeFunctions for NativeServer {
 }
 
 pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
-    let class = module.define_class("NativeServer", ruby.class_object())?;
-    class.undef_default_alloc_func();
-    // magnus looks the class up by its full name. That works only now: lib/push_server.rb makes the constant private.
-    let _ = NativeServer::class(ruby);
+    let class = classes::define::<NativeServer>(ruby, module, "NativeServer")?;
     class.const_set("LIMITS", settings::table(ruby)?)?;
     class.const_set("STATISTICS", settings::statistics(ruby)?)?;
     class.define_singleton_method("new", function!(NativeServer::new, 2))?;

@@ -34,7 +34,7 @@ impl DataTypeFunctions for Answer {
 }
 
 pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
-    let class = define_private(ruby, module, "Answer")?;
+    let class = define_private::<Answer>(ruby, module, "Answer")?;
     class.define_method("call", method!(Answer::call, -1))
 }
 

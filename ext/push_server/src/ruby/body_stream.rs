@@ -36,7 +36,7 @@ impl DataTypeFunctions for BodyStream {
 }
 
 pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
-    let class = define_private(ruby, module, "BodyStream")?;
+    let class = define_private::<BodyStream>(ruby, module, "BodyStream")?;
     class.define_method("read", method!(BodyStream::read, -1))?;
     class.define_method("write", method!(BodyStream::write, -1))?;
     class.define_method("<<", method!(BodyStream::append, 1))?;

@@ -6,7 +6,7 @@ use magnus::gc::Marker;
 use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{
-    Class, DataTypeFunctions, Error, Module, RClass, RHash, RModule, RString, Ruby, Symbol, TypedData, Value, method,
+    DataTypeFunctions, Error, Module, RClass, RHash, RModule, RString, Ruby, Symbol, TypedData, Value, method,
 };
 use push_core::base::fork::NotInChild;
 use push_core::channel::{Kind, Shape};
@@ -18,6 +18,7 @@ use push_core::sse::Fields;
 use crate::ruby::client_arguments::{EventOptions, close_status, timeout, write_arguments};
 use crate::ruby::client_values::ClientValues;
 use crate::support::cell::GvlCell;
+use crate::support::classes::define;
 use crate::support::developer_hints;
 use crate::support::errors::argument_error;
 use crate::support::fields::{is_text, is_utf8, kind_of, text_of};
@@ -42,8 +43,7 @@ impl DataTypeFunctions for Client {
 }
 
 pub fn init(ruby: &Ruby, module: RModule) -> Result<RClass, Error> {
-    let class = module.define_class("Client", ruby.class_object())?;
-    class.undef_default_alloc_func();
+    let class = define::<Client>(ruby, module, "Client")?;
     class.define_method("write", method!(Client::write, -1))?;
     class.define_method("pending", method!(Client::pending, 0))?;
     class.define_method("close", method!(Client::close, -1))?;

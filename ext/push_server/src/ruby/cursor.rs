@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
-use magnus::{Class, DataTypeFunctions, Error, Module, Object, RModule, Ruby, TypedData, function, method};
+use magnus::{DataTypeFunctions, Error, Module, Object, RModule, Ruby, TypedData, function, method};
 use push_core::base::fork::OwnerProcess;
 use push_core::channel::{self, CATCH_UP, Cancel, Channels, Progress, Receipt, Since, Ticket, Unpublished};
 
+use crate::support::classes::define;
 use crate::support::errors::{argument_error, refusal};
 use crate::support::gvl::{check_interrupts, without_gvl};
 use crate::support::library::{engine_error, server_error};
@@ -30,8 +31,7 @@ enum Place {
 }
 
 pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
-    let class = module.define_class("Cursor", ruby.class_object())?;
-    class.undef_default_alloc_func();
+    let class = define::<Cursor>(ruby, module, "Cursor")?;
     class.define_singleton_method("_load", function!(Cursor::load, 1))?;
     class.define_method("to_s", method!(Cursor::to_s, 0))
 }

@@ -51,7 +51,7 @@ impl DataTypeFunctions for Root {
 }
 
 pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
-    define_private(ruby, module, "Registry")?;
+    define_private::<Root>(ruby, module, "Registry")?;
     CLIENTS.with(ruby, |clients| *clients = Some(Clients::default()));
     ruby.gc_register_mark_object(ruby.obj_wrap(Root));
     Ok(())

@@ -15,7 +15,7 @@ use crate::support::classes::define_private;
 pub struct SpoolReservation(GvlCell<Option<Arc<budget::Reservation>>>);
 
 pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
-    let class = define_private(ruby, module, "SpoolReservation")?;
+    let class = define_private::<SpoolReservation>(ruby, module, "SpoolReservation")?;
     class.define_method("release", method!(SpoolReservation::release, 0))?;
     class.define_method("share", method!(SpoolReservation::share, 0))
 }

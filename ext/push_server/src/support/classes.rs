@@ -1,5 +1,4 @@
-//! Ruby's own classes, looked up once, before any worker runs; and how this extension defines classes that apps do not
-//! name.
+//! Ruby's own classes, looked up once, before any worker runs; and how this extension defines its classes.
 //!
 //! Looking a constant up can run Ruby code (`autoload`), and so switch threads. To do that behind a once-lock when the
 //! constant is first needed deadlocks: the second worker waits for the lock while it holds the GVL, and the first
@@ -8,7 +7,7 @@
 use std::sync::OnceLock;
 
 use magnus::value::{Opaque, ReprValue};
-use magnus::{Class, Error, Module, RClass, RModule, Ruby, Value};
+use magnus::{Class, Error, Module, RClass, RModule, Ruby, TypedData, Value};
 
 use crate::support::pinned::pinned;
 
@@ -70,10 +69,19 @@ pub fn to_ary_closes(ruby: &Ruby) -> Result<bool, Error> {
     get(ruby).map(|classes| classes.to_ary_closes)
 }
 
-/// Defines a class of which only this extension makes instances, as a private constant of `PushServer`.
-pub fn define_private(ruby: &Ruby, module: RModule, name: &str) -> Result<RClass, Error> {
+/// Defines the class of `T`, a constant of `PushServer` of which only this extension makes instances.
+pub fn define<T: TypedData>(ruby: &Ruby, module: RModule, name: &str) -> Result<RClass, Error> {
+    #[expect(clippy::disallowed_methods, reason = "this is the function that the others use")]
     let class = module.define_class(name, ruby.class_object())?;
     class.undef_default_alloc_func();
+    // Here, because magnus looks it up behind a once-lock when it makes the first instance.
+    let _ = T::class(ruby);
+    Ok(class)
+}
+
+/// The same, as a private constant.
+pub fn define_private<T: TypedData>(ruby: &Ruby, module: RModule, name: &str) -> Result<RClass, Error> {
+    let class = define::<T>(ruby, module, name)?;
     let _: Value = module.funcall("private_constant", (name,))?;
     Ok(class)
 }
