@@ -21,6 +21,17 @@ RSpec.describe PushServer::Supervisor::Backoff do
   end
 end
 
+RSpec.describe PushServer::Supervisor::ProcessNumbers do
+  it "gives a number again only after a million others, and not while its process runs" do
+    numbers = described_class.new
+    first = Array.new(3) { numbers.next([]) }
+    late = described_class.new(described_class::LAST - 1)
+
+    expect(first).to eq([1, 2, 3])
+    expect(Array.new(3) { late.next([1, 3]) }).to eq([1_048_575, 2, 4])
+  end
+end
+
 RSpec.describe PushServer::Protocol do
   it "is checked by a child: one that its supervisor does not understand says what to do" do
     message = PushServer::Link::Message.new("boot", { protocol: 0, version: "0.0.1" }, [])

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "backoff"
+require_relative "process_numbers"
 require_relative "worker_process"
 
 module PushServer
@@ -33,7 +34,7 @@ module PushServer
         @leaving = []
         # What is to be called when something happens to a worker.
         @observers = {}.compare_by_identity
-        @last_process = 0
+        @numbers = ProcessNumbers.new
       end
 
       # @return [Array<WorkerProcess>] all that have not ended
@@ -53,14 +54,14 @@ module PushServer
           @parts.hub.detach(worker)
           worker.kill
         end
-        { last_process: @last_process, workers: kept.map(&:handover) }
+        { last_process: @numbers.last, workers: kept.map(&:handover) }
       end
 
       # Goes on with what was handed over. Those that are to end are told so again. Of two workers of one place, the second one
       # is to end, too: none may be forgotten.
       # @param former [Hash{Symbol => Object}]
       def resume(former)
-        @last_process = former[:last_process]
+        @numbers = ProcessNumbers.new(former[:last_process])
         former[:workers].each do |fields|
           worker = WorkerProcess.resume(@parts, fields) { |*change| changed(*change) }
           @parts.hub.adopt(worker)
@@ -184,7 +185,7 @@ module PushServer
       end
 
       def make(place, generation)
-        WorkerProcess.new(@parts, place.number, @last_process += 1, generation.number) do |worker, event, reason|
+        WorkerProcess.new(@parts, place.number, @numbers.next(all.map(&:process)), generation.number) do |worker, event, reason|
           changed(worker, event, reason)
         end
       end
