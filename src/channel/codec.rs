@@ -1,4 +1,4 @@
-//! Messages as bytes, for engines beyond this process.
+//! Messages and commands as bytes, for engines beyond this process.
 //!
 //! ```text
 //! u32  length of what follows, at most 2^31 - 1
@@ -13,11 +13,15 @@
 //! ```
 //!
 //! Numbers are big-endian. Names are UTF-8, and so are all payloads except those of binary messages. The decoder copies
-//! no bytes, so decoding takes no memory, even for damaged bytes.
+//! no bytes, so decoding takes no memory, even for damaged bytes. `command` has the format of commands.
+
+mod command;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
+
+pub use command::{Entry, decode_entry, encode_command};
 
 use super::draft::{Draft, EventName, Kind};
 use super::message::Message;

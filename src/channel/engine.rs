@@ -85,8 +85,14 @@ pub trait Engine: Send + Sync {
     /// Appends to `events` what has come since the last call, in order. The log's lock is held.
     fn take(&self, events: &mut Vec<Event>);
 
-    /// Sends a command to all processes, to this one too if [`Command`] says so. Or returns it at once.
+    /// Takes a command to be numbered, or returns it at once. It comes back as [`Event::Command`]. Commands of this process
+    /// keep their order among themselves; messages may overtake them, and they messages.
     fn command(&self, command: Command) -> Result<(), Full<Command>>;
+
+    /// Whether this process finds out which members have had no client for long enough. If not, the engine does.
+    fn expires_members(&self) -> bool {
+        true
+    }
 
     /// The channels have these bounds from now on. Returns those that hold in this process, which may have a part of
     /// the memory only.

@@ -1,31 +1,29 @@
 //! The events that an engine sends to the channels, and the commands that the channels send to an engine.
 
-use std::sync::Arc;
-use std::time::Instant;
-
 use super::cursor::Epoch;
 use super::forgotten::Forgotten;
 use super::message::Message;
+use std::sync::Arc;
 
 /// Something that happened in an engine. All processes get the same events in the same order.
 #[derive(Debug)]
 pub enum Event {
-    /// A numbered message. Numbers rise. A number that is missing between two messages belongs to a message that is not for
+    /// A numbered message. Numbers rise. A number that is missing between two events belongs to something that is not for
     /// this process.
     Message(Arc<Message>),
+    /// A command of some process, also of this one.
+    Command {
+        /// Its number: commands and messages are numbered together.
+        seq: u64,
+        /// The command.
+        command: Command,
+    },
     /// A new log begins: see [`Reset`].
     Reset(Box<Reset>),
     /// This process never gets the messages up to this number that it has not got yet.
     Lost {
         /// The highest number that is lost.
         to: u64,
-    },
-    /// A client has joined or left as a member of a channel, or a member has left.
-    Member(Change),
-    /// This process must close the clients of the member.
-    Disconnect {
-        /// The member's name.
-        member: Arc<str>,
     },
 }
 
@@ -43,6 +41,21 @@ pub struct Reset {
     pub floors: Vec<(Arc<str>, u64)>,
     /// The messages that the channels have kept, in order. Their numbers are above the channels' floors and at most `last`.
     pub history: Vec<Arc<Message>>,
+    /// The members of all channels.
+    pub members: Vec<PresentMember>,
+}
+
+/// A member of a channel, with its clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresentMember {
+    /// The channel's name.
+    pub channel: Arc<str>,
+    /// The member's name.
+    pub member: Arc<str>,
+    /// The information about the member that other clients get: JSON.
+    pub info: Arc<str>,
+    /// The ids of its clients, sorted. There are none while it is unknown whether the member comes back.
+    pub clients: Vec<u64>,
 }
 
 /// A change of a channel's members. A process that applies a change twice gets the same result as after one time.
@@ -70,24 +83,22 @@ pub enum ChangeKind {
     Leave {
         /// The client's id.
         client: u64,
-        /// When the client left, by the clock of this process.
-        at: Instant,
     },
     /// The member has had no client for long enough, and leaves. A member that has a client again stays.
-    Expire {
-        /// The process that sends the announcement to the channel's readers: see [`super::Engine::process`].
-        process: u32,
-    },
+    Expire,
 }
 
-/// A command to the engine.
+/// Something that all processes do, at the same place of the engine's order. All do the same, so nothing about it may
+/// depend on a clock or on the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// All processes get the change as [`Event::Member`], this process too.
+    /// The members of a channel change.
     Member(Change),
-    /// All other processes get this as [`Event::Disconnect`]. This process closes the member's clients itself.
+    /// All processes but one close the clients of a member. That one has done so already.
     Disconnect {
         /// The member's name.
         member: Arc<str>,
+        /// The number of the process that has closed its own clients; `None` if there is none.
+        done: Option<u32>,
     },
 }

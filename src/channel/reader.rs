@@ -83,7 +83,6 @@ pub struct Reader {
     id: u64,
     /// It is a member of a channel. Another reader with the same id need not be.
     member: AtomicBool,
-    ended: Option<Instant>,
 }
 
 impl Reader {
@@ -91,7 +90,7 @@ impl Reader {
     /// woken once there is something to read.
     pub fn attach(channels: &Arc<Channels>, id: u64, wake: Arc<dyn Wake>, since: Since) -> Self {
         let number = channels.attach(id, wake, since);
-        Reader { channels: Arc::clone(channels), number, id, member: AtomicBool::new(false), ended: None }
+        Reader { channels: Arc::clone(channels), number, id, member: AtomicBool::new(false) }
     }
 
     /// Its id in presence, if it is a member of a channel.
@@ -125,8 +124,8 @@ impl Reader {
     }
 
     /// Ends a subscription. Messages that were not read yet are not read any more. Returns false if there is none.
-    pub fn unsubscribe(&self, target: Target<'_>, now: Instant) -> bool {
-        self.channels.unsubscribe(self.number, self.member(), target, now)
+    pub fn unsubscribe(&self, target: Target<'_>) -> bool {
+        self.channels.unsubscribe(self.number, self.member(), target)
     }
 
     /// Reads the next messages, all channels merged in the log's order, at most
@@ -196,16 +195,11 @@ impl Reader {
     pub fn stalled(&self) -> bool {
         self.channels.lock().log.stalled(self.number)
     }
-
-    /// Ends the reader. Its member has left at `now`, unless it has other readers.
-    pub fn detach(mut self, now: Instant) {
-        self.ended = Some(now);
-    }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.channels.detach(self.number, self.member(), self.ended.unwrap_or_else(Instant::now));
+        self.channels.detach(self.number, self.member());
     }
 }
 

@@ -77,11 +77,10 @@ impl Engine for Local {
     }
 
     fn command(&self, command: Command) -> Result<(), Full<Command>> {
-        match command {
-            Command::Member(change) => self.push(self.queue.lock(), Event::Member(change)),
-            // There are no other processes.
-            Command::Disconnect { .. } => {}
-        }
+        let mut queue = self.queue.lock();
+        queue.last += 1;
+        let seq = queue.last;
+        self.push(queue, Event::Command { seq, command });
         Ok(())
     }
 

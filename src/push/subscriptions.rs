@@ -55,7 +55,7 @@ impl Client {
     /// Ruby code.
     pub fn unsubscribe(&self, target: Target<'_>) -> (bool, Vec<u64>) {
         let Some(client_reader) = self.client_reader() else { return (false, Vec::new()) };
-        let found = client_reader.reader().unsubscribe(target, Instant::now());
+        let found = client_reader.reader().unsubscribe(target);
         let ended: Vec<_> = client_reader.lock().calls.extract_if(.., |call| call.target() == target).collect();
         (found, ended.iter().map(|call| call.number).collect())
     }

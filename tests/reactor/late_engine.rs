@@ -65,7 +65,7 @@ impl LateEngine {
         state.position = position;
         let Cursor { epoch, seq: last } = position;
         let forgotten = Forgotten::all(0);
-        let reset = Reset { epoch, last, forgotten, floors: Vec::new(), history: Vec::new() };
+        let reset = Reset { epoch, last, forgotten, floors: Vec::new(), history: Vec::new(), members: Vec::new() };
         state.events.push(Event::Reset(Box::new(reset)));
         drop(state);
         self.wake.wake();

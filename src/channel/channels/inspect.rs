@@ -57,10 +57,11 @@ impl Channels {
         names
     }
 
-    /// What another process needs to begin with this log: the floors, and the messages after `since`, in order. Looks at
-    /// all channels under the lock.
+    /// What another process needs to begin with this log: the floors, the messages after `since`, in order, and all members.
+    /// Looks at all channels and members under the lock.
     pub fn image(&self, since: u64) -> Reset {
-        self.lock_current().log.image(since)
+        let state = self.lock_current();
+        Reset { members: state.presence.all(), ..state.log.image(since) }
     }
 
     /// Bytes of the messages in the log.

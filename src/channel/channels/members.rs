@@ -6,8 +6,7 @@ use std::time::Instant;
 use super::super::draft::{Draft, EventName, Kind};
 use super::super::engine::Full;
 use super::super::error::Error;
-use super::super::event::{Change, Command};
-use super::super::log::Log;
+use super::super::event::{Change, Command, PresentMember};
 use super::super::message::Message;
 use super::super::notice::Notice;
 use super::super::presence::{Announcement, Applied, Presence};
@@ -34,8 +33,8 @@ impl Channels {
     /// Makes all other processes close the clients of `member`. Returns the ids of the member's clients in this process;
     /// the caller closes these clients.
     pub fn disconnect(&self, member: &str) -> Result<Vec<u64>, Error> {
-        let sent = self.engine.command(Command::Disconnect { member: member.into() });
-        sent.map_err(|Full(_)| self.unavailable())?;
+        let command = Command::Disconnect { member: member.into(), done: Some(self.engine.process()) };
+        self.engine.command(command).map_err(|Full(_)| self.unavailable())?;
         Ok(self.lock_current().presence.memberships.clients(member))
     }
 
@@ -53,25 +52,37 @@ impl Channels {
         self.take_events(state);
     }
 
-    /// Applies a change that the engine has sent.
-    pub(super) fn apply_change(&self, log: &mut Log, presence: &mut Presence, change: Change) {
-        let channel = Arc::clone(&change.channel);
-        let Applied { announcement, joined } = presence.apply(change);
-        // The announcement comes after the change in the engine's order. This must not wait, because the caller holds the
-        // log's lock.
-        if let Some(announcement) = announcement
-            && !self.announce(&announcement)
-        {
-            presence.keep_announcement(announcement);
-        }
-        if let Some(reader) = joined {
-            let members = presence.members(&channel).map(|(name, info)| (Arc::clone(name), Arc::clone(info))).collect();
-            log.notify(reader, Notice::Here { channel, members });
+    /// Applies a command that the engine has sent. `seq` is its number.
+    pub(super) fn apply_command(&self, state: &mut State, seq: u64, command: Command) {
+        let State { log, presence, dismissed, .. } = state;
+        log.pass(seq);
+        match command {
+            Command::Disconnect { done, .. } if done == Some(self.engine.process()) => {}
+            Command::Disconnect { member, .. } => dismissed.extend(presence.memberships.clients(&member)),
+            Command::Member(change) => {
+                let channel = Arc::clone(&change.channel);
+                let Applied { announcement, joined } = presence.apply(change, Instant::now());
+                if let Some(announcement) = announcement.and_then(|it| self.announcement(&it, seq)) {
+                    log.append(announcement);
+                }
+                if let Some(reader) = joined {
+                    log.notify(reader, here(presence, channel));
+                }
+            }
         }
     }
 
-    /// Publishes an announcement. Returns false if the engine takes no message for now.
-    fn announce(&self, announcement: &Announcement) -> bool {
+    /// The engine has given all members anew. The readers of a channel whose members are others get all of them.
+    pub(super) fn replace_members(&self, state: &mut State, members: Vec<PresentMember>) {
+        let State { log, presence, .. } = state;
+        for channel in presence.replace(members, Instant::now()) {
+            log.notify_channel(&channel, || here(presence, Arc::clone(&channel)));
+        }
+        presence.retry(&*self.engine);
+    }
+
+    /// The message by which this process's readers hear of a member, with the number of the command.
+    fn announcement(&self, announcement: &Announcement, seq: u64) -> Option<Arc<Message>> {
         let Announcement { channel, member, except, .. } = announcement;
         let payload = announcement.payload();
         let draft = Draft {
@@ -81,23 +92,14 @@ impl Channels {
             except: *except,
             ..Draft::text(channel, payload.as_bytes())
         };
-        match Message::new(&draft, &self.limits(), Instant::now()) {
-            Ok(message) => self.submit(message).is_ok(),
-            Err(error) => {
-                log::warn!("{channel}: {member} could not be announced: {error}");
-                true
-            }
-        }
+        let message = Message::new(&draft, &self.limits(), Instant::now());
+        message.as_ref().inspect_err(|error| log::warn!("{channel}: {member} could not be announced: {error}")).ok();
+        message.ok().inspect(|message| message.number(seq))
     }
+}
 
-    /// Sends the engine what the engine has not taken before.
-    pub(super) fn retry_pending(&self, presence: &mut Presence) {
-        presence.retry(&*self.engine);
-        while let Some(announcement) = presence.next_announcement() {
-            if !self.announce(&announcement) {
-                presence.keep_announcement(announcement);
-                return;
-            }
-        }
-    }
+/// A notice with all members of a channel.
+fn here(presence: &Presence, channel: Arc<str>) -> Notice {
+    let members = presence.members(&channel).map(|(name, info)| (Arc::clone(name), Arc::clone(info))).collect();
+    Notice::Here { channel, members }
 }

@@ -27,29 +27,23 @@ impl Channels {
         let complete = state.log.subscribe(number, target, since, frames, now)?;
         if let Some(member) = member {
             let announced = matches!(target, Target::Channel(name) if state.log.policy(name).presence);
-            let changes = state.presence.memberships.add(target.name(), member, announced, id, number, now);
+            let changes = state.presence.memberships.add(target.name(), member, announced, id, number);
             self.send_changes(&mut state, changes);
         }
         Ok(complete)
     }
 
-    pub(in crate::channel) fn unsubscribe(
-        &self,
-        number: u32,
-        member: Option<u64>,
-        target: Target<'_>,
-        now: Instant,
-    ) -> bool {
+    pub(in crate::channel) fn unsubscribe(&self, number: u32, member: Option<u64>, target: Target<'_>) -> bool {
         let mut state = self.lock_current();
         let found = state.log.unsubscribe(number, target);
         if let (true, Some(id), Target::Channel(name)) = (found, member, target) {
-            let changes = state.presence.memberships.remove(name, id, now);
+            let changes = state.presence.memberships.remove(name, id);
             self.send_changes(&mut state, changes);
         }
         found
     }
 
-    pub(in crate::channel) fn detach(&self, number: u32, member: Option<u64>, now: Instant) {
+    pub(in crate::channel) fn detach(&self, number: u32, member: Option<u64>) {
         // A thread that does not exist in a forked child may hold the lock.
         if self.forked() {
             return;
@@ -57,7 +51,7 @@ impl Channels {
         let mut state = self.lock();
         state.log.detach(number);
         if let Some(id) = member {
-            let changes = state.presence.memberships.remove_client(id, now);
+            let changes = state.presence.memberships.remove_client(id);
             self.send_changes(&mut state, changes);
         }
     }

@@ -49,7 +49,7 @@ impl Channels {
         let limits = engine.configure(limits);
         let Cursor { epoch, seq } = engine.position();
         let log = Log::new(epoch, seq, limits, default_event);
-        let presence = Presence::new(engine.process());
+        let presence = Presence::new(engine.process(), engine.expires_members());
         Arc::new(Channels {
             engine,
             limits: Lock::new(limits),
@@ -165,27 +165,27 @@ impl Channels {
 
     /// Applies the engine's events, in the engine's order.
     pub(super) fn take_events(&self, state: &mut State) {
-        let State { log, presence, events, dismissed } = state;
-        if presence.has_pending() {
-            self.retry_pending(presence);
+        if state.presence.has_pending() {
+            state.presence.retry(&*self.engine);
         }
-        self.engine.take(events);
-        if events.is_empty() {
-            return;
-        }
-        for event in events.drain(..) {
-            match event {
-                Event::Message(message) => log.append(message),
-                Event::Member(change) => self.apply_change(log, presence, change),
-                Event::Disconnect { member } => dismissed.extend(presence.memberships.clients(&member)),
-                Event::Lost { to } => log.lose(to),
-                Event::Reset(reset) => {
-                    log.rebase(*reset);
-                    presence.reset(Instant::now());
+        let mut events = std::mem::take(&mut state.events);
+        self.engine.take(&mut events);
+        if !events.is_empty() {
+            for event in events.drain(..) {
+                match event {
+                    Event::Message(message) => state.log.append(message),
+                    Event::Command { seq, command } => self.apply_command(state, seq, command),
+                    Event::Lost { to } => state.log.lose(to),
+                    Event::Reset(mut reset) => {
+                        let members = std::mem::take(&mut reset.members);
+                        state.log.rebase(*reset);
+                        self.replace_members(state, members);
+                    }
                 }
             }
+            self.open.store(state.log.channels.len(), Ordering::Relaxed);
         }
-        self.open.store(log.channels.len(), Ordering::Relaxed);
+        state.events = events;
     }
 }
 

@@ -140,6 +140,17 @@ impl Log {
         }
     }
 
+    /// Gives a notice to all readers of a channel.
+    pub(crate) fn notify_channel(&mut self, name: &str, notice: impl Fn() -> Notice) {
+        let Log { names, channels, readers, .. } = self;
+        let Some(channel) = names.get(name).and_then(|at| channels.get(at)) else { return };
+        for place in &channel.places {
+            if let Some(own) = readers.get_mut(place.reader) {
+                own.notify(notice());
+            }
+        }
+    }
+
     /// The index of a reader's subscription to `target`.
     fn link(&self, reader: u32, target: Target<'_>) -> Option<usize> {
         let same = |link: &Link| {

@@ -21,6 +21,13 @@ impl Log {
             }
         }
         history.sort_unstable_by_key(|message| message.seq());
-        Reset { epoch: self.epoch, last: self.last, forgotten: self.forgotten.clone(), floors, history }
+        Reset {
+            epoch: self.epoch,
+            last: self.last,
+            forgotten: self.forgotten.clone(),
+            floors,
+            history,
+            members: Vec::new(),
+        }
     }
 }

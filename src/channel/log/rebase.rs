@@ -29,7 +29,7 @@ impl Log {
 
     /// Forgets all messages and takes over another log, also one of the present epoch: see [`Log::rebase`].
     pub(crate) fn replace(&mut self, reset: Reset) {
-        let Reset { epoch, last, forgotten, floors, history } = reset;
+        let Reset { epoch, last, forgotten, floors, history, .. } = reset;
         self.set_epoch(epoch);
         self.last = last;
         self.forgotten = forgotten;
@@ -63,6 +63,7 @@ impl Log {
             forgotten: Forgotten::all(last),
             floors: Vec::new(),
             history: Vec::new(),
+            members: Vec::new(),
         });
     }
 

@@ -164,6 +164,11 @@ impl Log {
         self.evict();
     }
 
+    /// The log has no message with this number, which a command has.
+    pub(crate) fn pass(&mut self, seq: u64) {
+        self.last = self.last.max(seq);
+    }
+
     /// Adds a message that was in the log before this process took it over: readers are not told.
     pub(crate) fn restore(&mut self, message: Arc<Message>) {
         if let Some(at) = self.names.get(message.channel()).or_else(|| self.open_to_keep(&message)) {

@@ -1,38 +1,70 @@
-//! The members of all processes, as the engine has given them.
+//! The members of all processes. Every process has the same table, because all apply the same commands in the same order.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::client_id::process_of;
+use super::super::event::{Change, ChangeKind, PresentMember};
 use super::super::work::{self, PIECE};
 
 /// A member of a channel.
 #[derive(Debug)]
-struct PresentMember {
+struct Present {
     info: Arc<str>,
     /// Sorted.
     clients: Vec<u64>,
-    /// When the last client left.
+    /// When this process learned that the last client had left.
     left: Option<Instant>,
 }
 
-/// The members of all channels.
+/// What a change has done to a channel's members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberChange {
+    /// The members are the same as before.
+    None,
+    /// There is a new member.
+    New,
+    /// A member is no member any more.
+    Gone,
+}
+
+/// The members of all channels. Not for several threads at once.
 #[derive(Debug, Default)]
-pub(super) struct Members {
+pub struct Members {
     /// By channel and by name.
-    present: HashMap<Arc<str>, BTreeMap<Arc<str>, PresentMember>>,
-    /// Members without clients that this process removes later, with channel and name, in the order in which their last
-    /// clients left. Some have clients again.
+    present: HashMap<Arc<str>, BTreeMap<Arc<str>, Present>>,
+    /// Whether this process finds out which members are to leave.
+    expires: bool,
+    /// If so: members without clients, with channel and name, in the order in which their last clients left. Some have
+    /// clients again.
     leaving: VecDeque<(Instant, Arc<str>, Arc<str>)>,
 }
 
 impl Members {
-    /// A client is the member from now on. Returns true if the member is new.
-    pub(super) fn join(&mut self, channel: &Arc<str>, member: &Arc<str>, client: u64, info: &Arc<str>) -> bool {
+    /// No members. `expires` says that [`Members::expired`] is used.
+    pub fn new(expires: bool) -> Self {
+        Members { expires, ..Members::default() }
+    }
+
+    /// Applies a change, which this process learns of at `now`. The result depends only on the changes before.
+    pub fn apply(&mut self, change: &Change, now: Instant) -> MemberChange {
+        let Change { channel, member, kind } = change;
+        match kind {
+            ChangeKind::Join { client, info } => self.join(channel, member, *client, info),
+            ChangeKind::Leave { client } => {
+                self.leave(channel, member, *client, now);
+                MemberChange::None
+            }
+            ChangeKind::Expire => self.remove(channel, member),
+        }
+    }
+
+    fn join(&mut self, channel: &Arc<str>, member: &Arc<str>, client: u64, info: &Arc<str>) -> MemberChange {
         let members = self.present.entry(Arc::clone(channel)).or_default();
         let new = !members.contains_key(member);
-        let absent = || PresentMember { info: Arc::clone(info), clients: Vec::new(), left: None };
+        let absent = || Present { info: Arc::clone(info), clients: Vec::new(), left: None };
         let present = members.entry(Arc::clone(member)).or_insert_with(absent);
         // The newest information counts.
         present.info = Arc::clone(info);
@@ -40,41 +72,38 @@ impl Members {
         if let Err(place) = present.clients.binary_search(&client) {
             present.clients.insert(place, client);
         }
-        new
+        if new { MemberChange::New } else { MemberChange::None }
     }
 
-    /// A client is not the member any more. `own` says that this process removes the member if this was its last client.
-    pub(super) fn leave(&mut self, channel: Arc<str>, member: Arc<str>, client: u64, at: Instant, own: bool) {
-        let Some(present) = self.present.get_mut(&channel).and_then(|members| members.get_mut(&member)) else {
-            return;
-        };
+    fn leave(&mut self, channel: &Arc<str>, member: &Arc<str>, client: u64, now: Instant) {
+        let Some(present) = self.present.get_mut(channel).and_then(|members| members.get_mut(member)) else { return };
         if let Ok(place) = present.clients.binary_search(&client) {
             present.clients.remove(place);
         }
         if present.clients.is_empty() && present.left.is_none() {
-            present.left = Some(at);
-            if own {
-                self.leaving.push_back((at, channel, member));
+            present.left = Some(now);
+            if self.expires {
+                self.leaving.push_back((now, Arc::clone(channel), Arc::clone(member)));
             }
         }
     }
 
-    /// Removes a member that has no clients. Returns false if the member has clients, or was removed before.
-    pub(super) fn remove(&mut self, channel: &Arc<str>, member: &Arc<str>) -> bool {
-        let Some(members) = self.present.get_mut(channel) else { return false };
+    /// Removes a member, unless it has clients.
+    fn remove(&mut self, channel: &Arc<str>, member: &Arc<str>) -> MemberChange {
+        let Some(members) = self.present.get_mut(channel) else { return MemberChange::None };
         if members.get(member).is_none_or(|present| present.left.is_none()) {
-            return false;
+            return MemberChange::None;
         }
         members.remove(member);
         if members.is_empty() {
             self.present.remove(channel);
         }
-        true
+        MemberChange::Gone
     }
 
-    /// The members that have had no client for `linger` and that this process removes: channel and name. Looks at no
-    /// more than [`PIECE`] members.
-    pub(super) fn expired(&mut self, linger: Duration, now: Instant) -> Vec<(Arc<str>, Arc<str>)> {
+    /// The changes by which members leave that have had no client for `linger`. Each is returned once. Looks at no more than
+    /// [`PIECE`] members.
+    pub fn expired(&mut self, linger: Duration, now: Instant) -> Vec<Change> {
         let mut expired = Vec::new();
         for _ in 0..PIECE {
             work::looked(1);
@@ -84,14 +113,65 @@ impl Members {
             let Some((left, channel, member)) = self.leaving.pop_front() else { break };
             let present = self.present.get(&channel).and_then(|members| members.get(&member));
             if present.is_some_and(|present| present.left == Some(left)) {
-                expired.push((channel, member));
+                expired.push(Change { channel, member, kind: ChangeKind::Expire });
             }
         }
         expired
     }
 
+    /// The changes by which all clients of a process leave. Looks at all members.
+    pub fn leaves_of(&self, process: u32) -> Vec<Change> {
+        let mut leaves = Vec::new();
+        for (channel, member, present) in self.each() {
+            let own = present.clients.iter().filter(|client| process_of(**client) == process);
+            leaves.extend(own.map(|client| Change {
+                channel: Arc::clone(channel),
+                member: Arc::clone(member),
+                kind: ChangeKind::Leave { client: *client },
+            }));
+        }
+        leaves
+    }
+
+    /// All members, in no order.
+    pub fn all(&self) -> impl Iterator<Item = PresentMember> {
+        self.each().map(|(channel, member, present)| PresentMember {
+            channel: Arc::clone(channel),
+            member: Arc::clone(member),
+            info: Arc::clone(&present.info),
+            clients: present.clients.clone(),
+        })
+    }
+
+    /// Replaces all members. Those without clients have lost the last one at `now`. Returns the channels whose members are
+    /// others than before. Looks at all members.
+    pub fn replace(&mut self, members: Vec<PresentMember>, now: Instant) -> HashSet<Arc<str>> {
+        let before = std::mem::take(&mut self.present);
+        self.leaving.clear();
+        for PresentMember { channel, member, info, mut clients } in members {
+            clients.sort_unstable();
+            let left = clients.is_empty().then_some(now);
+            if left.is_some() && self.expires {
+                self.leaving.push_back((now, Arc::clone(&channel), Arc::clone(&member)));
+            }
+            self.present.entry(channel).or_default().insert(member, Present { info, clients, left });
+        }
+        let seen = |members: &BTreeMap<Arc<str>, Present>| {
+            members.iter().map(|(name, present)| (Arc::clone(name), Arc::clone(&present.info))).collect::<Vec<_>>()
+        };
+        let channels = before.keys().chain(self.present.keys());
+        let differs = |channel: &&Arc<str>| before.get(*channel).map(seen) != self.present.get(*channel).map(seen);
+        channels.filter(differs).cloned().collect()
+    }
+
+    /// Whether the client is the member.
+    pub(super) fn has(&self, channel: &Arc<str>, member: &Arc<str>, client: u64) -> bool {
+        let present = self.present.get(channel).and_then(|members| members.get(member));
+        present.is_some_and(|present| present.clients.binary_search(&client).is_ok())
+    }
+
     /// Frees memory if most of it is unused. Returns true if it did.
-    pub(super) fn shrink(&mut self) -> bool {
+    pub fn shrink(&mut self) -> bool {
         let unused = self.present.capacity() > 64 && self.present.len() < self.present.capacity() / 8;
         if unused {
             self.present.shrink_to(2 * self.present.len());
@@ -100,20 +180,8 @@ impl Members {
         unused
     }
 
-    /// All members stay, as if their clients had left just now. This process removes them later.
-    pub(super) fn reset(&mut self, now: Instant) {
-        self.leaving.clear();
-        for (channel, members) in &mut self.present {
-            for (member, present) in members {
-                present.clients.clear();
-                present.left = Some(now);
-                self.leaving.push_back((now, Arc::clone(channel), Arc::clone(member)));
-            }
-        }
-    }
-
     /// There is no member, and nothing to remove later.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.present.is_empty() && self.leaving.is_empty()
     }
 
@@ -125,5 +193,11 @@ impl Members {
             work::looked(1);
             (name, &present.info)
         })
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, &Present)> {
+        self.present
+            .iter()
+            .flat_map(|(channel, members)| members.iter().map(move |(member, present)| (channel, member, present)))
     }
 }

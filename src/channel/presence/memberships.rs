@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::super::event::{Change, ChangeKind};
 use super::super::subscription::Member;
 use super::super::work;
+use super::members::Members;
 
 /// A client of this process is a member of a channel.
 #[derive(Debug)]
@@ -51,7 +51,6 @@ impl Memberships {
         announced: bool,
         client: u64,
         reader: u32,
-        now: Instant,
     ) -> Vec<Change> {
         let own = self.by_client.entry(client).or_default();
         let former = own.iter().position(|other| *other.channel == *channel).map(|at| own.swap_remove(at));
@@ -68,32 +67,32 @@ impl Memberships {
         if let Some(former) = former {
             self.count_down(&former.member, client);
             if former.announced && !(announced && former.member == name) {
-                changes.push(former.change(ChangeKind::Leave { client, at: now }));
+                changes.push(former.change(ChangeKind::Leave { client }));
             }
         }
         changes
     }
 
     /// The client has unsubscribed from the channel. Returns the changes to send to the engine.
-    pub(in crate::channel) fn remove(&mut self, channel: &str, client: u64, now: Instant) -> Vec<Change> {
+    pub(in crate::channel) fn remove(&mut self, channel: &str, client: u64) -> Vec<Change> {
         let Some(own) = self.by_client.get_mut(&client) else { return Vec::new() };
         let ended: Vec<_> = own.extract_if(.., |membership| *membership.channel == *channel).collect();
         if own.is_empty() {
             self.by_client.remove(&client);
         }
-        self.end(ended, client, now)
+        self.end(ended, client)
     }
 
     /// The client's connection has ended. Returns the changes to send to the engine.
-    pub(in crate::channel) fn remove_client(&mut self, client: u64, now: Instant) -> Vec<Change> {
+    pub(in crate::channel) fn remove_client(&mut self, client: u64) -> Vec<Change> {
         let ended = self.by_client.remove(&client).unwrap_or_default();
-        self.end(ended, client, now)
+        self.end(ended, client)
     }
 
-    fn end(&mut self, ended: Vec<Membership>, client: u64, now: Instant) -> Vec<Change> {
+    fn end(&mut self, ended: Vec<Membership>, client: u64) -> Vec<Change> {
         ended.iter().for_each(|membership| self.count_down(&membership.member, client));
         let announced = ended.iter().filter(|membership| membership.announced);
-        announced.map(|membership| membership.change(ChangeKind::Leave { client, at: now })).collect()
+        announced.map(|membership| membership.change(ChangeKind::Leave { client })).collect()
     }
 
     /// The client is `member` in one channel less.
@@ -122,11 +121,12 @@ impl Memberships {
         own.find(|membership| membership.announced && membership.channel == *channel && membership.member == *member)
     }
 
-    /// The joins of all memberships of which other clients learn.
-    pub(super) fn joins(&self) -> impl Iterator<Item = Change> {
-        self.by_client.iter().flat_map(|(client, own)| {
-            own.iter().filter(|membership| membership.announced).map(|membership| membership.join(*client))
-        })
+    /// The joins of those memberships of which other clients learn and which the table of all members does not have.
+    pub(super) fn missing_joins(&self, members: &Members) -> Vec<Change> {
+        let all = self.by_client.iter().flat_map(|(client, own)| own.iter().map(|membership| (*client, membership)));
+        let announced = all.filter(|(_, membership)| membership.announced);
+        let missing = announced.filter(|(client, own)| !members.has(&own.channel, &own.member, *client));
+        missing.map(|(client, membership)| membership.join(client)).collect()
     }
 
     /// Frees memory that the tables do not need any more.

@@ -1,10 +1,9 @@
-//! What the engine has not taken yet: one change for each client in a channel, and one announcement for each member.
+//! The changes that the engine has not taken yet: one for each client in a channel.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::event::{Change, ChangeKind};
-use super::announcement::Announcement;
 
 /// A channel, and the name of a member in it.
 type Place = (Arc<str>, Arc<str>);
@@ -20,20 +19,15 @@ pub(super) struct PendingChange {
     known: bool,
 }
 
-/// The changes and announcements that the engine has not taken yet.
+/// The changes that the engine has not taken yet.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     changes: BTreeMap<Key, PendingChange>,
-    announcements: BTreeMap<Place, Announcement>,
 }
 
 impl Pending {
     pub(super) fn is_empty(&self) -> bool {
-        !self.has_changes() && self.announcements.is_empty()
-    }
-
-    pub(super) fn has_changes(&self) -> bool {
-        !self.changes.is_empty()
+        self.changes.is_empty()
     }
 
     /// Keeps a change in place of an older one. `known` says that the engine may know the client already; it counts only
@@ -49,7 +43,7 @@ impl Pending {
         }
     }
 
-    /// Keeps a join that the engine may have taken already, in place of an older change.
+    /// Keeps a change that the engine may have taken already, in place of an older change.
     pub(super) fn keep_known(&mut self, change: Change) {
         self.changes.insert(key(&change), PendingChange { change, known: true });
     }
@@ -63,23 +57,12 @@ impl Pending {
     pub(super) fn put_back(&mut self, pending: PendingChange) {
         self.changes.insert(key(&pending.change), pending);
     }
-
-    /// Keeps an announcement in place of an older one.
-    pub(super) fn keep_announcement(&mut self, announcement: Announcement) {
-        let place = (Arc::clone(&announcement.channel), Arc::clone(&announcement.member));
-        self.announcements.insert(place, announcement);
-    }
-
-    /// Removes the next announcement.
-    pub(super) fn next_announcement(&mut self) -> Option<Announcement> {
-        self.announcements.pop_first().map(|(_, announcement)| announcement)
-    }
 }
 
 fn key(change: &Change) -> Key {
     let client = match change.kind {
-        ChangeKind::Join { client, .. } | ChangeKind::Leave { client, .. } => client,
-        ChangeKind::Expire { .. } => u64::MAX,
+        ChangeKind::Join { client, .. } | ChangeKind::Leave { client } => client,
+        ChangeKind::Expire => u64::MAX,
     };
     ((Arc::clone(&change.channel), Arc::clone(&change.member)), client)
 }

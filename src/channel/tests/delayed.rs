@@ -68,8 +68,11 @@ impl DelayedEngine {
                     settled.push((ticket, state.position));
                     state.events.push(Event::Message(message));
                 }
-                Queued::Command(Command::Member(change)) => state.events.push(Event::Member(change)),
-                Queued::Command(Command::Disconnect { .. }) => {}
+                Queued::Command(command) => {
+                    state.position.seq += 1;
+                    let seq = state.position.seq;
+                    state.events.push(Event::Command { seq, command });
+                }
             }
         }
         drop(state);
@@ -96,9 +99,20 @@ impl DelayedEngine {
 
     /// Begins anew. What waits is lost, unless it is `kept`: then it gets its place in the new order.
     pub(crate) fn reset(&self, kept: bool, last: u64, history: Vec<Arc<Message>>, floors: Vec<(Arc<str>, u64)>) {
+        self.reset_with(kept, Reset { last, floors, history, ..self.empty() });
+    }
+
+    /// A log without anything.
+    pub(crate) fn empty(&self) -> Reset {
+        let forgotten = Forgotten::all(0);
+        Reset { epoch: Epoch::new(), last: 0, forgotten, floors: Vec::new(), history: Vec::new(), members: Vec::new() }
+    }
+
+    /// The same with all of the new log but its floors for unknown channels.
+    pub(crate) fn reset_with(&self, kept: bool, reset: Reset) {
         let mut state = self.state.lock();
-        state.position = Cursor { epoch: Epoch::new(), seq: last };
-        let reset = Reset { epoch: state.position.epoch, last, forgotten: Forgotten::all(last), floors, history };
+        state.position = Cursor { epoch: reset.epoch, seq: reset.last };
+        let reset = Reset { forgotten: Forgotten::all(reset.last), ..reset };
         state.events.push(Event::Reset(Box::new(reset)));
         let lost: Vec<_> = if kept { Vec::new() } else { state.queue.drain(..).collect() };
         drop(state);
@@ -131,17 +145,21 @@ impl DelayedEngine {
         history.retain(|message| floors.get(message.channel()).is_none_or(|floor| *floor < message.seq()));
         let back = history.iter().map(|message| (message.seq(), message.channel().to_string())).collect();
         let Cursor { epoch, seq: last } = state.position;
-        let reset =
-            Reset { epoch, last, forgotten: Forgotten::all(seen), floors: floors.into_iter().collect(), history };
+        let (forgotten, floors) = (Forgotten::all(seen), floors.into_iter().collect());
+        let reset = Reset { epoch, last, forgotten, floors, history, members: Vec::new() };
         state.events.push(Event::Reset(Box::new(reset)));
         drop(state);
         self.wake.wake();
         back
     }
 
-    /// Something that another process has caused.
-    pub(crate) fn event(&self, event: Event) {
-        self.state.lock().events.push(event);
+    /// A command of another process.
+    pub(crate) fn other(&self, command: Command) {
+        let mut state = self.state.lock();
+        state.position.seq += 1;
+        let seq = state.position.seq;
+        state.events.push(Event::Command { seq, command });
+        drop(state);
         self.wake.wake();
     }
 }

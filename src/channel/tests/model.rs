@@ -314,7 +314,7 @@ impl World {
 
     fn unsubscribe(&mut self, client: usize, at: usize) {
         let Some(own) = &mut self.connections[client] else { return };
-        assert_eq!(own.reader.unsubscribe(target(at), self.now), own.subscribed.remove(&at));
+        assert_eq!(own.reader.unsubscribe(target(at)), own.subscribed.remove(&at));
         own.owed.retain(|_, targets| {
             targets.remove(&at);
             !targets.is_empty()
@@ -336,7 +336,7 @@ impl World {
         if !own.plain {
             remembered.got.clear();
         }
-        own.reader.detach(self.now);
+        drop(own.reader);
     }
 
     /// All clients get what they must get. Then only history is left.

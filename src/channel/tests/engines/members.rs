@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use super::{DEADLINE, NAMES, publish, world};
 use crate::channel::tests::Quiet;
 use crate::channel::{
-    Change, ChangeKind, Channels, Event, Limits, Member, Policy, Reader, Since, Subscription, client_id,
+    Change, ChangeKind, Channels, Command, Limits, Member, Notice, Policy, PresentMember, Reader, Reset, Shape, Since,
+    Subscription, client_id,
 };
 
 fn join(channels: &Arc<Channels>, client: u64, name: &str) -> Reader {
@@ -37,12 +38,11 @@ fn members_come_and_go_when_the_engine_says_so() {
     let ana = join(&channels, client_id(3, 1), "ana");
     assert!(channels.present("room").is_empty());
     engine.order(10);
-    // The announcement is a message of its own, behind the change.
-    assert_eq!((channels.present("room").len(), engine.order(10).len()), (1, 1));
+    assert_eq!((channels.present("room").len(), engine.queued()), (1, 0));
     // Full: the change waits, and the last one counts.
     engine.set_room(0);
     let bob = join(&channels, client_id(3, 2), "bob");
-    bob.detach(Instant::now());
+    drop(bob);
     let cid = join(&channels, client_id(3, 3), "cid");
     engine.set_room(usize::MAX);
     channels.deliver();
@@ -50,26 +50,29 @@ fn members_come_and_go_when_the_engine_says_so() {
     engine.order(10);
     channels.deliver();
     engine.set_room(0);
-    cid.detach(Instant::now());
+    drop(cid);
     // Another process's client, of which that process tells.
-    let change = |kind| Event::Member(Change { channel: "room".into(), member: "dan".into(), kind });
-    engine.event(change(ChangeKind::Join { client: client_id(4, 1), info: "1".into() }));
+    let kind = ChangeKind::Join { client: client_id(4, 1), info: "1".into() };
+    engine.other(Command::Member(Change { channel: "room".into(), member: "dan".into(), kind }));
     engine.set_room(usize::MAX);
     channels.deliver();
     engine.order(10);
-    assert_eq!(announced(&channels, &ana), ["+cid"]);
+    assert_eq!(announced(&channels, &ana), ["+cid", "+dan"]);
     let names =
         |channels: &Channels| channels.present("room").iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
     assert_eq!(names(&channels), ["ana", "cid", "dan"]);
     let later = Instant::now() + Duration::from_secs(60);
     channels.sweep(later);
     engine.order(10);
-    channels.deliver();
-    engine.order(10);
     assert_eq!(announced(&channels, &ana), ["-cid"]);
-    // The engine forgets: members whose clients do not come back leave after the linger.
-    engine.reset(false, 0, Vec::new(), Vec::new());
+    // The engine has another table: its readers get all members, and members whose clients do not come back leave after the
+    // linger.
+    let dan = PresentMember { channel: "room".into(), member: "dan".into(), info: "1".into(), clients: Vec::new() };
+    engine.reset_with(false, Reset { members: vec![dan.clone()], ..engine.empty() });
     channels.deliver();
+    let batch = ana.read(Shape::EventStream.into(), false, drop);
+    let here = Notice::Here { channel: "room".into(), members: vec![("dan".into(), "1".into())] };
+    assert!(batch.notices.contains(&here), "{batch:?}");
     engine.order(10);
     assert_eq!(names(&channels), ["ana", "dan"]);
     channels.sweep(later);
@@ -87,7 +90,13 @@ fn a_client_that_goes_while_the_engine_begins_anew_is_not_left_behind() {
         engine.set_room(0);
         let mut ana = Some(ana);
         drop(ana.take_if(|_| left_before));
-        engine.reset(true, 0, Vec::new(), Vec::new());
+        let room = PresentMember {
+            channel: "room".into(),
+            member: "ana".into(),
+            info: "1".into(),
+            clients: vec![client_id(3, 1)],
+        };
+        engine.reset_with(true, Reset { members: vec![room], ..engine.empty() });
         channels.deliver();
         drop(ana);
         engine.set_room(usize::MAX);
@@ -103,10 +112,12 @@ fn a_client_that_goes_while_the_engine_begins_anew_is_not_left_behind() {
 fn other_processes_close_a_members_clients() {
     let (engine, channels) = world(Limits::default());
     let ana = join(&channels, client_id(3, 1), "ana");
-    engine.event(Event::Disconnect { member: "ana".into() });
-    channels.deliver();
-    assert_eq!(channels.take_dismissed(), [ana.id()]);
-    assert!(channels.take_dismissed().is_empty());
+    for (done, closed) in [(Some(3), &[][..]), (Some(4), &[ana.id()]), (None, &[ana.id()])] {
+        engine.other(Command::Disconnect { member: "ana".into(), done });
+        channels.deliver();
+        assert_eq!(channels.take_dismissed(), closed);
+        assert!(channels.take_dismissed().is_empty());
+    }
 }
 
 /// Two threads join, leave, sweep and publish; a third is the engine, which is full now and then and begins anew.

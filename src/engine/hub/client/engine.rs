@@ -365,10 +365,8 @@ impl Engine for HubClient {
 
     /// Members are those of this process: nothing goes to the hub.
     fn command(&self, command: Command) -> Result<(), Full<Command>> {
-        match command {
-            Command::Member(change) => self.push(Event::Member(change)),
-            Command::Disconnect { .. } => {}
-        }
+        let seq = self.shared.lock().position.seq;
+        self.push(Event::Command { seq, command });
         Ok(())
     }
 

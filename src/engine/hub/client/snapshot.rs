@@ -30,7 +30,14 @@ impl Snapshot {
         let Position { epoch, last } = self.position;
         // Without floors nothing of the past can be had.
         let forgotten = self.forgotten.unwrap_or_else(|| Forgotten::all(last));
-        let reset = Reset { epoch: Epoch::from(epoch), last, forgotten, floors: self.floors, history: self.kept };
+        let reset = Reset {
+            epoch: Epoch::from(epoch),
+            last,
+            forgotten,
+            floors: self.floors,
+            history: self.kept,
+            members: Vec::new(),
+        };
         (reset, self.authors)
     }
 }

@@ -201,6 +201,7 @@ impl Hub {
             forgotten: if empty { self.archive.forgotten().clone() } else { forgotten },
             floors: floors.into_iter().map(|(name, own)| floor(name, own)).collect(),
             history,
+            members: Vec::new(),
         });
         passed.into_iter().for_each(|(seq, channel)| self.archive.pass(&channel, seq));
         self.archive.advance(self.last);
