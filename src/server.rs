@@ -15,7 +15,7 @@ use crate::base::disk::Disk;
 use crate::base::in_flight::Drained;
 use crate::base::limits::Limits;
 use crate::base::lock::Lock;
-use crate::base::stats::Stats;
+use crate::base::stats::{Stats, StatsHandle};
 use crate::channel;
 use crate::engine::Door;
 use crate::http::budget::Budget;
@@ -285,7 +285,7 @@ impl Server {
     }
 }
 
-fn open_access_log(settings: AccessLogSettings, stats: &Arc<Stats>) -> Result<AccessLog, SettingsError> {
+fn open_access_log(settings: AccessLogSettings, stats: &StatsHandle) -> Result<AccessLog, SettingsError> {
     let place = settings.file.as_ref().map_or_else(|| "on stdout".to_owned(), |path| path.display().to_string());
-    AccessLog::open(settings, Arc::clone(stats)).map_err(|error| SettingsError::AccessLog { place, error })
+    AccessLog::open(settings, stats.clone()).map_err(|error| SettingsError::AccessLog { place, error })
 }

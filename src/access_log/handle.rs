@@ -9,7 +9,7 @@ use http::request::Parts;
 use super::entry::LogEntry;
 use super::format::Format;
 use super::writer::{Sink, Writer};
-use crate::base::stats::Stats;
+use crate::base::stats::StatsHandle;
 use crate::net::Peer;
 
 /// How requests are logged.
@@ -31,7 +31,7 @@ pub struct AccessLog {
 impl AccessLog {
     /// Opens the file, and starts the thread that writes to it. Lines that are lost count in `stats`. An error if the file
     /// cannot be opened or the system has no thread.
-    pub fn open(settings: AccessLogSettings, stats: Arc<Stats>) -> io::Result<Self> {
+    pub fn open(settings: AccessLogSettings, stats: StatsHandle) -> io::Result<Self> {
         let sink = Sink::open(settings.file)?;
         let writer = Arc::new(Writer::start(sink, settings.format, stats)?);
         Ok(AccessLog { format: settings.format, writer })

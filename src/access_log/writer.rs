@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select_bias
 
 use super::format::{self, Format};
 use crate::base::disk::refuse_file_size_signal;
-use crate::base::stats::Stats;
+use crate::base::stats::StatsHandle;
 
 /// How many lines may wait.
 const MAX_LINES: usize = 8192;
@@ -51,7 +51,7 @@ struct WriterBacklog {
     bytes: AtomicUsize,
     /// Lines that were lost, and that no line of the log mentions yet.
     lost: AtomicU64,
-    stats: Arc<Stats>,
+    stats: StatsHandle,
 }
 
 impl WriterBacklog {
@@ -62,7 +62,7 @@ impl WriterBacklog {
 }
 
 impl Writer {
-    pub(super) fn start(sink: Sink, format: Format, stats: Arc<Stats>) -> io::Result<Self> {
+    pub(super) fn start(sink: Sink, format: Format, stats: StatsHandle) -> io::Result<Self> {
         let (lines, incoming) = bounded(MAX_LINES);
         let (commands, commanded) = unbounded();
         let (ending, ended) = bounded(0);
@@ -259,10 +259,10 @@ mod tests {
     use super::*;
     use std::io::Read;
 
-    fn writer(path: &std::path::Path) -> (Writer, Arc<Stats>) {
-        let stats = Arc::new(Stats::default());
+    fn writer(path: &std::path::Path) -> (Writer, StatsHandle) {
+        let stats = StatsHandle::default();
         let sink = Sink::open(Some(path.to_owned())).unwrap();
-        (Writer::start(sink, Format::Common, Arc::clone(&stats)).unwrap(), stats)
+        (Writer::start(sink, Format::Common, stats.clone()).unwrap(), stats)
     }
 
     #[test]
@@ -355,8 +355,8 @@ mod tests {
         let (lines, incoming) = bounded(MAX_LINES);
         let (commands, _commanded) = unbounded();
         let (_ending, ended) = bounded(0);
-        let stats = Arc::new(Stats::default());
-        let backlog = WriterBacklog { bytes: AtomicUsize::new(0), lost: AtomicU64::new(0), stats: Arc::clone(&stats) };
+        let stats = StatsHandle::default();
+        let backlog = WriterBacklog { bytes: AtomicUsize::new(0), lost: AtomicU64::new(0), stats: stats.clone() };
         let writer = Writer { lines, commands, backlog: Arc::new(backlog), ended };
         for _ in 0..MAX_BYTES / 1_000_000 + 5 {
             writer.push("x".repeat(1_000_000));
@@ -367,10 +367,10 @@ mod tests {
 
     #[test]
     fn lines_that_cannot_be_written_are_counted() {
-        let stats = Arc::new(Stats::default());
+        let stats = StatsHandle::default();
         let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else { return };
         let sink = Sink::File { file: full, path: PathBuf::from("/dev/full") };
-        let writer = Writer::start(sink, Format::Common, Arc::clone(&stats)).unwrap();
+        let writer = Writer::start(sink, Format::Common, stats.clone()).unwrap();
         writer.push("one\n".to_owned());
         writer.push("two\n".to_owned());
         writer.close();

@@ -7,7 +7,7 @@ use super::fork::OwnerProcess;
 use super::in_flight::InFlight;
 use super::lifecycle::Lifecycle;
 use super::limits::Limits;
-use super::stats::Stats;
+use super::stats::StatsHandle;
 use super::timers::Timers;
 use super::wakeups::Wakeups;
 
@@ -20,7 +20,7 @@ pub struct Context {
     /// Every bound and timeout.
     pub limits: Limits,
     /// Every counter.
-    pub stats: Arc<Stats>,
+    pub stats: StatsHandle,
     /// The deadlines of all tasks.
     pub timers: Arc<Timers>,
     /// How tasks of the reactor are woken from other threads.
@@ -40,7 +40,7 @@ impl Context {
     pub fn new(limits: Limits) -> Self {
         Context {
             limits,
-            stats: Arc::default(),
+            stats: StatsHandle::default(),
             timers: Arc::default(),
             wakeups: Arc::default(),
             lifecycle: Arc::default(),

@@ -12,7 +12,6 @@ use super::pace::Pace;
 use super::{ListenerId, Peer, Socket};
 use crate::base;
 use crate::base::lifecycle::Phase;
-use crate::base::stats::Stats;
 
 /// How long to wait after `accept` failed. When descriptors or memory are short, another attempt at once would spin.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -127,25 +126,25 @@ impl Acceptor {
     }
 
     fn hand_on(&self, (socket, peer): (Socket, Peer), listener: ListenerId, permit: OwnedSemaphorePermit) {
-        let guard = Box::new((permit, self.base.in_flight.guard(), Counted::new(&self.base.stats)));
+        let guard = Box::new((permit, self.base.in_flight.guard(), Counted::new(&self.base)));
         (self.serve)(Accepted { socket, peer, listener, guard });
     }
 }
 
 /// Counts a connection as open until it is dropped.
-struct Counted(Arc<Stats>);
+struct Counted(Arc<base::Context>);
 
 impl Counted {
-    fn new(stats: &Arc<Stats>) -> Self {
-        stats.connections.add();
-        stats.open_connections.add();
-        Counted(Arc::clone(stats))
+    fn new(base: &Arc<base::Context>) -> Self {
+        base.stats.connections.add();
+        base.stats.open_connections.add();
+        Counted(Arc::clone(base))
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.open_connections.sub();
+        self.0.stats.open_connections.sub();
     }
 }
 

@@ -138,10 +138,10 @@ pub fn table(ruby: &Ruby) -> Result<RArray, Error> {
 /// The counters of `NativeServer#stats`, for Ruby: a frozen Hash of explanations by name.
 pub fn statistics(ruby: &Ruby) -> Result<RHash, Error> {
     let table = ruby.hash_new();
-    for (name, doc) in Stats::TABLE {
-        let doc = ruby.str_new(doc.trim());
+    for row in Stats::TABLE {
+        let doc = ruby.str_new(row.doc.trim());
         doc.freeze();
-        table.aset(ruby.to_symbol(*name), doc)?;
+        table.aset(ruby.to_symbol(row.name), doc)?;
     }
     table.freeze();
     Ok(table)
