@@ -187,7 +187,7 @@ fn publish(times: u32) -> Result {
         let _inside = core.runtime.enter();
         core.runtime.spawn(Delivery::new(Arc::clone(&core.context)));
     }
-    let delivered = Arc::clone(&core.context.base.stats);
+    let delivered = core.context.base.stats.clone();
     for round in 1..=u64::from(times) {
         let channels = core.context.pubsub.channels();
         channels.post(&Draft::text("prices", black_box(TEXT)), core.context.base.timers.now())?;
