@@ -14,6 +14,7 @@
 //! | [`sse`] | `text/event-stream`: events that cannot break out of their lines |
 //! | [`access_log`] | a line for each response, written by a thread of its own |
 //! | [`net`] | sockets: listening, accepting, reading and writing |
+//! | [`metrics`] | what the server counts, for Prometheus: formats, and a small HTTP server of its own |
 //! | [`lifeline`] | a thread that watches the supervisor of this process |
 //! | [`base`] | limits, counters, deadlines, wake-ups, lifecycle: what every module may use |
 
@@ -23,6 +24,7 @@ pub mod channel;
 pub mod engine;
 pub mod http;
 pub mod lifeline;
+pub mod metrics;
 pub mod net;
 pub mod push;
 pub mod reactor;

@@ -22,6 +22,7 @@ use crate::http::budget::Budget;
 use crate::http::h1::connection;
 use crate::http::origin::{Allowed, BadOrigin};
 use crate::http::{self, files::PublicDir};
+use crate::metrics::{self, Figures};
 use crate::net::{Acceptor, BadNetwork, ListenError, ListenerId, Listeners, TrustedProxies, fds};
 use crate::push::delivery::Delivery;
 use crate::push::pressure::Relief;
@@ -92,6 +93,8 @@ pub struct Server {
     listeners: Listeners,
     /// The publish socket, before the start.
     door: Lock<Option<Door>>,
+    /// The sockets on which metrics are served, before the start.
+    metrics: Lock<Vec<OwnedFd>>,
 }
 
 impl Server {
@@ -132,6 +135,7 @@ impl Server {
             base,
             listeners: Listeners::default(),
             door: Lock::default(),
+            metrics: Lock::default(),
         })
     }
 
@@ -167,6 +171,11 @@ impl Server {
         Ok(())
     }
 
+    /// Serves metrics on this socket, too: a stream socket on which `listen` was called. Before [`Server::start`].
+    pub fn serve_metrics(&self, socket: OwnedFd) {
+        self.metrics.lock().push(socket);
+    }
+
     /// Starts to accept and serve.
     pub fn start(&self) -> io::Result<()> {
         let wanted = self.base.limits.max_connections;
@@ -194,6 +203,9 @@ impl Server {
             if let Some(door) = self.door.lock().take() {
                 tokio::spawn(door.open(self.base.lifecycle.receiver())?);
             }
+            let http = Arc::clone(&self.http);
+            let source: metrics::Source = Arc::new(move || Some(Figures::of_process(fresh(&http))));
+            metrics::serve(std::mem::take(&mut *self.metrics.lock()), &source)?;
             self.listeners.start(acceptor)
         })
     }
@@ -248,18 +260,7 @@ impl Server {
 
     /// The counters, and how much the channels hold now.
     pub fn stats(&self) -> &Stats {
-        let stats = &self.base.stats;
-        stats.queued_bytes.set(self.http.push.pressure.queued() as u64);
-        stats.spooled_bytes.set(self.http.budget.used());
-        // In a forked child, the channels' lock may be held by a thread that does not exist there.
-        if !self.forked() {
-            let figures = self.http.push.pubsub.channels().figures();
-            stats.published.set(figures.published);
-            stats.channel_bytes.set(figures.bytes);
-            stats.channels.set(figures.channels);
-            stats.readers.set(figures.readers);
-        }
-        stats
+        fresh(&self.http)
     }
 
     /// Stops at once (see [`Reactor::stop`]), and writes the lines that wait for the access log.
@@ -283,6 +284,22 @@ impl Server {
     pub fn forked(&self) -> bool {
         self.base.owner.forked()
     }
+}
+
+/// The counters, and how much the channels hold now.
+fn fresh(http: &http::Context) -> &Stats {
+    let stats = &http.base.stats;
+    stats.queued_bytes.set(http.push.pressure.queued() as u64);
+    stats.spooled_bytes.set(http.budget.used());
+    // In a forked child, the channels' lock may be held by a thread that does not exist there.
+    if !http.base.owner.forked() {
+        let figures = http.push.pubsub.channels().figures();
+        stats.published.set(figures.published);
+        stats.channel_bytes.set(figures.bytes);
+        stats.channels.set(figures.channels);
+        stats.readers.set(figures.readers);
+    }
+    stats
 }
 
 fn open_access_log(settings: AccessLogSettings, stats: &StatsHandle) -> Result<AccessLog, SettingsError> {

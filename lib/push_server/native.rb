@@ -94,6 +94,8 @@ module PushServer
     #   LIMITS = [].freeze
     #   # The documentation of each counter (src/base/stats.rs), by its name.
     #   STATISTICS = {}.freeze
+    #   # The metrics of a server, each with its `name`, `type`, `labels` and `help` (src/metrics/families.rs).
+    #   METRICS = [].freeze
 
     # @!method self.new(app, settings)
     #   @param app [#call]
@@ -128,6 +130,11 @@ module PushServer
     #   Publishes what processes without a server send to a listening socket, of which it takes a duplicate. Before {#start},
     #   once. It ends when the server drains.
     #   @param fileno [Integer] a stream socket of the Unix family that listens
+    #   @raise [IOError] if the system refuses
+
+    # @!method serve_metrics(fileno)
+    #   Serves metrics on a listening socket, of which it takes a duplicate. Before {#start}. It ends when the server stops.
+    #   @param fileno [Integer] a stream socket that listens
     #   @raise [IOError] if the system refuses
 
     # @!method start
@@ -316,12 +323,13 @@ module PushServer
     #   # Bytes of the number store.
     #   STORE_SIZE = 4096
 
-    # @!method self.run(link, publish, store, settings)
+    # @!method self.run(link, publish, metrics, store, settings)
     #   Runs the hub until its supervisor stops it or is gone, or until another hub has taken its log. It takes the supervisor's
     #   lines: `first` or `recover processes=3,4 [handover]` at first; then `worker 3 1` with a connection, `gone 3`, `ping 7`,
     #   `handover` with a connection, and `stop`. It answers `ready` and `pong 7`. Leaves the GVL. One thread, once a process.
     #   @param link [Integer] the descriptor of the Unix stream socket to the supervisor
     #   @param publish [Integer, nil] the descriptor of the listening socket for processes without a server
+    #   @param metrics [Array<Integer>] the descriptors of the listening sockets on which it serves metrics
     #   @param store [Integer] the descriptor of a memory file of {STORE_SIZE} bytes, which outlives the hub
     #   @param settings [Hash] the limits, as {Options#settings} makes them
     #   @return [nil]

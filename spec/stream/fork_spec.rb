@@ -49,7 +49,8 @@ RSpec.describe "Processes that the app starts" do
       "fork-call-server" => lambda do
         server = ObjectSpace.each_object(PushServer.const_get(:NativeServer)).first
         calls = {
-          listen: -> { server.listen(0, {}) }, publish_from: -> { server.publish_from(0) }, start: -> { server.start }, retire: -> { server.retire(0) }, work: -> { server.work },
+          listen: -> { server.listen(0, {}) }, publish_from: -> { server.publish_from(0) },
+          serve_metrics: -> { server.serve_metrics(0) }, start: -> { server.start }, retire: -> { server.retire(0) }, work: -> { server.work },
           await_shortage: -> { server.await_shortage }, "workers_left=": -> { server.workers_left = 0 }, drain: -> { server.drain(1, false) },
           reopen_logs: -> { server.reopen_logs }, stats: -> { server.stats.key?(:requests) }, stop: -> { server.stop }
         }
@@ -132,8 +133,8 @@ RSpec.describe "Processes that the app starts" do
   it "cannot use the native server of their parent" do
     refusal = ["PushServer::Error", "this server belongs to the parent process"]
     expect(answer("fork-call-server")).to eq(
-      listen: refusal, publish_from: refusal, start: refusal, retire: false, work: false, await_shortage: false, "workers_left=": 0, drain: true,
-      reopen_logs: nil, stats: true, stop: nil
+      listen: refusal, publish_from: refusal, serve_metrics: refusal, start: refusal, retire: false, work: false,
+      await_shortage: false, "workers_left=": 0, drain: true, reopen_logs: nil, stats: true, stop: nil
     )
     expect_nothing_closed
   end

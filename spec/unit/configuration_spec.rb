@@ -48,7 +48,7 @@ RSpec.describe PushServer::Configuration do
   # For each type: a value as a String, as Ruby, and one that is wrong.
   samples = {
     binds: ["tcp://127.0.0.1:1", ["tcp://127.0.0.1:1"], ","], bytes: nil, count: ["7", 7, "many"],
-    directory: [".", ".", "no/such/folder"], file: ["a/b", "a/b", nil], flag: ["false", false, "maybe"],
+    directory: [".", ".", "no/such/folder"], endpoint: ["unix:///x", "unix:///x", "9394"], file: ["a/b", "a/b", nil], flag: ["false", false, "maybe"],
     list: ["https://a,https://b", %w[https://a https://b], nil], location: ["/x.js", "/x.js", "x.js"],
     milliseconds: ["70", 70, "soon"], networks: ["10.0.0.0/8,::1", %w[10.0.0.0/8 ::1], "local"],
     mode: ["0640", 0o640, "rw"], port: ["81", 81, "http"], seconds: ["2.5", 2.5, "soon"],

@@ -49,6 +49,8 @@ class FakeNativeServer
 
   def publish_from(_fileno) = nil
 
+  def serve_metrics(_fileno) = nil
+
   def start = @told << :start
 
   def work

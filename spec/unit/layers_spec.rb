@@ -13,12 +13,13 @@ RSpec.describe Layers do
     "sse" => [],
     "websocket" => %w[base],
     "channel" => %w[base sse websocket],
-    "engine" => %w[base channel],
+    "metrics" => %w[base],
+    "engine" => %w[base channel metrics],
     "access_log" => %w[base net],
     "push" => %w[access_log base channel net sse websocket],
     "http" => %w[access_log base channel net push sse websocket],
     "reactor" => %w[base http push],
-    "server" => %w[access_log base channel engine http net push reactor]
+    "server" => %w[access_log base channel engine http metrics net push reactor]
   }
 
   # Files of a room that name each other in a circle. This list may only shrink.

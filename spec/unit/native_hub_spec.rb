@@ -14,7 +14,7 @@ RSpec.describe "PushServer::NativeHub" do
 
   # @return [Thread] with the hub
   def start
-    Thread.new { hub.run(link.last.fileno, nil, store.fileno, settings) }.tap { |thread| thread.report_on_exception = false }
+    Thread.new { hub.run(link.last.fileno, nil, [], store.fileno, settings) }.tap { |thread| thread.report_on_exception = false }
   end
 
   def join(thread) = thread.join(10) || raise("the hub goes on")
@@ -43,8 +43,8 @@ RSpec.describe "PushServer::NativeHub" do
   end
 
   it "refuses descriptors that cannot be" do
-    expect { hub.run(-1, nil, store.fileno, settings) }.to raise_error(ArgumentError, /not a file descriptor/)
+    expect { hub.run(-1, nil, [], store.fileno, settings) }.to raise_error(ArgumentError, /not a file descriptor/)
     store.truncate(100)
-    expect { hub.run(link.last.fileno, nil, store.fileno, settings) }.to raise_error(IOError, /100 bytes is too short/)
+    expect { hub.run(link.last.fileno, nil, [], store.fileno, settings) }.to raise_error(IOError, /100 bytes is too short/)
   end
 end

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::io::ErrorKind;
-use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use push_core::base::in_flight::Drained;
 use push_core::base::memory;
 use push_core::channel;
 use push_core::http::budget;
-use push_core::net::{ListenError, ListenerId};
+use push_core::net::ListenerId;
 use push_core::push::{Turn, pressure};
 use push_core::{Job, Next, Server};
 
@@ -24,6 +23,7 @@ use crate::app::context::WorkerContext;
 use crate::app::{events, request};
 use crate::rack::env_template::{Template, Templates};
 use crate::ruby::{channels, lifeline};
+use crate::support::descriptor::duplicate;
 use crate::support::errors::{argument_error, io_error};
 use crate::support::gvl::{Interrupt, check_interrupts, wait_without_gvl, without_gvl, without_gvl_for_a_moment};
 use crate::support::jump::contained;
@@ -60,12 +60,14 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     let class = classes::define::<NativeServer>(ruby, module, "NativeServer")?;
     class.const_set("LIMITS", settings::table(ruby)?)?;
     class.const_set("STATISTICS", settings::statistics(ruby)?)?;
+    class.const_set("METRICS", settings::metrics(ruby)?)?;
     class.define_singleton_method("new", function!(NativeServer::new, 2))?;
     class.define_singleton_method("log_level=", function!(set_log_level, 1))?;
     class.define_singleton_method("machine", function!(machine, 0))?;
     class.define_method("listen", method!(NativeServer::listen, 2))?;
     class.define_method("retire", method!(NativeServer::retire, 1))?;
     class.define_method("publish_from", method!(NativeServer::publish_from, 1))?;
+    class.define_method("serve_metrics", method!(NativeServer::serve_metrics, 1))?;
     class.define_method("start", method!(NativeServer::start, 0))?;
     class.define_method("work", method!(NativeServer::work, 0))?;
     class.define_method("drain", method!(NativeServer::drain, 2))?;
@@ -128,12 +130,7 @@ impl NativeServer {
 
     fn listen(ruby: &Ruby, this: Obj<Self>, descriptor: i32, template: RHash) -> Result<u64, Error> {
         this.refuse_child(ruby)?;
-        if descriptor < 0 {
-            return Err(argument_error(ruby, "not a file descriptor"));
-        }
-        // SAFETY: it is borrowed for this call, and the caller keeps the IO open that it belongs to.
-        let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
-        let socket = socket.try_clone_to_owned().map_err(|error| io_error(ruby, ListenError::from(error)))?;
+        let socket = duplicate(ruby, descriptor)?;
         let template = Template::new(ruby, template)?;
         let listener = this.server.listen(socket).map_err(|error| io_error(ruby, error))?;
         // A request may have come already. Its worker finds the template, because this thread has kept the GVL.
@@ -143,13 +140,14 @@ impl NativeServer {
 
     fn publish_from(ruby: &Ruby, this: Obj<Self>, descriptor: i32) -> Result<(), Error> {
         this.refuse_child(ruby)?;
-        if descriptor < 0 {
-            return Err(argument_error(ruby, "not a file descriptor"));
-        }
-        // SAFETY: it is borrowed for this call, and the caller keeps the IO open that it belongs to.
-        let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
-        let served = socket.try_clone_to_owned().and_then(|socket| this.server.publish_from(socket));
-        served.map_err(|error| io_error(ruby, error))
+        let socket = duplicate(ruby, descriptor)?;
+        this.server.publish_from(socket).map_err(|error| io_error(ruby, error))
+    }
+
+    fn serve_metrics(ruby: &Ruby, this: Obj<Self>, descriptor: i32) -> Result<(), Error> {
+        this.refuse_child(ruby)?;
+        this.server.serve_metrics(duplicate(ruby, descriptor)?);
+        Ok(())
     }
 
     fn retire(ruby: &Ruby, this: Obj<Self>, listener: u64) -> bool {

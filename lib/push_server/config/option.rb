@@ -14,6 +14,7 @@ module PushServer
       choice: ["NAME", nil],
       count: ["N", "a whole number"],
       directory: ["DIR", "a folder"],
+      endpoint: ["URL", "tcp://host:port or unix:///path"],
       file: ["PATH", "the path of a file"],
       flag: ["BOOLEAN", "true or false"],
       list: ["VALUE", "a list"],
@@ -35,7 +36,7 @@ module PushServer
     SCALE = { nil => 1, "k" => 1 << 10, "m" => 1 << 20, "g" => 1 << 30 }.freeze
     # The words for nil on a command line.
     OFF = { seconds: %w[off none], milliseconds: %w[off none], bytes: %w[off none],
-            socket: ["off", "none", ""] }.freeze
+            endpoint: ["off", "none", ""], socket: ["off", "none", ""] }.freeze
     FLAGS = { "true" => true, "on" => true, "yes" => true, "1" => true,
               "false" => false, "off" => false, "no" => false, "0" => false }.freeze
     NUMBERS = %i[bytes count milliseconds port seconds threads workers].freeze
@@ -159,6 +160,9 @@ module PushServer
       path = File.expand_path(value.to_s, base)
       path.freeze if !value.to_s.empty? && File.directory?(path)
     end
+
+    # {Endpoint} says what is wrong with the rest.
+    def endpoint(value) = value.to_s.then { |url| url.dup.freeze if url.match?(%r{\A(?:tcp|unix)://}) }
 
     # "-" is stdout, not a file.
     def file(value, base)

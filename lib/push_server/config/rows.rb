@@ -24,6 +24,10 @@ module PushServer
       Option.new(:publish_socket_mode, :mode, "The permissions of the publish socket: each process that may connect may " \
                                               "publish",
                  group: "Listening", default: 0o600),
+      Option.new(:metrics, :endpoint, "Where to serve metrics for Prometheus, such as tcp://127.0.0.1:9394 or " \
+                                      "unix:///run/metrics.sock?mode=0660: at /metrics, and as JSON at /stats. Everybody who " \
+                                      "reaches it may read it",
+                 group: "Listening", off: true),
       Option.new(:trusted_proxy, :networks, "The address or network of a proxy, such as 10.0.0.0/8, whose X-Forwarded-For and " \
                                         "X-Forwarded-Proto are believed; may be repeated. 127.0.0.1 includes Unix sockets",
                  group: "Listening", default: []),

@@ -4,6 +4,7 @@ require_relative "../errors"
 require_relative "../log"
 require_relative "control_socket"
 require_relative "inheritance"
+require_relative "metrics_socket"
 require_relative "pidfile"
 require_relative "service"
 
@@ -54,6 +55,8 @@ module PushServer
       Pidfile.new(options[:pidfile]).rehearse(Process.ppid) if options[:pidfile]
       control = ControlSocket.open_new(options, places)
       hand_over(*control.place) if control
+      metrics = MetricsSocket.open_new(options, places)
+      hand_over(*metrics.places.first) if metrics
       missing(endpoints, places, options.binds?).each { |endpoint| hand_over(endpoint.to_s, endpoint.open) }
       answer(:ready, version: VERSION, **facts)
     rescue Error => e

@@ -9,10 +9,11 @@ module PushServer
     # @param link [UNIXSocket] to the supervisor
     # @param store [IO] the numbers that outlive a hub
     # @param publish [Socket, nil] the socket for processes without a server
+    # @param metrics [Array<Socket>] the sockets on which it serves metrics
     # @param settings [Hash] as {Options#settings} makes them
     # @param tag [String] for the process title
-    def self.run(link, store, publish, settings, tag)
-      new(link, store, publish, settings, tag).run
+    def self.run(link, store, publish, metrics, settings, tag)
+      new(link, store, publish, metrics, settings, tag).run
     rescue Exception => e # rubocop:disable Lint/RescueException -- nothing of the supervisor may run in this process
       PushServer.log_exception("the hub ends", e)
       Process.exit!(1)
@@ -20,10 +21,11 @@ module PushServer
       Process.exit!(0)
     end
 
-    def initialize(link, store, publish, settings, tag)
+    def initialize(link, store, publish, metrics, settings, tag)
       @link = link
       @store = store
       @publish = publish
+      @metrics = metrics
       @settings = settings
       @tag = tag
     end
@@ -34,14 +36,14 @@ module PushServer
       PushServer.log_name = "hub"
       Process.setproctitle("push_server: hub [#{@tag}]")
       close_others
-      NativeHub.run(@link.fileno, @publish&.fileno, @store.fileno, @settings)
+      NativeHub.run(@link.fileno, @publish&.fileno, @metrics.map(&:fileno), @store.fileno, @settings)
     end
 
     private
 
     # The supervisor's sockets and pipes. Open here, they would outlive the supervisor.
     def close_others
-      own = [@link, @store, @publish, $stdin, $stdout, $stderr].compact
+      own = [@link, @store, @publish, *@metrics, $stdin, $stdout, $stderr].compact
       ObjectSpace.each_object(IO) { |io| io.close unless io.closed? || own.any? { |kept| kept.equal?(io) } }
     end
   end

@@ -78,6 +78,11 @@ module PushServer
     # @raise [IOError]
     def publish_from(listener) = @native.publish_from(listener.fileno)
 
+    # Serves metrics on a listener's socket, of which it takes a duplicate. Before {#start}.
+    # @param listener [Listener]
+    # @raise [IOError]
+    def serve_metrics(listener) = @native.serve_metrics(listener.fileno)
+
     # Accepts no more connections from a listener; those that are open go on.
     # @param listener [Listener]
     def retire(listener)

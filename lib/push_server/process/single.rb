@@ -6,6 +6,7 @@ require_relative "../net/binder"
 require_relative "check_answer"
 require_relative "event_loop"
 require_relative "inheritance"
+require_relative "metrics_socket"
 require_relative "own_process"
 require_relative "pidfile"
 require_relative "role"
@@ -65,6 +66,7 @@ module PushServer
       @out = out
       @binder = Binder.new
       @publish = PublishSocket.new(@options)
+      @metrics = MetricsSocket.new(@options)
       # Held while listeners are added or retired, and while they end: a listener comes before that, or not at all.
       @listening = Mutex.new
       @events = SelfPipe.new
@@ -82,6 +84,7 @@ module PushServer
       open_endpoints
       addresses = urls
       @publish.serve(@service)
+      @metrics.serve(@service)
       @service.start { |event| @events.notify(SERVICE_EVENTS.fetch(event)) }
       prepare_loop
       @pidfile&.write
@@ -97,7 +100,7 @@ module PushServer
     ensure
       unless @control
         @own&.stopped(restarts: false)
-        [@binder, @publish].each(&:retire_all)
+        [@binder, @publish, @metrics].each(&:retire_all)
         @service&.stop(:forced)
         @pidfile&.remove
       end
@@ -285,7 +288,7 @@ module PushServer
     end
 
     # The sockets that are handed on over an exec.
-    def places = @binder.places + @publish.places
+    def places = [@binder, @publish, @metrics].flat_map(&:places)
 
     def status
       state = @restarting ? "restarting" : "serving"
@@ -374,9 +377,15 @@ module PushServer
       @own&.stopped(restarts: ending == :restart)
     ensure
       # A restart keeps the pid.
-      @pidfile&.remove unless ending == :restart
+      leave unless ending == :restart
       @ending = ending
       @loop.stop
+    end
+
+    # Last of a server that does not come back.
+    def leave
+      @metrics.retire_all
+      @pidfile&.remove
     end
 
     # @return [Boolean] whether the server is to serve again, because the system has refused
@@ -404,6 +413,7 @@ module PushServer
       say "push_server #{VERSION} (ruby #{RUBY_VERSION}, rack #{::Rack.release})"
       say "* #{@options[:threads]} #{@options[:threads] == 1 ? "thread" : "threads"}, #{@options[:environment]}"
       addresses.each { |address| say "* Listening on #{address}" }
+      @metrics.urls.each { |url| say "* Metrics on #{url}" }
       say "Ctrl-C to stop"
     end
 

@@ -88,7 +88,7 @@ module PushServer
       status
     ensure
       @commands.close
-      [@parts.binder, @parts.publish].each(&:retire_all)
+      [@parts.binder, @parts.publish, @parts.metrics].each(&:retire_all)
       @pidfile&.remove
       @handlers&.restore
     end
@@ -153,7 +153,7 @@ module PushServer
     # The sockets that outlive this program, by their places; see {Inheritance}.
     # @return [Array<Array(String, Array<Listener>)>]
     # @api private
-    def places = [@parts.binder, @parts.publish, @commands].flat_map(&:places) + Inheritance.current.to_a
+    def places = [@parts.binder, @parts.publish, @parts.metrics, @commands].flat_map(&:places) + Inheritance.current.to_a
 
     # What the program that takes this one's place needs; see {State}.
     # @return [Hash{Symbol => Object}]
@@ -235,6 +235,7 @@ module PushServer
       Descriptors.check(options)
       Activation.current.binds(options).each { |url| bind(Endpoint.parse(url, port: options[:port])) }
       Activation.current.close_rest
+      @parts.metrics.open
       @commands.open
       Process.setproctitle("push_server: supervisor [#{@parts.tag}]")
     end

@@ -8,6 +8,7 @@ use magnus::value::ReprValue;
 use magnus::{Error, RArray, RHash, RString, Ruby, Symbol, TryConvert, Value};
 use push_core::access_log::{AccessLogSettings, Format};
 use push_core::base::stats::Stats;
+use push_core::metrics;
 use push_core::push::SlowPolicy;
 use push_core::sse::Fields;
 use push_core::{Limits, Settings};
@@ -142,6 +143,28 @@ pub fn statistics(ruby: &Ruby) -> Result<RHash, Error> {
         let doc = ruby.str_new(row.doc.trim());
         doc.freeze();
         table.aset(ruby.to_symbol(row.name), doc)?;
+    }
+    table.freeze();
+    Ok(table)
+}
+
+/// The metrics of a server, for its documentation: a frozen Array of frozen Hashes.
+pub fn metrics(ruby: &Ruby) -> Result<RArray, Error> {
+    let table = ruby.ary_new();
+    for family in metrics::table() {
+        let hash = ruby.hash_new();
+        for (key, text) in
+            [("name", family.sample_name()), ("type", family.kind.name().to_owned()), ("help", family.help)]
+        {
+            let text = ruby.str_new(&text);
+            text.freeze();
+            hash.aset(ruby.to_symbol(key), text)?;
+        }
+        let labels = ruby.ary_from_iter(family.labels.iter().map(|label| ruby.to_symbol(label)));
+        labels.freeze();
+        hash.aset(ruby.to_symbol("labels"), labels)?;
+        hash.freeze();
+        table.push(hash)?;
     }
     table.freeze();
     Ok(table)

@@ -17,6 +17,7 @@ module PushServer
         say "* #{number_of(options[:workers], "worker")} with #{number_of(options[:threads], "thread")} each, " \
             "#{options[:environment]}"
         listening(@parts.binder.urls)
+        @parts.metrics.urls.each { |url| say "* Metrics on #{url}" }
         say "Ctrl-C to stop"
       end
 

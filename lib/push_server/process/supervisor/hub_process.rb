@@ -34,7 +34,8 @@ module PushServer
       # @param store [IO] the numbers, which outlive a hub
       # @param publish [Socket, nil] the socket for processes without a server
       def start(store, publish)
-        running(Forking.fork { Hub.run(@far_link.to_io, store, publish, parts.options.settings, parts.tag) })
+        metrics = parts.metrics.listeners.map(&:socket)
+        running(Forking.fork { Hub.run(@far_link.to_io, store, publish, metrics, parts.options.settings, parts.tag) })
         @far_link.close
       rescue SystemCallError => e
         PushServer.log(:error, "cannot start the hub: #{e.message}")

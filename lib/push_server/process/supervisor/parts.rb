@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "../metrics_socket"
 require_relative "../protocol"
 require_relative "../publish_socket"
 
@@ -21,6 +22,8 @@ module PushServer
       attr_reader :binder
       # @return [PublishSocket] where processes without a server connect
       attr_reader :publish
+      # @return [MetricsSocket] where the hub serves metrics
+      attr_reader :metrics
       # @return [HubKeeper]
       attr_accessor :hub
       # @return [Notices]
@@ -37,6 +40,7 @@ module PushServer
         @command = command
         @binder = binder
         @publish = PublishSocket.new(options)
+        @metrics = MetricsSocket.new(options)
       end
 
       # The sockets on which workers accept.

@@ -21,6 +21,7 @@ use super::peer::PeerId;
 use super::state::{Hub, Settings};
 use crate::base::lines::{LineReader, LineWriter};
 use crate::base::log_throttle::LogThrottle;
+use crate::metrics::Sockets;
 
 /// Bytes that are read from one socket in a turn, so that each has its turn.
 const PIECE: usize = 64 << 10;
@@ -94,6 +95,8 @@ pub struct Driver {
     most_outsiders: usize,
     /// The process numbers of the workers whose connections these are.
     workers: BTreeMap<PeerId, u32>,
+    /// Those on which metrics are served.
+    metrics: Option<Sockets>,
     /// No connections are accepted before.
     accept_at: Instant,
     throttle: LogThrottle,
@@ -130,6 +133,7 @@ impl Driver {
             outsiders: 0,
             most_outsiders: most_outsiders(raise_limit()),
             workers: BTreeMap::new(),
+            metrics: None,
             accept_at: Instant::now(),
             throttle: LogThrottle::once_a_minute(),
             stop_at: None,
@@ -137,6 +141,11 @@ impl Driver {
         };
         driver.tell("ready")?;
         Ok((driver, Interrupt(sender)))
+    }
+
+    /// Serves metrics, too. Before [`Driver::run`].
+    pub fn serve_metrics(&mut self, sockets: Sockets) {
+        self.metrics = Some(sockets);
     }
 
     /// Runs until the hub ends, or until it is interrupted.
@@ -164,6 +173,7 @@ impl Driver {
                 self.connections.get_mut(&id).into_iter().for_each(|connection| connection.blocked = false);
                 self.hub.iter_mut().for_each(|hub| hub.unblock(id));
             }
+            self.metrics.iter_mut().for_each(|metrics| metrics.turn(&ready.metrics, now));
             // After reading: if this process was paused, it must not find those silent that have sent something meanwhile.
             self.hub.iter_mut().for_each(|hub| hub.tick(now, system));
             self.write();
@@ -190,10 +200,15 @@ impl Driver {
             flags.set(PollFlags::OUT, connection.blocked);
             sockets.push(PollFd::new(&connection.socket, flags));
         }
+        let metrics_at = sockets.len();
+        self.metrics.iter().for_each(|metrics| metrics.add_to(&mut sockets, now));
+        let publish_at = sockets.len();
         sockets.extend(publish.map(|publish| PollFd::new(publish, PollFlags::IN)));
+        let serves_metrics = self.metrics.as_ref().is_some_and(|metrics| !metrics.is_idle(now));
         let timeout = match &self.hub {
             Some(hub) if hub.has_writers() => Duration::ZERO,
             Some(hub) if !hub.is_idle() || self.accept_at > now || self.stop_at.is_some() => TICK,
+            _ if serves_metrics => TICK,
             _ => IDLE,
         };
         let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
@@ -210,7 +225,8 @@ impl Driver {
         Ok(Ready {
             link: !events[0].is_empty(),
             interrupted: !events[1].is_empty(),
-            publish: publish.is_some() && events.last().is_some_and(|events| !events.is_empty()),
+            publish: events.get(publish_at).is_some_and(|events| !events.is_empty()),
+            metrics: events[metrics_at..publish_at].to_vec(),
             readable: of(input),
             writable: of(PollFlags::OUT | PollFlags::HUP | PollFlags::ERR),
         })
@@ -412,6 +428,7 @@ struct Ready {
     link: bool,
     interrupted: bool,
     publish: bool,
+    metrics: Vec<PollFlags>,
     readable: Vec<PeerId>,
     writable: Vec<PeerId>,
 }
