@@ -87,5 +87,5 @@ pub use presence::{MemberChange, Members};
 pub use progress::{Cancel, Progress, Refusal, Ticket, Unpublished};
 pub use reader::Reader;
 pub use subscription::{Member, Subscription, Target};
-pub use unnumbered::forget_unnumbered;
+pub use unnumbered::{forget_unnumbered, forget_unnumbered_up_to};
 pub use wake::Wake;

@@ -20,7 +20,27 @@ pub(super) fn take() -> Option<u64> {
     }
 }
 
+/// This thread has waited for the message at `place` in vain, and knows that: what it makes from now on need not wait again.
+pub fn forget_unnumbered_up_to(place: u64) {
+    LAST.set(Some(LAST.get()).filter(|last| *last > place).unwrap_or_default());
+}
+
 /// This thread begins something new: what it makes from now on need not wait for what it has published before.
 pub fn forget_unnumbered() {
     LAST.set(0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_in_vain_covers_only_what_came_before_it() {
+        note(7);
+        forget_unnumbered_up_to(6);
+        assert_eq!(take(), Some(7));
+        note(7);
+        forget_unnumbered_up_to(7);
+        assert_eq!(take(), None);
+    }
 }

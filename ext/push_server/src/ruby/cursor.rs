@@ -85,7 +85,11 @@ impl Cursor {
             Some(Err(Unpublished::Refused(None))) => {
                 Err(server_error(ruby, "the hub has refused the message, and has ended before it could say why"))
             }
-            None => Err(engine_error(ruby, "the message has no number yet: the channels' engine does not answer")),
+            None => {
+                // The response that says so need not wait again.
+                channel::forget_unnumbered_up_to(ticket.place());
+                Err(engine_error(ruby, "the message has no number yet: the channels' engine does not answer"))
+            }
         }
     }
 }
