@@ -181,6 +181,10 @@ module PushServer
     #   See {PushServer.publish}. `event`: false is the default, nil is none. `binary`: with nil the String's encoding
     #   decides.
 
+    # @!method self.fits?(channel, data, event)
+    #   Whether the channels of this process can hold a message with this text: `channel_memory`. Publishes nothing.
+    #   @raise [ArgumentError] if {publish} would raise it for another reason
+
     # @!method self.cursor
     #   See {PushServer.cursor}.
 

@@ -52,6 +52,7 @@ RSpec.describe PushServer::Configuration do
     list: ["https://a,https://b", %w[https://a https://b], nil], location: ["/x.js", "/x.js", "x.js"],
     milliseconds: ["70", 70, "soon"], networks: ["10.0.0.0/8,::1", %w[10.0.0.0/8 ::1], "local"],
     mode: ["0640", 0o640, "rw"], port: ["81", 81, "http"], seconds: ["2.5", 2.5, "soon"],
+    secret: ["s" * 16, "s" * 16, "hunter2"],
     socket: ["a/s", "a/s", nil], text: ["name", "name", nil], threads: ["2:7", 7, "many"], title: ["name", "name", nil],
     workers: ["3", 3, "many"]
   }
@@ -101,7 +102,7 @@ RSpec.describe PushServer::Configuration do
       next unless wrong
 
       it "is refused with a wrong value, which is named with its source" do
-        quoted = Regexp.escape(wrong.inspect)
+        quoted = option.secret? ? "this text" : Regexp.escape(wrong.inspect)
         expect(complaint("#{switch}=#{wrong}")).to match(/\A#{switch} cannot be \[?#{quoted}\]?: give [^\n]+\z/) if switch && !option.flag?
         option.env.each do |name|
           expect(complaint(env: { name => wrong })).to match(/\A\$#{name} cannot be #{quoted}: give [^\n]+\z/)

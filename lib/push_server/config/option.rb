@@ -24,6 +24,7 @@ module PushServer
       networks: ["CIDR", "addresses and networks, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8"],
       port: ["PORT", "a number"],
       seconds: ["SECONDS", "a number of seconds"],
+      secret: ["SECRET", "at least 16 bytes, such as openssl rand -hex 32 prints"],
       socket: ["PATH", "the path of a Unix socket"],
       text: ["NAME", "a name"],
       threads: ["N", "a whole number"],
@@ -43,7 +44,9 @@ module PushServer
     LISTS = %i[binds list networks].freeze
     # Paths may be any bytes.
     PATHS = %i[directory file socket].freeze
-    private_constant :MODE, :BYTES, :SCALE, :OFF, :FLAGS, :NUMBERS, :LISTS, :PATHS
+    # Bytes of the shortest secret: shorter ones can be guessed.
+    LEAST_SECRET = 16
+    private_constant :MODE, :BYTES, :SCALE, :OFF, :FLAGS, :NUMBERS, :LISTS, :PATHS, :LEAST_SECRET
 
     # Symbol, in snake_case.
     attr_reader :name
@@ -94,6 +97,8 @@ module PushServer
     # A value for people to read: as --help has the default.
     # @return [String]
     def human_value(value)
+      return "set" if secret? && value
+
       case value
       when nil then off? ? "off" : ""
       when Array then value.join(", ")
@@ -107,11 +112,11 @@ module PushServer
     # @param base [String] the folder in which a relative path begins
     # @raise [OptionError]
     def coerce(value, source = "#{name}:", base: Dir.pwd)
-      raise OptionError, "#{source} cannot be #{value.inspect}: give UTF-8" unless PATHS.include?(type) || utf8?(value)
+      raise OptionError, "#{source} cannot be #{shown(value)}: give UTF-8" unless PATHS.include?(type) || utf8?(value)
       return nil if off? && (value.nil? || OFF.fetch(type, [""]).include?(value.to_s.b.downcase))
 
       result = PATHS.include?(type) ? send(@type, value, base) : send(@type, value)
-      result.nil? ? raise(OptionError, "#{source} cannot be #{value.inspect}: give #{wanted}") : result
+      result.nil? ? raise(OptionError, "#{source} cannot be #{shown(value)}: give #{wanted}") : result
     end
 
     # The words that set it on a command line.
@@ -129,12 +134,18 @@ module PushServer
     # Whether it is a switch without a value: --name, and --no-name.
     def flag? = type == :flag
 
+    # Whether its value must not be seen: in a log, in a list of processes, in what --check prints.
+    def secret? = type == :secret
+
     private
 
     # Whether a String, or each String of a list, is valid UTF-8. The system gives them in other encodings, too.
     def utf8?(value)
       Array(value).grep(String).all? { |text| text.dup.force_encoding(Encoding::UTF_8).valid_encoding? }
     end
+
+    # A wrong value, for an error.
+    def shown(value) = secret? ? "this text" : value.inspect
 
     def default_words = (human_value(default) unless default.is_a?(Array) || (default.nil? && !off?))
 
@@ -201,6 +212,8 @@ module PushServer
 
       in_range(number.is_a?(Integer) ? number : number.to_f)
     end
+
+    def secret(value) = value.to_s.then { |string| string.dup.freeze if string.bytesize >= LEAST_SECRET }
 
     # The URL of a socket is a path, too.
     def socket(value, base)

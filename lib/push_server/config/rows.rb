@@ -85,6 +85,11 @@ module PushServer
                  group: "Push", default: "push_wait", off: true),
       Option.new(:javascript, :location, "The path at which the server has push.js, the library for the browser",
                  group: "Push", off: true),
+      Option.new(:broadcast_secret, :secret, "The secret of programs in other languages that publish by POST requests. Set it " \
+                                             "by the environment variable: command lines are visible to all users",
+                 group: "Push", env: %w[PUSH_SERVER_BROADCAST_SECRET], off: true),
+      Option.new(:broadcast_path, :location, "The path of these requests, if there is a broadcast_secret",
+                 group: "Push", default: "/_broadcast"),
       Option.new(:allowed_origins, :list, "An origin whose pages may open a WebSocket, such as https://example.com, or * " \
                                           "for any; may be repeated. Pages of the server's own host and port are " \
                                           "always allowed",

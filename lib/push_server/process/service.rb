@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "../config/options"
+require_relative "../rack/broadcast"
 require_relative "../rack/env_template"
 require_relative "../rack/javascript"
 require_relative "worker_pool"
@@ -38,9 +39,7 @@ module PushServer
       @options = options
       @hooks = hooks
       @processes = processes
-      path = options[:javascript]
-      @native = NativeServer.new(path ? Javascript.at(path, app) : app,
-                                  options.settings(processes: processes ? options[:workers] : 1))
+      @native = NativeServer.new(in_front_of(app), options.settings(processes: processes ? options[:workers] : 1))
       # The id that the native server has given to each listener.
       @ids = {}.compare_by_identity
     rescue ArgumentError => e
@@ -120,6 +119,13 @@ module PushServer
     def stats = @native.stats
 
     private
+
+    # What answers some requests instead of the app.
+    def in_front_of(app)
+      path = @options[:javascript]
+      app = Javascript.at(path, app) if path
+      Broadcast.in_front_of(app, @options)
+    end
 
     def template(listener) = EnvTemplate.for(listener, threads: @options[:threads], processes: @processes)
 

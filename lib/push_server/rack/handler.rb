@@ -70,6 +70,9 @@ module PushServer
     # @return [Array<String>]
     def self.words(given, options)
       chosen = Options::TABLE.values.select { |option| options.chosen?(option.name) && option.switches.any? }
+      secrets, chosen = chosen.partition { |option| option.secret? && options[option.name] }
+      # Other users see command lines.
+      secrets.each { |option| ENV[option.env.first] = options[option.name] }
       words = chosen.flat_map { |option| option.words(options[option.name]) }
       words += ["--bind", *options.binds] if options.chosen?(:host) && !options[:bind]
       # rackup has written it, and does not remove it any more.

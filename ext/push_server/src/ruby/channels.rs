@@ -16,7 +16,7 @@ use magnus::value::ReprValue;
 use magnus::{Error, Module, Object, RArray, RHash, RModule, RString, Ruby, Symbol, Value, function};
 use push_core::base::fork::{NotInChild, OwnerProcess};
 use push_core::channel::{
-    self, Cancel, Channels, Draft, Engine, EventName, Kind, Policy, Post, Posted, Progress, Slow, Unsent,
+    self, Cancel, Channels, Draft, Engine, EventName, Kind, Message, Policy, Post, Posted, Progress, Slow, Unsent,
 };
 use push_core::engine::Local;
 use push_core::engine::hub::client::{HubClient, WorkerSettings, replace_worker};
@@ -78,6 +78,7 @@ pub fn init(module: RModule) -> Result<(), Error> {
     let channels = module.define_module("Channels")?;
     channels.define_singleton_method("define", function!(define, 5))?;
     channels.define_singleton_method("publish", function!(publish, 6))?;
+    channels.define_singleton_method("fits?", function!(fits, 3))?;
     channels.define_singleton_method("cursor", function!(cursor, 0))?;
     channels.define_singleton_method("history", function!(history, 3))?;
     channels.define_singleton_method("present", function!(present, 1))?;
@@ -222,6 +223,32 @@ fn define(
     })
 }
 
+/// The event's name, as it was given: `false` is the default.
+fn event_name(event: &Option<Option<String>>) -> EventName<&str> {
+    match event {
+        None => EventName::Default,
+        Some(None) => EventName::Nameless,
+        Some(Some(event)) => EventName::Given(event.as_str()),
+    }
+}
+
+/// Whether the channels of this process can hold a text. The error is what `publish` would raise for another reason.
+fn fits(ruby: &Ruby, channel: Value, data: RString, event: Value) -> Result<bool, Error> {
+    let channel = name(ruby, "channel", channel)?;
+    let event = given(event).map(|event| field(ruby, "event", event)).transpose()?;
+    // An error if it is not valid.
+    is_text(ruby, "publish", data)?;
+    let limits = channels(ruby)?.limits();
+    // SAFETY: nothing calls Ruby while the slice is used.
+    let payload = unsafe { data.as_slice() };
+    let draft = Draft { event: event_name(&event), ..Draft::text(&channel, payload) };
+    match Message::new(&draft, &limits, Instant::now()) {
+        Ok(_) => Ok(true),
+        Err(channel::Error::TooLarge { .. }) => Ok(false),
+        Err(error) => Err(channel_error(ruby, &error)),
+    }
+}
+
 /// Releases the GVL if the reactor is so far behind that this thread must help.
 fn publish(
     ruby: &Ruby,
@@ -235,11 +262,7 @@ fn publish(
     let channel = name(ruby, "channel", channel)?;
     let event = given(event).map(|event| field(ruby, "event", event)).transpose()?;
     developer_hints::event_name(event.is_some());
-    let event = match &event {
-        None => EventName::Default,
-        Some(None) => EventName::Nameless,
-        Some(Some(event)) => EventName::Given(event.as_str()),
-    };
+    let event = event_name(&event);
     let kind = match binary {
         None => kind_of(ruby, "publish", data)?,
         Some(true) => Kind::Binary,
