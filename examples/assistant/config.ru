@@ -30,20 +30,24 @@ Answer = Struct.new(:channel, :id, :words) do
   def tell(event, **news) = PushServer.publish(channel, { answer: id, **news }, event: event)
 end
 
-# Writes all answers on one thread: a word of each answer in turn. It does not know its readers.
+# Writes all answers on one thread: a word of each answer in turn. It does not know its readers. They may be clients of other
+# workers. An answer ends with the worker that writes it. Work that must outlive a worker belongs into a job, which publishes in
+# the same way.
 class Writer
   PAUSE = 0.06
 
   def initialize(model)
     @model = model
     @asked = Thread::Queue.new
-    @thread = Thread.new { write }
+    @mutex = Mutex.new
   end
 
   def ask(channel, question)
     answer = Answer.new(channel, SecureRandom.hex(4), @model.answer(question))
     answer.tell("asked", question: question)
     @asked << answer
+    # Not earlier: workers do not inherit the threads that the app starts while it is loaded.
+    @mutex.synchronize { @thread ||= Thread.new { write } }
   end
 
   private

@@ -21,6 +21,13 @@ class Clock
     @mutex.synchronize { @clients.delete(client) }
   end
 
+  # Runs on a thread of its own, unless it does so already. With `-w 2` each worker has a clock of its own, for its own clients.
+  # So this is called for a request: what starts while the app is loaded runs in the process that loads it, and not in the
+  # workers.
+  def start
+    @mutex.synchronize { @thread ||= Thread.new { run } }
+  end
+
   # Runs for ever.
   def run
     loop do

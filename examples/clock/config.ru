@@ -7,11 +7,11 @@ require "push_server"
 require_relative "clock"
 
 clock = Clock.new
-Thread.new { clock.run }
 
 run(lambda do |env|
   path = env["PATH_INFO"]
   if env["rack.upgrade?"] && %w[/listen /sse].include?(path)
+    clock.start
     # The clock becomes the handler of this client: of a WebSocket or of an EventSource.
     env["rack.upgrade"] = clock
     [200, { "set-cookie" => "clock=seen; path=/" }, []]

@@ -8,41 +8,44 @@
 
 require "json"
 require "push_server"
+require_relative "../one_worker"
 
 PushServer.channel "dashboard", history: 200, ttl: 120
 
-# Makes up measurements of a shop, a few times a second.
+# Makes up measurements of a shop, a few times a second. It keeps nothing itself: all workers have the channel's history.
 class Shop
   EVERY = 0.25
   KEPT = 120
 
-  def initialize
-    @count = 0
-    @load = 40.0
-    @mutex = Mutex.new
-    # The shop has been open for some time already.
-    @points = Array.new(KEPT / 2) { measure }
-  end
-
+  # Goes on after the last point of the worker that has done this before. Its last messages have arrived after a moment.
   def run
+    sleep EVERY
+    last = snapshot[:points].last
+    # The shop has been open for some time already.
+    (KEPT / 2).times { last = publish(last) } unless last
     loop do
       sleep EVERY
-      @mutex.synchronize do
-        @points = [*@points, measure].last(KEPT)
-        PushServer.publish("dashboard", @points.last, event: "point")
-      end
+      last = publish(last)
     end
   end
 
-  # The points so far, and the cursor after them. The lock makes sure that no point is published in between.
-  def snapshot = @mutex.synchronize { { cursor: PushServer.cursor, points: @points.dup } }
+  # The points so far, and the cursor after them. If there are none, the cursor is from before they were looked for.
+  def snapshot
+    cursor = PushServer.cursor
+    messages = PushServer.history("dashboard", limit: KEPT)
+    { cursor: messages.last&.id || cursor, points: messages.map { |message| JSON.parse(message.data, symbolize_names: true) } }
+  end
 
   private
 
-  def measure
-    @load = (@load + rand(-6.0..6.0) + ((45 - @load) * 0.05)).clamp(2, 98)
-    { n: @count += 1, at: (Time.now.to_f * 1000).round, orders: (@load * 1.7).round, load: @load.round(1),
-      wait: (18 + ((@load / 12)**2)).round }
+  def publish(last)
+    measure(last || { n: 0, load: 40.0 }).tap { |point| PushServer.publish("dashboard", point, event: "point") }
+  end
+
+  def measure(last)
+    load = (last[:load] + rand(-6.0..6.0) + ((45 - last[:load]) * 0.05)).clamp(2, 98)
+    { n: last[:n] + 1, at: (Time.now.to_f * 1000).round, orders: (load * 1.7).round, load: load.round(1),
+      wait: (18 + ((load / 12)**2)).round }
   end
 end
 
@@ -51,11 +54,13 @@ module Dashboard
 end
 
 shop = Shop.new
-Thread.new { shop.run }
+# One worker measures, and all others have its points.
+measuring = OneWorker.new("dashboard") { shop.run }
 
 map("/push.js") { run PushServer::Javascript }
 
 run(lambda do |env|
+  measuring.start
   case env["PATH_INFO"]
   when "/"
     state = JSON.generate(shop.snapshot)

@@ -3,7 +3,8 @@
 # Start it with `bin/push_server examples/job_progress/config.ru`, or with `rackup` in this folder, and open
 # http://localhost:9292/.
 #
-# A job runs on a thread of its own and publishes its progress. It does not know which clients watch it.
+# A job runs on a thread of its own and publishes its progress. It does not know which clients watch it, nor which worker serves
+# them. It ends with its worker: a real job belongs into a process of its own, which publishes in the same way.
 
 require "json"
 require "push_server"

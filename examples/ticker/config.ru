@@ -8,9 +8,11 @@
 
 require "json"
 require "push_server"
+require_relative "../one_worker"
 
-# There is a channel for each share. A client that is behind skips to the newest message of each channel.
-PushServer.channel "ticker:*", slow: :latest
+# There is a channel for each share. A client that is behind skips to the newest message of each channel. The channel keeps one
+# message, so that another worker can go on from there.
+PushServer.channel "ticker:*", slow: :latest, history: 1
 
 # Made-up shares, with their order books.
 class Exchange
@@ -18,12 +20,10 @@ class Exchange
   EVERY = 0.02
   DEPTH = 500
 
-  def initialize
-    @prices = SHARES.dup
-    @counts = SHARES.transform_values { 0 }
-  end
-
+  # Goes on from the last prices of the worker that has done this before. They have arrived after a moment.
   def run
+    sleep EVERY * 10
+    read_last_prices
     loop do
       SHARES.each_key { |name| trade(name) }
       sleep EVERY
@@ -31,6 +31,15 @@ class Exchange
   end
 
   private
+
+  def read_last_prices
+    @prices = SHARES.dup
+    @counts = SHARES.transform_values { 0 }
+    SHARES.each_key do |name|
+      last = PushServer.history("ticker:#{name}", limit: 1).last or next
+      @prices[name], @counts[name] = JSON.parse(last.data).values_at("price", "n")
+    end
+  end
 
   def trade(name)
     price = @prices[name] = (@prices[name] * (1 + rand(-0.0012..0.0012))).clamp(1, 9999).round(2)
@@ -45,11 +54,13 @@ module Trader
   def self.on_open(client) = Exchange::SHARES.each_key { |name| client.subscribe("ticker:#{name}") }
 end
 
-Thread.new { Exchange.new.run }
+# One worker trades, and the clients of all workers get the prices.
+trading = OneWorker.new("ticker") { Exchange.new.run }
 
 map("/push.js") { run PushServer::Javascript }
 
 run(lambda do |env|
+  trading.start
   case env["PATH_INFO"]
   when "/" then [200, { "content-type" => "text/html; charset=utf-8" }, [File.read(File.join(__dir__, "index.html"))]]
   when "/prices"

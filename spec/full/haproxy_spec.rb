@@ -18,13 +18,13 @@ require "spec_helper"
       serve config, *%w[--trusted-proxy 127.0.0.1 --proxy-protocol --log-level debug]
 
       before(:context) do
-        @haproxy = HAProxy.new(@app)
+        @haproxy = HAProxy.new(@app, mode: :tcp)
         eventually("HAProxy to listen") { @haproxy.listening? }
       end
 
       after(:context) { @haproxy&.stop }
     else
-      before(:context) { skip "There is no HAProxy here" }
+      before(:context) { skip "There is no haproxy here" }
     end
 
     # From another address of the loopback network than the proxy's own.

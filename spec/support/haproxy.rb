@@ -1,50 +1,21 @@
 # frozen_string_literal: true
 
-require "fileutils"
-require "socket"
-require "tmpdir"
+require_relative "proxy"
 
-# HAProxy as a child process, which passes on bytes and sends the PROXY protocol, version 2, with health checks.
-class HAProxy
-  attr_reader :port
+# HAProxy with docs/deployment/haproxy.cfg, or, in mode tcp, with haproxy_tcp.cfg: it passes on bytes and sends the PROXY
+# protocol, version 2.
+class HAProxy < Proxy
+  VERSION = %w[haproxy -v].freeze
+  FILE = "haproxy.cfg"
 
-  # The version of the installed HAProxy; nil if there is none.
-  def self.version
-    output = IO.popen(%w[haproxy -v], err: %i[child out], &:read)
-    output[/version (\S+)/, 1]
-  rescue Errno::ENOENT
-    nil
+  private
+
+  # mode: :http or :tcp.
+  def configuration(address, mode: :http)
+    target = address.unix? ? "unix@#{address.unix_path}" : address.inspect_sockaddr
+    documented(mode == :tcp ? "haproxy_tcp.cfg" : FILE,
+               "bind :80\n" => "bind 127.0.0.1:#{port}\n", "127.0.0.1:3000" => target, " check\n" => " check inter 100ms\n")
   end
 
-  # app: the AppProcess that it passes connections to, by TCP or a Unix socket.
-  def initialize(app)
-    @port = Addrinfo.tcp("127.0.0.1", 0).bind { |socket| socket.local_address.ip_port }
-    @dir = Dir.mktmpdir("push_server-haproxy")
-    target = app.address.unix? ? "unix@#{app.address.unix_path}" : app.address.inspect_sockaddr
-    path = File.join(@dir, "haproxy.cfg")
-    File.write(path, <<~CONFIG)
-      defaults
-        mode tcp
-        timeout connect 10s
-        timeout client 60s
-        timeout server 60s
-      listen app
-        bind 127.0.0.1:#{port}
-        server app #{target} send-proxy-v2 check inter 100ms
-    CONFIG
-    @pid = spawn("haproxy", "-db", "-f", path, pgroup: true, err: File::NULL)
-  end
-
-  def listening?
-    TCPSocket.new("127.0.0.1", port).close
-    true
-  rescue Errno::ECONNREFUSED
-    false
-  end
-
-  def stop
-    Process.kill("KILL", @pid)
-    Process.wait(@pid)
-    FileUtils.remove_entry(@dir)
-  end
+  def command = ["haproxy", "-db", "-f", path]
 end

@@ -63,17 +63,18 @@ class ProcessStorm
   attr_reader :readers, :ledger, :publishers
 
   # kinds: of Faults. seconds: how long; with faults and without seconds, until each kind has happened once. pause: of a publishing
-  # thread between two requests, on average. share: how many of them publish. leave: whether clients leave by themselves.
+  # thread between two requests, on average. share: how many of them publish. leave: whether clients leave by themselves. channels: KEPT
+  # alone, if all clients of a channel may be away at the same time.
   def initialize(app, seed:, clients: 300, threads: 8, workers: nil, kinds: Faults::ALL, seconds: nil, pause: 0.1, share: 1,
-                 leave: true)
-    @app, @seconds = app, seconds
+                 leave: true, channels: CHANNELS)
+    @app, @seconds, @channels = app, seconds, channels
     @random = Random.new(seed)
     @ledger = Ledger.new
     @readers = Readers.new(Array.new(clients) { |index| reader(index) })
     @readers.all.each(&:stay) unless leave
     publishing = Random.new(@random.rand(1 << 30))
-    @publishers = Publishers.new(app.address, CHANNELS, publishing, @ledger, threads: threads, pause: pause, share: share)
-    @outsider = Outsider.new(app, KEPT + LIVE, @ledger) if workers
+    @publishers = Publishers.new(app.address, channels, publishing, @ledger, threads: threads, pause: pause, share: share)
+    @outsider = Outsider.new(app, channels, @ledger) if workers
     @faults = Faults.new(app, Random.new(@random.rand(1 << 30)), workers: workers, kinds: kinds) { publishes? } if workers
   end
 
@@ -105,7 +106,7 @@ class ProcessStorm
   private
 
   def reader(index)
-    channels = (index % 3 == 2 ? CHANNELS : KEPT).sample(3, random: @random)
+    channels = (index % 3 == 2 ? @channels : KEPT).sample(3, random: @random)
     kind = %i[websocket sse][index % 2]
     Reader.new(@app.address, channels, kind, Random.new(@random.rand(1 << 30)), @ledger)
   end

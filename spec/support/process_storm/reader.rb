@@ -78,7 +78,7 @@ class ProcessStorm
         when :wait_readable then return
         when nil then return cut(nil)
         end
-        @in << bytes
+        (@chunks || @in) << bytes
         parse
         return unless @socket
       end
@@ -95,7 +95,7 @@ class ProcessStorm
 
     def connect
       @socket = Socket.new(@address.afamily, :STREAM)
-      @in, @message, @open, @head, @closing = "".b, nil, false, nil, false
+      @in, @message, @open, @head, @closing, @chunks = "".b, nil, false, nil, false, nil
       @out = request
       @visits += 1
       @socket.connect_nonblock(@address, exception: false)
@@ -168,17 +168,32 @@ class ProcessStorm
       read_head unless @head
       return unless @head
 
+      ended = @chunks && read_chunks
       @kind == :websocket ? read_frames : read_blocks
+      cut(nil) if ended && @socket
     end
 
     def read_head
       ending = @in.index("\r\n\r\n") or return
       @head = @in.slice!(0, ending + 4)
+      @chunks = @in.slice!(0..) if @head.match?(/^transfer-encoding: *chunked\r$/i)
       status = @head[/\AHTTP\S+ (\d+)/, 1]
       return if status == (@kind == :websocket ? "101" : "200")
 
       @cuts << [ProcessStorm.now, "status #{status}"]
       away
+    end
+
+    # Takes the whole chunks, in which proxies send an event stream. Returns whether the last one has come.
+    def read_chunks
+      while (line = @chunks[/\A\h+[^\n]*\n/])
+        size = line.to_i(16)
+        return true if size.zero?
+        break if @chunks.bytesize < line.bytesize + size + 2
+
+        @in << @chunks.byteslice(line.bytesize, size)
+        @chunks = @chunks.byteslice((line.bytesize + size + 2)..)
+      end
     end
 
     def read_blocks

@@ -2,38 +2,39 @@
 
 require "spec_helper"
 
-# Behind nginx, configured as docs/proxies.md says.
-{ tcp: "Behind nginx", unix: "Behind nginx, by a Unix socket," }.each do |transport, title|
-  RSpec.describe title, :full, transport: transport do
-    if Nginx.version
-      serve File.join(AppProcess::ROOT, "spec/apps/proxied/config.ru"), dir: Dir.tmpdir
+# Behind the proxies of docs/proxies.md, each configured as a file of docs/deployment says.
+[[Nginx, :tcp], [Nginx, :unix], [HAProxy, :tcp], [HAProxy, :unix], [Caddy, :tcp], [Caddy, :unix]].each do |program, transport|
+  RSpec.describe "Behind #{program}#{", by a Unix socket," if transport == :unix}", :full, transport: transport do
+    if program.missing
+      before(:context) { skip program.missing }
+    else
+      serve File.join(AppProcess::ROOT, "spec/apps/proxied/config.ru"), "--trusted-proxy", "127.0.0.1", dir: Dir.tmpdir
 
       before(:context) do
-        @nginx = Nginx.new(@app)
-        eventually("nginx to listen") { @nginx.listening? }
+        @proxy = program.new(@app)
+        eventually("#{program} to listen") { @proxy.listening? }
       end
 
-      after(:context) { @nginx&.stop }
-    else
-      before(:context) { skip "There is no nginx here" }
+      after(:context) { @proxy&.stop }
     end
 
-    # Clients of nginx, instead of Serving's.
-    def port = @nginx.port
+    # Clients of the proxy, instead of Serving's.
+    def port = @proxy.port
     def client(kind, path = "/", **how) = closing(kind.new(port, "#{path}?#{id = Serving.next_name}", id: id, **how))
     def own_page = { "host" => "127.0.0.1:#{port}", "origin" => "http://127.0.0.1:#{port}" }
 
-    it "requests reach the app with the client's names, over connections that are kept" do
-      http = closing(HttpClient.new(port))
-      seen = { body: 100_000, url: "http://127.0.0.1:#{port}/path?a=b", ip: "127.0.0.1", peer: "127.0.0.1" }
+    # Another address of the loopback network than the proxy's own.
+    it "requests reach the app with the client's names and its address, over connections that are kept" do
+      http = closing(HttpClient.new(@proxy.address, from: "127.0.0.7"))
+      seen = { body: 100_000, url: "http://127.0.0.1:#{port}/path?a=b", ip: "127.0.0.7", peer: "127.0.0.7" }
       20.times do
-        response = http.request("POST", "/path?a=b", own_page, body: "x" * 100_000)
+        response = http.request("POST", "/path?a=b", own_page.merge("x-forwarded-for" => "6.6.6.6"), body: "x" * 100_000)
         expect(response.status).to eq(200)
         expect(JSON.parse(response.body, symbolize_names: true)).to eq(seen)
       end
     end
 
-    # nginx allows 1 MiB by default.
+    # By default, nginx allows 1 MiB, and the others any size.
     it "an upload of a megabyte is complete" do
       body = "x" * 1_000_000
       response = closing(HttpClient.new(port)).request("POST", "/upload", own_page, body: body)
@@ -43,7 +44,7 @@ require "spec_helper"
     it "a WebSocket sends and receives messages, and closes" do
       socket = client(WebSocketClient, headers: own_page)
       expect(socket.read_message).to eq("welcome")
-      # The answer comes before the next message is sent, so nginx must not keep it back.
+      # The answer comes before the next message is sent, so the proxy must not keep it back.
       ["grüße", "x" * 200_000, ""].each do |text|
         socket.text(text)
         expect(socket.read_message).to eq(text)
