@@ -4,8 +4,8 @@ require "json"
 require_relative "cursor"
 
 # Channels: one log of messages, and clients that read it (see {Client#subscribe}). All methods may be called from any thread,
-# also before a server has started. In a process without a server, such as a console, a job or a forked child, {publish} and
-# {cursor} ask the server (docs/publishing.md); the others raise an {Error}.
+# also before a server has started. In a process without a server, such as a console, a job or a forked child, {publish},
+# {cursor} and {disconnect} ask the server (docs/publishing.md); the others raise an {Error}.
 module PushServer
   # The native half. The arguments of `define`, `publish` and the others are positional.
   # @api private
@@ -17,16 +17,7 @@ module PushServer
     # For how many seconds they are kept.
     SECONDS = 300
 
-    @presence = {}
-
     class << self
-      # Notes whether a rule has presence.
-      def note_presence(glob, presence) = @presence[glob] = presence
-
-      # What the rules use that each worker has for itself.
-      # @return [Array<Symbol>]
-      def uses = @presence.value?(true) ? [:presence] : []
-
       # @return [Integer] how many messages `history:` keeps
       def history_length(history, ttl)
         case history
@@ -96,7 +87,6 @@ module PushServer
       raise TypeError, "slow: must be a Symbol, not #{slow.class}" unless slow.is_a?(Symbol)
 
       Channels.define(glob, length, Channels.seconds(ttl), slow, presence ? true : false)
-      Channels.note_presence(glob.to_s, presence ? true : false)
       nil
     end
 
@@ -140,7 +130,7 @@ module PushServer
       History.new(messages.map { |id, event, data| Message.new(id, event || nil, data) }, complete)
     end
 
-    # The members of a channel with presence.
+    # The members of a channel with presence, at all workers.
     # @return [Hash{String => Object}] by name, what was given as `info:`
     def present(channel) = Channels.present(channel).transform_values { |info| JSON.parse(info) }
 
@@ -148,8 +138,12 @@ module PushServer
     def channels = Channels.names
 
     # Closes all clients that have subscribed as this member, with or without presence (WebSocket 1008); on SSE and
-    # push.v1 the event `push.bye` tells them not to reconnect.
-    # @return [Integer] how many
+    # push.v1 the event `push.bye` tells them not to reconnect. Those of other workers are closed a moment later. In a process
+    # without a server it waits until the server has taken it.
+    # @param member [String, Symbol, Integer]
+    # @return [Integer] how many clients of this process; 0 in a process without a server
+    # @raise [EngineUnavailable] if the workers' hub is away and too much waits for it, or if this process has no server and
+    #   finds none
     def disconnect(member:) = Channels.disconnect(member)
   end
 end

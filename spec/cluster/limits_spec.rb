@@ -109,14 +109,6 @@ RSpec.describe "The limits of a server with workers", transport: :tcp do
   end
 
   describe "for what works in each worker by itself" do
-    it "say so in one line at the start if the app has a rule with presence" do
-      [%w[--preload], %w[--no-preload]].each do |switches|
-        start_cluster("PushServer.channel('room:*', presence: true)\n#{Clusters::PIDS}", *switches)
-        expect_line(%r{warn: \[supervisor\] the app uses presence, but a worker knows only its own members.*docs/clustering.md})
-        expect(app.lines.grep(/presence/).size).to eq(1)
-      end
-    end
-
     it "say so in one line when the first client uses long polls" do
       start_cluster("run ->(env) { env['rack.upgrade'] = Object.new; [200, {}, []] }")
       clients = Array.new(3) { poller("/", query: "push_wait=0.1") }
@@ -126,11 +118,8 @@ RSpec.describe "The limits of a server with workers", transport: :tcp do
       expect(app.lines.grep(/long polls/).size).to eq(1)
     end
 
-    it "say nothing with one worker, or if neither is used" do
-      start_cluster("PushServer.channel('room:*', presence: true)\n#{Clusters::PIDS}", workers: 1)
-      app.stop
-      expect(app.output).not_to include("presence")
-      start_cluster("PushServer.channel('room:*', history: 5)\n#{Clusters::PIDS}")
+    it "say nothing if no client does" do
+      start_cluster("PushServer.channel('room:*', history: 5, presence: true)\n#{Clusters::PIDS}")
       app.stop
 
       expect(app.output).not_to match(/presence|long poll/)

@@ -16,7 +16,7 @@ RSpec.describe PushServer::Worker do
     allow(PushServer::RoleSignals).to receive(:handle)
     allow(PushServer.const_get(:NativeLifeline)).to receive(:start)
     allow(PushServer::Outside).to receive(:publish_to_hub)
-    allow(PushServer.const_get(:Channels)).to receive_messages(use_hub: nil, await_hub: true, settle: true, uses: [])
+    allow(PushServer.const_get(:Channels)).to receive_messages(use_hub: nil, await_hub: true, settle: true)
     allow(Process).to receive(:setproctitle)
     allow(PushServer).to receive_messages(:log_name= => nil, :log_level= => nil)
     # Also the end of this process is the end of the link.

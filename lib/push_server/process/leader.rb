@@ -54,7 +54,7 @@ module PushServer
       @app = while_watching { @load.call }
       # The collector marks old objects. Now, they are not changed in each worker.
       Process.respond_to?(:warmup) ? Process.warmup : GC.start
-      @link.send(:loaded, code: Dir.pwd, uses: Channels.uses)
+      @link.send(:loaded, code: Dir.pwd)
     end
 
     # Loading may take long. Meanwhile a thread notices that this process is to end.

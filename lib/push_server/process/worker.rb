@@ -69,7 +69,6 @@ module PushServer
       listeners = sockets.zip(message[:listeners]).map { |socket, description| Listener.described(socket, description) }
       receive_messages
       serve(listeners)
-      @link.send(:uses, names: Channels.uses)
       @link.send(:booted)
     end
 

@@ -38,6 +38,12 @@ impl Channels {
         Ok(self.lock_current().presence.memberships.clients(member))
     }
 
+    /// Makes all processes close the clients of `member`, also this one: see [`Channels::take_dismissed`].
+    pub fn dismiss(&self, member: &str) -> Result<(), Error> {
+        let command = Command::Disconnect { member: member.into(), done: None };
+        self.engine.command(command).map_err(|Full(_)| self.unavailable())
+    }
+
     /// The ids of clients that another process wants to close. Each id is returned once.
     pub fn take_dismissed(&self) -> Vec<u64> {
         std::mem::take(&mut self.lock().dismissed)

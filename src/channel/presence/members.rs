@@ -17,6 +17,8 @@ struct Present {
     clients: Vec<u64>,
     /// When this process learned that the last client had left.
     left: Option<Instant>,
+    /// [`Members::expired`] has returned it since then.
+    expired: bool,
 }
 
 /// What a change has done to a channel's members.
@@ -64,11 +66,11 @@ impl Members {
     fn join(&mut self, channel: &Arc<str>, member: &Arc<str>, client: u64, info: &Arc<str>) -> MemberChange {
         let members = self.present.entry(Arc::clone(channel)).or_default();
         let new = !members.contains_key(member);
-        let absent = || Present { info: Arc::clone(info), clients: Vec::new(), left: None };
+        let absent = || Present { info: Arc::clone(info), clients: Vec::new(), left: None, expired: false };
         let present = members.entry(Arc::clone(member)).or_insert_with(absent);
         // The newest information counts.
         present.info = Arc::clone(info);
-        present.left = None;
+        (present.left, present.expired) = (None, false);
         if let Err(place) = present.clients.binary_search(&client) {
             present.clients.insert(place, client);
         }
@@ -111,8 +113,10 @@ impl Members {
                 break;
             }
             let Some((left, channel, member)) = self.leaving.pop_front() else { break };
-            let present = self.present.get(&channel).and_then(|members| members.get(&member));
-            if present.is_some_and(|present| present.left == Some(left)) {
+            let present = self.present.get_mut(&channel).and_then(|members| members.get_mut(&member));
+            // It may have left twice at the same time.
+            if let Some(present) = present.filter(|present| present.left == Some(left) && !present.expired) {
+                present.expired = true;
                 expired.push(Change { channel, member, kind: ChangeKind::Expire });
             }
         }
@@ -154,7 +158,7 @@ impl Members {
             if left.is_some() && self.expires {
                 self.leaving.push_back((now, Arc::clone(&channel), Arc::clone(&member)));
             }
-            self.present.entry(channel).or_default().insert(member, Present { info, clients, left });
+            self.present.entry(channel).or_default().insert(member, Present { info, clients, left, expired: false });
         }
         let seen = |members: &BTreeMap<Arc<str>, Present>| {
             members.iter().map(|(name, present)| (Arc::clone(name), Arc::clone(&present.info))).collect::<Vec<_>>()

@@ -303,6 +303,16 @@ mod tests {
     }
 
     #[test]
+    fn a_member_that_leaves_twice_at_the_same_time_expires_once() {
+        let (mut members, now) = (Members::new(true), Instant::now());
+        let twice = || [ChangeKind::Join { client: 1, info: "1".into() }, ChangeKind::Leave { client: 1 }];
+        for kind in twice().into_iter().chain(twice()) {
+            members.apply(&Change { channel: "c".into(), member: "a".into(), kind }, now);
+        }
+        assert_eq!(members.expired(LINGER, now + LINGER).len(), 1);
+    }
+
+    #[test]
     fn the_clients_of_a_process_leave_together() {
         let (mut members, now) = (Members::new(true), Instant::now());
         for (process, member) in [(1, "a"), (2, "a"), (2, "b"), (1, "c")] {

@@ -6,8 +6,8 @@
 //!      body
 //! ```
 //!
-//! Numbers are big-endian. Texts are UTF-8. A *message* in a body is one message of [`crate::channel::codec`] and the
-//! rest of the body; this file does not look into it. Kinds 64 to 127 are reserved for commands, presence, polls and
+//! Numbers are big-endian. Texts are UTF-8. A *message* in a body is one entry of [`crate::channel::codec`], a message or a
+//! command, and the rest of the body; this file does not look into it. Kinds 66 to 127 are reserved for polls and
 //! statistics. A peer that gets a kind that it does not know, a body that is too short or too long, or a frame longer
 //! than it accepts, closes the connection.
 //!
@@ -22,11 +22,12 @@
 //! Hello, Rules            ─────────────▶
 //!                         ◀─────────────   AskReport                        only while the hub recovers
 //! Report, Message…, Floors…, Forgotten,
-//! Kept…, Authors…, End    ─────────────▶
+//! Kept…, Members…,
+//! Authors…, End           ─────────────▶
 //!                         ◀─────────────   Welcome
-//!                         ◀─────────────   Continue, or: Reset, Floors…, Forgotten, Kept…, Authors…, End
+//!                         ◀─────────────   Continue, or: Reset, Floors…, Forgotten, Kept…, Members…, Authors…, End
 //!                         ◀─────────────   Message…, Own…, Stable…          in the order of the log
-//! Publish…                ─────────────▶
+//! Command…, Publish…      ─────────────▶
 //!                         ◀─────────────   Credit, Refused, Position        at any time between two frames
 //! ```
 //!
@@ -36,6 +37,12 @@
 //! the order of their counts, over one connection at a time. The hub numbers the messages of an author in that order,
 //! and each count once: it skips counts that it knows already. [`Frame::Welcome`] says up to which count the hub knows
 //! the messages of the author. The author sends those above it again, and no others.
+//!
+//! **Commands** are entries of the log as messages are. Those of a worker have counts of their own, under a second author
+//! number, so that they need not wait behind messages: [`Frame::Command`] needs no credit. They come back as
+//! [`Frame::Message`], also to their author. An outsider publishes a command as a message; it may only disconnect members.
+//! The hub adds commands of its own: members without clients expire, and the clients of a process that has ended leave.
+//! Their author is 0. Every process applies all commands in the order of the log, so all have the same members.
 //!
 //! **Answers.** A message is answered when its author has the frame with its number: a worker gets [`Frame::Own`] or,
 //! inside of a [`Frame::Reset`], learns the number by `Welcome`; an outsider gets [`Frame::Numbered`]. The hub answers an
@@ -64,13 +71,13 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::channel::Policy;
 pub use crate::channel::Refusal;
+use crate::channel::{Policy, PresentMember};
 pub use read::decode;
 pub use write::{kept, message, publish};
 
 /// The version of the protocol that this code speaks.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Bytes of a frame before its body: length and kind.
 pub const HEADER: usize = 5;
@@ -78,7 +85,8 @@ pub const HEADER: usize = 5;
 /// Bytes of a [`Frame::Message`] before the message, the header included. No other frame has more before its message.
 pub const OVERHEAD: usize = HEADER + 8 + 16 + 8;
 
-/// A list ([`Frame::Floors`], [`Frame::Authors`], [`Frame::Rules`]) is sent in pieces. A piece ends when it has this many bytes.
+/// A list ([`Frame::Floors`], [`Frame::Members`], [`Frame::Authors`], [`Frame::Rules`]) is sent in pieces. A piece ends when it
+/// has this many bytes.
 pub const PIECE: usize = 64 * 1024;
 
 /// Bytes of frames that are not complete, of all outsiders together, besides one frame of the longest kind.
@@ -152,6 +160,8 @@ pub struct Welcome {
     pub count: u64,
     /// The number of the message with that count; 0: none. If it was refused, [`Frame::Refused`] follows.
     pub seq: u64,
+    /// The highest count of the worker's commands that the hub knows; 0: none.
+    pub commands: u64,
     /// Bytes that the peer may publish: see "Credit".
     pub credit: u32,
     /// Bytes that one message may have in the form of the codec.
@@ -172,6 +182,8 @@ pub enum Frame<'a> {
         author: u128,
         /// The count up to which the author knows the numbers of its messages, or has given them up.
         settled: u64,
+        /// The same of a worker's commands.
+        commands: u64,
         /// What a worker has taken of a log; `None` if nothing.
         position: Option<Position>,
     },
@@ -189,6 +201,13 @@ pub enum Frame<'a> {
         count: u64,
         /// The message.
         message: &'a [u8],
+    },
+    /// A worker's command, to be numbered.
+    Command {
+        /// Its count: one more than that of the worker's command before, or of [`Welcome::commands`].
+        count: u64,
+        /// The command.
+        command: &'a [u8],
     },
     /// Asks for the hub's position.
     AskPosition {
@@ -296,11 +315,25 @@ pub enum Frame<'a> {
         /// The message.
         message: &'a [u8],
     },
+    /// The members of channels at the end of this log.
+    Members(Vec<PresentMember>),
     /// The highest known counts of authors. Behind a reset: of those authors whose messages are not stable. The worker
     /// reports them again, until [`Frame::Stable`] has passed their numbers.
     Authors(Vec<Known>),
     /// The end of a report, or of what follows a reset.
     End,
+}
+
+/// The next piece of a list of members, as a frame. `None` if nothing is left.
+pub fn next_members(rest: &mut impl Iterator<Item = PresentMember>) -> Option<Frame<'static>> {
+    let mut size = 0;
+    let piece = std::iter::from_fn(|| {
+        let next = if size < PIECE { rest.next() } else { None }?;
+        size += next.channel.len() + next.member.len() + next.info.len() + 8 * next.clients.len() + 16;
+        Some(next)
+    });
+    let piece: Vec<_> = piece.collect();
+    (!piece.is_empty()).then_some(Frame::Members(piece))
 }
 
 /// Why bytes are not a frame.
@@ -351,4 +384,6 @@ mod kind {
     pub(super) const KEPT: u8 = 35;
     pub(super) const AUTHORS: u8 = 36;
     pub(super) const END: u8 = 37;
+    pub(super) const MEMBERS: u8 = 64;
+    pub(super) const COMMAND: u8 = 65;
 }

@@ -21,10 +21,10 @@ use std::time::Instant;
 use thiserror::Error;
 
 use crate::base::lock::{Condition, Lock};
-use crate::channel::Message;
+use crate::channel::{Command, Message};
 use connection::Wake;
-use exchange::Exchange;
 pub use exchange::{Answer, Broken, GivenUp};
+use exchange::{Content, Exchange};
 use state::State;
 
 /// Why there is no answer.
@@ -111,7 +111,14 @@ impl Publisher {
 
     /// Publishes a message. Sends it at once if the socket takes it. Does not block.
     pub fn publish(&self, message: Arc<Message>) -> Arc<Ticket> {
-        self.request(|exchange, id| exchange.publish(id, message))
+        self.request(|exchange, id| exchange.publish(id, Content::Message(message)))
+    }
+
+    /// Has all processes of the server close the clients of a member. Sends that at once if the socket takes it. Does not
+    /// block.
+    pub fn disconnect(&self, member: &str) -> Arc<Ticket> {
+        let command = Command::Disconnect { member: member.into(), done: None };
+        self.request(|exchange, id| exchange.publish(id, Content::Command(command)))
     }
 
     /// Asks for the end of the log. Does not block.

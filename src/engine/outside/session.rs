@@ -8,8 +8,8 @@ use thiserror::Error;
 use super::super::hub::protocol::{self, Frame, OVERHEAD, Position, ProtocolError, Refusal, Role, VERSION, Welcome};
 use super::authors::{Authors, Run};
 use crate::base::lock::Lock;
-use crate::channel::{Channels, Kind, Post, codec};
-use crate::channel::{Error, Receipt};
+use crate::channel::codec::{self, Decoded, Entry};
+use crate::channel::{Channels, Command, Error, Kind, Post, Receipt};
 
 /// Bytes of messages that a peer may send before it gets more credit.
 pub(super) const CREDIT: u32 = 256 * 1024;
@@ -156,6 +156,7 @@ impl Session {
             position: self.position(),
             count: author.count,
             seq: author.seq(author.count),
+            commands: 0,
             credit: CREDIT,
             longest: (self.longest() - OVERHEAD) as u32,
         }));
@@ -176,20 +177,31 @@ impl Drop for Session {
     }
 }
 
-/// Publishes a message. Returns its number, and whether the log must be taken over.
+/// Publishes a message, or obeys a command. Returns its number, and whether the log must be taken over.
 fn publish(
     channels: &Channels,
-    message: &[u8],
+    bytes: &[u8],
     now: (Instant, SystemTime),
 ) -> Result<Result<(u64, bool), Refusal>, Ended> {
-    let (decoded, length) = match codec::decode(message, usize::MAX) {
-        Ok(Some(decoded)) => decoded,
-        Ok(None) | Err(_) => return Ok(Err(Refusal::Broken)),
-    };
-    // Only the server itself makes messages of that kind.
-    if length != message.len() || decoded.draft.kind == Kind::Server {
-        return Ok(Err(Refusal::Broken));
+    match codec::decode_entry(bytes, usize::MAX) {
+        // Only the server itself makes messages of that kind.
+        Ok(Some((Entry::Message(message), length))) if length == bytes.len() && message.draft.kind != Kind::Server => {
+            post(channels, &message, now)
+        }
+        Ok(Some((Entry::Command(Command::Disconnect { member, done: None }), length))) if length == bytes.len() => {
+            channels.dismiss(&member).map_err(|_| Ended::Unavailable)?;
+            // Its own number or a later one. Nobody asks for it: the answer says that the command was obeyed.
+            Ok(Ok((channels.cursor().seq, false)))
+        }
+        _ => Ok(Err(Refusal::Broken)),
     }
+}
+
+fn post(
+    channels: &Channels,
+    decoded: &Decoded<'_>,
+    now: (Instant, SystemTime),
+) -> Result<Result<(u64, bool), Refusal>, Ended> {
     match channels.post(&decoded.draft, decoded.published_at(now)) {
         Ok(Post::Done(posted)) => match posted.receipt {
             Receipt::Known(cursor) => Ok(Ok((cursor.seq, posted.behind))),

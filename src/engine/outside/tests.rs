@@ -11,7 +11,10 @@ use super::door::Door;
 use super::session::{Session, Shared};
 use crate::base::lifecycle::{Lifecycle, Phase};
 use crate::base::lock::Lock;
-use crate::channel::{Channels, Draft, Limits, Message, Since, Wake};
+use crate::channel::{
+    Change, ChangeKind, Channels, Command, Draft, Limits, Member, Message, Policy, Reader, Since, Subscription, Wake,
+    codec,
+};
 use crate::engine::Local;
 use crate::engine::hub::protocol::{self, Frame, Refusal, Role, VERSION};
 use crate::engine::hub::publisher::{Answer, GivenUp, Publisher, Ticket, Waited};
@@ -43,7 +46,8 @@ fn message(text: &str) -> Arc<Message> {
 
 fn hello(author: u128) -> Vec<u8> {
     let mut bytes = Vec::new();
-    Frame::Hello { version: VERSION, role: Role::Outsider, author, settled: 0, position: None }.encode(&mut bytes);
+    let (version, role) = (VERSION, Role::Outsider);
+    Frame::Hello { version, role, author, settled: 0, commands: 0, position: None }.encode(&mut bytes);
     bytes
 }
 
@@ -109,12 +113,40 @@ fn what_cannot_be_published_is_refused_and_the_connection_goes_on() {
     assert_eq!(answers(&mut session, &bytes), (expected, true));
 }
 
+fn command(count: u64, command: &Command) -> Vec<u8> {
+    let (mut encoded, mut bytes) = (Vec::new(), Vec::new());
+    codec::encode_command(command, &mut encoded).unwrap();
+    Frame::Publish { count, message: &encoded }.encode(&mut bytes);
+    bytes
+}
+
+#[test]
+fn a_process_without_a_server_disconnects_members_and_changes_none() {
+    let channels = channels();
+    channels.define("c", Policy { presence: true, ..Policy::default() }, Instant::now());
+    let reader = Reader::attach(&channels, 7, Arc::new(Nobody), Since::Now);
+    let member = Some(Member { name: "m", info: "1" });
+    reader.subscribe(Subscription { member, ..Subscription::to("c") }, Instant::now()).unwrap();
+    let mut session = Session::new(shared(&channels));
+    let own = |done| Command::Disconnect { member: "m".into(), done };
+    let leave = Change { channel: "c".into(), member: "m".into(), kind: ChangeKind::Leave { client: 7 } };
+    let bytes = [hello(1), command(1, &own(None)), command(1, &own(None)), command(2, &own(Some(0)))].concat();
+    let bytes = [bytes, command(3, &Command::Member(leave))].concat();
+    let refused = |count| format!("{:?}", Frame::Refused { count, reason: Refusal::Broken });
+    let (all, open) = answers(&mut session, &bytes);
+    assert!(open && all.len() == 4 && all[0].starts_with("Numbered { count: 1"), "{all:?}");
+    assert_eq!(all[2..], [refused(2), refused(3)]);
+    channels.deliver();
+    assert_eq!((channels.take_dismissed(), channels.present("c").len()), (vec![7], 1));
+}
+
 #[test]
 fn frames_that_do_not_belong_here_end_the_connection() {
     let mut first = Vec::new();
     publish(1, "a", &mut first);
     let mut worker = Vec::new();
-    Frame::Hello { version: VERSION, role: Role::Worker, author: 1, settled: 0, position: None }.encode(&mut worker);
+    let (version, role) = (VERSION, Role::Worker);
+    Frame::Hello { version, role, author: 1, settled: 0, commands: 0, position: None }.encode(&mut worker);
     let twice = [hello(1), hello(1)].concat();
     let mut end = hello(1);
     Frame::End.encode(&mut end);

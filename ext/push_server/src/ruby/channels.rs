@@ -383,7 +383,7 @@ fn refuse_outsider(ruby: &Ruby) -> Result<(), Error> {
         None => Ok(()),
         Some(_) => Err(server_error(
             ruby,
-            "this process has no server: only publish and cursor work here. Ask in the server's process",
+            "this process has no server: only publish, cursor and disconnect work here. Ask in the server's process",
         )),
     }
 }
@@ -400,7 +400,9 @@ fn names(ruby: &Ruby) -> Result<RArray, Error> {
 
 fn disconnect(ruby: &Ruby, member: Value) -> Result<usize, Error> {
     let member = name(ruby, "member", member)?;
-    refuse_outsider(ruby)?;
+    if let Some(server) = server_outside(ruby)? {
+        return outside::disconnect(ruby, &server, &member).map(|()| 0);
+    }
     let clients = channels(ruby)?.disconnect(&member).map_err(|error| channel_error(ruby, &error))?;
     Ok(clients.into_iter().filter_map(|id| registry::get(ruby, id)).filter(|client| client.dismiss()).count())
 }

@@ -92,6 +92,16 @@ pub fn publish(ruby: &Ruby, server: &Server, draft: &Draft<'_>) -> Result<Obj<Cu
     }
 }
 
+/// Has the server close the clients of a member in all its processes, and waits until the order is numbered. Releases the
+/// GVL.
+pub fn disconnect(ruby: &Ruby, server: &Server, member: &str) -> Result<(), Error> {
+    let ticket = server.publisher.disconnect(member);
+    match wait(ruby, server, &ticket)? {
+        Answer::At(_) => Ok(()),
+        Answer::Refused(reason) => Err(refusal(ruby, reason)),
+    }
+}
+
 /// The end of the server's log. Releases the GVL.
 pub fn cursor(ruby: &Ruby, server: &Server) -> Result<Obj<Cursor>, Error> {
     let ticket = server.publisher.ask();

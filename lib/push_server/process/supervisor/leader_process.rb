@@ -98,7 +98,6 @@ module PushServer
         parts.events.cancel(@reminder)
         unbound
         PushServer.log(:info, "#{self} has loaded #{message[:code]}")
-        parts.notices.note(message[:uses])
         answer(nil)
       end
 

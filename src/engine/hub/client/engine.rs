@@ -17,6 +17,7 @@ use super::super::author::new_author;
 use super::connection::{Connection, Turn};
 use super::driver::{Driven, Driver};
 use super::machine::{Machine, Results};
+use super::tail;
 use crate::base::lock::Lock;
 use crate::base::wakeups::Wakeups;
 use crate::channel::engine::{Engine, EngineState, EngineTask, Full, LogEnd, Submitted};
@@ -29,6 +30,9 @@ const EARLY: usize = 8 << 20;
 
 /// The least memory that a worker's log has, if `channel_memory` is not less.
 const LEAST_LOG: usize = 8 << 20;
+
+/// Commands that wait for their numbers. Beyond that, the channels keep changes of members, one for each client and channel.
+const MOST_COMMANDS: usize = 4096;
 
 /// What a worker is among the processes of the hub.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +72,9 @@ pub struct HubClient {
 /// What other threads leave for the one that drives, and what that one leaves for them.
 struct Shared {
     submitted: Vec<(Arc<Message>, Arc<Ticket>)>,
+    commands: Vec<Command>,
+    /// How many commands have no number.
+    commanded: usize,
     rules: Vec<(String, Policy)>,
     /// All that ask until the next turn wait for the same answer.
     question: Option<Arc<LogEnd>>,
@@ -75,7 +82,7 @@ struct Shared {
     next: Option<UnixStream>,
     /// The app is loaded. Before, the channels do not know its rules, and would keep nothing of the hub's log.
     loaded: bool,
-    /// Bytes of the messages that have come before.
+    /// Bytes of the entries that have come before.
     early: usize,
     tail: usize,
     /// How many messages have no number, and their bytes.
@@ -108,6 +115,8 @@ impl HubClient {
         let (driver, thread) = Driver::new()?;
         let shared = Shared {
             submitted: Vec::new(),
+            commands: Vec::new(),
+            commanded: 0,
             rules: Vec::new(),
             question: None,
             next: None,
@@ -229,6 +238,7 @@ impl HubClient {
     fn take_submitted(&self, io: &mut Io) {
         let mut shared = self.shared.lock();
         mem::swap(&mut shared.submitted, &mut io.submitted);
+        let commands = mem::take(&mut shared.commands);
         let (rules, question) = (mem::take(&mut shared.rules), shared.question.take());
         io.machine.set_tail(shared.tail);
         if shared.loaded {
@@ -236,6 +246,7 @@ impl HubClient {
         }
         drop(shared);
         io.submitted.drain(..).for_each(|(message, ticket)| io.machine.submit(message, ticket));
+        commands.into_iter().for_each(|command| io.machine.command(command));
         rules.into_iter().for_each(|(glob, policy)| io.machine.define(glob, policy));
         question.into_iter().for_each(|end| io.machine.ask_end(end));
     }
@@ -271,10 +282,15 @@ impl HubClient {
         if let Some(position) = io.machine.position() {
             (shared.position, shared.begun) = (position, true);
         }
+        shared.commanded -= mem::take(&mut results.commands);
         shared.waiting -= results.settled.len();
         shared.waiting_bytes -= results.settled.iter().map(|settled| settled.cost).sum::<usize>();
         if !shared.loaded {
-            let cost = |event: &Event| if let Event::Message(message) = event { message.cost() } else { 0 };
+            let cost = |event: &Event| match event {
+                Event::Message(message) => message.cost(),
+                Event::Command { command, .. } => tail::cost(command),
+                Event::Reset(_) | Event::Lost { .. } => 0,
+            };
             shared.early += results.events.iter().map(cost).sum::<usize>();
         }
         if shared.events.is_empty() {
@@ -289,11 +305,6 @@ impl HubClient {
         self.progress.settle_all(results.settled.iter().map(|settled| (&*settled.ticket, settled.outcome)));
         results.settled.clear();
         results.answered = false;
-        self.wake.wake();
-    }
-
-    fn push(&self, event: Event) {
-        self.shared.lock().events.push(event);
         self.wake.wake();
     }
 }
@@ -363,11 +374,24 @@ impl Engine for HubClient {
         }
     }
 
-    /// Members are those of this process: nothing goes to the hub.
     fn command(&self, command: Command) -> Result<(), Full<Command>> {
-        let seq = self.shared.lock().position.seq;
-        self.push(Event::Command { seq, command });
+        let mut shared = self.shared.lock();
+        if shared.commanded >= MOST_COMMANDS {
+            return Err(Full(command));
+        }
+        shared.commanded += 1;
+        let first = shared.commands.is_empty();
+        shared.commands.push(command);
+        drop(shared);
+        if first {
+            self.driver.wake();
+        }
         Ok(())
+    }
+
+    /// The hub does, by its clock: workers come and go.
+    fn expires_members(&self) -> bool {
+        false
     }
 
     fn configure(&self, limits: Limits) -> Limits {

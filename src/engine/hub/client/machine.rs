@@ -1,6 +1,6 @@
 //! A worker's half of the protocol: a state machine without I/O and without clocks.
 //!
-//! The caller feeds it what was submitted ([`Machine::submit`]) and what has come from the hub ([`Machine::receive`]), sends
+//! The caller feeds it what was submitted ([`Machine::submit`], [`Machine::command`]) and what has come from the hub ([`Machine::receive`]), sends
 //! what [`Machine::write`] gives, and takes what has become of it ([`Machine::take_results`]). The machine outlives its
 //! connections: [`Machine::connected`] begins one, and [`Machine::disconnected`] ends it, once all that the socket had
 //! was received.
@@ -12,15 +12,16 @@ use std::time::{Instant, SystemTime};
 use thiserror::Error;
 
 use super::super::protocol::{self, Frame, Known, Position, ProtocolError, Refusal, Role, VERSION};
+use super::commands::Commands;
 use super::own::{Own, Settled};
 use super::questions::Questions;
 use super::report::Report;
 use super::rules::Rules;
 use super::snapshot::Snapshot;
 use super::tail::Tail;
-use crate::channel::codec::CodecError;
+use crate::channel::codec::{self, CodecError};
 use crate::channel::engine::LogEnd;
-use crate::channel::{Cursor, Epoch, Event, Limits, Message, Policy, Reset, Ticket};
+use crate::channel::{Command, Cursor, Epoch, Event, Limits, Message, Policy, Reset, Ticket};
 
 /// The present time of both clocks.
 pub type Now = (Instant, SystemTime);
@@ -49,6 +50,8 @@ pub struct Results {
     pub events: Vec<Event>,
     /// The messages that wait for a number no longer, in order. The events contain those that have one.
     pub settled: Vec<Settled>,
+    /// How many commands wait for a number no longer.
+    pub commands: usize,
     /// Whether a [`LogEnd`] was answered.
     pub answered: bool,
 }
@@ -56,7 +59,7 @@ pub struct Results {
 impl Results {
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.settled.is_empty() && !self.answered
+        self.events.is_empty() && self.settled.is_empty() && self.commands == 0 && !self.answered
     }
 }
 
@@ -79,6 +82,7 @@ pub struct Machine {
     pub(super) phase: Phase,
     hello: bool,
     pub(super) own: Own,
+    pub(super) commands: Commands,
     pub(super) tail: Tail,
     pub(super) position: Option<Position>,
     /// The number of the author's last message that the hub knew when it said welcome.
@@ -105,6 +109,7 @@ impl Machine {
             phase: Phase::Away,
             hello: false,
             own: Own::default(),
+            commands: Commands::default(),
             tail: Tail::new(tail),
             position: None,
             known: Known { author, count: 0, seq: 0 },
@@ -124,6 +129,11 @@ impl Machine {
     /// A message of this process. The places of the tickets rise by one each.
     pub fn submit(&mut self, message: Arc<Message>, ticket: Arc<Ticket>) {
         self.own.push(message, ticket);
+    }
+
+    /// A command of this process.
+    pub fn command(&mut self, command: Command) {
+        self.commands.push(command);
     }
 
     /// The app has set a rule.
@@ -160,6 +170,7 @@ impl Machine {
     pub fn take_results(&mut self, results: &mut Results) {
         results.events.append(&mut self.results.events);
         results.settled.append(&mut self.results.settled);
+        results.commands += mem::take(&mut self.results.commands);
         results.answered |= mem::take(&mut self.results.answered);
     }
 
@@ -176,6 +187,7 @@ impl Machine {
         self.phase = Phase::Away;
         self.hello = false;
         self.own.disconnected();
+        self.commands.disconnected();
         self.credit = 0;
         self.rules.disconnected();
         self.questions.disconnected();
@@ -226,8 +238,9 @@ impl Machine {
     /// Appends a frame that needs no credit. Returns false if there is none.
     fn write_control(&mut self, now: Now, out: &mut Vec<u8>) -> bool {
         if mem::take(&mut self.hello) {
-            let (author, settled) = (self.author, self.own.settled());
-            Frame::Hello { version: VERSION, role: Role::Worker, author, settled, position: self.position }.encode(out);
+            let (author, settled, commands) = (self.author, self.own.settled(), self.commands.settled());
+            let position = self.position;
+            Frame::Hello { version: VERSION, role: Role::Worker, author, settled, commands, position }.encode(out);
             return true;
         }
         if self.rules.write(self.generation, out) {
@@ -239,9 +252,19 @@ impl Machine {
             }
             self.report = None;
         }
-        if self.phase == Phase::Welcome
-            && let Some(token) = self.questions.ask()
-        {
+        if self.phase != Phase::Welcome {
+            return false;
+        }
+        if let Some((count, command)) = self.commands.next() {
+            let mut bytes = Vec::new();
+            match codec::encode_command(command, &mut bytes) {
+                Ok(()) => Frame::Command { count, command: &bytes }.encode(out),
+                // Another process cannot learn of it. Its count is left out.
+                Err(error) => log::error!("members of other workers are not told of a change: {error}"),
+            }
+            return true;
+        }
+        if let Some(token) = self.questions.ask() {
             Frame::AskPosition { token }.encode(out);
             return true;
         }

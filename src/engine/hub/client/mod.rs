@@ -9,10 +9,11 @@
 //! | `receive` | what the machine does with the frames of the hub |
 //! | `questions` | questions for the end of the log |
 //! | `rules` | the rules of the app's channels |
-//! | `own` | the messages of this process that wait for their numbers |
-//! | `tail` | the newest messages, for a new hub |
+//! | `own`, `commands` | the messages and commands of this process that wait for their numbers |
+//! | `tail` | the newest entries of the log, for a new hub |
 //! | `report`, `snapshot` | a whole log: to a new hub, and from the hub |
 
+mod commands;
 mod connection;
 mod driver;
 mod engine;

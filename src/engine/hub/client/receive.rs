@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::super::author::commands_of;
 use super::super::protocol::{self, Frame, Known, OVERHEAD, Position, VERSION, Welcome};
 use super::machine::{HubError, Machine, Now, Phase, cursor};
 use super::report::Report;
 use super::snapshot::Snapshot;
-use super::tail::Recent;
-use crate::channel::codec::{self, CodecError};
-use crate::channel::{Cursor, Epoch, Event, Message};
+use super::tail::{Content, Recent};
+use crate::channel::codec::{self, CodecError, Decoded, Entry};
+use crate::channel::{Command, Cursor, Epoch, Event, Message};
 
 /// The longest frame: a message is shorter than 2 GiB.
 const LONGEST: usize = (1 << 31) + OVERHEAD;
@@ -26,10 +27,10 @@ impl Machine {
 
     fn take(&mut self, frame: Frame<'_>, now: Now) -> Result<(), HubError> {
         match frame {
-            Frame::Message { seq, author, count, message } => {
-                let message = self.message(message, now)?;
-                self.append(seq, author, count, message)?;
-            }
+            Frame::Message { seq, author, count, message } => match entry(message)? {
+                Entry::Message(message) => self.append(seq, author, count, self.message(&message, now))?,
+                Entry::Command(command) => self.append_command(seq, author, count, command)?,
+            },
             Frame::Own { count, seq, run } => self.append_own(count, seq, run)?,
             Frame::Stable { seq } => self.tail.stable(seq),
             Frame::Credit { bytes } => self.credit += i64::from(bytes),
@@ -59,16 +60,21 @@ impl Machine {
                 self.snapshot()?.forgotten = crate::channel::Forgotten::from_parts(key, floors);
             }
             Frame::Kept { seq, message } => {
-                if let Some(message) = self.message(message, now)? {
+                let Entry::Message(message) = entry(message)? else {
+                    return Err(HubError::Unexpected("a command in a history"));
+                };
+                if let Some(message) = self.message(&message, now) {
                     message.number(seq);
                     self.snapshot()?.kept.push(message);
                 }
             }
+            Frame::Members(members) => self.snapshot()?.members.extend(members),
             Frame::Authors(authors) => self.snapshot()?.authors.extend(authors),
             Frame::End => self.end_snapshot()?,
             Frame::Hello { .. }
             | Frame::Rules { .. }
             | Frame::Publish { .. }
+            | Frame::Command { .. }
             | Frame::AskPosition { .. }
             | Frame::Report { .. }
             | Frame::Numbered { .. } => return Err(HubError::Unexpected("a frame of another direction")),
@@ -77,35 +83,49 @@ impl Machine {
     }
 
     fn welcome(&mut self, welcome: Welcome) -> Result<(), HubError> {
-        let Welcome { version, count, seq, credit, .. } = welcome;
+        let Welcome { version, count, seq, commands, credit, .. } = welcome;
         if version != VERSION {
             return Err(HubError::Version(version));
         }
         self.phase = Phase::Welcome;
         self.known = Known { author: self.author, count, seq };
         self.own.known(count);
+        self.commands.known(commands);
         self.credit = i64::from(credit);
         Ok(())
     }
 
     /// The message of another process; `None` if it is one that this process does not accept.
-    fn message(&self, bytes: &[u8], now: Now) -> Result<Option<Arc<Message>>, HubError> {
-        let Some((decoded, _)) = codec::decode(bytes, usize::MAX)? else {
-            return Err(HubError::Message(CodecError::Truncated));
-        };
+    fn message(&self, decoded: &Decoded<'_>, now: Now) -> Option<Arc<Message>> {
         let message = Message::new(&decoded.draft, &self.limits, decoded.published_at(now));
-        Ok(message.inspect_err(|error| log::error!("a message of another process is left out: {error}")).ok())
+        message.inspect_err(|error| log::error!("a message of another process is left out: {error}")).ok()
     }
 
-    fn append(&mut self, seq: u64, author: u128, count: u64, message: Option<Arc<Message>>) -> Result<(), HubError> {
+    /// Goes on to an entry with the number `seq`. `None` if it is known already.
+    fn advance(&mut self, seq: u64) -> Result<Option<Position>, HubError> {
         let Some(position) = self.position.filter(|_| self.snapshot.is_none()) else {
             return Err(HubError::Unexpected("a message"));
         };
         if seq <= position.last {
-            return Ok(());
+            return Ok(None);
         }
-        let position = Position { last: seq, ..position };
-        self.position = Some(position);
+        self.position = Some(Position { last: seq, ..position });
+        Ok(self.position)
+    }
+
+    fn append_command(&mut self, seq: u64, author: u128, count: u64, command: Command) -> Result<(), HubError> {
+        if self.advance(seq)?.is_some() {
+            if author == commands_of(self.author) {
+                self.results.commands += self.commands.settle(count);
+            }
+            self.tail.push(Recent { author, count, seq, content: Content::Command(command.clone()) });
+            self.results.events.push(Event::Command { seq, command });
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, seq: u64, author: u128, count: u64, message: Option<Arc<Message>>) -> Result<(), HubError> {
+        let Some(position) = self.advance(seq)? else { return Ok(()) };
         let own = if author == self.author {
             self.own.number(count, cursor(position), &mut self.results.settled)
         } else {
@@ -138,7 +158,7 @@ impl Machine {
 
     fn push(&mut self, author: u128, count: u64, seq: u64, message: Arc<Message>) {
         message.number(seq);
-        self.tail.push(Recent { author, count, message: Arc::clone(&message) });
+        self.tail.push(Recent { author, count, seq, content: Content::Message(Arc::clone(&message)) });
         self.results.events.push(Event::Message(message));
     }
 
@@ -150,6 +170,9 @@ impl Machine {
         let snapshot = self.snapshot.take().ok_or(HubError::Unexpected("the end of a log"))?;
         let (position, since) = (snapshot.position, snapshot.since);
         let (reset, mut authors) = snapshot.finish();
+        let commands = authors.iter().position(|known| known.author == commands_of(self.author));
+        let commands = commands.map_or(0, |own| authors.swap_remove(own).count);
+        self.results.commands += self.commands.reset(commands);
         let own = authors.iter().position(|known| known.author == self.author);
         let known = own.map(|own| authors.swap_remove(own)).filter(|own| own.count > self.known.count);
         let known = known.unwrap_or(self.known);
@@ -171,4 +194,10 @@ impl Machine {
         self.results.events.push(Event::Reset(Box::new(reset)));
         Ok(())
     }
+}
+
+/// The entry of a log in these bytes.
+fn entry(bytes: &[u8]) -> Result<Entry<'_>, HubError> {
+    let entry = codec::decode_entry(bytes, usize::MAX)?;
+    entry.map(|(entry, _)| entry).ok_or(HubError::Message(CodecError::Truncated))
 }

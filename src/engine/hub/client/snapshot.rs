@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::protocol::{Known, Position};
-use crate::channel::{Epoch, Forgotten, Message, Reset};
+use crate::channel::{Epoch, Forgotten, Message, PresentMember, Reset};
 
 /// The pieces that have come.
 #[derive(Debug)]
@@ -16,13 +16,15 @@ pub(super) struct Snapshot {
     pub(super) floors: Vec<(Arc<str>, u64)>,
     pub(super) forgotten: Option<Forgotten>,
     pub(super) kept: Vec<Arc<Message>>,
+    pub(super) members: Vec<PresentMember>,
     pub(super) authors: Vec<Known>,
 }
 
 impl Snapshot {
     /// A log of which nothing has come.
     pub(super) fn new(position: Position, since: u64) -> Self {
-        Snapshot { position, since, floors: Vec::new(), forgotten: None, kept: Vec::new(), authors: Vec::new() }
+        let (floors, kept, members, authors) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Snapshot { position, since, floors, forgotten: None, kept, members, authors }
     }
 
     /// The log, and the authors whose messages are not stable.
@@ -36,7 +38,7 @@ impl Snapshot {
             forgotten,
             floors: self.floors,
             history: self.kept,
-            members: Vec::new(),
+            members: self.members,
         };
         (reset, self.authors)
     }

@@ -1,23 +1,54 @@
-//! The newest messages, which perhaps not all processes have: a new hub may ask this process for them.
+//! The newest entries of the log, which perhaps not all processes have: a new hub may ask this process for them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::super::protocol::Known;
-use crate::channel::Message;
+use crate::channel::{Change, ChangeKind, Command, Message};
 
-/// A message, and the number and the count of its author.
+/// An entry of the log, with its number, and the number and the count of its author.
 #[derive(Debug, Clone)]
 pub(super) struct Recent {
     pub(super) author: u128,
     pub(super) count: u64,
-    pub(super) message: Arc<Message>,
+    pub(super) seq: u64,
+    pub(super) content: Content,
 }
 
-/// The messages after the last stable one.
+/// What an entry is.
+#[derive(Debug, Clone)]
+pub(super) enum Content {
+    Message(Arc<Message>),
+    Command(Command),
+}
+
+impl Content {
+    /// Bytes of memory.
+    fn cost(&self) -> usize {
+        match self {
+            Content::Message(message) => message.cost(),
+            Content::Command(command) => cost(command),
+        }
+    }
+}
+
+/// Bytes of memory of a command.
+pub(super) fn cost(command: &Command) -> usize {
+    let texts = match command {
+        Command::Member(Change { channel, member, kind }) => {
+            let info = if let ChangeKind::Join { info, .. } = kind { info.len() } else { 0 };
+            channel.len() + member.len() + info
+        }
+        Command::Disconnect { member, .. } => member.len(),
+    };
+    // Each text has two counters.
+    size_of::<Recent>() + 3 * 16 + texts
+}
+
+/// The entries after the last stable one.
 #[derive(Debug)]
 pub(super) struct Tail {
-    /// All messages with higher numbers are here.
+    /// All entries with higher numbers are here.
     after: u64,
     recent: VecDeque<Recent>,
     bytes: usize,
@@ -27,19 +58,19 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// An empty tail that keeps at most `most` bytes of messages.
+    /// An empty tail that keeps at most `most` bytes.
     pub(super) fn new(most: usize) -> Self {
         Tail { after: 0, recent: VecDeque::new(), bytes: 0, most, authors: HashMap::new() }
     }
 
-    /// Messages with higher numbers are all here.
+    /// Entries with higher numbers are all here.
     pub(super) fn after(&self) -> u64 {
         self.after
     }
 
-    /// The first message with a number above `seq`.
+    /// The first entry with a number above `seq`.
     pub(super) fn next(&self, seq: u64) -> Option<&Recent> {
-        self.recent.get(self.recent.partition_point(|recent| recent.message.seq() <= seq))
+        self.recent.get(self.recent.partition_point(|recent| recent.seq <= seq))
     }
 
     /// The counts of authors whose messages are not here.
@@ -52,22 +83,22 @@ impl Tail {
         self.most = most;
     }
 
-    /// Adds the newest message.
+    /// Adds the newest entry.
     pub(super) fn push(&mut self, recent: Recent) {
-        self.bytes += recent.message.cost();
+        self.bytes += recent.content.cost();
         self.recent.push_back(recent);
         while self.bytes > self.most {
             // A worker is stopped, or this process' memory was set lower than the hub's.
             let Some(oldest) = self.pop() else { return };
-            self.after = oldest.message.seq();
+            self.after = oldest.seq;
             // The author may still ask: without this, the next hub would give the message a second number.
-            self.authors.insert(oldest.author, (oldest.count, oldest.message.seq()));
+            self.authors.insert(oldest.author, (oldest.count, oldest.seq));
         }
     }
 
-    /// All processes have the messages up to `seq`.
+    /// All processes have the entries up to `seq`.
     pub(super) fn stable(&mut self, seq: u64) {
-        while self.recent.front().is_some_and(|recent| recent.message.seq() <= seq) {
+        while self.recent.front().is_some_and(|recent| recent.seq <= seq) {
             self.pop();
         }
         self.after = self.after.max(seq);
@@ -86,7 +117,7 @@ impl Tail {
 
     fn pop(&mut self) -> Option<Recent> {
         let oldest = self.recent.pop_front()?;
-        self.bytes -= oldest.message.cost();
+        self.bytes -= oldest.content.cost();
         Some(oldest)
     }
 }
@@ -102,8 +133,7 @@ mod tests {
         let mut tail = Tail::new(0);
         for (seq, author, count) in [(5, 1, 7), (6, 2, 1), (7, 1, 8)] {
             let message = Message::new(&Draft::text("c", b"x"), &Limits::default(), Instant::now()).unwrap();
-            message.number(seq);
-            tail.push(Recent { author, count, message });
+            tail.push(Recent { author, count, seq, content: Content::Message(message) });
         }
         let known = |tail: &Tail| {
             let mut known = tail.authors();

@@ -1,6 +1,9 @@
 //! Frames from bytes.
 
+use std::sync::Arc;
+
 use super::{Frame, HEADER, Known, Position, ProtocolError, Refusal, Role, Rule, Welcome, kind};
+use crate::channel::PresentMember;
 
 /// Reads the frame at the beginning of `bytes`. Returns the frame and its length in bytes, or `None` if the frame is not
 /// complete. If the frame is longer than `max` bytes, returns an error as soon as the length is complete, so the caller
@@ -32,10 +35,12 @@ impl<'a> Body<'a> {
                 role: self.role()?,
                 author: self.u128()?,
                 settled: self.u64()?,
+                commands: self.u64()?,
                 position: self.optional_position()?,
             },
             kind::RULES => Frame::Rules { generation: self.u32()?, rules: self.list(Self::rule)? },
             kind::PUBLISH => Frame::Publish { count: self.u64()?, message: self.all() },
+            kind::COMMAND => Frame::Command { count: self.u64()?, command: self.all() },
             kind::ASK_POSITION => Frame::AskPosition { token: self.u64()? },
             kind::REPORT => Frame::Report { position: self.optional_position()?, after: self.u64()? },
             kind::WELCOME => Frame::Welcome(Welcome {
@@ -43,6 +48,7 @@ impl<'a> Body<'a> {
                 position: self.position()?,
                 count: self.u64()?,
                 seq: self.u64()?,
+                commands: self.u64()?,
                 credit: self.u32()?,
                 longest: self.u32()?,
             }),
@@ -67,6 +73,7 @@ impl<'a> Body<'a> {
                 }
             }
             kind::KEPT => Frame::Kept { seq: self.u64()?, message: self.all() },
+            kind::MEMBERS => Frame::Members(self.list(Self::member)?),
             kind::AUTHORS => Frame::Authors(
                 self.list(|body| Ok(Known { author: body.u128()?, count: body.u64()?, seq: body.u64()? }))?,
             ),
@@ -106,11 +113,22 @@ impl<'a> Body<'a> {
         std::mem::take(&mut self.rest)
     }
 
+    fn slice(&mut self, length: usize) -> Result<&'a [u8], ProtocolError> {
+        let (slice, rest) = self.rest.split_at_checked(length).ok_or(ProtocolError::Length(self.kind))?;
+        self.rest = rest;
+        Ok(slice)
+    }
+
     fn text(&mut self) -> Result<&'a str, ProtocolError> {
         let length = self.u16()?.into();
-        let (text, rest) = self.rest.split_at_checked(length).ok_or(ProtocolError::Length(self.kind))?;
-        self.rest = rest;
-        std::str::from_utf8(text).map_err(|_| ProtocolError::Text(self.kind))
+        std::str::from_utf8(self.slice(length)?).map_err(|_| ProtocolError::Text(self.kind))
+    }
+
+    /// A text that may be longer.
+    fn long_text(&mut self) -> Result<Arc<str>, ProtocolError> {
+        let length = self.u32()? as usize;
+        let text = std::str::from_utf8(self.slice(length)?).map_err(|_| ProtocolError::Text(self.kind))?;
+        Ok(text.into())
     }
 
     /// Items up to the body's end. The bytes have no count, so that a damaged count makes nobody reserve memory.
@@ -149,6 +167,13 @@ impl<'a> Body<'a> {
             2 => Ok(Refusal::TooManyChannels),
             _ => Err(ProtocolError::Value(self.kind)),
         }
+    }
+
+    fn member(&mut self) -> Result<PresentMember, ProtocolError> {
+        let (channel, member, info) = (self.long_text()?, self.long_text()?, self.long_text()?);
+        let length = (self.u32()? as usize).checked_mul(size_of::<u64>()).ok_or(ProtocolError::Length(self.kind))?;
+        let (clients, _) = self.slice(length)?.as_chunks();
+        Ok(PresentMember { channel, member, info, clients: clients.iter().map(|id| u64::from_be_bytes(*id)).collect() })
     }
 
     fn rule(&mut self) -> Result<Rule<'a>, ProtocolError> {

@@ -1,9 +1,10 @@
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::channel::{Draft, Limits, Message, codec};
+use crate::channel::{Draft, Limits, Message, PresentMember, codec};
 
 const MAX: usize = 1 << 20;
 
@@ -38,15 +39,30 @@ fn frames(parts: &Parts) -> Vec<Frame<'_>> {
     let floors = names.iter().map(|name| (a, name.as_str())).collect();
     let forgotten = vec![b; 1 << (names.len() % 4)];
     let authors = names.iter().map(|_| Known { author, count: a, seq: b }).collect();
+    let member = |name: &String| PresentMember {
+        channel: name.as_str().into(),
+        member: "u1".into(),
+        info: names.concat().into(),
+        clients: parts.numbers[..names.len() % 4].to_vec(),
+    };
+    let members = names.iter().map(member).collect();
     vec![
-        Frame::Hello { version: small as u16, role: Role::Worker, author, settled: c, position: Some(position) },
-        Frame::Hello { version: small as u16, role: Role::Outsider, author, settled: c, position: None },
+        Frame::Hello {
+            version: small as u16,
+            role: Role::Worker,
+            author,
+            settled: c,
+            commands: b,
+            position: Some(position),
+        },
+        Frame::Hello { version: small as u16, role: Role::Outsider, author, settled: c, commands: 0, position: None },
         Frame::Rules { generation: small, rules },
         Frame::Publish { count: a, message },
+        Frame::Command { count: a, command: message },
         Frame::AskPosition { token: a },
         Frame::Report { position: Some(position), after: c },
         Frame::Report { position: None, after: c },
-        Frame::Welcome(Welcome { version: 7, position, count: b, seq: c, credit: small, longest: !small }),
+        Frame::Welcome(Welcome { version: 7, position, count: b, seq: c, commands: a, credit: small, longest: !small }),
         Frame::AskReport,
         Frame::Continue { after: a },
         Frame::Message { seq: a, author, count: b, message },
@@ -62,6 +78,7 @@ fn frames(parts: &Parts) -> Vec<Frame<'_>> {
         Frame::Floors(floors),
         Frame::Forgotten { key: author, floors: forgotten },
         Frame::Kept { seq: a, message },
+        Frame::Members(members),
         Frame::Authors(authors),
         Frame::End,
     ]
@@ -123,7 +140,7 @@ fn refuses_what_it_does_not_know() {
     };
     assert_eq!(frame(&[]), Err(ProtocolError::Length(0)));
     assert_eq!(frame(&[0]), Err(ProtocolError::Kind(0)));
-    for reserved in 64..128 {
+    for reserved in 66..128 {
         assert_eq!(frame(&[reserved]), Err(ProtocolError::Kind(reserved)));
     }
     assert_eq!(frame(&[kind::END, 0]), Err(ProtocolError::Length(kind::END)));
@@ -136,8 +153,34 @@ fn refuses_what_it_does_not_know() {
 
 #[test]
 fn the_version_keeps_its_place() {
-    let hello = Frame::Hello { version: 0x0102, role: Role::Worker, author: 0, settled: 0, position: None };
+    let hello =
+        Frame::Hello { version: 0x0102, role: Role::Worker, author: 0, settled: 0, commands: 0, position: None };
     assert_eq!(encoded(&hello)[HEADER..HEADER + 2], [1, 2]);
+}
+
+#[test]
+fn a_long_list_of_members_has_several_pieces() {
+    let info: Arc<str> = "x".repeat(PIECE).into();
+    let member = |client| PresentMember {
+        channel: "c".into(),
+        member: client_name(client),
+        info: if client == 2 { Arc::clone(&info) } else { "1".into() },
+        clients: vec![client],
+    };
+    let all: Vec<_> = (0..20_000).map(member).collect();
+    let (mut rest, mut back, mut pieces) = (all.clone().into_iter(), Vec::new(), 0);
+    while let Some(frame) = next_members(&mut rest) {
+        let bytes = encoded(&frame);
+        assert!(bytes.len() < 3 * PIECE);
+        let (Frame::Members(members), _) = decode(&bytes, MAX).unwrap().unwrap() else { panic!() };
+        back.extend(members);
+        pieces += 1;
+    }
+    assert!(back == all && pieces > 5);
+}
+
+fn client_name(client: u64) -> Arc<str> {
+    client.to_string().into()
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 use bytes::BufMut;
 
 use super::{Frame, HEADER, Position, Refusal, Role, Welcome, kind};
-use crate::channel::{Message, codec};
+use crate::channel::{Message, PresentMember, codec};
 
 impl Frame<'_> {
     /// Appends the frame to `out`. A text must be shorter than 64 KiB, and the frame shorter than 4 GiB; the rest of a
@@ -14,7 +14,7 @@ impl Frame<'_> {
         let (kind, length) = self.shape();
         put_header(kind, length, out);
         match self {
-            Frame::Hello { version, role, author, settled, position } => {
+            Frame::Hello { version, role, author, settled, commands, position } => {
                 out.put_u16(*version);
                 out.put_u8(match role {
                     Role::Worker => 0,
@@ -22,6 +22,7 @@ impl Frame<'_> {
                 });
                 out.put_u128(*author);
                 out.put_u64(*settled);
+                out.put_u64(*commands);
                 put_optional(*position, out);
             }
             Frame::Rules { generation, rules } => {
@@ -32,7 +33,9 @@ impl Frame<'_> {
                     out.put_u64(rule.ttl);
                 }
             }
-            Frame::Publish { count: number, message } | Frame::Kept { seq: number, message } => {
+            Frame::Publish { count: number, message }
+            | Frame::Command { count: number, command: message }
+            | Frame::Kept { seq: number, message } => {
                 out.put_u64(*number);
                 out.put_slice(message);
             }
@@ -45,11 +48,12 @@ impl Frame<'_> {
                 put_optional(*position, out);
                 out.put_u64(*after);
             }
-            Frame::Welcome(Welcome { version, position, count, seq, credit, longest }) => {
+            Frame::Welcome(Welcome { version, position, count, seq, commands, credit, longest }) => {
                 out.put_u16(*version);
                 put_position(*position, out);
                 out.put_u64(*count);
                 out.put_u64(*seq);
+                out.put_u64(*commands);
                 out.put_u32(*credit);
                 out.put_u32(*longest);
             }
@@ -92,6 +96,13 @@ impl Frame<'_> {
                 out.put_u128(*key);
                 floors.iter().for_each(|floor| out.put_u64(*floor));
             }
+            Frame::Members(members) => {
+                for own in members {
+                    [&own.channel, &own.member, &own.info].into_iter().for_each(|text| put_long_text(text, out));
+                    out.put_u32(own.clients.len() as u32);
+                    own.clients.iter().for_each(|client| out.put_u64(*client));
+                }
+            }
             Frame::Authors(authors) => {
                 for known in authors {
                     out.put_u128(known.author);
@@ -108,14 +119,15 @@ impl Frame<'_> {
         const POSITION: usize = 2 * NUMBER;
         let optional = |position: &Option<Position>| 1 + position.map_or(0, |_| POSITION);
         match self {
-            Frame::Hello { position, .. } => (kind::HELLO, 2 + 1 + 16 + NUMBER + optional(position)),
+            Frame::Hello { position, .. } => (kind::HELLO, 2 + 1 + 16 + 2 * NUMBER + optional(position)),
             Frame::Rules { rules, .. } => {
                 (kind::RULES, 4 + rules.iter().map(|rule| text_size(rule.glob) + 4 + NUMBER).sum::<usize>())
             }
             Frame::Publish { message, .. } => (kind::PUBLISH, NUMBER + message.len()),
+            Frame::Command { command, .. } => (kind::COMMAND, NUMBER + command.len()),
             Frame::AskPosition { .. } => (kind::ASK_POSITION, NUMBER),
             Frame::Report { position, .. } => (kind::REPORT, optional(position) + NUMBER),
-            Frame::Welcome(_) => (kind::WELCOME, 2 + POSITION + 2 * NUMBER + 2 * 4),
+            Frame::Welcome(_) => (kind::WELCOME, 2 + POSITION + 3 * NUMBER + 2 * 4),
             Frame::AskReport => (kind::ASK_REPORT, 0),
             Frame::Continue { .. } => (kind::CONTINUE, NUMBER),
             Frame::Message { message, .. } => (kind::MESSAGE, 2 * NUMBER + 16 + message.len()),
@@ -131,6 +143,7 @@ impl Frame<'_> {
             }
             Frame::Forgotten { floors, .. } => (kind::FORGOTTEN, 16 + NUMBER * floors.len()),
             Frame::Kept { message, .. } => (kind::KEPT, NUMBER + message.len()),
+            Frame::Members(members) => (kind::MEMBERS, members.iter().map(member_size).sum()),
             Frame::Authors(authors) => (kind::AUTHORS, authors.len() * (16 + 2 * NUMBER)),
             Frame::End => (kind::END, 0),
         }
@@ -211,6 +224,15 @@ fn put_text(text: &str, out: &mut impl BufMut) {
     let text = clip(text);
     out.put_u16(text.len() as u16);
     out.put_slice(text.as_bytes());
+}
+
+fn put_long_text(text: &str, out: &mut impl BufMut) {
+    out.put_u32(text.len() as u32);
+    out.put_slice(text.as_bytes());
+}
+
+fn member_size(own: &PresentMember) -> usize {
+    4 * 4 + own.channel.len() + own.member.len() + own.info.len() + 8 * own.clients.len()
 }
 
 fn text_size(text: &str) -> usize {

@@ -1,4 +1,4 @@
-//! What a publisher and the server say to each other, without a socket.
+//! What a publisher and the server say to each other, without a socket. A command goes the way of a message.
 //!
 //! A message gets its count when it is sent for the first time. So a message that is given up before has none. A message
 //! that was sent stays in `sent` until it is answered. After a connection was lost, [`Frame::Welcome`] says which messages
@@ -11,7 +11,8 @@ use std::time::{Instant, SystemTime};
 use thiserror::Error;
 
 use super::super::protocol::{self, Frame, ProtocolError, Refusal, Role, VERSION, Welcome};
-use crate::channel::{Cursor, Epoch, Message};
+use crate::channel::codec::{CodecError, encode_command};
+use crate::channel::{Command, Cursor, Epoch, Message};
 
 /// Frames are made until this many bytes wait for the socket. So most messages that are given up were not sent.
 const AHEAD: usize = 64 * 1024;
@@ -56,10 +57,32 @@ pub enum Broken {
     Version(u16),
 }
 
+/// What is to be published.
+#[derive(Debug)]
+pub(super) enum Content {
+    Message(Arc<Message>),
+    Command(Command),
+}
+
+impl Content {
+    /// Appends the frame.
+    fn encode(&self, count: u64, now: (Instant, SystemTime), out: &mut Vec<u8>) -> Result<(), CodecError> {
+        match self {
+            Content::Message(message) => protocol::publish(count, message, now, out),
+            Content::Command(command) => {
+                let mut bytes = Vec::new();
+                encode_command(command, &mut bytes)?;
+                Frame::Publish { count, message: &bytes }.encode(out);
+                Ok(())
+            }
+        }
+    }
+}
+
 struct Sent {
     id: u64,
     count: u64,
-    message: Arc<Message>,
+    content: Content,
     /// Whether it was sent over this connection, or the server has said that it knows it.
     current: bool,
 }
@@ -78,7 +101,7 @@ pub(super) struct Exchange {
     author: u128,
     /// The count of the next message.
     next: u64,
-    waiting: VecDeque<(u64, Arc<Message>)>,
+    waiting: VecDeque<(u64, Content)>,
     /// Their counts rise.
     sent: VecDeque<Sent>,
     /// Questions for the position, and whether they were sent over this connection.
@@ -104,9 +127,9 @@ impl Exchange {
         }
     }
 
-    /// Adds a message that is to be published.
-    pub(super) fn publish(&mut self, id: u64, message: Arc<Message>) {
-        self.waiting.push_back((id, message));
+    /// Adds what is to be published.
+    pub(super) fn publish(&mut self, id: u64, content: Content) {
+        self.waiting.push_back((id, content));
     }
 
     /// Adds a question for the end of the log. `id` is not 0.
@@ -137,9 +160,8 @@ impl Exchange {
     pub(super) fn connected(&mut self, out: &mut Vec<u8>) {
         self.disconnected();
         let settled = self.sent.front().map_or(self.next, |sent| sent.count) - 1;
-        let hello =
-            Frame::Hello { version: VERSION, role: Role::Outsider, author: self.author, settled, position: None };
-        hello.encode(out);
+        let (version, role, author) = (VERSION, Role::Outsider, self.author);
+        Frame::Hello { version, role, author, settled, commands: 0, position: None }.encode(out);
     }
 
     /// The connection was lost. What has no answer is sent again over the next one, unless the server has taken it.
@@ -163,15 +185,15 @@ impl Exchange {
             }
             sent.current = true;
             // Another server may accept less than the one before.
-            if !welcomed.publish(sent.count, &sent.message, now, out) {
+            if !welcomed.publish(sent.count, &sent.content, now, out) {
                 too_long.push(sent.id);
             }
         }
         sent.retain(|sent| !too_long.contains(&sent.id));
         while welcomed.credit > 0 && out.len() < AHEAD {
-            let Some((id, message)) = waiting.pop_front() else { break };
-            if welcomed.publish(*next, &message, now, out) {
-                sent.push_back(Sent { id, count: *next, message, current: true });
+            let Some((id, content)) = waiting.pop_front() else { break };
+            if welcomed.publish(*next, &content, now, out) {
+                sent.push_back(Sent { id, count: *next, content, current: true });
                 *next += 1;
             } else {
                 too_long.push(id);
@@ -271,10 +293,10 @@ impl Exchange {
 }
 
 impl Welcomed {
-    /// Appends the message; `false` if it is too long for the server.
-    fn publish(&mut self, count: u64, message: &Message, now: (Instant, SystemTime), out: &mut Vec<u8>) -> bool {
+    /// Appends the frame; `false` if it is too long for the server.
+    fn publish(&mut self, count: u64, content: &Content, now: (Instant, SystemTime), out: &mut Vec<u8>) -> bool {
         let start = out.len();
-        let fits = protocol::publish(count, message, now, out).is_ok();
+        let fits = content.encode(count, now, out).is_ok();
         let length = out.len() - start;
         // What the frame has before the message: header and count.
         if !fits || length > self.longest.saturating_add(protocol::HEADER + 8) {

@@ -3,15 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
-use super::super::protocol::{Frame, Position, Welcome, decode};
+use super::super::protocol::{Frame, Position, VERSION, Welcome, decode};
 use super::*;
 use crate::channel::{Draft, Limits, codec};
 
 const EPOCH: u64 = 7;
 const CREDIT: u32 = 200;
 
-fn message(text: &str) -> Arc<Message> {
-    Message::new(&Draft::text("c", text.as_bytes()), &Limits::default(), Instant::now()).unwrap()
+fn message(text: &str) -> Content {
+    Content::Message(Message::new(&Draft::text("c", text.as_bytes()), &Limits::default(), Instant::now()).unwrap())
 }
 
 fn now() -> (Instant, SystemTime) {
@@ -34,7 +34,15 @@ impl Server {
                 let seq = self.seqs.get(&self.known).copied().unwrap_or(0);
                 let position = Position { epoch: EPOCH, last: self.log.len() as u64 };
                 let known = self.known;
-                let welcome = Welcome { version: 1, position, count: known, seq, credit: CREDIT, longest: 1000 };
+                let welcome = Welcome {
+                    version: VERSION,
+                    position,
+                    count: known,
+                    seq,
+                    commands: 0,
+                    credit: CREDIT,
+                    longest: 1000,
+                };
                 Frame::Welcome(welcome).encode(out);
                 for count in settled + 1..=known {
                     if let Some(seq) = self.seqs.get(&count).filter(|_| !self.forgetful) {
@@ -209,7 +217,8 @@ fn bytes_that_are_no_answer_end_the_connection_and_nothing_else() {
         (1..4).for_each(|id| exchange.publish(id, message("x")));
         let mut answers = Vec::new();
         let position = Position { epoch: EPOCH, last: 3 };
-        let welcome = Welcome { version: 1, position, count: 2, seq: 2, credit: CREDIT, longest: 1000 };
+        let welcome =
+            Welcome { version: VERSION, position, count: 2, seq: 2, commands: 0, credit: CREDIT, longest: 1000 };
         Frame::Welcome(welcome).encode(&mut answers);
         Frame::Numbered { count: 1, seq: 1, run: 2 }.encode(&mut answers);
         Frame::Credit { bytes: u32::MAX }.encode(&mut answers);
@@ -227,11 +236,11 @@ fn bytes_that_are_no_answer_end_the_connection_and_nothing_else() {
 #[test]
 fn another_version_and_a_server_that_is_none_are_told_apart() {
     let position = Position { epoch: EPOCH, last: 0 };
-    let welcome = Welcome { version: 2, position, count: 0, seq: 0, credit: 1, longest: 1 };
+    let welcome = Welcome { version: 9, position, count: 0, seq: 0, commands: 0, credit: 1, longest: 1 };
     let mut bytes = Vec::new();
     Frame::Welcome(welcome).encode(&mut bytes);
     let error = |bytes: &[u8]| Exchange::new(1).receive(bytes, &mut Vec::new()).unwrap_err().to_string();
-    assert!(error(&bytes).contains("version 2"));
+    assert!(error(&bytes).contains("version 9"));
     assert!(error(b"HTTP/1.1 400 Bad Request\r\n").contains("does not speak"));
 }
 
@@ -243,7 +252,7 @@ fn a_message_that_is_too_long_for_the_server_is_refused_before_it_is_sent() {
     exchange.publish(1, message(&"x".repeat(100)));
     exchange.publish(2, message("x"));
     let position = Position { epoch: EPOCH, last: 0 };
-    let welcome = Welcome { version: 1, position, count: 0, seq: 0, credit: 1000, longest: 50 };
+    let welcome = Welcome { version: VERSION, position, count: 0, seq: 0, commands: 0, credit: 1000, longest: 50 };
     Frame::Welcome(welcome).encode(&mut bytes);
     exchange.receive(&bytes, &mut out).unwrap();
     out.clear();

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::super::author::commands_of;
 use super::super::protocol::{Known, Refusal};
-use super::peer::PeerId;
+use super::peer::{Hello, PeerId};
 
 /// How many authors are kept that are not connected. An author that comes back after so many others may get a second
 /// number for a message; it would have to miss an answer and stay away for all that time.
@@ -65,10 +66,22 @@ impl Authors {
         }
     }
 
+    /// Returns the highest known count of the commands of a worker that has connected.
+    pub(super) fn know_commands(&mut self, id: PeerId, hello: &Hello, last: u64) -> u64 {
+        let own = self.get(commands_of(hello.author), last);
+        own.peer = Some(id);
+        if hello.commands > own.count {
+            (own.count, own.numbered) = (hello.commands, (hello.commands, 0));
+        }
+        own.count
+    }
+
     /// The connection has ended.
     pub(super) fn leave(&mut self, author: u128, peer: PeerId) {
-        if let Some(author) = self.0.get_mut(&author).filter(|author| author.peer == Some(peer)) {
-            author.peer = None;
+        for author in [author, commands_of(author)] {
+            if let Some(author) = self.0.get_mut(&author).filter(|author| author.peer == Some(peer)) {
+                author.peer = None;
+            }
         }
     }
 

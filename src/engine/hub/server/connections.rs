@@ -2,6 +2,7 @@
 
 use std::mem;
 
+use super::super::author;
 use super::peer::{Absent, Kind, Peer, PeerId};
 use super::report::Report;
 use super::state::{Hub, Phase};
@@ -26,6 +27,9 @@ impl Hub {
 
     fn connect(&mut self, kind: Kind) -> PeerId {
         self.next_peer += 1;
+        if let Kind::Worker(process) = kind {
+            self.processes.insert(process);
+        }
         self.peers.insert(self.next_peer, Peer::new(kind, self.now.0));
         self.next_peer
     }
@@ -71,7 +75,7 @@ impl Hub {
             if let Some(oldest) = peer.oldest_unanswered().or_else(|| self.first_unseen(&peer)) {
                 let process = if let Kind::Worker(process) = peer.kind { Some(process) } else { None };
                 let until = self.now.0 + self.settings.absence;
-                self.absent.insert(hello.author, Absent { oldest, until, process });
+                self.absent.insert(author::process_of(hello.author), Absent { oldest, until, process });
             }
         }
         if let Some(place) = peer.place {
@@ -98,6 +102,7 @@ impl Hub {
 
     /// The supervisor says that a worker's process has ended. The driver has read all that its connections had.
     pub fn lose(&mut self, process: u32) {
+        self.end_process(process);
         let absent = self.absent.len();
         self.absent.retain(|_, absent| absent.process != Some(process));
         if self.returning.0.remove(&process) || self.absent.len() < absent {

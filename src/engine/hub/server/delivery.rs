@@ -250,6 +250,7 @@ impl Hub {
             self.returning.0.clear();
             self.progress();
         }
+        self.expire_members();
         if now.saturating_duration_since(self.looked) >= self.settings.patience / 4 {
             let before = std::mem::replace(&mut self.looked, now);
             self.lose_silent_workers(before);

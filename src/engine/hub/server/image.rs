@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::super::protocol::{self, Frame, Known, PIECE};
 use super::tail::Entry;
-use crate::channel::{Message, Reset};
+use crate::channel::{Message, PresentMember, Reset};
 
 /// The frames of a log. They are made when the socket takes them, so that they take no memory before.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub(super) struct Image {
     /// Frames that are made already.
     ready: vec::IntoIter<Bytes>,
     history: vec::IntoIter<Arc<Message>>,
+    members: vec::IntoIter<PresentMember>,
     authors: vec::IntoIter<Known>,
     ended: bool,
 }
@@ -43,7 +44,8 @@ impl Image {
         pieces.add(&Frame::Forgotten { key: log.forgotten.key(), floors: log.forgotten.floors().to_vec() });
         pieces.cut();
         let (ready, history) = (pieces.all.into_iter(), log.history.into_iter());
-        Image { ready, history, authors: authors.into_iter(), ended: false }
+        let members = log.members.into_iter();
+        Image { ready, history, members, authors: authors.into_iter(), ended: false }
     }
 
     /// The next bytes, whole frames. `None` at the end.
@@ -62,6 +64,11 @@ impl Image {
             if let Err(error) = protocol::kept(&message, now, &mut bytes) {
                 log::error!("a kept message could not be encoded: {error}");
             }
+        }
+        if bytes.is_empty()
+            && let Some(members) = protocol::next_members(&mut self.members)
+        {
+            members.encode(&mut bytes);
         }
         if bytes.is_empty() {
             let authors: Vec<_> = self.authors.by_ref().take(PIECE / 32).collect();

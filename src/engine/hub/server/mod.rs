@@ -8,6 +8,7 @@
 //! | `state` | the [`Hub`]: a state machine without I/O, and its frames |
 //! | `connections` | connections of peers begin and end |
 //! | `serve` | a peer is welcomed; a message gets its number |
+//! | `members` | commands get their numbers; members expire, and leave with their process |
 //! | `delivery` | bytes for the sockets; answers, credit, workers that are stuck |
 //! | `driver` | the sockets of a hub, and its loop |
 //! | `orders` | what the supervisor tells the hub |
@@ -27,6 +28,7 @@ mod connections;
 mod delivery;
 mod driver;
 mod image;
+mod members;
 mod numbers;
 mod orders;
 mod peer;

@@ -58,6 +58,7 @@ impl fmt::Display for Kind {
 pub(super) struct Hello {
     pub(super) author: u128,
     pub(super) settled: u64,
+    pub(super) commands: u64,
     pub(super) position: Option<Position>,
 }
 

@@ -5,11 +5,13 @@
 //! * A worker that is gone may have shown its clients messages that nobody has any more. The number store says up to which
 //!   number. If that is higher than all reports, the log gets a new epoch, and clients are told of a gap. Otherwise the
 //!   epoch stays.
+//! * Every process has the same members at the same number, so those of the report that ends last are right.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::super::author;
 use super::super::protocol::Frame;
 use super::peer::{Absent, Kind, PeerId};
 use super::report::{Report, Union, decoded};
@@ -138,7 +140,7 @@ impl Hub {
         reporting.extend(reports.iter().filter_map(|(process, _)| *process));
         let handed = reports.iter().any(|(process, _)| process.is_none());
         let none = reports.is_empty();
-        let union = Union::of(reports.into_iter().map(|(_, report)| report).collect());
+        let mut union = Union::of(reports.into_iter().map(|(_, report)| report).collect());
         let seen = self.numbers.seen_by_others(&reporting);
         let lost = !handed && (none || seen > union.last);
         // The log ends with the last message that there is. A worker that waited for a number behind it would wait in vain.
@@ -164,13 +166,20 @@ impl Hub {
         union.authors.iter().for_each(|known| self.authors.know(*known));
         for known in &union.unanswered {
             let absent = Absent { oldest: known.seq, until, process: None };
-            let absent = self.absent.entry(known.author).or_insert(absent);
+            let absent = self.absent.entry(author::process_of(known.author)).or_insert(absent);
             absent.oldest = absent.oldest.min(known.seq);
             self.stable = self.stable.min(known.seq - 1);
         }
         let here = self.peers.values().filter_map(|peer| peer.hello);
-        here.for_each(|hello| _ = self.absent.remove(&hello.author));
+        here.for_each(|hello| _ = self.absent.remove(&author::process_of(hello.author)));
+        #[cfg(test)]
+        {
+            self.began = (!none).then_some(union.last);
+        }
+        let members = std::mem::take(&mut union.members);
         self.rebuild(union, none);
+        // Before the welcome: a worker that needs a log as a whole gets the members with it.
+        self.take_members(members);
         self.welcome_all();
         self.progress();
     }

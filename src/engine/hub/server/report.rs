@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use super::super::author::HUB;
 use super::super::protocol::{Frame, Known, Position};
-use crate::channel::{Forgotten, Limits, Message, codec};
+use crate::channel::{Forgotten, Limits, Message, PresentMember, codec};
 
 /// A message of the newest part of a log.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(super) struct Report {
     floors: HashMap<Box<str>, u64>,
     forgotten: Option<Forgotten>,
     kept: Vec<Arc<Message>>,
+    members: Vec<PresentMember>,
     authors: Vec<Known>,
     /// The hub before says how far its log was stable. A worker names only authors whose messages are not.
     stable: u64,
@@ -51,6 +53,7 @@ impl Report {
                 None => return false,
             },
             Frame::Stable { seq } => self.stable = seq,
+            Frame::Members(members) => self.members.extend(members),
             Frame::Authors(authors) => self.authors.extend(authors),
             Frame::End => self.ended = true,
             _ => return false,
@@ -93,6 +96,8 @@ pub(super) struct Union {
     pub(super) forgotten: Forgotten,
     /// The messages that channels have kept, by number.
     pub(super) kept: BTreeMap<u64, Arc<Message>>,
+    /// The members at the end of the log.
+    pub(super) members: Vec<PresentMember>,
     pub(super) authors: Vec<Known>,
     /// How far the log of the hub before was stable.
     pub(super) stable: u64,
@@ -134,11 +139,16 @@ impl Union {
             floors,
             forgotten,
             kept: BTreeMap::new(),
+            members: Vec::new(),
             authors: Vec::new(),
             stable: 0,
             unanswered: Vec::new(),
         };
-        for report in reports {
+        for mut report in reports {
+            // Those that have taken all have the same members.
+            if report.last() == last {
+                union.members = std::mem::take(&mut report.members);
+            }
             union.messages.extend(report.messages.into_iter().filter(|(seq, _)| *seq > start && *seq <= last));
             union.kept.extend(report.kept.into_iter().map(|message| (message.seq(), message)));
             union.stable = union.stable.max(report.stable);
@@ -149,6 +159,9 @@ impl Union {
         let recent: Vec<_> = union.messages.iter().map(recent).collect();
         union.authors.extend(&recent);
         union.unanswered.extend(&recent);
+        // Nobody sends the commands of a hub again.
+        union.authors.retain(|known| known.author != HUB);
+        union.unanswered.retain(|known| known.author != HUB);
         union
     }
 }
@@ -174,6 +187,7 @@ mod tests {
             floors: floor.map(|floor| ("c".into(), floor)).into_iter().collect(),
             forgotten: Some(forgotten.clone()),
             kept: kept.iter().map(|seq| message("c", *seq)).collect(),
+            members: Vec::new(),
             authors: Vec::new(),
             stable: 0,
             ended: true,

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::super::author::{commands_of, process_of};
 use super::super::protocol::{Frame, Refusal, Role, VERSION, Welcome};
 use super::image::Image;
+use super::members::is_of_outsider;
 use super::peer::{Hello, Kind, Peer, PeerId, Place, Run};
 use super::state::{Hub, Phase};
-use crate::channel::{Message, codec};
+use crate::channel::codec::{self, Decoded, Entry};
+use crate::channel::{Kind as ContentKind, Message, Reset};
 
 impl Hub {
     pub(super) fn hello(&mut self, id: PeerId, version: u16, role: Role, hello: Hello) -> Result<(), String> {
@@ -23,7 +26,7 @@ impl Hub {
         if let Some(before) = author.peer.replace(id) {
             self.close(before);
         }
-        self.absent.remove(&hello.author);
+        self.absent.remove(&process_of(hello.author));
         match (&self.phase, kind) {
             (Phase::Serving, _) => self.welcome(id),
             (Phase::Recovering { .. }, Kind::Worker(_)) => {
@@ -50,17 +53,19 @@ impl Hub {
         if hello.settled > author.count {
             (author.count, author.numbered) = (hello.settled, (hello.settled, 0));
         }
+        let (count, numbered) = (author.count, author.numbered);
         let worker = matches!(peer.kind, Kind::Worker(_));
-        if !worker && author.numbered.1 > self.answerable {
+        if !worker && numbered.1 > self.answerable {
             self.welcomed_later.insert(id);
             return;
         }
         let credit = if worker { self.settings.worker_credit } else { self.settings.outsider_credit };
-        let count = author.count;
-        let seq = if author.numbered.0 == count { author.numbered.1 } else { 0 };
-        peer.send(&Frame::Welcome(Welcome { version: VERSION, position, count, seq, credit, longest }));
+        let seq = if numbered.0 == count { numbered.1 } else { 0 };
+        let commands = if worker { self.authors.know_commands(id, &hello, self.last) } else { 0 };
+        peer.send(&Frame::Welcome(Welcome { version: VERSION, position, count, seq, commands, credit, longest }));
         (peer.welcomed, peer.credit) = (true, credit.into());
         // The author may have missed these answers.
+        let author = self.authors.get(hello.author, self.last);
         for (count, reason) in author.refused_after(hello.settled) {
             peer.send(&Frame::Refused { count, reason });
         }
@@ -109,11 +114,14 @@ impl Hub {
         let begin = [Frame::Reset { position, since: place.sent }];
         let mut authors = self.authors.known_after(self.stable);
         if let Some(author) = peer.hello.map(|hello| hello.author) {
-            // It needs to know of its own messages that are not in the log any more, also if they are stable.
-            authors.retain(|known| known.author != author);
-            authors.extend(self.authors.known_of(author));
+            // It needs to know of its own entries that are not in the log any more, also if they are stable.
+            for author in [author, commands_of(author)] {
+                authors.retain(|known| known.author != author);
+                authors.extend(self.authors.known_of(author));
+            }
         }
-        peer.image = Some(Image::new(&begin, Vec::new(), self.archive.image(place.sent), authors));
+        let log = Reset { members: self.members.all().collect(), ..self.archive.image(place.sent) };
+        peer.image = Some(Image::new(&begin, Vec::new(), log, authors));
         // The worker has the log when it has the whole image.
         (place.staged, place.base, place.attached) = (last, last, true);
         place.unseen = None;
@@ -130,7 +138,8 @@ impl Hub {
             Frame::Stable { seq: self.stable },
         ];
         let entries = self.tail.after(start).cloned().collect();
-        let image = Image::new(&begin, entries, self.archive.image(0), self.authors.known());
+        let log = Reset { members: self.members.all().collect(), ..self.archive.image(0) };
+        let image = Image::new(&begin, entries, log, self.authors.known());
         self.with(id, |peer| peer.image = Some(image));
     }
 
@@ -156,14 +165,10 @@ impl Hub {
         let seq = self.used + 1;
         match self.number(seq, message, outsider) {
             Ok(()) => {
-                (self.last, self.used) = (seq, seq);
                 self.authors.get(hello.author, seq).numbered = (count, seq);
-                self.tail.push(seq, hello.author, count, message);
+                self.add(seq, hello.author, count, message);
                 self.await_answer(id, Run { count, seq, run: 1 });
-                self.with(id, |peer| {
-                    let cut_off = peer.place.as_mut().filter(|place| !place.attached);
-                    cut_off.into_iter().for_each(|place| _ = place.unseen.get_or_insert(seq));
-                });
+                self.note_unseen(id, seq);
             }
             Err(reason) => {
                 self.authors.get(hello.author, self.last).refuse(count, reason);
@@ -174,16 +179,41 @@ impl Hub {
         Ok(())
     }
 
-    /// Gives a message its number, in the number store and in the archive.
+    /// Adds an entry that has its number to the log.
+    pub(super) fn add(&mut self, seq: u64, author: u128, count: u64, bytes: &[u8]) {
+        (self.last, self.used) = (seq, seq);
+        self.tail.push(seq, author, count, bytes);
+    }
+
+    /// If the worker is cut off, it does not know that its own entry has this number.
+    pub(super) fn note_unseen(&mut self, id: PeerId, seq: u64) {
+        self.with(id, |peer| {
+            let cut_off = peer.place.as_mut().filter(|place| !place.attached);
+            cut_off.into_iter().for_each(|place| _ = place.unseen.get_or_insert(seq));
+        });
+    }
+
+    /// Gives what a peer has published its number.
     fn number(&mut self, seq: u64, message: &[u8], outsider: bool) -> Result<(), Refusal> {
         if message.len() > self.longest() {
             return Err(Refusal::TooLong);
         }
-        let decoded = codec::decode(message, usize::MAX).map_err(|_| Refusal::Broken)?;
-        let (decoded, _) = decoded.filter(|(_, length)| *length == message.len()).ok_or(Refusal::Broken)?;
+        let entry = codec::decode_entry(message, usize::MAX).map_err(|_| Refusal::Broken)?;
+        match entry.filter(|(_, length)| *length == message.len()) {
+            Some((Entry::Message(decoded), _)) => self.number_message(seq, &decoded, outsider),
+            Some((Entry::Command(command), _)) if outsider && is_of_outsider(&command) => {
+                self.number_command(seq, command);
+                Ok(())
+            }
+            _ => Err(Refusal::Broken),
+        }
+    }
+
+    /// Gives a message its number, in the number store and in the archive.
+    fn number_message(&mut self, seq: u64, decoded: &Decoded<'_>, outsider: bool) -> Result<(), Refusal> {
         let (channel, stored) = (decoded.draft.channel, decoded.draft.store);
         // Only the server itself makes messages of that kind.
-        let forbidden = outsider && decoded.draft.kind == crate::channel::Kind::Server;
+        let forbidden = outsider && decoded.draft.kind == ContentKind::Server;
         if channel.is_empty() || channel.len() > self.settings.max_name || forbidden {
             return Err(Refusal::Broken);
         }
@@ -227,10 +257,9 @@ impl Hub {
 
     /// The driver has given the hub all that came in this turn. Now workers can get it.
     pub fn end_turn(&mut self) {
-        let before = self.tail.bytes();
         self.tail.close();
         let publishers = std::mem::take(&mut self.publishers);
-        if self.tail.bytes() != before {
+        if std::mem::replace(&mut self.offered, self.last) < self.last {
             // Authors come last.
             let workers: Vec<_> = self.workers.iter().copied().collect();
             let (own, others): (Vec<_>, Vec<_>) = workers.into_iter().partition(|id| publishers.contains(id));

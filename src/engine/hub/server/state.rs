@@ -11,8 +11,10 @@ use super::report::Report;
 use super::rules::Rules;
 use super::tail::Tail;
 use crate::base::limits;
+#[cfg(test)]
+use crate::channel::Command;
 use crate::channel::forgotten::FLOORS;
-use crate::channel::{Archive, Epoch, Limits};
+use crate::channel::{Archive, Epoch, Limits, Members};
 
 /// The bounds of a hub.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +41,8 @@ pub struct Settings {
     pub absence: Duration,
     /// The most bytes of newer messages that workers keep meanwhile.
     pub absence_bytes: usize,
+    /// A member leaves this long after its last client has gone.
+    pub linger: Duration,
     /// How many floors there are for channels that keep nothing; a power of two.
     pub floors: usize,
 }
@@ -63,6 +67,7 @@ impl From<&limits::Limits> for Settings {
             stuck_bytes: 256 << 10,
             absence: Duration::from_secs(5),
             absence_bytes: limits.log_bytes / 4,
+            linger: limits.linger,
             floors: FLOORS,
         }
     }
@@ -121,10 +126,16 @@ pub struct Hub {
     pub(super) used: u64,
     /// Messages up to this number may be answered.
     pub(super) answerable: u64,
+    /// Workers were told that there are entries up to this number.
+    pub(super) offered: u64,
     /// Messages up to this number are stable.
     pub(super) stable: u64,
     pub(super) tail: Tail,
     pub(super) archive: Archive,
+    /// The members at the end of the log.
+    pub(super) members: Members,
+    /// The workers that have not ended.
+    pub(super) processes: BTreeSet<u32>,
     pub(super) rules: Rules,
     pub(super) authors: Authors,
     pub(super) peers: BTreeMap<PeerId, Peer>,
@@ -163,6 +174,12 @@ pub struct Hub {
     /// How often [`Hub::progress`] has looked at all peers.
     #[cfg(test)]
     pub(super) looks: usize,
+    /// Where the reported log ended.
+    #[cfg(test)]
+    pub(super) began: Option<u64>,
+    /// The commands that this hub has numbered.
+    #[cfg(test)]
+    pub(super) commands: Vec<(u64, Command)>,
 }
 
 impl Hub {
@@ -184,9 +201,12 @@ impl Hub {
             last,
             used: last,
             answerable: last,
+            offered: 0,
             stable: last,
             tail: Tail::new(last),
             archive: Archive::with_floors(epoch, last, limits, settings.floors),
+            members: Members::new(true),
+            processes: BTreeSet::new(),
             rules: Rules::default(),
             authors: Authors::default(),
             peers: BTreeMap::new(),
@@ -209,10 +229,15 @@ impl Hub {
             moved: false,
             #[cfg(test)]
             looks: 0,
+            #[cfg(test)]
+            began: None,
+            #[cfg(test)]
+            commands: Vec::new(),
         };
         match start {
             Start::Recover { processes, handover } if hub.numbers.epoch().is_some() => {
                 hub.returning.0.clone_from(&processes);
+                hub.processes.clone_from(&processes);
                 let (empty, silent, reports) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
                 hub.phase = Phase::Recovering { expected: processes, empty, handover, reports, silent };
                 hub.finish_recovery();
@@ -293,8 +318,9 @@ impl Hub {
         let Some(peer) = self.peers.get_mut(&id) else { return Ok(()) };
         match frame {
             Frame::Publish { count, message } => self.publish(id, count, message, length),
-            Frame::Hello { version, role, author, settled, position } => {
-                self.hello(id, version, role, super::peer::Hello { author, settled, position })
+            Frame::Command { count, command } => self.command(id, count, command),
+            Frame::Hello { version, role, author, settled, commands, position } => {
+                self.hello(id, version, role, super::peer::Hello { author, settled, commands, position })
             }
             Frame::Rules { generation, rules } if peer.kind != Kind::Outsider => {
                 if self.rules.take(generation, &rules) {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::super::author::process_of;
 #[cfg(test)]
 use super::super::protocol::decode;
 use super::super::protocol::{Frame, HEADER, OVERHEAD};
@@ -77,6 +78,7 @@ impl Tail {
     }
 
     /// Bytes of memory.
+    #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -118,9 +120,10 @@ impl Tail {
         self.entries.range(index..)
     }
 
-    /// The number of the first message of an author after the number `after`.
+    /// The number of the first message or command of an author after the number `after`.
     pub(super) fn first_of(&self, author: u128, after: u64) -> Option<u64> {
-        self.after(after).find(|entry| entry.author == author).map(|entry| entry.first.max(after + 1))
+        let own = |entry: &&Entry| process_of(entry.author) == process_of(author);
+        self.after(after).find(own).map(|entry| entry.first.max(after + 1))
     }
 
     /// Bytes of the entries with messages after the number `after`.

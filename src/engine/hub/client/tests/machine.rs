@@ -313,10 +313,10 @@ fn a_hub_that_makes_no_sense_is_refused() {
         worker.machine.receive(&encoded(&[frame]), now()).unwrap_err().to_string()
     };
     let position = Position { epoch: EPOCH, last: 9 };
-    let welcome = Welcome { version: 2, position, count: 0, seq: 0, credit: 0, longest: 0 };
+    let welcome = Welcome { version: 9, position, count: 0, seq: 0, commands: 0, credit: 0, longest: 0 };
     assert_eq!(
         refused(Frame::Welcome(welcome)),
-        format!("the hub speaks version 2 of the protocol, and this process {VERSION}")
+        format!("the hub speaks version 9 of the protocol, and this process {VERSION}")
     );
     for frame in [
         Frame::Continue { after: 5 },
@@ -354,7 +354,7 @@ fn a_message_that_a_hub_refused_before_it_died_was_refused_also_without_a_reason
     worker.sent();
     // Another worker has got the second message, and has told the next hub of it.
     let position = Position { epoch: EPOCH, last: 1 };
-    let welcome = Welcome { version: VERSION, position, count: 2, seq: 1, credit: 1, longest: 1 << 20 };
+    let welcome = Welcome { version: VERSION, position, count: 2, seq: 1, commands: 0, credit: 1, longest: 1 << 20 };
     let frames = [Frame::Welcome(welcome), Frame::Continue { after: 0 }, Frame::Own { count: 2, seq: 1, run: 1 }];
     worker.receive(&mut Vec::new(), &encoded(&frames));
     assert_eq!(outcomes(&worker), [None, Some(1)]);
@@ -370,7 +370,7 @@ fn a_refusal_that_was_missed_comes_before_a_log_as_a_whole() {
     worker.machine.connected();
     worker.sent();
     let position = Position { epoch: EPOCH, last: 9 };
-    let welcome = Welcome { version: VERSION, position, count: 2, seq: 0, credit: 1, longest: 1 << 20 };
+    let welcome = Welcome { version: VERSION, position, count: 2, seq: 0, commands: 0, credit: 1, longest: 1 << 20 };
     let frames = [
         Frame::Welcome(welcome),
         Frame::Refused { count: 2, reason: Refusal::Broken },

@@ -156,6 +156,7 @@ impl Hub {
                         position: self.position(),
                         count,
                         seq,
+                        commands: 0,
                         credit: self.credit,
                         longest: 1 << 20,
                     };

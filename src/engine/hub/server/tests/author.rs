@@ -1,9 +1,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::truth::{Content, KEPT, Truth, is_kept};
+use super::truth::{Content, KEPT, Truth, is_command, is_kept};
 use super::wire::Wire;
-use crate::channel::{Draft, Limits, Message, codec};
+use crate::channel::{Command, Draft, Limits, Message, codec};
 use crate::engine::hub::protocol::{Frame, Role, VERSION, Welcome};
 
 /// An outsider: what it has published, and what it knows.
@@ -31,7 +31,14 @@ impl Author {
     pub(super) fn hello(&mut self, wire: &mut Wire) {
         (self.welcome, self.sent) = (false, 0);
         let (author, settled) = (self.number, self.settled);
-        wire.send(&Frame::Hello { version: VERSION, role: Role::Outsider, author, settled, position: None });
+        wire.send(&Frame::Hello {
+            version: VERSION,
+            role: Role::Outsider,
+            author,
+            settled,
+            commands: 0,
+            position: None,
+        });
     }
 
     pub(super) fn publish(&mut self) {
@@ -47,7 +54,7 @@ impl Author {
             }
             let Some(count) = self.unsettled.get(self.sent).copied() else { return };
             let mut bytes = Vec::new();
-            Frame::Publish { count, message: &bytes_of((self.number, count)) }.encode(&mut bytes);
+            Frame::Publish { count, message: &entry_of((self.number, count)) }.encode(&mut bytes);
             self.credit -= bytes.len() as i64;
             wire.send_bytes(&bytes);
             self.sent += 1;
@@ -86,6 +93,17 @@ impl Author {
 /// A message, with its payload.
 pub(super) fn draft_of(content: Content, payload: &str) -> Draft<'_> {
     Draft::text(if is_kept(content) { KEPT } else { "live" }, payload.as_bytes())
+}
+
+/// The bytes of a message, or of a command.
+fn entry_of(content: Content) -> Vec<u8> {
+    if !is_command(content) {
+        return bytes_of(content);
+    }
+    let mut bytes = Vec::new();
+    let member = format!("{} {}", content.0, content.1).into();
+    codec::encode_command(&Command::Disconnect { member, done: None }, &mut bytes).unwrap();
+    bytes
 }
 
 /// The bytes of a message.

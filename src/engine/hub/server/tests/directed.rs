@@ -21,7 +21,18 @@ fn send(hub: &mut Hub, id: PeerId, frame: &Frame<'_>) {
 /// A worker connects.
 fn worker(hub: &mut Hub, process: u32, position: Option<Position>) -> PeerId {
     let id = hub.connect_worker(process);
-    send(hub, id, &Frame::Hello { version: VERSION, role: Role::Worker, author: process.into(), settled: 0, position });
+    send(
+        hub,
+        id,
+        &Frame::Hello {
+            version: VERSION,
+            role: Role::Worker,
+            author: process.into(),
+            settled: 0,
+            commands: 0,
+            position,
+        },
+    );
     id
 }
 
@@ -33,7 +44,11 @@ fn publish(hub: &mut Hub, id: PeerId, author: u128, count: u64) {
 /// An outsider connects.
 fn outsider(hub: &mut Hub, author: u128) -> PeerId {
     let id = hub.connect_outsider();
-    send(hub, id, &Frame::Hello { version: VERSION, role: Role::Outsider, author, settled: 0, position: None });
+    send(
+        hub,
+        id,
+        &Frame::Hello { version: VERSION, role: Role::Outsider, author, settled: 0, commands: 0, position: None },
+    );
     id
 }
 
@@ -208,7 +223,11 @@ fn the_highest_counts_that_there_are_do_no_harm() {
     hub.end_turn();
     let again = hub.connect_outsider();
     let settled = u64::MAX;
-    send(&mut hub, again, &Frame::Hello { version: VERSION, role: Role::Outsider, author: 7, settled, position: None });
+    send(
+        &mut hub,
+        again,
+        &Frame::Hello { version: VERSION, role: Role::Outsider, author: 7, settled, commands: 0, position: None },
+    );
     assert_eq!(hub.position().last, 3);
 }
 

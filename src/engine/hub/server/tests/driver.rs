@@ -89,7 +89,7 @@ impl Client {
     fn new(socket: UnixStream, role: Role, author: u128, position: Option<Position>) -> Self {
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut client = Client { socket, author, bytes: Vec::new() };
-        client.send(&Frame::Hello { version: VERSION, role, author, settled: 0, position });
+        client.send(&Frame::Hello { version: VERSION, role, author, settled: 0, commands: 0, position });
         client
     }
 
@@ -264,7 +264,14 @@ fn a_peer_that_breaks_the_protocol_is_closed_and_no_other() {
         |client| client.send(&Frame::Rules { generation: 1, rules: Vec::new() }),
         // One more hello.
         |client| {
-            client.send(&Frame::Hello { version: VERSION, role: Role::Outsider, author: 9, settled: 0, position: None })
+            client.send(&Frame::Hello {
+                version: VERSION,
+                role: Role::Outsider,
+                author: 9,
+                settled: 0,
+                commands: 0,
+                position: None,
+            })
         },
         |client| client.socket.write_all(&[0, 0, 0, 1, 99]).unwrap(),
     ];
@@ -275,7 +282,14 @@ fn a_peer_that_breaks_the_protocol_is_closed_and_no_other() {
         assert_eq!(bad.wait(|_| None::<()>), None);
     }
     let mut old = Client { socket: UnixStream::connect(&supervisor.place).unwrap(), author: 3, bytes: Vec::new() };
-    old.send(&Frame::Hello { version: VERSION + 1, role: Role::Outsider, author: 3, settled: 0, position: None });
+    old.send(&Frame::Hello {
+        version: VERSION + 1,
+        role: Role::Outsider,
+        author: 3,
+        settled: 0,
+        commands: 0,
+        position: None,
+    });
     assert_eq!(old.wait(|_| None::<()>), None);
     // An outsider cannot pretend to be a worker.
     let socket = UnixStream::connect(&supervisor.place).unwrap();

@@ -6,6 +6,7 @@
 //! | `author` | an outsider: what it has published, and what it knows |
 //! | `worker` | a worker: the real state machine of one, and what it has got |
 //! | `truth` | all that anybody has got or was answered, and what must hold of it |
+//! | `roll` | the members that follow from all commands that were numbered |
 //! | `world` | hub, workers and authors, and the steps of a schedule |
 //! | `directed` | schedules that are not random |
 //! | `driver` | the hub with real sockets |
@@ -13,6 +14,7 @@
 mod author;
 mod directed;
 mod driver;
+mod roll;
 mod truth;
 mod wire;
 mod worker;
@@ -44,7 +46,8 @@ fn run(seed: u64) {
 }
 
 /// No number is used for two messages. No message that was answered is lost in silence, none comes twice or out of
-/// order, and the epoch changes only if the hub died together with a worker.
+/// order, and the epoch changes only if the hub died together with a worker. At each place of the log all processes have the
+/// same members. A member leaves only after the linger, and in the end the members are those that have clients.
 ///
 /// `PUSH_SERVER_SCHEDULE` runs one schedule, and says what happens in it. With `PROPTEST_CASES`, as `rake properties` sets it,
 /// there are as many schedules as take the time of so many cases, and other ones each time.

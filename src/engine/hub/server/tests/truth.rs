@@ -56,5 +56,10 @@ impl Truth {
 
 /// Whether a message goes to the channel with a history.
 pub(super) fn is_kept(content: Content) -> bool {
-    content.1.is_multiple_of(2)
+    content.1.is_multiple_of(2) && !is_command(content)
+}
+
+/// Whether it is no message, but a command of an outsider.
+pub(super) fn is_command(content: Content) -> bool {
+    content.0 < 1000 && content.1.is_multiple_of(5)
 }

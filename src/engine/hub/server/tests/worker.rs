@@ -3,9 +3,13 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::author::{draft_of, payload_content};
+use super::roll::{Roll, Told};
 use super::truth::{Content, KEPT, Truth, is_kept};
 use super::wire::Wire;
-use crate::channel::{Archive, Epoch, Event, Limits, Message, Policy, Progress, Reset};
+use crate::channel::{
+    Archive, Change, ChangeKind, Command, Epoch, Event, Limits, MemberChange, Members, Message, Policy, Progress,
+    Reset, client_id,
+};
 use crate::engine::hub::client::{Machine, Results};
 use crate::engine::hub::protocol::Position;
 
@@ -22,11 +26,17 @@ pub(super) struct Worker {
     input: Vec<u8>,
     published: u64,
     settled: u64,
+    /// What its clients are: each client's member and information.
+    pub(super) clients: BTreeMap<u64, (Arc<str>, Arc<str>)>,
+    born: u64,
+    told: Vec<Told>,
+    pub(super) members: Members,
+    commanded: u64,
     /// Its connection, and the one that it takes when it has read this one to its end.
     pub(super) wire: Option<usize>,
     pub(super) next: Option<usize>,
     /// It was told of a hub.
-    pub(super) told: bool,
+    pub(super) connected: bool,
     /// SIGSTOP.
     pub(super) stopped: bool,
     pub(super) position: Option<Position>,
@@ -56,9 +66,14 @@ impl Worker {
             input: Vec::new(),
             published: 0,
             settled: 0,
+            clients: BTreeMap::new(),
+            born: 0,
+            told: Vec::new(),
+            members: Members::new(false),
+            commanded: 0,
             wire: None,
             next: None,
-            told: false,
+            connected: false,
             stopped: false,
             position: None,
             complete_after: 0,
@@ -68,9 +83,9 @@ impl Worker {
         }
     }
 
-    /// Messages without a number.
+    /// Messages and commands without a number.
     pub(super) fn unsettled(&self) -> u64 {
-        self.published - self.settled
+        self.published - self.settled + self.commanded
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -83,6 +98,44 @@ impl Worker {
         let draft = draft_of((self.author, self.published), &payload);
         let message = Message::new(&draft, &Limits::default(), Instant::now()).unwrap();
         self.machine.submit(message, self.progress.submit());
+    }
+
+    /// A client comes, goes, or has other information.
+    pub(super) fn change_member(&mut self, random: &mut fastrand::Rng) {
+        let ids: Vec<u64> = self.clients.keys().copied().collect();
+        let some = random.choice(&ids).copied();
+        self.born += 1;
+        match some {
+            Some(client) if random.u32(..3) > 0 => {
+                if random.u32(..4) > 0 {
+                    self.leave(client);
+                } else {
+                    let member = Arc::clone(&self.clients[&client].0);
+                    self.join(client, member);
+                }
+            }
+            _ => self.join(client_id(self.process, self.born), ["a", "b", "c"][random.usize(..3)].into()),
+        }
+    }
+
+    /// A client is a member.
+    pub(super) fn join(&mut self, client: u64, member: Arc<str>) {
+        // No other join is equal.
+        let info: Arc<str> = format!("{} {}", self.process, self.born).into();
+        self.born += 1;
+        self.clients.insert(client, (Arc::clone(&member), Arc::clone(&info)));
+        self.command(member, ChangeKind::Join { client, info });
+    }
+
+    /// A client goes.
+    pub(super) fn leave(&mut self, client: u64) {
+        let (member, _) = self.clients.remove(&client).unwrap();
+        self.command(member, ChangeKind::Leave { client });
+    }
+
+    fn command(&mut self, member: Arc<str>, kind: ChangeKind) {
+        self.commanded += 1;
+        self.machine.command(Command::Member(Change { channel: "c".into(), member, kind }));
     }
 
     pub(super) fn connect(&mut self) {
@@ -107,9 +160,11 @@ impl Worker {
             match event {
                 Event::Message(message) => self.deliver(message, truth),
                 Event::Reset(reset) => self.reset(*reset, truth),
-                other => panic!("{other:?}"),
+                Event::Command { seq, command } => self.obey(seq, command, truth),
+                other @ Event::Lost { .. } => panic!("{other:?}"),
             }
         }
+        self.commanded -= std::mem::take(&mut self.results.commands) as u64;
         for settled in std::mem::take(&mut self.results.settled) {
             let cursor = settled.outcome.expect("a message of the worker is lost");
             assert_eq!(settled.ticket.place(), self.settled + 1);
@@ -123,7 +178,8 @@ impl Worker {
             }
         }
         if self.machine.wants_report() {
-            self.machine.report(Some(self.archive.image(0)));
+            let members = self.members.all().collect();
+            self.machine.report(Some(Reset { members, ..self.archive.image(0) }));
         }
         if !more {
             self.machine.disconnected();
@@ -131,13 +187,38 @@ impl Worker {
         more
     }
 
-    fn deliver(&mut self, message: Arc<Message>, truth: &mut Truth) {
+    /// Goes on to a number. Returns the epoch.
+    fn advance(&mut self, seq: u64) -> u64 {
         let position = self.position.as_mut().expect("a message before the log");
-        let seq = message.seq();
         assert!(seq > position.last, "{seq} comes behind {}", position.last);
         position.last = seq;
+        position.epoch
+    }
+
+    fn obey(&mut self, seq: u64, command: Command, truth: &mut Truth) {
+        let epoch = self.advance(seq);
+        self.archive.advance(seq);
+        let change = match command {
+            Command::Member(change) => change,
+            Command::Disconnect { member, .. } => {
+                let content = payload_content(member.as_bytes());
+                truth.see(epoch, seq, content);
+                return self.keep(seq, content);
+            }
+        };
+        let joined = match self.members.apply(&change, Instant::now()) {
+            MemberChange::None => return,
+            MemberChange::New => true,
+            MemberChange::Gone => false,
+        };
+        self.told.push((seq, change.channel, change.member, joined));
+    }
+
+    fn deliver(&mut self, message: Arc<Message>, truth: &mut Truth) {
+        let seq = message.seq();
+        let epoch = self.advance(seq);
         let content = payload_content(message.payload());
-        truth.see(position.epoch, seq, content);
+        truth.see(epoch, seq, content);
         self.keep(seq, content);
         if self.archive.keeps(message.channel()) {
             self.archive.append(message);
@@ -153,7 +234,9 @@ impl Worker {
     }
 
     /// The log as a whole has come.
-    fn reset(&mut self, reset: Reset, truth: &mut Truth) {
+    fn reset(&mut self, mut reset: Reset, truth: &mut Truth) {
+        self.members.replace(std::mem::take(&mut reset.members), Instant::now());
+        self.told.clear();
         self.resets += 1;
         let position = Position { epoch: reset.epoch.into(), last: reset.last };
         let since = self.position.filter(|own| own.epoch == position.epoch).map_or(0, |own| own.last);
@@ -181,10 +264,29 @@ impl Worker {
         }
         self.position = Some(position);
         self.complete_after = position.last;
+        self.repair();
+    }
+
+    /// What the log has lost is sent again: see `Presence::replace`.
+    fn repair(&mut self) {
+        let mut joined = BTreeSet::new();
+        for present in self.members.all().collect::<Vec<_>>() {
+            for client in present.clients {
+                let own = self.clients.get(&client).is_some_and(|(member, _)| *member == present.member);
+                if own {
+                    joined.insert(client);
+                } else if crate::channel::process_of(client) == self.process {
+                    self.command(Arc::clone(&present.member), ChangeKind::Leave { client });
+                }
+            }
+        }
+        let clients = self.clients.iter().filter(|(client, _)| !joined.contains(client));
+        let lost: Vec<_> = clients.map(|(client, (member, _))| (*client, Arc::clone(member))).collect();
+        lost.into_iter().for_each(|(client, member)| self.join(client, member));
     }
 
     /// At the end of a schedule: the worker has all that there is.
-    pub(super) fn check(&self, position: Position, truth: &Truth) {
+    pub(super) fn check(&self, position: Position, truth: &Truth, roll: &Roll) {
         let own = self.position.expect("the worker has no log");
         assert_eq!(own.epoch, position.epoch, "the worker {} has an old epoch", self.process);
         let machine = self.machine.position().map(|cursor| (u64::from(cursor.epoch), cursor.seq));
@@ -198,5 +300,7 @@ impl Worker {
         let newer = self.got.values().filter(|content| is_kept(**content)).count();
         assert!(kept >= newer.min(HISTORY), "{kept} of {newer}");
         assert_eq!(self.unsettled(), 0);
+        let told = roll.told(own.epoch, self.complete_after, own.last);
+        assert_eq!(self.told, told, "what the readers of the worker {} are told", self.process);
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use self::living::{Living, close, read, write};
 use super::author::Author;
+use super::roll::{LINGER, Roll};
 use super::truth::Truth;
 use super::wire::Wire;
 use super::worker::Worker;
@@ -34,6 +35,9 @@ pub(super) struct World {
     born: u128,
     wires: Vec<Wire>,
     truth: Truth,
+    roll: Roll,
+    /// Workers that have died, of which the supervisor does not know yet.
+    dead: Vec<u32>,
     epoch: Option<u64>,
     /// A worker has died or was silent since the log was whole last.
     hurt: bool,
@@ -57,11 +61,13 @@ impl World {
             numbers,
             now,
             workers: Vec::new(),
-            outsiders: (0..2).map(|number| Outsider { author: Author::new(number), wire: None }).collect(),
+            outsiders: (1..3).map(|number| Outsider { author: Author::new(number), wire: None }).collect(),
             processes: 0,
             born: 10,
             wires: Vec::new(),
             truth: Truth::default(),
+            roll: Roll::default(),
+            dead: Vec::new(),
             epoch: None,
             hurt: false,
             only_there: 0,
@@ -76,7 +82,7 @@ impl World {
     }
 
     pub(super) fn summary(&self) -> (usize, usize, usize, usize) {
-        (self.truth.answers(), self.hubs, self.resets, self.epochs)
+        (self.truth.answers() + self.roll.count(), self.hubs, self.resets, self.epochs)
     }
 
     fn say(&self, text: impl FnOnce() -> String) {
@@ -88,6 +94,14 @@ impl World {
     // ---- steps -------------------------------------------------------------------------------
 
     pub(super) fn step(&mut self) {
+        self.any_step();
+        self.note_commands();
+    }
+
+    fn any_step(&mut self) {
+        if self.random.u32(..20) == 0 {
+            self.reap();
+        }
         match self.random.u32(..1000) {
             0..150 => self.publish(),
             150..300 => self.pump(),
@@ -111,6 +125,9 @@ impl World {
         let index = self.random.usize(..self.workers.len() + self.outsiders.len());
         match self.workers.get_mut(index) {
             Some(worker) if worker.stopped || worker.unsettled() > 40 => {}
+            Some(worker) if self.random.u32(..3) == 0 => {
+                (0..messages).for_each(|_| worker.change_member(&mut self.random));
+            }
             Some(worker) => (0..messages).for_each(|_| worker.publish()),
             None => {
                 let author = &mut self.outsiders[index - self.workers.len()].author;
@@ -161,7 +178,11 @@ impl World {
             worker.wire = Some(next);
             worker.connect();
         }
-        let position = self.workers[index].position;
+        let worker = &self.workers[index];
+        let position = worker.position;
+        if let Some(Position { epoch, last }) = position {
+            self.roll.check(epoch, last, &worker.members);
+        }
         self.note_epoch(position);
         let Some(living) = self.hub.as_ref().filter(|living| living.hub.is_serving()) else { return };
         let (end, ended) = (Some(living.hub.position()), |wire: &usize| self.wires[*wire].peer_closed);
@@ -191,6 +212,19 @@ impl World {
             self.epoch = Some(epoch);
             self.epochs += 1;
         }
+    }
+
+    /// What the hub has numbered, and the members that it has.
+    fn note_commands(&mut self) {
+        let Some(living) = self.hub.as_mut().filter(|living| living.hub.is_serving()) else { return };
+        let Position { epoch, last } = living.hub.position();
+        if !std::mem::replace(&mut living.noted, true) {
+            self.roll.begin(epoch, living.hub.began);
+        }
+        for (seq, command) in std::mem::take(&mut living.hub.commands) {
+            self.roll.add(seq, self.now, command);
+        }
+        self.roll.check(epoch, last, &living.hub.members);
     }
 
     // ---- the hub -----------------------------------------------------------------------------
@@ -235,6 +269,7 @@ impl World {
     }
 
     pub(super) fn pass_time(&mut self, time: Duration) {
+        self.note_commands();
         self.now += time;
         let now = self.now;
         if let Some(living) = &mut self.hub {
@@ -258,11 +293,12 @@ impl World {
             floors: 2,
             absence: Duration::from_secs(1000),
             absence_bytes: usize::MAX,
+            linger: LINGER,
             ..Settings::default()
         };
         self.say(|| format!("a hub begins: {start:?}"));
         let hub = Hub::new(settings, self.numbers.clone(), start, self.now);
-        self.hub = Some(Living { hub, wires: BTreeMap::new(), before: None });
+        self.hub = Some(Living { hub, wires: BTreeMap::new(), before: None, noted: false });
         self.hubs += 1;
         (0..self.workers.len()).for_each(|index| self.introduce(index));
     }
@@ -275,7 +311,7 @@ impl World {
         let wire = self.wires.len() - 1;
         let id = living.hub.connect_worker(worker.process);
         living.wires.insert(id, wire);
-        worker.told = true;
+        worker.connected = true;
         if let Some(unused) = worker.next.replace(wire) {
             self.wires[unused].peer_closed = true;
         }
@@ -293,6 +329,7 @@ impl World {
     }
 
     fn kill_hub(&mut self) {
+        self.note_commands();
         if let Some((old, _)) = self.old.take() {
             self.end_of_hub(old);
             if self.random.bool() {
@@ -337,7 +374,8 @@ impl World {
     }
 
     fn told(&self) -> BTreeSet<u32> {
-        self.workers.iter().filter(|worker| worker.told).map(|worker| worker.process).collect()
+        let workers = self.workers.iter().filter(|worker| worker.connected).map(|worker| worker.process);
+        workers.chain(self.dead.iter().copied()).collect()
     }
 
     fn hand_over(&mut self) {
@@ -345,6 +383,7 @@ impl World {
         if !serving || self.old.is_some() {
             return;
         }
+        self.note_commands();
         let Some(mut old) = self.hub.take() else { return };
         self.only_there = self.only_there.max(old.hub.only_here);
         let processes = self.told();
@@ -378,13 +417,29 @@ impl World {
             self.wires[wire].peer_closed = true;
             self.wires[wire].to_peer.clear();
         }
-        if let Some(living) = &mut self.hub {
-            living.hub.lose(worker.process);
+        self.dead.push(worker.process);
+        if self.random.bool() {
+            self.reap();
         }
         self.resets += worker.resets;
         self.hurt = true;
         if self.workers.is_empty() {
             self.start_worker();
+        }
+    }
+
+    /// The supervisor tells the hub of workers that have died.
+    fn reap(&mut self) {
+        for process in std::mem::take(&mut self.dead) {
+            let Some(living) = &mut self.hub else { continue };
+            for id in living.hub.connections_of(process) {
+                // The driver does the same.
+                if let Some(wire) = living.wires.remove(&id) {
+                    read(living, &mut self.wires[wire], id, usize::MAX);
+                }
+                living.hub.gone(id);
+            }
+            living.hub.lose(process);
         }
     }
 

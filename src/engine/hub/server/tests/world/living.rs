@@ -11,6 +11,8 @@ pub(super) struct Living {
     pub(super) wires: BTreeMap<PeerId, usize>,
     /// The connection on which the hub before sends its report.
     pub(super) before: Option<PeerId>,
+    /// It serves, and this was noted.
+    pub(super) noted: bool,
 }
 
 /// The hub reads from a connection. Returns whether it has ended.

@@ -1,15 +1,22 @@
 //! Turns that are not random: the end of a schedule, and the steps of those that a test writes down.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::author::Author;
+use super::super::roll::{LINGER, table};
 use super::living::{close, read, write};
 use super::{Hub, Worker, World};
+
+/// The time of a turn.
+const TURN: Duration = Duration::from_millis(100);
 
 impl World {
     /// Everybody goes on until nothing moves any more. Then each worker has all.
     pub(in super::super) fn finish(&mut self) {
         self.start_again();
+        self.reap();
         self.workers.iter_mut().for_each(|worker| worker.stopped = false);
         let mut quiet = 0;
         for _ in 0..2000 {
@@ -19,6 +26,9 @@ impl World {
             }
             self.turn();
         }
+        // Members without clients leave.
+        let turns = 1 + LINGER.as_millis() / TURN.as_millis();
+        self.turns(turns as usize + 5);
         self.check();
     }
 
@@ -52,7 +62,8 @@ impl World {
             close(living, &mut self.wires);
             while write(living, &mut self.wires, usize::MAX) {}
         }
-        self.pass_time(Duration::from_millis(100));
+        self.pass_time(TURN);
+        self.note_commands();
     }
 
     /// A worker writes all that it may.
@@ -106,8 +117,14 @@ impl World {
         let position = living.hub.position();
         for worker in &self.workers {
             assert_eq!(worker.position, Some(position), "the log ends behind the worker {}", worker.process);
-            worker.check(position, &self.truth);
+            worker.check(position, &self.truth, &self.roll);
         }
+        let clients = self.workers.iter().flat_map(|worker| &worker.clients);
+        let clients: BTreeSet<_> = clients.map(|(client, (member, _))| (Arc::clone(member), *client)).collect();
+        let members = table(&living.hub.members);
+        let present = members.iter().flat_map(|((_, name), (_, own))| own.iter().map(|id| (Arc::clone(name), *id)));
+        assert_eq!(present.collect::<BTreeSet<_>>(), clients, "the clients that there are");
+        assert!(members.values().all(|(_, clients)| !clients.is_empty()), "members without clients: {members:?}");
         for outsider in &self.outsiders {
             assert_eq!(outsider.author.unsettled.len(), 0, "an outsider waits for answers");
         }
