@@ -48,17 +48,6 @@ RSpec.describe "Channels across workers", transport: :tcp do
     end)
   CONFIG
 
-  # A connection to this worker.
-  def http_on(pid)
-    100.times do
-      connection = http
-      return connection if connection.get("/").body == pid.to_s
-
-      connection.close
-    end
-    raise "no connection to the worker #{pid}"
-  end
-
   # A client with an event stream of this worker, which has read its push.open. Returns it and that.
   def subscriber_on(pid, channels, since: nil, kind: SseClient)
     100.times do
@@ -75,14 +64,6 @@ RSpec.describe "Channels across workers", transport: :tcp do
   end
 
   def texts(text, count) = Array.new(count) { |n| "#{text}#{n}" }
-
-  def kill_hub(signal = "KILL")
-    hub = tree.hub&.pid
-    Process.kill(signal, hub) if hub
-    hub
-  rescue Errno::ESRCH
-    nil
-  end
 
   it "brings a message of one worker to the clients of all, each with the cursor that publish has returned" do
     start_cluster(app)

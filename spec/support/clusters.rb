@@ -47,6 +47,26 @@ module Clusters
     client&.close
   end
 
+  # A connection to this worker. The app answers / with its pid.
+  def http_on(pid)
+    100.times do
+      connection = http
+      return connection if connection.get("/").body == pid.to_s
+
+      connection.close
+    end
+    raise "no connection to the worker #{pid}"
+  end
+
+  # Sends the hub a signal. Returns its pid, or nil if there was none.
+  def kill_hub(signal = "KILL")
+    hub = tree.hub&.pid
+    Process.kill(signal, hub) if hub
+    hub
+  rescue Errno::ESRCH
+    nil
+  end
+
   # The pids of the workers that have answered a number of requests, each on a connection of its own.
   def answering(requests = 12) = Array.new(requests) { fetch.to_i }.uniq.sort
 
