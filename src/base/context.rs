@@ -36,11 +36,16 @@ pub struct Context {
 }
 
 impl Context {
-    /// The context of a new server in this process.
+    /// The context of a new server in this process, which counts in memory of its own.
     pub fn new(limits: Limits) -> Self {
+        Context::counting_in(StatsHandle::default(), limits)
+    }
+
+    /// The same with other counters.
+    pub fn counting_in(stats: StatsHandle, limits: Limits) -> Self {
         Context {
             limits,
-            stats: StatsHandle::default(),
+            stats,
             timers: Arc::default(),
             wakeups: Arc::default(),
             lifecycle: Arc::default(),

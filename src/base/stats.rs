@@ -39,6 +39,11 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// That many more, where one thread at a time writes. This is not an atomic addition, which would cost more.
+    pub fn add_alone(&self, count: u64) {
+        self.0.store(self.get().wrapping_add(count), Ordering::Relaxed);
+    }
+
     /// At least that, for a number that remembers the highest.
     pub fn at_least(&self, number: u64) {
         // A new highest number is rare, and a load is cheaper than a fetch_max.
@@ -90,17 +95,17 @@ pub struct Row {
 
 macro_rules! stats {
     (
-        $( #[doc = $doc:literal] $name:ident: $kind:ident, $unit:ident; )+
+        $( $( #[doc = $doc:literal] )+ $name:ident: $kind:ident, $unit:ident; )+
         histograms
-        $( #[doc = $of:literal] $histogram:ident; )+
+        $( $( #[doc = $of:literal] )+ $histogram:ident; )+
     ) => {
         /// What a server has counted since it was made. It consists of 64-bit atomics alone, and all of them 0 is the
         /// beginning.
         #[derive(Debug, Default)]
         #[repr(C)]
         pub struct Stats {
-            $( #[doc = $doc] pub $name: Counter, )+
-            $( #[doc = $of] pub $histogram: Histogram, )+
+            $( $( #[doc = $doc] )+ pub $name: Counter, )+
+            $( $( #[doc = $of] )+ pub $histogram: Histogram, )+
         }
 
         impl Stats {
@@ -110,13 +115,13 @@ macro_rules! stats {
                     name: stringify!($name),
                     kind: Kind::$kind,
                     unit: Unit::$unit,
-                    doc: $doc,
+                    doc: concat!($( $doc ),+),
                 }, )+
             ];
 
             /// Names and meanings of the histograms, in the order of [`Stats::histograms`].
             pub const HISTOGRAMS: &'static [(&'static str, &'static str)] =
-                &[ $( (stringify!($histogram), $of), )+ ];
+                &[ $( (stringify!($histogram), concat!($( $of ),+)), )+ ];
 
             /// All numbers by name.
             pub fn all(&self) -> Vec<(&'static str, u64)> {
@@ -128,7 +133,8 @@ macro_rules! stats {
                 vec![ $( (stringify!($histogram), &self.$histogram), )+ ]
             }
 
-            fn numbers(&self) -> Vec<(Kind, &Counter)> {
+            /// All numbers with their kinds, in the order of [`Stats::TABLE`].
+            pub fn numbers(&self) -> Vec<(Kind, &Counter)> {
                 vec![ $( (Kind::$kind, &self.$name), )+ ]
             }
         }
@@ -230,15 +236,20 @@ stats! {
     overruns: Counter, Number;
     /// Lines of the access log that could not be written, or not fast enough.
     log_lines_lost: Counter, Number;
-    /// Time that threads of the server have waited for Ruby's lock, in microseconds.
+    /// Time that worker threads which had a job have waited for Ruby's lock, in microseconds.
     gvl_wait_microseconds: Counter, Microseconds;
+    /// Worker processes that ended without having been told to, so that another one was started in the place of each.
+    worker_restarts: Counter, Number;
+    /// Hubs that ended without having been told to, so that another one was started.
+    hub_restarts: Counter, Number;
 
     histograms
     /// How long jobs have waited for a worker.
     queue_time;
-    /// How long requests took whose status was 1xx, from the whole head to the last byte of the response. Upgrades count here.
+    /// How long requests took that were answered with 1xx: from the end of the head to the end of the response. WebSockets
+    /// count here, until they are open. A request without a response counts nowhere.
     request_time_1xx;
-    /// The same for 2xx.
+    /// The same for 2xx. Event streams count until they are open, and long polls until the app has let them in.
     request_time_2xx;
     /// The same for 3xx.
     request_time_3xx;
@@ -246,7 +257,8 @@ stats! {
     request_time_4xx;
     /// The same for 5xx.
     request_time_5xx;
-    /// How long messages took from their publication, in any process, to the socket of a client.
+    /// How long messages of channels took from their publication, in any process, until the socket of a client has taken them.
+    /// If a client gets several at once, the newest one counts. Messages of the history and long polls do not count.
     delivery_time;
 }
 
@@ -281,6 +293,17 @@ impl Stats {
         }
         for ((_, own), (_, other)) in self.histograms().into_iter().zip(other.histograms()) {
             own.merge(other);
+        }
+    }
+
+    /// The histogram of requests with this status.
+    pub fn request_time(&self, status: u16) -> &Histogram {
+        match status {
+            ..200 => &self.request_time_1xx,
+            200..300 => &self.request_time_2xx,
+            300..400 => &self.request_time_3xx,
+            400..500 => &self.request_time_4xx,
+            500.. => &self.request_time_5xx,
         }
     }
 

@@ -8,7 +8,34 @@ pub const BOUNDS: [u64; 16] = [
     5_000_000, 10_000_000,
 ];
 
-/// Durations, by length. Any thread.
+/// The bounds, and one that all are below.
+const LIMITS: [u64; BOUNDS.len() + 1] = {
+    let mut limits = [u64::MAX; BOUNDS.len() + 1];
+    let mut bucket = 0;
+    while bucket < BOUNDS.len() {
+        limits[bucket] = BOUNDS[bucket];
+        bucket += 1;
+    }
+    limits
+};
+
+/// For each length of a number in bits the first bucket that the shortest such number fits in. A bound is at least twice the
+/// one before, so the longest one fits in that bucket or the next.
+const FIRST: [u8; 65] = {
+    let mut first = [0; 65];
+    let mut bits = 1;
+    while bits < first.len() {
+        let mut bucket = 0;
+        while LIMITS[bucket] < 1 << (bits - 1) {
+            bucket += 1;
+        }
+        first[bits] = bucket as u8;
+        bits += 1;
+    }
+    first
+};
+
+/// Durations, by length. Any thread may read; one at a time may add.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Histogram {
@@ -20,10 +47,10 @@ pub struct Histogram {
 impl Histogram {
     /// One more, which took so many microseconds.
     pub fn observe(&self, microseconds: u64) {
-        // Most are short.
-        let bucket = BOUNDS.iter().position(|bound| microseconds <= *bound).unwrap_or(BOUNDS.len());
-        self.buckets[bucket].add();
-        self.sum.add_many(microseconds);
+        let first = usize::from(FIRST[(u64::BITS - microseconds.leading_zeros()) as usize]);
+        let bucket = first + usize::from(microseconds > LIMITS[first]);
+        self.buckets[bucket].add_alone(1);
+        self.sum.add_alone(microseconds);
     }
 
     /// How many there were. Of several threads, it may or may not have the newest.
@@ -47,8 +74,8 @@ impl Histogram {
 
     /// Adds all of another one.
     pub fn merge(&self, other: &Histogram) {
-        self.buckets.iter().zip(&other.buckets).for_each(|(own, other)| own.add_many(other.get()));
-        self.sum.add_many(other.sum());
+        self.buckets.iter().zip(&other.buckets).for_each(|(own, other)| own.add_alone(other.get()));
+        self.sum.add_alone(other.sum());
     }
 }
 
@@ -58,6 +85,14 @@ mod tests {
 
     #[test]
     fn a_duration_is_in_the_first_bucket_that_is_long_enough() {
+        for microseconds in
+            BOUNDS.iter().flat_map(|bound| [bound - 1, *bound, bound + 1]).chain([0, 1, 63, 64, u64::MAX])
+        {
+            let histogram = Histogram::default();
+            histogram.observe(microseconds);
+            let short = BOUNDS.iter().filter(|bound| **bound < microseconds).count();
+            assert_eq!(histogram.cumulated().iter().position(|count| *count == 1), Some(short), "{microseconds}");
+        }
         let histogram = Histogram::default();
         for microseconds in [0, 100, 101, 10_000_000, 10_000_001] {
             histogram.observe(microseconds);
