@@ -1,5 +1,7 @@
 //! The server: it puts the other modules together, and its methods are what a host program calls.
 
+mod gauges;
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -9,6 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use thiserror::Error;
 
+use self::gauges::{Gauges, Gauging};
 use crate::access_log::{AccessLog, AccessLogSettings};
 use crate::base;
 use crate::base::disk::Disk;
@@ -100,6 +103,11 @@ pub struct Server {
 impl Server {
     /// A server that does not run yet. `pubsub` has the channels of the process.
     pub fn new(settings: Settings, pubsub: PubSub) -> Result<Self, SettingsError> {
+        Server::counting_in(StatsHandle::default(), settings, pubsub)
+    }
+
+    /// The same with counters that may lie in memory of several processes.
+    pub fn counting_in(stats: StatsHandle, settings: Settings, pubsub: PubSub) -> Result<Self, SettingsError> {
         let allowed = settings.allowed_origins.iter().map(String::as_str);
         let origins = Allowed::parse(allowed)?;
         let trusted_proxies = TrustedProxies::parse(settings.trusted_proxies.iter().map(String::as_str))?;
@@ -108,7 +116,7 @@ impl Server {
         }
         let open = |path: PathBuf| PublicDir::open(&path).map_err(|error| SettingsError::PublicDir { path, error });
         let files = settings.public_dir.map(open).transpose()?;
-        let base = Arc::new(base::Context::new(settings.limits));
+        let base = Arc::new(base::Context::counting_in(stats, settings.limits));
         let access_log = settings.access_log.map(|it| open_access_log(it, &base.stats)).transpose()?;
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&base)));
         pubsub.channels().configure(channel::Limits::from(&base.limits), settings.default_event.as_deref());
@@ -200,6 +208,7 @@ impl Server {
             }
             tokio::spawn(Delivery::new(Arc::clone(&self.http.push)));
             tokio::spawn(Relief::new(Arc::clone(&self.http.push)));
+            tokio::spawn(Gauging::new(Arc::clone(&self.http)));
             if let Some(door) = self.door.lock().take() {
                 tokio::spawn(door.open(self.base.lifecycle.receiver())?);
             }
@@ -258,6 +267,11 @@ impl Server {
         &self.base.disk
     }
 
+    /// A worker goes on with the job that it was given. Until now, it has waited for the lock of its language.
+    pub fn begin_job(&self, worker: &Worker) {
+        self.base.stats.gvl_wait_microseconds.add_many(worker.held().as_micros() as u64);
+    }
+
     /// The counters, and how much the channels hold now.
     pub fn stats(&self) -> &Stats {
         fresh(&self.http)
@@ -288,18 +302,11 @@ impl Server {
 
 /// The counters, and how much the channels hold now.
 fn fresh(http: &http::Context) -> &Stats {
-    let stats = &http.base.stats;
-    stats.queued_bytes.set(http.push.pressure.queued() as u64);
-    stats.spooled_bytes.set(http.budget.used());
     // In a forked child, the channels' lock may be held by a thread that does not exist there.
     if !http.base.owner.forked() {
-        let figures = http.push.pubsub.channels().figures();
-        stats.published.set(figures.published);
-        stats.channel_bytes.set(figures.bytes);
-        stats.channels.set(figures.channels);
-        stats.readers.set(figures.readers);
+        Gauges::of(http).store(&http.base.stats);
     }
-    stats
+    &http.base.stats
 }
 
 fn open_access_log(settings: AccessLogSettings, stats: &StatsHandle) -> Result<AccessLog, SettingsError> {

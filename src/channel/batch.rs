@@ -1,5 +1,7 @@
 //! How much a reader gets at once, and how far it is behind.
 
+use std::time::Instant;
+
 use super::notice::Notice;
 
 /// The result of one read.
@@ -16,6 +18,8 @@ pub struct Batch {
     pub overrun: bool,
     /// What the server itself tells the reader. If the encoding can express it, it is also in the bytes.
     pub notices: Vec<Notice>,
+    /// When the newest of the messages was published. Messages that were published before the reader subscribed do not count.
+    pub newest: Option<Instant>,
 }
 
 impl Batch {

@@ -44,6 +44,16 @@ pub(super) enum Takeover {
     Hijack(Box<Hijack>),
 }
 
+impl Takeover {
+    /// The status of the response. `None` if the app writes its own head.
+    pub(super) fn status(&self) -> Option<StatusCode> {
+        match self {
+            Takeover::Stream(pending) => Some(pending.head.status),
+            Takeover::Hijack(hijack) => hijack.head.as_ref().map(|head| head.status),
+        }
+    }
+}
+
 /// An accepted upgrade: the client, and the head to send before its stream begins.
 #[derive(Debug)]
 pub(super) struct PendingStream {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::stats::Stats;
-use crate::base::stats::slots::Slots;
+use crate::base::stats::slots::{SlotOwner, Slots, Snapshot};
 
 /// Where the figures come from. It is asked for each response, by the thread that serves, and must not wait. `None`: nobody
 /// knows them, because another version of push_server counts.
@@ -38,13 +38,13 @@ impl Figures {
 
     /// Those of a server with workers.
     pub fn of_slots(slots: &Slots) -> Self {
-        let owners = slots.owners().into_iter();
-        let workers = owners.filter_map(|owner| {
-            let stats = copy(slots.stats(owner.slot)?);
-            Some(WorkerFigures { number: owner.worker, process: owner.process, stats })
-        });
-        let workers = Some(workers.collect());
-        Figures { sum: slots.sum(), workers }
+        let Snapshot { sum, workers } = slots.snapshot();
+        let named = |(owner, stats): (SlotOwner, Stats)| WorkerFigures {
+            number: owner.worker,
+            process: owner.process,
+            stats,
+        };
+        Figures { sum, workers: Some(workers.into_iter().map(named).collect()) }
     }
 
     /// What the workers have counted, by their numbers.

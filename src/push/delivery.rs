@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::{Context, Event};
 use crate::base::lock::Lock;
+use crate::base::stats::StatsHandle;
 use crate::base::timers::Alarm;
 use crate::base::wakeups::{RemoteWaker, Wakeups};
 use crate::channel::{Channels, Engine, Limits, Wake};
@@ -33,15 +34,18 @@ impl PubSub {
     /// Channels with the default bounds. `engine` makes their engine, which wakes its argument when there is something to
     /// take.
     pub fn new(engine: impl FnOnce(Arc<dyn Wake>) -> Arc<dyn Engine>) -> Self {
-        let Ok(pubsub) = PubSub::try_new(|wake| Ok::<_, Infallible>(engine(wake)));
+        let Ok(pubsub) = PubSub::try_new(StatsHandle::default(), |wake| Ok::<_, Infallible>(engine(wake)));
         pubsub
     }
 
-    /// The same with an engine that the system may not have the means for.
-    pub fn try_new<E>(engine: impl FnOnce(Arc<dyn Wake>) -> Result<Arc<dyn Engine>, E>) -> Result<Self, E> {
+    /// The same with an engine that the system may not have the means for. Publications count in `stats`.
+    pub fn try_new<E>(
+        stats: StatsHandle,
+        engine: impl FnOnce(Arc<dyn Wake>) -> Result<Arc<dyn Engine>, E>,
+    ) -> Result<Self, E> {
         let notifiers: Arc<Notifiers> = Arc::default();
         let engine = engine(Arc::clone(&notifiers) as Arc<dyn Wake>)?;
-        Ok(PubSub { channels: Channels::new(Limits::default(), engine, None), notifiers })
+        Ok(PubSub { channels: Channels::counting_in(stats, Limits::default(), engine, None), notifiers })
     }
 
     /// The channels.

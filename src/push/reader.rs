@@ -62,6 +62,8 @@ pub struct Taken {
     pub more: bool,
     /// Messages that the client has not got are gone: close it.
     pub overrun: bool,
+    /// See [`channel::Batch::newest`].
+    pub newest: Option<Instant>,
 }
 
 /// The messages that were published before the app closed a client.
@@ -185,7 +187,7 @@ impl ClientReader {
             // A raw WebSocket gets no `push.drop`, so its handler is told.
             report(client, notice, client.encoding().shape == Shape::Raw);
         }
-        Taken { more: batch.more, overrun: batch.overrun }
+        Taken { more: batch.more, overrun: batch.overrun, newest: batch.newest }
     }
 
     /// The client has taken nothing for `slow_timeout`. Returns false if its channels' rules say that it must be

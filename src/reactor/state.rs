@@ -232,6 +232,8 @@ impl SchedulerState {
         stats.jobs.add();
         stats.queue_microseconds.add_many(waited);
         stats.longest_queue_microseconds.at_least(waited);
+        // The scheduler's lock is held, so no other thread adds.
+        stats.queue_time.observe(waited);
         Some(job)
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::thread::Thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A thread that asks for jobs. Made on that thread, and not shared.
 #[derive(Debug)]
@@ -29,6 +29,11 @@ impl Worker {
     pub(super) fn new(driver_waker: Arc<OnceLock<Waker>>) -> Self {
         let handle = WorkerHandle { thread: std::thread::current(), interrupted: AtomicBool::new(false), driver_waker };
         Worker { handle: Arc::new(handle), busy_since: None, batch: 0 }
+    }
+
+    /// How long ago the job at hand was taken.
+    pub fn held(&self) -> Duration {
+        self.busy_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// The handle for other threads.

@@ -74,7 +74,7 @@ impl Channels {
         let state = self.lock_current();
         let log = &state.log;
         Figures {
-            published: self.published.get(),
+            published: self.stats.published.get(),
             bytes: log.memory.bytes() as u64,
             channels: log.channels.len() as u64,
             readers: log.readers.len() as u64,

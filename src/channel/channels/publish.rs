@@ -130,7 +130,7 @@ impl Channels {
 
     pub(super) fn submit(&self, message: Arc<Message>) -> Result<Posted, Full<Arc<Message>>> {
         let submitted = self.engine.submit(message)?;
-        self.published.add();
+        self.stats.published.add();
         Ok(match submitted {
             Submitted::Numbered { cursor, waiting } => {
                 Posted { receipt: Receipt::Known(cursor), behind: waiting > WAITING }

@@ -19,13 +19,14 @@ use super::super::presence::Presence;
 use super::super::work;
 use crate::base::fork::OwnerProcess;
 use crate::base::lock::Lock;
-use crate::base::stats::Counter;
+use crate::base::stats::StatsHandle;
 
 /// All channels of a process. Any thread may call all methods; a forked child may call none but [`Channels::forked`].
 pub struct Channels {
     pub(super) engine: Arc<dyn Engine>,
     limits: Lock<Limits>,
-    pub(super) published: Counter,
+    /// Where publications count.
+    pub(super) stats: StatsHandle,
     owner: OwnerProcess,
     state: Lock<State>,
     /// The number of channels when messages were taken over last.
@@ -46,6 +47,16 @@ impl Channels {
     /// The channels of an engine. `default_event` is the name of events to which the app gives none. It has no CR, LF
     /// or NUL.
     pub fn new(limits: Limits, engine: Arc<dyn Engine>, default_event: Option<&str>) -> Arc<Self> {
+        Channels::counting_in(StatsHandle::default(), limits, engine, default_event)
+    }
+
+    /// The same with other counters: what is published through these channels counts there.
+    pub fn counting_in(
+        stats: StatsHandle,
+        limits: Limits,
+        engine: Arc<dyn Engine>,
+        default_event: Option<&str>,
+    ) -> Arc<Self> {
         let limits = engine.configure(limits);
         let Cursor { epoch, seq } = engine.position();
         let log = Log::new(epoch, seq, limits, default_event);
@@ -53,7 +64,7 @@ impl Channels {
         Arc::new(Channels {
             engine,
             limits: Lock::new(limits),
-            published: Counter::default(),
+            stats,
             owner: OwnerProcess::current(),
             state: Lock::new(State { log, presence, events: Vec::new(), dismissed: Vec::new() }),
             open: AtomicUsize::new(0),

@@ -13,6 +13,7 @@ use super::deadline::Waiting;
 use super::detached::{Descriptor, Detached};
 use super::framing::{Place, Scanner};
 use crate::access_log::LogEntry;
+use crate::base;
 use crate::base::lock::Lock;
 use crate::http::context::Context;
 
@@ -34,6 +35,9 @@ pub(super) struct State {
     pub(super) scanner: Scanner,
     /// Bytes that hyper gets before more is read from the socket.
     pub(super) ready: Bytes,
+    /// When hyper passed the current request to the service, as a stamp of the reactor's clock; [`COUNTED`] if its time counts
+    /// no more.
+    pub(super) began: u64,
     /// How many requests hyper has passed to the service. The newest of them is the current one.
     pub(super) called: u64,
     /// How many requests have a response.
@@ -71,6 +75,20 @@ pub(super) struct State {
     pub(super) records: AccessRecords,
 }
 
+/// See [`State::began`].
+const COUNTED: u64 = u64::MAX;
+
+impl State {
+    /// The response of the current request has ended, or something else goes on from here. To be called by the reactor.
+    pub(super) fn count_time(&mut self, status: StatusCode, base: &base::Context) {
+        let began = std::mem::replace(&mut self.began, COUNTED);
+        if began != COUNTED {
+            let took = base.timers.stamp().saturating_sub(began) / 1000;
+            base.stats.request_time(status.as_u16()).observe(took);
+        }
+    }
+}
+
 /// What the connection's task does when hyper can do nothing more.
 pub(super) enum NextStep {
     /// HTTP is over.
@@ -87,6 +105,7 @@ impl ConnectionState {
         let state = State {
             scanner: Scanner::new(&context.base.limits),
             ready: Bytes::new(),
+            began: COUNTED,
             called: 0,
             answered: 0,
             ended: 0,
@@ -149,6 +168,7 @@ impl ConnectionState {
         let mut state = self.lock();
         let index = state.called;
         state.called += 1;
+        state.began = self.context.base.timers.stamp();
         if state.scanner.place() == Place::Body {
             // The body was not read until now, so its deadline begins now.
             state.since = self.context.base.timers.now();
@@ -167,7 +187,7 @@ impl ConnectionState {
         state.records.answered(status);
         state.may_last = may_last;
         state.wake_reader(self.flushed());
-        ResponseInProgress { connection: Arc::clone(self), taken: 0, whole: false }
+        ResponseInProgress { connection: Arc::clone(self), status, taken: 0, whole: false }
     }
 
     /// Sets the log entry of the current request.
@@ -235,6 +255,7 @@ impl ConnectionState {
 #[derive(Debug)]
 pub(super) struct ResponseInProgress {
     connection: Arc<ConnectionState>,
+    status: StatusCode,
     /// Bytes of the body that hyper has taken.
     taken: u64,
     /// hyper needs no more bytes of the body.
@@ -264,6 +285,7 @@ impl Drop for ResponseInProgress {
     fn drop(&mut self) {
         let mut state = self.connection.lock();
         state.records.ended(self.taken, self.whole);
+        state.count_time(self.status, &self.connection.context.base);
         state.ended += 1;
         state.may_last = false;
         state.since = self.connection.context.base.timers.now();

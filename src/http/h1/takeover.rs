@@ -42,7 +42,11 @@ impl Drop for LentDescriptor {
 impl ConnectionState {
     /// HTTP is over as soon as hyper has written all earlier responses.
     pub(super) fn take_over(&self, takeover: Takeover) {
-        self.lock().detached = Some(Detached::To(takeover));
+        let mut state = self.lock();
+        if let Some(status) = takeover.status() {
+            state.count_time(status, &self.context().base);
+        }
+        state.detached = Some(Detached::To(takeover));
     }
 
     /// Whether the client has sent something, or has ended the stream, and hyper does not know it yet.
@@ -123,6 +127,7 @@ impl RequestConnection for ConnectionState {
         let mut state = self.lock();
         state.decline_upgrade(now);
         state.may_last = true;
+        state.count_time(StatusCode::OK, &self.context().base);
         state.wake_reader(self.flushed());
     }
 }

@@ -27,6 +27,7 @@ impl Stream {
         }
         let (queue, blocked) = (&mut self.queue, std::mem::take(&mut self.lagged));
         let taken = client_reader.read(&self.client, blocked, |bytes| queue.push(Frame::own(bytes)));
+        self.delivers = taken.newest;
         if taken.overrun {
             self.give_up(now);
         } else if let State::Ending { status, last } = &mut self.state {

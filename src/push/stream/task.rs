@@ -32,6 +32,8 @@ pub struct Stream {
     pub(super) blocked: Option<Instant>,
     /// It has been blocked since channels were last read.
     pub(super) lagged: bool,
+    /// When the newest message of channels was published that is queued or held back by the pipe.
+    pub(super) delivers: Option<Instant>,
     /// `None` for an event stream, and once what comes in does not matter any more.
     pub(super) decoder: Option<Box<Decoder>>,
     /// Bytes that are read but not decoded yet, because the mailbox is full.
@@ -150,6 +152,7 @@ impl Stream {
             unflushed: None,
             blocked: None,
             lagged: false,
+            delivers: None,
             decoder,
             backlog: !unread.is_empty(),
             unread,

@@ -55,6 +55,10 @@ impl Stream {
                 return self.is_blocked(cx, now);
             }
         }
+        if let Some(published) = self.delivers.take() {
+            let taken = now.saturating_duration_since(published);
+            self.client.context().base.stats.delivery_time.observe(taken.as_micros() as u64);
+        }
         match &mut self.state {
             State::Handshake => {
                 self.state = State::Open;
