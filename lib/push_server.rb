@@ -25,6 +25,7 @@ require_relative "push_server/process/exec_variables"
 require_relative "push_server/process/outside"
 require_relative "push_server/config/configuration"
 require_relative "push_server/process/single"
+require_relative "push_server/process/statistics"
 require_relative "push_server/process/program"
 require_relative "push_server/server"
 
@@ -65,9 +66,25 @@ module PushServer
     Single.new(app, configuration.options, hooks: configuration.hooks).run == :graceful
   end
 
-  # What the server in this process has counted since it was made: connections, requests, each limit that was reached, and
-  # so on. Always on, and cheap to read. Any thread.
+  # What the server has counted: connections, requests, each limit that was reached, and so on. docs/statistics.md has the
+  # names. Always on, and cheap to read. Any thread.
   #
+  # With `:all`, it is what all workers of the server have counted, those too that have ended. The Hash has `stats`, the sums;
+  # `histograms`, each with `count`, `sum` in microseconds, and `buckets`: how many took at most so many microseconds; and
+  # `workers`, which run now: for each its `number`, `process`, `pid` and own `stats`. With one process, `workers` is empty.
+  #
+  # @example
+  #   PushServer.stats[:open_websockets]             # => 1312
+  #   PushServer.stats(:all)[:stats][:requests]      # => 481516
+  # @param scope [nil, :all] nil: the server in this process, since it was made
   # @return [Hash{Symbol => Integer}] empty without a server
-  def self.stats = Service.latest&.stats || {}
+  # @return [Hash{Symbol => Object}] with `:all`
+  # @raise [ArgumentError] for another scope
+  def self.stats(scope = nil)
+    case scope
+    when nil then Service.latest&.stats || {}
+    when :all then Statistics.all
+    else raise ArgumentError, "PushServer.stats takes nothing or :all, not #{scope.inspect}"
+    end
+  end
 end

@@ -4,6 +4,7 @@ require "push_server"
 
 # docs/statistics.md, made from the one table of counters.
 module StatisticsPage
+  UNITS = { number: "", bytes: "bytes", microseconds: "µs" }.freeze
   PATH = File.expand_path("../docs/statistics.md", __dir__)
 
   HEAD = <<~MARKDOWN
@@ -11,8 +12,15 @@ module StatisticsPage
 
     `bin/run rake docs` writes this page from the table of counters in the code.
 
-    `PushServer.stats` returns a Hash of counters. They count since the server in this process was made. Without a server the Hash
-    is empty. Counting is always on, because one count costs only an addition. A call takes microseconds. It is allowed in any thread.
+    Counting is always on, because one count costs only an addition. There are three ways to read the numbers:
+
+    | | |
+    |---|---|
+    | `PushServer.stats` | a Hash of what the server in this process has counted since it was made. Empty without a server |
+    | `PushServer.stats(:all)` | what all workers have counted, and each of them. Also in the leader |
+    | `push_server stats` | the same, from outside; `--json` for programs |
+
+    A call takes microseconds, waits for nobody, and is allowed in any thread.
 
     ```ruby
     stats = PushServer.stats
@@ -21,14 +29,48 @@ module StatisticsPage
     stats[:jobs].fdiv(stats[:batches])                 # how many jobs are done each time that Ruby's lock is taken
     ```
 
-    Counters only grow, except those whose names begin with `open_`, and `queued_bytes`, `channel_bytes`, `channels`, `readers` and
-    `spooled_bytes`, which say what is true now. Many counters say how often a limit was reached: [options](options.md).
+    ## Several processes
+
+    Workers count in memory that all processes of the server share. So the numbers of a worker that is stuck can be read, too.
+
+    ```ruby
+    all = PushServer.stats(:all)
+    all[:stats][:requests]                             # 481516: all workers together
+    all[:histograms][:request_time_2xx]                # { count: 480001, sum: 912000000, buckets: { 100 => 12, 250 => 90, … } }
+    all[:workers].map { |worker| worker.values_at(:number, :pid, :stats) }
+    ```
+
+    * A **counter** only grows. What a worker has counted stays in the sums when the worker has ended, however it ended, and over all
+      restarts. Only if a restart brings a version of push_server that counts other things, all counters begin anew. The log says so.
+    * A **gauge** says what is true now. The gauges of a worker end with it. `queued_bytes`, `spooled_bytes`, `channel_bytes`, `channels`
+      and `readers` are up to a second old, if another process reads them.
+    * A **maximum** is the highest number so far. In the sums, it is the highest one of all workers.
+
+    During a restart, two workers have the same `number`: one that is new, and one that drains. Their `process` and `pid` differ. With one
+    process, `workers` is empty, and a restart begins all numbers anew. Times are in microseconds.
+
+    ## Numbers
+
+    Many counters say how often a limit was reached: [options](options.md).
+  MARKDOWN
+
+  HISTOGRAMS = <<~MARKDOWN
+    ## Histograms
+
+    Each says how many there were (`count`), how long all of them took together (`sum`), and how many took at most so long (`buckets`), from
+    100 µs to 10 s. What took longer is in `count` alone.
   MARKDOWN
 
   module_function
 
   def markdown
-    rows = PushServer.const_get(:NativeServer)::STATISTICS.map { |name, doc| "| `#{name}` | #{doc.gsub("|", "\\|")} |\n" }
-    "#{HEAD}\n| | |\n|---|---|\n#{rows.join}"
+    native = PushServer.const_get(:NativeServer)
+    numbers = native::STATISTICS.map { |name, row| [name, row[:kind], UNITS.fetch(row[:unit]), row[:doc]] }
+    "#{HEAD}\n#{table(["", "kind", "unit", ""], numbers)}\n#{HISTOGRAMS}\n#{table(["", ""], native::HISTOGRAMS.to_a)}"
+  end
+
+  def table(titles, rows)
+    lines = rows.map { |name, *cells| ["`#{name}`", *cells.map { |cell| cell.to_s.gsub("|", "\\|") }] }
+    [titles, titles.map { "---" }, *lines].map { |cells| "| #{cells.join(" | ")} |\n" }.join.gsub("|  |", "| |")
   end
 end

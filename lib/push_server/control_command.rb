@@ -8,6 +8,7 @@ require_relative "config/configuration"
 require_relative "process/control_client"
 require_relative "process/pidfile"
 require_relative "process/socket_places"
+require_relative "statistics_report"
 
 module PushServer
   # The commands to a running server: push_server stop, and the like.
@@ -230,8 +231,7 @@ module PushServer
       answer = ask.except(:ok)
       return print_json(answer) if @json
 
-      width = answer.fetch(:stats).keys.map(&:size).max.to_i
-      answer[:stats].each { |name, value| @out.puts("#{name.to_s.ljust(width)}  #{value}") }
+      @out.puts(StatisticsReport.new(answer).lines)
       DONE
     end
 

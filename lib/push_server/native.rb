@@ -92,10 +92,13 @@ module PushServer
     # @!parse
     #   # A row for each limit and timeout (src/base/limits.rs): name, default, bounds, unit, documentation.
     #   LIMITS = [].freeze
-    #   # The documentation of each counter (src/base/stats.rs), by its name.
+    #   # A row for each number that is counted (src/base/stats.rs), by its name: kind (counter, gauge, maximum), unit,
+    #   # documentation.
     #   STATISTICS = {}.freeze
     #   # The metrics of a server, each with its `name`, `type`, `labels` and `help` (src/metrics/families.rs).
     #   METRICS = [].freeze
+    #   # What each histogram is about, by its name.
+    #   HISTOGRAMS = {}.freeze
 
     # @!method self.new(app, settings)
     #   @param app [#call]
@@ -167,9 +170,52 @@ module PushServer
     # @!method stats
     #   @return [Hash{Symbol => Integer}] the counters; see {PushServer.stats}
 
+    # @!method histograms
+    #   @return [Hash{Symbol => Hash}] how long things took; see {PushServer.stats}
+
     # @!method stop
     #   Closes all connections at once, and ends the calls of {#work}. Waits for the reactor's threads to end; nothing
     #   interrupts that.
+  end
+
+  # What several processes have counted, in a memory file that they share. One thread.
+  # @api private
+  class NativeSlots
+    # @!parse
+    #   # Bytes of the memory file.
+    #   SIZE = 0
+
+    # @!method self.open(fileno)
+    #   @param fileno [Integer] a memory file, which may be closed afterwards. If it has only zeros, nobody has counted yet
+    #   @return [NativeSlots]
+    #   @raise [IOError] if it has the layout of another version, or the system refuses
+
+    # @!method take(process, worker)
+    #   Gives a process a slot.
+    #   @param process [Integer] its number
+    #   @param worker [Integer] the number of the worker
+    #   @return [Boolean] false if there is none left
+
+    # @!method release(process)
+    #   The process has ended. What it has counted stays in the sums; what it had open is gone.
+    #   @param process [Integer]
+
+    # @!method keep(processes)
+    #   Calls {#release} for all processes but these.
+    #   @param processes [Array<Integer>]
+
+    # @!method count(name)
+    #   Adds one to a counter of the supervisor's own.
+    #   @param name [Symbol]
+    #   @raise [ArgumentError] if there is no such counter
+
+    # @!method enter(process)
+    #   From now on, a server that is made in this process counts in the slot of the process.
+    #   @param process [Integer]
+    #   @return [Boolean] false if it has no slot
+
+    # @!method totals
+    #   @return [Hash{Symbol => Object}] see {PushServer.stats}
   end
 
   # @api private

@@ -126,12 +126,16 @@ RSpec.describe "The commands to a server with workers" do
         expect(stats[:stats][:requests]).to be >= 10
       end
 
-      it "stats: does not wait for a worker that is stopped" do
+      it "stats: prints a column for all workers together and one for each, then the histograms" do
         serve
-        Process.kill("STOP", serving[2])
-        stats = JSON.parse(command("stats", "--json").out, symbolize_names: true)
-        expect(stats[:workers].map { |worker| worker[:number] }).to eq([1])
-        Process.kill("CONT", tree.workers.find { |worker| worker.number == 2 }.pid)
+        3.times { answer }
+        lines = command("stats").out.lines(chomp: true)
+        pids = serving
+        expect(lines.first(2)).to match([/\A +all +worker 1 +worker 2\z/, /\A +pid #{pids[1]} +pid #{pids[2]}\z/])
+        all, *each = lines.find { |line| line.start_with?("requests ") }.split.drop(1).map(&:to_i)
+        expect([all, each.sum]).to eq([3, 3])
+        expect(lines).to include(/\Arequest_time_2xx +3 times, [\d.]+ ms on average, 99 % within [\d.]+ ms\z/)
+          .and include(/\Arequest_time_5xx +none\z/)
       end
 
       it "status: names the workers" do

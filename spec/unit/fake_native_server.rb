@@ -74,6 +74,8 @@ class FakeNativeServer
 
   def stats = { connections: 0 }
 
+  def histograms = {}
+
   # Waits after `hold_drain` until `release_drain`.
   def drain(seconds, restarts)
     @told << (restarts ? [:drain, seconds, :restarts] : [:drain, seconds])

@@ -13,8 +13,9 @@ RSpec.describe Signatures do
                 SettingsReport],
     net: %i[Activation Binder Endpoint Listener SocketFile],
     process: %i[Birth ExitHook FailureReport Forking Hub Leader Lines Link MetricsSocket OpenFiles Outside Protocol PublishSocket RoleSignals SelfPipe Service
-                Signals SocketPlaces Worker WorkerPool],
-    commands: %i[Backtraces ControlClient ControlCommand ControlServer ControlSocket EventLoop Notifier OwnProcess Pidfile Program SingleCommands],
+                Signals SocketPlaces Statistics Worker WorkerPool],
+    commands: %i[Backtraces ControlClient ControlCommand ControlServer ControlSocket EventLoop Notifier OwnProcess Pidfile Program SingleCommands
+                 StatisticsReport],
     restarts: %i[Check CheckAnswer ExecVariables Inheritance OriginalCommand Role Restart Supervisor],
     rack: %i[Bodies EmptyInput EnvTemplate ErrorReport RackupFile Router Sendfile],
     others: %i[Callbacks Unsupported]

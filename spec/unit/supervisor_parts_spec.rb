@@ -125,6 +125,7 @@ RSpec.describe PushServer::Supervisor::HubKeeper do
 
   # A hub that never ends by itself. `end_hub` says that it has.
   before do
+    parts.slots = PushServer::Supervisor::Slots.new
     allow(PushServer::Supervisor::HubProcess).to receive(:new) do |*, &on_event|
       raise Errno::EMFILE if (@refused_hubs = @refused_hubs.to_i - 1) >= 0
 
@@ -162,6 +163,7 @@ RSpec.describe PushServer::Supervisor::HubKeeper do
       @end_hub.call
       expect_told("first", "recover processes=")
     end.to output(/cannot start the hub: Too many open files.*cannot start the hub: .*started again/m).to_stderr
+    expect(parts.slots.totals[:stats]).to include(hub_restarts: 1)
   end
 
   it "connects a worker later if the system has no descriptor for it" do
@@ -233,8 +235,9 @@ RSpec.describe PushServer::Supervisor::WorkerProcess do
 end
 
 RSpec.describe PushServer::Supervisor::Generations do
-  subject(:generations) { described_class.new(PushServer::Supervisor::Parts.new(options, nil, command, PushServer::Binder.new)) }
+  subject(:generations) { described_class.new(parts) }
 
+  let(:parts) { PushServer::Supervisor::Parts.new(options, nil, command, PushServer::Binder.new) }
   let(:options) { PushServer::Options.new({}, env: {}) }
   let(:command) { PushServer::OriginalCommand.new([], {}, folder: "/app") }
 
@@ -242,6 +245,7 @@ RSpec.describe PushServer::Supervisor::Generations do
   let(:leaders) { {} }
 
   before do
+    parts.slots = PushServer::Supervisor::Slots.new
     @loads = {}
     allow(PushServer::Supervisor::LeaderProcess).to receive(:new) do |_, number, *, &on_load|
       @loads[number] = on_load

@@ -39,11 +39,8 @@ impl Figures {
     /// Those of a server with workers.
     pub fn of_slots(slots: &Slots) -> Self {
         let Snapshot { sum, workers } = slots.snapshot();
-        let named = |(owner, stats): (SlotOwner, Stats)| WorkerFigures {
-            number: owner.worker,
-            process: owner.process,
-            stats,
-        };
+        let named =
+            |(owner, stats): (SlotOwner, Stats)| WorkerFigures { number: owner.worker, process: owner.process, stats };
         Figures { sum, workers: Some(workers.into_iter().map(named).collect()) }
     }
 

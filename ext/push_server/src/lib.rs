@@ -49,6 +49,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     ruby::body_stream::init(ruby, module)?;
     ruby::spool_reservation::init(ruby, module)?;
     ruby::process::init(module)?;
+    ruby::slots::init(ruby, module)?;
     ruby::hub::init(module)?;
     ruby::lifeline::init(ruby, module)?;
     native_server::init(ruby, module)

@@ -22,7 +22,7 @@ use push_core::{Job, Next, Server};
 use crate::app::context::WorkerContext;
 use crate::app::{events, request};
 use crate::rack::env_template::{Template, Templates};
-use crate::ruby::{channels, lifeline};
+use crate::ruby::{channels, lifeline, slots};
 use crate::support::descriptor::duplicate;
 use crate::support::errors::{argument_error, io_error};
 use crate::support::gvl::{Interrupt, check_interrupts, wait_without_gvl, without_gvl, without_gvl_for_a_moment};
@@ -30,7 +30,7 @@ use crate::support::jump::contained;
 use crate::support::library::{self, server_error};
 use crate::support::settings::{self, Own};
 use crate::support::workers::{Shortage, Workers};
-use crate::support::{classes, developer_hints};
+use crate::support::{classes, developer_hints, statistics};
 
 /// The Ruby object: a server, its app, and the env templates of its listeners. `lib/push_server/native.rb` documents
 /// its methods; the comments here say what is not seen from outside.
@@ -59,7 +59,8 @@ impl DataTypeFunctions for NativeServer {
 pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     let class = classes::define::<NativeServer>(ruby, module, "NativeServer")?;
     class.const_set("LIMITS", settings::table(ruby)?)?;
-    class.const_set("STATISTICS", settings::statistics(ruby)?)?;
+    class.const_set("STATISTICS", statistics::numbers(ruby)?)?;
+    class.const_set("HISTOGRAMS", statistics::histograms(ruby)?)?;
     class.const_set("METRICS", settings::metrics(ruby)?)?;
     class.define_singleton_method("new", function!(NativeServer::new, 2))?;
     class.define_singleton_method("log_level=", function!(set_log_level, 1))?;
@@ -75,6 +76,7 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     class.define_method("workers_left=", method!(NativeServer::set_workers_left, 1))?;
     class.define_method("reopen_logs", method!(NativeServer::reopen_logs, 0))?;
     class.define_method("stats", method!(NativeServer::stats, 0))?;
+    class.define_method("histograms", method!(NativeServer::histograms, 0))?;
     class.define_method("stop", method!(NativeServer::stop, 0))?;
     Ok(())
 }
@@ -105,7 +107,8 @@ impl NativeServer {
         developer_hints::expect_event_names(own.hint_event_name);
         developer_hints::expect_text_in_bytes(own.hint_text_in_bytes);
         let max_streaming = settings.limits.max_streaming;
-        let server = Server::new(settings, channels::for_server(ruby)).map_err(|error| argument_error(ruby, error))?;
+        let server = Server::counting_in(slots::own_counters(ruby), settings, channels::for_server(ruby))
+            .map_err(|error| argument_error(ruby, error))?;
         let server = Arc::new(server);
         lifeline::protect(ruby, &server);
         let attended = Arc::downgrade(&server);
@@ -193,7 +196,10 @@ impl NativeServer {
             let job = match this.server.try_next(&mut worker) {
                 Some(job) => job,
                 None => match without_gvl(ruby, || this.server.next(&mut worker), || handle.interrupt()) {
-                    Some(Next::Job(job)) => job,
+                    Some(Next::Job(job)) => {
+                        this.server.begin_job(&worker);
+                        job
+                    }
                     Some(Next::Stopped) => break,
                     Some(Next::Interrupted) | None => {
                         check_interrupts(ruby)?;
@@ -244,11 +250,11 @@ impl NativeServer {
     }
 
     fn stats(ruby: &Ruby, this: Obj<Self>) -> Result<RHash, Error> {
-        let hash = ruby.hash_new();
-        for (name, count) in this.server.stats().all() {
-            hash.aset(ruby.to_symbol(name), count)?;
-        }
-        Ok(hash)
+        statistics::counted(ruby, this.server.stats())
+    }
+
+    fn histograms(ruby: &Ruby, this: Obj<Self>) -> Result<RHash, Error> {
+        statistics::durations(ruby, this.server.stats())
     }
 
     fn stop(ruby: &Ruby, this: Obj<Self>) {

@@ -6,6 +6,7 @@ require_relative "failure_report"
 require_relative "outside"
 require_relative "protocol"
 require_relative "role_signals"
+require_relative "statistics"
 require_relative "worker"
 
 module PushServer
@@ -42,7 +43,8 @@ module PushServer
 
     def boot(message)
       Protocol.check(message)
-      lifeline, = message.ios
+      lifeline, statistics = message.ios
+      Statistics.use(statistics)
       NativeLifeline.start(lifeline.fileno, "this process")
       lifeline.close
       PushServer.log_name = "leader"

@@ -7,7 +7,7 @@ module PushServer
   # What the supervisor and its children say to each other. After a restart they may have different versions of push_server.
   module Protocol
     # Of the messages between them. It rises with each change that an older version would not understand.
-    NUMBER = 1
+    NUMBER = 2
 
     # The fields of a supervisor's first message that {.check} needs.
     # @return [Hash{Symbol => Object}]

@@ -118,6 +118,10 @@ module PushServer
     # @return [Hash{Symbol => Integer}]
     def stats = @native.stats
 
+    # The same, with histograms, as {PushServer.stats} returns it with `:all` for a server in one process.
+    # @return [Hash{Symbol => Object}]
+    def totals = { stats: stats, histograms: @native.histograms, workers: [] }
+
     private
 
     # What answers some requests instead of the app.

@@ -193,6 +193,10 @@ module PushServer
     # @return [Hash{Symbol => Integer}] empty before {#start}
     def stats = @service&.stats || {}
 
+    # The same as {PushServer.stats} with `:all`.
+    # @return [Hash{Symbol => Object}] empty before {#start}
+    def totals = @service&.totals || {}
+
     # Whether a signal was among the reasons to stop.
     def signalled? = @signalled == true
 
@@ -284,7 +288,7 @@ module PushServer
     # What commands and restarts do.
     def actions
       { stop: method(:stop_for), restart: -> { drain(restarts: true) }, reload: method(:reload), places: method(:places),
-        stats: -> { stats }, status: method(:status) }
+        stats: -> { totals }, status: method(:status) }
     end
 
     # The sockets that are handed on over an exec.

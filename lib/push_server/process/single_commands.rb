@@ -21,7 +21,7 @@ module PushServer
     # @param reply [ControlServer::Reply]
     def stop(reply) = @actions.fetch(:stop).call(reply)
     def restart(reply) = @actions.fetch(:restart).call(reply)
-    def stats(reply) = reply.done(stats: @actions.fetch(:stats).call)
+    def stats(reply) = reply.done(**@actions.fetch(:stats).call)
     def status(reply) = reply.done(**@actions.fetch(:status).call)
     def backtraces(reply) = reply.done(threads: Backtraces.log)
 

@@ -21,6 +21,7 @@ require_relative "supervisor/notices"
 require_relative "supervisor/parts"
 require_relative "supervisor/reaper"
 require_relative "supervisor/restart_queue"
+require_relative "supervisor/slots"
 require_relative "supervisor/state"
 require_relative "supervisor/workers"
 
@@ -160,7 +161,7 @@ module PushServer
     # @api private
     def handover
       { workers: @workers.handover, generations: @generations.handover, hub: @parts.hub.handover, **pidfile_handover,
-        urls: @parts.binder.urls - @unserved }
+        statistics: @parts.slots.handover, urls: @parts.binder.urls - @unserved }
     end
 
     # Whether no signal waits to be read.
@@ -241,6 +242,7 @@ module PushServer
     end
 
     def start
+      @parts.slots = Slots.new
       @parts.hub = HubKeeper.new(@parts, @parts.publish.open) { @parts.events.stop }
       @parts.hub.start
       @workers.fill
@@ -262,6 +264,7 @@ module PushServer
     # Goes on with the processes of the program before this one.
     def resume(former)
       @served = @complete = true
+      @parts.slots = Slots.new(former[:statistics])
       @parts.hub = HubKeeper.new(@parts, @parts.publish.open, former[:hub]) { @parts.events.stop }
       @generations.resume(former[:generations])
       @workers.resume(former[:workers])

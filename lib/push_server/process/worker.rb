@@ -9,6 +9,7 @@ require_relative "protocol"
 require_relative "role_signals"
 require_relative "self_pipe"
 require_relative "service"
+require_relative "statistics"
 
 module PushServer
   # The process of a worker: a {Service} on the sockets that it has from the supervisor, whose orders it follows. Signals do
@@ -62,7 +63,9 @@ module PushServer
     def boot(message)
       Protocol.check(message)
       lifeline, *sockets = message.ios
+      statistics = sockets.pop if message[:statistics]
       introduce(message)
+      Statistics.use(statistics, process: message[:process])
       Channels.use_hub(message[:process], message[:generation], @options[:workers], @options.settings)
       NativeLifeline.start(lifeline.fileno, "this process")
       lifeline.close
@@ -123,7 +126,6 @@ module PushServer
       case message.kind
       when "ping" then answer
       when "backtraces" then Backtraces.log
-      when "stats" then @link.send(:stats, stats: @service&.stats || {})
       when "reload" then @events.notify(RELOAD)
       when "retire" then end_early || @events.notify(RETIRE)
       when "stop" then end_early || @events.notify(STOP)

@@ -15,6 +15,7 @@ use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{Error, Module, Object, RArray, RHash, RModule, RString, Ruby, Symbol, Value, function};
 use push_core::base::fork::{NotInChild, OwnerProcess};
+use push_core::base::stats::StatsHandle;
 use push_core::channel::{
     self, Cancel, Channels, Draft, Engine, EventName, Kind, Message, Policy, Post, Posted, Progress, Slow, Unsent,
 };
@@ -24,7 +25,7 @@ use push_core::push::PubSub;
 
 use crate::ruby::client::Client;
 use crate::ruby::cursor::{Cursor, catch_up, settle};
-use crate::ruby::{lifeline, outside, registry};
+use crate::ruby::{lifeline, outside, registry, slots};
 use crate::support::cell::GvlCell;
 use crate::support::developer_hints;
 use crate::support::errors::{argument_error, channel_error, io_error};
@@ -52,9 +53,9 @@ impl Process {
     }
 
     /// The channels of a worker, which get their order from the hub.
-    fn of_worker(rules: Vec<(String, Policy)>, settings: WorkerSettings) -> io::Result<Self> {
+    fn of_worker(stats: StatsHandle, rules: Vec<(String, Policy)>, settings: WorkerSettings) -> io::Result<Self> {
         let mut hub = None;
-        let pubsub = PubSub::try_new(|wake| {
+        let pubsub = PubSub::try_new(stats, |wake| {
             let client = HubClient::new(settings, wake)?;
             Ok::<_, io::Error>(Arc::clone(hub.insert(client)) as _)
         })?;
@@ -128,13 +129,14 @@ pub fn for_server(ruby: &Ruby) -> PubSub {
 fn use_hub(ruby: &Ruby, process: u32, generation: u32, workers: usize, hash: RHash) -> Result<(), Error> {
     let (server, _) = settings::parse(ruby, hash)?;
     let settings = WorkerSettings { process, generation, workers, give_up: replace_worker };
+    let stats = slots::own_counters(ruby);
     let hub = PROCESS.with(ruby, |slot| {
         let serves = slot.as_ref().is_some_and(|process| process.serves && !process.pubsub.channels().forked());
         if serves {
             return Err("this process has a server already".to_owned());
         }
         let rules = slot.as_ref().map(|process| process.rules.clone()).unwrap_or_default();
-        let process = Process::of_worker(rules, settings).map_err(|error| error.to_string())?;
+        let process = Process::of_worker(stats, rules, settings).map_err(|error| error.to_string())?;
         // Before the hub's log comes, which may need the memory.
         let limits = channel::Limits::from(&server.limits);
         process.pubsub.channels().configure(limits, server.default_event.as_deref());

@@ -19,6 +19,7 @@
 //! | [`body_stream`] | `PushServer::BodyStream`: the stream of a Rack 3 streaming body |
 //! | [`outside`] | publishing from a process without a server |
 //! | [`process`] | `PushServer::NativeProcess`: what Ruby lacks to supervise processes |
+//! | [`slots`] | `PushServer::NativeSlots`: the statistics of several processes |
 //! | [`spool_reservation`] | `PushServer::SpoolReservation`: a request body's part of `max_spooled_total` |
 
 pub mod answer;
@@ -35,4 +36,5 @@ pub mod lifeline;
 pub mod outside;
 pub mod process;
 pub mod registry;
+pub mod slots;
 pub mod spool_reservation;

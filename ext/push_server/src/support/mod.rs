@@ -15,6 +15,7 @@
 //! | [`descriptor`] | file descriptors that become Ruby's |
 //! | [`handler`] | which callbacks a handler has |
 //! | [`settings`] | a Hash of settings |
+//! | [`statistics`] | what was counted |
 //! | [`workers`] | how many workers there are, and how many sit in a body |
 //! | [`logger`] | the core's log lines, on stderr |
 //! | [`developer_hints`] | hints to the developer of an app, each given once |
@@ -34,4 +35,5 @@ pub mod logger;
 pub mod pinned;
 pub mod raw;
 pub mod settings;
+pub mod statistics;
 pub mod workers;

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use magnus::value::ReprValue;
 use magnus::{Error, RArray, RHash, RString, Ruby, Symbol, TryConvert, Value};
 use push_core::access_log::{AccessLogSettings, Format};
-use push_core::base::stats::Stats;
 use push_core::metrics;
 use push_core::push::SlowPolicy;
 use push_core::sse::Fields;
@@ -131,18 +130,6 @@ pub fn table(ruby: &Ruby) -> Result<RArray, Error> {
         hash.aset(ruby.to_symbol("doc"), doc)?;
         hash.freeze();
         table.push(hash)?;
-    }
-    table.freeze();
-    Ok(table)
-}
-
-/// The counters of `NativeServer#stats`, for Ruby: a frozen Hash of explanations by name.
-pub fn statistics(ruby: &Ruby) -> Result<RHash, Error> {
-    let table = ruby.hash_new();
-    for row in Stats::TABLE {
-        let doc = ruby.str_new(row.doc.trim());
-        doc.freeze();
-        table.aset(ruby.to_symbol(row.name), doc)?;
     }
     table.freeze();
     Ok(table)

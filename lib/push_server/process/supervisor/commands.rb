@@ -4,7 +4,6 @@ require "securerandom"
 require_relative "../control_server"
 require_relative "../control_socket"
 require_relative "../notifier"
-require_relative "statistics"
 
 module PushServer
   class Supervisor
@@ -142,12 +141,7 @@ module PushServer
       end
 
       # @see #stop
-      def stats(reply)
-        Statistics.ask(@parts.events, @workers.all.select(&:serves?)) do |counts|
-          each = counts.map { |worker, stats| { number: worker.number, pid: worker.pid, stats: stats } }
-          reply.done(stats: Statistics.sum(counts.values), workers: each)
-        end
-      end
+      def stats(reply) = reply.done(**@parts.slots.totals)
 
       # @see #stop
       def status(reply)

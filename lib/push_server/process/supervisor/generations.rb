@@ -57,7 +57,7 @@ module PushServer
         end
         @leaders << leader
         leader.start("leader")
-        leader.boot(generation: number, **@parts.settings)
+        leader.boot(fds: [@parts.slots.file], generation: number, **@parts.settings)
       end
 
       # Yields the current generation as soon as it can start workers. If its leader has ended, the app is loaded anew.

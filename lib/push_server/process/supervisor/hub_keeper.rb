@@ -110,6 +110,7 @@ module PushServer
         return @former.kill if @former # Two hubs must not run, and the new one has ended first.
         return @on_stop.call if @stopping
 
+        @parts.slots.count(:hub_restarts)
         recover_later("the #{hub} ended #{how}", hub.age)
       end
 

@@ -26,6 +26,8 @@ module PushServer
       attr_reader :metrics
       # @return [HubKeeper]
       attr_accessor :hub
+      # @return [Slots] where workers count
+      attr_accessor :slots
       # @return [Notices]
       attr_accessor :notices
 

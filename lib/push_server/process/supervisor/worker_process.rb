@@ -80,15 +80,6 @@ module PushServer
         (@unanswered = @unanswered.to_i + 1) - 1
       end
 
-      # Asks what it has counted.
-      # @yieldparam counts [Hash{Symbol => Integer}, nil] nil if it has ended
-      def count(&on_answer)
-        return on_answer.call(nil) if ended?
-
-        (@counting ||= []) << on_answer
-        send(:stats)
-      end
-
       # Whether it is to end.
       def leaving? = state == :leaving
 
@@ -147,14 +138,8 @@ module PushServer
         when "draining" then parts.events.after(DECISION) { leave }
         when "uses" then parts.notices.note(message[:names])
         when "pong" then answered
-        when "stats" then counted(message[:stats])
         when "failed" then fail_to_boot(message)
         end
-      end
-
-      def counted(counts)
-        waiting, @counting = @counting, nil
-        waiting&.each { |on_answer| on_answer.call(counts) }
       end
 
       def ready
@@ -180,10 +165,7 @@ module PushServer
       # Somebody has sent it TERM.
       def leave = leaving? || ended? || @on_event.call(self, :leaving, nil)
 
-      def finished(how)
-        counted(nil)
-        @on_event.call(self, :ended, reason(how))
-      end
+      def finished(how) = @on_event.call(self, :ended, reason(how))
     end
   end
 end

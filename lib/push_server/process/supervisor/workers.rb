@@ -67,6 +67,7 @@ module PushServer
           @parts.hub.adopt(worker)
           worker.leaving? || place(worker.number).worker ? @leaving << worker : place(worker.number).worker = worker
         end
+        @parts.slots.keep(all)
         @leaving.each { |worker| worker.drain("restart", @parts.options[:drain_timeout]) }
       end
 
@@ -191,8 +192,10 @@ module PushServer
       end
 
       def launch(worker, generation)
-        worker.boot(fds: @parts.sockets, number: worker.number, process: worker.process, generation: worker.generation,
-                    listeners: @parts.descriptions, **@parts.settings)
+        statistics = @parts.slots.take(worker)
+        worker.boot(fds: [*@parts.sockets, statistics].compact, number: worker.number, process: worker.process,
+                    generation: worker.generation, listeners: @parts.descriptions, statistics: !statistics.nil?,
+                    **@parts.settings)
         @parts.hub.attach(worker)
         generation.start(worker)
       end
@@ -220,6 +223,7 @@ module PushServer
 
       def remove(worker, reason)
         @parts.hub.detach(worker)
+        @parts.slots.release(worker)
         place = @places.values.find { |other| other.worker.equal?(worker) }
         successor = @places.values.find { |other| other.successor.equal?(worker) }
         if place
@@ -235,6 +239,7 @@ module PushServer
       def lost(place, worker, reason)
         return if worker.load_failure && @watcher.load_failed(worker.load_failure)
 
+        @parts.slots.count(:worker_restarts) unless @stopping
         retry_later(place, worker.age, "#{worker}: #{reason}")
       end
 
