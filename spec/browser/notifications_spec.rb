@@ -13,5 +13,6 @@ RSpec.describe "The notifications example in a browser" do
     expect(page[:statuses]).to eq(["connected · websocket", "connected · sse", "connected · poll", "connected · websocket", "offline"])
     expect(page[:inbox])
       .to eq(["#1 websocket", "#2 sse", "#3 poll", "#4 websocket"] + Array.new(10) { |index| "##{index + 5} poll" })
+    expect(page[:texts].last(10)).to match(Array.new(10) { |index| end_with("(#{index + 1} of 10)") })
   end
 end

@@ -20,10 +20,13 @@ class AppProcess
   # Seconds for an app to stop, with its drain timeout. Then it is killed.
   STOP_PATIENCE = 30
 
+  # With SPEC_WORKERS=2, apps that the command push_server starts have that many workers.
+  WORKERS = ENV.key?("SPEC_WORKERS") ? ["-w", ENV.fetch("SPEC_WORKERS")].freeze : [].freeze
+
   # How each kind of app is started: the command for a file, an address to bind, and further options. rackup knows only TCP; a
   # Ruby script chooses its address itself, and so does a configuration file.
   COMMANDS = {
-    cli: ->(file, bind, options) { [RbConfig.ruby, File.join(ROOT, "exe/push_server"), "-b", bind, *options, file] },
+    cli: ->(file, bind, options) { [RbConfig.ruby, File.join(ROOT, "exe/push_server"), "-b", bind, *WORKERS, *options, file] },
     configured: ->(file, _, options) { [RbConfig.ruby, File.join(ROOT, "exe/push_server"), *options, file] },
     rackup: ->(file, _, options) { [RbConfig.ruby, AppProcess.rackup, "-o", "127.0.0.1", "-p", "0", *options, file] },
     ruby: ->(file, _, options) { [RbConfig.ruby, file, *options] }

@@ -32,7 +32,8 @@ const result = await withBrowser(async (browser) => {
   await Promise.all([page.waitForResponse((response) => response.request().method() === "POST"), page.click("#burst")])
   await choose("poll")
   await page.waitForSelector(`#inbox li:nth-child(${count + 10})`)
-  return { statuses, inbox: await inbox(), errors }
+  const texts = await page.$$eval("#inbox .text", (all) => all.map((text) => text.textContent).reverse())
+  return { statuses, inbox: await inbox(), texts, errors }
 })
 
 console.log(JSON.stringify(result))
