@@ -141,7 +141,7 @@ RSpec.describe "Publishing from a process without a server" do
         expect(got.values).to eq(["with a block", "without a block", "child 0", "child 1", "spawned"])
         expect(cursors).to eq(got.keys)
         expect(answer["/fork-thread"]).to eq(4)
-        expect(answer["/fork-history"]).to match(["PushServer::Error", /only publish and cursor work here/])
+        expect(answer["/fork-history"]).to match(["PushServer::Error", /only publish, cursor and disconnect work here/])
         expect(get("/").status).to eq(200)
       end
 
