@@ -30,7 +30,7 @@ Gem::Specification.new do |spec|
 
   spec.files = Dir.glob(
     %w[Cargo.toml Cargo.lock src/**/*.rs ext/**/*.{rb,rs,toml} lib/**/*.{js,rb} exe/* sig/*.rbs
-       docs/**/*.md docs/{deployment,systemd}/* .yardopts CHANGELOG.md LICENSE README.md],
+       docs/**/*.md docs/{deployment,grafana,systemd}/* .yardopts CHANGELOG.md LICENSE README.md],
     base: __dir__
   )
   spec.bindir = "exe"

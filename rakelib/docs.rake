@@ -1,9 +1,10 @@
 # frozen_string_literal: true
 
-desc "Write docs/options.md, docs/statistics.md and the table in docs/configuration.md from the tables in the code"
+desc "Write docs/options.md, docs/statistics.md and the tables in docs/configuration.md and docs/metrics.md from the tables in the code"
 task :docs do
+  require_relative "metrics_table"
   require_relative "options_page"
   require_relative "puma_words_table"
   require_relative "statistics_page"
-  [OptionsPage, PumaWordsTable, StatisticsPage].each { |page| File.write(page::PATH, page.markdown) }
+  [MetricsTable, OptionsPage, PumaWordsTable, StatisticsPage].each { |page| File.write(page::PATH, page.markdown) }
 end
