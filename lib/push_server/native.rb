@@ -373,7 +373,7 @@ module PushServer
     #   # Bytes of the number store.
     #   STORE_SIZE = 4096
 
-    # @!method self.run(link, publish, metrics, store, settings)
+    # @!method self.run(link, publish, metrics, store, statistics, settings)
     #   Runs the hub until its supervisor stops it or is gone, or until another hub has taken its log. It takes the supervisor's
     #   lines: `first` or `recover processes=3,4 [handover]` at first; then `worker 3 1` with a connection, `gone 3`, `ping 7`,
     #   `handover` with a connection, and `stop`. It answers `ready` and `pong 7`. Leaves the GVL. One thread, once a process.
@@ -381,6 +381,7 @@ module PushServer
     #   @param publish [Integer, nil] the descriptor of the listening socket for processes without a server
     #   @param metrics [Array<Integer>] the descriptors of the listening sockets on which it serves metrics
     #   @param store [Integer] the descriptor of a memory file of {STORE_SIZE} bytes, which outlives the hub
+    #   @param statistics [Integer] the descriptor of the memory file in which all processes count. It is read for metrics only
     #   @param settings [Hash] the limits, as {Options#settings} makes them
     #   @return [nil]
     #   @raise [ArgumentError] for a negative descriptor, or a setting that cannot be

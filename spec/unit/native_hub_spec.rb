@@ -10,11 +10,13 @@ RSpec.describe "PushServer::NativeHub" do
 
   let(:link) { UNIXSocket.pair }
   let(:store) { Tempfile.new("store").tap { |file| file.truncate(hub::STORE_SIZE) } }
+  # It is opened only for metrics.
+  let(:statistics) { Tempfile.new("statistics") }
   let(:settings) { PushServer::Options.new.settings }
 
   # @return [Thread] with the hub
   def start
-    Thread.new { hub.run(link.last.fileno, nil, [], store.fileno, settings) }.tap { |thread| thread.report_on_exception = false }
+    Thread.new { hub.run(link.last.fileno, nil, [], store.fileno, statistics.fileno, settings) }.tap { |thread| thread.report_on_exception = false }
   end
 
   def join(thread) = thread.join(10) || raise("the hub goes on")
@@ -43,8 +45,8 @@ RSpec.describe "PushServer::NativeHub" do
   end
 
   it "refuses descriptors that cannot be" do
-    expect { hub.run(-1, nil, [], store.fileno, settings) }.to raise_error(ArgumentError, /not a file descriptor/)
+    expect { hub.run(-1, nil, [], store.fileno, statistics.fileno, settings) }.to raise_error(ArgumentError, /not a file descriptor/)
     store.truncate(100)
-    expect { hub.run(link.last.fileno, nil, [], store.fileno, settings) }.to raise_error(IOError, /100 bytes is too short/)
+    expect { hub.run(link.last.fileno, nil, [], store.fileno, statistics.fileno, settings) }.to raise_error(IOError, /100 bytes is too short/)
   end
 end

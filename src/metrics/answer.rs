@@ -43,7 +43,7 @@ impl Refusal {
             Refusal::NotFound => "There are /metrics and /stats.\n",
             Refusal::Method => "GET and HEAD are allowed.\n",
             Refusal::TooLarge => "The head of the request is too large.\n",
-            Refusal::Unavailable => "Another version of push_server counts: its statistics cannot be read.\n",
+            Refusal::Unavailable => "The statistics cannot be read: the log says why.\n",
         }
     }
 }

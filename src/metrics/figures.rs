@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::base::stats::Stats;
 use crate::base::stats::slots::{SlotOwner, Slots, Snapshot};
 
-/// Where the figures come from. It is asked for each response, by the thread that serves, and must not wait. `None`: nobody
-/// knows them, because another version of push_server counts.
+/// Where the figures come from. It is asked for each response, by the thread that serves, and must not wait. `None`: they
+/// cannot be read.
 pub type Source = Arc<dyn Fn() -> Option<Figures> + Send + Sync>;
 
 /// What a server has counted.
@@ -26,6 +26,8 @@ pub struct WorkerFigures {
     pub number: u32,
     /// The number of its process, which no other one has.
     pub process: u32,
+    /// Its pid; 0 until it counts.
+    pub pid: u32,
     /// What it has counted.
     pub stats: Stats,
 }
@@ -39,8 +41,12 @@ impl Figures {
     /// Those of a server with workers.
     pub fn of_slots(slots: &Slots) -> Self {
         let Snapshot { sum, workers } = slots.snapshot();
-        let named =
-            |(owner, stats): (SlotOwner, Stats)| WorkerFigures { number: owner.worker, process: owner.process, stats };
+        let named = |(owner, stats): (SlotOwner, Stats)| WorkerFigures {
+            number: owner.worker,
+            process: owner.process,
+            pid: owner.pid,
+            stats,
+        };
         Figures { sum, workers: Some(workers.into_iter().map(named).collect()) }
     }
 

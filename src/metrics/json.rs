@@ -28,7 +28,8 @@ fn put(out: &mut String, figures: &Figures) -> std::fmt::Result {
     }
     out.push_str("},\"workers\":[");
     for (at, worker) in figures.workers.iter().flatten().enumerate() {
-        write!(out, "{}{{\"number\":{},\"process\":{},\"stats\":", comma(at), worker.number, worker.process)?;
+        let (number, process, pid) = (worker.number, worker.process, worker.pid);
+        write!(out, "{}{{\"number\":{number},\"process\":{process},\"pid\":{pid},\"stats\":", comma(at))?;
         put_stats(out, &worker.stats)?;
         out.push('}');
     }

@@ -7,13 +7,12 @@ module PushServer
   class Hub
     # Runs the hub in this process, and ends the process.
     # @param link [UNIXSocket] to the supervisor
-    # @param store [IO] the numbers that outlive a hub
-    # @param publish [Socket, nil] the socket for processes without a server
-    # @param metrics [Array<Socket>] the sockets on which it serves metrics
+    # @param files [Hash{Symbol => IO, Array<IO>, nil}] store: the numbers that outlive a hub. publish: the socket for processes
+    #   without a server, if there is one. metrics: the sockets on which it serves metrics. statistics: what all processes count
     # @param settings [Hash] as {Options#settings} makes them
     # @param tag [String] for the process title
-    def self.run(link, store, publish, metrics, settings, tag)
-      new(link, store, publish, metrics, settings, tag).run
+    def self.run(link, files, settings, tag)
+      new(link, files, settings, tag).run
     rescue Exception => e # rubocop:disable Lint/RescueException -- nothing of the supervisor may run in this process
       PushServer.log_exception("the hub ends", e)
       Process.exit!(1)
@@ -21,11 +20,9 @@ module PushServer
       Process.exit!(0)
     end
 
-    def initialize(link, store, publish, metrics, settings, tag)
+    def initialize(link, files, settings, tag)
       @link = link
-      @store = store
-      @publish = publish
-      @metrics = metrics
+      @files = files
       @settings = settings
       @tag = tag
     end
@@ -36,14 +33,15 @@ module PushServer
       PushServer.log_name = "hub"
       Process.setproctitle("push_server: hub [#{@tag}]")
       close_others
-      NativeHub.run(@link.fileno, @publish&.fileno, @metrics.map(&:fileno), @store.fileno, @settings)
+      store, publish, metrics, statistics = @files.values_at(:store, :publish, :metrics, :statistics)
+      NativeHub.run(@link.fileno, publish&.fileno, metrics.map(&:fileno), store.fileno, statistics.fileno, @settings)
     end
 
     private
 
     # The supervisor's sockets and pipes. Open here, they would outlive the supervisor.
     def close_others
-      own = [@link, @store, @publish, *@metrics, $stdin, $stdout, $stderr].compact
+      own = [@link, *@files.values.flatten, $stdin, $stdout, $stderr].compact
       ObjectSpace.each_object(IO) { |io| io.close unless io.closed? || own.any? { |kept| kept.equal?(io) } }
     end
   end

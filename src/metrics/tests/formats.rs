@@ -164,7 +164,9 @@ fn a_client_gets_the_format_that_it_prefers() {
 fn json_has_the_sums_and_each_worker() {
     let text = json::render(&figures());
     assert!(text.contains("\"stats\":{\"connections\":0,\"requests\":100,"));
-    assert!(text.contains(",\"workers\":[{\"number\":1,\"process\":3,\"stats\":{\"connections\":0,\"requests\":10,"));
+    assert!(text.contains(
+        ",\"workers\":[{\"number\":1,\"process\":3,\"pid\":103,\"stats\":{\"connections\":0,\"requests\":10,"
+    ));
     assert!(text.contains("\"request_time_2xx\":{\"count\":2,\"sum\":30000100,\"buckets\":{\"100\":1,"));
     let single = json::render(&Figures { workers: None, ..figures() });
     assert!(single.ends_with(",\"workers\":[]}\n"));

@@ -15,7 +15,7 @@ fn figures() -> Option<Figures> {
         stats.requests.add_many(10);
         stats.open_connections.set(open);
         sum.merge(&stats, true);
-        WorkerFigures { number, process, stats }
+        WorkerFigures { number, process, pid: 100 + process, stats }
     };
     // Worker 1 is being replaced.
     let workers = vec![worker(1, 3, 5), worker(2, 4, 7), worker(1, 5, 1)];

@@ -1,12 +1,14 @@
 //! `PushServer::NativeHub`: the loop of the hub's process.
 
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 
 use magnus::value::ReprValue;
 use magnus::{Error, Module, Object, RArray, RHash, RModule, Ruby, Value, function};
 use push_core::engine::hub::server::{Driver, NumberStore, Outcome, Settings};
-use push_core::metrics::{Sockets, Source};
+use push_core::metrics::{Figures, Sockets, Source};
 
+use crate::ruby::slots;
 use crate::support::descriptor::duplicate;
 use crate::support::errors::io_error;
 use crate::support::gvl::wait_without_gvl;
@@ -16,7 +18,7 @@ pub fn init(module: RModule) -> Result<(), Error> {
     let hub = module.define_module("NativeHub")?;
     let _: Value = module.funcall("private_constant", ("NativeHub",))?;
     hub.const_set("STORE_SIZE", NumberStore::SIZE)?;
-    hub.define_singleton_method("run", function!(run, 5))
+    hub.define_singleton_method("run", function!(run, 6))
 }
 
 /// Leaves the GVL while it runs.
@@ -26,6 +28,7 @@ fn run(
     publish: Option<i32>,
     metrics: RArray,
     store: i32,
+    statistics: i32,
     settings: RHash,
 ) -> Result<(), Error> {
     let (settings, _) = parse(ruby, settings)?;
@@ -38,7 +41,9 @@ fn run(
     let (mut driver, interrupt) =
         Driver::new(link, publish, numbers, settings).map_err(|error| io_error(ruby, error))?;
     if !metrics.is_empty() {
-        let source: Source = Arc::new(|| None);
+        let slots = slots::open(duplicate(ruby, statistics)?.as_fd());
+        let slots = slots.inspect_err(|error| log::error!("the hub cannot read the statistics: {error}")).ok();
+        let source: Source = Arc::new(move || slots.as_ref().map(|slots| Figures::of_slots(slots)));
         driver.serve_metrics(Sockets::new(metrics, source).map_err(|error| io_error(ruby, error))?);
     }
     // Only this thread locks it.

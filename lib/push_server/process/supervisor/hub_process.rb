@@ -35,7 +35,8 @@ module PushServer
       # @param publish [Socket, nil] the socket for processes without a server
       def start(store, publish)
         metrics = parts.metrics.listeners.map(&:socket)
-        running(Forking.fork { Hub.run(@far_link.to_io, store, publish, metrics, parts.options.settings, parts.tag) })
+        files = { store: store, publish: publish, metrics: metrics, statistics: parts.slots.file }
+        running(Forking.fork { Hub.run(@far_link.to_io, files, parts.options.settings, parts.tag) })
         @far_link.close
       rescue SystemCallError => e
         PushServer.log(:error, "cannot start the hub: #{e.message}")
