@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::channel::{Cancel, Channels, Engine, EngineError, Error, Policy, Post, Receipt, Since, Wake};
+use crate::channel::{Cancel, Channels, Command, Engine, EngineError, Error, Policy, Post, Receipt, Since, Wake};
 use crate::engine::hub::client::{HubClient, WorkerSettings};
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -232,5 +232,13 @@ fn a_log_that_comes_before_the_apps_rules_is_taken_over_with_them() {
         history("1,2");
         done.store(true, Ordering::Release);
     });
+    client.end();
+}
+
+#[test]
+fn commands_wait_for_a_hub_up_to_a_bound() {
+    let (client, _channels) = worker(Limits::default());
+    let own = || Command::Disconnect { member: "a".into(), done: None };
+    assert_eq!((0..10_000).take_while(|_| client.command(own()).is_ok()).count(), 4096);
     client.end();
 }

@@ -7,19 +7,19 @@ use crate::engine::hub::protocol::{Frame, Position, Refusal, Role, VERSION, Welc
 use crate::engine::hub::server::{Hub, NumberStore, PeerId, Settings, Start};
 
 /// A hub without a past.
-fn first_hub() -> Hub {
+pub(super) fn first_hub() -> Hub {
     Hub::new(Settings::default(), NumberStore::anonymous().unwrap(), Start::First, Instant::now())
 }
 
 /// A peer sends a frame.
-fn send(hub: &mut Hub, id: PeerId, frame: &Frame<'_>) {
+pub(super) fn send(hub: &mut Hub, id: PeerId, frame: &Frame<'_>) {
     let mut bytes = Vec::new();
     frame.encode(&mut bytes);
     hub.receive(id, &bytes);
 }
 
 /// A worker connects.
-fn worker(hub: &mut Hub, process: u32, position: Option<Position>) -> PeerId {
+pub(super) fn worker(hub: &mut Hub, process: u32, position: Option<Position>) -> PeerId {
     let id = hub.connect_worker(process);
     send(
         hub,
@@ -37,12 +37,12 @@ fn worker(hub: &mut Hub, process: u32, position: Option<Position>) -> PeerId {
 }
 
 /// A peer publishes a message.
-fn publish(hub: &mut Hub, id: PeerId, author: u128, count: u64) {
+pub(super) fn publish(hub: &mut Hub, id: PeerId, author: u128, count: u64) {
     send(hub, id, &Frame::Publish { count, message: &bytes_of((author, count)) });
 }
 
 /// An outsider connects.
-fn outsider(hub: &mut Hub, author: u128) -> PeerId {
+pub(super) fn outsider(hub: &mut Hub, author: u128) -> PeerId {
     let id = hub.connect_outsider();
     send(
         hub,
@@ -53,7 +53,7 @@ fn outsider(hub: &mut Hub, author: u128) -> PeerId {
 }
 
 /// What the hub writes to a peer.
-fn written(hub: &mut Hub, id: PeerId) -> Vec<u8> {
+pub(super) fn written(hub: &mut Hub, id: PeerId) -> Vec<u8> {
     let mut bytes = Vec::new();
     hub.flush(id, |slices| {
         slices.iter().for_each(|slice| bytes.extend_from_slice(slice));
@@ -64,7 +64,7 @@ fn written(hub: &mut Hub, id: PeerId) -> Vec<u8> {
 }
 
 /// The frames in these bytes.
-fn frames(mut bytes: &[u8]) -> Vec<Frame<'_>> {
+pub(super) fn frames(mut bytes: &[u8]) -> Vec<Frame<'_>> {
     let mut frames = Vec::new();
     while let Some((frame, length)) = decode(bytes, usize::MAX).unwrap() {
         frames.push(frame);

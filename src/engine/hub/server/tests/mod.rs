@@ -8,12 +8,13 @@
 //! | `truth` | all that anybody has got or was answered, and what must hold of it |
 //! | `roll` | the members that follow from all commands that were numbered |
 //! | `world` | hub, workers and authors, and the steps of a schedule |
-//! | `directed` | schedules that are not random |
+//! | `directed`, `members` | schedules that are not random |
 //! | `driver` | the hub with real sockets |
 
 mod author;
 mod directed;
 mod driver;
+mod members;
 mod roll;
 mod truth;
 mod wire;
