@@ -269,3 +269,31 @@ fn workers_get_what_was_published_in_the_turn_in_which_another_one_has_come() {
     let listed: Vec<_> = std::iter::from_fn(|| hub.next_writer()).collect();
     assert!(listed.contains(&other), "{listed:?}");
 }
+
+#[test]
+fn a_command_is_kept_for_a_new_hub_until_its_worker_knows_its_number() {
+    let numbers = NumberStore::anonymous().unwrap();
+    let mut hub = Hub::new(Settings::default(), numbers.clone(), Start::First, Instant::now());
+    let (one, other) = (worker(&mut hub, 1, None), worker(&mut hub, 2, None));
+    for id in [one, other] {
+        written(&mut hub, id);
+    }
+    let position = hub.position();
+    let own = join("ana", client_id(1, 1));
+    command(&mut hub, one, 1, &own);
+    hub.gone(one);
+    written(&mut hub, other);
+    assert_eq!(hub.stable, 0);
+    let one = worker(&mut hub, 1, Some(position));
+    written(&mut hub, one);
+    assert_eq!(hub.stable, 1);
+    // The next hub waits for nobody who is there.
+    let start = Start::Recover { processes: [1].into(), handover: false };
+    let mut hub = Hub::new(Settings::default(), numbers, start, Instant::now());
+    let (one, position) = (worker(&mut hub, 1, Some(position)), Position { last: 1, ..position });
+    send(&mut hub, one, &Frame::Report { position: Some(position), after: 0 });
+    let message = encoded(&own);
+    send(&mut hub, one, &Frame::Message { seq: 1, author: commands_of(1), count: 1, message: &message });
+    send(&mut hub, one, &Frame::End);
+    assert!(hub.is_serving() && hub.absent.is_empty());
+}

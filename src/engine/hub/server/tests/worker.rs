@@ -114,8 +114,14 @@ impl Worker {
                     self.join(client, member);
                 }
             }
-            _ => self.join(client_id(self.process, self.born), ["a", "b", "c"][random.usize(..3)].into()),
+            _ => self.come(["a", "b", "c"][random.usize(..3)]),
         }
+    }
+
+    /// Another client is a member.
+    pub(super) fn come(&mut self, member: &str) {
+        self.born += 1;
+        self.join(client_id(self.process, self.born), member.into());
     }
 
     /// A client is a member.

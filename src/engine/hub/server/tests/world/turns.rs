@@ -82,6 +82,12 @@ impl World {
         self.workers[index].stopped = stopped;
     }
 
+    /// Clients of a worker become members. It writes that, but reads nothing.
+    pub(in super::super) fn join_blindly(&mut self, index: usize, clients: usize) {
+        (0..clients).for_each(|_| self.workers[index].come("a"));
+        self.publish_blindly(index, 0);
+    }
+
     /// A worker stops, or continues.
     pub(in super::super) fn stop(&mut self, index: usize, stopped: bool) {
         self.workers[index].stopped = stopped;
