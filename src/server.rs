@@ -28,6 +28,7 @@ use crate::http::{self, files::PublicDir};
 use crate::metrics::{self, Figures};
 use crate::net::{Acceptor, BadNetwork, ListenError, ListenerId, Listeners, TrustedProxies, fds};
 use crate::push::delivery::Delivery;
+use crate::push::poll::Relaying;
 use crate::push::pressure::Relief;
 use crate::push::{self, PubSub, SlowPolicy};
 use crate::reactor::{Job, Next, Reactor, Scheduler, Worker};
@@ -209,6 +210,9 @@ impl Server {
             tokio::spawn(Delivery::new(Arc::clone(&self.http.push)));
             tokio::spawn(Relief::new(Arc::clone(&self.http.push)));
             tokio::spawn(Gauging::new(Arc::clone(&self.http)));
+            if let Some(relay) = &self.http.push.relay {
+                tokio::spawn(Relaying::new(&self.http.push, relay));
+            }
             if let Some(door) = self.door.lock().take() {
                 tokio::spawn(door.open(self.base.lifecycle.receiver())?);
             }

@@ -15,7 +15,9 @@ class PollClient
   end
 
   # id: the name of the client in the app's events, which is its first query. cursor: the last ID that it got.
-  attr_reader :id, :cursor, :http
+  attr_reader :id, :cursor
+  # The connection of the next poll, unless it is closed.
+  attr_accessor :http
 
   def initialize(address, target = "/", id:, cursor: nil, headers: {})
     @address, @target, @id, @cursor = address, target, id, cursor

@@ -11,6 +11,7 @@
 //! | [`wakeups`] | waking tasks of the reactor from other threads |
 //! | [`fork`] | whether this process is a forked child of the one that an object belongs to |
 //! | [`disk`] | the thread that does all work that may wait for a disk |
+//! | [`peers`] | parcels between the processes of one server |
 //! | [`process`] | what a supervisor of processes needs from the system |
 //! | [`memory`] | how much memory the machine has, and giving it back |
 //! | [`lock`] | a mutex and a condition variable without poisoning |
@@ -32,6 +33,7 @@ pub mod lock;
 pub mod log_throttle;
 pub mod memory;
 pub mod output;
+pub mod peers;
 pub mod process;
 pub mod shared_memory;
 pub mod stats;

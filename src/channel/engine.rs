@@ -18,6 +18,7 @@ use super::limits::Limits;
 use super::message::Message;
 use super::policy::Policy;
 use super::progress::{Progress, Ticket};
+use crate::base::peers::Peers;
 use crate::base::wakeups::Wakeups;
 
 /// The result of giving a message to an engine.
@@ -115,6 +116,11 @@ pub trait Engine: Send + Sync {
     /// if there is nothing to do.
     fn task(self: Arc<Self>, wakeups: &Arc<Wakeups>) -> Option<EngineTask> {
         let _ = wakeups;
+        None
+    }
+
+    /// The way to the other processes of the server; `None` if there are none.
+    fn peers(self: Arc<Self>) -> Option<Arc<dyn Peers>> {
         None
     }
 

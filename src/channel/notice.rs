@@ -20,6 +20,8 @@ pub enum Notice {
         recovered: Option<bool>,
         /// Channels in which messages are missing.
         gap: Vec<Arc<str>>,
+        /// The process of the client's session has died, so what the app had written and the client has not got is lost.
+        lost: bool,
     },
     /// `push.gap`: of a channel messages are missing.
     Gap {
@@ -104,7 +106,7 @@ impl Notice {
     fn json(&self) -> String {
         let mut json = String::from("{");
         match self {
-            Notice::Open { recovered, gap, .. } => {
+            Notice::Open { recovered, gap, lost, .. } => {
                 json.push_str("\"recovered\":");
                 json.push_str(recovered.map_or("null", |recovered| if recovered { "true" } else { "false" }));
                 json.push_str(",\"gap\":[");
@@ -115,6 +117,9 @@ impl Notice {
                     json::put_string(&mut json, channel);
                 }
                 json.push(']');
+                if *lost {
+                    json.push_str(",\"lost\":true");
+                }
             }
             Notice::Gap { channel, .. } => put_channel(&mut json, channel),
             Notice::Drop { channel, count } => {
@@ -166,12 +171,16 @@ mod tests {
     #[test]
     fn what_clients_read() {
         let cursor = Cursor { epoch: Epoch::from(1), seq: 9 };
-        let open = |recovered, gap| Notice::Open { cursor, recovered, gap };
+        let open = |recovered, gap| Notice::Open { cursor, recovered, gap, lost: false };
         let rows = [
             (open(None, vec![]), "id: 1-9\nevent: push.open\ndata: {\"recovered\":null,\"gap\":[]}\n\n"),
             (
                 open(Some(false), vec!["a".into(), "b\"".into()]),
                 "id: 1-9\nevent: push.open\ndata: {\"recovered\":false,\"gap\":[\"a\",\"b\\\"\"]}\n\n",
+            ),
+            (
+                Notice::Open { cursor, recovered: Some(true), gap: vec![], lost: true },
+                "id: 1-9\nevent: push.open\ndata: {\"recovered\":true,\"gap\":[],\"lost\":true}\n\n",
             ),
             (Notice::Gap { channel: "a".into(), cursor: None }, "event: push.gap\ndata: {\"channel\":\"a\"}\n\n"),
             (

@@ -120,7 +120,12 @@ impl Reader {
     /// The first subscriptions are complete. Starts one replay of all of them, in the log's order. Nothing can be read
     /// before. Returns what [`Reader::subscribe`] returns, for all of them together.
     pub fn open(&self) -> Option<bool> {
-        self.channels.lock().log.open(self.number)
+        self.channels.lock().log.open(self.number, false)
+    }
+
+    /// As [`Reader::open`], for a client that has lost what was written to it before: see [`super::Notice::Open`].
+    pub fn open_after_loss(&self) -> Option<bool> {
+        self.channels.lock().log.open(self.number, true)
     }
 
     /// Ends a subscription. Messages that were not read yet are not read any more. Returns false if there is none.

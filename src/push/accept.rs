@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+pub use super::pending::PendingClient;
+
 use super::poll::{self, Answer, Poll, Start};
 use super::{Client, Context, EventInterest, Negotiated, Protocol, SUBPROTOCOL};
 use crate::channel::Shape;
@@ -33,25 +35,6 @@ pub enum Accepted {
     Poll(Start, Answer),
 }
 
-/// A client that has no connection yet. If this is dropped before, `Abandoned` is posted to the client.
-#[derive(Debug)]
-pub struct PendingClient(Option<Arc<Client>>);
-
-impl PendingClient {
-    /// The connection takes the client.
-    pub fn arrive(mut self) -> Option<Arc<Client>> {
-        self.0.take()
-    }
-}
-
-impl Drop for PendingClient {
-    fn drop(&mut self) {
-        if let Some(client) = self.0.take() {
-            client.abandon();
-        }
-    }
-}
-
 /// Makes the client. When its connection takes it, `Open` is posted. If that fails, `Abandoned` is posted.
 pub fn accept(context: &Arc<Context>, request: Request<'_>) -> (Arc<Client>, Accepted) {
     let shape = match (request.protocol, request.subprotocol) {
@@ -68,7 +51,7 @@ pub fn accept(context: &Arc<Context>, request: Request<'_>) -> (Arc<Client>, Acc
             let (start, answer) = poll.begin(Arc::clone(&client));
             Accepted::Poll(start, answer)
         }
-        None => Accepted::Stream(PendingClient(Some(Arc::clone(&client)))),
+        None => Accepted::Stream(PendingClient::new(Arc::clone(&client))),
     };
     (client, accepted)
 }

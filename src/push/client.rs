@@ -38,6 +38,8 @@ pub struct Client {
     mailbox: Lock<Mailbox>,
     /// The handler has `on_drained`. Most handlers do not. Then the mailbox's lock is not taken after each write.
     wants_drained: AtomicBool,
+    /// See [`Client::has_lost_writes`].
+    lost_writes: AtomicBool,
     /// Keeps a drain waiting until the last callback has run.
     in_flight: Lock<Option<InFlightGuard>>,
 }
@@ -55,6 +57,7 @@ impl Client {
             outbox: Lock::new(Outbox::new(interval)),
             mailbox: Lock::new(Mailbox::new(interest)),
             wants_drained: AtomicBool::new(interest.drained),
+            lost_writes: AtomicBool::new(false),
             in_flight: Lock::new(Some(guard)),
         })
     }
@@ -82,6 +85,16 @@ impl Client {
     /// Where the client resumes, by the last event's id that it has sent.
     pub(super) fn since(&self) -> Since {
         self.negotiated.since
+    }
+
+    /// Whether the process of the client's session before has died: what was written there and not yet sent is lost.
+    pub(super) fn has_lost_writes(&self) -> bool {
+        self.lost_writes.load(Ordering::Relaxed)
+    }
+
+    /// Sets [`Client::has_lost_writes`]. Before the client begins.
+    pub(super) fn set_lost_writes(&self) {
+        self.lost_writes.store(true, Ordering::Relaxed);
     }
 
     /// The client's address.

@@ -8,7 +8,7 @@ use super::Client;
 use super::clients::Clients;
 use super::delivery::{Notifier, PubSub};
 use super::mailbox::Event;
-use super::poll::Sessions;
+use super::poll::{Relay, Sessions};
 use super::pressure::Pressure;
 use super::reconnect::ReconnectDelay;
 use crate::base;
@@ -49,6 +49,8 @@ pub struct Context {
     pub pressure: Pressure,
     /// The sessions of clients that poll.
     pub sessions: Sessions,
+    /// The way to sessions of other processes; `None` if there are no others.
+    pub relay: Option<Relay>,
     /// Whether another server follows when this one stops; see [`set_restarts`](Self::set_restarts).
     pub restarts: AtomicBool,
 }
@@ -59,6 +61,7 @@ impl Context {
         Context {
             slow_policy: SlowPolicy::Close,
             callbacks,
+            relay: Relay::new(pubsub.channels(), base.owner),
             pubsub,
             notifier: Notifier::new(Arc::clone(&base.wakeups)),
             reconnect_delay: ReconnectDelay::new(&base.limits),

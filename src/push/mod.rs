@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`context`] | what all clients of a server share |
 //! | [`accept`] | how a client is made |
+//! | `pending` | a client that has no connection yet |
 //! | [`client`] | one connection as the app sees it: `write`, `pending`, `close`; any thread |
 //! | [`subscriptions`] | a client's channels: `subscribe`, `unsubscribe`, `recovered?` |
 //! | [`protocol`] | what a client and the server have agreed to speak |
@@ -28,6 +29,7 @@ pub mod context;
 pub mod delivery;
 pub mod mailbox;
 mod outbox;
+mod pending;
 pub mod poll;
 pub mod pressure;
 pub mod protocol;

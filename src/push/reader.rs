@@ -19,6 +19,8 @@ use crate::channel::{self, Cursor, Notice, Reader, Shape, Since, Target, Wake};
 pub struct ClientReader {
     reader: Reader,
     alert: Arc<Alert>,
+    /// See [`Client::has_lost_writes`].
+    lost: bool,
     pub(super) state: Lock<State>,
 }
 
@@ -98,7 +100,7 @@ impl ClientReader {
             task: RemoteWaker::new(Arc::clone(&context.base.wakeups)),
         });
         let reader = Reader::attach(context.pubsub.channels(), client.id(), Arc::clone(&alert) as Arc<dyn Wake>, since);
-        Arc::new(ClientReader { reader, alert, state: Lock::default() })
+        Arc::new(ClientReader { reader, alert, lost: client.has_lost_writes(), state: Lock::default() })
     }
 
     pub(super) fn reader(&self) -> &Reader {
@@ -115,7 +117,9 @@ impl ClientReader {
         let mut state = self.lock();
         let begins = state.subscribed && !std::mem::replace(&mut state.opened, true);
         drop(state);
-        if begins {
+        if begins && self.lost {
+            self.reader.open_after_loss();
+        } else if begins {
             self.reader.open();
         }
     }

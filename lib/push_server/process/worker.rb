@@ -124,7 +124,7 @@ module PushServer
 
     def follow_order(message)
       case message.kind
-      when "ping" then answer
+      when "ping" then @link.send(:pong)
       when "backtraces" then Backtraces.log
       when "reload" then @events.notify(RELOAD)
       when "retire" then end_early || @events.notify(RETIRE)
@@ -133,15 +133,6 @@ module PushServer
         @order = message
         end_early || @events.notify(DRAIN)
       end
-    end
-
-    # Ruby runs.
-    def answer
-      @link.send(:pong)
-      return if @polled || @service.stats[:poll_sessions].zero?
-
-      @polled = true
-      @link.send(:uses, names: [:long_polls])
     end
 
     # A worker that does not serve yet has nothing to drain, and may be busy for long.

@@ -19,6 +19,7 @@ use super::super::presence::Presence;
 use super::super::work;
 use crate::base::fork::OwnerProcess;
 use crate::base::lock::Lock;
+use crate::base::peers::Peers;
 use crate::base::stats::StatsHandle;
 
 /// All channels of a process. Any thread may call all methods; a forked child may call none but [`Channels::forked`].
@@ -103,6 +104,11 @@ impl Channels {
     /// The number of this process: see [`Engine::process`].
     pub fn process(&self) -> u32 {
         self.engine.process()
+    }
+
+    /// The way to the other processes: see [`Engine::peers`].
+    pub fn peers(&self) -> Option<Arc<dyn Peers>> {
+        Arc::clone(&self.engine).peers()
     }
 
     // ---- deliver and sweep ---------------------------------------------------------------

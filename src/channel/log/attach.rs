@@ -102,9 +102,9 @@ impl Log {
         Ok(complete)
     }
 
-    /// The first subscriptions are complete, so their replay starts. Returns whether the reader gets everything that it
+    /// The first subscriptions are complete, so their replay starts. `lost`: see [`Notice::Open`]. Returns whether the reader gets everything that it
     /// has missed, as [`Log::subscribe`] does.
-    pub(crate) fn open(&mut self, reader: u32) -> Option<bool> {
+    pub(crate) fn open(&mut self, reader: u32, lost: bool) -> Option<bool> {
         let Log { readers, channels, last, .. } = self;
         let own = readers.get_mut(reader).filter(|own| !own.open)?;
         own.open = true;
@@ -118,7 +118,7 @@ impl Log {
         own.position = if replays { own.position.min(*last) } else { *last };
         let cursor = Cursor { epoch: self.epoch, seq: own.position };
         let gap = std::mem::take(&mut own.gap);
-        own.notices.insert(0, Notice::Open { cursor, recovered: own.recovered, gap });
+        own.notices.insert(0, Notice::Open { cursor, recovered: own.recovered, gap, lost });
         own.wake_once();
         own.recovered
     }

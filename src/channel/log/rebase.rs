@@ -166,7 +166,7 @@ impl Log {
         if !own.open {
             own.recovered = own.recovered.or((!names.is_empty()).then_some(false)).map(|_| false);
             own.gap = names;
-        } else if let Some(Notice::Open { cursor: start, recovered, gap }) = own.notices.first_mut() {
+        } else if let Some(Notice::Open { cursor: start, recovered, gap, .. }) = own.notices.first_mut() {
             // The reader has not got the notice with its start yet, so the gap becomes a part of that notice.
             (*start, *recovered, *gap) = (cursor, Some(false), names);
         } else {

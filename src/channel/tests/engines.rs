@@ -223,7 +223,10 @@ fn a_reader_that_was_not_told_where_it_starts_is_told_once() {
     for (reader, gap) in [(&early, &["a"][..]), (&opened, &NAMES[..])] {
         let batch = reader.read(Shape::EventStream.into(), false, drop);
         let gap = gap.iter().map(|name| (*name).into()).collect();
-        assert_eq!(batch.notices, [Notice::Open { cursor: channels.cursor(), recovered: Some(false), gap }]);
+        assert_eq!(
+            batch.notices,
+            [Notice::Open { cursor: channels.cursor(), recovered: Some(false), gap, lost: false }]
+        );
         assert_eq!(batch.messages, 0);
     }
 }

@@ -59,6 +59,10 @@
 //! its socket takes bytes again, the hub finishes the frame that was half written and goes on with the log, or with a
 //! [`Frame::Reset`] of the same epoch if the log does not reach back so far.
 //!
+//! **Parcels.** A worker sends a parcel to another worker in a [`Frame::Relay`] with that one's process number. The hub puts the
+//! sender's number in its place, and hands the parcel on; it knows nothing else of it. Parcels need no credit. When too much
+//! waits for a worker, or it is not there, the sender gets [`Frame::Unreachable`].
+//!
 //! **The end.** A worker whose connection ends reads all that the socket still has, and drops a frame that is not
 //! complete. Only then it says `Hello` to the hub again, or to a new one.
 
@@ -71,6 +75,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::base::peers::Unreachable;
 pub use crate::channel::Refusal;
 use crate::channel::{Policy, PresentMember};
 pub use read::decode;
@@ -290,6 +295,34 @@ pub enum Frame<'a> {
         reason: Refusal,
     },
 
+    // ---- between workers -------------------------------------------------------------------
+    /// A parcel, in both directions.
+    Relay {
+        /// The process number of the receiver, or, from the hub, of the sender.
+        process: u32,
+        /// The sender's number for it.
+        id: u64,
+        /// What it holds.
+        payload: &'a [u8],
+    },
+    /// The hub: a parcel has not arrived.
+    Unreachable {
+        /// The process number of the receiver.
+        process: u32,
+        /// The sender's number for it.
+        id: u64,
+        /// Bytes of its payload.
+        length: u32,
+        /// Why not.
+        why: Unreachable,
+    },
+    /// The hub: a worker's connection has ended. Its last parcels have come before; the rest that was underway from or to it
+    /// is lost.
+    Parted {
+        /// Its process number.
+        process: u32,
+    },
+
     // ---- a log as a whole: in a report, and behind a reset ---------------------------------
     /// A log begins: what the worker has missed, as far as channels have kept it. [`Frame::End`] is the end of it.
     Reset {
@@ -386,4 +419,7 @@ mod kind {
     pub(super) const END: u8 = 37;
     pub(super) const MEMBERS: u8 = 64;
     pub(super) const COMMAND: u8 = 65;
+    pub(super) const RELAY: u8 = 72;
+    pub(super) const UNREACHABLE: u8 = 73;
+    pub(super) const PARTED: u8 = 74;
 }

@@ -7,17 +7,22 @@
 //! ```text
 //! request ─▶ Poll::new ─▶ app ─┬─ no ──▶ Poll::refuse: the session ends
 //!                              ├─ yes ─▶ Poll::resume: Session ─▶ SessionTask ─▶ body of the response
-//!                              └─ yes, but there is no session: Poll::begin, a new client
+//!                              ├─ yes, but there is no session: Poll::begin, a new client
+//!                              └─ yes, but another process has the session: Poll::begin, Relay
 //! ```
 //!
 //! | module | subject |
 //! |---|---|
 //! | `ticket` | the id with which a client continues its session |
 //! | `session` | a session as other threads see it |
+//! | `newcomer` | a client whose session has not begun |
+//! | `relay` | polls that reach another process than that of their session |
 //! | `session_task` | the task that answers a session's polls |
 //! | `backlog` | what was sent, until the client has confirmed it |
 
 mod backlog;
+mod newcomer;
+mod relay;
 mod session;
 mod session_task;
 mod ticket;
@@ -29,11 +34,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+pub use relay::{Relay, Relaying};
 pub use ticket::{Ticket, since, without_session};
 
+use super::pending::PendingClient;
 use super::{Client, Context};
+use newcomer::Newcomer;
 use session::{AcceptedPoll, Key, ResumeRequest, Session};
-use session_task::SessionTask;
 use ticket::Token;
 
 use crate::base::lock::Lock;
@@ -49,8 +56,18 @@ pub type Owner = Option<Box<[u8]>>;
 pub struct Poll {
     wait: Duration,
     key: Key,
-    /// The session that the poll asks to continue.
-    resume_request: Option<ResumeRequest>,
+    session: Found,
+}
+
+/// The session that a poll asks to continue.
+#[derive(Debug)]
+enum Found {
+    /// There is none.
+    No,
+    /// This process has it.
+    Here(ResumeRequest),
+    /// Another process may have it.
+    Elsewhere(Relay, Ticket),
 }
 
 impl Poll {
@@ -58,9 +75,16 @@ impl Poll {
     /// request's host, path and query.
     pub fn new(context: &Context, wait: Duration, id: Option<&str>, place: String) -> Self {
         let ticket = id.and_then(Ticket::parse);
-        let resume_request =
-            ticket.and_then(|ticket| context.sessions.find(ticket.token)?.request_resume(ticket, &place));
-        Poll { wait: wait.min(context.base.limits.max_poll_wait), key: Key { place, owner: None }, resume_request }
+        let away = ticket.and_then(|ticket| Some((context.relay.as_ref().filter(|it| it.leads_away(ticket))?, ticket)));
+        let session = match (away, ticket) {
+            (Some((relay, ticket)), _) => Found::Elsewhere(relay.clone(), ticket),
+            (None, Some(ticket)) => {
+                let session = context.sessions.find(ticket.token);
+                session.and_then(|it| it.request_resume(ticket, &place)).map_or(Found::No, Found::Here)
+            }
+            (None, None) => Found::No,
+        };
+        Poll { wait: wait.min(context.base.limits.max_poll_wait), key: Key { place, owner: None }, session }
     }
 
     /// Sets the user, as the app names the user.
@@ -68,45 +92,63 @@ impl Poll {
         self.key.owner = owner;
     }
 
-    /// The app has accepted the poll. Continues its session, if there is one and it has the same owner.
+    /// The app has accepted the poll. Continues its session, if this process has it and it has the same owner.
     pub fn resume(&mut self) -> Option<Answer> {
-        self.resume_request.take()?.accept(self.wait, &self.key.owner)
+        match std::mem::replace(&mut self.session, Found::No) {
+            Found::Here(request) => request.accept(self.wait, &self.key.owner),
+            other => {
+                self.session = other;
+                None
+            }
+        }
     }
 
-    /// The app has accepted the poll. Begins a session for `client`.
+    /// The app has accepted the poll. Begins a session for `client`, unless another process has one for it.
     pub fn begin(self, client: Arc<Client>) -> (Start, Answer) {
         let (poll, answer) = AcceptedPoll::new(self.wait, None);
-        let token = Token::draw(client.context().pubsub.channels().process());
-        let session = Session::new(client.context(), token, self.key, poll);
-        (Start(Some((client, session))), answer)
+        let elsewhere = match self.session {
+            Found::Elsewhere(relay, ticket) => Some((relay, ticket)),
+            Found::No | Found::Here(_) => None,
+        };
+        let context = Arc::clone(client.context());
+        let newcomer = Newcomer { client: PendingClient::new(client), key: self.key, poll };
+        (Start(Box::new(Beginning { context, newcomer, elsewhere })), answer)
     }
 
     /// The app has refused the poll. That ends its session, unless the poll has another owner.
     pub fn refuse(self) {
-        if let Some(resume_request) = self.resume_request {
-            resume_request.refuse(&self.key.owner);
+        match self.session {
+            Found::No => {}
+            Found::Here(request) => request.refuse(&self.key.owner),
+            Found::Elsewhere(relay, ticket) => relay.refuse(ticket, self.key),
         }
     }
 }
 
 /// A session that has not begun. If it is dropped before it begins, `Abandoned` is posted to its client.
-#[derive(Debug)]
-pub struct Start(Option<(Arc<Client>, Arc<Session>)>);
+pub struct Start(Box<Beginning>);
+
+struct Beginning {
+    context: Arc<Context>,
+    newcomer: Newcomer,
+    /// Another process may have a session for the client.
+    elsewhere: Option<(Relay, Ticket)>,
+}
 
 impl Start {
-    /// Begins the session. Only in a task of the reactor.
-    pub fn spawn(mut self) {
-        if let Some((client, session)) = self.0.take() {
-            tokio::spawn(SessionTask::new(client, session));
+    /// Begins the session, or finds the one that another process has. Only in a task of the reactor.
+    pub fn spawn(self) {
+        let Beginning { context, newcomer, elsewhere } = *self.0;
+        match elsewhere {
+            None => newcomer.begin(&context, false),
+            Some((relay, ticket)) => relay.ask(&context, ticket, newcomer),
         }
     }
 }
 
-impl Drop for Start {
-    fn drop(&mut self) {
-        if let Some((client, _)) = self.0.take() {
-            client.abandon();
-        }
+impl std::fmt::Debug for Start {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Start").field("elsewhere", &self.0.elsewhere).finish_non_exhaustive()
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Session {
 }
 
 /// What a poll must have in common with the first poll of a session, or it cannot continue the session.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Key {
     /// SessionTask, path and query of the request. The app may have other rules for others.
     pub(super) place: String,

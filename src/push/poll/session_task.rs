@@ -25,7 +25,7 @@ const ANSWER: usize = 1 << 20;
 
 /// Milliseconds until the next poll. The pause is random, so that many clients do not poll at the same time. It is long
 /// enough that a busy channel does not cause a request for each message.
-const PAUSE: std::ops::RangeInclusive<u64> = 200..=500;
+pub(super) const PAUSE: std::ops::RangeInclusive<u64> = 200..=500;
 
 /// The task. Spawn it on the reactor. It ends with the session.
 pub(super) struct SessionTask {
@@ -282,17 +282,20 @@ impl SessionTask {
     /// that come in time.
     fn close(&mut self, resuming: bool, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
         let context = Arc::clone(self.client.context());
+        // A server that is stopping gets no further polls, except from other workers while it is replaced.
+        let lifecycle = &context.base.lifecycle;
+        let more_polls = lifecycle.serving() || (context.relay.is_some() && lifecycle.restarts());
         self.check_last(cx, now);
         let deadline = self.closing.as_ref().map_or(now, |closing| closing.deadline);
         let numbered = self.closing.as_ref().and_then(|closing| closing.last).is_none_or(|last| last.are_numbered());
         if self.waiting.is_some() {
             while self.fill(cx)? {}
-            if !numbered && context.base.lifecycle.serving() {
+            if !numbered && lifecycle.serving() {
                 // The poll waits for the engine, too.
                 self.alarm.set(deadline, cx.waker());
                 return Ok(());
             }
-            if !self.has_more() || !context.base.lifecycle.serving() {
+            if !self.has_more() || !more_polls {
                 let cursor = self.cursor();
                 self.answer(cursor, context.reconnect_delay.pause());
                 return Err(Ended);
@@ -304,8 +307,7 @@ impl SessionTask {
             }
         }
         let deadline = self.closing.as_ref().map_or(now, |closing| closing.deadline);
-        // A server that is stopping accepts no further polls.
-        if (!self.has_more() && !resuming) || !context.base.lifecycle.serving() || deadline <= now {
+        if (!self.has_more() && !resuming) || !more_polls || deadline <= now {
             return Err(Ended);
         }
         self.alarm.set(deadline, cx.waker());
@@ -350,7 +352,7 @@ impl SessionTask {
 }
 
 /// Answers a poll with no message. Its client may poll again with `id`.
-fn answer_empty(poll: AcceptedPoll, id: Option<impl Display>, pause: u64) {
+pub(super) fn answer_empty(poll: AcceptedPoll, id: Option<impl Display>, pause: u64) {
     let id = id.map(|id| format!("id: {id}\n\n")).unwrap_or_default();
     let mut body = sse::retry(pause).to_vec();
     body.extend_from_slice(&sse::heartbeat());

@@ -34,6 +34,13 @@ impl Token {
     }
 }
 
+impl Token {
+    /// The number of the process that has the session; 0 if that is the only one.
+    pub(super) fn process(self) -> u32 {
+        self.process
+    }
+}
+
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.process > 0 {

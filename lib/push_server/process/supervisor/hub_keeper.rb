@@ -13,7 +13,9 @@ module PushServer
       HANDOVER_TIMEOUT = 20
       # Seconds until what the system has refused is tried again.
       RETRY = 1
-      private_constant :HANDOVER_TIMEOUT, :RETRY
+      # How many workers that were killed or have crashed a new hub is told of. Clients of their sessions may still come.
+      REMEMBERED = 100
+      private_constant :HANDOVER_TIMEOUT, :RETRY, :REMEMBERED
 
       # @return [HubProcess, nil] the one that runs
       attr_reader :process
@@ -77,7 +79,8 @@ module PushServer
       def detach(worker)
         connection = @connections.delete(worker.process) or return
         connection.forget
-        @process&.tell("gone #{worker.process}")
+        @died = [*@died, worker.process].last(REMEMBERED) unless worker.drained?
+        @process&.tell("gone #{worker.process}#{" drained" if worker.drained?}")
       end
 
       # Ends the hub. To be called when all others have ended.
@@ -93,6 +96,7 @@ module PushServer
         @process = HubProcess.new(@parts) { |*event| changed(*event) }
         hub = @process
         hub.tell(first_line, ios)
+        @died&.each { |process| hub.tell("gone #{process}") }
         hub.start(@store, @publish&.socket)
         @connections.each_value { |connection| connection.make(hub) } unless hub.ended?
       end

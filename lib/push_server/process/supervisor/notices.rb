@@ -5,8 +5,6 @@ module PushServer
     # Says once what the app uses that works for each worker by itself, and not yet for all of them together. One thread.
     class Notices
       TEXTS = {
-        long_polls: "clients use long polls, but a session lives in one worker and the polls reach any of them. Run one " \
-                    "worker, or have a proxy send each client to the same one (docs/clustering.md)"
       }.freeze
       private_constant :TEXTS
 

@@ -83,6 +83,9 @@ module PushServer
       # Whether it is to end.
       def leaving? = state == :leaving
 
+      # Whether it has said that it is done. One that has ended without that was killed, or has crashed.
+      def drained? = @drained == true
+
       # Has it accept no more connections; it serves those that it has, until {#drain}.
       def retire
         @state = :leaving
@@ -136,6 +139,7 @@ module PushServer
         when "started" then running(message[:pid])
         when "booted" then ready
         when "draining" then parts.events.after(DECISION) { leave }
+        when "drained" then @drained = true
         when "uses" then parts.notices.note(message[:names])
         when "pong" then answered
         when "failed" then fail_to_boot(message)

@@ -1,8 +1,8 @@
 //! The engine of a worker: it sends what was submitted to the hub, and gives the channels what the hub sends.
 //!
-//! Three locks. `shared` is what all threads use; it is held for an insertion or a swap, never while anything is read,
+//! Four locks. `shared` is what all threads use; it is held for an insertion or a swap, never while anything is read,
 //! written or encoded. `io` has the connection and the protocol's state; only the thread that drives takes it. The
-//! third is that of [`Progress`]. They are taken in the order io, log, shared.
+//! third is that of [`Progress`], and `relay` has one. They are taken in the order io, log, shared, relay.
 
 use std::io;
 use std::mem;
@@ -17,8 +17,10 @@ use super::super::author::new_author;
 use super::connection::{Connection, Turn};
 use super::driver::{Driven, Driver};
 use super::machine::{Machine, Results};
+use super::relay::Relay;
 use super::tail;
 use crate::base::lock::Lock;
+use crate::base::peers::Peers;
 use crate::base::wakeups::Wakeups;
 use crate::channel::engine::{Engine, EngineState, EngineTask, Full, LogEnd, Submitted};
 use crate::channel::{
@@ -66,6 +68,7 @@ pub struct HubClient {
     channels: OnceLock<Weak<Channels>>,
     shared: Lock<Shared>,
     io: Lock<Io>,
+    pub(super) relay: Relay,
     driver: Driver,
 }
 
@@ -146,6 +149,7 @@ impl HubClient {
             channels: OnceLock::new(),
             shared: Lock::new(shared),
             io: Lock::new(io),
+            relay: Relay::default(),
             driver,
         });
         thread.start(&client)?;
@@ -245,6 +249,7 @@ impl HubClient {
             io.machine.loaded();
         }
         drop(shared);
+        self.relay.take_sent(&mut io.machine);
         io.submitted.drain(..).for_each(|(message, ticket)| io.machine.submit(message, ticket));
         commands.into_iter().for_each(|command| io.machine.command(command));
         rules.into_iter().for_each(|(glob, policy)| io.machine.define(glob, policy));
@@ -270,6 +275,7 @@ impl HubClient {
 
     /// Gives the other threads what has come of a turn.
     fn publish_results(&self, io: &mut Io) {
+        self.relay.publish(&mut io.machine);
         io.machine.take_results(&mut io.results);
         let state = if io.machine.is_ready() { EngineState::Ready } else { EngineState::Away };
         let results = &mut io.results;
@@ -306,6 +312,11 @@ impl HubClient {
         results.settled.clear();
         results.answered = false;
         self.wake.wake();
+    }
+
+    /// Has the driver take a turn soon. Any thread.
+    pub(super) fn wake_driver(&self) {
+        self.driver.wake();
     }
 }
 
@@ -422,6 +433,10 @@ impl Engine for HubClient {
     fn task(self: Arc<Self>, wakeups: &Arc<Wakeups>) -> Option<EngineTask> {
         self.loaded();
         Some(Driver::task(self, wakeups))
+    }
+
+    fn peers(self: Arc<Self>) -> Option<Arc<dyn Peers>> {
+        Some(self)
     }
 
     fn state(&self) -> EngineState {

@@ -15,6 +15,7 @@ use super::super::protocol::{self, Frame, Known, Position, ProtocolError, Refusa
 use super::commands::Commands;
 use super::own::{Own, Settled};
 use super::questions::Questions;
+use super::relay::Parcels;
 use super::report::Report;
 use super::rules::Rules;
 use super::snapshot::Snapshot;
@@ -90,6 +91,7 @@ pub struct Machine {
     pub(super) credit: i64,
     rules: Rules,
     pub(super) questions: Questions,
+    pub(super) parcels: Parcels,
     pub(super) snapshot: Option<Snapshot>,
     pub(super) wants_report: bool,
     pub(super) report: Option<Report>,
@@ -116,6 +118,7 @@ impl Machine {
             credit: 0,
             rules: Rules::default(),
             questions: Questions::default(),
+            parcels: Parcels::default(),
             snapshot: None,
             wants_report: false,
             report: None,
@@ -191,6 +194,7 @@ impl Machine {
         self.credit = 0;
         self.rules.disconnected();
         self.questions.disconnected();
+        self.parcels.disconnected();
         self.snapshot = None;
         self.wants_report = false;
         self.report = None;
@@ -215,12 +219,15 @@ impl Machine {
 
     // ---- to the hub ------------------------------------------------------------------------
 
-    /// Appends frames for the hub to `out`, as long as `out` has less than `enough` bytes.
+    /// Appends frames for the hub to `out`, as long as `out` has less than `enough` bytes. What was written before has been
+    /// sent.
     pub fn write(&mut self, now: Now, out: &mut Vec<u8>, enough: usize) {
         if self.phase == Phase::Away {
             return;
         }
+        self.parcels.written();
         while out.len() < enough && self.write_control(now, out) {}
+        while out.len() < enough && self.phase == Phase::Welcome && self.parcels.write(out) {}
         while out.len() < enough && self.phase == Phase::Welcome && self.credit > 0 {
             let Some((count, message)) = self.own.next() else { return };
             let before = out.len();

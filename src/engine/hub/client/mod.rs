@@ -7,6 +7,7 @@
 //! | `connection` | the socket and its buffers |
 //! | `machine` | [`Machine`], a worker's half of the protocol, without I/O |
 //! | `receive` | what the machine does with the frames of the hub |
+//! | `relay` | parcels for other workers, and from them |
 //! | `questions` | questions for the end of the log |
 //! | `rules` | the rules of the app's channels |
 //! | `own`, `commands` | the messages and commands of this process that wait for their numbers |
@@ -21,6 +22,7 @@ mod machine;
 mod own;
 mod questions;
 mod receive;
+mod relay;
 mod report;
 mod rules;
 mod snapshot;

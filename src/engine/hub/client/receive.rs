@@ -71,6 +71,9 @@ impl Machine {
             Frame::Members(members) => self.snapshot()?.members.extend(members),
             Frame::Authors(authors) => self.snapshot()?.authors.extend(authors),
             Frame::End => self.end_snapshot()?,
+            Frame::Relay { .. } | Frame::Unreachable { .. } | Frame::Parted { .. } => {
+                self.parcels.receive(&frame);
+            }
             Frame::Hello { .. }
             | Frame::Rules { .. }
             | Frame::Publish { .. }

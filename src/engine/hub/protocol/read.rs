@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Frame, HEADER, Known, Position, ProtocolError, Refusal, Role, Rule, Welcome, kind};
+use super::{Frame, HEADER, Known, Position, ProtocolError, Refusal, Role, Rule, Unreachable, Welcome, kind};
 use crate::channel::PresentMember;
 
 /// Reads the frame at the beginning of `bytes`. Returns the frame and its length in bytes, or `None` if the frame is not
@@ -78,6 +78,14 @@ impl<'a> Body<'a> {
                 self.list(|body| Ok(Known { author: body.u128()?, count: body.u64()?, seq: body.u64()? }))?,
             ),
             kind::END => Frame::End,
+            kind::RELAY => Frame::Relay { process: self.u32()?, id: self.u64()?, payload: self.all() },
+            kind::UNREACHABLE => Frame::Unreachable {
+                process: self.u32()?,
+                id: self.u64()?,
+                length: self.u32()?,
+                why: self.unreachable()?,
+            },
+            kind::PARTED => Frame::Parted { process: self.u32()? },
             kind => return Err(ProtocolError::Kind(kind)),
         })
     }
@@ -174,6 +182,16 @@ impl<'a> Body<'a> {
         let length = (self.u32()? as usize).checked_mul(size_of::<u64>()).ok_or(ProtocolError::Length(self.kind))?;
         let (clients, _) = self.slice(length)?.as_chunks();
         Ok(PresentMember { channel, member, info, clients: clients.iter().map(|id| u64::from_be_bytes(*id)).collect() })
+    }
+
+    fn unreachable(&mut self) -> Result<Unreachable, ProtocolError> {
+        match self.u8()? {
+            0 => Ok(Unreachable::Away),
+            1 => Ok(Unreachable::Full),
+            2 => Ok(Unreachable::Ended),
+            3 => Ok(Unreachable::Died),
+            _ => Err(ProtocolError::Value(self.kind)),
+        }
     }
 
     fn rule(&mut self) -> Result<Rule<'a>, ProtocolError> {

@@ -81,6 +81,12 @@ fn frames(parts: &Parts) -> Vec<Frame<'_>> {
         Frame::Members(members),
         Frame::Authors(authors),
         Frame::End,
+        Frame::Relay { process: small, id: a, payload: message },
+        Frame::Unreachable { process: small, id: a, length: !small, why: Unreachable::Away },
+        Frame::Unreachable { process: small, id: a, length: small, why: Unreachable::Full },
+        Frame::Unreachable { process: small, id: a, length: small, why: Unreachable::Ended },
+        Frame::Unreachable { process: small, id: a, length: small, why: Unreachable::Died },
+        Frame::Parted { process: small },
     ]
 }
 
@@ -140,13 +146,17 @@ fn refuses_what_it_does_not_know() {
     };
     assert_eq!(frame(&[]), Err(ProtocolError::Length(0)));
     assert_eq!(frame(&[0]), Err(ProtocolError::Kind(0)));
-    for reserved in 66..128 {
+    for reserved in (66..72).chain(75..128) {
         assert_eq!(frame(&[reserved]), Err(ProtocolError::Kind(reserved)));
     }
     assert_eq!(frame(&[kind::END, 0]), Err(ProtocolError::Length(kind::END)));
     assert_eq!(frame(&[kind::STABLE, 0]), Err(ProtocolError::Length(kind::STABLE)));
     assert_eq!(frame(&[kind::REPORT, 2]), Err(ProtocolError::Value(kind::REPORT)));
     assert_eq!(frame(&[&[kind::FLOORS], &[0; 8][..], &[0, 1, 0xff]].concat()), Err(ProtocolError::Text(kind::FLOORS)));
+    assert_eq!(
+        frame(&[&[kind::UNREACHABLE], &[0; 16][..], &[4]].concat()),
+        Err(ProtocolError::Value(kind::UNREACHABLE))
+    );
     // No list of floors has no floor at all.
     assert_eq!(frame(&[&[kind::FORGOTTEN], &[0; 16][..]].concat()), Err(ProtocolError::Value(kind::FORGOTTEN)));
 }

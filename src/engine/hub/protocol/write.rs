@@ -4,7 +4,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::BufMut;
 
-use super::{Frame, HEADER, Position, Refusal, Role, Welcome, kind};
+use super::{Frame, HEADER, Position, Refusal, Role, Unreachable, Welcome, kind};
 use crate::channel::{Message, PresentMember, codec};
 
 impl Frame<'_> {
@@ -103,6 +103,23 @@ impl Frame<'_> {
                     own.clients.iter().for_each(|client| out.put_u64(*client));
                 }
             }
+            Frame::Relay { process, id, payload } => {
+                out.put_u32(*process);
+                out.put_u64(*id);
+                out.put_slice(payload);
+            }
+            Frame::Unreachable { process, id, length, why } => {
+                out.put_u32(*process);
+                out.put_u64(*id);
+                out.put_u32(*length);
+                out.put_u8(match why {
+                    Unreachable::Away => 0,
+                    Unreachable::Full => 1,
+                    Unreachable::Ended => 2,
+                    Unreachable::Died => 3,
+                });
+            }
+            Frame::Parted { process } => out.put_u32(*process),
             Frame::Authors(authors) => {
                 for known in authors {
                     out.put_u128(known.author);
@@ -146,6 +163,9 @@ impl Frame<'_> {
             Frame::Members(members) => (kind::MEMBERS, members.iter().map(member_size).sum()),
             Frame::Authors(authors) => (kind::AUTHORS, authors.len() * (16 + 2 * NUMBER)),
             Frame::End => (kind::END, 0),
+            Frame::Relay { payload, .. } => (kind::RELAY, 4 + NUMBER + payload.len()),
+            Frame::Unreachable { .. } => (kind::UNREACHABLE, 4 + NUMBER + 4 + 1),
+            Frame::Parted { .. } => (kind::PARTED, 4),
         }
     }
 }

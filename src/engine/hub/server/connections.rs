@@ -10,6 +10,7 @@ use super::state::{Hub, Phase};
 impl Hub {
     /// A worker has a connection.
     pub fn connect_worker(&mut self, process: u32) -> PeerId {
+        self.routes.expect([process]);
         self.connect(Kind::Worker(process))
     }
 
@@ -63,6 +64,7 @@ impl Hub {
     pub fn gone(&mut self, id: PeerId) {
         self.take_input(id);
         let Some(peer) = self.peers.remove(&id) else { return };
+        self.part(id, &peer);
         if peer.listed {
             // The driver does not wait while somebody is on the list.
             self.writers.retain(|listed| *listed != id);
@@ -103,6 +105,7 @@ impl Hub {
     /// The supervisor says that a worker's process has ended. The driver has read all that its connections had.
     pub fn lose(&mut self, process: u32) {
         self.end_process(process);
+        self.routes.end(process);
         let absent = self.absent.len();
         self.absent.retain(|_, absent| absent.process != Some(process));
         if self.returning.0.remove(&process) || self.absent.len() < absent {

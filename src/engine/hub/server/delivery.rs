@@ -98,7 +98,7 @@ impl Hub {
         self.list(id);
     }
 
-    /// Puts bytes for the socket in their order: the reserved lane, answers, a log as a whole, the log.
+    /// Puts bytes for the socket in their order: the reserved lane, parcels, answers, a log as a whole, the log.
     fn stage(&mut self, id: PeerId) {
         let (answerable, stable, now) = (self.answerable, self.stable, self.now);
         let Some(peer) = self.peers.get_mut(&id) else { return };
@@ -106,6 +106,7 @@ impl Hub {
             let bytes = peer.control.split().freeze();
             peer.stage(bytes);
         }
+        peer.stage_parcels(STAGE);
         stage_answers(peer, answerable);
         while peer.staged_bytes() < STAGE
             && let Some(image) = &mut peer.image

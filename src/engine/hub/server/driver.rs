@@ -303,7 +303,7 @@ impl Driver {
                 );
                 self.tell_lost(process);
             }
-            (Order::Gone(process), Some(hub)) => {
+            (Order::Gone(process, drained), Some(hub)) => {
                 // A child of the worker may have inherited the connection, so its end need not come.
                 let ids = hub.connections_of(process);
                 self.forget(process);
@@ -312,7 +312,12 @@ impl Driver {
                     self.hub.iter_mut().for_each(|hub| hub.gone(id));
                     self.disconnect(id);
                 }
-                self.hub.iter_mut().for_each(|hub| hub.lose(process));
+                self.hub.iter_mut().for_each(|hub| {
+                    if !drained {
+                        hub.note_death(process);
+                    }
+                    hub.lose(process);
+                });
             }
             (Order::HandOver(socket), Some(hub)) => {
                 let id = hub.hand_over();

@@ -13,6 +13,7 @@
 //! | `driver` | the sockets of a hub, and its loop |
 //! | `orders` | what the supervisor tells the hub |
 //! | `recovery` | a hub takes the place of another one |
+//! | `relay` | parcels from one worker to another one |
 //! | `report` | what one process has kept, and how several become one log |
 //! | `numbers` | the number store, which outlives the hub |
 //! | `tail` | the newest part of the log, as bytes |
@@ -33,6 +34,7 @@ mod numbers;
 mod orders;
 mod peer;
 mod recovery;
+mod relay;
 mod report;
 mod rules;
 mod serve;

@@ -15,8 +15,8 @@ pub(super) enum Order {
     /// `worker 3 1`: a connection of the worker with the process number 3, of the first generation. `None`: this process has
     /// too many open files to get it.
     Worker(u32, Option<OwnedFd>),
-    /// `gone 3`: that worker has ended.
-    Gone(u32),
+    /// `gone 3`, or `gone 3 drained`: that worker has ended; whether it had drained.
+    Gone(u32, bool),
     /// `ping 7`: the hub answers `pong 7`.
     Ping(String),
     /// `handover`: the hub sends its log over this connection, and ends.
@@ -48,7 +48,7 @@ impl Order {
                 Order::Start(Start::Recover { processes, handover: old.is_some() }, old)
             }
             "worker" => Order::Worker(words.next()?.parse().ok()?, descriptor.take()),
-            "gone" => Order::Gone(words.next()?.parse().ok()?),
+            "gone" => Order::Gone(words.next()?.parse().ok()?, words.next() == Some("drained")),
             "ping" => Order::Ping(words.next()?.to_owned()),
             "handover" => Order::HandOver(descriptor.take()?),
             "stop" => Order::Stop,
@@ -80,7 +80,8 @@ mod tests {
         assert_eq!(parse("recover processes=", 0), "Some(Start(Recover { processes: {}, handover: false }, None))");
         assert_eq!(parse("worker 3 1", 1), "Some(Worker(3, Some(");
         assert_eq!(parse("worker 3 1", 0), "Some(Worker(3, None))");
-        assert_eq!(parse("gone 3", 0), "Some(Gone(3))");
+        assert_eq!(parse("gone 3", 0), "Some(Gone(3, false))");
+        assert_eq!(parse("gone 3 drained", 0), "Some(Gone(3, true))");
         assert_eq!(parse("ping 7", 0), "Some(Ping(\"7\"))");
         assert_eq!(parse("handover", 1), "Some(HandOver(");
         assert_eq!(parse("stop", 0), "Some(Stop)");

@@ -9,6 +9,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::super::protocol::{Frame, Position};
 use super::image::Image;
 use super::numbers::Slot;
+use super::relay::Parcels;
 use super::report::Report;
 
 /// The number of a connection, which is not used again.
@@ -118,6 +119,7 @@ pub(super) struct Peer {
     pub(super) questions: Vec<u64>,
     /// Frames of the reserved lane.
     pub(super) control: BytesMut,
+    pub(super) parcels: Parcels,
     pub(super) image: Option<Image>,
     staged: VecDeque<Staged>,
     staged_bytes: usize,
@@ -152,6 +154,7 @@ impl Peer {
             report: None,
             questions: Vec::new(),
             control: BytesMut::new(),
+            parcels: Parcels::default(),
             image: None,
             staged: VecDeque::new(),
             staged_bytes: 0,

@@ -98,6 +98,7 @@ impl Hub {
         let slot = self.numbers.attach(process, last);
         peer.place = Some(Place { slot, staged: last, sent: last, attached: true, stable: 0, base: 0, unseen: None });
         self.workers.insert(id);
+        self.routes.begin(process, id);
         self.returning.0.remove(&process);
         if continues {
             peer.send(&Frame::Continue { after: last });

@@ -7,6 +7,7 @@ use super::super::protocol::{Frame, Position, decode};
 use super::authors::Authors;
 use super::numbers::NumberStore;
 use super::peer::{Absent, Kind, Peer, PeerId};
+use super::relay::Routes;
 use super::report::Report;
 use super::rules::Rules;
 use super::tail::Tail;
@@ -140,6 +141,7 @@ pub struct Hub {
     pub(super) authors: Authors,
     pub(super) peers: BTreeMap<PeerId, Peer>,
     pub(super) next_peer: PeerId,
+    pub(super) routes: Routes,
     /// The peers that are workers.
     pub(super) workers: BTreeSet<PeerId>,
     /// Workers of the hub before that have not come yet, and until when they are waited for. Without them, nobody but this hub
@@ -211,6 +213,7 @@ impl Hub {
             authors: Authors::default(),
             peers: BTreeMap::new(),
             next_peer: 0,
+            routes: Routes::default(),
             workers: BTreeSet::new(),
             returning: (BTreeSet::new(), now),
             waiting: BTreeSet::new(),
@@ -238,6 +241,7 @@ impl Hub {
             Start::Recover { processes, handover } if hub.numbers.epoch().is_some() => {
                 hub.returning.0.clone_from(&processes);
                 hub.processes.clone_from(&processes);
+                hub.routes.expect(processes.iter().copied());
                 let (empty, silent, reports) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
                 hub.phase = Phase::Recovering { expected: processes, empty, handover, reports, silent };
                 hub.finish_recovery();
@@ -340,6 +344,7 @@ impl Hub {
                 }
                 Ok(())
             }
+            Frame::Relay { process, id: number, payload } => self.relay(id, process, number, payload),
             frame => self.take_report(id, frame),
         }
     }
