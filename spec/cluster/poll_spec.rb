@@ -272,6 +272,7 @@ RSpec.describe "Long polls across workers", transport: :tcp do
     cursor = page.cursor
     connection = http_on(second)
     Process.kill("STOP", first)
+    expect_eventually("it to be stopped") { File.read("/proc/#{first}/stat")[/\) (\w)/, 1] == "T" }
     page.http = connection
     answer = page.poll(wait: 0)
     expect([answer.events, answer.ids]).to eq([[], [cursor]])

@@ -249,7 +249,7 @@ impl HubClient {
             io.machine.loaded();
         }
         drop(shared);
-        self.relay.take_sent(&mut io.machine);
+        self.relay.take_sent(&mut io.machine.parcels);
         io.submitted.drain(..).for_each(|(message, ticket)| io.machine.submit(message, ticket));
         commands.into_iter().for_each(|command| io.machine.command(command));
         rules.into_iter().for_each(|(glob, policy)| io.machine.define(glob, policy));
@@ -275,7 +275,7 @@ impl HubClient {
 
     /// Gives the other threads what has come of a turn.
     fn publish_results(&self, io: &mut Io) {
-        self.relay.publish(&mut io.machine);
+        self.relay.publish(&mut io.machine.parcels);
         io.machine.take_results(&mut io.results);
         let state = if io.machine.is_ready() { EngineState::Ready } else { EngineState::Away };
         let results = &mut io.results;

@@ -7,7 +7,7 @@
 //! | `connection` | the socket and its buffers |
 //! | `machine` | [`Machine`], a worker's half of the protocol, without I/O |
 //! | `receive` | what the machine does with the frames of the hub |
-//! | `relay` | parcels for other workers, and from them |
+//! | `relay`, `parcels`, `peers` | parcels for other workers, and from them |
 //! | `questions` | questions for the end of the log |
 //! | `rules` | the rules of the app's channels |
 //! | `own`, `commands` | the messages and commands of this process that wait for their numbers |
@@ -20,6 +20,8 @@ mod driver;
 mod engine;
 mod machine;
 mod own;
+mod parcels;
+mod peers;
 mod questions;
 mod receive;
 mod relay;

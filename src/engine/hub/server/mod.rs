@@ -13,7 +13,7 @@
 //! | `driver` | the sockets of a hub, and its loop |
 //! | `orders` | what the supervisor tells the hub |
 //! | `recovery` | a hub takes the place of another one |
-//! | `relay` | parcels from one worker to another one |
+//! | `relay`, `routes`, `parcels` | parcels from one worker to another one: which connection they take, and those that wait |
 //! | `report` | what one process has kept, and how several become one log |
 //! | `numbers` | the number store, which outlives the hub |
 //! | `tail` | the newest part of the log, as bytes |
@@ -32,10 +32,12 @@ mod image;
 mod members;
 mod numbers;
 mod orders;
+mod parcels;
 mod peer;
 mod recovery;
 mod relay;
 mod report;
+mod routes;
 mod rules;
 mod serve;
 mod state;

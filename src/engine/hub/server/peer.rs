@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::super::protocol::{Frame, Position};
 use super::image::Image;
 use super::numbers::Slot;
-use super::relay::Parcels;
+use super::parcels::Parcels;
 use super::report::Report;
 
 /// The number of a connection, which is not used again.

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use super::heard::Heard;
 use super::router::Router;
-use super::wire::{Piece, Said};
+use super::wire::Said;
 use crate::base::peers::Unreachable;
 use crate::base::timers::Alarm;
 use crate::push::Context;
@@ -22,23 +23,6 @@ use crate::push::poll::ticket::Ticket;
 
 /// How much longer than the poll itself this process waits for the answer.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// What a poll hears of its session.
-#[derive(Debug)]
-pub(super) enum Heard {
-    /// It goes on, and will answer.
-    Accepted,
-    /// There is none.
-    NoSession,
-    /// A part of the answer.
-    Piece(Piece),
-    /// The question has not arrived.
-    Unreachable(Unreachable),
-    /// The answer cannot come any more.
-    Parted,
-    /// This server restarts: the client should poll another process.
-    Leaving,
-}
 
 /// A task that waits for the answer to a poll. Spawn it on the reactor.
 pub(super) struct Asked {

@@ -18,13 +18,14 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | `asked` | a poll of this process, until it has its answer |
+//! | `asked`, `heard` | a poll of this process, until it has its answer; what it hears |
 //! | `served` | the polls of other processes, and the answers to them |
 //! | `router` | which of them gets what comes |
 //! | `task` | the task that takes what comes |
 //! | `wire` | what the processes say |
 
 mod asked;
+mod heard;
 mod router;
 mod served;
 mod task;
@@ -44,6 +45,7 @@ use crate::base::fork::OwnerProcess;
 use crate::channel::Channels;
 use crate::push::Context;
 use asked::Asked;
+use heard::Heard;
 use router::Router;
 use wire::{Request, Said};
 
@@ -78,7 +80,7 @@ impl Relay {
         let sent = self.router.send(process, id, &ask);
         let asked = Asked::new(context, Arc::clone(&self.router), (process, id), (ticket, newcomer), heard);
         if !sent {
-            self.router.tell(process, id, asked::Heard::Parted);
+            self.router.tell(process, id, Heard::Parted);
         }
         tokio::spawn(asked);
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, MutexGuard};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::asked::Heard;
+use super::heard::Heard;
 use super::served::Served;
 use super::wire::Said;
 use crate::base::fork::OwnerProcess;

@@ -7,7 +7,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use super::Relay;
-use super::asked::Heard;
+use super::heard::Heard;
 use super::router::{PIECE, REPLY, Router};
 use super::wire::{Request, Said};
 use crate::base::lifecycle::Phase;
