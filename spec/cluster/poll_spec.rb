@@ -92,6 +92,10 @@ RSpec.describe "Long polls across workers", transport: :tcp do
 
   def callbacks(client) = story(client).grep(/open\z|shutdown|close/)
 
+  def expect_callbacks(client, *names)
+    expect_eventually("the callbacks #{names}, there are #{callbacks(client)}") { callbacks(client) == names }
+  end
+
   def opening_of(event)
     expect(event.event).to eq("push.open")
     JSON.parse(event.data, symbolize_names: true)
@@ -130,7 +134,7 @@ RSpec.describe "Long polls across workers", transport: :tcp do
     end
     expect(app.events.all(event: "call").map { |call| call[:pid] }.uniq).to match_array(workers.values)
     pages.each { |page| event(:close, page) }
-    pages.each { |page| expect(callbacks(page)).to eq(%i[open close]) }
+    pages.each { |page| expect_callbacks(page, :open, :close) }
   end
 
   it "are answered by the session's worker, with the cookies of the worker that was asked" do
@@ -144,7 +148,7 @@ RSpec.describe "Long polls across workers", transport: :tcp do
     expect(poll_on(second, page, wait: 0).events).to eq([])
     http_on(first).get("/_write/700000/x")
     expect(poll_on(second, page).data.map(&:size)).to eq([700_000])
-    expect(callbacks(page)).to eq([:open])
+    expect_callbacks(page, :open)
   end
 
   it "bring an answer that is longer than all that may be underway" do
@@ -189,7 +193,7 @@ RSpec.describe "Long polls across workers", transport: :tcp do
     refuse.call("u7")
     expect(page.answer.ids.last).to match(/\A\h+-\d+\z/)
     event(:close, page)
-    expect(callbacks(page)).to eq(%i[open close])
+    expect_callbacks(page, :open, :close)
   end
 
   it "are cancelled at the session's worker when their client goes away" do
@@ -199,7 +203,7 @@ RSpec.describe "Long polls across workers", transport: :tcp do
     ask_on(second, page)
     page.lose
     event(:close, page)
-    expect(callbacks(page)).to eq(%i[open close])
+    expect_callbacks(page, :open, :close)
   end
 
   it "begin a session in a new worker after a phased restart, and go on from the cursor" do
@@ -220,7 +224,7 @@ RSpec.describe "Long polls across workers", transport: :tcp do
     get("/_publish/kept/second")
     pages.each do |page|
       expect(gather(page, 1).map(&:data)).to eq(["second"])
-      expect(callbacks(page)).to match_array(%i[open shutdown close open])
+      expect_eventually("the callbacks") { callbacks(page).tally == { open: 2, shutdown: 1, close: 1 } }
     end
     expect(app.events.all(event: "opened").map { |opened| opened[:pid] }.last(4) & before).to eq([])
   end
@@ -240,8 +244,8 @@ RSpec.describe "Long polls across workers", transport: :tcp do
     opening, *rest = gather(page, 2)
     expect(opening_of(opening)).to eq(recovered: true, gap: [], lost: true)
     expect(rest.map(&:data)).to eq(["news"])
-    expect(callbacks(page)).to eq(%i[open open])
-    expect(callbacks(other)).to eq([:open])
+    expect_callbacks(page, :open, :open)
+    expect_callbacks(other, :open)
   end
 
   it "are answered with their own ID when the hub dies, and have lost nothing" do
@@ -262,7 +266,7 @@ RSpec.describe "Long polls across workers", transport: :tcp do
     events = page.answer.events
     events.concat(poll_on(second, page).events) while events.size < 2
     expect(events.map(&:data)).to contain_exactly("written", "published")
-    expect(callbacks(page)).to eq([:open])
+    expect_callbacks(page, :open)
   end
 
   it "wait for a worker that does not answer no longer than they are to wait" do
@@ -279,7 +283,7 @@ RSpec.describe "Long polls across workers", transport: :tcp do
     connection.get("/_publish/kept/meanwhile")
     Process.kill("CONT", first)
     expect(gather(page, 1).map(&:data)).to eq(["meanwhile"])
-    expect(callbacks(page)).to eq([:open])
+    expect_callbacks(page, :open)
   ensure
     Process.kill("CONT", first) if first
   end

@@ -17,7 +17,6 @@ require_relative "supervisor/generations"
 require_relative "supervisor/heartbeat"
 require_relative "supervisor/hub_keeper"
 require_relative "supervisor/memory_watch"
-require_relative "supervisor/notices"
 require_relative "supervisor/parts"
 require_relative "supervisor/reaper"
 require_relative "supervisor/restart_queue"
@@ -56,7 +55,6 @@ module PushServer
       @parts = Parts.new(options, hooks, command, Binder.new)
       @generations = Generations.new(@parts)
       @workers = Workers.new(@parts, @generations, self)
-      @parts.notices = Notices.new(@workers)
       @commands = Commands.new(self, @parts, @workers)
       @restarts = RestartQueue.new(@parts, self, @workers, @generations, @commands)
       @announcements = Announcements.new(out, @parts)

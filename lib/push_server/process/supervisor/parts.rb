@@ -28,8 +28,6 @@ module PushServer
       attr_accessor :hub
       # @return [Slots] where workers count
       attr_accessor :slots
-      # @return [Notices]
-      attr_accessor :notices
 
       # @return [Boolean] whether this process becomes the parent of workers that a leader has forked: only Linux has that
       attr_accessor :adopts

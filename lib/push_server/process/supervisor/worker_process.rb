@@ -140,7 +140,6 @@ module PushServer
         when "booted" then ready
         when "draining" then parts.events.after(DECISION) { leave }
         when "drained" then @drained = true
-        when "uses" then parts.notices.note(message[:names])
         when "pong" then answered
         when "failed" then fail_to_boot(message)
         end

@@ -9,12 +9,14 @@
 //! | `roll` | the members that follow from all commands that were numbered |
 //! | `world` | hub, workers and authors, and the steps of a schedule |
 //! | `directed`, `members` | schedules that are not random |
+//! | `relay` | parcels between workers |
 //! | `driver` | the hub with real sockets |
 
 mod author;
 mod directed;
 mod driver;
 mod members;
+mod relay;
 mod roll;
 mod truth;
 mod wire;
