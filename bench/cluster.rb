@@ -9,6 +9,7 @@
 #   latency   from publish in one worker to a client's socket at another worker; in turn with a bare ping-pong between two
 #             processes over a Unix socket
 #   fan_out   CPU time of 30 messages a second to 1000 clients: at one process, and at two workers
+#   polls     answers to polls that wait 0 s, with 1000 sessions: at the session's worker, and at another one
 #   balance   how 200 keep-alive connections are spread over two workers
 #   memory    private memory of the hub
 #

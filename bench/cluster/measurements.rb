@@ -120,6 +120,34 @@ module Cluster
     nil
   end
 
+  def polls(rounds)
+    pairs = rounds.times.map { Server.run(2) { |server| poll_times(server) } }
+    [0.5, 0.99].each do |part|
+      here, elsewhere = pairs.transpose.map { |lists| lists.map { |list| list.sort[list.size * part] / 1000.0 } }
+      report("polls at the session's worker, us, quantile #{part}", here)
+      report("polls at another worker, us, quantile #{part}", elsewhere)
+      report("what the relay adds, us, quantile #{part}", elsewhere.zip(here).map { |far, near| far - near })
+    end
+  end
+
+  # ns of polls at the worker of their session, and at another one.
+  def poll_times(server)
+    connections = server.connect_to_each.values
+    sessions = Array.new(CLIENTS) { |number| [connections[number % 2].poll, number % 2] }
+    times = [[], []]
+    # The first polls bring what on_open has to say.
+    [0, 0, 1].each do |distance|
+      sessions.map! do |id, home|
+        connection = connections[(home + distance) % 2]
+        begin_at = now(:nanosecond)
+        id = connection.poll(id)
+        times[distance] << (now(:nanosecond) - begin_at)
+        [id, home]
+      end
+    end
+    [times.first.drop(CLIENTS), times.last]
+  end
+
   def balance(rounds)
     shares = rounds.times.map do
       Server.run(2) do |server|
@@ -147,5 +175,5 @@ module Cluster
   def now(unit = :float_second) = Process.clock_gettime(Process::CLOCK_MONOTONIC, unit)
 
   # Name => what measures and reports it, given the number of rounds.
-  MEASUREMENTS = %i[burst latency fan_out balance memory].to_h { |name| [name.to_s, method(name)] }.freeze
+  MEASUREMENTS = %i[burst latency fan_out polls balance memory].to_h { |name| [name.to_s, method(name)] }.freeze
 end

@@ -127,8 +127,8 @@ module Cluster
     def worker = @worker ||= Integer(get("/pid"))
 
     # @return [String] the body
-    def get(path)
-      @socket.write("GET #{path} HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    def get(path, headers = nil)
+      @socket.write("GET #{path} HTTP/1.1\r\nhost: localhost\r\n#{headers}\r\n")
       head = @socket.gets("\r\n\r\n") or raise EOFError
       @socket.read(Integer(head[/content-length: (\d+)/i, 1]))
     end
@@ -140,6 +140,15 @@ module Cluster
       line = @socket.gets until line&.start_with?("event: push.open")
       @socket.gets("\n\n")
       self
+    end
+
+    # Polls, and does not wait for messages.
+    # @param id [String, nil] what the poll before has returned
+    # @return [String] the ID for the next one
+    def poll(id = nil)
+      resume = "last-event-id: #{id}\r\n" if id
+      body = get("/subscribe?push_wait=0", "accept: text/event-stream\r\n#{resume}")
+      body[/^id: (.*)$/, 1] or raise "an answer without an ID: #{body}"
     end
 
     # @return [String] the data of the next event
