@@ -193,7 +193,7 @@ module PushServer
     # Whether a signal was among the reasons to stop.
     def signalled? = @signalled == true
 
-    # Whether it has stopped, but a worker is in native code that does not return, so that the process would hang.
+    # Whether it has stopped, but a thread of the app is in native code that does not return, so that the process would hang.
     def stuck? = @stuck == true
 
     # Ends the process with status 1 unless the server has stopped gracefully: what a second signal asks for. A worker
@@ -367,7 +367,7 @@ module PushServer
       end_listening(keep: ending == :restart)
       @stuck = !@service.stop(ending == :forced ? :forced : :graceful)
       if @stuck && ending != :restart
-        PushServer.log(:warn, "a worker is in native code that does not return: the process ends without it")
+        PushServer.log(:warn, "a thread is in native code that does not return: the process ends without it")
       end
       say ENDED.fetch(ending)
       @hooks.call(ending == :restart ? :before_restart : :after_stopped)
