@@ -118,7 +118,7 @@ RSpec.describe "Signals to a server with workers", transport: :tcp do
           expect(news.grep(/backtraces of/).size).to eq(2)
         end
 
-        it "TTIN to #{target} starts one worker more, and TTOU drains it" do
+        it "TTIN to #{target} starts one more worker, and TTOU drains it" do
           before = workers
           streams = open_streams
           send_signal("TTIN", target)
@@ -254,7 +254,7 @@ RSpec.describe "Signals to a server with workers", transport: :tcp do
     expect(answering).to eq(workers.values)
   end
 
-  it "are all heard, if the action of one of them fails" do
+  it "are all handled, even if the action of one of them fails" do
     start_cluster(files: { "config/push_server.rb" => "PushServer::Supervisor.prepend(Module.new { def reload = raise('broken') })\n" })
     # Both signals arrive at the same time.
     app.signal("STOP")

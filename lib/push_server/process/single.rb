@@ -160,7 +160,7 @@ module PushServer
     # @return [Array<String>] where people find the server, ports resolved; empty before {#start} and after the end
     def urls = @binder.urls
 
-    # Asks for a graceful stop and returns at once: no more is accepted, handlers hear on_shutdown, streams are closed
+    # Asks for a graceful stop and returns at once: no more is accepted, on_shutdown is called, streams are closed
     # and requests finished, for up to drain_timeout seconds. Any thread, signal handlers too. Idempotent.
     def stop = @events.notify(STOP)
 
@@ -247,7 +247,7 @@ module PushServer
     end
 
     # Adds or retires listeners. A thread that is killed meanwhile ends afterwards: half of it would be a listener that
-    # nobody can retire.
+    # cannot be retired.
     def undivided(&)
       Thread.handle_interrupt(Object => :never) { @listening.synchronize(&) }
     end

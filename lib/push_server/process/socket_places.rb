@@ -202,7 +202,7 @@ module PushServer
     # The app's folder is in the name, since one user may have many apps.
     def name(kind) = "push_server-#{Digest::SHA256.hexdigest(folder)[0, 12]}.#{kind}.sock"
 
-    # @return [String] a folder to which nobody else can write
+    # @return [String] a folder to which no other user can write
     # @raise [BindError]
     def runtime_folder
       given = @env["XDG_RUNTIME_DIR"].to_s
@@ -230,7 +230,7 @@ module PushServer
       folders.uniq.select { |folder| private?(folder) }.map { |folder| File.join(folder, name(kind)) }
     end
 
-    # Whether it is a folder of this user in which nobody else can make files.
+    # Whether it is a folder of this user in which no other user can make files.
     def private?(folder)
       return false unless folder.start_with?("/")
 

@@ -5,7 +5,7 @@ require_relative "ruby_child"
 
 module PushServer
   class Supervisor
-    # A worker, as the supervisor sees it. One thread.
+    # The supervisor's view of a worker. One thread.
     #
     # Its state is `:starting`, then `:ready` once it serves, then `:leaving` once it is to end.
     class WorkerProcess < RubyChild
@@ -177,7 +177,7 @@ module PushServer
         failed(message[:message])
       end
 
-      # Somebody has sent it TERM.
+      # It has got TERM.
       def leave = leaving? || ended? || @on_event.call(self, :leaving, nil)
 
       def finished(how)
