@@ -122,7 +122,7 @@ RSpec.describe "A restart of a server in a single process" do
     app.events.take(event: "waiting")
     app.signal("USR2")
     app.wait_for_line(/\* Restarting/, seconds: 60)
-    # Since the check, somebody has moved the folder away.
+    # The folder was moved away after the check.
     File.rename("#{parent}/app", "#{parent}/moved")
     late = http.send_request("GET", "/")
     app.ask("$go << 1; nil")

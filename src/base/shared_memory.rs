@@ -65,7 +65,7 @@ impl Deref for SharedMemory {
 
 impl Drop for SharedMemory {
     fn drop(&mut self) {
-        // SAFETY: nobody refers to it any more.
+        // SAFETY: no reference to it is left.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.count * size_of::<AtomicU64>()) };
     }
 }

@@ -35,7 +35,7 @@ const LEAST_LOG: usize = 8 << 20;
 pub struct WorkerSettings {
     /// See [`Engine::process`].
     pub process: u32,
-    /// The generation of the app's code. The hub obeys the channels' rules of the newest generation.
+    /// The generation of the app's code. The hub uses the channels' rules of the newest generation.
     pub generation: u32,
     /// How many workers share the memory for messages.
     pub workers: usize,
@@ -284,7 +284,7 @@ impl HubClient {
         }
         drop(shared);
         if changed && state == EngineState::Ready && mem::take(&mut io.missed) {
-            log::warn!("the hub is back");
+            log::warn!("connected to the hub again");
         }
         self.progress.settle_all(results.settled.iter().map(|settled| (&*settled.ticket, settled.outcome)));
         results.settled.clear();

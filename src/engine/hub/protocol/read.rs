@@ -113,7 +113,7 @@ impl<'a> Body<'a> {
         std::str::from_utf8(text).map_err(|_| ProtocolError::Text(self.kind))
     }
 
-    /// Items up to the body's end. The bytes have no count, so that a damaged count makes nobody reserve memory.
+    /// Items up to the body's end. The bytes have no count, so that a damaged count reserves no memory.
     fn list<T>(&mut self, item: impl Fn(&mut Self) -> Result<T, ProtocolError>) -> Result<Vec<T>, ProtocolError> {
         let mut items = Vec::new();
         while !self.rest.is_empty() {
