@@ -1,6 +1,6 @@
 //! A child's native watch over its supervisor: a small thread that needs nothing of Ruby.
 //!
-//! The supervisor holds the other end of a Unix socket, the lifeline, and nobody else does. It sends lines:
+//! The supervisor, and no other process, holds the other end of a Unix socket, the lifeline. It sends lines:
 //!
 //! | line | meaning |
 //! |---|---|

@@ -67,9 +67,9 @@ module PushServer
       state_permission: "push_server commands find the server by its control socket; pidfile has the pid",
       stdout_redirect: "systemd or the shell redirects stdout and stderr; access_log_file is the file of the access log",
       supported_http_methods: "requests with any method reach the app",
-      wait_for_less_busy_worker: "a worker accepts connections only while it can serve them",
+      wait_for_less_busy_worker: "a worker that has accepted a connection pauses, so that the others get the next ones",
       worker_check_interval: "the supervisor decides how often it asks; worker_timeout is the longest time without an answer",
-      worker_culling_strategy: "the youngest worker goes first"
+      worker_culling_strategy: "the worker with the highest number goes first"
     }.freeze
 
     # Words without which the server would not do what the file asks for. They are errors: word => what to do.
