@@ -45,7 +45,7 @@ RSpec.describe "Connections to several workers", transport: :tcp do
     [e.message, connections]
   end
 
-  it "lose no request of a client that keeps its connection when workers are replaced" do
+  it "lose no request of a client with a keep-alive connection when workers are replaced" do
     start_cluster(config)
     over = false
     clients = Array.new(20) { |seed| Thread.new { random_client(Random.new(seed), -> { over }) } }

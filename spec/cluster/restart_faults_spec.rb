@@ -315,7 +315,7 @@ RSpec.describe "A restart of a server with workers that cannot succeed", transpo
     end
   end
 
-  it "works with 256 open files" do
+  it "works with a limit of 256 open files" do
     start_cluster
     write("config/push_server.rb", "Process.setrlimit(:NOFILE, 256)\n#{configuration_for_restart}")
     expect_restart("USR2")

@@ -85,7 +85,7 @@ RSpec.describe "Signals to a server with workers", transport: :tcp do
   end
 
   modes.each do |mode, switches|
-    describe "#{mode}, that let it serve on:" do
+    describe "#{mode}, that do not stop it:" do
       serve(source, "-w", 2, *switches, "--access-log", "common", "--access-log-file", "access.log")
 
       before(:context) { @app.wait_for_line(/All 2 workers serve/) }
@@ -172,7 +172,7 @@ RSpec.describe "Signals to a server with workers", transport: :tcp do
       end
     end
 
-    describe "#{mode}, that end it:" do
+    describe "#{mode}, that stop it:" do
       %w[TERM INT QUIT].each do |signal|
         Clusters::TARGETS.each_key do |target|
           it "#{signal} to #{target} finishes what is open, refuses what is new, and ends all processes with status 0" do
@@ -217,7 +217,7 @@ RSpec.describe "Signals to a server with workers", transport: :tcp do
         waiting_client
         app.signal("TERM")
 
-        expect_line(/\[worker \d\] gave up after 0.2 s/)
+        expect_line(/\[worker \d\] the drain took longer than 0.2 s/)
         expect(app.wait).to be_success
       end
 

@@ -153,12 +153,12 @@ module PushServer
       path = app_path(kind)
       return path if path && usable?(File.dirname(path))
 
-      File.join(runtime_folder, name(kind)).tap { |other| tell(other, objection(kind)) }
+      File.join(runtime_folder, name(kind)).tap { |other| tell(kind, other) }
     end
 
-    # Many programs have no folder tmp. Both ends find the other place by themselves then, so this needs no attention.
-    def tell(path, objection)
-      PushServer.log(File.exist?(tmp) ? :info : :debug, "the socket is #{path}, since #{objection}")
+    # Many programs have no folder tmp. Both ends find the other place by themselves then, so the line is for debugging.
+    def tell(kind, path)
+      PushServer.log(File.exist?(tmp) ? :info : :debug, "the #{kind} socket is #{path}, because #{objection(kind)}")
     end
 
     # In the app's folder; nil if it cannot be there.

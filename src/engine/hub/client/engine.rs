@@ -186,7 +186,7 @@ impl HubClient {
                 && !turn.paused
                 && let Err(error) = connection.read(&mut io.machine, now, &mut turn)
             {
-                log::error!("the connection to the hub is given up: {error}. This process should be replaced");
+                log::error!("the connection to the hub is given up: {error}. This process is to be replaced");
                 connection.shut_down();
                 turn.ended = true;
                 (self.settings.give_up)();
