@@ -75,7 +75,7 @@ module PushServer
         super
       end
 
-      # What it says.
+      # Acts on a message of the leader.
       def received(message)
         case message.kind
         when "loaded" then loaded(message)

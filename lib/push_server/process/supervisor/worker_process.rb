@@ -89,7 +89,7 @@ module PushServer
         send(:stats)
       end
 
-      # Whether it is to end.
+      # Whether it drains, or has been told to end.
       def leaving? = state == :leaving
 
       # Has it accept no more connections; it serves those that it has, until {#drain}.
@@ -139,7 +139,7 @@ module PushServer
         kill_after(seconds) { give_up("it has not begun to serve within #{seconds} s (worker_boot_timeout)") }
       end
 
-      # What it says.
+      # Acts on a message of the worker.
       def received(message)
         case message.kind
         when "started" then running(message[:pid])
