@@ -8,6 +8,7 @@
 #   burst     messages a second that one Ruby thread publishes for 10 s, with one reader at another worker
 #   latency   from publish in one worker to a client's socket at another worker; in turn with a bare ping-pong between two
 #             processes over a Unix socket
+#   requests  CPU time of a request over keep-alive connections: at one process, and at two workers with as many connections each
 #   fan_out   CPU time of 30 messages a second to 1000 clients: at one process, and at two workers
 #   polls     answers to polls that wait 0 s, with 1000 sessions: at the session's worker, and at another one
 #   balance   how 200 keep-alive connections are spread over two workers

@@ -12,9 +12,10 @@ module Instructions
   ROOT = File.expand_path("..", __dir__)
   FILE = File.join(ROOT, "bench/instructions.json")
   SERVER = File.join(ROOT, "bench/instructions/server.rb")
-  # How much more than recorded each figure may be: the share, and what is added to it. Misses depend on where the
-  # linker puts functions, so that any change moves them a little.
-  TOLERANCES = { "instructions" => [0.05, 0], "L1i misses" => [0.10, 2], "L1d misses" => [0.10, 2], "LL misses" => [0.10, 2],
+  # How much more than recorded each figure may be: the share, and what is added to it. Misses depend on where the linker puts
+  # functions and the allocator puts memory: the same code, built in two folders, had 68 and 78 misses in L1d for a request, and
+  # 5 and 10 in L1i for an echo.
+  TOLERANCES = { "instructions" => [0.05, 0], "L1i misses" => [0.10, 6], "L1d misses" => [0.20, 3], "LL misses" => [0.10, 2],
                  "mallocs" => [0.01, 0.05] }.freeze
   # For paths with Ruby. There, two threads share the work, and not in the same way each time: between two counts,
   # instructions differed by up to 8 %, L1i misses by 10 % and mallocs by 2 %.

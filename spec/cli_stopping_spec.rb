@@ -89,7 +89,7 @@ RSpec.describe "push_server, the command, when it stops" do
     client = waiting_client
     app.signal("TERM")
     expect(app.wait.exitstatus).to eq(0)
-    expect(app.output).to include("gave up after 0.2 s")
+    expect(app.output).to include("the drain took longer than 0.2 s")
     expect(client.connection.ending).not_to be_nil
   end
 

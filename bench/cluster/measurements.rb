@@ -6,8 +6,11 @@ require_relative "server"
 module Cluster
   MESSAGES = 2000
   CLIENTS = 1000
+  # Keep-alive connections of a worker, and how often each asks.
+  CONNECTIONS = 32
+  WAVES = 3000
   MEBIBYTE = 1_048_576.0
-  private_constant :MESSAGES, :CLIENTS, :MEBIBYTE
+  private_constant :MESSAGES, :CLIENTS, :CONNECTIONS, :WAVES, :MEBIBYTE
 
   module_function
 
@@ -85,6 +88,26 @@ module Cluster
   ensure
     near.close
     Process.wait(child)
+  end
+
+  # Each worker has as many connections as a single process: a batch of requests costs less than as many one by one.
+  def requests(rounds)
+    pairs = rounds.times.map { [0, 2].map { |workers| Server.run(workers) { |server| cpu_of_requests(server) } } }
+    single, cluster = pairs.transpose
+    report("requests, CPU us each, one process", single)
+    report("requests, CPU us each, two workers", cluster)
+    report("requests, ratio", pairs.map { |one, two| two / one })
+  end
+
+  # CPU time of all processes for a request, in us.
+  def cpu_of_requests(server)
+    clients = server.spread(CONNECTIONS * server.workers)
+    before = server.cpu.values.sum
+    WAVES.times do
+      clients.each(&:ask)
+      clients.each(&:answer)
+    end
+    (server.cpu.values.sum - before) * 1_000_000 / (WAVES * clients.size)
   end
 
   def fan_out(rounds)
@@ -175,5 +198,5 @@ module Cluster
   def now(unit = :float_second) = Process.clock_gettime(Process::CLOCK_MONOTONIC, unit)
 
   # Name => what measures and reports it, given the number of rounds.
-  MEASUREMENTS = %i[burst latency fan_out polls balance memory].to_h { |name| [name.to_s, method(name)] }.freeze
+  MEASUREMENTS = %i[burst latency requests fan_out polls balance memory].to_h { |name| [name.to_s, method(name)] }.freeze
 end

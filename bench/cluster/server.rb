@@ -13,6 +13,9 @@ module Cluster
     TICKS = 100.0
     private_constant :ROOT, :PATIENCE, :TICKS
 
+    # @return [Integer] how many processes serve
+    attr_reader :workers
+
     # Starts a server, yields it when it serves, and stops it.
     # @param workers [Integer] 0 for a single process
     def self.run(workers)
@@ -128,7 +131,15 @@ module Cluster
 
     # @return [String] the body
     def get(path, headers = nil)
-      @socket.write("GET #{path} HTTP/1.1\r\nhost: localhost\r\n#{headers}\r\n")
+      ask(path, headers)
+      answer
+    end
+
+    # Sends a request.
+    def ask(path = "/pid", headers = nil) = @socket.write("GET #{path} HTTP/1.1\r\nhost: localhost\r\n#{headers}\r\n")
+
+    # @return [String] the body of the response
+    def answer
       head = @socket.gets("\r\n\r\n") or raise EOFError
       @socket.read(Integer(head[/content-length: (\d+)/i, 1]))
     end

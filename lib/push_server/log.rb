@@ -42,7 +42,7 @@ module PushServer
       tell($stderr, "[push_server] #{level}: #{"[#{@log_name}] " if @log_name}#{message.chomp}\n")
     end
 
-    # Writes lines for people. A server must go on if nobody reads them: stdout and stderr lose them then, and say later how
+    # Writes lines for people. A server must go on if no process reads them: stdout and stderr lose them then, and say later how
     # many are missing. Any thread; never raises.
     # @api private
     # @param out [IO]

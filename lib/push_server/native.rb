@@ -258,7 +258,7 @@ module PushServer
     #   @raise [IOError] if the system has no thread to give, or the process has a server
 
     # @!method self.await_hub(seconds)
-    #   Waits for what the hub has kept: before that, nobody is to be served. To be called when the app is loaded, since its
+    #   Waits for what the hub has kept: before that, no client is to be served. To be called when the app is loaded, since its
     #   rules say which histories this process takes over.
     #   @return [Boolean] whether it has come; true without a hub
 
@@ -342,7 +342,7 @@ module PushServer
 
     # @!method self.memory_file(name, size)
     #   Makes a file in memory, which has no path and begins with zeroes.
-    #   @param name [String] for people who look at the process
+    #   @param name [String] that shows what the file is for, such as in /proc
     #   @param size [Integer] bytes
     #   @return [Integer] its descriptor; the caller owns it
     #   @raise [IOError]
@@ -351,8 +351,8 @@ module PushServer
     #   @return [Integer, nil] the system's error, if it would refuse to fork now; nil also where this cannot be found out
 
     # @!method self.write_stdout(lines)
-    #   Writes to descriptor 1, and waits for at most 200 ms. If nobody reads a pipe, the lines are lost; a later one says how
-    #   many calls were in vain. A file takes all. Never raises.
+    #   Writes to descriptor 1, and waits for at most 200 ms. If a pipe is full, the lines are lost; a later line says how
+    #   many calls were lost. A file takes all. Never raises.
     #   @param lines [String] with their ends
     #   @return [nil]
 

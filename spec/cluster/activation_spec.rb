@@ -41,7 +41,7 @@ RSpec.describe "Sockets that systemd passes" do
   modes = { "one process" => [], "workers" => %w[-w 1] }
   modes.each do |mode, switches|
     describe "to #{mode}" do
-      it "are served without a bind, and no other, and nobody sees the variables" do
+      it "are served without a bind, and no others are; the app does not see the variables" do
         start(activated.call("[['web', #{tcp}], ['admin', #{tcp}]]", *switches))
         app.wait_for_line(/Ctrl-C/)
         expect(app.output.scan(AppProcess::LISTENING).map { |match| match[3] }).to match_array(ports.map(&:to_s))

@@ -222,7 +222,7 @@ RSpec.describe "Channels across workers", transport: :tcp do
     expect(client.read_event.data).to eq("y0")
   end
 
-  it "brings a worker that was stopped up to date: no gap in a channel with history, none in silence in others" do
+  it "gives a worker that was suspended what it has missed: no gap in a channel with history; in others, clients are told" do
     start_cluster(app)
     first, second = workers.values
     client, other = subscribed_on(first, "kept"), subscribed_on(first, "room")
@@ -242,7 +242,7 @@ RSpec.describe "Channels across workers", transport: :tcp do
     end
   end
 
-  it "lets others have what a worker publishes as it ends" do
+  it "delivers what a worker publishes as it ends to the clients of other workers" do
     start_cluster(app)
     first, second = workers.values
     client = subscribed_on(second, "kept-bye")

@@ -25,6 +25,19 @@ RSpec.describe "Connections to several workers", transport: :tcp do
     expect(Array.new(5) { largest_share(200) }.sort[2]).to be <= 0.65
   end
 
+  it "are shared evenly with a worker that takes the place of another one" do
+    start_cluster(config)
+    %w[KILL TERM].each do |signal|
+      before = workers.fetch(2)
+      Process.kill(signal, before)
+      eventually("another worker 2, which serves", seconds: 20) do
+        now = workers
+        now.keys.sort == [1, 2] && now[2] != before && !alive?(before) && fetch.to_i == now[2]
+      end
+      expect(Array.new(5) { largest_share(100) }.sort[2]).to be <= 0.65
+    end
+  end
+
   # A client that keeps its connection, sends requests at random times, and connects anew when it is told to. Returns what went
   # wrong, and how many connections it has had.
   def random_client(random, over)
@@ -45,7 +58,7 @@ RSpec.describe "Connections to several workers", transport: :tcp do
     [e.message, connections]
   end
 
-  it "lose no request of a client that keeps its connection when workers are replaced" do
+  it "lose no request of a client with a keep-alive connection when workers are replaced" do
     start_cluster(config)
     over = false
     clients = Array.new(20) { |seed| Thread.new { random_client(Random.new(seed), -> { over }) } }

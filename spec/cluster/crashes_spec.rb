@@ -14,7 +14,7 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
     end
   end
 
-  it "is replaced later and later if the workers die young" do
+  it "is replaced after longer and longer waits if the workers end soon after their start" do
     start_cluster
     3.times do
       before = workers[2]
@@ -46,7 +46,7 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
     expect_eventually("another hub") { tree.hub && tree.hub.pid != hub }
   end
 
-  it "is not replaced before a worker is to be forked if it is the leader; then the log says what was loaded" do
+  it "is replaced when the next worker is forked, if it is the leader; the log says which code was loaded" do
     start_cluster
     leader, before = tree.leaders.first.pid, workers
     Process.kill("KILL", leader)
@@ -60,7 +60,7 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
     expect(workers[1]).to eq(before[1])
   end
 
-  it "is started again by the same leader and hub, whatever else has died" do
+  it "is replaced, also if all children of the supervisor are killed at once" do
     start_cluster
     pids = [*workers.values, tree.hub.pid, tree.leaders.first.pid]
     pids.each { |pid| Process.kill("KILL", pid) }
@@ -69,7 +69,7 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
     expect(app.stop).to be_success
   end
 
-  it "takes all others with it if it is the supervisor" do
+  it "ends all other processes if it is the supervisor" do
     start_cluster("run ->(env) { sleep if env['PATH_INFO'] == '/sleep'; [200, {}, []] }")
     pids = tree.children.map(&:pid)
     http.send_request("GET", "/sleep")
@@ -79,7 +79,7 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
     expect(accepting_connections?).to be(false)
   end
 
-  it "leaves files that the next server replaces silently if it is the supervisor" do
+  it "leaves files that the next server replaces without a warning, if it is the supervisor" do
     Dir.mktmpdir do |dir|
       names = %w[server.sock control.sock publish.sock server.pid]
       words = ["-b", "unix://#{dir}/server.sock", "--control-socket", "control.sock", "--publish-socket", "publish.sock", "--pidfile", "server.pid"]

@@ -56,7 +56,7 @@ RSpec.describe "The hooks of a configuration file", transport: :tcp do
     expect_line(/the phased restart is done/)
   end
 
-  it "keep no server from running if they raise, but for before_worker_boot: the log has where and what" do
+  it "do not stop the server if they raise, except before_worker_boot; the log has the place and the exception" do
     names = %w[before_fork before_worker_fork after_worker_fork before_thread_start after_booted]
     file = [*names, "before_worker_shutdown", "after_stopped"].map { |name| "#{name} { raise '#{name} is broken' }" }.join("\n")
     start_cluster(Clusters::PIDS, files: { "config/push_server.rb" => file })

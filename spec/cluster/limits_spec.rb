@@ -11,7 +11,7 @@ RSpec.describe "The limits of a server with workers", transport: :tcp do
               "'-b', 'tcp://127.0.0.1:0'#{options}, 'config.ru'", via: :ruby, files: { "config.ru" => Clusters::PIDS })
   end
 
-  it "are said in one line if the limit of open files allows few connections, and each worker has so many" do
+  it "are logged in one line if the limit of open files allows few connections, and each worker accepts that many" do
     start_with_few_files(256, 2)
     app.wait_for_line(/All 2 workers serve/)
 
@@ -33,12 +33,12 @@ RSpec.describe "The limits of a server with workers", transport: :tcp do
     expect(app.lines.size).to eq(1)
   end
 
-  it "refuse a worker more at TTIN, too, in one line, and the server serves on" do
+  it "refuse one more worker at TTIN, too, in one line, and the server serves on" do
     start_with_few_files(64, 2)
     app.wait_for_line(/All 2 workers serve/)
     app.signal("TTIN")
 
-    expect_line(/warn: .*not one worker more: 3 workers need about 72 open files.*the system's limit is 64/)
+    expect_line(/warn: .*cannot add a worker: 3 workers need about 72 open files.*the system's limit is 64/)
     expect(answering).to eq(workers.values.sort)
   end
 
@@ -56,7 +56,7 @@ RSpec.describe "The limits of a server with workers", transport: :tcp do
     expect(app.output).not_to match(/hub cannot accept|too many files/)
   end
 
-  it "of connections is each worker's" do
+  it "of connections holds for each worker" do
     start_cluster("run ->(env) { env['rack.upgrade'] = Object.new; [200, {}, []] }", "--max-connections", 2)
     streams = Array.new(4) { sse("/") }
 

@@ -4,7 +4,7 @@ require "spec_helper"
 require "json"
 require "tmpdir"
 
-# PushServer.publish in processes that serve nobody: consoles, jobs, forked children. docs/publishing.md.
+# PushServer.publish in processes without a server: consoles, jobs, forked children. docs/publishing.md.
 RSpec.describe "Publishing from a process without a server" do
   include ChannelClients
   include Command

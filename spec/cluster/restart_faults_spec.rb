@@ -45,7 +45,7 @@ RSpec.describe "A restart of a server with workers that cannot succeed", transpo
     client&.close
   end
 
-  # The line is there, nobody was replaced, and the old code serves.
+  # The line is there, no worker was replaced, and the old code serves.
   def expect_no_restart(line)
     expect_line(line)
     eventually("only the former workers to run") { pids == former.map(&:pid).sort }
@@ -186,12 +186,12 @@ RSpec.describe "A restart of a server with workers that cannot succeed", transpo
     end
   end
 
-  it "says that nobody accepts on new sockets if the new workers cannot boot, and serves there after the next restart" do
+  it "says that no worker accepts on new sockets if the new workers cannot boot, and serves there after the next restart" do
     start_cluster(via: :configured, env: { "PORT" => "0" })
     write("config/push_server.rb", %(#{configuration_for_restart}bind "tcp://localhost", "unix://\#{Dir.pwd}/new.sock"\n))
     write("loading", "raise 'no database'")
     app.signal("USR2")
-    expect_no_restart(%r{nobody accepts on unix://\S+/new\.sock until a restart succeeds})
+    expect_no_restart(%r{no worker accepts on unix://\S+/new\.sock until a restart succeeds})
     expect(app.lines.grep(/given up: .*no database.* 2 old workers serve on/).size).to eq(1)
     expect(app.lines.grep(/Listening on .*new\.sock/)).to eq([])
 
@@ -315,7 +315,7 @@ RSpec.describe "A restart of a server with workers that cannot succeed", transpo
     end
   end
 
-  it "works with 256 open files" do
+  it "works with a limit of 256 open files" do
     start_cluster
     write("config/push_server.rb", "Process.setrlimit(:NOFILE, 256)\n#{configuration_for_restart}")
     expect_restart("USR2")
@@ -344,7 +344,8 @@ RSpec.describe "A restart of a server with workers that cannot succeed", transpo
     disk&.remove
   end
 
-  # Each part of the server is killed in each phase of a restart. Whatever comes of this restart, all is well after it.
+  # Each part of the server is killed in each phase of a restart. Whether this restart succeeds or not, the server serves
+  # with all its parts afterwards.
   parts = {
     "hub" => ->(tree, _) { tree.hub },
     "first leader" => ->(tree, _) { tree.leaders.min_by(&:number) },

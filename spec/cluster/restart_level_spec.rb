@@ -47,7 +47,9 @@ RSpec.describe "A server with workers that restarts again and again", transport:
   end
 
   { "USR1" => [3, 50], "USR2" => [3, 20] }.each do |signal, (few, many)|
-    it("keeps its level over #{few} restarts by #{signal}") { expect_same_level(signal, few) }
-    it("keeps its level over #{many} restarts by #{signal}", :full) { expect_same_level(signal, many) }
+    it("keeps its memory and descriptors at the same level over #{few} restarts by #{signal}") { expect_same_level(signal, few) }
+    it("keeps its memory and descriptors at the same level over #{many} restarts by #{signal}", :full) do
+      expect_same_level(signal, many)
+    end
   end
 end

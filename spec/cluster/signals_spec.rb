@@ -85,7 +85,7 @@ RSpec.describe "Signals to a server with workers", transport: :tcp do
   end
 
   modes.each do |mode, switches|
-    describe "#{mode}, that let it serve on:" do
+    describe "#{mode}, that do not stop it:" do
       serve(source, "-w", 2, *switches, "--access-log", "common", "--access-log-file", "access.log")
 
       before(:context) { @app.wait_for_line(/All 2 workers serve/) }
@@ -118,7 +118,7 @@ RSpec.describe "Signals to a server with workers", transport: :tcp do
           expect(news.grep(/backtraces of/).size).to eq(2)
         end
 
-        it "TTIN to #{target} starts one worker more, and TTOU drains it" do
+        it "TTIN to #{target} starts one more worker, and TTOU drains it" do
           before = workers
           streams = open_streams
           send_signal("TTIN", target)
@@ -172,7 +172,7 @@ RSpec.describe "Signals to a server with workers", transport: :tcp do
       end
     end
 
-    describe "#{mode}, that end it:" do
+    describe "#{mode}, that stop it:" do
       %w[TERM INT QUIT].each do |signal|
         Clusters::TARGETS.each_key do |target|
           it "#{signal} to #{target} finishes what is open, refuses what is new, and ends all processes with status 0" do
@@ -217,7 +217,7 @@ RSpec.describe "Signals to a server with workers", transport: :tcp do
         waiting_client
         app.signal("TERM")
 
-        expect_line(/\[worker \d\] gave up after 0.2 s/)
+        expect_line(/\[worker \d\] the drain took longer than 0.2 s/)
         expect(app.wait).to be_success
       end
 
@@ -254,7 +254,7 @@ RSpec.describe "Signals to a server with workers", transport: :tcp do
     expect(answering).to eq(workers.values)
   end
 
-  it "are all heard, if the action of one of them fails" do
+  it "are all handled, even if the action of one of them fails" do
     start_cluster(files: { "config/push_server.rb" => "PushServer::Supervisor.prepend(Module.new { def reload = raise('broken') })\n" })
     # Both signals arrive at the same time.
     app.signal("STOP")

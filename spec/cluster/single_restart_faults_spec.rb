@@ -44,7 +44,7 @@ RSpec.describe "A restart of a server in a single process" do
       expect(app.wait_for_line(/by the signal KILL/, seconds: 60)).to include("Nothing has changed")
     end
 
-    it "an app that does not end to load" do
+    it "an app that does not finish loading" do
       start_app(app_of("one"), "--worker-boot-timeout", "1")
       change("two", "sleep")
       expect_refusal("the new version cannot serve: it has not loaded within 1 s\\.")
@@ -122,7 +122,7 @@ RSpec.describe "A restart of a server in a single process" do
     app.events.take(event: "waiting")
     app.signal("USR2")
     app.wait_for_line(/\* Restarting/, seconds: 60)
-    # Since the check, somebody has moved the folder away.
+    # The folder was moved away after the check.
     File.rename("#{parent}/app", "#{parent}/moved")
     late = http.send_request("GET", "/")
     app.ask("$go << 1; nil")

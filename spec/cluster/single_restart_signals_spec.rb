@@ -6,7 +6,7 @@ require "push_server/process/pidfile"
 RSpec.describe "A restart of a server in a single process, and signals:" do
   include VersionedApp
 
-  it "is not disturbed by any signal that is no stop, at any moment" do
+  it "succeeds despite any signal that does not stop the server, at any moment" do
     start_app(app_of("one"))
     change("two")
     app.signal("USR2")
@@ -34,7 +34,7 @@ RSpec.describe "A restart of a server in a single process, and signals:" do
     expect(app.stop.exitstatus).to eq(0)
   end
 
-  it "and other signals to the whole process group, with a child of the app, do what they do to the server alone" do
+  it "other signals to the whole process group, with a child of the app, have the same effect as to the server alone" do
     start_app(<<~RUBY)
       require "spec_app"
       child = fork { %w[TERM HUP USR1 USR2 PWR].each { |name| trap(name) { nil } if Signal.list.key?(name) }; sleep }

@@ -39,7 +39,7 @@ RSpec.describe "A restart of a server in a single process" do
         answers = asking_meanwhile { restart("two") }
         expect(answers.grep(Exception)).to eq([])
         expect(answers.uniq).to match_array(%w[one two]).or eq(["two"])
-        # Nobody hears from the old version after somebody has heard from the new one.
+        # After the first answer of the new version, no client gets one of the old version.
         expect(answers.slice_when { |one, other| one != other }.count).to be <= 2 + 4
         expect_eventually("the same place in the log") do
           app.lines.grep(/Listening on/).map { |line| line[AppProcess::LISTENING, :url] } == [place, place]

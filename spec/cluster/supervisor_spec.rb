@@ -3,7 +3,7 @@
 require "spec_helper"
 
 RSpec.describe "The supervisor", transport: :tcp do
-  # An app that nobody can load without being seen.
+  # An app that tells which process has loaded it.
   source = <<~'CONFIG'
     $stdout.syswrite("loaded in #{Process.pid}\n")
     KEPT = "x" * (150 << 20)

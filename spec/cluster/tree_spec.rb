@@ -91,7 +91,7 @@ RSpec.describe "A server with workers", transport: :tcp do
     expect_gone([orphan])
   end
 
-  it "has its own output only, once for all workers" do
+  it "prints its start-up lines once, not once for each worker" do
     start_cluster
     app.stop
 

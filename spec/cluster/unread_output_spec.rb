@@ -4,7 +4,7 @@ require "spec_helper"
 require "io/nonblock"
 
 # stdout and stderr of a server are often a pipe to a collector of logs, which may hang.
-RSpec.describe "A server whose output nobody reads", transport: :tcp do
+RSpec.describe "A server whose output is not read", transport: :tcp do
   # A full pipe that is the server's stdout and stderr.
   around do |example|
     Dir.mktmpdir do |dir|
@@ -81,7 +81,7 @@ RSpec.describe "A server whose output nobody reads", transport: :tcp do
       serve(*options)
       unread
       expect(app.stop).to be_success
-      expect(unread).to match(/^\[push_server\] warn: \d+ lines are missing here, because nobody has read them\n\* Stopping/)
+      expect(unread).to match(/^\[push_server\] warn: \d+ lines are missing here, because no process has read them\n\* Stopping/)
     end
   end
 end

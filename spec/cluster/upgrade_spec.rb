@@ -45,7 +45,7 @@ RSpec.describe "Another version of push_server under a running server", transpor
     client&.close
   end
 
-  it "is refused by USR1 if it speaks another protocol, and taken by USR2" do
+  it "is refused at USR1 if it has another protocol, and taken at USR2" do
     other_version("push_server/version.rb" => [/VERSION = ".*"/, 'VERSION = "99.0.0"'],
                   "push_server/process/protocol.rb" => [/NUMBER = \d+/, "NUMBER = 99"])
     start_cluster
@@ -62,7 +62,7 @@ RSpec.describe "Another version of push_server under a running server", transpor
     expect(app.stop).to be_success
   end
 
-  it "is refused by USR2 if it cannot take over, and nothing changes" do
+  it "is refused at USR2 if it cannot take over, and nothing changes" do
     other_version("push_server/process/supervisor/state.rb" => [/READABLE = .*/, "READABLE = (98..99)"])
     start_cluster
     former = version

@@ -80,7 +80,7 @@ RSpec.describe "A server that can start no more threads" do
   def lose_a_worker
     eventually("a worker not to be replaced") do
       get("/die")
-      app.lines.any? { |line| line.include?("cannot start a worker") }
+      app.lines.any? { |line| line.include?("cannot start a thread for the app") }
     end
   end
 
@@ -90,13 +90,13 @@ RSpec.describe "A server that can start no more threads" do
     it "goes on with the workers it has, logs that once, and starts the others when it can" do
       limit
       lose_a_worker
-      app.wait_for_line(/warn: cannot start a worker: .*Going on with [12] and .*limit on threads/)
+      app.wait_for_line(/warn: cannot start a thread for the app: .*Going on with [12] and .*limit on threads/)
       expect(get("/").body).to eq("served")
       app.signal("CONT")
-      app.wait_for_line(/all workers run again/)
+      app.wait_for_line(/all threads of the app run again/)
       meeting = Array.new(3) { http.send_request("GET", "/meet3") }
       expect(meeting.map { |client| client.read_response.body }).to all(eq("met"))
-      expect(app.lines.grep(/cannot start a worker/).size).to eq(1)
+      expect(app.lines.grep(/cannot start a thread for the app/).size).to eq(1)
     end
   end
 
@@ -117,7 +117,7 @@ RSpec.describe "A server that can start no more threads" do
       expect(get("/").status).to eq(503)
       expect { websocket }.to raise_error(WebSocketClient::Refused, /503/)
       app.signal("CONT")
-      app.wait_for_line(/all workers run again/)
+      app.wait_for_line(/all threads of the app run again/)
       expect(get("/").body).to eq("served")
     end
 
@@ -133,7 +133,7 @@ RSpec.describe "A server that can start no more threads" do
       client = http
       client.send_request("GET", "/endless")
       client.read_head
-      app.wait_for_line(/cannot start a worker/)
+      app.wait_for_line(/cannot start a thread for the app/)
       expect(get("/").status).to eq(503)
       client.connection.reset
       eventually("the worker to be free") { get("/").status == 200 }

@@ -147,7 +147,7 @@ RSpec.describe "Shutdown" do
     app.signal("TERM")
     expect(client.connection.read_to_end).to eq("")
     expect(app.wait.exitstatus).to eq(0)
-    expect(app.output).to include("gave up after 0.5 s: what was still open is cut (drain_timeout)")
+    expect(app.output).to include("the drain took longer than 0.5 s (drain_timeout): what was still open is cut")
   end
 
   %w[TERM INT].each do |second|

@@ -46,7 +46,7 @@ RSpec.describe PushServer::Processors do
 
   taskset = system("taskset", "-c", "0", "true", out: File::NULL, err: File::NULL)
 
-  it "obeys the affinity of the process", if: taskset do
+  it "takes the affinity of the process into account", if: taskset do
     lib = File.expand_path("../../lib/push_server/config/processors", __dir__)
     count = IO.popen(["taskset", "-c", "0", RbConfig.ruby, "-r", lib, "-e", "puts PushServer::Processors.count"], &:read)
     expect(count).to eq("1\n")

@@ -282,7 +282,8 @@ RSpec.describe PushServer::Single do
       allow(Thread).to receive(:new).and_call_original
       eventually { workers.size == 2 }
       lines = Array.new(logged.size) { logged.pop }.grep(/cannot start|again/)
-      expect(lines).to match([/cannot start a worker: none left. Going on with [01] and /, /all workers run again/])
+      expect(lines).to match([/cannot start a thread for the app: none left. Going on with [01] and /,
+                              /all threads of the app run again/])
       expect(native.story).to include([:workers_left, 0], [:workers_left, nil])
     end
 

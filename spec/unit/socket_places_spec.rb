@@ -64,7 +64,7 @@ RSpec.describe PushServer::SocketPlaces do
       path = bind(places(folder))
       expect(path).to match(%r{\A#{runtime}/push_server-\h{12}\.publish\.sock\z})
       level = File.exist?("#{folder}/tmp") ? :info : :debug
-      expect(log).to contain_exactly([level, %r{\Athe socket is #{runtime}/\S+publish.sock, since .+\z}])
+      expect(log).to contain_exactly([level, %r{\Athe publish socket is #{runtime}/\S+publish.sock, because .+\z}])
       expect(places(folder).connect(:publish)).to be_a(UNIXSocket)
     end
   end

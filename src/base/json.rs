@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 /// Appends `text` as a JSON string with its quotes (RFC 8259 section 7).
 ///
 /// The RFC asks for an escape of quotes, backslashes and the control characters below U+0020. This escapes all control
-/// characters, because a terminal that shows a log file obeys them, and the line separators U+2028 and U+2029.
+/// characters, because a terminal that shows a log file acts on them, and the line separators U+2028 and U+2029.
 pub(crate) fn put_string(out: &mut String, text: &str) {
     out.push('"');
     let mut plain = 0;

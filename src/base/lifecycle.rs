@@ -11,7 +11,7 @@ use tokio::sync::watch;
 /// its way.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// How long idle connections are kept at least if the server restarts: then other processes serve, and nobody waits for
+/// How long idle connections are kept at least if the server restarts: then other processes serve, and no client waits for
 /// the end of the drain.
 const QUIET_AT_RESTART: Duration = Duration::from_secs(5);
 

@@ -222,9 +222,9 @@ limits! {
     write_timeout: Duration = Duration::from_secs(30), Seconds, 0.01;
     /// Open connections, including streams. The limit of open files, which the server raises as far as it can, may lower it. Beyond it new connections wait
     max_connections: usize = 65_536, Count, 1.0;
-    /// Requests that wait for a worker. Beyond it the answer is 503 with Retry-After; a GET for an event stream gets 200 and retry:, and then the stream ends
+    /// Requests that wait for a thread of the app. Beyond it the answer is 503 with Retry-After; a GET for an event stream gets 200 and retry:, and then the stream ends
     max_queue: usize = 1024, Count, 1.0;
-    /// Workers that are occupied by a long response body. Another worker replaces each of them. Beyond it the answer is 503
+    /// Threads of the app that are occupied by a long response body. Another thread replaces each of them. Beyond it the answer is 503
     max_streaming: usize = 100, Count, 0.0;
     /// A received WebSocket message. Beyond it the connection is closed with 1009 (RFC 6455 section 7.4.1)
     max_message_size: usize = MIB, Bytes, 1.0;

@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// How many bytes fit into a pipe that says that it can be written.
 const ATOMIC: usize = libc::PIPE_BUF;
 
-/// Stdout or stderr. A line is written at once, or lost: a server must not stop because nobody reads its log. Before the
+/// Stdout or stderr. A line is written at once, or lost: a server must not stop because no process reads its log. Before the
 /// first line after that, another one says how many are missing. A file takes all lines.
 ///
 /// Any thread, and also in a forked child: there is no lock. Errors do not matter, since the descriptor may be closed.
@@ -61,7 +61,7 @@ impl Output {
             }
             let (lines, are) = if told == 1 { ("line", "is") } else { ("lines", "are") };
             let notice =
-                format!("[push_server] warn: {told} {lines} {are} missing here, because nobody has read them\n");
+                format!("[push_server] warn: {told} {lines} {are} missing here, because no process has read them\n");
             bytes.extend_from_slice(notice.as_bytes());
         }
         bytes.extend_from_slice(line);
@@ -203,7 +203,7 @@ mod tests {
         reader.read_exact(&mut full).unwrap();
         output.write(LINE);
         output.write(LINE);
-        let notice = "[push_server] warn: 3 lines are missing here, because nobody has read them\n";
+        let notice = "[push_server] warn: 3 lines are missing here, because no process has read them\n";
         assert_eq!(rest(reader, writer), format!("{notice}line\nline\n"));
     }
 
@@ -226,7 +226,7 @@ mod tests {
         let mut begun = vec![0; 1 << 16];
         reader.read_exact(&mut begun).unwrap();
         output.write(LINE);
-        let notice = "[push_server] warn: 1 line is missing here, because nobody has read them\n";
+        let notice = "[push_server] warn: 1 line is missing here, because no process has read them\n";
         assert_eq!(rest(reader, writer), format!("\n{notice}line\n"));
     }
 

@@ -20,8 +20,8 @@ unsafe impl Send for SharedMemory {}
 unsafe impl Sync for SharedMemory {}
 
 impl SharedMemory {
-    /// The first `count` numbers of a file, as a memory file is one. The descriptor may be closed afterwards. Nobody may
-    /// make the file shorter: the process would get a SIGBUS.
+    /// The first `count` numbers of a file, as a memory file is one. The descriptor may be closed afterwards. The file
+    /// must not become shorter: the process would get a SIGBUS.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl Deref for SharedMemory {
 
 impl Drop for SharedMemory {
     fn drop(&mut self) {
-        // SAFETY: nobody refers to it any more.
+        // SAFETY: no reference to it is left.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.count * size_of::<AtomicU64>()) };
     }
 }

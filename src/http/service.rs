@@ -200,7 +200,7 @@ impl RequestService {
         if let Err(request) = self.context.dispatch.dispatch(Box::new(request)) {
             let base = &self.context.base;
             base.stats.queue_full.add();
-            log::debug!("503: {} requests wait for a worker (max_queue), or there is no worker", base.limits.max_queue);
+            log::debug!("503: {} requests wait for a thread (max_queue), or there is no thread", base.limits.max_queue);
             return Stage::Answered(Box::new(request.overloaded()));
         }
         Stage::Asked(receiver)

@@ -311,7 +311,14 @@ mod tests {
     async fn while_a_write_is_in_flight_there_is_room_for_one_block() {
         let disk = Arc::new(Disk::default());
         let (release, released) = crossbeam_channel::bounded::<()>(0);
-        disk.chore(move || _ = released.recv()).unwrap();
+        let (begin, begun) = crossbeam_channel::bounded::<()>(0);
+        disk.chore(move || {
+            begin.send(()).unwrap();
+            let _ = released.recv();
+        })
+        .unwrap();
+        // Before, the thread could take the write first.
+        begun.recv().unwrap();
         let mut spool = Spool::new(&disk, &Budget::new(u64::MAX), 0);
         let mut added = 0;
         while let Poll::Ready(room) = spool.poll_room(&mut Context::from_waker(std::task::Waker::noop())) {

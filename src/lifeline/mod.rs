@@ -1,6 +1,6 @@
 //! A child's native watch over its supervisor: a small thread that needs nothing of Ruby.
 //!
-//! The supervisor holds the other end of a Unix socket, the lifeline, and nobody else does. It sends lines:
+//! The supervisor, and no other process, holds the other end of a Unix socket, the lifeline. It sends lines:
 //!
 //! | line | meaning |
 //! |---|---|
@@ -136,7 +136,7 @@ impl Shared {
                 return;
             }
             match line {
-                Ok(Some(line)) => self.obey(line),
+                Ok(Some(line)) => self.carry_out(line),
                 Ok(None) => end::end(&self.name, "the supervisor is gone", self.serving.lock().take()),
                 // Without a lifeline the process would outlive its supervisor.
                 Err(error) => {
@@ -146,7 +146,7 @@ impl Shared {
         }
     }
 
-    fn obey(self: &Arc<Self>, line: Line) {
+    fn carry_out(self: &Arc<Self>, line: Line) {
         match line.text.as_str() {
             "hub" => self.take_hub(line),
             "threads" => self.report_threads(),

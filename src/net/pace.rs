@@ -1,9 +1,9 @@
 //! How processes share the connections of one listening socket.
 //!
 //! All processes are woken for a connection, and the quickest one accepts it. In a burst that could be the same one again
-//! and again. So a process that has accepted lets a moment pass, in which the others accept. What nobody has taken then
-//! is a backlog: the process takes some more after each pause, so that it keeps up with any rate. A
-//! connection that comes after a quiet moment is accepted at once.
+//! and again. So a process that has accepted a connection pauses for a moment, in which the others accept. What no other
+//! process has taken then is a backlog: the process takes some more after each pause, so that it keeps up with any rate.
+//! A connection that comes after a quiet moment is accepted at once.
 
 use std::mem;
 use std::time::Duration;

@@ -28,7 +28,7 @@ pub enum ProxyError {
     Io(#[from] io::Error),
 }
 
-/// Reads the header, and nothing behind it. Returns the client; `None` if the proxy speaks for itself, such as for a health
+/// Reads the header, and nothing behind it. Returns the client; `None` if the connection is the proxy's own, such as for a health
 /// check, or does not have the client's address.
 pub async fn read(socket: &mut (impl AsyncRead + Unpin)) -> Result<Option<Peer>, ProxyError> {
     let mut head = [0; 16];

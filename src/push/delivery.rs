@@ -23,7 +23,7 @@ use crate::channel::{Channels, Engine, Limits, Wake};
 /// How often old messages are looked for, while there are any.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// The channels of a process, and how its servers hear of messages. It exists without a server, and before.
+/// The channels of a process, and how its servers are told of messages. It exists without a server, and before one starts.
 #[derive(Debug, Clone)]
 pub struct PubSub {
     channels: Arc<Channels>,

@@ -8,7 +8,7 @@ module PushServer
   # All that a user has decided about a server: the options, the hooks, and which app to serve. It comes from the command line,
   # or from what a Rack handler was given; from environment variables; and from a configuration file. Frozen; any thread.
   class Configuration
-    # Where the configuration file is if nobody says so; the first one that is there. %s is the environment.
+    # Where the configuration file is if no option says so; the first one that is there. %s is the environment.
     DEFAULT_FILES = %w[config/push_server/%s.rb config/push_server.rb].freeze
     # In place of a path: no file is read.
     NONE = "-"

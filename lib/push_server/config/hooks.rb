@@ -50,8 +50,8 @@ module PushServer
       super
     end
 
-    # Runs the blocks of a hook, on the current thread. What one of them raises is logged, and the next one runs: a server that
-    # serves is more use than one that does not.
+    # Runs the blocks of a hook, on the current thread. If one of them raises, the exception is logged and the next one runs: a
+    # mistake in a hook does not stop the server.
     # @param name [Symbol] one of {NAMES}
     # @param arguments [Array] such as the number of the worker
     # @return [void]

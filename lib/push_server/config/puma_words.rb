@@ -38,8 +38,8 @@ module PushServer
     # Words that have no effect here. They are logged: word => why they are not needed.
     IGNORED = {
       activate_control_app: "the control socket is always there; control_socket sets its place",
-      after_refork: "workers are forked from a process that serves nobody; before_fork runs there",
-      before_refork: "workers are forked from a process that serves nobody; before_fork runs there",
+      after_refork: "workers are forked from the leader, which serves no clients; before_fork runs there",
+      before_refork: "workers are forked from the leader, which serves no clients; before_fork runs there",
       clean_thread_locals: "use ActiveSupport::CurrentAttributes or a middleware to clear what a request leaves",
       custom_logger: "the log goes to stderr, and access_log has every response",
       drain_on_shutdown: "connections that wait are always served before the server stops",
@@ -47,7 +47,7 @@ module PushServer
       enable_keep_alives: "a client with many requests does not hold up the others",
       extra_runtime_dependencies: "the supervisor loads neither the app nor its gems",
       fiber_per_request: "use ActiveSupport::CurrentAttributes or a middleware to clear what a request leaves",
-      fork_worker: "with preload, new workers are forked from a process that has the app and serves nobody",
+      fork_worker: "with preload, new workers are forked from the leader, which has loaded the app and serves no clients",
       io_selector_backend: "the core waits for sockets by itself",
       log_formatter: "access_log :json is for programs",
       lowlevel_error_handler: "after an exception in the app the answer is 500, and the log has the exception",
@@ -55,7 +55,7 @@ module PushServer
       max_io_threads: "a response that waits for its client holds no thread; threads is the number that run the app",
       max_keep_alive: "a client with many requests does not hold up the others",
       mutate_stdout_and_stderr_to_sync_on_write: "the command push_server always writes stdout at once",
-      on_refork: "workers are forked from a process that serves nobody; before_fork runs there",
+      on_refork: "workers are forked from the leader, which serves no clients; before_fork runs there",
       out_of_band: "streams need the process between requests, too; start a thread in before_worker_boot",
       prune_bundler: "the supervisor loads neither the app nor its gems, and a restart sets Bundler up anew",
       queue_requests: "the core always reads requests before a thread runs the app",
@@ -67,9 +67,9 @@ module PushServer
       state_permission: "push_server commands find the server by its control socket; pidfile has the pid",
       stdout_redirect: "systemd or the shell redirects stdout and stderr; access_log_file is the file of the access log",
       supported_http_methods: "requests with any method reach the app",
-      wait_for_less_busy_worker: "a worker accepts connections only while it can serve them",
+      wait_for_less_busy_worker: "a worker that has accepted a connection pauses, so that the others get the next ones",
       worker_check_interval: "the supervisor decides how often it asks; worker_timeout is the longest time without an answer",
-      worker_culling_strategy: "the youngest worker goes first"
+      worker_culling_strategy: "the worker with the highest number goes first"
     }.freeze
 
     # Words without which the server would not do what the file asks for. They are errors: word => what to do.

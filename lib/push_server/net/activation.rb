@@ -36,7 +36,7 @@ module PushServer
       @passed = names.filter_map { |number, name| pass(number, name) }
     end
 
-    # @return [Boolean] whether there is none that nobody has claimed
+    # @return [Boolean] whether none is left to be claimed
     def empty? = @passed.empty?
 
     # Takes over what this process had of them before it executed itself anew.
@@ -71,7 +71,7 @@ module PushServer
       end
     end
 
-    # Closes what nobody has claimed.
+    # Closes the sockets that were not claimed.
     def close_rest
       @passed.each do |passed|
         PushServer.log(:warn, "the socket #{passed.name || passed.number} that systemd has passed is closed, because no bind " \

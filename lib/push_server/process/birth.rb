@@ -61,7 +61,7 @@ module PushServer
     def wait_for(middle)
       Process.wait(middle)
     rescue Errno::ECHILD
-      # The app has taken its status, such as with Process.wait in a thread. What it has told still counts.
+      # The app has taken its status, such as with Process.wait in a thread. What it has reported still counts.
     end
 
     # In the process that ends at once.

@@ -20,7 +20,7 @@ module PushServer
     # Seconds that a server has to begin to answer.
     PATIENCE = 10
     CHUNK = 65_536
-    SILENT = "the server does not answer: it hangs, or it is just loading the app"
+    SILENT = "the server does not answer: it hangs, or it still loads the app"
     private_constant :PATIENCE, :CHUNK, :SILENT
 
     # @param places [SocketPlaces] where the socket may be

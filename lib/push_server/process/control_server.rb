@@ -76,7 +76,7 @@ module PushServer
       end
     end
 
-    # A connection. There is a deadline while it owes us something: its request, or taking what we have sent.
+    # A connection. There is a deadline while the server waits for the client: for its request, or until it has taken the answer.
     class Connection
       # @param loop [EventLoop]
       # @yieldparam client [Connection] when it has ended

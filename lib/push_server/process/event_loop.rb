@@ -54,7 +54,7 @@ module PushServer
       readable&.each { |source| attempt { @sources[source]&.call } unless @stopped }
       run_timers
     rescue IOError => e
-      # Somebody has closed a source that is still watched. Without it, the loop goes on.
+      # A source was closed while it is still watched. The loop goes on without it.
       closed = @sources.keys.select { |source| source.to_io.closed? }
       raise if closed.empty?
 

@@ -97,7 +97,7 @@ module PushServer
     # @return [Array<Array(String, Array<Listener>)>] each place with its listeners
     def to_a = @sockets.dup
 
-    # Closes what nobody has claimed, and removes the files of its Unix sockets.
+    # Closes the sockets that were not claimed, and removes the files of Unix sockets.
     # @return [Array<String>] where people found these sockets
     def release = @sockets.slice!(0..).flat_map(&:last).each(&:retire).map(&:url).uniq
 

@@ -14,7 +14,7 @@ module PushServer
     # Bytes of the longest line.
     MAX_LINE = 1 << 20
     CHUNK = 65_536
-    # What the system says when it has no room for another descriptor. The peer is not to blame.
+    # The errors of the system when it has no room for another descriptor. They are not the peer's fault.
     SHORTAGES = [Errno::EMFILE, Errno::ENFILE, Errno::ETOOMANYREFS].freeze
     private_constant :CHUNK, :SHORTAGES
 

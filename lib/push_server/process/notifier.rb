@@ -7,7 +7,7 @@ module PushServer
   # Tells systemd, or whatever has set NOTIFY_SOCKET, what this process does; see sd_notify(3). Without that variable it does
   # nothing. Never raises and never waits. Any thread.
   #
-  # The variables are taken out of the environment, so that no child can speak for this process.
+  # The variables are taken out of the environment, so that no child can send notifications for this process.
   class Notifier
     # The environment variables.
     SOCKET = "NOTIFY_SOCKET"
@@ -49,7 +49,7 @@ module PushServer
       PushServer.log(:warn, "#{SOCKET} cannot be used: #{e.message}")
     end
 
-    # Whether anybody listens.
+    # Whether there is a socket to write to.
     def on? = !@address.nil?
 
     # The server serves, also again after {#reloading}.
@@ -105,7 +105,7 @@ module PushServer
       socket = Socket.new(:UNIX, :DGRAM)
       socket.connect(@address)
       sent = socket.sendmsg_nonblock(lines.join("\n"), 0, exception: false)
-      complain("nobody reads it") if sent == :wait_writable
+      complain("its buffer is full, so systemd does not read it") if sent == :wait_writable
     rescue SystemCallError => e
       complain(e.message)
     ensure

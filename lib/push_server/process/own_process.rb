@@ -17,8 +17,8 @@ require_relative "restart"
 require_relative "socket_places"
 
 module PushServer
-  # What a server in a single process does beside serving if the process is its own: it answers commands, tells systemd what it
-  # does, and restarts by executing the original command anew. All on the server's control thread, except {#execute}.
+  # What a server in a single process does besides serving, if the process is its own: it answers commands, tells systemd its
+  # state, and restarts by executing the original command anew. All on the server's control thread, except {#execute}.
   class OwnProcess
     # Reads what this process was started with, and takes it out of the environment. To be called before the app is loaded.
     # @raise [Error]

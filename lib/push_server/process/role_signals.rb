@@ -1,13 +1,13 @@
 # frozen_string_literal: true
 
 module PushServer
-  # Signals in the hub, the leader and the workers. Only the supervisor obeys signals, but a terminal and systemd send them to
-  # all processes.
+  # Signals in the hub, the leader and the workers. Only the supervisor handles signals, but a terminal and systemd send them
+  # to all processes.
   module RoleSignals
-    # What a terminal would suspend a process with. A process that handles them instead of ignoring them would get them for
-    # ever.
+    # The signals by which a terminal suspends a process. A process that handles them instead of ignoring them would get them
+    # again and again.
     JOB_CONTROL = %w[TTIN TTOU].freeze
-    # Those that mean something to the supervisor.
+    # The signals that the supervisor handles.
     OTHERS = (%w[INT HUP QUIT TERM USR1 USR2 PWR INFO] & Signal.list.keys).freeze
     private_constant :JOB_CONTROL, :OTHERS
 

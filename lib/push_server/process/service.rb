@@ -137,7 +137,7 @@ module PushServer
     def await_drain(on_event)
       seconds, restarts = @drain_orders.pop
       drained = @native.drain(seconds, restarts)
-      PushServer.log(:warn, "gave up after #{seconds} s: what was still open is cut (drain_timeout)") unless drained
+      PushServer.log(:warn, "the drain took longer than #{seconds} s (drain_timeout): what was still open is cut") unless drained
     ensure
       on_event.call(:drained) if seconds
     end

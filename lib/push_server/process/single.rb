@@ -163,7 +163,7 @@ module PushServer
     # @return [Array<String>] where people find the server, ports resolved; empty before {#start} and after the end
     def urls = @binder.urls
 
-    # Asks for a graceful stop and returns at once: no more is accepted, handlers hear on_shutdown, streams are closed
+    # Asks for a graceful stop and returns at once: no more is accepted, on_shutdown is called, streams are closed
     # and requests finished, for up to drain_timeout seconds. Any thread, signal handlers too. Idempotent.
     def stop = @events.notify(STOP)
 
@@ -200,7 +200,7 @@ module PushServer
     # Whether a signal was among the reasons to stop.
     def signalled? = @signalled == true
 
-    # Whether it has stopped, but a worker is in native code that does not return, so that the process would hang.
+    # Whether it has stopped, but a thread of the app is in native code that does not return, so that the process would hang.
     def stuck? = @stuck == true
 
     # Ends the process with status 1 unless the server has stopped gracefully: what a second signal asks for. A worker
@@ -254,7 +254,7 @@ module PushServer
     end
 
     # Adds or retires listeners. A thread that is killed meanwhile ends afterwards: half of it would be a listener that
-    # nobody can retire.
+    # cannot be retired.
     def undivided(&)
       Thread.handle_interrupt(Object => :never) { @listening.synchronize(&) }
     end
@@ -374,7 +374,7 @@ module PushServer
       end_listening(keep: ending == :restart)
       @stuck = !@service.stop(ending == :forced ? :forced : :graceful)
       if @stuck && ending != :restart
-        PushServer.log(:warn, "a worker is in native code that does not return: the process ends without it")
+        PushServer.log(:warn, "a thread is in native code that does not return: the process ends without it")
       end
       say ENDED.fetch(ending)
       @hooks.call(ending == :restart ? :before_restart : :after_stopped)

@@ -153,12 +153,12 @@ module PushServer
       path = app_path(kind)
       return path if path && usable?(File.dirname(path))
 
-      File.join(runtime_folder, name(kind)).tap { |other| tell(other, objection(kind)) }
+      File.join(runtime_folder, name(kind)).tap { |other| tell(kind, other) }
     end
 
-    # Many programs have no folder tmp. Both ends find the other place by themselves then, so this needs no attention.
-    def tell(path, objection)
-      PushServer.log(File.exist?(tmp) ? :info : :debug, "the socket is #{path}, since #{objection}")
+    # Many programs have no folder tmp. Both ends find the other place by themselves then, so the line is for debugging.
+    def tell(kind, path)
+      PushServer.log(File.exist?(tmp) ? :info : :debug, "the #{kind} socket is #{path}, because #{objection(kind)}")
     end
 
     # In the app's folder; nil if it cannot be there.
@@ -202,7 +202,7 @@ module PushServer
     # The app's folder is in the name, since one user may have many apps.
     def name(kind) = "push_server-#{Digest::SHA256.hexdigest(folder)[0, 12]}.#{kind}.sock"
 
-    # @return [String] a folder to which nobody else can write
+    # @return [String] a folder to which no other user can write
     # @raise [BindError]
     def runtime_folder
       given = @env["XDG_RUNTIME_DIR"].to_s
@@ -230,7 +230,7 @@ module PushServer
       folders.uniq.select { |folder| private?(folder) }.map { |folder| File.join(folder, name(kind)) }
     end
 
-    # Whether it is a folder of this user in which nobody else can make files.
+    # Whether it is a folder of this user in which no other user can make files.
     def private?(folder)
       return false unless folder.start_with?("/")
 

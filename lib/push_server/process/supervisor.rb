@@ -25,10 +25,10 @@ require_relative "supervisor/state"
 require_relative "supervisor/workers"
 
 module PushServer
-  # A server of several processes, as its supervisor has it: this process binds the sockets, hears signals, and starts and
-  # watches the others. It loads no app, runs no native thread, and holds nothing that grows. It never waits but for events.
+  # The supervisor of a server of several processes: it binds the sockets, handles signals, and starts and watches the other
+  # processes. It loads no app, runs no native thread, and holds nothing that grows. It waits only for events.
   #
-  # All happens in the thread that calls {#run}. The other methods are for actions of its loop.
+  # Everything happens in the thread that calls {#run}. The other methods are for actions of its loop.
   class Supervisor
     # What each signal does: the method that is called.
     SIGNALS = {
@@ -59,7 +59,7 @@ module PushServer
       @restarts = RestartQueue.new(@parts, self, @workers, @generations, @commands)
       @announcements = Announcements.new(out, @parts)
       @signals = SelfPipe.new
-      # Where no worker accepts, because it is new since an exec.
+      # The endpoints on which no worker accepts, because they are new since an exec.
       @unserved = []
     end
 
@@ -76,7 +76,7 @@ module PushServer
     # @raise [BindError, OptionError, Error]
     def run
       former = State.take(ExecVariables.hidden)
-      # If it cannot be written, that is told before anything is started.
+      # If it cannot be written, the server says so before it starts anything.
       @pidfile&.rehearse(Process.pid) unless former
       prepare
       former ? resume(former) : start
@@ -113,7 +113,7 @@ module PushServer
       end_others
     end
 
-    # Replaces all workers by new ones with new code. If one such restart runs, another one follows it.
+    # Replaces all workers by new ones with new code. If such a restart runs already, another one follows it.
     # @yieldparam failure [String, nil] when it is over: why it was given up
     def phased_restart(&on_end)
       return on_end&.call("the server stops") if @stopping
@@ -140,7 +140,7 @@ module PushServer
       reply&.fail("not restarted: no worker serves yet")
     end
 
-    # The new version takes this one's place in a moment.
+    # Called just before the new version takes the place of this one.
     # @api private
     def before_restart = @parts.hooks.call(:before_restart)
 
@@ -182,7 +182,7 @@ module PushServer
       @workers.resize(size)
     end
 
-    # Drains the worker of a number, in whose place another one is started.
+    # Drains the worker with a number, and starts another one in its place.
     # @param number [Integer]
     # @return [Boolean] false if there is none
     def drain(number)
@@ -210,7 +210,7 @@ module PushServer
 
     # A worker could not be started, because the app cannot be loaded.
     # @param failure [Failure]
-    # @return [Boolean] whether this is the end: before the first worker serves, as with one process
+    # @return [Boolean] whether the server ends because of it: before the first worker serves, as with one process
     # @api private
     def load_failed(failure)
       return false if @served
@@ -279,14 +279,14 @@ module PushServer
     def report_unserved
       return if @unserved.empty?
 
-      PushServer.log(:warn, "nobody accepts on #{@unserved.join(", ")} until a restart succeeds: connections wait there")
+      PushServer.log(:warn, "no worker accepts on #{@unserved.join(", ")} until a restart succeeds: connections wait there")
     end
 
     # A path need not be UTF-8.
     def pidfile_handover = @pidfile ? { pidfile: [File.expand_path(@pidfile.path)].pack("m0") } : {}
 
-    # The configuration may name another file now, or none. It was checked before the exec. Workers that serve do not end
-    # because somebody has changed the folder since then.
+    # The configuration may name another file now, or none. It was checked before the exec. If the folder has changed since
+    # then, the workers serve on all the same.
     # @param former [String, nil] as {#pidfile_handover} has it
     def replace_pidfile(former)
       Pidfile.new(former.unpack1("m0")).remove if former && former != pidfile_handover[:pidfile]
@@ -300,7 +300,7 @@ module PushServer
       PushServer.log(:error, "going on without a pidfile: #{e.message}")
     end
 
-    # Last of a restart: nobody needs the former sockets and the former hub any more.
+    # The last step of a restart: the former sockets and the former hub are not needed any more.
     def replace_former
       @announcements.listening(@unserved)
       @unserved = []
@@ -325,16 +325,16 @@ module PushServer
     def add_worker
       self.workers += 1
     rescue Error => e
-      PushServer.log(:warn, "not one worker more: #{e.message}")
+      PushServer.log(:warn, "cannot add a worker: #{e.message}")
     end
 
     def remove_worker
-      return PushServer.log(:warn, "there is one worker left, which stays") if workers == 1
+      return PushServer.log(:warn, "TTOU has no effect: there is one worker left, and at least one must run") if workers == 1
 
       self.workers -= 1
     end
 
-    # Also on the sockets of the program before this one, if the restart has not got so far as to close them.
+    # This includes the sockets of the program before this one, if the restart has not closed them yet.
     def end_listening
       @restarts.cancel
       @parts.binder.retire_all

@@ -16,7 +16,7 @@ module PushServer
   # nothing here but TERM, which drains it.
   #
   # Orders, signals and the service only write an event into a pipe. The main thread reads the events and acts on them. Another
-  # thread reads the link: it answers the supervisor as long as Ruby runs, whatever the main thread does.
+  # thread reads the link: it answers the supervisor as long as Ruby runs, even while the main thread is busy.
   class Worker
     DRAIN = "d"
     STOP = "s"
@@ -158,8 +158,8 @@ module PushServer
       end
     end
 
-    # Somebody has sent TERM to this process alone, or to all processes of the server: the supervisor knows, and tells this
-    # one to drain.
+    # TERM came to this process alone, or to all processes of the server: the supervisor knows which, and tells this worker
+    # to drain.
     def leave = @link.send(:draining)
 
     def retire

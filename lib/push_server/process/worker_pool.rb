@@ -5,8 +5,9 @@ require_relative "../config/hooks"
 module PushServer
   # The Ruby threads that run the app. Each is in `native.work` until the native server stops.
   #
-  # A worker may end early, because the app may kill the thread on which it runs. And a response body may occupy a worker
-  # for long, so that another one is needed. The threads that notice this report it, and {#respawn} acts on it.
+  # Here, a worker is such a thread, and not a worker process. It may end early, because the app may kill its thread. And a
+  # response body may occupy it for long, so that another one is needed. The threads that notice this report it, and
+  # {#respawn} acts on it.
   class WorkerPool
     # Seconds. A worker that lived for less did not end because of one bad request, so its successor waits as long.
     RESPAWN_DELAY = 0.1
@@ -81,7 +82,7 @@ module PushServer
 
     def replace(number)
       former = @threads[number]
-      PushServer.log(:warn, "worker #{number} ended unexpectedly and is replaced")
+      PushServer.log(:warn, "thread #{number} of the app ended unexpectedly and is replaced")
       @missing[number] = age(former) < RESPAWN_DELAY ? RESPAWN_DELAY : 0
     end
 
@@ -102,8 +103,8 @@ module PushServer
     def retry_later(error)
       left = count_workers
       unless @retry_at
-        PushServer.log(:warn, "cannot start a worker: #{error.message}. Going on with #{left} and trying again. " \
-                              "Raise the system's limit on threads, or lower --threads")
+        PushServer.log(:warn, "cannot start a thread for the app: #{error.message}. Going on with #{left} and trying " \
+                              "again. Raise the system's limit on threads, or lower --threads")
       end
       @retry_delay = @retry_at ? [@retry_delay * 2, MAX_RETRY_DELAY].min : RETRY_DELAY
       @retry_at = now + @retry_delay
@@ -115,7 +116,7 @@ module PushServer
     def recover
       @retry_at = nil
       @native.workers_left = nil
-      PushServer.log(:info, "all workers run again")
+      PushServer.log(:info, "all threads of the app run again")
     end
 
     # A new thread inherits the interrupt mask of the thread that makes it. So a worker cannot be killed before it can
@@ -147,7 +148,7 @@ module PushServer
       # If the app forks here, the child has this thread. The child is the app's, and ends as the app wants.
       raise if Process.pid != @pid
 
-      PushServer.log_exception("worker #{number}", e)
+      PushServer.log_exception("thread #{number} of the app", e)
       false
     end
 

@@ -146,9 +146,11 @@ class ProcessStorm
 
     # The connection has ended by the server's side.
     def cut(error)
-      # The last line of an event stream, which is no whole block.
-      @closing ||= @open && @in.match?(/\Aretry: \d+\n\z/)
-      @cuts << [ProcessStorm.now, "#{error || "end"} of a connection that was #{@open ? "open" : "new"}"] if error || !@closing
+      # The last line of an event stream, which is no whole block. The greeting of one that has not opened is before it.
+      @closing ||= @in.match?(@open ? /\Aretry: \d+\n\z/ : /\Aretry: \d+\n(?::\n)*retry: \d+\n\z/) if @head && @kind == :sse
+      # After its Close frame, the server waits for 2 s. A client that answers later is reset.
+      late = @closing && @kind == :websocket
+      @cuts << [ProcessStorm.now, "#{error || "end"} of a connection that was #{@open ? "open" : "new"}"] unless late || (@closing && !error)
       away
     end
 

@@ -5,7 +5,7 @@
 //! | `author` | the random number of a process that publishes |
 //! | [`client`] | the engine of a worker |
 //! | [`protocol`] | the frames between the hub and its peers |
-//! | [`publisher`] | publishing from a process that serves nobody |
+//! | [`publisher`] | publishing from a process without a server |
 //! | [`server`] | the hub itself |
 
 mod author;

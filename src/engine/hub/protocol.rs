@@ -269,7 +269,7 @@ pub enum Frame<'a> {
         run: u32,
     },
     /// All attached workers have the messages up to this number in their sockets, and their authors are answered. So
-    /// nobody will ask the worker for them. It may be lower than before, when the hub is another one; then it says nothing new.
+    /// no hub will ask the worker for them. It may be lower than before, when the hub is another one; then it says nothing new.
     /// In a report: from a hub to the one that takes its place.
     Stable {
         /// The number.

@@ -1,4 +1,4 @@
-//! Publishing from a process that serves nobody: a console, a job, a forked child.
+//! Publishing from a process without a server: a console, a job, a forked child.
 //!
 //! A process has one connection, which all its threads use at once. It has no thread of its own: one of the threads that
 //! wait for an answer drives the connection for all of them. When this thread has its own answer, it wakes another one.
@@ -129,7 +129,7 @@ impl Publisher {
     fn request(&self, add: impl FnOnce(&mut Exchange, u64)) -> Arc<Ticket> {
         let mut state = self.state.lock();
         if !state.driven {
-            // A connection that has ended while nobody looked takes nothing: what it was given would count as sent.
+            // A connection may have ended since the last look. What is given to it then would count as sent.
             state.receive();
         }
         state.last_id += 1;
@@ -209,7 +209,7 @@ impl Publisher {
 
     /// For a forked child: closes the child's descriptor of the connection, which is the parent's. Leaves all else alone.
     pub fn close_in_child(&self) {
-        // If another thread of the parent held the lock, nobody releases it here. Then the descriptor stays open.
+        // If another thread of the parent held the lock, no thread releases it here. Then the descriptor stays open.
         if let Some(mut state) = self.state.try_lock() {
             state.connection = None;
         }

@@ -55,7 +55,7 @@ pub fn begin(accepted: Accepted, context: Arc<Context>, signal: PhaseReceiver) {
     }
 }
 
-/// Lets the proxy at the other end say who its client is, and serves the connection.
+/// Reads the client's address from the header of the proxy at the other end, and serves the connection.
 async fn serve_client_of_proxy(mut accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) {
     if introduce(&mut accepted, &context, &mut signal).await {
         tokio::spawn(serve(accepted, context, signal));

@@ -21,7 +21,7 @@ module PushServer
         say "Ctrl-C to stop"
       end
 
-      # As many workers serve as should.
+      # All workers serve.
       # @param workers [Integer]
       def complete(workers)
         say "* All #{workers} workers serve" if workers > 1
@@ -37,7 +37,7 @@ module PushServer
       # @param urls [Array<String>] where workers accept from now on
       def listening(urls) = urls.each { |url| say "* Listening on #{url}" }
 
-      # Nobody listens there any more.
+      # The server does not listen there any more.
       # @param urls [Array<String>]
       def retired(urls) = urls.each { |url| say "* No longer listening on #{url}" }
 

@@ -50,7 +50,7 @@ module PushServer
 
         pid ? Process.kill(:KILL, pid) : finish("before it had a pid")
       rescue Errno::ESRCH
-        finish(Reaper.describe(nil)) # It was no child of this process, and its parent has told nothing.
+        finish(Reaper.describe(nil)) # It is no child of this process, and its parent has not reported its end.
       end
 
       # Kills a process that cannot go on.

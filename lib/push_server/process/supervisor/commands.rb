@@ -135,7 +135,8 @@ module PushServer
       # @see #stop
       # @param number [Integer] of the worker
       def drain_worker(reply, number)
-        raise Error, "there is no worker #{number} that serves" unless @supervisor.drain(number)
+        raise Error, "there is no worker #{number} that serves: push_server status lists the workers" unless
+          @supervisor.drain(number)
 
         reply.done
       end

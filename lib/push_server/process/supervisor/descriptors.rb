@@ -9,7 +9,7 @@ module PushServer
       # What the supervisor needs for itself, and for each worker: twice as many workers run during a restart.
       OWN = 48
       WORKER = 8
-      # A server with fewer connections is worth a line.
+      # A warning is logged if the limit allows fewer connections.
       FEW = 1024
       private_constant :OWN, :WORKER, :FEW
 

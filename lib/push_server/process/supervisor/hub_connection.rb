@@ -38,7 +38,7 @@ module PushServer
         worker.tell("hub", [far])
       rescue SystemCallError => e
         PushServer.log(:error, "cannot connect #{worker} with the hub: #{e.message}. It is tried again in #{RETRY} s")
-        # The worker is not to blame.
+        # This is not the worker's fault.
         @timer = @parts.events.after(RETRY) { make(hub) unless hub.ended? }
       ensure
         [near, far].compact.each(&:close)

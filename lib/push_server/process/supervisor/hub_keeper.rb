@@ -118,7 +118,7 @@ module PushServer
         recover_later("the #{hub} ended #{how}", hub.age)
       end
 
-      # @param age [Numeric] seconds that the hub before has lived
+      # @param age [Numeric] seconds that the hub before has run
       def recover_later(why, age)
         wait = @backoff.next(age)
         PushServer.log(:error, "#{why}. It is started again #{Backoff.describe(wait)}")

@@ -6,7 +6,7 @@ require_relative "child"
 
 module PushServer
   class Supervisor
-    # A hub, as the supervisor sees it. It speaks {Lines} of words with the supervisor. One thread.
+    # The supervisor's view of a hub. They exchange {Lines} of words. One thread.
     class HubProcess < Child
       # Seconds without an answer, until it is killed; and between two questions.
       TIMEOUT = 10

@@ -5,7 +5,7 @@ require_relative "ruby_child"
 
 module PushServer
   class Supervisor
-    # A leader, as the supervisor sees it: the process that has loaded the app and forks workers. One thread.
+    # The supervisor's view of a leader: the process that has loaded the app and forks workers. One thread.
     class LeaderProcess < RubyChild
       # Seconds that it has to end.
       PATIENCE = 5
@@ -75,7 +75,7 @@ module PushServer
         super
       end
 
-      # What it says.
+      # Acts on a message of the leader.
       def received(message)
         case message.kind
         when "loaded" then loaded(message)

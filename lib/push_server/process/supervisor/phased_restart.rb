@@ -57,7 +57,7 @@ module PushServer
             next if @over
             next give_up("worker #{number}: #{reason}") if event == :ended && @workers.place?(number)
 
-            # One that is to end, because somebody has sent it TERM, is replaced with the next ones.
+            # A new worker that has got TERM drains. It is replaced with the next ones.
             event == :ready ? ready << number : ready.delete(number)
             starting.delete(number)
             hand_over(ready) if starting.empty?

@@ -2,8 +2,8 @@
 
 module PushServer
   class Supervisor
-    # Takes the status of each child that has ended, and tells what waits for it. Also of children that nobody has
-    # started here: orphans that the system has given to this process. One thread.
+    # Takes the status of each child that has ended, and calls the block that waits for it. This includes children that this
+    # process has not started: orphans that the system has given to it. One thread.
     class Reaper
       # Seconds for which the status of an unknown child is kept. A leader may tell the pid of a worker when the worker has
       # ended already.
@@ -15,7 +15,7 @@ module PushServer
         # Whether a signal has ended it.
         def signaled? = !termsig.nil?
 
-        # Nobody has told.
+        # The other process does not report this.
         def coredump? = false
       end
 

@@ -11,7 +11,7 @@ module PushServer
       # @param supervisor [Supervisor]
       # @param workers [Workers]
       # @param generations [Generations]
-      # @param commands [Commands] hears what happens
+      # @param commands [Commands] is told what happens
       def initialize(parts, supervisor, workers, generations, commands)
         @parts = parts
         @workers = workers
@@ -45,7 +45,7 @@ module PushServer
       end
 
       # Executes the supervisor's program anew, which then replaces the workers. If a restart runs, this one follows it, unless
-      # somebody waits for the answer.
+      # a client waits for the answer: then it fails.
       # @param reply [ControlServer::Reply, nil]
       def hot(reply = nil)
         return follow(:hot) if running? && reply.nil?

@@ -5,8 +5,8 @@ require_relative "child"
 
 module PushServer
   class Supervisor
-    # A child that loads the app: a leader or a worker. It speaks {Link} with the supervisor, and has a lifeline, on which its
-    # native thread hears what Ruby might be too busy for. One thread.
+    # A child that loads the app: a leader or a worker. It has a {Link} with the supervisor, and a lifeline, on which its
+    # native thread gets orders for which Ruby might be too busy. One thread.
     class RubyChild < Child
       # @return [Lines] the supervisor's end
       attr_reader :lifeline

@@ -5,7 +5,7 @@ require_relative "ruby_child"
 
 module PushServer
   class Supervisor
-    # A worker, as the supervisor sees it. One thread.
+    # The supervisor's view of a worker. One thread.
     #
     # Its state is `:starting`, then `:ready` once it serves, then `:leaving` once it is to end.
     class WorkerProcess < RubyChild
@@ -80,7 +80,7 @@ module PushServer
         (@unanswered = @unanswered.to_i + 1) - 1
       end
 
-      # Whether it is to end.
+      # Whether it drains, or has been told to end.
       def leaving? = state == :leaving
 
       # Whether it has said that it is done. One that has ended without that was killed, or has crashed.
@@ -133,7 +133,7 @@ module PushServer
         kill_after(seconds) { give_up("it has not begun to serve within #{seconds} s (worker_boot_timeout)") }
       end
 
-      # What it says.
+      # Acts on a message of the worker.
       def received(message)
         case message.kind
         when "started" then running(message[:pid])
@@ -165,7 +165,7 @@ module PushServer
         failed(message[:message])
       end
 
-      # Somebody has sent it TERM.
+      # It has got TERM.
       def leave = leaving? || ended? || @on_event.call(self, :leaving, nil)
 
       def finished(how) = @on_event.call(self, :ended, reason(how))

@@ -57,8 +57,8 @@ module PushServer
         { last_process: @numbers.last, workers: kept.map(&:handover) }
       end
 
-      # Goes on with what was handed over. Those that are to end are told so again. Of two workers of one place, the second one
-      # is to end, too: none may be forgotten.
+      # Goes on with what was handed over. Workers that are to end are told again. Of two workers of one place, the second
+      # one ends, too.
       # @param former [Hash{Symbol => Object}]
       def resume(former)
         @numbers = ProcessNumbers.new(former[:last_process])
@@ -206,7 +206,7 @@ module PushServer
         when :ended then remove(worker, reason)
         end
         @observers[worker]&.call(event, reason)
-        # What happens to one that is to end is not its observer's matter any more.
+        # The observer is not told what happens to a worker that drains.
         @observers.delete(worker) unless event == :ready
         fill
         @watcher.workers_changed

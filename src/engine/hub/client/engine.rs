@@ -41,7 +41,7 @@ const MOST_COMMANDS: usize = 4096;
 pub struct WorkerSettings {
     /// See [`Engine::process`].
     pub process: u32,
-    /// The generation of the app's code. The hub obeys the channels' rules of the newest generation.
+    /// The generation of the app's code. The hub uses the channels' rules of the newest generation.
     pub generation: u32,
     /// How many workers share the memory for messages.
     pub workers: usize,
@@ -199,7 +199,7 @@ impl HubClient {
                 && !turn.paused
                 && let Err(error) = connection.read(&mut io.machine, now, &mut turn)
             {
-                log::error!("the connection to the hub is given up: {error}. This process should be replaced");
+                log::error!("the connection to the hub is given up: {error}. This process is to be replaced");
                 connection.shut_down();
                 turn.ended = true;
                 (self.settings.give_up)();
@@ -306,7 +306,7 @@ impl HubClient {
         }
         drop(shared);
         if changed && state == EngineState::Ready && mem::take(&mut io.missed) {
-            log::warn!("the hub is back");
+            log::warn!("connected to the hub again");
         }
         self.progress.settle_all(results.settled.iter().map(|settled| (&*settled.ticket, settled.outcome)));
         results.settled.clear();

@@ -25,7 +25,7 @@ impl Questions {
         self.open.push_back((self.last, end));
     }
 
-    /// Forgets the oldest questions if nobody waits for the answer any more. Those behind them are as old at most as the wait
+    /// Forgets the oldest questions if no thread waits for the answer any more. Those behind them are as old at most as the wait
     /// of the first one that is held, so the questions are bounded also while there is no hub.
     fn forget_first(&mut self) {
         while self.open.front().is_some_and(|(_, end)| Arc::strong_count(end) == 1) {

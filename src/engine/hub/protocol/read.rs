@@ -139,7 +139,7 @@ impl<'a> Body<'a> {
         Ok(text.into())
     }
 
-    /// Items up to the body's end. The bytes have no count, so that a damaged count makes nobody reserve memory.
+    /// Items up to the body's end. The bytes have no count, so that a damaged count reserves no memory.
     fn list<T>(&mut self, item: impl Fn(&mut Self) -> Result<T, ProtocolError>) -> Result<Vec<T>, ProtocolError> {
         let mut items = Vec::new();
         while !self.rest.is_empty() {

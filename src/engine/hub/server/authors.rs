@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forgets_authors_also_if_nobody_publishes() {
+    fn forgets_authors_also_if_no_process_publishes() {
         let mut authors = Authors::default();
         (0..20_000).for_each(|author| _ = authors.get(author, 5));
         assert!(authors.0.len() <= 2 * MOST);

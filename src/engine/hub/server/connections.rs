@@ -66,7 +66,7 @@ impl Hub {
         let Some(peer) = self.peers.remove(&id) else { return };
         self.part(id, &peer);
         if peer.listed {
-            // The driver does not wait while somebody is on the list.
+            // The driver does not wait while a peer is on the list.
             self.writers.retain(|listed| *listed != id);
         }
         self.workers.remove(&id);
@@ -86,7 +86,7 @@ impl Hub {
         match (&mut self.phase, peer.kind) {
             (Phase::Recovering { handover, .. }, Kind::OldHub) => {
                 if mem::take(handover) {
-                    log::warn!("the hub before gave no complete report; its workers are asked");
+                    log::warn!("the hub before gave no complete report: this hub asks the workers");
                 }
                 self.ask_for_reports();
                 self.finish_recovery();

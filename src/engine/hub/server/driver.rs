@@ -272,13 +272,13 @@ impl Driver {
             };
             let text = line.text.clone();
             match Order::parse(line) {
-                Some(order) => self.obey(order)?,
+                Some(order) => self.carry_out(order)?,
                 None => log::error!("the hub does not understand its supervisor, or has no free descriptor: {text}"),
             }
         }
     }
 
-    fn obey(&mut self, order: Order) -> io::Result<()> {
+    fn carry_out(&mut self, order: Order) -> io::Result<()> {
         match (order, &mut self.hub) {
             (Order::Ping(number), _) => return self.tell(&format!("pong {number}")),
             (Order::Stop, _) => self.stop_at = Some(Instant::now() + LAST_WRITES),

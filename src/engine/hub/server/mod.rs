@@ -1,7 +1,7 @@
 //! The hub itself.
 //!
 //! A message is numbered, put into the log, and written to all workers. A worker is a place in the log, and has no queue of
-//! copies: all workers get slices of the same bytes. The hub waits for nobody.
+//! copies: all workers get slices of the same bytes. The hub waits for no peer.
 //!
 //! | module | subject |
 //! |---|---|

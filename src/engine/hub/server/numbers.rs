@@ -2,7 +2,7 @@
 //!
 //! The supervisor makes the memory and gives it to each hub in turn. It says which numbers may be in use, and which
 //! numbers each worker may have seen. A hub stores that before it sends a message. So a new hub uses no number twice, and
-//! it knows whether messages were lost that somebody has seen.
+//! it knows whether messages were lost that a client may have got.
 
 use std::collections::BTreeSet;
 use std::io;

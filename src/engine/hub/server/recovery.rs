@@ -2,7 +2,7 @@
 //!
 //! * All messages that a worker has taken are known from reports, so no author's message gets a second number.
 //! * Numbers go on behind the number store's, so no number is used for two messages.
-//! * A worker that is gone may have shown its clients messages that nobody has any more. The number store says up to which
+//! * A worker that is gone may have given its clients messages that no process has any more. The number store says up to which
 //!   number. If that is higher than all reports, the log gets a new epoch, and clients are told of a gap. Otherwise the
 //!   epoch stays.
 //! * Every process has the same members at the same number, so those of the report that ends last are right.
@@ -143,10 +143,10 @@ impl Hub {
         let mut union = Union::of(reports.into_iter().map(|(_, report)| report).collect());
         let seen = self.numbers.seen_by_others(&reporting);
         let lost = !handed && (none || seen > union.last);
-        // The log ends with the last message that there is. A worker that waited for a number behind it would wait in vain.
+        // The log ends with the last message that there is. A worker that waits for a higher number would wait for ever.
         (self.last, self.used) = (union.last, self.numbers.last().max(union.last));
         if lost {
-            log::warn!("messages may be lost with the hub and a worker: clients are told of a gap");
+            log::warn!("a worker has ended together with the hub, so messages may be lost: clients are told of a gap");
             self.begin(Epoch::new());
         } else {
             self.epoch = self.numbers.epoch().unwrap_or_default();

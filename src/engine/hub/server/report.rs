@@ -87,7 +87,7 @@ pub(super) fn decoded(bytes: &[u8], seq: u64, limits: &Limits, now: (Instant, Sy
 /// The log that several reports give together.
 #[derive(Debug)]
 pub(super) struct Union {
-    /// The highest number that somebody has taken.
+    /// The highest number that a process has taken.
     pub(super) last: u64,
     /// All messages after this number are in `messages`.
     pub(super) start: u64,
@@ -127,7 +127,7 @@ impl Union {
         let mut floors = HashMap::new();
         for name in reports.iter().flat_map(|report| report.floors.keys()) {
             let floor = reports.iter().filter_map(|report| report.floor(name)).min();
-            // All messages after `start` are there, also those that nobody has kept.
+            // All messages after `start` are there, also those that no channel has kept.
             floors.insert(name.clone(), floor.unwrap_or(last).min(start));
         }
         let mut forgotten = forgotten.unwrap_or_else(|| Forgotten::all(last));

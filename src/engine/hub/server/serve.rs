@@ -227,7 +227,7 @@ impl Hub {
                 crate::channel::Error::TooLarge { .. } => Refusal::TooLong,
                 _ => Refusal::Broken,
             })?;
-            // This comes first: the number must be in use before anybody can get it.
+            // This comes first: the number must be in use before any peer can get it.
             self.numbers.use_up_to(seq);
             kept.number(seq);
             self.archive.append(kept);

@@ -95,7 +95,7 @@ pub(super) enum Phase {
     Recovering {
         /// Workers that have not reported yet.
         expected: BTreeSet<u32>,
-        /// Workers that have nothing of the log: they have shown nobody any of it.
+        /// Workers that have nothing of the log: no client has got any of it from them.
         empty: BTreeSet<u32>,
         /// The hub before has not given its log yet.
         handover: bool,
@@ -123,7 +123,7 @@ pub struct Hub {
     pub(super) epoch: Epoch,
     /// The newest message's number. The log ends here.
     pub(super) last: u64,
-    /// The highest number that may be in use: messages may have been lost with a hub before anybody got them.
+    /// The highest number that may be in use: messages may have been lost with a hub before any worker got them.
     pub(super) used: u64,
     /// Messages up to this number may be answered.
     pub(super) answerable: u64,
@@ -144,7 +144,7 @@ pub struct Hub {
     pub(super) routes: Routes,
     /// The peers that are workers.
     pub(super) workers: BTreeSet<PeerId>,
-    /// Workers of the hub before that have not come yet, and until when they are waited for. Without them, nobody but this hub
+    /// Workers of the hub before that have not come yet, and until when the hub waits for them. Without them, this hub alone
     /// might have a message that it answers.
     pub(super) returning: (BTreeSet<u32>, Instant),
     /// The outsiders that wait for answers.
