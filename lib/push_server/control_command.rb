@@ -5,6 +5,7 @@ require "optparse"
 require "push_server"
 require_relative "config/command_line"
 require_relative "config/configuration"
+require_relative "plural"
 require_relative "process/control_client"
 require_relative "process/pidfile"
 require_relative "process/socket_places"
@@ -210,7 +211,7 @@ module PushServer
       raise OptionError, "workers needs +1, -1 or a number, not #{@argument.inspect}" unless @argument.match?(/\A[+-]?\d{1,4}\z/)
 
       answer = ask(change: @argument)
-      say(answer[:workers] == 1 ? "1 worker" : "#{answer[:workers]} workers")
+      say(Plural.of(answer[:workers], "worker"))
       DONE
     end
 
@@ -248,8 +249,7 @@ module PushServer
 
     # During a restart there are others: that begin, or are to end.
     def workers_of(answer)
-      count = answer[:workers].to_a.count { |worker| worker[:state] == "ready" }
-      "#{count} #{count == 1 ? "worker" : "workers"}"
+      Plural.of(answer[:workers].to_a.count { |worker| worker[:state] == "ready" }, "worker")
     end
 
     def describe(worker)

@@ -75,6 +75,14 @@ module PushServer
       log(:error, "#{place}: #{exception.class} (its methods raise #{e.class})")
     end
 
+    # Calls the block. If it raises, that is logged, and the caller goes on. Any thread.
+    # @api private
+    def attempt
+      yield
+    rescue StandardError => e
+      log_exception("going on after an error", e)
+    end
+
     private
 
     def describe(exception)

@@ -252,7 +252,7 @@ RSpec.describe "Publishing from a process without a server" do
           published("PushServer.publish('a', '1')", dir: long, env: env)
           published("PushServer.publish('a', '2')", dir: folder, env: env.merge("PUSH_SERVER_HUB" => long))
           expect(messages(client, 2).values).to eq(%w[1 2])
-          expect(app.output).to match(/info: .*since the path \S+ has more than 100 bytes/)
+          expect(app.output).to match(/info: .*because the path \S+ has more than 100 bytes/)
           app.stop
         end
       end

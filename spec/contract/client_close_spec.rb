@@ -7,7 +7,7 @@ RSpec.describe "A client" do
   include ClientCalls
 
   context "of a WebSocket" do
-    serve ClientCalls::CONFIG, "--close-timeout", "0.3"
+    serve ClientCalls::CONFIG, "--close-timeout", "2"
 
     describe "#close" do
       it "sends 1000 and no reason by default, and returns nil" do

@@ -76,7 +76,7 @@ RSpec.describe PushServer::Supervisor::Reaper do
 
   # What the reaper tells of a child.
   def told(reaper, pid)
-    reaper.expect(pid) { |status| @told = described_class.describe(status) }
+    reaper.expect(pid) { |status| @told = PushServer::ExitStatus.describe(status) }
     eventually("the end of the child") { reaper.reap || @told }
   end
 
@@ -110,8 +110,8 @@ RSpec.describe PushServer::Supervisor::Reaper do
   end
 
   it "says so if nobody knows how a child has ended" do
-    expect(described_class.describe(nil)).to eq("for an unknown reason")
-    expect(described_class.describe(described_class::Told.new(nil, 9))).to eq("by the signal KILL")
+    expect(PushServer::ExitStatus.describe(nil)).to eq("for an unknown reason")
+    expect(PushServer::ExitStatus.describe(described_class::Told.new(nil, 9))).to eq("by the signal KILL")
   end
 end
 

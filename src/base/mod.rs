@@ -19,6 +19,7 @@
 //! | [`lines`] | lines with descriptors over a Unix socket |
 //! | [`shared_memory`] | numbers in memory that processes share |
 //! | [`log_throttle`] | log lines about events that repeat |
+//! | [`open_files`] | the system's limit of open files |
 //! | [`output`] | lines for people, on stdout and stderr |
 
 pub mod context;
@@ -32,6 +33,7 @@ pub mod lines;
 pub mod lock;
 pub mod log_throttle;
 pub mod memory;
+pub mod open_files;
 pub mod output;
 pub mod peers;
 pub mod process;

@@ -1,6 +1,6 @@
 //! How many connections the process's file descriptors allow.
 
-use rustix::process::{Resource, getrlimit, setrlimit};
+use crate::base::open_files;
 
 /// Descriptors that are not for connections: files, listeners, what the app opens. Where there are few descriptors, at most
 /// a quarter of them.
@@ -12,18 +12,8 @@ const RESERVE: usize = 128;
 /// The soft limit is often 1024, because programs that use select(2) cannot have more. A server of streams would be full
 /// with that.
 pub fn raise_limit(wanted: usize) -> usize {
-    // `None` stands for no limit.
-    let mut limit = getrlimit(Resource::Nofile);
-    let enough = wanted.saturating_add(RESERVE) as u64;
-    if limit.current.is_some_and(|current| current < enough) {
-        let mut raised = limit;
-        raised.current = Some(limit.maximum.map_or(enough, |maximum| maximum.min(enough)));
-        // The process may be forbidden to. Then the old limit holds.
-        if setrlimit(Resource::Nofile, raised).is_ok() {
-            limit = raised;
-        }
-    }
-    connections(limit.current.map_or(usize::MAX, |current| current as usize), wanted)
+    let limit = open_files::raise_limit(wanted.saturating_add(RESERVE) as u64);
+    connections(limit.map_or(usize::MAX, |limit| limit as usize), wanted)
 }
 
 fn connections(descriptors: usize, wanted: usize) -> usize {

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "../errors"
+require_relative "exit_status"
 require_relative "inheritance"
 require_relative "link"
 require_relative "notifier"
@@ -112,7 +113,7 @@ module PushServer
     def lose
       @disconnected_at ||= now
       update
-      return finish("the process ended #{ending} before it could serve") if @ended
+      return finish("the process ended #{ExitStatus.describe(@status)} before it could serve") if @ended
 
       give_up("the process has closed its connection to this one") if now - @disconnected_at > END_PATIENCE
     end
@@ -125,13 +126,6 @@ module PushServer
     def ended(status)
       @ended = true
       @status = status
-    end
-
-    def ending
-      if @status.nil? then "for an unknown reason"
-      elsif @status.signaled? then "by the signal #{Signal.signame(@status.termsig)}"
-      else "with status #{@status.exitstatus}"
-      end
     end
 
     def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)

@@ -49,9 +49,9 @@ module PushServer
     def turn
       writing = @sources.keys.select { |source| source.respond_to?(:unsent?) && source.unsent? }
       readable, writable = IO.select(@sources.keys, writing, nil, pause)
-      writable&.each { |source| attempt { source.flush } }
+      writable&.each { |source| PushServer.attempt { source.flush } }
       # What came in is read before the timers: they may look for something that is silent.
-      readable&.each { |source| attempt { @sources[source]&.call } unless @stopped }
+      readable&.each { |source| PushServer.attempt { @sources[source]&.call } unless @stopped }
       run_timers
     rescue IOError => e
       # A source was closed while it is still watched. The loop goes on without it.
@@ -68,7 +68,7 @@ module PushServer
         next if @stopped || !@timers.key?(timer) # one that has run meanwhile has cancelled it
 
         timer.interval ? timer.at = time + timer.interval : cancel(timer)
-        attempt(&timer.action)
+        PushServer.attempt(&timer.action)
       end
     end
 
@@ -78,12 +78,6 @@ module PushServer
     def add(timer)
       @timers[timer] = true
       timer
-    end
-
-    def attempt
-      yield
-    rescue StandardError => e
-      PushServer.log_exception("going on after an error", e)
     end
 
     def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)

@@ -3,6 +3,7 @@
 require "rack/version"
 require_relative "../config/options"
 require_relative "../net/binder"
+require_relative "../plural"
 require_relative "check_answer"
 require_relative "event_loop"
 require_relative "inheritance"
@@ -415,7 +416,7 @@ module PushServer
 
     def announce(addresses)
       say "push_server #{VERSION} (ruby #{RUBY_VERSION}, rack #{::Rack.release})"
-      say "* #{@options[:threads]} #{@options[:threads] == 1 ? "thread" : "threads"}, #{@options[:environment]}"
+      say "* #{Plural.of(@options[:threads], "thread")}, #{@options[:environment]}"
       addresses.each { |address| say "* Listening on #{address}" }
       @metrics.urls.each { |url| say "* Metrics on #{url}" }
       say "Ctrl-C to stop"

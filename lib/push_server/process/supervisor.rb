@@ -178,7 +178,7 @@ module PushServer
 
       Options::TABLE.fetch(:workers).coerce(size)
       Descriptors.suffice_for(size)
-      PushServer.log(:info, "#{size} #{size == 1 ? "worker" : "workers"} instead of #{workers}")
+      PushServer.log(:info, "#{Plural.of(size, "worker")} instead of #{workers}")
       @workers.resize(size)
     end
 
@@ -308,13 +308,9 @@ module PushServer
       @parts.hub.replace
     end
 
-    def read_signals = @signals.wait(0)&.each_char { |byte| act_on(SIGNALS.fetch(BYTES.key(byte))) }
-
     # If one action fails, the signals that have come with it still count.
-    def act_on(action)
-      __send__(action)
-    rescue StandardError => e
-      PushServer.log_exception("going on after an error", e)
+    def read_signals
+      @signals.wait(0)&.each_char { |byte| PushServer.attempt { __send__(SIGNALS.fetch(BYTES.key(byte))) } }
     end
 
     # INT, TERM or QUIT has come.

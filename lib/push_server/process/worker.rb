@@ -108,21 +108,15 @@ module PushServer
     def receive_messages
       thread = Thread.new do
         while (message = @link.receive).is_a?(Link::Message)
-          handle_message(message)
+          # If this fails, the messages after it still count: without them, the worker would be killed.
+          PushServer.attempt { handle_message(message) }
         end
         end_early # The supervisor is gone. A worker that serves is ended by its lifeline.
       end
       thread.name = "push_server link"
     end
 
-    # Does what a message says. If that fails, the messages after it still count: without them, the worker would be killed.
     def handle_message(message)
-      follow_order(message)
-    rescue StandardError => e
-      PushServer.log_exception("going on after an error", e)
-    end
-
-    def follow_order(message)
       case message.kind
       when "ping" then @link.send(:pong)
       when "backtraces" then Backtraces.log

@@ -23,10 +23,9 @@ pub fn new_author() -> u128 {
     let mut bytes = [0u8; 16];
     // The generators of the standard library and of fastrand would give the same numbers to all children of a process that
     // has used them before it forked.
-    // SAFETY: the pointer and the length are those of the array.
-    let result = unsafe { libc::getentropy(bytes.as_mut_ptr().cast(), bytes.len()) };
+    let filled = getrandom::fill(&mut bytes);
     let random = u128::from_ne_bytes(bytes);
-    if result == 0 && process_of(random) != HUB {
+    if filled.is_ok() && process_of(random) != HUB {
         return random;
     }
     let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();

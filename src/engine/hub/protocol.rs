@@ -90,6 +90,9 @@ pub const HEADER: usize = 5;
 /// Bytes of a [`Frame::Message`] before the message, the header included. No other frame has more before its message.
 pub const OVERHEAD: usize = HEADER + 8 + 16 + 8;
 
+/// Bytes of the longest frame: a message is shorter than 2 GiB.
+pub const LONGEST: usize = (1 << 31) + OVERHEAD;
+
 /// A list ([`Frame::Floors`], [`Frame::Members`], [`Frame::Authors`], [`Frame::Rules`]) is sent in pieces. A piece ends when it
 /// has this many bytes.
 pub const PIECE: usize = 64 * 1024;

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "../../plural"
+
 module PushServer
   class Supervisor
     # The lines on stdout that tell people what happens. They are not for logs; --quiet silences them. One thread.
@@ -14,7 +16,7 @@ module PushServer
       # The first worker serves.
       def serving
         say "push_server #{VERSION} (ruby #{RUBY_VERSION})"
-        say "* #{number_of(options[:workers], "worker")} with #{number_of(options[:threads], "thread")} each, " \
+        say "* #{Plural.of(options[:workers], "worker")} with #{Plural.of(options[:threads], "thread")} each, " \
             "#{options[:environment]}"
         listening(@parts.binder.urls)
         @parts.metrics.urls.each { |url| say "* Metrics on #{url}" }
@@ -51,8 +53,6 @@ module PushServer
       private
 
       def options = @parts.options
-
-      def number_of(count, noun) = "#{count} #{noun}#{"s" unless count == 1}"
 
       def say(line)
         PushServer.tell(@out, "#{line}\n") if %i[debug info].include?(options[:log_level])

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "../exit_status"
 require_relative "reaper"
 
 module PushServer
@@ -50,7 +51,7 @@ module PushServer
 
         pid ? Process.kill(:KILL, pid) : finish("before it had a pid")
       rescue Errno::ESRCH
-        finish(Reaper.describe(nil)) # It is no child of this process, and its parent has not reported its end.
+        finish(ExitStatus.describe(nil)) # It is no child of this process, and its parent has not reported its end.
       end
 
       # Kills a process that cannot go on.
@@ -78,7 +79,7 @@ module PushServer
         return if @pid || ended?
 
         @pid = pid
-        parts.reaper.expect(pid) { |status| finish(Reaper.describe(status)) }
+        parts.reaper.expect(pid) { |status| finish(ExitStatus.describe(status)) }
       end
 
       # Goes on with a child that was handed over. It may have ended meanwhile.

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "../../plural"
+
 module PushServer
   class Supervisor
     # Replaces all workers by workers with new code, while the server serves. One thread.
@@ -45,8 +47,7 @@ module PushServer
         numbers = @workers.outdated(@generation).first(overlap)
         return finish if numbers.empty?
 
-        noun = numbers.size == 1 ? "worker" : "workers"
-        @progress.call("The app is loaded: starting #{numbers.size} new #{noun}") unless @started
+        @progress.call("The app is loaded: starting #{Plural.of(numbers.size, "new worker")}") unless @started
         @started = true
         starting = numbers.dup
         ready = []

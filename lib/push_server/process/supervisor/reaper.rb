@@ -50,15 +50,6 @@ module PushServer
         @unknown[pid] = [status, now]
       end
 
-      # @param status [Process::Status, Told, nil]
-      # @return [String] how a child has ended, for the log
-      def self.describe(status)
-        return "for an unknown reason" unless status
-        return "with status #{status.exitstatus}" unless status.signaled?
-
-        "by the signal #{Signal.signame(status.termsig)}#{" (core dumped)" if status.coredump?}"
-      end
-
       private
 
       def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)

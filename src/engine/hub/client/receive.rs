@@ -3,16 +3,13 @@
 use std::sync::Arc;
 
 use super::super::author::commands_of;
-use super::super::protocol::{self, Frame, Known, OVERHEAD, Position, VERSION, Welcome};
+use super::super::protocol::{self, Frame, Known, LONGEST, Position, VERSION, Welcome};
 use super::machine::{HubError, Machine, Now, Phase, cursor};
 use super::report::Report;
 use super::snapshot::Snapshot;
 use super::tail::{Content, Recent};
 use crate::channel::codec::{self, CodecError, Decoded, Entry};
 use crate::channel::{Command, Cursor, Epoch, Event, Message};
-
-/// The longest frame: a message is shorter than 2 GiB.
-const LONGEST: usize = (1 << 31) + OVERHEAD;
 
 impl Machine {
     /// Takes the whole frames at the beginning of `bytes`. Returns how many bytes they have.

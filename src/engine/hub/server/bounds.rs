@@ -1,7 +1,7 @@
 //! What bounds an outsider, which may be any process of the same user.
 
-use super::super::protocol::{INCOMPLETE, OVERHEAD, PATIENCE, PIECE};
-use super::peer::{Kind, PeerId};
+use super::super::protocol::{INCOMPLETE, LONGEST, OVERHEAD, PATIENCE, PIECE};
+use super::peer::{Kind, Peer, PeerId};
 use super::state::Hub;
 
 /// Bytes of a frame of an outsider that is not welcome yet.
@@ -13,7 +13,7 @@ const ANSWERS: usize = 64 << 10;
 impl Hub {
     /// Whether the driver reads from the peer: not while an outsider takes no answers.
     pub fn reads(&self, id: PeerId) -> bool {
-        let full = |peer: &super::peer::Peer| peer.control.len() + peer.staged_bytes() > ANSWERS;
+        let full = |peer: &Peer| peer.control.len() + peer.staged_bytes() > ANSWERS;
         !self.peers.get(&id).is_some_and(|peer| peer.kind == Kind::Outsider && full(peer))
     }
 
@@ -28,8 +28,8 @@ impl Hub {
                 }
             }
             // A worker does not know what this hub accepts, which may be less than what the one before did: see
-            // `Hub::number`. A message is shorter than 2 GiB.
-            _ => (1 << 31) + OVERHEAD,
+            // `Hub::number`.
+            _ => LONGEST,
         }
     }
 

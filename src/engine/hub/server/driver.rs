@@ -12,7 +12,6 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionbio, read, writev};
 use rustix::net::acceptfrom;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::delivery::Flushed;
 use super::numbers::NumberStore;
@@ -21,6 +20,7 @@ use super::peer::PeerId;
 use super::state::{Hub, Settings};
 use crate::base::lines::{LineReader, LineWriter};
 use crate::base::log_throttle::LogThrottle;
+use crate::base::open_files::raise_limit;
 use crate::metrics::Sockets;
 
 /// Bytes that are read from one socket in a turn, so that each has its turn.
@@ -131,7 +131,7 @@ impl Driver {
             hub: None,
             connections: BTreeMap::new(),
             outsiders: 0,
-            most_outsiders: most_outsiders(raise_limit()),
+            most_outsiders: most_outsiders(raise_limit(FILES).unwrap_or(u64::MAX)),
             workers: BTreeMap::new(),
             metrics: None,
             accept_at: Instant::now(),
@@ -406,20 +406,6 @@ impl Driver {
         let stopped = self.stop_at.is_some_and(|at| hub.is_flushed() || at <= Instant::now());
         stopped || hub.has_left()
     }
-}
-
-/// Raises the limit of open files, and returns it.
-fn raise_limit() -> u64 {
-    // `None` stands for no limit.
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current.is_some_and(|current| current < FILES) {
-        let raised = Rlimit { current: Some(limit.maximum.map_or(FILES, |most| most.min(FILES))), ..limit };
-        // The process may be forbidden to. Then the old limit holds.
-        if setrlimit(Resource::Nofile, raised).is_ok() {
-            limit = raised;
-        }
-    }
-    limit.current.unwrap_or(u64::MAX)
 }
 
 /// How many outsiders may be connected when so many files may be open. Half of them are for workers: the supervisor needs more

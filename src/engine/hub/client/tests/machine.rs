@@ -345,14 +345,20 @@ impl crate::channel::Wake for Quiet {
     fn wake(&self) {}
 }
 
-#[test]
-fn a_message_that_a_hub_refused_before_it_died_was_refused_also_without_a_reason() {
+/// A worker that has sent two messages to a hub that has ended, and hello to the next one.
+fn reconnected() -> Worker {
     let (mut worker, _hub) = started(1 << 20);
     ["1", "2"].into_iter().for_each(|text| worker.publish(text));
     worker.sent();
     worker.machine.disconnected();
     worker.machine.connected();
     worker.sent();
+    worker
+}
+
+#[test]
+fn a_message_that_a_hub_refused_before_it_died_was_refused_also_without_a_reason() {
+    let mut worker = reconnected();
     // Another worker has got the second message, and has told the next hub of it.
     let position = Position { epoch: EPOCH, last: 1 };
     let welcome = Welcome { version: VERSION, position, count: 2, seq: 1, commands: 0, credit: 1, longest: 1 << 20 };
@@ -364,12 +370,7 @@ fn a_message_that_a_hub_refused_before_it_died_was_refused_also_without_a_reason
 
 #[test]
 fn a_refusal_that_was_missed_comes_before_a_log_as_a_whole() {
-    let (mut worker, _hub) = started(1 << 20);
-    ["1", "2"].into_iter().for_each(|text| worker.publish(text));
-    worker.sent();
-    worker.machine.disconnected();
-    worker.machine.connected();
-    worker.sent();
+    let mut worker = reconnected();
     let position = Position { epoch: EPOCH, last: 9 };
     let welcome = Welcome { version: VERSION, position, count: 2, seq: 0, commands: 0, credit: 1, longest: 1 << 20 };
     let frames = [
