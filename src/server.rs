@@ -43,6 +43,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What happens to slow clients.
     pub slow_policy: SlowPolicy,
+    /// Whether messages of WebSockets are compressed, if clients offer that.
+    pub websocket_compression: bool,
     /// Origins whose pages may open a WebSocket, besides the server's own: URLs, or `*`.
     pub allowed_origins: Vec<String>,
     /// A directory whose files are served before the app is asked.
@@ -57,6 +59,14 @@ pub struct Settings {
     pub proxy_protocol: bool,
     /// How requests are logged. `None`: they are not.
     pub access_log: Option<AccessLogSettings>,
+}
+
+impl Settings {
+    /// The bounds of the channels.
+    pub fn channel_limits(&self) -> channel::Limits {
+        let deflate_min = self.websocket_compression.then_some(self.limits.deflate_min_bytes);
+        channel::Limits { deflate_min, ..channel::Limits::from(&self.limits) }
+    }
 }
 
 /// A setting that cannot work.
@@ -109,6 +119,7 @@ impl Server {
 
     /// The same with counters that may lie in memory of several processes.
     pub fn counting_in(stats: StatsHandle, settings: Settings, pubsub: PubSub) -> Result<Self, SettingsError> {
+        let channels = settings.channel_limits();
         let allowed = settings.allowed_origins.iter().map(String::as_str);
         let origins = Allowed::parse(allowed)?;
         let trusted_proxies = TrustedProxies::parse(settings.trusted_proxies.iter().map(String::as_str))?;
@@ -120,10 +131,11 @@ impl Server {
         let base = Arc::new(base::Context::counting_in(stats, settings.limits));
         let access_log = settings.access_log.map(|it| open_access_log(it, &base.stats)).transpose()?;
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&base)));
-        pubsub.channels().configure(channel::Limits::from(&base.limits), settings.default_event.as_deref());
+        pubsub.channels().configure(channels, settings.default_event.as_deref());
         let callbacks = Arc::clone(&scheduler) as Arc<dyn push::Callbacks>;
         let push = Arc::new(push::Context {
             slow_policy: settings.slow_policy,
+            compression: settings.websocket_compression,
             ..push::Context::new(Arc::clone(&base), callbacks, pubsub)
         });
         let http = Arc::new(http::Context {

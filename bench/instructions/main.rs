@@ -359,5 +359,5 @@ impl Core {
 
 fn negotiated(protocol: Protocol) -> Negotiated {
     let shape = if protocol == Protocol::WebSocket { Shape::Raw } else { Shape::EventStream };
-    Negotiated { protocol, encoding: shape.into(), since: Since::Now, polls: false }
+    Negotiated { protocol, encoding: shape.into(), deflate: None, since: Since::Now, polls: false }
 }

@@ -12,6 +12,9 @@ module PushServer
   module Channels
     # An argument that is not given, where nil has a meaning.
     UNSET = false
+    # Flags of `publish`: the message belongs to the history; it may be compressed.
+    STORE = 1
+    COMPRESS = 2
     # How many messages are kept if history is on without a number.
     MESSAGES = 100
     # For how many seconds they are kept.
@@ -47,6 +50,9 @@ module PushServer
 
         raise ArgumentError, "as: can be :text or :binary, not #{type.inspect}"
       end
+
+      # @return [Integer] the flags of `publish`
+      def flags(store, compress) = (store ? STORE : 0) | (compress ? COMPRESS : 0)
 
       # @return [String] a payload: text, bytes, or JSON
       def encode(data) = data.is_a?(String) ? data : data.to_json
@@ -102,13 +108,15 @@ module PushServer
     # @param store [Boolean] whether it belongs to the channel's history
     # @param as [:text, :binary, nil] what a String is for all clients; nil: its encoding decides
     # @param except [Client, nil] a client that is skipped; it counts as having got the message
+    # @param compress [Boolean] whether it may be compressed for WebSockets, with the option websocket_compression
     # @return [Cursor] the cursor of the message: a client that starts from there gets what comes after
     # @raise [ArgumentError] for a name or text that is not valid
     # @raise [EngineUnavailable] if several processes share one log, and it takes no message for `publish_timeout`; or if this
     #   process has no server and finds none. The message says whether the server may have got it
     # @raise [Error] when there are too many channels
-    def publish(channel, data, event: Channels::UNSET, store: true, except: nil, as: nil)
-      Channels.publish(channel, Channels.encode(data), event, store ? true : false, except, Channels.binary?(as))
+    def publish(channel, data, event: Channels::UNSET, store: true, except: nil, as: nil, compress: true)
+      flags = Channels.flags(store, compress)
+      Channels.publish(channel, Channels.encode(data), event, flags, except, Channels.binary?(as))
     end
 
     # The current position of all channels. A page that is rendered with this cursor connects with it as `?last_event_id=`,

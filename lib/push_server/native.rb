@@ -8,13 +8,14 @@ module PushServer
   # object to all callbacks. The object may outlive its connection. All methods may be called from any thread; none waits
   # for the network. In a forked child they do nothing, and {#write} returns false.
   class Client
-    # @!method write(data, event: nil, id: nil, retry: nil)
-    #   Queues a message. UTF-8 is text; ASCII-8BIT is bytes. The keywords are the fields of a Server-Sent Event; a
-    #   WebSocket ignores them.
+    # @!method write(data, event: nil, id: nil, retry: nil, compress: true)
+    #   Queues a message. UTF-8 is text; ASCII-8BIT is bytes. The keywords except `compress` are the fields of a Server-Sent
+    #   Event; a WebSocket ignores them.
     #   @param data [String]
     #   @param event [String, nil] the event's name; nil is none; by default, that of the option sse_event
     #   @param id [String, nil] the event's id
     #   @param retry [Integer, nil] milliseconds after which an EventSource connects again
+    #   @param compress [Boolean] whether a WebSocket may get it compressed, with the option websocket_compression
     #   @return [Boolean] false if the client is closed or closing, or too slow: then nothing is queued
     #   @raise [TypeError] for data that is not a String
     #   @raise [ArgumentError] for text that is not valid UTF-8, and for a field that is not valid

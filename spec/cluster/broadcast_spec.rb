@@ -157,7 +157,7 @@ RSpec.describe "Publishing by POST /_broadcast", transport: :tcp do
         "with a wrong event" => [{ stream: "orders", data: "x", event: false }, {}, 400, /\AEvent must be/],
         "with an event of two lines" => [[good, { stream: "orders", data: "x", event: "a\nb" }], {}, 400, /event: must not contain CR, LF or NUL/],
         "with a wrong store" => [{ stream: "orders", data: "x", store: "no" }, {}, 400, /\AStore must be true or false/],
-        "with an unknown field" => [{ stream: "orders", data: "x", meta: {} }, {}, 400, /no field "meta": the fields are stream, data, event, store/],
+        "with an unknown field" => [{ stream: "orders", data: "x", meta: {} }, {}, 400, /no field "meta": the fields are stream, data, event, store, compress/],
         "with too many messages" => [[good] * 6, {}, 413, /More than the 5 messages that publish_queue allows/],
         "with a message that is too long" => [[good, { stream: "orders", data: "x" * 60_000 }], {}, 413, /\AMessage 2 of 2: .*channel_memory/],
         "with a body that is too long" => [{ stream: "orders", data: "x" * 100_000 }, {}, 413, /More than the 100000 bytes that publish_queue_bytes allows/],

@@ -137,8 +137,13 @@ class AppProcess
   def running? = @waiter.alive?
 
   # Resident memory in KiB; nil without /proc.
-  def resident
-    File.read("/proc/#{@pid}/status")[/^VmRSS:\s+(\d+)/, 1]&.to_i
+  def resident = memory("VmRSS")
+
+  # The most that it ever was.
+  def peak_resident = memory("VmHWM")
+
+  def memory(name)
+    File.read("/proc/#{@pid}/status")[/^#{name}:\s+(\d+)/, 1]&.to_i
   rescue Errno::ENOENT
     nil
   end

@@ -228,6 +228,10 @@ limits! {
     max_streaming: usize = 100, Count, 0.0;
     /// A received WebSocket message. Beyond it the connection is closed with 1009 (RFC 6455 section 7.4.1)
     max_message_size: usize = MIB, Bytes, 1.0;
+    /// Least length of a message that is compressed for WebSockets, with websocket_compression
+    deflate_min_bytes: usize = 512, Bytes, 0.0;
+    /// WebSockets of a process for which the server keeps what messages have contained, so that later messages may refer to it (about 48 KiB each), with websocket_compression. Beyond it clients compress each message by itself (RFC 7692 section 7.1.1.2)
+    max_inflaters: usize = 1000, Count, 0.0;
     /// Received messages of one client that wait for their callback. Beyond it the server does not read from its socket
     mailbox_messages: usize = 64, Count, 1.0;
     /// Bytes of received messages of one client that wait for their callback. Beyond it the server does not read from its socket

@@ -220,6 +220,25 @@ stats! {
     foreign_origins: Counter, Number;
     /// WebSocket messages over max_message_size: closed with 1009.
     message_too_big: Counter, Number;
+    /// WebSocket connections that were opened with permessage-deflate.
+    compressed_websockets: Counter, Number;
+    /// Compressed WebSocket messages received.
+    inflations: Counter, Number;
+    /// Bytes of the compressed WebSocket messages received, as they came.
+    inflation_bytes_in: Counter, Bytes;
+    /// Bytes of the compressed WebSocket messages received, after inflating.
+    inflation_bytes_out: Counter, Bytes;
+    /// WebSocket clients now that may refer to their earlier messages when they compress.
+    inflaters: Gauge, Number;
+    /// WebSocket connections that could not get that because there were max_inflaters.
+    inflaters_full: Counter, Number;
+    /// Messages that were compressed for WebSockets. A message of a channel is compressed once for all clients of a process
+    /// whose window is as large.
+    deflations: Counter, Number;
+    /// Bytes of the messages that were compressed for WebSockets, before.
+    deflation_bytes_in: Counter, Bytes;
+    /// Bytes of the messages that were compressed for WebSockets, after.
+    deflation_bytes_out: Counter, Bytes;
     /// WebSocket clients that did not answer a ping within pong_timeout: 1006.
     pong_timeouts: Counter, Number;
     /// Slow clients that were closed: 1013.

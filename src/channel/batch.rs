@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::encoding::Deflations;
 use super::notice::Notice;
 
 /// The result of one read.
@@ -20,6 +21,8 @@ pub struct Batch {
     pub notices: Vec<Notice>,
     /// When the newest of the messages was published. Messages that were published before the reader subscribed do not count.
     pub newest: Option<Instant>,
+    /// What was compressed for it, and for readers after it.
+    pub deflations: Deflations,
 }
 
 impl Batch {

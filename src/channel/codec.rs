@@ -4,7 +4,7 @@
 //! u32  length of what follows, at most 2^31 - 1
 //! u8   version: 1
 //! u8   flags: bits 0 and 1 the kind, bit 2 stored, bit 3 an id in `except`, bits 4 and 5 the event (0 the default,
-//!      1 nameless, 2 given); the others are 0
+//!      1 nameless, 2 given), bit 7 not to be compressed; bit 6 is 0
 //! u64  when the message was published: microseconds since 1970
 //! u64  the id in `except`, if there is one
 //! u16  length of the channel's name, and the name
@@ -39,7 +39,8 @@ const STORED: u8 = 1 << 2;
 const EXCEPT: u8 = 1 << 3;
 const NAMELESS: u8 = 1 << 4;
 const GIVEN: u8 = 2 << 4;
-const KNOWN: u8 = 0b11_1111;
+const UNCOMPRESSED: u8 = 1 << 7;
+const KNOWN: u8 = 0b1011_1111;
 
 /// Why bytes are not a message, or why a message cannot become bytes.
 #[derive(Debug, Clone, Copy, Error, PartialEq, Eq)]
@@ -101,6 +102,7 @@ pub fn encode(message: &Message, now: (Instant, SystemTime), out: &mut Vec<u8>) 
     let mut flags = kind_bits(message.kind());
     flags |= if message.stored() { STORED } else { 0 };
     flags |= if message.except().is_some() { EXCEPT } else { 0 };
+    flags |= if message.compress() { 0 } else { UNCOMPRESSED };
     flags |= match message.event() {
         EventName::Default => 0,
         EventName::Nameless => NAMELESS,
@@ -162,7 +164,8 @@ pub fn decode(bytes: &[u8], max: usize) -> Result<Option<(Decoded<'_>, usize)>, 
         text(body)?;
     }
     let published = UNIX_EPOCH.checked_add(Duration::from_micros(micros)).unwrap_or(UNIX_EPOCH);
-    let draft = Draft { channel, payload: body, kind, event, store: flags & STORED != 0, except };
+    let (store, compress) = (flags & STORED != 0, flags & UNCOMPRESSED == 0);
+    let draft = Draft { channel, payload: body, kind, event, store, except, compress };
     Ok(Some((Decoded { draft, published }, LENGTH + length)))
 }
 
@@ -218,16 +221,19 @@ mod tests {
         out
     }
 
-    fn parts<'a>(draft: &Draft<'a>) -> (&'a str, &'a [u8], Kind, EventName<&'a str>, bool, Option<u64>) {
-        (draft.channel, draft.payload, draft.kind, draft.event, draft.store, draft.except)
+    type Fields<'a> = (&'a str, &'a [u8], Kind, EventName<&'a str>, (bool, bool), Option<u64>);
+
+    fn parts<'a>(draft: &Draft<'a>) -> Fields<'a> {
+        (draft.channel, draft.payload, draft.kind, draft.event, (draft.store, draft.compress), draft.except)
     }
 
     #[test]
     fn the_bytes_of_version_1() {
-        let draft = Draft { event: EventName::Given("e"), except: Some(7), ..Draft::text("room", b"hi") };
+        let draft =
+            Draft { event: EventName::Given("e"), except: Some(7), compress: false, ..Draft::text("room", b"hi") };
         let now = (Instant::now(), UNIX_EPOCH + Duration::from_micros(0x0102));
         let expected = [
-            &[0, 0, 0, 31, 1, 0b10_1100][..],
+            &[0, 0, 0, 31, 1, 0b1010_1100][..],
             &[0, 0, 0, 0, 0, 0, 1, 2],
             &[0, 0, 0, 0, 0, 0, 0, 7],
             &[0, 4],
@@ -263,7 +269,7 @@ mod tests {
             decode(&bytes, MAX).map(|found| found.is_some())
         };
         assert_eq!(changed(4, 2), Err(CodecError::Version(2)));
-        assert_eq!([changed(5, 0x80), changed(5, 0x30)], [Err(CodecError::Flags); 2]);
+        assert_eq!([changed(5, 0x40), changed(5, 0x30)], [Err(CodecError::Flags); 2]);
         assert_eq!([changed(14, 1), changed(17, 1)], [Err(CodecError::Truncated); 2]);
         assert_eq!(changed(16, 0xFF), Err(CodecError::Text));
         assert_eq!(changed(bytes.len() - 1, 0xFF), Err(CodecError::Text));
@@ -295,21 +301,23 @@ mod tests {
             kind in prop_oneof![Just(Kind::Text), Just(Kind::Binary), Just(Kind::Utf8Bytes), Just(Kind::Server)],
             event in prop_oneof![Just(EventName::Default), Just(EventName::Nameless), "\\PC{0,20}".prop_map(EventName::Given)],
             store: bool,
+            compress: bool,
             except in prop::option::of(any::<u64>()),
-        ) -> (String, Vec<u8>, Kind, EventName<String>, bool, Option<u64>) {
-            (channel, if kind == Kind::Binary { bytes } else { text.into_bytes() }, kind, event, store, except)
+        ) -> Parts {
+            let payload = if kind == Kind::Binary { bytes } else { text.into_bytes() };
+            (channel, payload, kind, event, (store, compress), except)
         }
     }
 
-    type Parts = (String, Vec<u8>, Kind, EventName<String>, bool, Option<u64>);
+    type Parts = (String, Vec<u8>, Kind, EventName<String>, (bool, bool), Option<u64>);
 
-    fn draft((channel, payload, kind, event, store, except): &Parts) -> Draft<'_> {
+    fn draft((channel, payload, kind, event, (store, compress), except): &Parts) -> Draft<'_> {
         let event = match event {
             EventName::Default => EventName::Default,
             EventName::Nameless => EventName::Nameless,
             EventName::Given(name) => EventName::Given(name.as_str()),
         };
-        Draft { channel, payload, kind: *kind, event, store: *store, except: *except }
+        Draft { channel, payload, kind: *kind, event, store: *store, except: *except, compress: *compress }
     }
 
     proptest! {

@@ -41,12 +41,22 @@ pub struct Draft<'a> {
     pub store: bool,
     /// The id of a reader that does not get it.
     pub except: Option<u64>,
+    /// Whether it may be compressed for clients with permessage-deflate.
+    pub compress: bool,
 }
 
 impl<'a> Draft<'a> {
     /// A stored text with the default name, for all readers. `payload` must be valid UTF-8.
     pub fn text(channel: &'a str, payload: &'a [u8]) -> Self {
-        Draft { channel, payload, kind: Kind::Text, event: EventName::Default, store: true, except: None }
+        Draft {
+            channel,
+            payload,
+            kind: Kind::Text,
+            event: EventName::Default,
+            store: true,
+            except: None,
+            compress: true,
+        }
     }
 
     /// Stored bytes, for all readers.

@@ -1,18 +1,22 @@
 //! How a message becomes bytes, and the cache that keeps them.
 //!
 //! What a reader's connection wants is an [`Encoding`]. A message is encoded once for all readers with the same
-//! encoding: each encoding has a slot in the message's [`EncodedCache`]. Today an encoding is a [`Shape`] and nothing
-//! else. A further property, such as compression, is a field of [`Encoding`] with slots of its own, and concerns this
-//! file alone.
+//! encoding: each encoding has a slot in the message's [`EncodedCache`]. `deflated` has the slots of compressed forms.
+
+mod deflated;
 
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 
+pub use deflated::Deflations;
+pub(super) use deflated::{DeflatedCache, Lookup};
+
 use super::cursor::Epoch;
 use super::draft::EventName;
 use crate::sse::{binary_data_length, data_length, put_binary_data, put_data, put_line};
 use crate::websocket::Opcode;
+use crate::websocket::deflate::WindowBits;
 use crate::websocket::frame::{FRAGMENT_SIZE, MAX_HEADER, each_frame, fragments, frame, header_length, put_header};
 
 /// What a connection's messages look like.
@@ -31,22 +35,20 @@ pub enum Shape {
 pub struct Encoding {
     /// What they look like.
     pub shape: Shape,
+    /// The window with which messages may be compressed, for a WebSocket with permessage-deflate. The server's own frames,
+    /// and what few clients get, are sent as they are.
+    pub deflate: Option<WindowBits>,
 }
 
 impl From<Shape> for Encoding {
     fn from(shape: Shape) -> Self {
-        Encoding { shape }
+        Encoding { shape, deflate: None }
     }
 }
 
-impl Encoding {
+impl Shape {
     /// How many slots an [`EncodedCache`] has.
     const SLOTS: usize = 3;
-
-    /// Which slot of an [`EncodedCache`] holds the bytes of this encoding.
-    fn slot(self) -> usize {
-        self.shape as usize
-    }
 }
 
 /// A message's bytes, in the encodings that were asked for. The first reader that wants an encoding makes its bytes.
@@ -54,23 +56,23 @@ impl Encoding {
 /// A slot holds a block, one WebSocket frame, or all frames of a long message, one behind the other.
 #[derive(Debug, Default)]
 pub(super) struct EncodedCache {
-    slots: [OnceLock<Bytes>; Encoding::SLOTS],
+    slots: [OnceLock<Bytes>; Shape::SLOTS],
 }
 
 impl EncodedCache {
     /// The bytes; `None` if they were not made yet.
-    pub(super) fn get(&self, encoding: Encoding) -> Option<&Bytes> {
-        self.slots[encoding.slot()].get()
+    pub(super) fn get(&self, shape: Shape) -> Option<&Bytes> {
+        self.slots[shape as usize].get()
     }
 
     /// The bytes of a message that is sent as it is, not as a block. `make` makes them.
     pub(super) fn raw(&self, make: impl FnOnce() -> Bytes) -> &Bytes {
-        self.slots[Encoding::from(Shape::Raw).slot()].get_or_init(make)
+        self.slots[Shape::Raw as usize].get_or_init(make)
     }
 
     /// The bytes of a message's block: bare, or (push.v1) in WebSocket frames. `make` makes the block.
-    pub(super) fn block(&self, encoding: Encoding, make: impl FnOnce() -> Block) -> &Bytes {
-        let [bare, framed] = [Shape::EventStream, Shape::PushV1].map(|shape| &self.slots[Encoding::from(shape).slot()]);
+    pub(super) fn block(&self, shape: Shape, make: impl FnOnce() -> Block) -> &Bytes {
+        let [bare, framed] = [Shape::EventStream, Shape::PushV1].map(|shape| &self.slots[shape as usize]);
         let bare = bare.get_or_init(|| {
             let block = make();
             // The frame of a short block shares its memory.
@@ -79,7 +81,7 @@ impl EncodedCache {
             }
             block.bare()
         });
-        if encoding.shape == Shape::EventStream { bare } else { framed.get_or_init(|| fragments(Opcode::Text, bare)) }
+        if shape == Shape::EventStream { bare } else { framed.get_or_init(|| fragments(Opcode::Text, bare)) }
     }
 }
 

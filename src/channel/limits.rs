@@ -30,6 +30,8 @@ pub struct Limits {
     pub publish_queue: usize,
     /// Bytes of these messages. Beyond it a publisher waits, too. One message may always wait.
     pub publish_queue_bytes: usize,
+    /// Messages of at least so many bytes may be compressed. `None`: none of them.
+    pub deflate_min: Option<usize>,
 }
 
 impl From<&limits::Limits> for Limits {
@@ -46,6 +48,7 @@ impl From<&limits::Limits> for Limits {
             publish_timeout: table.publish_timeout,
             publish_queue: table.publish_queue,
             publish_queue_bytes: table.publish_queue_bytes,
+            deflate_min: None,
         }
     }
 }

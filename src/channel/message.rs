@@ -7,11 +7,14 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::draft::{Draft, EventName, Kind};
-use super::encoding::{Block, EncodedCache, Encoder, Encoding, Payload, Shape, emit_without_id};
+use super::encoding::{
+    Block, DeflatedCache, Deflations, EncodedCache, Encoder, Encoding, Lookup, Payload, Shape, emit_without_id,
+};
 use super::error::Error;
 use super::limits::Limits;
 use crate::sse;
 use crate::websocket::Opcode;
+use crate::websocket::deflate::compress::with_opcode;
 use crate::websocket::frame::{self, FRAGMENT_SIZE, each_frame};
 
 /// A published message. The log, its readers and other users share it.
@@ -24,6 +27,7 @@ pub struct Message {
     kind: Kind,
     stored: bool,
     except: Option<u64>,
+    compress: bool,
     published: Instant,
     cost: usize,
     /// The payload. If one WebSocket frame can hold it, the frame's header is before it: the payload is copied anyway,
@@ -31,6 +35,8 @@ pub struct Message {
     frame: Bytes,
     header: u8,
     encoded: EncodedCache,
+    /// Its compressed forms. `None` if it is never compressed.
+    deflated: Option<Box<DeflatedCache>>,
 }
 
 /// How one reader gets a message.
@@ -59,6 +65,8 @@ impl Message {
         }
         let header = frame.len() as u8;
         frame.extend_from_slice(draft.payload);
+        let compresses =
+            draft.compress && draft.kind != Kind::Server && limits.deflate_min.is_some_and(|min| length >= min);
         let message = Message {
             seq: AtomicU64::new(0),
             channel: draft.channel.into(),
@@ -66,11 +74,13 @@ impl Message {
             kind: draft.kind,
             stored: draft.store,
             except: draft.except,
+            compress: draft.compress,
             published: now,
-            cost: cost(draft),
+            cost: cost(draft, compresses),
             frame: Bytes::from(frame),
             header,
             encoded: EncodedCache::default(),
+            deflated: compresses.then(Box::default),
         };
         match message.cost() {
             size if size > limits.log_bytes => Err(Error::TooLarge { max: limits.log_bytes, size }),
@@ -117,6 +127,11 @@ impl Message {
         self.except
     }
 
+    /// Whether its author lets it be compressed.
+    pub fn compress(&self) -> bool {
+        self.compress
+    }
+
     /// When it was published.
     pub fn published(&self) -> Instant {
         self.published
@@ -143,16 +158,21 @@ impl Message {
     /// Gives `sink` the message in the given encoding, whole frames or blocks, if that takes no more than a look into
     /// its cache. Returns their bytes; `None`, and nothing is given, if it must be encoded first.
     pub(super) fn emit_cached(&self, encoding: Encoding, flags: Flags, sink: &mut impl FnMut(Bytes)) -> Option<usize> {
+        match self.cached_deflated(encoding, flags) {
+            Lookup::Unknown => return None,
+            Lookup::Frames(frames) => return Some(each_frame(frames, sink)),
+            Lookup::AsItIs => {}
+        }
         match encoding.shape {
             Shape::Raw if self.kind == Kind::Server => Some(0),
             Shape::Raw if self.may_convert(flags) => None,
-            Shape::Raw if self.header == 0 => Some(each_frame(self.encoded.get(encoding)?, sink)),
+            Shape::Raw if self.header == 0 => Some(each_frame(self.encoded.get(encoding.shape)?, sink)),
             Shape::Raw => Some(emit_whole(&self.frame, sink)),
             Shape::EventStream | Shape::PushV1 if !flags.id => {
-                emit_without_id(self.encoded.get(Shape::EventStream.into())?, encoding, false, sink)
+                emit_without_id(self.encoded.get(Shape::EventStream)?, encoding, false, sink)
             }
-            Shape::EventStream => Some(emit_whole(self.encoded.get(encoding)?, sink)),
-            Shape::PushV1 => Some(each_frame(self.encoded.get(encoding)?, sink)),
+            Shape::EventStream => Some(emit_whole(self.encoded.get(encoding.shape)?, sink)),
+            Shape::PushV1 => Some(each_frame(self.encoded.get(encoding.shape)?, sink)),
         }
     }
 
@@ -163,8 +183,12 @@ impl Message {
         encoding: Encoding,
         flags: Flags,
         encoder: &Encoder,
+        deflations: &mut Deflations,
         sink: &mut impl FnMut(Bytes),
     ) -> usize {
+        if let Some(frames) = self.deflated(encoding, flags, encoder, deflations) {
+            return each_frame(&frames, sink);
+        }
         match encoding.shape {
             Shape::Raw => {
                 let kind = flags.frames.filter(|kind| self.may_convert(flags) && self.can_be(*kind));
@@ -182,11 +206,50 @@ impl Message {
                 }
             }
             Shape::EventStream | Shape::PushV1 if !flags.id => {
-                let block = self.encoded.block(Shape::EventStream.into(), || self.encode(encoder));
+                let block = self.encoded.block(Shape::EventStream, || self.encode(encoder));
                 emit_without_id(block, encoding, true, sink).unwrap_or(0)
             }
-            Shape::EventStream => emit_whole(self.encoded.block(encoding, || self.encode(encoder)), sink),
-            Shape::PushV1 => each_frame(self.encoded.block(encoding, || self.encode(encoder)), sink),
+            Shape::EventStream => emit_whole(self.encoded.block(encoding.shape, || self.encode(encoder)), sink),
+            Shape::PushV1 => each_frame(self.encoded.block(encoding.shape, || self.encode(encoder)), sink),
+        }
+    }
+
+    /// What is known of its form for a reader with permessage-deflate.
+    fn cached_deflated(&self, encoding: Encoding, flags: Flags) -> Lookup<'_> {
+        let (Some(window), Some(cache)) = (encoding.deflate, &self.deflated) else { return Lookup::AsItIs };
+        match encoding.shape {
+            Shape::Raw if self.may_convert(flags) => Lookup::Unknown,
+            Shape::Raw => cache.get(Shape::Raw, window, self.payload().len()),
+            Shape::PushV1 if flags.id => match self.encoded.get(Shape::EventStream) {
+                Some(block) => cache.get(Shape::PushV1, window, block.len()),
+                None => Lookup::Unknown,
+            },
+            Shape::PushV1 | Shape::EventStream => Lookup::AsItIs,
+        }
+    }
+
+    /// Its frames for a reader with permessage-deflate; made, if they were not. `None`: it is sent as it is.
+    fn deflated(
+        &self,
+        encoding: Encoding,
+        flags: Flags,
+        encoder: &Encoder,
+        deflations: &mut Deflations,
+    ) -> Option<Bytes> {
+        let (window, cache) = (encoding.deflate?, self.deflated.as_ref()?);
+        match encoding.shape {
+            Shape::Raw => {
+                let own = opcode(self.kind);
+                let frames = cache.make(Shape::Raw, window, own, self.payload(), deflations)?;
+                let other = flags.frames.filter(|kind| self.can_be(*kind)).map(opcode).filter(|other| *other != own);
+                Some(other.map_or_else(|| frames.clone(), |other| with_opcode(frames, other)))
+            }
+            Shape::PushV1 if flags.id => {
+                let block = self.encoded.block(Shape::EventStream, || self.encode(encoder));
+                cache.make(Shape::PushV1, window, Opcode::Text, block, deflations).cloned()
+            }
+            // Few readers get a message without its id.
+            Shape::PushV1 | Shape::EventStream => None,
         }
     }
 
@@ -216,12 +279,13 @@ fn payload(kind: Kind, bytes: &[u8]) -> Payload<'_> {
 }
 
 /// See [`Message::cost`]. Each line of a text grows by a field's name.
-fn cost(draft: &Draft<'_>) -> usize {
+fn cost(draft: &Draft<'_>, compresses: bool) -> usize {
     // A long payload is kept both whole and in fragments.
     let kept = |length: usize| if length > FRAGMENT_SIZE { 2 * length } else { length };
     let event = if let EventName::Given(name) = draft.event { name.len() } else { 0 };
     let block = 128 + event + payload(draft.kind, draft.payload).length();
-    size_of::<Message>() + draft.channel.len() + event + kept(draft.payload.len()) + kept(block)
+    let deflated = if compresses { size_of::<DeflatedCache>() + draft.payload.len() + block } else { 0 };
+    size_of::<Message>() + draft.channel.len() + event + kept(draft.payload.len()) + kept(block) + deflated
 }
 
 fn opcode(kind: Kind) -> Opcode {
@@ -232,6 +296,7 @@ fn opcode(kind: Kind) -> Opcode {
 mod tests {
     use super::super::cursor::Epoch;
     use super::*;
+    use crate::websocket::deflate::WindowBits;
 
     fn message(draft: &Draft<'_>) -> Arc<Message> {
         let message = Message::new(draft, &Limits::default(), Instant::now()).unwrap();
@@ -242,11 +307,15 @@ mod tests {
     fn emitted(message: &Message, shape: Shape) -> Vec<Bytes> {
         let mut frames = Vec::new();
         let flags = Flags { id: true, frames: None };
-        message.emit(shape.into(), flags, &Encoder::new(Epoch::from(1), None), &mut |bytes| frames.push(bytes));
+        message.emit(shape.into(), flags, &encoder(), &mut Deflations::default(), &mut |bytes| frames.push(bytes));
         let mut cached = Vec::new();
         assert!(message.emit_cached(shape.into(), flags, &mut |bytes| cached.push(bytes)).is_some());
         assert_eq!(cached, frames);
         frames
+    }
+
+    fn encoder() -> Encoder {
+        Encoder::new(Epoch::from(1), None)
     }
 
     #[test]
@@ -296,6 +365,87 @@ mod tests {
             let taken = name + message.frame.len() + block[0] + fragments.sum::<usize>();
             assert!(message.cost() >= taken, "{taken} of {}", message.cost());
             assert!(message.cost() <= taken + taken / 16 + size_of::<Message>() + 128, "{taken} of {}", message.cost());
+        }
+    }
+
+    /// What a reader with permessage-deflate gets, and what was compressed for it.
+    fn deflated(message: &Message, shape: Shape, frames: Option<Kind>, bits: u8) -> (Vec<u8>, Deflations) {
+        let encoding = Encoding { shape, deflate: WindowBits::new(bits) };
+        let (mut out, mut cached, mut deflations) = (Vec::new(), Vec::new(), Deflations::default());
+        let flags = Flags { id: true, frames };
+        let known = message.emit_cached(encoding, flags, &mut |bytes| cached.extend_from_slice(&bytes));
+        message.emit(encoding, flags, &encoder(), &mut deflations, &mut |bytes| out.extend_from_slice(&bytes));
+        assert!(known.is_none() || (cached == out && deflations == Deflations::default()), "{shape:?}");
+        (out, deflations)
+    }
+
+    fn compressible(draft: &Draft<'_>) -> Arc<Message> {
+        let limits = Limits { deflate_min: Some(512), ..Limits::default() };
+        let message = Message::new(draft, &limits, Instant::now()).unwrap();
+        message.number(5);
+        message
+    }
+
+    #[test]
+    fn compressed_once_for_each_shape_and_window() {
+        let text = b"Hello! ".repeat(300);
+        let message = compressible(&Draft::text("c", &text));
+        let mut made = 0;
+        for (shape, bits, new) in [
+            (Shape::Raw, 15, 1),
+            (Shape::Raw, 15, 0),
+            (Shape::Raw, 12, 0),
+            (Shape::Raw, 9, 1),
+            (Shape::PushV1, 15, 1),
+            (Shape::PushV1, 12, 0),
+            (Shape::PushV1, 10, 1),
+            (Shape::EventStream, 15, 0),
+        ] {
+            let (out, deflations) = deflated(&message, shape, None, bits);
+            assert_eq!(deflations.messages, new, "{shape:?} {bits}");
+            assert_eq!(out[0] == 0xC1, shape != Shape::EventStream, "{shape:?} {bits}");
+            made += deflations.after as usize;
+        }
+        assert!(made < 400);
+        // The compressed form is the same in a binary frame.
+        let (text, _) = deflated(&message, Shape::Raw, None, 15);
+        let (binary, deflations) = deflated(&message, Shape::Raw, Some(Kind::Binary), 15);
+        assert_eq!((binary[0], &binary[1..], deflations.messages), (0xC2, &text[1..], 0));
+    }
+
+    #[test]
+    fn not_compressed() {
+        let text = b"Hello! ".repeat(300);
+        let without_number = Flags { id: false, frames: None };
+        let drafts = [
+            Draft::text("c", &text[..511]),
+            Draft { compress: false, ..Draft::text("c", &text) },
+            Draft { kind: Kind::Server, event: EventName::Given("push.join"), ..Draft::text("c", &text) },
+        ];
+        for draft in drafts {
+            let message = compressible(&draft);
+            assert!(message.deflated.is_none());
+            for shape in [Shape::Raw, Shape::PushV1] {
+                assert_eq!(deflated(&message, shape, None, 15).0, emitted(&message, shape).concat());
+            }
+        }
+        let message = compressible(&Draft::text("c", &text));
+        let encoding = Encoding { shape: Shape::PushV1, deflate: Some(WindowBits::MOST) };
+        let (mut out, mut deflations) = (Vec::new(), Deflations::default());
+        message.emit(encoding, without_number, &encoder(), &mut deflations, &mut |bytes| out.push(bytes));
+        assert_eq!((out[0][0], deflations.messages), (0x81, 0));
+    }
+
+    #[test]
+    fn compressed_forms_are_counted_from_the_beginning() {
+        for draft in [Draft::text("c", &b"Hello! ".repeat(20_000)), Draft::binary("c", &[7; 600])] {
+            let (message, plain) = (compressible(&draft), message(&draft));
+            let cost = message.cost();
+            let forms = (9..=15).flat_map(|bits| {
+                [Shape::Raw, Shape::PushV1].map(|shape| deflated(&message, shape, None, bits).1.after as usize)
+            });
+            assert!(plain.cost() + forms.sum::<usize>() <= cost);
+            assert_eq!(message.cost(), cost);
         }
     }
 

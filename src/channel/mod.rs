@@ -73,7 +73,7 @@ pub use channels::{CATCH_UP, CatchUp, Channels, Figures, History, Post, Posted, 
 pub use client_id::{client_id, process_of};
 pub use cursor::{Cursor, Epoch, Since, Unreadable};
 pub use draft::{Draft, EventName, Kind};
-pub use encoding::{Encoding, Shape};
+pub use encoding::{Deflations, Encoding, Shape};
 pub use engine::Engine;
 pub use error::{EngineError, Error};
 pub use event::{Change, ChangeKind, Command, Event, PresentMember, Reset};

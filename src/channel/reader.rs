@@ -19,7 +19,7 @@ use bytes::Bytes;
 use super::batch::{Batch, Lag};
 use super::channels::Channels;
 use super::cursor::{Cursor, Since};
-use super::encoding::{Encoder, Encoding, Shape};
+use super::encoding::{Deflations, Encoder, Encoding, Shape};
 use super::error::Error;
 use super::log::Item;
 use super::message::{Flags, Message};
@@ -58,20 +58,26 @@ impl Deferred {
         }
     }
 
-    /// Gives `sink` the notices and what was deferred. Returns the bytes.
+    /// Gives `sink` the notices and what was deferred. Returns the bytes, and what was compressed.
     #[cold]
-    fn emit(self, notices: &[Notice], encoding: Encoding, encoder: &Encoder, sink: &mut impl FnMut(Bytes)) -> usize {
-        let mut bytes = 0;
+    fn emit(
+        self,
+        notices: &[Notice],
+        encoding: Encoding,
+        encoder: &Encoder,
+        sink: &mut impl FnMut(Bytes),
+    ) -> (usize, Deflations) {
+        let (mut bytes, mut deflations) = (0, Deflations::default());
         for notice in notices {
             bytes += notice.emit(encoding, encoder, sink);
         }
         for item in self.0 {
             bytes += match item {
-                DeferredItem::Message(message, flags) => message.emit(encoding, flags, encoder, sink),
+                DeferredItem::Message(message, flags) => message.emit(encoding, flags, encoder, &mut deflations, sink),
                 DeferredItem::Passed(seq) => encoder.emit_id(seq, encoding, sink),
             };
         }
-        bytes
+        (bytes, deflations)
     }
 }
 
@@ -159,7 +165,9 @@ impl Reader {
         if let Some(deferred) = deferred {
             let encoder = Arc::clone(&state.log.encoder);
             drop(state);
-            given += deferred.emit(&batch.notices, encoding, &encoder, &mut sink);
+            let (bytes, deflations) = deferred.emit(&batch.notices, encoding, &encoder, &mut sink);
+            given += bytes;
+            batch.deflations = deflations;
         }
         batch.bytes = given;
         batch

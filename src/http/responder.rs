@@ -12,11 +12,13 @@ use super::head::ResponseHead;
 use super::hijack::{Hijack, Hijacked};
 use super::long_poll::PendingPoll;
 use super::response::Response;
-use super::upgrade;
+use super::upgrade::{self, WebSocketHead};
 use crate::net::Peer;
 use crate::push::accept::{self, Accepted};
+use crate::push::inflaters::InflaterPlace;
 use crate::push::poll::{Owner, Poll};
 use crate::push::{Client, EventInterest, Protocol};
+use crate::websocket::deflate::Agreement;
 
 /// Answers a request. If it is dropped without an answer, the client gets 500. Any thread.
 pub struct Responder {
@@ -107,7 +109,8 @@ impl Responder {
 
     /// Accepts the upgrade: makes the client. Its connection begins with [`Acceptance::send`].
     ///
-    /// `request` is the head of the request, `app` the headers of the app's response.
+    /// `request` is the head of the request, `app` the headers of the app's response. Unless the handler says `compress`, the
+    /// server does not agree to compress messages.
     pub fn accept(
         self,
         protocol: Protocol,
@@ -115,20 +118,33 @@ impl Responder {
         request: &Parts,
         app: &HeaderMap,
         interest: EventInterest,
+        compress: bool,
     ) -> Acceptance {
         let subprotocol = upgrade::subprotocol(protocol, &request.headers, app);
         let last_event_id = upgrade::last_event_id(request);
         let last_event_id = last_event_id.as_deref();
-        let accepted = accept::Request { protocol, subprotocol, last_event_id, peer, interest, poll: self.poll };
+        let deflate = if compress { self.negotiate_deflate(protocol, &request.headers) } else { None };
+        let agreed = deflate.as_ref().map(|(agreed, _)| *agreed);
+        let accepted =
+            accept::Request { protocol, subprotocol, deflate, last_event_id, peer, interest, poll: self.poll };
         let (client, accepted) = accept::accept(self.reply.push(), accepted);
         let reply = match accepted {
             Accepted::Poll(start, answer) => Reply::Poll(Box::new(PendingPoll::new(app, answer, Some(start)))),
             Accepted::Stream(client) => {
-                let head = upgrade::head(protocol, &self.accept, subprotocol, app);
+                let websocket = WebSocketHead { accept: &self.accept, subprotocol, deflate: agreed };
+                let head = upgrade::head(protocol, &websocket, app);
                 Reply::Takeover(Takeover::Stream(Box::new(PendingStream { client, head })))
             }
         };
         Acceptance { sender: self.reply, reply, client }
+    }
+
+    /// How messages of a WebSocket are compressed, and the place of a client that refers to its earlier messages.
+    fn negotiate_deflate(&self, protocol: Protocol, request: &HeaderMap) -> Option<(Agreement, Option<InflaterPlace>)> {
+        let push = self.reply.push();
+        let offer = if push.compression { upgrade::deflate_offer(protocol, request)? } else { return None };
+        let place = if offer.wants_window() { InflaterPlace::take(push) } else { None };
+        Some((offer.accept(place.is_some()), place))
     }
 
     /// How long a client that cannot be served now should wait before it reconnects, in milliseconds.

@@ -15,6 +15,7 @@ use super::origin::Allowed;
 use super::response::Response;
 use crate::push::{Protocol, SUBPROTOCOL};
 use crate::sse;
+use crate::websocket::deflate::{Agreement, Offer};
 
 /// What a request can be upgraded to.
 #[derive(Debug)]
@@ -27,6 +28,17 @@ pub enum Detected {
     Sse,
     /// A WebSocket handshake that must not reach the app.
     Refused(Box<Response>),
+}
+
+/// What the head that accepts a WebSocket says of it.
+#[derive(Debug, Default)]
+pub struct WebSocketHead<'a> {
+    /// The Sec-WebSocket-Accept.
+    pub accept: &'a str,
+    /// The subprotocol, if there is one.
+    pub subprotocol: Option<&'a str>,
+    /// How messages are compressed, if they are.
+    pub deflate: Option<Agreement>,
 }
 
 /// Looks at a request's head.
@@ -138,17 +150,27 @@ pub fn subprotocol<'a>(protocol: Protocol, request: &HeaderMap, app: &'a HeaderM
     list(request, header::SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == chosen).then_some(chosen)
 }
 
+/// What a client offers of permessage-deflate, if the server can accept it. Of an event stream: nothing.
+pub fn deflate_offer(protocol: Protocol, request: &HeaderMap) -> Option<Offer> {
+    let headers = request.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
+    let offered = || Offer::first(headers.filter_map(|value| value.to_str().ok()));
+    if protocol == Protocol::WebSocket { offered() } else { None }
+}
+
 /// The head that accepts an upgrade. Its status is 101 or 200, not the one that the app returned. It has the app's
-/// headers, except those in [`NOT_PASSED_ON`]. `accept` is the Sec-WebSocket-Accept of a WebSocket.
-pub fn head(protocol: Protocol, accept: &str, subprotocol: Option<&str>, app: &HeaderMap) -> ResponseHead {
+/// headers, except those in [`NOT_PASSED_ON`].
+pub fn head(protocol: Protocol, websocket: &WebSocketHead<'_>, app: &HeaderMap) -> ResponseHead {
     let mut head = match protocol {
         Protocol::WebSocket => {
             let mut headers = HeaderMap::with_capacity(app.len() + 5);
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-            insert(&mut headers, header::SEC_WEBSOCKET_ACCEPT, accept);
-            if let Some(subprotocol) = subprotocol {
+            insert(&mut headers, header::SEC_WEBSOCKET_ACCEPT, websocket.accept);
+            if let Some(subprotocol) = websocket.subprotocol {
                 insert(&mut headers, header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+            }
+            if let Some(deflate) = &websocket.deflate {
+                insert(&mut headers, header::SEC_WEBSOCKET_EXTENSIONS, &deflate.answer());
             }
             ResponseHead::new(protocol.status(), headers)
         }
@@ -270,13 +292,13 @@ mod tests {
         app.insert("content-type", HeaderValue::from_static("text/html"));
         app.insert("cache-control", HeaderValue::from_static("private"));
         app.insert("sec-websocket-protocol", HeaderValue::from_static("chat"));
-        let sse = head(Protocol::Sse, "", None, &app);
+        let sse = head(Protocol::Sse, &WebSocketHead::default(), &app);
         assert_eq!((sse.status, sse.close), (StatusCode::OK, true));
         assert_eq!(sse.headers.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
         assert_eq!(sse.headers["content-type"], "text/event-stream; charset=utf-8");
         assert_eq!(sse.headers["cache-control"], "private");
         assert!(!sse.headers.contains_key("content-encoding") && sse.headers.contains_key("date"));
-        let websocket = head(Protocol::WebSocket, "x", None, &app);
+        let websocket = head(Protocol::WebSocket, &WebSocketHead { accept: "x", ..WebSocketHead::default() }, &app);
         assert_eq!((websocket.status, websocket.close), (StatusCode::SWITCHING_PROTOCOLS, false));
         assert_eq!(websocket.headers["sec-websocket-accept"], "x");
         assert!(!websocket.headers.contains_key("sec-websocket-protocol"), "the client did not ask for it");
@@ -284,7 +306,13 @@ mod tests {
         request.insert("sec-websocket-protocol", HeaderValue::from_static("soap, chat"));
         let chosen = subprotocol(Protocol::WebSocket, &request, &app);
         assert_eq!(chosen, Some("chat"));
-        assert_eq!(head(Protocol::WebSocket, "x", chosen, &app).headers["sec-websocket-protocol"], "chat");
+        request.insert("sec-websocket-extensions", HeaderValue::from_static("foo, permessage-deflate"));
+        assert!(deflate_offer(Protocol::Sse, &request).is_none());
+        let deflate = deflate_offer(Protocol::WebSocket, &request).map(|offer| offer.accept(true));
+        let both =
+            head(Protocol::WebSocket, &WebSocketHead { accept: "x", subprotocol: chosen, deflate }, &app).headers;
+        assert_eq!(both["sec-websocket-protocol"], "chat");
+        assert_eq!(both["sec-websocket-extensions"], "permessage-deflate; server_no_context_takeover");
     }
 
     #[test]

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 pub use super::pending::PendingClient;
 
+use super::inflaters::InflaterPlace;
 use super::poll::{self, Answer, Poll, Start};
 use super::{Client, Context, EventInterest, Negotiated, Protocol, SUBPROTOCOL};
-use crate::channel::Shape;
+use crate::channel::{Encoding, Shape};
 use crate::net::Peer;
+use crate::websocket::deflate::Agreement;
 
 /// A request that the app has accepted.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub struct Request<'a> {
     pub protocol: Protocol,
     /// The subprotocol of a WebSocket, if there is one.
     pub subprotocol: Option<&'a str>,
+    /// How a WebSocket compresses messages, and the place for what the client keeps.
+    pub deflate: Option<(Agreement, Option<InflaterPlace>)>,
     /// The id of the last event that the client has got, as it says itself.
     pub last_event_id: Option<&'a str>,
     /// The client's address.
@@ -43,9 +47,14 @@ pub fn accept(context: &Arc<Context>, request: Request<'_>) -> (Arc<Client>, Acc
         (Protocol::WebSocket, _) => Shape::Raw,
     };
     let since = poll::since(request.last_event_id);
-    let negotiated =
-        Negotiated { protocol: request.protocol, encoding: shape.into(), since, polls: request.poll.is_some() };
+    let (deflate, place) = request.deflate.unzip();
+    let encoding = Encoding { shape, deflate: deflate.map(|agreement| agreement.window()) };
+    let polls = request.poll.is_some();
+    let negotiated = Negotiated { protocol: request.protocol, encoding, deflate, since, polls };
     let client = Client::new(Arc::clone(context), negotiated, request.peer, request.interest);
+    if let Some(place) = place.flatten() {
+        client.keep_place(place);
+    }
     let accepted = match request.poll {
         Some(poll) => {
             let (start, answer) = poll.begin(Arc::clone(&client));

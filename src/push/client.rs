@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::inflaters::InflaterPlace;
 use super::mailbox::{Event, EventInterest, Mailbox};
 use super::outbox::{ClientPhase, Outbox, Written};
 use super::queue::{Frame, Origin};
@@ -40,6 +41,8 @@ pub struct Client {
     wants_drained: AtomicBool,
     /// See [`Client::has_lost_writes`].
     lost_writes: AtomicBool,
+    /// The handler lets messages be compressed.
+    compress: AtomicBool,
     /// Keeps a drain waiting until the last callback has run.
     in_flight: Lock<Option<InFlightGuard>>,
 }
@@ -58,6 +61,7 @@ impl Client {
             mailbox: Lock::new(Mailbox::new(interest)),
             wants_drained: AtomicBool::new(interest.drained),
             lost_writes: AtomicBool::new(false),
+            compress: AtomicBool::new(true),
             in_flight: Lock::new(Some(guard)),
         })
     }
@@ -79,7 +83,27 @@ impl Client {
 
     /// The encoding in which the client gets the messages of channels.
     pub fn encoding(&self) -> Encoding {
-        self.negotiated.encoding
+        let mut encoding = self.negotiated.encoding;
+        if encoding.deflate.is_some() && !self.compress.load(Ordering::Relaxed) {
+            encoding.deflate = None;
+        }
+        encoding
+    }
+
+    /// What its messages look like.
+    pub fn shape(&self) -> Shape {
+        self.negotiated.encoding.shape
+    }
+
+    /// Sets whether messages to the client may be compressed, if that was negotiated. It concerns what is written from now on,
+    /// and channel messages that the client has not got yet.
+    pub fn set_compress(&self, compress: bool) {
+        self.compress.store(compress, Ordering::Relaxed);
+    }
+
+    /// Keeps the client's place until its connection ends.
+    pub(super) fn keep_place(&self, place: InflaterPlace) {
+        self.outbox().place = Some(place);
     }
 
     /// Where the client resumes, by the last event's id that it has sent.
@@ -120,8 +144,13 @@ impl Client {
     ///
     /// False if the client is closed, closing, or too slow.
     pub fn write_event(&self, fields: sse::Fields<'_>, data: &[u8]) -> bool {
+        self.enqueue_event(self.event(fields, data))
+    }
+
+    /// An SSE event as this client gets it.
+    pub(super) fn event(&self, fields: sse::Fields<'_>, data: &[u8]) -> Bytes {
         let id = fields.id.filter(|_| !self.negotiated.polls);
-        self.enqueue_event(sse::event(sse::Fields { id, ..fields }, data))
+        sse::event(sse::Fields { id, ..fields }, data)
     }
 
     /// As [`Client::write_event`], but for any bytes, which become base64.
@@ -130,13 +159,13 @@ impl Client {
     }
 
     fn enqueue_event(&self, event: Bytes) -> bool {
-        match self.encoding().shape {
+        match self.shape() {
             Shape::PushV1 => self.enqueue(Frame::message(Opcode::Text, &event)),
             Shape::EventStream | Shape::Raw => self.enqueue([Frame { bytes: event, origin: Origin::Write }]),
         }
     }
 
-    fn enqueue(&self, frames: impl IntoIterator<Item = Frame>) -> bool {
+    pub(super) fn enqueue(&self, frames: impl IntoIterator<Item = Frame>) -> bool {
         if self.forked() {
             return false;
         }

@@ -1,7 +1,7 @@
 //! What all clients of a server share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::Client;
@@ -35,6 +35,10 @@ pub struct Context {
     pub base: Arc<base::Context>,
     /// What happens to slow clients.
     pub slow_policy: SlowPolicy,
+    /// Whether messages to and from WebSockets are compressed, if clients offer that.
+    pub compression: bool,
+    /// How many clients have an [`super::inflaters::InflaterPlace`].
+    pub inflaters: Arc<AtomicUsize>,
     /// Where mailboxes report that they have events.
     pub callbacks: Arc<dyn Callbacks>,
     /// The channels of the process.
@@ -60,6 +64,8 @@ impl Context {
     pub fn new(base: Arc<base::Context>, callbacks: Arc<dyn Callbacks>, pubsub: PubSub) -> Self {
         Context {
             slow_policy: SlowPolicy::Close,
+            compression: false,
+            inflaters: Arc::default(),
             callbacks,
             relay: Relay::new(pubsub.channels(), base.owner),
             pubsub,

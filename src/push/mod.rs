@@ -11,6 +11,8 @@
 //! | [`mailbox`] | a client's events, in order, on their way to the app |
 //! | `outbox` | what an app wrote and asked for, on its way to the stream |
 //! | [`queue`] | a client's frames, in order, on their way to the socket |
+//! | `compression` | what is compressed for a client |
+//! | [`inflaters`] | places for clients that refer to their earlier messages when they compress |
 //! | [`reader`] | a client's reader of channels, and how messages become frames |
 //! | [`delivery`] | channel messages on their way from the log to the readers |
 //! | [`pressure`] | a bound over the queues of all clients |
@@ -25,8 +27,10 @@ pub mod accept;
 pub mod catching_up;
 pub mod client;
 mod clients;
+mod compression;
 pub mod context;
 pub mod delivery;
+pub mod inflaters;
 pub mod mailbox;
 mod outbox;
 mod pending;
@@ -42,6 +46,7 @@ pub mod unnumbered;
 
 pub use client::Client;
 pub use clients::Clients;
+pub use compression::Compressed;
 pub use context::{Callbacks, Context, SlowPolicy};
 pub use delivery::PubSub;
 pub use mailbox::{Event, EventInterest, Turn};

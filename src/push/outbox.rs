@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use super::inflaters::InflaterPlace;
 use super::queue::{Frame, Queue, Sent};
 use super::reader::ClientReader;
 use super::{Context, SlowPolicy, pressure};
@@ -34,6 +35,8 @@ pub(super) struct Outbox {
     pub(super) opened: bool,
     /// The replay of the first subscriptions has begun. Only for long polls.
     pub(super) replaying: bool,
+    /// For a client that refers to its earlier messages when it compresses.
+    pub(super) place: Option<InflaterPlace>,
     /// Nothing more can come from the client, so further subscriptions are refused.
     pub(super) input_ended: bool,
 }
@@ -93,6 +96,7 @@ impl Outbox {
             client_reader: None,
             opened: false,
             replaying: false,
+            place: None,
             input_ended: false,
         }
     }
@@ -155,6 +159,7 @@ impl Outbox {
     pub(super) fn shut(&mut self) -> Option<Arc<ClientReader>> {
         self.phase = ClientPhase::Closed;
         self.frames = Vec::new();
+        self.place = None;
         self.client_reader.take()
     }
 

@@ -10,6 +10,7 @@ use crate::base::limits::Limits;
 use crate::channel::{Encoding, Shape, Since};
 use crate::sse;
 use crate::websocket::close::{CloseStatus, code};
+use crate::websocket::deflate::Agreement;
 use crate::websocket::{Opcode, frame};
 
 /// The protocol a client speaks.
@@ -36,8 +37,10 @@ impl Protocol {
 pub struct Negotiated {
     /// The protocol.
     pub protocol: Protocol,
-    /// How it gets channel messages: of a WebSocket, whether the subprotocol is push.v1.
+    /// How it gets channel messages: of a WebSocket, whether the subprotocol is push.v1, and whether they are compressed.
     pub encoding: Encoding,
+    /// How a WebSocket compresses messages. `None`: it does not.
+    pub deflate: Option<Agreement>,
     /// Up to where it has got messages before, as it says itself.
     pub since: Since,
     /// It polls: it gets its event stream in the answers to long polls.

@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::compression;
 use super::delivery::Notifier;
 use super::{Client, Event};
 use crate::base::lock::Lock;
 use crate::base::wakeups::RemoteWaker;
-use crate::channel::{self, Cursor, Notice, Reader, Shape, Since, Target, Wake};
+use crate::channel::{self, Cursor, Deflations, Notice, Reader, Shape, Since, Target, Wake};
 
 /// What a client reads of channels. Made with its first subscription.
 #[derive(Debug)]
@@ -187,9 +188,12 @@ impl ClientReader {
             self.alert.ready.store(true, Ordering::Release);
         }
         stats.delivered.add_many(batch.messages as u64);
+        if batch.deflations != Deflations::default() {
+            compression::count(stats, batch.deflations);
+        }
         for notice in &batch.notices {
             // A raw WebSocket gets no `push.drop`, so its handler is told.
-            report(client, notice, client.encoding().shape == Shape::Raw);
+            report(client, notice, client.shape() == Shape::Raw);
         }
         Taken { more: batch.more, overrun: batch.overrun, newest: batch.newest }
     }

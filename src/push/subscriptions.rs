@@ -102,7 +102,7 @@ impl Client {
 
     /// Tells the client not to reconnect, if its protocol has an event for that, and closes it.
     pub fn dismiss(&self) {
-        if self.encoding().shape != Shape::Raw {
+        if self.shape() != Shape::Raw {
             self.write_event(sse::Fields { event: Some(BYE), ..sse::Fields::default() }, b"{}");
         }
         self.close(CloseStatus::new(code::POLICY, "disconnected"));

@@ -10,6 +10,8 @@ use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::close::{CloseStatus, code};
+use super::deflate::Inflater;
+use super::deflate::inflate::InflateError;
 use super::message::Message;
 
 /// What came in.
@@ -37,7 +39,36 @@ pub struct Decoder {
     control: Vec<u8>,
     /// The message whose frames are coming.
     message: Option<MessageInProgress>,
+    /// For compressed messages, if the client may send them.
+    inflating: Option<Box<Inflating>>,
 }
+
+/// What inflating needs, and has done.
+#[derive(Debug)]
+struct Inflating {
+    inflater: Inflater,
+    /// How much work is left until other tasks should get their turn: see [`WORK`].
+    work: usize,
+    /// What the messages so far have taken on the wire, and their lengths.
+    inflated: Inflated,
+}
+
+/// How many bytes of messages have come compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Inflated {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes on the wire, without headers.
+    pub before: u64,
+    /// Bytes of the messages.
+    pub after: u64,
+}
+
+/// Bytes that are inflated at once before other tasks should get their turn. A few bytes can become many.
+const WORK: usize = 1024 * 1024;
+
+/// What a byte on the wire counts for in [`WORK`]: it may take that much time, even if nothing comes out.
+const WORK_OF_A_BYTE: usize = 16;
 
 #[derive(Debug)]
 struct FrameInProgress {
@@ -55,15 +86,37 @@ struct MessageInProgress {
     payload: BytesMut,
     /// How much of a text is known to be UTF-8.
     valid: usize,
+    /// It comes compressed; `payload` has it as it was before.
+    compressed: bool,
 }
 
 impl Decoder {
     /// A decoder that refuses messages (and frames) over `max_message_size` bytes.
     pub fn new(max_message_size: usize) -> Self {
-        Decoder { max_message_size, head: Vec::new(), frame: None, control: Vec::new(), message: None }
+        Decoder { max_message_size, head: Vec::new(), frame: None, control: Vec::new(), message: None, inflating: None }
     }
 
-    /// Takes bytes from `input` until a message or control frame is complete. `None` if no bytes are left.
+    /// Lets messages come compressed, too: permessage-deflate, RFC 7692.
+    pub fn inflating(mut self, inflater: Inflater) -> Self {
+        self.inflating = Some(Box::new(Inflating { inflater, work: WORK, inflated: Inflated::default() }));
+        self
+    }
+
+    /// What has come compressed since the last call.
+    pub fn take_inflated(&mut self) -> Option<Inflated> {
+        let inflated = &mut self.inflating.as_mut()?.inflated;
+        Some(std::mem::take(inflated)).filter(|inflated| inflated.messages > 0)
+    }
+
+    /// Other tasks had their turn.
+    pub fn begin_turn(&mut self) {
+        if let Some(inflating) = &mut self.inflating {
+            inflating.work = WORK;
+        }
+    }
+
+    /// Takes bytes from `input` until a message or control frame is complete. `None` if no bytes are left, or if so much was
+    /// inflated that other tasks should get their turn, before [`Decoder::begin_turn`].
     ///
     /// The error is the status to close with; the decoder must not be used after it, nor after
     /// [`Incoming::Close`].
@@ -79,7 +132,11 @@ impl Decoder {
                     None => return Ok(None),
                 },
             };
-            self.take_payload(&mut frame, input)?;
+            if self.is_compressed(&frame) {
+                self.take_compressed(&mut frame, input)?;
+            } else {
+                self.take_payload(&mut frame, input)?;
+            }
             if frame.seen < frame.length {
                 self.frame = Some(frame);
                 return Ok(None);
@@ -144,7 +201,10 @@ impl Decoder {
 
     /// RFC 6455 section 5.2: what a header may say, and when.
     fn begin(&mut self, header: &FrameHeader, length: u64) -> Result<FrameInProgress, CloseStatus> {
-        if header.rsv1 || header.rsv2 || header.rsv3 {
+        // RFC 7692 section 6: RSV1 is in the first frame of a message.
+        let may_be_compressed =
+            self.inflating.is_some() && matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
+        if header.rsv1 && !may_be_compressed || header.rsv2 || header.rsv3 {
             return Err(broken("reserved bits are set"));
         }
         // Section 5.1.
@@ -157,26 +217,58 @@ impl Decoder {
             OpCode::Control(_) if !header.is_final => return Err(broken("control frame is fragmented")),
             OpCode::Control(_) if length > MAX_CONTROL => return Err(broken("control frame exceeds 125 bytes")),
             OpCode::Control(_) => {}
-            OpCode::Data(kind) => self.begin_data(kind, length)?,
+            OpCode::Data(kind) => self.begin_data(kind, header.rsv1, length)?,
         }
         Ok(FrameInProgress { opcode: header.opcode, fin: header.is_final, mask, seen: 0, length: length as usize })
     }
 
     /// Section 5.4.
-    fn begin_data(&mut self, kind: Data, length: u64) -> Result<(), CloseStatus> {
+    fn begin_data(&mut self, kind: Data, compressed: bool, length: u64) -> Result<(), CloseStatus> {
         match (kind, &self.message) {
             (Data::Continue, None) => return Err(broken("continuation without a message")),
             (Data::Text | Data::Binary, Some(_)) => return Err(broken("message inside a message")),
             (Data::Reserved(_), _) => return Err(broken("reserved opcode")),
             _ => {}
         }
-        let so_far = self.message.as_ref().map_or(0, |message| message.payload.len()) as u64;
-        if so_far + length > self.max_message_size as u64 {
-            let reason = format!("message exceeds {} bytes", self.max_message_size);
-            return Err(CloseStatus::new(code::TOO_BIG, &reason));
-        }
         let text = kind == Data::Text;
-        self.message.get_or_insert_with(|| MessageInProgress { text, payload: BytesMut::new(), valid: 0 });
+        let begun = || MessageInProgress { text, payload: BytesMut::new(), valid: 0, compressed };
+        let message = self.message.get_or_insert_with(begun);
+        // How long a compressed message is, is seen while it is inflated.
+        if !message.compressed && message.payload.len() as u64 + length > self.max_message_size as u64 {
+            return Err(too_big(self.max_message_size));
+        }
+        Ok(())
+    }
+
+    /// Whether it is a frame of a compressed message. The frame of a control message may be between two of these.
+    fn is_compressed(&self, frame: &FrameInProgress) -> bool {
+        matches!(frame.opcode, OpCode::Data(_)) && self.message.as_ref().is_some_and(|message| message.compressed)
+    }
+
+    /// Inflates what has come of a compressed message, unless too much was inflated in this turn.
+    fn take_compressed(&mut self, frame: &mut FrameInProgress, input: &mut &[u8]) -> Result<(), CloseStatus> {
+        let (Some(inflating), Some(message)) = (&mut self.inflating, &mut self.message) else { return Ok(()) };
+        let most = self.max_message_size;
+        while frame.seen < frame.length && !input.is_empty() && inflating.work > 0 {
+            let (taken, rest) = input.split_at(input.len().min(frame.length - frame.seen).min(UNMASKED));
+            *input = rest;
+            let before = message.payload.len();
+            let mut inflated = Ok(());
+            unmask(taken, frame, |bytes| inflated = inflating.inflater.inflate(bytes, &mut message.payload, most));
+            inflated.map_err(|error| not_inflated(error, most))?;
+            frame.seen += taken.len();
+            inflating.inflated.before += taken.len() as u64;
+            let work = message.payload.len() - before + taken.len() * WORK_OF_A_BYTE;
+            inflating.work = inflating.work.saturating_sub(work);
+            message.check(false)?;
+        }
+        if frame.fin && frame.seen == frame.length {
+            let finished = inflating.inflater.finish(&mut message.payload, most);
+            finished.map_err(|error| not_inflated(error, most))?;
+            message.check(true)?;
+            inflating.inflated.messages += 1;
+            inflating.inflated.after += message.payload.len() as u64;
+        }
         Ok(())
     }
 
@@ -236,6 +328,20 @@ impl MessageInProgress {
 /// Section 5.5: a control frame's payload.
 const MAX_CONTROL: u64 = 125;
 
+/// Bytes that are unmasked at once.
+const UNMASKED: usize = 1024;
+
+fn too_big(most: usize) -> CloseStatus {
+    CloseStatus::new(code::TOO_BIG, &format!("message exceeds {most} bytes"))
+}
+
+fn not_inflated(error: InflateError, most: usize) -> CloseStatus {
+    match error {
+        InflateError::TooLong => too_big(most),
+        InflateError::Broken => CloseStatus::new(code::INVALID_DATA, "compressed data is broken"),
+    }
+}
+
 fn not_utf8() -> CloseStatus {
     CloseStatus::new(code::INVALID_DATA, "text is not UTF-8")
 }
@@ -265,7 +371,7 @@ fn shortest(header: &FrameHeader, length: u64) -> usize {
 fn unmask(masked: &[u8], frame: &FrameInProgress, mut take: impl FnMut(&[u8])) {
     let mut mask = frame.mask;
     mask.rotate_left(frame.seen % 4);
-    let mut buffer = [0; 1024];
+    let mut buffer = [0; UNMASKED];
     for part in masked.chunks(buffer.len()) {
         let plain = &mut buffer[..part.len()];
         plain.copy_from_slice(part);

@@ -9,10 +9,12 @@
 //! | [`frame`] | frames that the server sends |
 //! | [`decoder`] | messages and control frames that the client sends |
 //! | [`message`] | a whole message |
+//! | [`deflate`] | compressed messages, RFC 7692 |
 //! | [`close`] | close codes and reasons |
 
 pub mod close;
 pub mod decoder;
+pub mod deflate;
 pub mod frame;
 pub mod message;
 

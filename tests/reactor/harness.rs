@@ -84,8 +84,13 @@ impl Harness {
     /// A client to make jobs with.
     pub fn client(&self) -> Arc<Client> {
         let interest = EventInterest { message: true, drained: false, gap: false };
-        let negotiated =
-            Negotiated { protocol: Protocol::WebSocket, encoding: Shape::Raw.into(), since: Since::Now, polls: false };
+        let negotiated = Negotiated {
+            protocol: Protocol::WebSocket,
+            encoding: Shape::Raw.into(),
+            deflate: None,
+            since: Since::Now,
+            polls: false,
+        };
         Client::new(Arc::clone(&self.context), negotiated, Peer::Unix, interest)
     }
 

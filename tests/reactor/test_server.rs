@@ -119,7 +119,7 @@ impl App {
                     let interest = EventInterest { message: true, drained: false, gap: false };
                     let peer = request.peer;
                     let none = HeaderMap::new();
-                    request.responder.accept(protocol, peer, head, &none, interest).send();
+                    request.responder.accept(protocol, peer, head, &none, interest, true).send();
                     return;
                 }
                 let path = head.uri.path();
@@ -270,6 +270,7 @@ fn server_with(limits: Limits, public_dir: Option<PathBuf>, pubsub: PubSub) -> S
     let settings = Settings {
         limits,
         slow_policy: SlowPolicy::Close,
+        websocket_compression: false,
         allowed_origins: Vec::new(),
         public_dir,
         access_log: None,

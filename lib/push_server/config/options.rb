@@ -121,8 +121,8 @@ module PushServer
     # @param processes [Integer] how many processes serve
     # @return [Hash{Symbol => Object}]
     def settings(processes: 1)
-      to_h.slice(*LIMITS.map(&:name), :sse_event, :poll_parameter, :allowed_origins, :slow_client, :public_dir, :threads,
-                 :access_log, :access_log_file, :trusted_proxy, :proxy_protocol)
+      to_h.slice(*LIMITS.map(&:name), :sse_event, :poll_parameter, :allowed_origins, :slow_client, :websocket_compression,
+                 :public_dir, :threads, :access_log, :access_log_file, :trusted_proxy, :proxy_protocol)
           .merge(hint_event_name: hint_event_name?, hint_text_in_bytes: development?, **shares(processes))
     end
 

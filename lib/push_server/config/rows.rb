@@ -95,7 +95,10 @@ module PushServer
                                           "always allowed",
                  group: "Push", switches: %w[--allow-origin], default: [], metavar: "URL"),
       Option.new(:slow_client, :choice, "What happens to a slow client: close it, or reject what is written to it",
-                 group: "Push", default: :close, metavar: "POLICY", choices: %i[close reject])
+                 group: "Push", default: :close, metavar: "POLICY", choices: %i[close reject]),
+      Option.new(:websocket_compression, :flag, "Compress WebSocket messages in both directions, for clients that offer " \
+                                                "permessage-deflate",
+                 group: "Push", default: false)
     ].freeze
     private_constant :OWN
   end

@@ -20,11 +20,11 @@ module PushServer
     end
 
     # The fields of a message.
-    FIELDS = %w[stream data event store].freeze
+    FIELDS = %w[stream data event store compress].freeze
     EXAMPLE = '{"stream": "orders", "data": "paid"}'
     # Characters of a text of the sender that an answer repeats.
     EXCERPT = 40
-    Message = Struct.new(:stream, :data, :event, :store)
+    Message = Struct.new(:stream, :data, :event, :store, :compress)
     private_constant :FIELDS, :EXAMPLE, :EXCERPT, :Message
 
     # Reads all messages, and checks the types of their fields.
@@ -73,7 +73,8 @@ module PushServer
     def publish
       cursors = []
       @messages.each do |message|
-        cursors << Channels.publish(message.stream, message.data, message.event, message.store, nil, false)
+        flags = Channels.flags(message.store, message.compress)
+        cursors << Channels.publish(message.stream, message.data, message.event, flags, nil, false)
       end
       await(cursors)
       cursors.last
@@ -114,7 +115,8 @@ module PushServer
 
       unknown = (object.keys - FIELDS).first
       wrong(index, "there is no field #{unknown[0, EXCERPT].inspect}: the fields are #{FIELDS.join(", ")}") if unknown
-      Message.new(stream(object, index), data(object, index), event(object, index), store(object, index))
+      Message.new(stream(object, index), data(object, index), event(object, index), flag(object, index, "store"),
+                  flag(object, index, "compress"))
     end
 
     def stream(object, index)
@@ -135,9 +137,10 @@ module PushServer
       event.nil? || event.is_a?(String) ? event : wrong(index, "event must be a name, or null for none")
     end
 
-    def store(object, index)
-      store = object.fetch("store", true)
-      [true, false].include?(store) ? store : wrong(index, "store must be true or false")
+    # True by default.
+    def flag(object, index, name)
+      flag = object.fetch(name, true)
+      [true, false].include?(flag) ? flag : wrong(index, "#{name} must be true or false")
     end
 
     def wrong(index, text, status = 400)

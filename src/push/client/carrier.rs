@@ -20,7 +20,12 @@ impl Client {
     /// The handshake is written: `on_open` follows.
     pub(in crate::push) fn start(self: &Arc<Self>) {
         match self.negotiated.protocol {
-            Protocol::WebSocket => self.context.base.stats.websockets.add(),
+            Protocol::WebSocket => {
+                self.context.base.stats.websockets.add();
+                if self.negotiated.deflate.is_some() {
+                    self.context.base.stats.compressed_websockets.add();
+                }
+            }
             Protocol::Sse if self.negotiated.polls => self.context.base.stats.poll_sessions.add(),
             Protocol::Sse => self.context.base.stats.event_streams.add(),
         }

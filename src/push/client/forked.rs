@@ -43,8 +43,13 @@ fn a_forked_child_waits_for_none_of_its_parents_locks() {
     let pubsub = PubSub::new(Local::shared);
     let context =
         Arc::new(Context::new(Arc::new(crate::base::Context::new(crate::Limits::default())), callbacks, pubsub));
-    let negotiated =
-        Negotiated { protocol: Protocol::WebSocket, encoding: Shape::PushV1.into(), since: Since::Now, polls: false };
+    let negotiated = Negotiated {
+        protocol: Protocol::WebSocket,
+        encoding: Shape::PushV1.into(),
+        deflate: None,
+        since: Since::Now,
+        polls: false,
+    };
     let interest = EventInterest { message: true, drained: true, gap: true };
     let new = || Client::new(Arc::clone(&context), negotiated, Peer::Unix, interest);
     let (client, another) = (new(), new());

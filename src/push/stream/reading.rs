@@ -30,6 +30,11 @@ impl Stream {
             // Before more is read, what was read must be decoded: a worker may have made room since.
             if self.backlog {
                 self.decode_unread(now);
+                if self.backlog && !self.paused {
+                    // Much was inflated. Other tasks get their turn first.
+                    self.decoder.as_mut().into_iter().for_each(|decoder| decoder.begin_turn());
+                    break;
+                }
                 continue;
             }
             if self.read_pending && !self.pipe.may_read() {
@@ -101,12 +106,18 @@ impl Stream {
             };
             match decoder.decode(input) {
                 Ok(None) => {
-                    self.backlog = false;
+                    self.backlog = !input.is_empty();
                     return;
                 }
                 Ok(Some(Incoming::Message(message))) => {
                     self.traffic.messages_in += 1;
-                    self.client.context().base.stats.messages_in.add();
+                    let stats = &self.client.context().base.stats;
+                    stats.messages_in.add();
+                    if let Some(inflated) = decoder.take_inflated() {
+                        stats.inflations.add_many(inflated.messages);
+                        stats.inflation_bytes_in.add_many(inflated.before);
+                        stats.inflation_bytes_out.add_many(inflated.after);
+                    }
                     // After `close`, handlers get no more messages.
                     if matches!(self.state, State::Open) {
                         self.paused = self.client.post_message(message);

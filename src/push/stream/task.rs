@@ -18,6 +18,7 @@ use crate::push::reader::{ClientReader, LastMessages};
 use crate::push::{Client, Protocol};
 use crate::websocket::Decoder;
 use crate::websocket::close::CloseStatus;
+use crate::websocket::deflate::Inflater;
 
 /// The connection of a client: a task of the reactor, which ends when the connection ends.
 pub struct Stream {
@@ -139,7 +140,14 @@ impl Stream {
         let limits = &client.context().base.limits;
         client.negotiated().push_greeting(&mut queue, || client.context().reconnect_delay.pause());
         let decoder = match client.protocol() {
-            Protocol::WebSocket => Some(Box::new(Decoder::new(limits.max_message_size))),
+            Protocol::WebSocket => {
+                let (decoder, agreed) = (Decoder::new(limits.max_message_size), client.negotiated().deflate);
+                let inflater = agreed.map(|agreed| Inflater::new(agreed.client_keeps_window));
+                Some(Box::new(match inflater {
+                    None => decoder,
+                    Some(inflater) => decoder.inflating(inflater),
+                }))
+            }
             Protocol::Sse => None,
         };
         let now = client.context().base.timers.now();

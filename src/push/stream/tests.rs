@@ -111,8 +111,13 @@ impl Core {
         sockopt::set_socket_send_buffer_size(&ours, 4096).unwrap();
         ours.set_nonblocking(true).unwrap();
         peer.set_nonblocking(true).unwrap();
-        let negotiated =
-            Negotiated { protocol: Protocol::WebSocket, encoding: Shape::Raw.into(), since: Since::Now, polls: false };
+        let negotiated = Negotiated {
+            protocol: Protocol::WebSocket,
+            encoding: Shape::Raw.into(),
+            deflate: None,
+            since: Since::Now,
+            polls: false,
+        };
         let interest = EventInterest { message: false, drained: false, gap: false };
         let client = Client::new(Arc::clone(&self.context), negotiated, Peer::Unix, interest);
         let _inside = self.runtime.enter();

@@ -23,8 +23,13 @@ fn job() -> Job {
         Arc::new(NoCallbacks),
         PubSub::new(Local::shared),
     );
-    let negotiated =
-        Negotiated { protocol: Protocol::Sse, encoding: Shape::EventStream.into(), since: Since::Now, polls: false };
+    let negotiated = Negotiated {
+        protocol: Protocol::Sse,
+        encoding: Shape::EventStream.into(),
+        deflate: None,
+        since: Since::Now,
+        polls: false,
+    };
     let interest = EventInterest { message: false, drained: false, gap: false };
     Job::Callbacks(Client::new(Arc::new(context), negotiated, Peer::Unix, interest))
 }

@@ -253,7 +253,8 @@ impl<'a> Exchange<'a> {
         responder.set_owner(owner);
         // If the poll belongs to a session, the session's client goes on with its own handler.
         let Err(responder) = responder.resume(&app.headers) else { return Ok(()) };
-        let acceptance = responder.accept(protocol, peer, self.line.0, &app.headers, handler.interest());
+        let acceptance =
+            responder.accept(protocol, peer, self.line.0, &app.headers, handler.interest(), handler.compress);
         let core = acceptance.client();
         let id = core.id();
         let client = Client::wrap(ruby, Arc::clone(core), self.context.own, kept, handler);

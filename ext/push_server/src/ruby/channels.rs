@@ -138,8 +138,7 @@ fn use_hub(ruby: &Ruby, process: u32, generation: u32, workers: usize, hash: RHa
         let rules = slot.as_ref().map(|process| process.rules.clone()).unwrap_or_default();
         let process = Process::of_worker(stats, rules, settings).map_err(|error| error.to_string())?;
         // Before the hub's log comes, which may need the memory.
-        let limits = channel::Limits::from(&server.limits);
-        process.pubsub.channels().configure(limits, server.default_event.as_deref());
+        process.pubsub.channels().configure(server.channel_limits(), server.default_event.as_deref());
         let hub = process.hub.as_ref().map(|hub| Arc::clone(hub));
         *slot = Some(process);
         Ok(hub)
@@ -251,13 +250,17 @@ fn fits(ruby: &Ruby, channel: Value, data: RString, event: Value) -> Result<bool
     }
 }
 
+/// Flags of [`publish`], as `Channels` in lib/ has them.
+const STORE: u8 = 1;
+const COMPRESS: u8 = 2;
+
 /// Releases the GVL if the reactor is so far behind that this thread must help.
 fn publish(
     ruby: &Ruby,
     channel: Value,
     data: RString,
     event: Value,
-    store: bool,
+    flags: u8,
     except: Option<Obj<Client>>,
     binary: Option<bool>,
 ) -> Result<Obj<Cursor>, Error> {
@@ -275,15 +278,17 @@ fn publish(
         }
     };
     let except = except.map(|client| client.id());
+    let (store, compress) = (flags & STORE != 0, flags & COMPRESS != 0);
     if let Some(server) = server_outside(ruby)? {
         // SAFETY: nothing calls Ruby while the slice is used.
         let payload = unsafe { data.as_slice() };
-        return outside::publish(ruby, &server, &Draft { channel: &channel, payload, kind, event, store, except });
+        let draft = Draft { channel: &channel, payload, kind, event, store, except, compress };
+        return outside::publish(ruby, &server, &draft);
     }
     let posted = with_process(ruby, |process| {
         // SAFETY: nothing calls Ruby while the slice is used.
         let payload = unsafe { data.as_slice() };
-        let draft = Draft { channel: &channel, payload, kind, event, store, except };
+        let draft = Draft { channel: &channel, payload, kind, event, store, except, compress };
         process.pubsub.channels().post(&draft, Instant::now())
     })?;
     let channels = channels(ruby)?;

@@ -12,20 +12,24 @@ use push_core::base::fork::NotInChild;
 use push_core::channel::{Kind, Shape};
 use push_core::http::upgrade::last_event_id_of;
 use push_core::push::poll::without_session;
-use push_core::push::{self, EventInterest, Protocol};
+use push_core::push::{self, Compressed, EventInterest, Protocol};
 use push_core::sse::Fields;
 
-use crate::ruby::client_arguments::{EventOptions, close_status, timeout, write_arguments};
+use crate::ruby::client_arguments::{EventOptions, close_status, compress_option, timeout, write_arguments};
 use crate::ruby::client_values::ClientValues;
 use crate::support::cell::GvlCell;
 use crate::support::classes::define;
 use crate::support::developer_hints;
 use crate::support::errors::argument_error;
 use crate::support::fields::{is_text, is_utf8, kind_of, text_of};
+use crate::support::gvl::{check_interrupts, without_gvl_for_a_moment};
 use crate::support::handler::Handler;
 use crate::support::interned::words;
 use crate::support::jump::lookup;
 use crate::support::settings::Own;
+
+/// Bytes of a write that are compressed with the GVL: leaving and taking it again would cost more.
+const COMPRESSED_AT_ONCE: usize = 16 * 1024;
 
 /// The Ruby object. It outlives its connection if the app keeps it.
 #[derive(TypedData)]
@@ -68,10 +72,13 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<RClass, Error> {
 impl Client {
     fn write(ruby: &Ruby, this: Obj<Self>, args: &[Value]) -> Result<bool, Error> {
         let (data, options) = write_arguments(ruby, args)?;
-        if this.core.encoding().shape == Shape::Raw {
+        if this.core.shape() == Shape::Raw {
             let text = is_text(ruby, "client.write", data)?;
             if !text && developer_hints::expects_text_in_bytes() && is_utf8(data) {
                 developer_hints::text_in_bytes("client.write");
+            }
+            if this.core.compresses(data.len()) && compress_option(ruby, options)? {
+                return this.write_compressed(ruby, data, move |core, bytes| core.compress_message(text, bytes));
             }
             // SAFETY: nothing calls Ruby while the slice is used.
             return Ok(this.core.write_message(text, unsafe { data.as_slice() }));
@@ -96,15 +103,37 @@ impl Client {
             let message = "id: a client with subscriptions has their cursor for its last event id";
             return Err(argument_error(ruby, message));
         }
-        // SAFETY: nothing calls Ruby while the slice is used.
-        let bytes = unsafe { data.as_slice() };
-        if kind != Kind::Binary {
-            return Ok(self.core.write_event(fields, bytes));
-        }
-        if self.core.encoding().shape != Shape::PushV1 {
+        let binary = kind == Kind::Binary;
+        if binary && self.core.shape() != Shape::PushV1 {
             return Err(argument_error(ruby, "an event stream is text: the bytes are not valid UTF-8"));
         }
-        Ok(self.core.write_binary_event(fields, bytes))
+        if self.core.compresses(data.len()) && compress_option(ruby, options)? {
+            return self.write_compressed(ruby, data, |core, bytes| core.compress_event(fields, binary, bytes));
+        }
+        // SAFETY: nothing calls Ruby while the slice is used.
+        let bytes = unsafe { data.as_slice() };
+        Ok(if binary { self.core.write_binary_event(fields, bytes) } else { self.core.write_event(fields, bytes) })
+    }
+
+    /// Compresses a long write without the GVL.
+    fn write_compressed(
+        &self,
+        ruby: &Ruby,
+        data: RString,
+        compress: impl Fn(&push::Client, &[u8]) -> Compressed,
+    ) -> Result<bool, Error> {
+        if data.len() <= COMPRESSED_AT_ONCE {
+            // SAFETY: nothing calls Ruby while the slice is used.
+            return Ok(self.core.write_compressed(compress(&self.core, unsafe { data.as_slice() })));
+        }
+        // Other threads may change the String meanwhile.
+        // SAFETY: as above.
+        let copy = unsafe { data.as_slice() }.to_vec();
+        let compressed = without_gvl_for_a_moment(ruby, || compress(&self.core, &copy));
+        // If an interrupt was pending, nothing was compressed, and usually this raises.
+        check_interrupts(ruby)?;
+        let compressed = compressed.unwrap_or_else(|| compress(&self.core, &copy));
+        Ok(self.core.write_compressed(compressed))
     }
 
     fn pending(&self) -> i64 {
@@ -164,6 +193,8 @@ impl Client {
         } else if this.core.swap_handler(within, handler.interest()) {
             this.values.with(ruby, |values| values.add_swap(handler, within));
         }
+        // From now on if one of them forbids it.
+        this.core.set_compress(this.values.with(ruby, |values| values.all_compress()));
         Ok(())
     }
 
@@ -272,7 +303,11 @@ impl Client {
     }
 
     pub fn set_current_handler(&self, ruby: &Ruby, handler: Handler) {
-        self.values.with(ruby, |values| values.handler = handler);
+        let compress = self.values.with(ruby, |values| {
+            values.handler = handler;
+            values.all_compress()
+        });
+        self.core.set_compress(compress);
     }
 
     /// Which events the current handler and those that wait have callbacks for.

@@ -9,7 +9,7 @@ use push_core::websocket::close::CloseStatus;
 
 use crate::support::errors::{argument_error, type_error};
 use crate::support::fields::{field, text_of};
-use crate::support::jump::{class_name, inspect};
+use crate::support::jump::{class_name, inspect, lookup};
 
 /// The data of a write, and its keywords if there are any. This does without `scan_args`, which looks for all kinds of
 /// arguments: writes are frequent.
@@ -32,6 +32,12 @@ pub fn write_arguments(ruby: &Ruby, args: &[Value]) -> Result<(RString, Option<R
     Ok((data, options))
 }
 
+/// `compress:` of a write: true if it is not given.
+pub fn compress_option(ruby: &Ruby, options: Option<RHash>) -> Result<bool, Error> {
+    let Some(options) = options else { return Ok(true) };
+    Ok(lookup(options, ruby.to_symbol("compress"))?.is_none_or(|compress| compress.to_bool()))
+}
+
 /// `event:`, `id:` and `retry:` of a write.
 #[derive(Default)]
 pub struct EventOptions {
@@ -43,8 +49,9 @@ pub struct EventOptions {
 
 impl EventOptions {
     pub fn parse(ruby: &Ruby, options: RHash) -> Result<Self, Error> {
-        type Given = (Option<Value>, Option<Value>, Option<Value>);
-        let (event, id, retry) = get_kwargs::<_, (), Given, ()>(options, &[], &["event", "id", "retry"])?.optional;
+        type Given = (Option<Value>, Option<Value>, Option<Value>, Option<Value>);
+        let names = ["event", "id", "retry", "compress"];
+        let (event, id, retry, _) = get_kwargs::<_, (), Given, ()>(options, &[], &names)?.optional;
         Ok(EventOptions {
             event: event.map(|event| field(ruby, "event", event)).transpose()?,
             id: id.map(|id| field(ruby, "id", id)).transpose()?.flatten(),

@@ -101,6 +101,11 @@ impl ClientValues {
         waiting.fold(self.handler.interest(), EventInterest::union)
     }
 
+    /// Whether the current handler and those that wait let messages be compressed.
+    pub fn all_compress(&self) -> bool {
+        self.handler.compress && self.next.iter().all(|handler| handler.compress)
+    }
+
     /// The callable of a subscription.
     pub fn callable(&self, number: u64) -> Option<Value> {
         self.callables.iter().find(|(other, _)| *other == number).map(|(_, callable)| *callable)

@@ -17,6 +17,8 @@ pub struct Handler {
     pub on_close: OnClose,
     pub on_error: bool,
     pub on_gap: bool,
+    /// Whether messages of its clients may be compressed.
+    pub compress: bool,
 }
 
 /// How to call `on_close`.
@@ -47,6 +49,7 @@ impl Handler {
             on_close,
             on_error: responds("on_error")?,
             on_gap: responds("on_gap")?,
+            compress: !responds("compress?")? || object.funcall_public::<_, _, Value>("compress?", ())?.to_bool(),
         })
     }
 

@@ -65,6 +65,7 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
         None => Vec::new(),
     };
     let proxy_protocol = fetch::<bool>(ruby, hash, "proxy_protocol")?.unwrap_or(false);
+    let websocket_compression = fetch::<bool>(ruby, hash, "websocket_compression")?.unwrap_or(false);
     let public_dir = path(ruby, hash, "public_dir")?;
     let access_log = access_log(ruby, hash)?;
     let own = Own {
@@ -81,6 +82,7 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
     let settings = Settings {
         limits,
         slow_policy,
+        websocket_compression,
         allowed_origins,
         public_dir,
         default_event,

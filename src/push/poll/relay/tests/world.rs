@@ -258,6 +258,7 @@ impl World {
             let negotiated = Negotiated {
                 protocol: Protocol::Sse,
                 encoding: Shape::EventStream.into(),
+                deflate: None,
                 since: since(page.id.as_deref()),
                 polls: true,
             };
