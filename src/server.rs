@@ -26,6 +26,7 @@ use crate::http::h1::connection;
 use crate::http::origin::{Allowed, BadOrigin};
 use crate::http::{self, files::PublicDir};
 use crate::metrics::{self, Figures};
+use crate::net::tls;
 use crate::net::{Acceptor, BadNetwork, ListenError, ListenerId, Listeners, TrustedProxies, fds};
 use crate::push::delivery::Delivery;
 use crate::push::poll::Relaying;
@@ -164,10 +165,24 @@ impl Server {
     /// through it have the id returned. Before [`Server::start`], or while the server serves: then connections are
     /// accepted at once.
     pub fn listen(&self, socket: OwnedFd) -> Result<ListenerId, ListenError> {
+        self.add(socket, None)
+    }
+
+    /// The same for a listener whose connections are encrypted.
+    pub fn listen_tls(&self, socket: OwnedFd, tls: tls::Config) -> Result<ListenerId, ListenError> {
+        self.add(socket, Some(tls))
+    }
+
+    fn add(&self, socket: OwnedFd, tls: Option<tls::Config>) -> Result<ListenerId, ListenError> {
         if !self.base.lifecycle.serving() {
             return Err(ListenError::Stopping);
         }
-        self.listeners.listen(socket)
+        self.listeners.listen(socket, tls)
+    }
+
+    /// Replaces what a listener needs for TLS. See [`Listeners::renew`].
+    pub fn renew_tls(&self, listener: ListenerId, tls: tls::Config) -> bool {
+        self.listeners.renew(listener, tls)
     }
 
     /// Closes a listener. Connections that came through it go on. Blocks shortly; see [`Listeners::retire`].

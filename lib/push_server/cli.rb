@@ -99,7 +99,7 @@ module PushServer
       # What the app publishes while it is loaded is not for a server that runs.
       Outside.serve_here
       file.load
-      configuration.options.binds.each { |url| Endpoint.parse(url, port: configuration.options[:port]) }
+      configuration.options.binds.each { |url| Endpoint.for(url, configuration.options).prepare }
       @out.puts(SettingsReport.new(configuration, file.path).lines)
       0
     end

@@ -222,6 +222,10 @@ limits! {
     write_timeout: Duration = Duration::from_secs(30), Seconds, 0.01;
     /// Open connections, including streams. The limit of open files, which the server raises as far as it can, may lower it. Beyond it new connections wait
     max_connections: usize = 65_536, Count, 1.0;
+    /// Time for the TLS handshake of a connection to an ssl:// endpoint. Beyond it the connection is closed
+    handshake_timeout: Duration = Duration::from_secs(10), Seconds, 0.01;
+    /// TLS handshakes at the same time. Beyond it new connections to ssl:// endpoints wait
+    max_handshakes: usize = 1024, Count, 1.0;
     /// Requests that wait for a thread of the app. Beyond it the answer is 503 with Retry-After; a GET for an event stream gets 200 and retry:, and then the stream ends
     max_queue: usize = 1024, Count, 1.0;
     /// Threads of the app that are occupied by a long response body. Another thread replaces each of them. Beyond it the answer is 503

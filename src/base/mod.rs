@@ -7,6 +7,7 @@
 //! | [`stats`] | every counter, in one table |
 //! | [`lifecycle`] | whether the server serves, drains or has stopped |
 //! | [`in_flight`] | what a drain waits for |
+//! | [`ticket_keys`] | the keys of TLS session tickets, which processes share |
 //! | [`timers`] | the queue of deadlines |
 //! | [`wakeups`] | waking tasks of the reactor from other threads |
 //! | [`fork`] | whether this process is a forked child of the one that an object belongs to |
@@ -39,6 +40,7 @@ pub mod peers;
 pub mod process;
 pub mod shared_memory;
 pub mod stats;
+pub mod ticket_keys;
 pub mod timers;
 pub mod wakeups;
 

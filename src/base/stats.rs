@@ -214,6 +214,16 @@ stats! {
     idle_timeouts: Counter, Number;
     /// Connections that were reset because the client accepted nothing for write_timeout.
     write_timeouts: Counter, Number;
+    /// TLS handshakes that succeeded.
+    tls_handshakes: Counter, Number;
+    /// TLS handshakes that resumed a session. tls_handshakes counts them too.
+    tls_resumed: Counter, Number;
+    /// TLS handshakes that failed.
+    tls_failures: Counter, Number;
+    /// TLS handshakes that took longer than handshake_timeout.
+    handshake_timeouts: Counter, Number;
+    /// Connections to an ssl:// endpoint that did not speak TLS: 400.
+    plain_requests: Counter, Number;
     /// Requests that came while max_queue others waited: 503; for a GET for an event stream 200, and then the end.
     queue_full: Counter, Number;
     /// WebSocket handshakes from foreign origins: 403.

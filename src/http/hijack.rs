@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use super::head::ResponseHead;
 use crate::net::Socket;
 
-/// Bytes that are carried at once between the app and a client of which something was read already.
+/// Bytes that are carried at once between the app and a client whose descriptor the app cannot have.
 const BUFFER: usize = 16 * 1024;
 
 /// A socket for the app. It is in non-blocking mode, as Ruby's sockets are.
@@ -19,18 +19,19 @@ const BUFFER: usize = 16 * 1024;
 pub enum Hijacked {
     /// The connection itself, which came by TCP.
     Tcp(OwnedFd),
-    /// The connection itself, if the client came by a Unix socket. Or one end of a pair of Unix sockets, if bytes after
-    /// the request were read already: the app must read these first. The server copies between the other end of the
-    /// pair and the connection.
+    /// The connection itself, if the client came by a Unix socket. Or one end of a pair of Unix sockets, if the connection is
+    /// encrypted, or if bytes after the request were read already: the app must read these first. The server copies between
+    /// the other end of the pair and the connection.
     Unix(OwnedFd),
 }
 
 impl Hijacked {
-    /// The variant of [`Hijacked`] for a descriptor of `socket`.
-    pub(super) fn wrapper(socket: &Socket) -> fn(OwnedFd) -> Hijacked {
+    /// The variant of [`Hijacked`] for a descriptor of `socket`. `None`: its descriptor is of no use to the app.
+    pub(super) fn wrapper(socket: &Socket) -> Option<fn(OwnedFd) -> Hijacked> {
         match socket {
-            Socket::Tcp(_) => Hijacked::Tcp,
-            Socket::Unix(_) => Hijacked::Unix,
+            Socket::Tcp(_) => Some(Hijacked::Tcp),
+            Socket::Unix(_) => Some(Hijacked::Unix),
+            Socket::Tls(_) => None,
         }
     }
 }
@@ -61,8 +62,8 @@ pub(super) async fn hand_over(
 
 async fn try_hand_over(mut socket: Socket, head: Bytes, unread: Bytes, receiver: Sender<Hijacked>) -> io::Result<()> {
     socket.write_all(&head).await?;
-    if unread.is_empty() {
-        let wrap = Hijacked::wrapper(&socket);
+    socket.flush().await?;
+    if let Some(wrap) = Hijacked::wrapper(&socket).filter(|_| unread.is_empty()) {
         // The app may have given up waiting; then the socket closes here.
         let _ = receiver.send(wrap(socket.into_fd()?));
         return Ok(());
@@ -98,6 +99,7 @@ async fn pump(socket: Socket, mut ours: UnixStream, same: &UnixStream, unread: &
         // An error is the end, too: the app has closed its socket without reading all.
         while let Ok(length @ 1..) = from_app.read(&mut buffer).await {
             to_client.write_all(&buffer[..length]).await?;
+            to_client.flush().await?;
         }
         to_client.shutdown().await?;
         // The app may have closed its socket for writing only.

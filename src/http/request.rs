@@ -1,10 +1,13 @@
 //! A request on its way to the app.
 
+use std::sync::Arc;
+
 use http::request::Parts;
 
 use super::responder::Responder;
 use super::response::Response;
 pub use super::spool::RequestBody;
+use crate::net::tls::ClientCertificate;
 use crate::net::{ListenerId, Peer};
 use crate::push::Protocol;
 
@@ -19,6 +22,8 @@ pub struct Request {
     pub peer: Peer,
     /// A trusted proxy says that the client used https.
     pub https: bool,
+    /// The certificate with which the client has come, if it has shown one. It was verified.
+    pub client_certificate: Option<Arc<ClientCertificate>>,
     /// The listener that has accepted the connection.
     pub listener: ListenerId,
     /// What it can be upgraded to.

@@ -19,6 +19,7 @@ use super::response::Response;
 use super::spool::RequestBody;
 use super::upgrade::{self, Detected};
 use super::{upload, validate};
+use crate::net::tls::ClientCertificate;
 use crate::net::{ListenerId, Peer};
 use crate::push::Protocol;
 use crate::push::catching_up::CatchingUp;
@@ -31,6 +32,8 @@ pub(super) struct RequestService {
     pub(super) peer: Peer,
     /// Whether the client of the current request used https, as far as a trusted proxy says.
     pub(super) https: bool,
+    /// See [`Request::client_certificate`].
+    pub(super) client_certificate: Option<Arc<ClientCertificate>>,
     pub(super) listener: ListenerId,
 }
 
@@ -195,8 +198,9 @@ impl RequestService {
         let Context { push, poll_parameter, .. } = &*self.context;
         let poll = upgrade.and_then(|protocol| long_poll::detect(protocol, &head, push, poll_parameter.as_deref()));
         let responder = Responder { reply: sender, method: head.method.clone(), accept, poll: poll.map(Box::new) };
-        let request =
-            Request { head, body, peer: self.peer, https: self.https, listener: self.listener, upgrade, responder };
+        let client_certificate = self.client_certificate.clone();
+        let (peer, https, listener) = (self.peer, self.https, self.listener);
+        let request = Request { head, body, peer, https, client_certificate, listener, upgrade, responder };
         if let Err(request) = self.context.dispatch.dispatch(Box::new(request)) {
             let base = &self.context.base;
             base.stats.queue_full.add();

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::listener::Listener;
 use super::pace::Pace;
+use super::tls::{Current, Handshake, Handshakes};
 use super::{ListenerId, Peer, Socket};
 use crate::base;
 use crate::base::lifecycle::Phase;
@@ -24,6 +25,8 @@ pub struct Accepted {
     pub peer: Peer,
     /// The listener it came through.
     pub listener: ListenerId,
+    /// The TLS handshake that the connection begins with.
+    pub handshake: Option<Box<Handshake>>,
     /// The connection counts as open (`max_connections`, a drain, the statistics) until this is dropped.
     pub guard: Box<dyn Send + Sync>,
 }
@@ -36,6 +39,7 @@ pub struct Acceptor {
     base: Arc<base::Context>,
     /// One permit for each connection of the server. When all are taken, clients wait in the backlog.
     permits: Arc<Semaphore>,
+    handshakes: Handshakes,
     /// See [`Acceptor::new`].
     shared: bool,
     serve: Box<dyn Fn(Accepted) + Send + Sync>,
@@ -52,7 +56,8 @@ impl Acceptor {
         serve: impl Fn(Accepted) + Send + Sync + 'static,
     ) -> Self {
         let permits = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
-        Acceptor { base, permits, shared, serve: Box::new(serve) }
+        let handshakes = Handshakes::new(base.limits.max_handshakes);
+        Acceptor { base, permits, handshakes, shared, serve: Box::new(serve) }
     }
 
     /// Accepts from `listener` until the server drains or the listener is retired. Then the socket is closed. Connections
@@ -61,6 +66,7 @@ impl Acceptor {
         self: Arc<Self>,
         listener: Listener,
         id: ListenerId,
+        tls: Option<Arc<Current>>,
         retired: oneshot::Receiver<Retirement>,
     ) {
         let mut phase = self.base.lifecycle.receiver();
@@ -69,7 +75,7 @@ impl Acceptor {
         let retirement = tokio::select! {
             () = phase.reached(Phase::Draining) => None,
             retirement = retired => retirement.ok(),
-            never = self.accept_all(&listener, id) => match never {},
+            never = self.accept_all(&listener, id, tls.as_ref()) => match never {},
         };
         // Other processes accept from the socket.
         if retirement.is_none() && self.base.lifecycle.restarts() {
@@ -79,14 +85,24 @@ impl Acceptor {
         // `max_connections`, if no other process has the socket.
         let listening = listener.deregister();
         while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            let handshake = tls.as_ref().map(|config| self.handshakes.room_now(config));
+            // Without room for its handshake, a connection is as one beyond `max_connections`.
+            if matches!(handshake, Some(None)) {
+                break;
+            }
             let Ok(connection) = listening.accept() else { break };
-            self.hand_on(connection, id, permit);
+            self.hand_on(connection, id, handshake.flatten(), permit);
         }
         drop((listening, retirement, looking));
     }
 
     /// Accepts for ever. Nothing that was accepted is lost when this is cancelled.
-    async fn accept_all(&self, listener: &Listener, id: ListenerId) -> std::convert::Infallible {
+    async fn accept_all(
+        &self,
+        listener: &Listener,
+        id: ListenerId,
+        tls: Option<&Arc<Current>>,
+    ) -> std::convert::Infallible {
         let mut pace = Pace::default();
         loop {
             if self.shared {
@@ -96,6 +112,10 @@ impl Acceptor {
             // Taken before the connection: while this server is full, its clients wait in the backlog, where another process
             // may accept them. Taken after the wait for a connection: each of several listeners would hold a permit otherwise.
             let permit = self.permit().await;
+            let handshake = match tls {
+                Some(config) => Some(self.handshakes.room(config).await),
+                None => None,
+            };
             let accepted = match ready {
                 Ok(ready) => ready.accept(),
                 Err(error) => Some(Err(error)),
@@ -103,7 +123,7 @@ impl Acceptor {
             match accepted {
                 Some(Ok(connection)) => {
                     pace.took();
-                    self.hand_on(connection, id, permit);
+                    self.hand_on(connection, id, handshake, permit);
                 }
                 None => pace.rest(),
                 Some(Err(error)) => {
@@ -125,9 +145,15 @@ impl Acceptor {
         }
     }
 
-    fn hand_on(&self, (socket, peer): (Socket, Peer), listener: ListenerId, permit: OwnedSemaphorePermit) {
+    fn hand_on(
+        &self,
+        (socket, peer): (Socket, Peer),
+        listener: ListenerId,
+        handshake: Option<Box<Handshake>>,
+        permit: OwnedSemaphorePermit,
+    ) {
         let guard = Box::new((permit, self.base.in_flight.guard(), Counted::new(&self.base)));
-        (self.serve)(Accepted { socket, peer, listener, guard });
+        (self.serve)(Accepted { socket, peer, listener, handshake, guard });
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::accept::{Acceptor, Retirement};
 use super::listener::{ListenError, Listener, ListenerId, Listening};
+use super::tls::{Config, Current};
 use crate::base::lock::Lock;
 
 /// The listeners of a server. Any thread.
@@ -22,6 +23,8 @@ struct State {
     count: u64,
     /// Those that were added before the start.
     waiting: Vec<(ListenerId, Listening)>,
+    /// What those need that accept encrypted connections.
+    tls: HashMap<ListenerId, Arc<Current>>,
     /// Those that connections are accepted from.
     open: HashMap<ListenerId, oneshot::Sender<Retirement>>,
     /// Set between the start and the end.
@@ -29,17 +32,26 @@ struct State {
 }
 
 impl Listeners {
-    /// Adds a socket that listens. Connections are accepted from it at once, or from the start on.
-    pub fn listen(&self, socket: OwnedFd) -> Result<ListenerId, ListenError> {
+    /// Adds a socket that listens. Connections are accepted from it at once, or from the start on. With `tls` they are encrypted.
+    pub fn listen(&self, socket: OwnedFd, tls: Option<Config>) -> Result<ListenerId, ListenError> {
         let listening = Listening::try_from(socket)?;
         let mut state = self.0.lock();
         let id = ListenerId(state.count);
+        if let Some(config) = tls {
+            state.tls.insert(id, Arc::new(Current::new(config)));
+        }
         match state.accepting.clone() {
             None => state.waiting.push((id, listening)),
             Some((runtime, acceptor)) => state.open(id, listening, &runtime, acceptor)?,
         }
         state.count += 1;
         Ok(id)
+    }
+
+    /// Replaces what a listener needs for TLS. Connections that are open keep what they began with. Returns false if there is no
+    /// such listener, or if it accepts no encrypted connections.
+    pub fn renew(&self, id: ListenerId, config: Config) -> bool {
+        self.0.lock().tls.get(&id).inspect(|current| current.replace(config)).is_some()
     }
 
     /// Accepts from all listeners. Inside the runtime, once.
@@ -63,9 +75,11 @@ impl Listeners {
         let mut state = self.0.lock();
         if let Some(at) = state.waiting.iter().position(|(waiting, _)| *waiting == id) {
             state.waiting.remove(at);
+            state.tls.remove(&id);
             return true;
         }
         let Some(retire) = state.open.remove(&id) else { return false };
+        state.tls.remove(&id);
         drop(state);
         let (retirement, closed) = crossbeam_channel::bounded(0);
         // If this fails, the accept loop has ended with the server, and the listener is closed.
@@ -106,7 +120,7 @@ impl State {
         let _inside = runtime.enter();
         let listener = Listener::register(listening)?;
         let (retire, retired) = oneshot::channel();
-        runtime.spawn(acceptor.run(listener, id, retired));
+        runtime.spawn(acceptor.run(listener, id, self.tls.get(&id).cloned(), retired));
         self.open.insert(id, retire);
         Ok(())
     }

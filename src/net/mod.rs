@@ -10,6 +10,7 @@
 //! | [`peer`] | the other end of a connection |
 //! | [`trusted`] | proxies that may tell the client's address |
 //! | [`proxy_protocol`] | how they say it before the first request |
+//! | [`tls`] | encrypted connections |
 //! | [`fds`] | the limit of open files |
 
 pub mod accept;
@@ -20,6 +21,7 @@ mod pace;
 pub mod peer;
 pub mod proxy_protocol;
 pub mod socket;
+pub mod tls;
 pub mod trusted;
 
 pub use accept::{Accepted, Acceptor};

@@ -3,22 +3,28 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+use super::tls::{ClientCertificate, TlsSocket};
 
 /// The socket of a connection, of any family. It belongs to the reactor.
 ///
 /// Only this file knows how the families differ. Others read, write, flush and shut down by [`AsyncRead`] and
-/// [`AsyncWrite`].
+/// [`AsyncWrite`]. A socket may hold back what was written: it is sent when `poll_flush` is ready.
 #[derive(Debug)]
 pub enum Socket {
     /// A socket of IPv4 or IPv6.
     Tcp(TcpStream),
     /// A stream socket of the Unix family.
     Unix(UnixStream),
+    /// An encrypted connection over one of these.
+    Tls(Box<TlsSocket>),
 }
 
 impl Socket {
@@ -31,6 +37,66 @@ impl Socket {
             // Fails only if the connection is gone.
             Socket::Tcp(socket) => drop(socket.set_zero_linger()),
             Socket::Unix(_) => {}
+            Socket::Tls(socket) => socket.reset(),
+        }
+    }
+
+    /// Closes the connection politely: the peer learns that nothing is missing. By TCP that needs no more than to close the
+    /// socket.
+    pub fn part(mut self) {
+        if let Socket::Tls(socket) = &mut self {
+            socket.say_goodbye();
+        }
+    }
+
+    /// The protocol that the peer has chosen with TLS (RFC 7301). `None`: it has not chosen.
+    pub fn protocol(&self) -> Option<&[u8]> {
+        match self {
+            Socket::Tls(socket) => socket.protocol(),
+            Socket::Tcp(_) | Socket::Unix(_) => None,
+        }
+    }
+
+    /// Whether the peer has resumed a TLS session.
+    pub fn is_resumed(&self) -> bool {
+        matches!(self, Socket::Tls(socket) if socket.resumed())
+    }
+
+    /// Whether what goes over the wire is not what is read and written here. Then the descriptor is of no use to others.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self, Socket::Tls(_))
+    }
+
+    /// The certificate that the peer has shown.
+    pub fn client_certificate(&self) -> Option<Arc<ClientCertificate>> {
+        match self {
+            Socket::Tls(socket) => socket.client_certificate().cloned(),
+            Socket::Tcp(_) | Socket::Unix(_) => None,
+        }
+    }
+
+    /// Waits for the first byte that the peer sends, and leaves it there. `None`: the peer has ended the stream.
+    pub(super) async fn peek(&self) -> io::Result<Option<u8>> {
+        loop {
+            let mut first = [0];
+            let mut look = || Ok(recv(self, &mut first, RecvFlags::PEEK)?.0);
+            let read = match self {
+                Socket::Tcp(socket) => {
+                    socket.readable().await?;
+                    socket.try_io(Interest::READABLE, look)
+                }
+                Socket::Unix(socket) => {
+                    socket.readable().await?;
+                    socket.try_io(Interest::READABLE, look)
+                }
+                Socket::Tls(_) => look(),
+            };
+            match read {
+                Ok(0) => return Ok(None),
+                Ok(_) => return Ok(Some(first[0])),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -40,6 +106,8 @@ impl Socket {
         match self {
             Socket::Tcp(socket) => socket.try_io(Interest::READABLE, || Ok(())).is_ok(),
             Socket::Unix(socket) => socket.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            // Once a read was pending, nothing that was read is left.
+            Socket::Tls(socket) => socket.socket().may_read(),
         }
     }
 
@@ -61,11 +129,13 @@ impl Socket {
         (result == 0).then_some(bytes.max(0) as u64)
     }
 
-    /// Takes the socket from the reactor. The descriptor is in non-blocking mode.
+    /// Takes the socket from the reactor. The descriptor is in non-blocking mode. An encrypted connection has none that could be
+    /// used.
     pub fn into_fd(self) -> io::Result<OwnedFd> {
         match self {
             Socket::Tcp(socket) => socket.into_std().map(OwnedFd::from),
             Socket::Unix(socket) => socket.into_std().map(OwnedFd::from),
+            Socket::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
@@ -75,6 +145,7 @@ impl AsFd for Socket {
         match self {
             Socket::Tcp(socket) => socket.as_fd(),
             Socket::Unix(socket) => socket.as_fd(),
+            Socket::Tls(socket) => socket.socket().as_fd(),
         }
     }
 }
@@ -84,6 +155,7 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Socket::Tcp(socket) => Pin::new(socket).poll_read(cx, buffer),
             Socket::Unix(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Socket::Tls(socket) => Pin::new(&mut **socket).poll_read(cx, buffer),
         }
     }
 }
@@ -93,6 +165,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Socket::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
             Socket::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Socket::Tls(socket) => Pin::new(&mut **socket).poll_write(cx, bytes),
         }
     }
 
@@ -104,6 +177,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Socket::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
             Socket::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+            Socket::Tls(socket) => Pin::new(&mut **socket).poll_write_vectored(cx, slices),
         }
     }
 
@@ -115,14 +189,16 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Socket::Tcp(socket) => Pin::new(socket).poll_flush(cx),
             Socket::Unix(socket) => Pin::new(socket).poll_flush(cx),
+            Socket::Tls(socket) => Pin::new(&mut **socket).poll_flush(cx),
         }
     }
 
-    /// Sends the FIN: the peer reads the end behind what it was sent.
+    /// Sends the FIN, and close_notify before it: the peer reads the end behind what it was sent.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Socket::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
             Socket::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
+            Socket::Tls(socket) => Pin::new(&mut **socket).poll_shutdown(cx),
         }
     }
 }

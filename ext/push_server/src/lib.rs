@@ -50,6 +50,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     ruby::spool_reservation::init(ruby, module)?;
     ruby::process::init(module)?;
     ruby::slots::init(ruby, module)?;
+    ruby::ticket_keys::init(ruby, module)?;
     ruby::hub::init(module)?;
     ruby::lifeline::init(ruby, module)?;
     native_server::init(ruby, module)

@@ -13,6 +13,7 @@ use magnus::{DataTypeFunctions, Error, Module, Object, RHash, RModule, Ruby, Typ
 use push_core::base::fork::{NotInChild, OwnerProcess};
 use push_core::base::in_flight::Drained;
 use push_core::base::memory;
+use push_core::base::ticket_keys::TicketKeys;
 use push_core::channel;
 use push_core::http::budget;
 use push_core::net::ListenerId;
@@ -22,6 +23,7 @@ use push_core::{Job, Next, Server};
 use crate::app::context::WorkerContext;
 use crate::app::{events, request};
 use crate::rack::env_template::{Template, Templates};
+use crate::ruby::ticket_keys::NativeTicketKeys;
 use crate::ruby::{channels, lifeline, slots};
 use crate::support::descriptor::duplicate;
 use crate::support::errors::{argument_error, io_error};
@@ -30,7 +32,7 @@ use crate::support::jump::contained;
 use crate::support::library::{self, server_error};
 use crate::support::settings::{self, Own};
 use crate::support::workers::{Shortage, Workers};
-use crate::support::{classes, developer_hints, statistics};
+use crate::support::{classes, developer_hints, statistics, tls};
 
 /// The Ruby object: a server, its app, and the env templates of its listeners. `lib/push_server/native.rb` documents
 /// its methods; the comments here say what is not seen from outside.
@@ -64,8 +66,11 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     class.const_set("METRICS", settings::metrics(ruby)?)?;
     class.define_singleton_method("new", function!(NativeServer::new, 2))?;
     class.define_singleton_method("log_level=", function!(set_log_level, 1))?;
+    class.define_singleton_method("check_tls", function!(check_tls, 1))?;
     class.define_singleton_method("machine", function!(machine, 0))?;
     class.define_method("listen", method!(NativeServer::listen, 2))?;
+    class.define_method("listen_tls", method!(NativeServer::listen_tls, 4))?;
+    class.define_method("renew_tls", method!(NativeServer::renew_tls, 3))?;
     class.define_method("retire", method!(NativeServer::retire, 1))?;
     class.define_method("publish_from", method!(NativeServer::publish_from, 1))?;
     class.define_method("serve_metrics", method!(NativeServer::serve_metrics, 1))?;
@@ -97,6 +102,12 @@ fn set_log_level(ruby: &Ruby, level: String) -> Result<(), Error> {
     })?;
     log::set_max_level(level);
     Ok(())
+}
+
+/// Raises an `ArgumentError` if no listener can use these certificates.
+fn check_tls(ruby: &Ruby, content: RHash) -> Result<(), Error> {
+    let keys = TicketKeys::anonymous().map_err(|error| io_error(ruby, error))?;
+    tls::config(ruby, content, Arc::new(keys)).map(drop)
 }
 
 impl NativeServer {
@@ -139,6 +150,36 @@ impl NativeServer {
         // A request may have come already. Its worker finds the template, because this thread has kept the GVL.
         this.templates.add(ruby, listener, template);
         Ok(listener.0)
+    }
+
+    fn listen_tls(
+        ruby: &Ruby,
+        this: Obj<Self>,
+        descriptor: i32,
+        template: RHash,
+        content: RHash,
+        keys: Obj<NativeTicketKeys>,
+    ) -> Result<u64, Error> {
+        this.refuse_child(ruby)?;
+        let config = tls::config(ruby, content, Arc::clone(&keys.0))?;
+        let socket = duplicate(ruby, descriptor)?;
+        let template = Template::new(ruby, template)?;
+        let listener = this.server.listen_tls(socket, config).map_err(|error| io_error(ruby, error))?;
+        // As in `listen`.
+        this.templates.add(ruby, listener, template);
+        Ok(listener.0)
+    }
+
+    fn renew_tls(
+        ruby: &Ruby,
+        this: Obj<Self>,
+        listener: u64,
+        content: RHash,
+        keys: Obj<NativeTicketKeys>,
+    ) -> Result<bool, Error> {
+        this.refuse_child(ruby)?;
+        let config = tls::config(ruby, content, Arc::clone(&keys.0))?;
+        Ok(this.server.renew_tls(ListenerId(listener), config))
     }
 
     fn publish_from(ruby: &Ruby, this: Obj<Self>, descriptor: i32) -> Result<(), Error> {

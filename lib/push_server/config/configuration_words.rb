@@ -59,6 +59,12 @@ module PushServer
     # Whether to load the app before the workers are forked from it.
     def preload_app!(answer = true) = preload(answer) # rubocop:disable Style/OptionalBooleanParameter -- as Puma has it
 
+    # An endpoint with TLS: `cert`, `key`, `ca` and `verify_mode`, as in its URL.
+    def ssl_bind(host, port, options = {})
+      query = options.map { |key, value| "#{key}=#{value.to_s.b.gsub(/[%&,\s]/n) { |byte| format("%%%02X", byte.ord) }}" }
+      bind("ssl://#{host.count(":") > 1 && !host.start_with?("[") ? "[#{host}]" : host}:#{port}?#{query.join("&")}")
+    end
+
     # The config.ru.
     def rackup(path) = @push_server_file.rackup = path.to_s
 

@@ -9,7 +9,7 @@ module PushServer
   class Option
     # The types of values: what --help calls the value, and what an error asks for.
     TYPES = {
-      binds: ["URL", "tcp://host:port, unix:///path or fd://3"],
+      binds: ["URL", "tcp://host:port, ssl://host:port, unix:///path or fd://3"],
       bytes: ["BYTES", "a number of bytes, such as 65536, 64KiB or 1MiB"],
       choice: ["NAME", nil],
       count: ["N", "a whole number"],

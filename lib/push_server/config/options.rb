@@ -16,7 +16,7 @@ module PushServer
     # All addresses of both families.
     ANY_HOST = "*"
     # A URL that takes the port from the option.
-    WITHOUT_PORT = %r{\Atcp://(?:\[[^\]]*\]|[^:/\[\]]+)/?\z}
+    WITHOUT_PORT = %r{\A(?:tcp|ssl)://(?:\[[^\]]*\]|[^:/\[\]?]+)/?(?:\?.*)?\z}
     private_constant :WITHOUT_PORT
 
     # A row of NativeServer::LIMITS as an Option.
@@ -156,7 +156,7 @@ module PushServer
     def host_url
       host = self[:host] || default_host
       # rackup takes a bare IPv6 address as its host.
-      "tcp://#{host.count(":") > 1 && !host.start_with?("[") ? "[#{host}]" : host}"
+      "#{self[:tls_self_signed] ? "ssl" : "tcp"}://#{host.count(":") > 1 && !host.start_with?("[") ? "[#{host}]" : host}"
     end
 
     def origin(name) = @settings.fetch(name).origin

@@ -21,6 +21,7 @@ module PushServer
       preload_app!: "`preload` is the same. It is on by default",
       rackup: nil,
       silence_fork_callback_warning: nil,
+      ssl_bind: "takes `cert`, `key`, `ca` and `verify_mode`; other keys are refused (docs/tls.md)",
       tag: nil,
       threads: "the number of threads is fixed: the second number counts",
       worker_boot_timeout: nil,
@@ -84,7 +85,6 @@ module PushServer
       rack_url_scheme: "trusted_proxy takes the scheme from X-Forwarded-Proto",
       set_remote_address: "trusted_proxy takes the address from X-Forwarded-For, proxy_protocol from the PROXY protocol",
       single: "write its words outside of the block, or in an `if`",
-      ssl_bind: "push_server does not support TLS; put a proxy in front of it (docs/proxies.md)",
       tcp_mode!: "bind takes tcp:// URLs, for HTTP"
     }.freeze
 

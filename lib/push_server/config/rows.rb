@@ -9,12 +9,16 @@ module PushServer
     OWN = [
       Option.new(:bind, :binds, "Where to listen, such as tcp://127.0.0.1:3000 or unix:///run/app.sock?mode=0660; may be " \
                                 "repeated. localhost means 127.0.0.1 and [::1], * means all addresses, port 0 means a " \
-                                "free port, fd://3 an inherited socket, fd://NAME one that systemd passes. Default: what " \
+                                "free port, fd://3 an inherited socket, fd://NAME one that systemd passes, " \
+                                "ssl://host:port?cert=PATH&key=PATH an address with TLS. Default: what " \
                                 "systemd passes, or localhost in development and test, * in other environments",
                  group: "Listening", switches: %w[-b --bind]),
       Option.new(:host, :text, "The host to listen on, if bind is not given", switches: []),
       Option.new(:port, :port, "The port, if --bind names none",
                  group: "Listening", default: 9292, env: %w[PORT], switches: %w[-p --port]),
+      Option.new(:tls_self_signed, :flag, "An ssl:// address needs no certificate: the server makes one, for development. " \
+                                          "Without bind, the server listens with TLS",
+                 group: "Listening", default: false),
       Option.new(:control_socket, :socket, "The Unix socket for the commands. Default: " \
                                            "tmp/sockets/push_server.control.sock, or none for one process in test",
                  group: "Listening", default: :default, off: true),

@@ -15,11 +15,12 @@ module PushServer
     end
 
     # Opens an endpoint and keeps its listeners.
-    # @param endpoint [Endpoint::Tcp, Endpoint::Unix, Endpoint::Descriptor]
+    # @param endpoint [Endpoint::Tcp, Endpoint::Ssl, Endpoint::Unix, Endpoint::Descriptor]
     # @param listeners [Array<Listener>] those of the endpoint, if they are open already
     # @return [String] the endpoint's URL, with the port that the system chose
     # @raise [BindError] and then nothing is left open
     def add(endpoint, listeners = open(endpoint))
+      endpoint.secure(listeners)
       url = endpoint.bound_to(listeners).to_s
       check_unknown(url)
       @typed[url] = endpoint.to_s
@@ -32,6 +33,7 @@ module PushServer
     # @raise [BindError]
     def open(endpoint)
       check_unknown(endpoint.to_s)
+      endpoint.prepare
       Activation.current.claim(endpoint) || endpoint.open
     end
 

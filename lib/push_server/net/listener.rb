@@ -8,10 +8,10 @@ module PushServer
   class Listener
     # @return [Socket] closed by {#close}
     attr_reader :socket
-    # @return [String] where people find it: http://host:port or unix:///path
+    # @return [String] where people find it: http://host:port, https://host:port or unix:///path
     attr_reader :url
-    # @return [String] of its requests' URLs, rack.url_scheme: "http"
-    attr_reader :scheme
+    # @return [Certificates, nil] those of a listener that encrypts its connections, in the process that has read them
+    attr_reader :certificates
     # @return [String] SERVER_NAME of a request without Host
     attr_reader :server_name
     # @return [String] SERVER_PORT of a request without Host
@@ -55,11 +55,23 @@ module PushServer
     def initialize(socket, url:, server_name:, server_port:, file: nil)
       @socket = socket
       @url = url.freeze
-      @scheme = "http"
       @server_name = server_name.freeze
       @server_port = server_port.freeze
       @file = file
     end
+
+    # Encrypts its connections from now on. Idempotent.
+    # @param certificates [Certificates, Hash] these; or, in a worker, their content, see {Certificates#content}
+    def secure(certificates)
+      @url = url.sub(/\Ahttp:/, "https:").freeze
+      certificates.is_a?(Hash) ? @tls = certificates : @certificates = certificates
+    end
+
+    # @return [Hash{Symbol => Object}, nil] what the native server needs to encrypt connections; nil if they are not encrypted
+    def tls = certificates ? certificates.content : @tls
+
+    # @return [String] of its requests' URLs, rack.url_scheme: "http" or "https"
+    def scheme = url.start_with?("https:") ? "https" : "http"
 
     # @return [Integer] the socket's descriptor
     def fileno = socket.fileno

@@ -44,13 +44,14 @@ module PushServer
 
     # The configuration and the app are loaded: opens the sockets that the parent does not have, and says so. What the new
     # version would refuse when it starts, it must refuse here: after the exec there is no way back.
-    # @param endpoints [Array<Endpoint::Tcp, Endpoint::Unix, Endpoint::Descriptor>]
+    # @param endpoints [Array<Endpoint::Tcp, Endpoint::Ssl, Endpoint::Unix, Endpoint::Descriptor>]
     # @param options [Options] of the new configuration
     # @param facts [Hash{Symbol => Object}] what the parent may want to know, see {Check::Result#facts}
     # @yield to check what else the new version needs. It raises an {Error}
     def serve(endpoints, options, **facts)
       yield if block_given?
       Service.check(options)
+      endpoints.each(&:prepare)
       places = known_places
       Pidfile.new(options[:pidfile]).rehearse(Process.ppid) if options[:pidfile]
       control = ControlSocket.open_new(options, places)

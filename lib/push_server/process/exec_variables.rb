@@ -10,9 +10,11 @@ module PushServer
     SOCKETS = "PUSH_SERVER_SOCKETS"
     # The children of a supervisor: see {Supervisor::State}.
     STATE = "PUSH_SERVER_STATE"
+    # The keys of TLS session tickets, of a server in one process: see {TicketKeys}.
+    TICKET_KEYS = "PUSH_SERVER_TICKET_KEYS"
     # The pid of the process, and the numbers of all descriptors that were left open for it.
     DESCRIPTORS = "PUSH_SERVER_DESCRIPTORS"
-    NAMES = [SOCKETS, STATE, DESCRIPTORS].freeze
+    NAMES = [SOCKETS, STATE, TICKET_KEYS, DESCRIPTORS].freeze
 
     class << self
       # The variables of this process, which the first call takes out of the environment. Their users remove them.

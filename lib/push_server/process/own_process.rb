@@ -112,11 +112,15 @@ module PushServer
 
     # Executes the original command in place of this process. To be called by the main thread.
     # @param places [Array<Array(String, Array<Listener>)>] the sockets of the server
+    # @param ticket_keys [IO, nil] the file of {TicketKeys}, if there are any
     # @yieldreturn [Boolean] as {Restart#execute}
     # @raise [Error] if the system refuses: then this process goes on
-    def execute(places, &)
-      @restart.execute(with_control(places), &)
+    def execute(places, ticket_keys, &)
+      number = ticket_keys&.fileno
+      added = { ExecVariables::TICKET_KEYS => number&.to_s }.compact
+      @restart.execute(with_control(places), added: added, descriptors: { number => number }.compact, &)
     ensure
+      ticket_keys&.close_on_exec = true
       @draining = false
     end
 

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "../config/options"
+require_relative "../net/ticket_keys"
 require_relative "../rack/broadcast"
 require_relative "../rack/env_template"
 require_relative "../rack/javascript"
@@ -68,8 +69,22 @@ module PushServer
     # @param listener [Listener]
     # @raise [IOError]
     def listen(listener)
-      @ids[listener] = @native.listen(listener.fileno, template(listener))
+      tls = listener.tls
+      @ids[listener] = tls ? listen_tls(listener, tls) : @native.listen(listener.fileno, template(listener))
     end
+
+    # Handshakes from now on use what {Listener#tls} has now. Connections go on.
+    # @param listener [Listener] that encrypts its connections
+    def renew(listener)
+      id = @ids[listener]
+      @native.renew_tls(id, listener.tls, ticket_keys.native) if id
+    end
+
+    # @return [TicketKeys] those of this server, if listeners encrypt their connections
+    def ticket_keys = @ticket_keys ||= TicketKeys.new
+
+    # To be called before the first listener that encrypts its connections, if other processes have the same keys.
+    attr_writer :ticket_keys
 
     # Publishes what processes without a server send to a listener's socket, of which it takes a duplicate. Before {#start},
     # once.
@@ -130,6 +145,8 @@ module PushServer
       app = Javascript.at(path, app) if path
       Broadcast.in_front_of(app, @options)
     end
+
+    def listen_tls(listener, tls) = @native.listen_tls(listener.fileno, template(listener), tls, ticket_keys.native)
 
     def template(listener) = EnvTemplate.for(listener, threads: @options[:threads], processes: @processes)
 

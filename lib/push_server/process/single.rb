@@ -3,6 +3,8 @@
 require "rack/version"
 require_relative "../config/options"
 require_relative "../net/binder"
+require_relative "../net/certificate_watch"
+require_relative "../net/ticket_keys"
 require_relative "../plural"
 require_relative "check_answer"
 require_relative "event_loop"
@@ -29,6 +31,7 @@ module PushServer
     STOP_NOW = "n"
     SIGNAL = "!"
     REOPEN_LOGS = "h"
+    WATCH = "c"
     RESTART = "r"
     BACKTRACES = "b"
     # What the service tells.
@@ -41,8 +44,8 @@ module PushServer
     NOT_RUNNING = "the server is not running, so it cannot listen on another endpoint"
     STOPS = /[#{STOP}#{STOP_NOW}#{SIGNAL}]/
     ENDED = { graceful: "* Stopped", forced: "* Stopped at once", restart: "* Executing the new version" }.freeze
-    private_constant :STOPS, :ENDED, :STOP, :STOP_NOW, :SIGNAL, :REOPEN_LOGS, :RESTART, :BACKTRACES, :SERVICE_EVENTS, :REFUSALS,
-                     :OTHER_SIGNALS, :NOT_RUNNING
+    private_constant :STOPS, :ENDED, :STOP, :STOP_NOW, :SIGNAL, :REOPEN_LOGS, :WATCH, :RESTART, :BACKTRACES, :SERVICE_EVENTS,
+                     :REFUSALS, :OTHER_SIGNALS, :NOT_RUNNING
 
     # @return [Options]
     attr_reader :options
@@ -262,14 +265,16 @@ module PushServer
 
     def serving? = running? && !@draining && !@ending
 
-    def endpoint(url) = Endpoint.parse(url, port: @options[:port])
+    def endpoint(url) = Endpoint.for(url, @options)
 
     # Serves what an endpoint has opened. Returns its URL.
     def serve(endpoint, listeners)
       url = @binder.add(endpoint, listeners)
       # The service has its own duplicates, and closes them when it drains. With these open as well, connections wait in the
       # backlog, which is right before a restart; before a stop these are closed, too.
+      @service.ticket_keys = ticket_keys if listeners.any?(&:certificates)
       listeners.each { |listener| @service.listen(listener) }
+      @events.notify(WATCH) if listeners.any?(&:certificates)
       served = url
     ensure
       # Also when the thread is killed.
@@ -284,6 +289,23 @@ module PushServer
       @loop = EventLoop.new
       @loop.watch(@events) { @events.wait(0)&.each_char { |event| handle(event) unless @ending } }
       @own&.begin(@loop, "Serving on #{urls.join(", ")}", **actions)
+    end
+
+    # The same for all servers of the process that execute themselves anew: clients resume their sessions after a restart.
+    def ticket_keys
+      @ticket_keys ||= TicketKeys.new((ExecVariables.hidden.delete(ExecVariables::TICKET_KEYS)&.to_i if @own))
+    end
+
+    # A listener encrypts its connections: its certificates may change, and the keys of session tickets do.
+    def watch_certificates
+      return if @watch
+
+      @watch = CertificateWatch.new(@binder) do |listeners|
+        listeners.each { |listener| @service.renew(listener) }
+        PushServer.log(:info, "new certificates for #{listeners.map(&:url).uniq.join(", ")}")
+      end
+      @watch.start(@loop)
+      @loop.every(TicketKeys::INTERVAL) { ticket_keys.renew }
     end
 
     # What commands and restarts do.
@@ -320,6 +342,7 @@ module PushServer
       when SERVICE_EVENTS[:drained] then finish(@restarting ? :restart : :graceful)
       when SERVICE_EVENTS[:workers_changed] then respawn
       when REOPEN_LOGS then reload
+      when WATCH then watch_certificates
       when RESTART then @own.restart
       when BACKTRACES then Backtraces.log
       when *REFUSALS.keys then refuse(REFUSALS.fetch(event))
@@ -338,6 +361,7 @@ module PushServer
     end
 
     def reload
+      @watch&.reload
       return @service.reopen_logs unless @own && !@draining
 
       @own.reload { @service.reopen_logs }
@@ -395,7 +419,7 @@ module PushServer
 
     # @return [Boolean] whether the server is to serve again, because the system has refused
     def refused_to_execute?
-      @own.execute(places) { !@events.wait(0).to_s.match?(STOPS) }
+      @own.execute(places, @ticket_keys&.handover) { !@events.wait(0).to_s.match?(STOPS) }
       # A signal has come at the last moment: it stops the server.
       finish(:graceful)
       false

@@ -13,6 +13,7 @@ require_relative "signals"
 require_relative "supervisor/announcements"
 require_relative "supervisor/commands"
 require_relative "supervisor/descriptors"
+require_relative "supervisor/encryption"
 require_relative "supervisor/generations"
 require_relative "supervisor/heartbeat"
 require_relative "supervisor/hub_keeper"
@@ -67,7 +68,7 @@ module PushServer
     # @param link [Link] to the server
     # @param options [Options]
     def self.check(link, options)
-      endpoints = Activation.current.binds(options).map { |url| Endpoint.parse(url, port: options[:port]) }
+      endpoints = Activation.current.binds(options).map { |url| Endpoint.for(url, options) }
       CheckAnswer.new(link).serve(endpoints, options, **HotRestart.facts(options)) { Descriptors.suffice_for(options[:workers]) }
     end
 
@@ -159,7 +160,7 @@ module PushServer
     # @api private
     def handover
       { workers: @workers.handover, generations: @generations.handover, hub: @parts.hub.handover, **pidfile_handover,
-        statistics: @parts.slots.handover, urls: @parts.binder.urls - @unserved }
+        statistics: @parts.slots.handover, ticket_keys: @parts.encryption.handover, urls: @parts.binder.urls - @unserved }
     end
 
     # Whether no signal waits to be read.
@@ -191,9 +192,10 @@ module PushServer
       true
     end
 
-    # Has all workers open their log files anew.
+    # Has all workers open their log files anew, and gives them the certificates anew.
     def reload
       @commands.opening_logs { @workers.all.each { |worker| worker.send(:reload) } }
+      @parts.encryption.reload
     end
 
     # Has all workers log the backtraces of their threads.
@@ -232,7 +234,7 @@ module PushServer
       @parts.events.watch(@signals) { read_signals }
       @parts.adopts = NativeProcess.become_subreaper
       Descriptors.check(options)
-      Activation.current.binds(options).each { |url| bind(Endpoint.parse(url, port: options[:port])) }
+      Activation.current.binds(options).each { |url| bind(Endpoint.for(url, options)) }
       Activation.current.close_rest
       @parts.metrics.open
       @commands.open
@@ -241,6 +243,7 @@ module PushServer
 
     def start
       @parts.slots = Slots.new
+      @parts.encryption = Encryption.new(@parts) { @workers.all }
       @parts.hub = HubKeeper.new(@parts, @parts.publish.open) { @parts.events.stop }
       @parts.hub.start
       @workers.fill
@@ -263,6 +266,7 @@ module PushServer
     def resume(former)
       @served = @complete = true
       @parts.slots = Slots.new(former[:statistics])
+      @parts.encryption = Encryption.new(@parts, former[:ticket_keys]) { @workers.all }
       @parts.hub = HubKeeper.new(@parts, @parts.publish.open, former[:hub]) { @parts.events.stop }
       @generations.resume(former[:generations])
       @workers.resume(former[:workers])

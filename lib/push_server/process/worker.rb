@@ -23,11 +23,12 @@ module PushServer
     TERM = "t"
     RETIRE = "r"
     RELOAD = "h"
+    RENEW = "c"
     # What the service tells.
     SERVICE_EVENTS = { drained: "D", workers_changed: "w" }.freeze
     # Seconds to wait for the hub at the boot, without a worker_boot_timeout.
     HUB_TIMEOUT = 60
-    private_constant :DRAIN, :STOP, :TERM, :RETIRE, :RELOAD, :SERVICE_EVENTS, :HUB_TIMEOUT
+    private_constant :DRAIN, :STOP, :TERM, :RETIRE, :RELOAD, :RENEW, :SERVICE_EVENTS, :HUB_TIMEOUT
 
     # @param link [Link] to the supervisor
     # @param hooks [Hooks]
@@ -64,12 +65,15 @@ module PushServer
       Protocol.check(message)
       lifeline, *sockets = message.ios
       statistics = sockets.pop if message[:statistics]
+      certificates, @ticket_keys = sockets.pop(2) if message[:encrypted]
       introduce(message)
       Statistics.use(statistics, process: message[:process])
       Channels.use_hub(message[:process], message[:generation], @options[:workers], @options.settings)
       NativeLifeline.start(lifeline.fileno, "this process")
       lifeline.close
       listeners = sockets.zip(message[:listeners]).map { |socket, description| Listener.described(socket, description) }
+      read_certificates(certificates) if certificates
+      secure(listeners)
       receive_messages
       serve(listeners)
       @link.send(:booted)
@@ -90,12 +94,26 @@ module PushServer
       await_hub
       @hooks.call!(:before_worker_boot, @number)
       @service = Service.new(app, @options, hooks: @hooks, processes: true)
+      @service.ticket_keys = TicketKeys.shared(@ticket_keys) if @ticket_keys
       @listeners = listeners.each { |listener| @service.listen(listener) }
       # The service has its own duplicates.
       @listeners.each(&:close)
       # Before it accepts: from then on, an order to end must not cut off what clients have sent.
       @serving = true
       @service.start { |event| @events.notify(SERVICE_EVENTS.fetch(event)) }
+    end
+
+    # @param file [IO] as {Supervisor::Encryption} has written it; is closed
+    def read_certificates(file)
+      @certificates = Marshal.load(file.pread(file.stat.size, 0)) # rubocop:disable Security/MarshalLoad -- it comes from the supervisor
+    ensure
+      file.close
+    end
+
+    # @return [Array<Listener>] those that encrypt their connections
+    def secure(listeners)
+      listeners.select { |listener| @certificates&.key?(listener.url) }
+               .each { |listener| listener.secure(@certificates.fetch(listener.url)) }
     end
 
     # Waits for the histories that the hub has. Otherwise the first clients would be told of gaps.
@@ -121,6 +139,9 @@ module PushServer
       when "ping" then @link.send(:pong)
       when "backtraces" then Backtraces.log
       when "reload" then @events.notify(RELOAD)
+      when "certificates"
+        read_certificates(message.ios.first)
+        @events.notify(RENEW)
       when "retire" then end_early || @events.notify(RETIRE)
       when "stop" then end_early || @events.notify(STOP)
       when "drain"
@@ -145,6 +166,7 @@ module PushServer
       when SERVICE_EVENTS[:workers_changed] then @service.respawn
       when SERVICE_EVENTS[:drained] then finish(:graceful)
       when RELOAD then @service.reopen_logs
+      when RENEW then secure(@listeners).each { |listener| @service.renew(listener) }
       when RETIRE then retire
       when DRAIN then drain(@order[:seconds], @order[:reason])
       when TERM then leave

@@ -2,6 +2,7 @@
 
 require "uri" # Rack::Lint of Rack 2.2 checks hosts with it, and refuses all of them if it is not loaded
 require_relative "../version"
+require_relative "client_certificate"
 require_relative "empty_input"
 
 module PushServer
@@ -21,6 +22,7 @@ module PushServer
     # @return [Hash{String => Object}] frozen
     def for(listener, threads:, processes: false)
       {
+        **encryption(listener),
         "SCRIPT_NAME" => "",
         "SERVER_NAME" => listener.server_name,
         "SERVER_PORT" => listener.server_port,
@@ -34,6 +36,13 @@ module PushServer
         "rack.hijack?" => true,
         "rack.input" => EmptyInput::INSTANCE
       }.freeze
+    end
+
+    def encryption(listener)
+      return {} unless listener.scheme == "https"
+
+      verifies = listener.tls&.fetch(:verify_mode, "none") != "none"
+      { "HTTPS" => "on", **(verifies ? ClientCertificate::NONE : {}) }
     end
   end
 end

@@ -24,14 +24,19 @@ use crate::http::exchange::Takeover;
 use crate::http::hijack;
 use crate::http::service::RequestService;
 use crate::net::proxy_protocol::{self, ProxyError};
+use crate::net::tls::{Handshake, HandshakeError};
 use crate::net::{Accepted, Peer, Socket};
 use crate::push::stream::Stream;
 
 /// How long a client may go on sending after a response that closes the connection.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How long a proxy may take to tell its client's address, once the server drains.
-const PROXY_GRACE: Duration = Duration::from_secs(1);
+/// How long a proxy may take to tell its client's address, and a client for its handshake, once the server drains.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The answer to a client that speaks HTTP where TLS is expected.
+const PLAIN_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 50\r\n\
+    connection: close\r\n\r\nThis port speaks HTTPS. Use https:// in the URL.\r\n";
 
 /// How hyper's part of a connection ended.
 enum Outcome {
@@ -47,29 +52,39 @@ enum Outcome {
 
 /// Starts to serve one connection. Inside the runtime.
 pub fn begin(accepted: Accepted, context: Arc<Context>, signal: PhaseReceiver) {
-    if context.proxy_protocol && context.trusted_proxies.include(accepted.peer) {
+    if comes_by_proxy(&accepted, &context) || accepted.handshake.is_some() {
         // A task of its own, so that the task of the connection needs no memory for it as long as the connection lasts.
-        tokio::spawn(serve_client_of_proxy(accepted, context, signal));
+        tokio::spawn(prepare(accepted, context, signal));
     } else {
         tokio::spawn(serve(accepted, context, signal));
     }
 }
 
-/// Reads the client's address from the header of the proxy at the other end, and serves the connection.
-async fn serve_client_of_proxy(mut accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) {
-    if introduce(&mut accepted, &context, &mut signal).await {
-        tokio::spawn(serve(accepted, context, signal));
+fn comes_by_proxy(accepted: &Accepted, context: &Context) -> bool {
+    context.proxy_protocol && context.trusted_proxies.include(accepted.peer)
+}
+
+/// Reads the client's address from the header of the proxy at the other end, does the TLS handshake, and serves the connection.
+async fn prepare(mut accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) {
+    if comes_by_proxy(&accepted, &context) && !introduce(&mut accepted, &context, &mut signal).await {
+        return;
     }
+    if let Some(handshake) = accepted.handshake.take() {
+        let Some(ready) = encrypt(accepted, handshake, &context, &mut signal).await else { return };
+        accepted = ready;
+    }
+    tokio::spawn(serve(accepted, context, signal));
 }
 
 /// Serves one connection. The connection's guard lives as long as its socket, which may move to another task. An idle
 /// connection costs what this future needs, so nothing is kept here that can be elsewhere.
 async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) {
-    let Accepted { socket, peer, listener, guard } = accepted;
+    let Accepted { socket, peer, listener, guard, .. } = accepted;
     let state = ConnectionState::new(Arc::clone(&context));
     let _end = EndOfConnection(Arc::clone(&state));
+    let client_certificate = socket.client_certificate();
     let socket = ScannedSocket::new(socket, Arc::clone(&state));
-    let requests = RequestService { context: Arc::clone(&context), peer, https: false, listener };
+    let requests = RequestService { context: Arc::clone(&context), peer, https: false, client_certificate, listener };
     let mut connection = HyperConnection::new(socket, Arc::clone(&state), requests);
 
     let outcome = {
@@ -135,7 +150,7 @@ async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseRecei
 
     // What goes on with the socket is a task of its own, because this task's memory holds hyper's connection.
     match outcome {
-        Outcome::Idle => {}
+        Outcome::Idle => connection.into_parts().0.into_socket().part(),
         Outcome::Drained => drop(tokio::spawn(close_idle(connection.into_parts().0.into_socket(), guard))),
         Outcome::Closed(Ok(())) => {
             if state.expects_more() {
@@ -166,10 +181,7 @@ async fn introduce(accepted: &mut Accepted, context: &Context, signal: &mut Phas
     static SELDOM: LogThrottle = LogThrottle::once_a_minute();
 
     let proxy = accepted.peer;
-    let drained = async {
-        signal.reached(Phase::Draining).await;
-        tokio::time::sleep(PROXY_GRACE).await;
-    };
+    let drained = drained(signal);
     let read = tokio::time::timeout(context.base.limits.head_timeout, proxy_protocol::read(&mut accepted.socket));
     let client = tokio::select! {
         client = read => client,
@@ -193,6 +205,60 @@ async fn introduce(accepted: &mut Accepted, context: &Context, signal: &mut Phas
         }
     }
     false
+}
+
+/// Encrypts the connection. `None`: it is closed, or about to be.
+async fn encrypt(
+    accepted: Accepted,
+    handshake: Box<Handshake>,
+    context: &Context,
+    signal: &mut PhaseReceiver,
+) -> Option<Accepted> {
+    let Accepted { socket, peer, listener, guard, .. } = accepted;
+    let stats = &context.base.stats;
+    let encrypted = tokio::time::timeout(context.base.limits.handshake_timeout, handshake.run(socket));
+    let encrypted = tokio::select! {
+        encrypted = encrypted => encrypted,
+        () = drained(signal) => return None,
+    };
+    match encrypted {
+        Ok(Ok(socket)) => {
+            stats.tls_handshakes.add();
+            if socket.is_resumed() {
+                stats.tls_resumed.add();
+            }
+            return Some(Accepted { socket, peer, listener, handshake: None, guard });
+        }
+        Ok(Err(HandshakeError::Plain(socket))) => {
+            stats.plain_requests.add();
+            log::debug!("connection from {peer}: it does not speak TLS");
+            tokio::spawn(refuse_plain(socket, guard));
+        }
+        Ok(Err(HandshakeError::Nothing)) => log::debug!("connection from {peer}: it ended before the TLS handshake"),
+        Ok(Err(HandshakeError::Failed(error))) => {
+            stats.tls_failures.add();
+            log::debug!("connection from {peer}: the TLS handshake failed: {error}");
+        }
+        Err(_) => {
+            stats.handshake_timeouts.add();
+            log::debug!("connection from {peer}: no TLS handshake within handshake_timeout");
+        }
+    }
+    None
+}
+
+/// Waits until the server has drained for a moment.
+async fn drained(signal: &mut PhaseReceiver) {
+    signal.reached(Phase::Draining).await;
+    tokio::time::sleep(GRACE).await;
+}
+
+/// Answers a client that speaks HTTP where TLS is expected.
+async fn refuse_plain(mut socket: Socket, guard: Box<dyn Send + Sync>) {
+    // Fails only if the client is gone.
+    let _ = socket.write_all(PLAIN_REQUEST).await;
+    let _ = socket.shutdown().await;
+    linger(socket, LINGER, guard).await;
 }
 
 /// Gives the socket away.
@@ -263,7 +329,7 @@ mod tests {
     async fn the_task_of_a_connection_does_not_grow() {
         let (socket, _client) = tokio::net::UnixStream::pair().unwrap();
         let (socket, peer, guard) = (Socket::Unix(socket), Peer::Unix, Box::new(()));
-        let accepted = Accepted { socket, peer, listener: ListenerId(0), guard };
+        let accepted = Accepted { socket, peer, listener: ListenerId(0), handshake: None, guard };
         let context = context();
         let signal = context.base.lifecycle.receiver();
         let size = size_of_val(&serve(accepted, context, signal));

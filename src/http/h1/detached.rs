@@ -21,7 +21,8 @@ pub(super) enum Detached {
 #[derive(Debug)]
 pub(super) struct Descriptor {
     number: RawFd,
-    wrap: fn(OwnedFd) -> Hijacked,
+    /// `None`: the descriptor is of no use to the app.
+    wrap: Option<fn(OwnedFd) -> Hijacked>,
 }
 
 impl Descriptor {
@@ -29,15 +30,16 @@ impl Descriptor {
         Descriptor { number: socket.as_fd().as_raw_fd(), wrap: Hijacked::wrapper(socket) }
     }
 
-    /// A second descriptor of the same socket, for the app. `None` if the process has too many descriptors. Then the
-    /// connection's task gives its own away, which is slower.
+    /// A second descriptor of the same socket, for the app. `None` if the connection is encrypted, or if the process has too
+    /// many descriptors. Then the connection's task gives its own away, or carries bytes, which is slower.
     ///
     /// # Safety
     /// The socket must be open until this returns.
     pub(super) unsafe fn duplicate(&self) -> Option<Hijacked> {
+        let wrap = self.wrap?;
         // SAFETY: the caller promises that the socket is open.
         let borrowed = unsafe { BorrowedFd::borrow_raw(self.number) };
-        borrowed.try_clone_to_owned().ok().map(self.wrap)
+        borrowed.try_clone_to_owned().ok().map(wrap)
     }
 
     /// Whether a read would give something, also the end of the stream, even if the reactor does not know that yet.

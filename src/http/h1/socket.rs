@@ -73,10 +73,15 @@ impl ScannedSocket {
             }
         }
         if result.is_pending() != self.blocked {
-            self.blocked = result.is_pending();
-            self.connection.lock().blocked = self.blocked.then(|| self.connection.context().base.timers.now());
+            self.set_blocked(result.is_pending());
         }
         result
+    }
+
+    /// Whether the socket takes nothing for now.
+    fn set_blocked(&mut self, blocked: bool) {
+        self.blocked = blocked;
+        self.connection.lock().blocked = blocked.then(|| self.connection.context().base.timers.now());
     }
 }
 
@@ -146,6 +151,12 @@ impl AsyncWrite for ScannedSocket {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_information(cx))?;
+        // An encrypted connection may hold back what it took. A plain one is always ready.
+        let flushed = Pin::new(&mut this.socket).poll_flush(cx);
+        if flushed.is_pending() != this.blocked {
+            this.set_blocked(flushed.is_pending());
+        }
+        ready!(flushed)?;
         if this.connection.end_flush() {
             cx.waker().wake_by_ref();
         }
@@ -156,7 +167,7 @@ impl AsyncWrite for ScannedSocket {
                 state.wake_reader(true);
             }
         }
-        Pin::new(&mut this.socket).poll_flush(cx)
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -15,11 +15,11 @@ use crate::rack::{env, response};
 use crate::ruby::answer::Answer;
 use crate::support::interned::words;
 use crate::support::jump::unless_raised;
-use crate::support::library::{is_disconnected, log_exception};
+use crate::support::library::{self, is_disconnected, log_exception};
 
 /// Calls the app and answers the request. An exception of the app is answered with 500. The error is a jump.
 pub fn serve(ruby: &Ruby, context: &WorkerContext<'_>, request: Request) -> Result<(), Error> {
-    let Request { head, body, peer, https, listener, upgrade, responder } = request;
+    let Request { head, body, peer, https, client_certificate, listener, upgrade, responder } = request;
     let line = RequestLine(&head);
     let spooled = matches!(body, RequestBody::Spooled(_));
     let body_length = body.len();
@@ -27,7 +27,11 @@ pub fn serve(ruby: &Ruby, context: &WorkerContext<'_>, request: Request) -> Resu
     let env = input::new(ruby, body).and_then(|input| {
         let answer = answer.as_value();
         let subject = env::Subject { head: &head, listener, peer, https, upgrade, body_length, input, answer };
-        env::build(ruby, context.templates, &subject)
+        let env = env::build(ruby, context.templates, &subject)?;
+        if let Some(certificate) = &client_certificate {
+            library::add_client_certificate(ruby, env, &certificate.0)?;
+        }
+        Ok(env)
     });
     let env = match env {
         Ok(env) => env,

@@ -9,6 +9,7 @@ use push_core::net::ListenerId;
 
 use crate::support::cell::GvlCell;
 use crate::support::interned::words;
+use crate::support::jump::lookup;
 use crate::support::raw::{guarded, guarded_hash};
 
 /// The templates of all listeners of a server. There are few, so they are in no map.
@@ -27,6 +28,8 @@ pub struct Template {
     /// `base`, and what depends on `host`.
     with_host: RHash,
     host: Vec<u8>,
+    /// The port of a host that names none.
+    port: &'static str,
     peer: IpAddr,
     address: Opaque<RString>,
 }
@@ -35,6 +38,9 @@ impl Template {
     /// `base` is what does not depend on the request.
     pub fn new(ruby: &Ruby, base: RHash) -> Result<Self, Error> {
         let words = words(ruby);
+        let scheme = lookup(base, ruby.get_inner(words.rack_url_scheme))?;
+        let scheme = scheme.map(String::try_convert).transpose()?;
+        let port = if scheme.as_deref() == Some("https") { "443" } else { "80" };
         // These are the values of most requests. Set here, they need not be set in each copy.
         let base = guarded_hash(ruby, |raw| {
             let env = raw.dup(base);
@@ -46,7 +52,7 @@ impl Template {
         })?;
         base.freeze();
         let peer = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        Ok(Template { base, with_host: base, host: Vec::new(), peer, address: words.empty })
+        Ok(Template { base, with_host: base, host: Vec::new(), port, peer, address: words.empty })
     }
 }
 
@@ -61,15 +67,15 @@ impl Templates {
         let known = self.0.with(ruby, |templates| {
             let template = find(templates, listener)?;
             match host {
-                None => Some((template.base, true)),
-                Some(host) if host.as_bytes() == template.host => Some((template.with_host, true)),
-                Some(_) => Some((template.base, false)),
+                None => Some((template.base, template.port, true)),
+                Some(host) if host.as_bytes() == template.host => Some((template.with_host, template.port, true)),
+                Some(_) => Some((template.base, template.port, false)),
             }
         });
         let unknown = || Error::new(ruby.exception_runtime_error(), format!("no listener {}", listener.0));
-        let (base, ready) = known.ok_or_else(unknown)?;
+        let (base, port, ready) = known.ok_or_else(unknown)?;
         let Some(host) = host.filter(|_| !ready) else { return Ok(base) };
-        let (name, port) = name_and_port(host);
+        let (name, port) = name_and_port(host, port);
         let words = words(ruby);
         let with_host = guarded_hash(ruby, |raw| {
             let env = raw.dup(base);
@@ -127,9 +133,10 @@ pub fn has_port(host: &str) -> bool {
     host.rfind(':').is_some_and(|colon| colon + 1 < host.len() && !host[colon..].contains(']'))
 }
 
-fn name_and_port(host: &str) -> (&str, &str) {
+/// `usual` is the port if `host` names none.
+fn name_and_port<'a>(host: &'a str, usual: &'a str) -> (&'a str, &'a str) {
     // The colons of an IPv6 address are inside brackets.
     let colon = host.rfind(':').filter(|colon| !host[*colon..].contains(']'));
     let (name, port) = colon.map_or((host, ""), |colon| (&host[..colon], &host[colon + 1..]));
-    (name, if port.is_empty() { "80" } else { port })
+    (name, if port.is_empty() { usual } else { port })
 }

@@ -21,6 +21,7 @@
 //! | [`process`] | `PushServer::NativeProcess`: what Ruby lacks to supervise processes |
 //! | [`slots`] | `PushServer::NativeSlots`: the statistics of several processes |
 //! | [`spool_reservation`] | `PushServer::SpoolReservation`: a request body's part of `max_spooled_total` |
+//! | [`ticket_keys`] | `PushServer::NativeTicketKeys`: the keys of TLS session tickets |
 
 pub mod answer;
 pub mod body_stream;
@@ -38,3 +39,4 @@ pub mod process;
 pub mod registry;
 pub mod slots;
 pub mod spool_reservation;
+pub mod ticket_keys;

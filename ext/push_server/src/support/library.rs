@@ -12,6 +12,7 @@
 //! | `PushServer::Outside` | `route` | ask where a process without a server publishes |
 //! | `PushServer::Disconnected` | | end a body whose client is gone |
 //! | `PushServer::SpooledInput` | `new`, `hold`, `close` | `rack.input` of a body that is in a file |
+//! | `PushServer::ClientCertificate` | `add` | what an env has of a client's certificate |
 //! | `PushServer::Bodies` | `run`, `finish`, `fail` | end a response where only Ruby's `ensure` is left |
 //!
 //! All functions are called with the GVL. An error that is a jump must be returned to Ruby, see
@@ -77,6 +78,12 @@ pub fn log_exception(ruby: &Ruby, place: &str, exception: Value) -> Result<(), E
         log::error!("{place}: {}; logging it raised an exception, too", class_name(exception));
     }
     Ok(())
+}
+
+/// Adds a client's certificate, in the format DER, to the env of its request. The error is what Ruby raised.
+pub fn add_client_certificate(ruby: &Ruby, env: RHash, certificate: &[u8]) -> Result<(), Error> {
+    let module = push_server(ruby)?.const_get::<_, RModule>("ClientCertificate")?;
+    module.funcall::<_, _, Value>("add", (env, ruby.str_from_slice(certificate))).map(|_| ())
 }
 
 /// A `PushServer::Error`; a jump if looking the class up ended the thread. Works without a server, too.

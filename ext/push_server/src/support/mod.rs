@@ -16,6 +16,7 @@
 //! | [`handler`] | which callbacks a handler has |
 //! | [`settings`] | a Hash of settings |
 //! | [`statistics`] | what was counted |
+//! | [`tls`] | certificates and keys |
 //! | [`workers`] | how many workers there are, and how many sit in a body |
 //! | [`logger`] | the core's log lines, on stderr |
 //! | [`developer_hints`] | hints to the developer of an app, each given once |
@@ -36,4 +37,5 @@ pub mod pinned;
 pub mod raw;
 pub mod settings;
 pub mod statistics;
+pub mod tls;
 pub mod workers;

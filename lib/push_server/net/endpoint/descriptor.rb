@@ -71,6 +71,12 @@ module PushServer
         raise BindError, "cannot listen on #{self}: #{e.message}"
       end
 
+      # As for {Tcp}: nothing needs to be done.
+      def prepare; end
+
+      # As for {Tcp}: connections are not encrypted.
+      def secure(listeners); end
+
       # @return [Descriptor] itself: its name stays
       def bound_to(_listeners) = self
 

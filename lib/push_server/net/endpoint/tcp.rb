@@ -8,7 +8,8 @@ module PushServer
   module Endpoint
     # tcp://host:port: one TCP socket for each address of the host.
     class Tcp
-      URL = %r{\Atcp://(?<host>\[[\h:.]+(?:%\w+)?\]|[^\s:/\[\]@?#]+)(?::(?<port>\d+))?/?\z}
+      SCHEME = "tcp"
+      URL = %r{\A\w+://(?<host>\[[\h:.]+(?:%\w+)?\]|[^\s:/\[\]@?#]+)(?::(?<port>\d+))?/?\z}
       WANTED = "give tcp://host:port, such as tcp://127.0.0.1:9292 or tcp://[::1]:9292"
       BACKLOG = 1024
       # A port that is free in one address family may be in use in the other.
@@ -25,21 +26,36 @@ module PushServer
       # @param url [String] tcp://host or tcp://host:port
       # @param port [Integer] the port when the URL has none
       # @raise [OptionError]
-      def self.parse(url, port:)
+      def self.parse(url, port:, **)
+        new(*host_and_port(url, port, WANTED))
+      end
+
+      # @param wanted [String] what to say if the URL is another one
+      # @return [Array(String, Integer)]
+      # @raise [OptionError]
+      def self.host_and_port(url, port, wanted)
         match = URL.match(url)
-        raise OptionError, "cannot listen on #{url.inspect}: #{WANTED}" unless match
+        raise OptionError, "cannot listen on #{url.inspect}: #{wanted}" unless match
 
         port = match[:port].to_i if match[:port]
         raise OptionError, "cannot listen on #{url.inspect}: a port is a number from 0 to 65535" if port > 65_535
 
-        new(match[:host].delete("[]"), port)
+        [match[:host].delete("[]"), port]
       end
+      private_class_method :host_and_port
 
       def initialize(host, port)
         @host = host.dup.freeze
         @port = port
         freeze
       end
+
+      # Makes sure that what it names can be used. Nothing here needs that.
+      def prepare; end
+
+      # Has listeners encrypt their connections, if that is asked for.
+      # @param listeners [Array<Listener>]
+      def secure(listeners); end
 
       # Binds a socket to each address and listens, all on one port.
       # @return [Array<Listener>]
@@ -60,7 +76,7 @@ module PushServer
       def bound_to(listeners) = Tcp.new(host, listeners.first.port)
 
       # @return [String]
-      def to_s = "tcp://#{host.include?(":") ? "[#{host}]" : host}:#{port}"
+      def to_s = "#{self.class::SCHEME}://#{host.include?(":") ? "[#{host}]" : host}:#{port}"
 
       # More than one where the host has both families: localhost, and "every address" (* and ::). On other systems ::
       # is one socket for both families. Here IPv4 has its own, so that REMOTE_ADDR is never ::ffff:1.2.3.4.

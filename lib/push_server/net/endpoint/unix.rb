@@ -70,6 +70,12 @@ module PushServer
         raise BindError, "cannot listen on #{self}: #{explain(e)}"
       end
 
+      # As for {Tcp}: nothing needs to be done.
+      def prepare; end
+
+      # As for {Tcp}: connections are not encrypted.
+      def secure(listeners); end
+
       # @return [Unix] itself: a path is not chosen by the system
       def bound_to(_listeners) = self
 

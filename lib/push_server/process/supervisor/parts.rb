@@ -28,6 +28,8 @@ module PushServer
       attr_accessor :hub
       # @return [Slots] where workers count
       attr_accessor :slots
+      # @return [Encryption] what workers need for TLS
+      attr_accessor :encryption
 
       # @return [Boolean] whether this process becomes the parent of workers that a leader has forked: only Linux has that
       attr_accessor :adopts

@@ -193,9 +193,11 @@ module PushServer
 
       def launch(worker, generation)
         statistics = @parts.slots.take(worker)
-        worker.boot(fds: [*@parts.sockets, statistics].compact, number: worker.number, process: worker.process,
-                    generation: worker.generation, listeners: @parts.descriptions, statistics: !statistics.nil?,
-                    **@parts.settings)
+        certificates, keys = @parts.encryption.files
+        worker.boot(fds: [*@parts.sockets, certificates, keys, statistics].compact, number: worker.number,
+                    process: worker.process, generation: worker.generation, listeners: @parts.descriptions,
+                    encrypted: !keys.nil?, statistics: !statistics.nil?, **@parts.settings)
+        certificates&.close
         @parts.hub.attach(worker)
         generation.start(worker)
       end

@@ -1,0 +1,87 @@
+# frozen_string_literal: true
+
+require_relative "../errors"
+
+module PushServer
+  # The certificates of an endpoint for TLS: where their files are, and what was last read there. One thread at a time.
+  class Certificates
+    # What clients must show: nothing; a certificate, if they have one; a certificate.
+    VERIFY_MODES = %w[none peer force_peer].freeze
+
+    # @return [Hash{Symbol => Object}, nil] what NativeServer takes; nil before {#load}
+    attr_reader :content
+
+    # @param pairs [Array<Array(String, String)>] paths: of a certificate, with those of its issuers behind it, and of its key.
+    #   The first pair is for clients that ask for no name, or for one that no certificate is for
+    # @param ca [String, nil] the path of the certificates that client certificates are issued by
+    # @param verify_mode [String] of {VERIFY_MODES}
+    def initialize(pairs, ca: nil, verify_mode: "none")
+      @pairs = pairs
+      @ca = ca
+      @verify_mode = verify_mode
+    end
+
+    # Whether clients are asked for a certificate.
+    def verify? = @verify_mode != "none"
+
+    # Reads the files, unless that has been done.
+    # @return [self]
+    # @raise [Error] if they cannot be used
+    def load
+      renew! unless content
+      self
+    end
+
+    # Reads the files again.
+    # @raise [Error] if they cannot be used: then what was read before stays
+    def renew!
+      seen = signature
+      fresh = read
+      NativeServer.check_tls(fresh)
+      @content = fresh
+      @seen = seen
+    rescue ArgumentError => e
+      raise Error, e.message
+    rescue SystemCallError => e
+      raise Error, "cannot read a certificate or key: #{e.message}"
+    end
+
+    # Reads the files again if they have changed since the last time. While a certificate and its key are being replaced, they
+    # do not belong together: so this raises only if they cannot be used although they have not changed since the last call.
+    # @return [Boolean] whether they have changed, and can be used
+    # @raise [Error] once for each change
+    def renew
+      now = signature
+      return false if now == @seen
+
+      renew!
+      true
+    rescue Error
+      settled = now == @failed
+      @failed = now
+      return false unless settled
+
+      @seen = now
+      raise
+    end
+
+    private
+
+    def files = [*@pairs.flatten, *@ca].uniq
+
+    # Another value, if a file was written or replaced.
+    def signature
+      files.map do |path|
+        status = File.stat(path)
+        [status.dev, status.ino, status.size, status.mtime, status.ctime]
+      rescue SystemCallError
+        nil
+      end
+    end
+
+    def read
+      content = ->(path) { [path.b, File.binread(path)] }
+      { certificates: @pairs.map { |pair| pair.map(&content) }, ca: @ca&.then(&content), verify_mode: @verify_mode }
+    end
+  end
+end

@@ -1,0 +1,98 @@
+//! How many handshakes may go on in a turn of the reactor. A handshake takes up to a millisecond of the processor; a thousand
+//! clients that come back at once must not stop the streams of the others.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use crate::base::lock::Lock;
+
+/// Handshakes that go on in one turn.
+const A_TURN: usize = 8;
+
+/// Lets so many handshakes go on in a turn.
+#[derive(Debug, Default)]
+pub(super) struct Gate(Lock<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// How many have gone on in this turn.
+    gone: usize,
+    /// Those that wait for the next one.
+    waiting: VecDeque<Waker>,
+    /// A task begins new turns.
+    running: bool,
+}
+
+impl Gate {
+    /// Whether the task may go on with its handshake now. If not, it is woken in another turn. Inside the runtime.
+    pub(super) fn admits(self: &Arc<Self>, cx: &Context<'_>) -> bool {
+        let mut state = self.0.lock();
+        if state.gone >= A_TURN {
+            state.waiting.push_back(cx.waker().clone());
+            return false;
+        }
+        state.gone += 1;
+        if !std::mem::replace(&mut state.running, true) {
+            tokio::spawn(Arc::clone(self).begin_turns());
+        }
+        true
+    }
+
+    /// Begins new turns as long as handshakes wait.
+    async fn begin_turns(self: Arc<Self>) {
+        loop {
+            // The runtime looks at its sockets before this goes on.
+            tokio::task::yield_now().await;
+            let next: Vec<_> = {
+                let mut state = self.0.lock();
+                let count = state.waiting.len().min(A_TURN);
+                state.gone = 0;
+                state.running = count > 0;
+                state.waiting.drain(..count).collect()
+            };
+            if next.is_empty() {
+                return;
+            }
+            next.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_come_through_and_few_in_a_turn() {
+        let (gate, done) = (Arc::new(Gate::default()), Arc::new(AtomicUsize::new(0)));
+        for _ in 0..100 {
+            let (gate, done) = (Arc::clone(&gate), Arc::clone(&done));
+            tokio::spawn(poll_fn(move |cx| {
+                if !gate.admits(cx) {
+                    return Poll::Pending;
+                }
+                done.fetch_add(1, Ordering::Relaxed);
+                Poll::Ready(())
+            }));
+        }
+        let mut most = 0;
+        let mut before = 0;
+        while done.load(Ordering::Relaxed) < 100 {
+            tokio::task::yield_now().await;
+            let now = done.load(Ordering::Relaxed);
+            most = most.max(now - before);
+            before = now;
+        }
+        assert!(most <= 2 * A_TURN, "{most} in a turn");
+        // A quiet gate is open again.
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        let state = gate.0.lock();
+        assert_eq!((state.gone, state.running), (0, false));
+    }
+}

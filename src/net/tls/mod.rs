@@ -1,0 +1,21 @@
+//! TLS: what a listener needs for it, the handshake, and the socket behind it.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`config`] | certificates, client certificates and versions of a listener, which can be replaced while it accepts |
+//! | `certificates` | the certificate for the name that a client asks for |
+//! | `tickets` | sessions that clients resume in any process |
+//! | [`handshake`] | the handshake of a connection |
+//! | `gate` | how many handshakes may go on in a turn of the reactor |
+//! | [`stream`] | an encrypted connection |
+
+mod certificates;
+pub mod config;
+mod gate;
+pub mod handshake;
+pub mod stream;
+mod tickets;
+
+pub use config::{Config, Current, Pem, TlsError, TlsSettings, Verify};
+pub use handshake::{Handshake, HandshakeError, Handshakes};
+pub use stream::{ClientCertificate, TlsSocket};
