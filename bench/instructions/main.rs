@@ -329,7 +329,7 @@ impl Core {
         };
         let signal = self.context.base.lifecycle.receiver();
         let from = Peer::Inet(peer.local_addr()?);
-        let accepted = Accepted { socket, peer: from, listener: ListenerId(0), guard: Box::new(()) };
+        let accepted = Accepted { socket, peer: from, listener: ListenerId(0), handshake: None, guard: Box::new(()) };
         let _inside = self.runtime.enter();
         connection::begin(accepted, Arc::new(context), signal);
         Ok(peer)

@@ -124,6 +124,23 @@ module PushServer
     #   @return [Integer] the listener's id, for {#retire}
     #   @raise [IOError] for another kind of descriptor, and once the server drains
 
+    # @!method self.check_tls(content)
+    #   Checks certificates and keys.
+    #   @param content [Hash{Symbol => Object}] see {Certificates#content}
+    #   @raise [ArgumentError] if no listener can use them
+
+    # @!method listen_tls(fileno, template, content, keys)
+    #   As {#listen}; connections are encrypted.
+    #   @param content [Hash{Symbol => Object}] see {Certificates#content}
+    #   @param keys [NativeTicketKeys] with which clients resume sessions
+    #   @raise [ArgumentError] if the certificates cannot be used
+
+    # @!method renew_tls(id, content, keys)
+    #   Replaces what {#listen_tls} was given. Connections that are open keep what they began with.
+    #   @param id [Integer] what {#listen_tls} returned
+    #   @return [Boolean] false if there is no such listener
+    #   @raise [ArgumentError] if the certificates cannot be used: then nothing changes
+
     # @!method retire(id)
     #   Ends a listener. Connections that clients have made already are served, also those in the backlog. When this
     #   returns, the duplicate is closed. Waits for a turn of the reactor; nothing interrupts that.
@@ -217,6 +234,25 @@ module PushServer
 
     # @!method totals
     #   @return [Hash{Symbol => Object}] see {PushServer.stats}
+  end
+
+  # The keys of TLS session tickets, in a memory file that processes share. One of them makes new keys. Any thread may use it;
+  # {#renew}, one.
+  # @api private
+  class NativeTicketKeys
+    # @!parse
+    #   # Bytes of the memory file.
+    #   SIZE = 0
+
+    # @!method self.open(fileno)
+    #   @param fileno [Integer] a memory file, which may be closed afterwards. If it has only zeros, there are no keys yet
+    #   @return [NativeTicketKeys]
+    #   @raise [IOError] if it has the layout of another version, or the system refuses
+
+    # @!method renew
+    #   Makes a new key, if there is none or the newest one is old.
+    #   @return [nil]
+    #   @raise [IOError] if the system gives no random bytes
   end
 
   # @api private

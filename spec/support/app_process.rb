@@ -10,13 +10,14 @@ require_relative "event_log"
 require_relative "process_cost"
 require_relative "process_tree"
 require_relative "remote_control"
+require_relative "tls_address"
 require_relative "transport"
 
 # An app under test in its own process: a config.ru or a Ruby script, which is written to a temporary folder and started as a user
 # would start it. Its output is collected by lines. Lines of spec_app.rb become events and replies (see SpecApp).
 class AppProcess
   ROOT = File.expand_path("../..", __dir__)
-  LISTENING = %r{Listening on (?<url>unix://(?<path>[^\s?]+)|http://(?<host>\[[^\]]+\]|[^\s:/]+):(?<port>\d+))}
+  LISTENING = %r{Listening on (?<url>unix://(?<path>[^\s?]+)|https?://(?<host>\[[^\]]+\]|[^\s:/]+):(?<port>\d+))}
   # Seconds for an app to stop, with its drain timeout. Then it is killed.
   STOP_PATIENCE = 30
 
@@ -58,7 +59,7 @@ class AppProcess
   attr_reader :dir, :pid, :address, :port, :url, :events
 
   # source: the text of the app. files: further files of its folder, name => text. via: a key of COMMANDS. dir: run in
-  # this existing folder, where `source` is then the name of a file. transport: :tcp or :unix; see Transport.
+  # this existing folder, where `source` is then the name of a file. transport: :tcp, :unix or :tls; see Transport.
   def initialize(source, *options, via: :cli, env: {}, files: {}, dir: nil, transport: Transport.default)
     @temporary = []
     @dir = dir || temporary_folder
@@ -78,6 +79,7 @@ class AppProcess
     @url = match[:url]
     @port = match[:port] && Integer(match[:port])
     @address = match[:path] ? Addrinfo.unix(match[:path]) : Addrinfo.tcp(match[:host].delete("[]"), @port)
+    @address = TlsAddress.of(@address) if @url.start_with?("https")
   end
 
   # Waits for a line of output that matches, and returns the first one.
@@ -159,7 +161,8 @@ class AppProcess
   # The path of a Unix socket has at most 107 bytes, so the socket gets its own folder instead of the app's. An app may
   # change its user before the server binds.
   def bind(transport)
-    return "tcp://127.0.0.1:0" unless transport == :unix
+    return "tcp://127.0.0.1:0" if transport == :tcp
+    return "ssl://127.0.0.1:0?#{CertificateAuthority.localhost.query}" if transport == :tls
 
     "unix://#{temporary_folder.tap { |folder| File.chmod(0o777, folder) }}/server.sock"
   end

@@ -2,9 +2,10 @@
 
 require "socket"
 require_relative "deadline"
+require_relative "tls_address"
 
-# A connection over TCP or a Unix socket. The spec controls each byte that is sent, and how the connection ends. All reads
-# have a deadline.
+# A connection over TCP or a Unix socket, or with TLS over TCP (see TlsAddress). The spec controls each byte that is sent, and how
+# the connection ends. All reads have a deadline.
 class RawConnection
   # The peer closed or reset the connection while more bytes were awaited.
   Ended = Class.new(StandardError)
@@ -14,7 +15,10 @@ class RawConnection
 
   READ_SIZE = 64 * 1024
 
+  # The socket; with TLS it is not what is read and written.
   attr_reader :socket
+  # An OpenSSL::SSL::SSLSocket, if there is one.
+  attr_reader :tls
 
   # address: an Addrinfo, or a port of 127.0.0.1. The other two make the server notice soon that its peer does not read.
   # Unix sockets have neither: there, the server's own send buffer is the only one. receive_buffer: size in bytes of the
@@ -31,6 +35,7 @@ class RawConnection
     end
     @socket.bind(Addrinfo.tcp(from, 0)) if from
     @socket.connect(address)
+    @tls = address.encrypt(@socket, Deadline.in(Deadline::PATIENCE)) if address.is_a?(TlsAddress)
     @buffer = String.new(encoding: Encoding::BINARY)
     @ending = nil
   end
@@ -40,7 +45,7 @@ class RawConnection
     deadline = Deadline.in(seconds)
     rest = bytes.b
     until rest.empty?
-      sent = @socket.write_nonblock(rest, exception: false)
+      sent = stream.write_nonblock(rest, exception: false)
       if sent == :wait_writable
         @socket.wait_writable(deadline.remaining) or deadline.check!("the peer to read")
       else
@@ -59,7 +64,7 @@ class RawConnection
 
   # Sends what the kernel takes at once; returns the number of bytes, 0 when the peer's buffers are full.
   def write_some(bytes)
-    sent = @socket.write_nonblock(bytes, exception: false)
+    sent = stream.write_nonblock(bytes, exception: false)
     sent == :wait_writable ? 0 : sent
   end
 
@@ -89,7 +94,8 @@ class RawConnection
     @buffer.slice!(0..)
   end
 
-  # How the peer ended the stream: :fin or :reset. Bytes that come before the end are kept for the read methods.
+  # How the peer ended the stream: :fin or :reset; with TLS, :truncated if it has not said goodbye. Bytes that come before the end
+  # are kept for the read methods.
   def ending(seconds: Deadline::PATIENCE)
     deadline = Deadline.in(seconds)
     receive(deadline, "the end of the stream") until @ending
@@ -101,7 +107,7 @@ class RawConnection
   def take_from_kernel(count)
     return :ended if @ending
 
-    case (bytes = @socket.read_nonblock(count, exception: false))
+    case (bytes = stream.read_nonblock(count, exception: false))
     when :wait_readable then 0
     when nil then @ending = :fin and :ended
     else
@@ -111,18 +117,30 @@ class RawConnection
   rescue Errno::ECONNRESET
     @ending = :reset
     :ended
+  rescue OpenSSL::SSL::SSLError => e
+    @ending = ending_of(e)
+    :ended
   end
 
   # True when the peer has sent something, or ended the stream, that was not read yet. Does not wait.
   def anything?
-    !@buffer.empty? || !@ending.nil? || !@socket.wait_readable(0).nil?
+    !@buffer.empty? || !@ending.nil? || @tls&.pending.to_i.positive? || !@socket.wait_readable(0).nil?
   end
 
+  # With TLS: tells the peer that nothing follows, and leaves the socket open.
+  def say_goodbye = @tls&.__send__(:stop)
+
   # FIN in our direction only: the peer may still write.
-  def finish_writing = @socket.close_write
+  def finish_writing
+    say_goodbye
+    @socket.close_write
+  end
 
   # Ends the connection with a FIN (if nothing unread is left in the kernel's buffer).
-  def close = @socket.close
+  def close
+    @tls&.close unless @socket.closed?
+    @socket.close
+  end
 
   # Ends the connection with a RST, as a peer does that has crashed. A Unix socket knows no RST and is just closed.
   def reset
@@ -144,7 +162,7 @@ class RawConnection
   def receive(deadline, awaited)
     return if @ending
 
-    case (bytes = @socket.read_nonblock(READ_SIZE, exception: false))
+    case (bytes = stream.read_nonblock(READ_SIZE, exception: false))
     when :wait_readable
       @socket.wait_readable(deadline.remaining) or
         raise Deadline::Missed, "gave up waiting for #{awaited}; unread: #{@buffer.byteslice(0, 500).inspect}"
@@ -153,5 +171,14 @@ class RawConnection
     end
   rescue Errno::ECONNRESET
     @ending = :reset
+  rescue OpenSSL::SSL::SSLError => e
+    @ending = ending_of(e)
+  end
+
+  # What is read and written.
+  def stream = @tls || @socket
+
+  def ending_of(error)
+    error.message.match?(/unexpected eof/) ? :truncated : raise(error)
   end
 end

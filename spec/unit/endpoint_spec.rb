@@ -25,7 +25,7 @@ RSpec.describe PushServer::Endpoint do
   end
 
   it "refuses an unknown URL, in one line that names the known ones" do
-    ["http://x", "x:1", "", "tcp", "ssl://a:1", "/tmp/x"].each do |url|
+    ["http://x", "x:1", "", "tcp", "tls://a:1", "/tmp/x"].each do |url|
       expect { parse(url) }.to raise_error(PushServer::OptionError, %r{\Acannot listen on #{Regexp.escape(url.inspect)}: give tcp://.+\z})
     end
   end

@@ -10,6 +10,9 @@ class FakeNativeServer
     attr_accessor :refusal
     attr_writer :log_level
 
+    # Accepts any certificates.
+    def check_tls(_content) = nil
+
     def machine = { memory: 1 << 30, max_queued_total: 1 << 28, max_spooled_total: 1 << 28 }
   end
 
@@ -40,6 +43,16 @@ class FakeNativeServer
     number = @listeners.size
     @listeners[number] = [lent.dup, template]
     number
+  end
+
+  def listen_tls(fileno, template, content, _keys)
+    @told << [:listen_tls, content]
+    listen(fileno, template)
+  end
+
+  def renew_tls(number, content, _keys)
+    @told << [:renew_tls, number, content]
+    true
   end
 
   def retire(number)

@@ -11,13 +11,13 @@ RSpec.describe Signatures do
   internal = {
     config: %i[CommandLine Configuration ConfigurationFile ConfigurationWords ForeignSwitches Hooks Processors PumaWords
                 SettingsReport],
-    net: %i[Activation Binder Endpoint Listener SocketFile],
+    net: %i[Activation Binder CertificateWatch Certificates Endpoint Listener SelfSigned SocketFile TicketKeys],
     process: %i[Birth ExitHook ExitStatus FailureReport Forking Hub Leader Lines Link MetricsSocket OpenFiles Outside Protocol PublishSocket
                 RoleSignals SelfPipe Service Signals SocketPlaces Statistics Worker WorkerPool],
     commands: %i[Backtraces ControlClient ControlCommand ControlServer ControlSocket EventLoop Notifier OwnProcess Pidfile Program SingleCommands
                  StatisticsReport],
     restarts: %i[Check CheckAnswer ExecVariables Inheritance OriginalCommand Role Restart Supervisor],
-    rack: %i[Bodies EmptyInput EnvTemplate ErrorReport RackupFile Router Sendfile],
+    rack: %i[Bodies ClientCertificate EmptyInput EnvTemplate ErrorReport RackupFile Router Sendfile],
     others: %i[Callbacks Plural Unsupported]
   }.values.flatten
   declared = described_class.all

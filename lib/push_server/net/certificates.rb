@@ -13,11 +13,11 @@ module PushServer
 
     # @param pairs [Array<Array(String, String)>] paths: of a certificate, with those of its issuers behind it, and of its key.
     #   The first pair is for clients that ask for no name, or for one that no certificate is for
-    # @param ca [String, nil] the path of the certificates that client certificates are issued by
+    # @param authority [String, nil] the path of the certificates that client certificates are issued by
     # @param verify_mode [String] of {VERIFY_MODES}
-    def initialize(pairs, ca: nil, verify_mode: "none")
+    def initialize(pairs, authority: nil, verify_mode: "none")
       @pairs = pairs
-      @ca = ca
+      @authority = authority
       @verify_mode = verify_mode
     end
 
@@ -67,7 +67,7 @@ module PushServer
 
     private
 
-    def files = [*@pairs.flatten, *@ca].uniq
+    def files = [*@pairs.flatten, *@authority].uniq
 
     # Another value, if a file was written or replaced.
     def signature
@@ -81,7 +81,7 @@ module PushServer
 
     def read
       content = ->(path) { [path.b, File.binread(path)] }
-      { certificates: @pairs.map { |pair| pair.map(&content) }, ca: @ca&.then(&content), verify_mode: @verify_mode }
+      { certificates: @pairs.map { |pair| pair.map(&content) }, ca: @authority&.then(&content), verify_mode: @verify_mode }
     end
   end
 end

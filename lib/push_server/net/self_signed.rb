@@ -58,7 +58,8 @@ module PushServer
     def usable?
       require "openssl"
       certificate = OpenSSL::X509::Certificate.new(File.binread(path("crt")))
-      certificate.not_after > Time.now + (LEFT * DAY) && certificate.check_private_key(OpenSSL::PKey.read(File.binread(path("key"))))
+      key = OpenSSL::PKey.read(File.binread(path("key")))
+      certificate.not_after > Time.now + (LEFT * DAY) && certificate.check_private_key(key)
     rescue SystemCallError, OpenSSL::OpenSSLError
       false
     end

@@ -38,6 +38,8 @@ module PushServer
       }.freeze
     end
 
+    # @param listener [Listener]
+    # @return [Hash{String => String}] what is there only if connections are encrypted
     def encryption(listener)
       return {} unless listener.scheme == "https"
 

@@ -1,9 +1,10 @@
-//! How many handshakes may go on in a turn of the reactor. A handshake takes up to a millisecond of the processor; a thousand
+//! How many handshakes may go on in a turn, in which each task of the reactor that has something to do does some of it. A handshake takes up to a millisecond of the processor; a thousand
 //! clients that come back at once must not stop the streams of the others.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use crate::base::lock::Lock;
 
@@ -42,8 +43,17 @@ impl Gate {
     /// Begins new turns as long as handshakes wait.
     async fn begin_turns(self: Arc<Self>) {
         loop {
-            // The runtime looks at its sockets before this goes on.
-            tokio::task::yield_now().await;
+            let mut waited = false;
+            // All tasks that can run do so before this goes on. `yield_now` would wait for the next look at the sockets, and for
+            // ever if another thread drives the runtime then.
+            poll_fn(|cx| {
+                if std::mem::replace(&mut waited, true) {
+                    return Poll::Ready(());
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
             let next: Vec<_> = {
                 let mut state = self.0.lock();
                 let count = state.waiting.len().min(A_TURN);
@@ -61,9 +71,7 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Poll;
 
     use super::*;
 

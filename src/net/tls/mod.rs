@@ -6,7 +6,7 @@
 //! | `certificates` | the certificate for the name that a client asks for |
 //! | `tickets` | sessions that clients resume in any process |
 //! | [`handshake`] | the handshake of a connection |
-//! | `gate` | how many handshakes may go on in a turn of the reactor |
+//! | `gate` | how many handshakes may go on at once |
 //! | [`stream`] | an encrypted connection |
 
 mod certificates;

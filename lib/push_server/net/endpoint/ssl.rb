@@ -8,7 +8,6 @@ module PushServer
   module Endpoint
     # ssl://host:port?cert=path&key=path: one TCP socket for each address of the host, whose connections are encrypted.
     class Ssl < Tcp
-      SCHEME = "ssl"
       # What may be in the query: each once, but cert and key.
       KEYS = %w[cert key ca verify_mode].freeze
       # What Puma's users write, and what is so here anyway.
@@ -46,15 +45,15 @@ module PushServer
       def self.certificates(fields, host, self_signed, refuse)
         paths = ->(name) { fields.filter_map { |key, value| File.expand_path(value) if key == name } }
         certs, keys, ca = %w[cert key ca].map(&paths)
-        mode = fields.assoc("verify_mode")&.last || "none"
-        refuse.call("verify_mode can be #{Certificates::VERIFY_MODES.join(", ")}") unless Certificates::VERIFY_MODES.include?(mode)
+        mode, modes = fields.assoc("verify_mode")&.last || "none", Certificates::VERIFY_MODES
+        refuse.call("verify_mode can be #{modes.join(", ")}") unless modes.include?(mode)
         refuse.call("it has #{certs.size} cert and #{keys.size} key: each certificate needs its key") if certs.size != keys.size
         refuse.call("it can have one ca") if ca.size > 1
         pairs = certs.zip(keys)
-        return Certificates.new(pairs, ca: ca.first, verify_mode: mode) if pairs.any?
+        return Certificates.new(pairs, authority: ca.first, verify_mode: mode) if pairs.any?
 
         refuse.call("#{WANTED}, or let the server make a certificate with --tls-self-signed") unless self_signed
-        SelfSigned.new(host, ca: ca.first, verify_mode: mode)
+        SelfSigned.new(host, authority: ca.first, verify_mode: mode)
       end
       private_class_method :fields, :certificates
 
@@ -82,6 +81,10 @@ module PushServer
 
       # @return [Ssl] with the port of these listeners in place of 0
       def bound_to(listeners) = Ssl.new(host, listeners.first.port, certificates)
+
+      private
+
+      def scheme = "ssl"
     end
   end
 end

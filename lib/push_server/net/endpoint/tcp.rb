@@ -8,7 +8,6 @@ module PushServer
   module Endpoint
     # tcp://host:port: one TCP socket for each address of the host.
     class Tcp
-      SCHEME = "tcp"
       URL = %r{\A\w+://(?<host>\[[\h:.]+(?:%\w+)?\]|[^\s:/\[\]@?#]+)(?::(?<port>\d+))?/?\z}
       WANTED = "give tcp://host:port, such as tcp://127.0.0.1:9292 or tcp://[::1]:9292"
       BACKLOG = 1024
@@ -76,7 +75,7 @@ module PushServer
       def bound_to(listeners) = Tcp.new(host, listeners.first.port)
 
       # @return [String]
-      def to_s = "#{self.class::SCHEME}://#{host.include?(":") ? "[#{host}]" : host}:#{port}"
+      def to_s = "#{scheme}://#{host.include?(":") ? "[#{host}]" : host}:#{port}"
 
       # More than one where the host has both families: localhost, and "every address" (* and ::). On other systems ::
       # is one socket for both families. Here IPv4 has its own, so that REMOTE_ADDR is never ::ffff:1.2.3.4.
@@ -96,6 +95,8 @@ module PushServer
       def any? = ["*", "::", "0.0.0.0"].include?(host)
 
       private
+
+      def scheme = "tcp"
 
       # For port 0, all addresses get the port that the first one was given.
       def open_all(addresses)

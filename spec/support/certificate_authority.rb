@@ -1,0 +1,73 @@
+# frozen_string_literal: true
+
+require "fileutils"
+require "openssl"
+require "tmpdir"
+
+# Issues certificates for the specs. The files are removed at the end of the run.
+class CertificateAuthority
+  # A certificate with its key. cert and key: paths. certificate: an OpenSSL::X509::Certificate.
+  Issued = Struct.new(:cert, :key, :certificate, :private_key, keyword_init: true) do
+    # For an endpoint.
+    def query = "cert=#{cert}&key=#{key}"
+  end
+
+  class << self
+    # One for all specs.
+    def default = @default ||= new("Spec CA")
+
+    # The certificate of the servers that SPEC_TRANSPORT=tls starts.
+    def localhost = @localhost ||= default.issue("localhost", names: %w[DNS:localhost IP:127.0.0.1 IP:::1])
+
+    def folder = @folder ||= Dir.mktmpdir("push_server-certificates").tap { |path| at_exit { FileUtils.rm_rf(path) } }
+  end
+
+  attr_reader :cert
+
+  def initialize(name)
+    @name = OpenSSL::X509::Name.new([["CN", name]])
+    @key = OpenSSL::PKey::EC.generate("prime256v1")
+    @certificate = sign(build(@name, @key), @key, "basicConstraints" => "CA:TRUE", "keyUsage" => "keyCertSign, cRLSign")
+    @cert = write(@certificate.to_pem)
+  end
+
+  # names: as in subjectAltName. from, to: Times.
+  def issue(common_name, names: ["DNS:#{common_name}"], key: OpenSSL::PKey::EC.generate("prime256v1"), from: Time.now - 3600,
+            to: Time.now + 86_400, subject: [["O", "Specs"], ["CN", common_name]])
+    certificate = build(OpenSSL::X509::Name.new(subject), key)
+    certificate.not_before = from
+    certificate.not_after = to
+    sign(certificate, @key, "basicConstraints" => "CA:FALSE", "subjectAltName" => names.join(","),
+                            "extendedKeyUsage" => "serverAuth, clientAuth")
+    Issued.new(cert: write(certificate.to_pem), key: write(key.to_pem), certificate: certificate, private_key: key)
+  end
+
+  # For clients that trust this authority.
+  def store = OpenSSL::X509::Store.new.tap { |store| store.add_cert(@certificate) }
+
+  private
+
+  def write(text)
+    path = File.join(self.class.folder, "#{SecureRandom.hex(6)}.pem")
+    File.write(path, text, perm: 0o600)
+    path
+  end
+
+  def build(subject, key)
+    OpenSSL::X509::Certificate.new.tap do |certificate|
+      certificate.version = 2
+      certificate.serial = OpenSSL::BN.rand(100)
+      certificate.subject = subject
+      certificate.issuer = @name
+      certificate.public_key = key.is_a?(OpenSSL::PKey::EC) ? key : key.public_key
+      certificate.not_before = Time.now - 3600
+      certificate.not_after = Time.now + 86_400
+    end
+  end
+
+  def sign(certificate, key, extensions)
+    factory = OpenSSL::X509::ExtensionFactory.new(certificate, certificate)
+    extensions.each { |name, value| certificate.add_extension(factory.create_extension(name, value, name == "basicConstraints")) }
+    certificate.sign(key, OpenSSL::Digest.new("SHA256"))
+  end
+end
