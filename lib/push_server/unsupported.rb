@@ -16,7 +16,7 @@ module PushServer
     STOP = "PushServer::Server.shutdown, or the signal TERM, stops the server"
     LOG = "the option access_log logs requests, the option log_level sets what else is logged, PushServer.log writes a line"
     BROKER = "there are no engines; PushServer.publish reaches the clients of all workers of the server"
-    TLS = "push_server does not support TLS; put a proxy in front of it"
+    TLS = "bind an ssl:// URL with cert and key (docs/tls.md)"
     FILES = "files are served from one folder: the option public_dir, or root in PushServer::Server.init"
     ALWAYS = "env[\"rack.early_hints\"] is always there"
     GRAPHQL = "push_server has no GraphQL; use a GraphQL library in a handler or a Rack app"

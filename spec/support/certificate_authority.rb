@@ -19,7 +19,12 @@ class CertificateAuthority
     # The certificate of the servers that SPEC_TRANSPORT=tls starts.
     def localhost = @localhost ||= default.issue("localhost", names: %w[DNS:localhost IP:127.0.0.1 IP:::1])
 
-    def folder = @folder ||= Dir.mktmpdir("push_server-certificates").tap { |path| at_exit { FileUtils.rm_rf(path) } }
+    def folder
+      @folder ||= Dir.mktmpdir("push_server-certificates").tap do |path|
+        pid = Process.pid # a forked child runs this, too
+        at_exit { FileUtils.rm_rf(path) if Process.pid == pid }
+      end
+    end
   end
 
   attr_reader :cert

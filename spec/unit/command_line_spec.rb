@@ -73,7 +73,7 @@ RSpec.describe PushServer::CommandLine do
       %w[-c puma.rb] => "--config", %w[-o 0.0.0.0] => "--bind", %w[-a 0.0.0.0] => "--bind",
       %w[-l log] => "--bind", %w[-S state] => "--bind", %w[-r json] => "RUBYOPT", %w[-P x.pid] => "--pidfile",
       %w[-pid x] => "--pidfile", %w[-V] => "--version", %w[-E test] => "-e", %w[-R x.ru] => "config.ru",
-      %w[-www public] => "--public", %w[-ping 40] => "--ping-interval", %w[-tls] => "not support TLS", %w[-k 5] => "--keep-alive-timeout",
+      %w[-www public] => "--public", %w[-ping 40] => "--ping-interval", %w[-tls] => "ssl://", %w[-k 5] => "--keep-alive-timeout",
       %w[-maxms 250] => "--max-message-size", %w[-log] => "--access-log", %w[-bind x] => "did you mean --bind?"
     }
   }.each do |kind, cases|

@@ -4,6 +4,7 @@ require "open3"
 require "rbconfig"
 require "tmpdir"
 require_relative "unit_helper"
+require_relative "../support/certificate_authority"
 
 RSpec.describe PushServer::Endpoint do
   after { @listeners&.each(&:retire) }
@@ -114,6 +115,43 @@ RSpec.describe PushServer::Endpoint do
     it "says that a port is reserved" do
       allow_any_instance_of(Socket).to receive(:bind).and_raise(Errno::EACCES)
       expect_refusal("tcp://127.0.0.1:80", /reserves ports below 1024/)
+    end
+  end
+
+  describe "ssl://" do
+    certificate = CertificateAuthority.localhost
+
+    it "is known by its host and port, with the port that the system has chosen" do
+      endpoint = parse("ssl://127.0.0.1:0?#{certificate.query}")
+      expect(endpoint.to_s).to eq("ssl://127.0.0.1:0")
+      binder = PushServer::Binder.new
+      url = binder.add(endpoint)
+      listener = binder.listeners.first
+      expect(url).to eq("ssl://127.0.0.1:#{listener.port}")
+      expect([listener.url, listener.scheme]).to eq(["https://127.0.0.1:#{listener.port}", "https"])
+      expect(listener.tls[:certificates].first.first.first).to eq(certificate.cert)
+    ensure
+      binder&.retire_all
+    end
+
+    { "" => "give ssl://host:port?cert=PATH&key=PATH", "cert=a" => "it has 1 cert and 0 key", "cert=a&key=b&key=c" => "1 cert and 2 key",
+      "cert=a&key=b&reuse=true" => "there is no reuse", "cert=&key=b" => "cert needs a value", "cert=a&key=b&verify_mode=x" => "verify_mode can be",
+      "cert=a&key=b&no_tlsv1=false" => "there is no no_tlsv1" }.each do |query, reason|
+      it "refuses #{query.inspect}" do
+        expect { parse("ssl://a:1?#{query}") }.to raise_error(PushServer::OptionError, /#{Regexp.escape(reason)}/)
+      end
+    end
+
+    it "takes what Puma's users write, paths in which something is escaped, and no certificate with tls_self_signed" do
+      expect(parse("ssl://a:1?cert=/a%26b%2Cc.pem&key=k&no_tlsv1=true").to_s).to eq("ssl://a:1")
+      expect(PushServer::Endpoint.parse("ssl://a:1", port: 0, self_signed: true).certificates).to be_a(PushServer::SelfSigned)
+    end
+
+    it "leaves no socket open if a certificate cannot be used" do
+      before = open_sockets
+      expect { PushServer::Binder.new.add(parse("ssl://127.0.0.1:0?cert=/nowhere&key=/nowhere")) }
+        .to raise_error(PushServer::BindError, %r{\Acannot listen on ssl://127.0.0.1:0: .*No such file.*/nowhere})
+      expect(open_sockets - before).to be_empty
     end
   end
 

@@ -31,7 +31,7 @@ module PushServer
       %w[--chdir --dir -dir] => "the folder is --directory DIR; --public DIR serves files",
       %w[-www --root --root_first --root-first] => "files are served from --public DIR",
       %w[-tls -tls-cert -cert -tls-key -key -tls-pass -tls-password --ssl --ssl_cert --ssl-cert --ssl_key --ssl-key] =>
-        "push_server does not support TLS; put a proxy in front of it (docs/proxies.md)",
+        "-b 'ssl://host:port?cert=PATH&key=PATH' serves TLS (docs/tls.md)",
       %w[-k -keep-alive -tout --persistent-timeout --timeout] =>
         "the timeout between two requests is --keep-alive-timeout SECONDS",
       %w[-max-body -maxbd] => "the limit is --max-body-size BYTES",
