@@ -1,0 +1,58 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+# permessage-deflate with the clients of others: the combinations of window bits and context takeover that
+# they can offer.
+RSpec.describe "With compression, clients of others:" do
+  serve <<~'CONFIG', "--websocket-compression"
+    require "spec_app"
+
+    echo = SpecApp::Recorder.new(message: ->(client, data) { client.write(data) })
+    run(lambda do |env|
+      env["rack.upgrade"] = echo if env["rack.upgrade?"]
+      [200, { "content-type" => "text/html" }, ["<!doctype html><title>Compression</title>"]]
+    end)
+  CONFIG
+
+  def address = "ws://127.0.0.1:#{app.port}/"
+
+  # No window of 8 bits for what the server sends.
+  def declined?(bits) = bits == 8
+
+  def expect_results(results, count)
+    expect(results.size).to eq(count)
+    results.each do |result|
+      server_bits = result[:offer].values_at(:serverMaxWindowBits, :server_max_window_bits).compact.first
+      expect(result).to include(same: 21, code: 1000)
+      expect(result[:extensions].to_s.empty?).to be(declined?(server_bits)), result.to_s
+    end
+  end
+
+  it "Chromium gets and sends all messages, most of them compressed" do
+    skip Script.missing(:chromium) if Script.missing(:chromium)
+    before = app.ask("PushServer.stats")
+    results = Script.run("compressed_page.js", app.url)
+    expect(results).to include(same: [true] * 10, code: 1000, extensions: start_with("permessage-deflate"))
+    after = app.ask("PushServer.stats")
+    # Three of the five texts, and as many arrays of bytes, have at least 512 bytes.
+    expect(after[:deflations] - before[:deflations]).to eq(6)
+    expect(after[:inflations] - before[:inflations]).to be_between(6, 10)
+  end
+
+  { some: [48, 36], all: [360, 324] }.each do |extent, (of_ws, of_websockets)|
+    metadata = extent == :all ? { full: true } : {}
+
+    it "npm's ws gets and sends all messages, with #{extent} of its offers", **metadata do
+      skip Script.missing(:node) if Script.missing(:node)
+      results = Script.run("compressed_ws_client.js", address, extent.to_s)
+      expect_results(results, of_ws)
+      expect(results.reject { |result| result[:smaller] || declined?(result[:offer][:serverMaxWindowBits]) }).to eq([])
+    end
+
+    it "PyPI's websockets gets and sends all messages, with #{extent} of its offers", **metadata do
+      skip Script.missing(:python) if Script.missing(:python)
+      expect_results(Script.run("compressed_websockets_client.py", address, extent.to_s), of_websockets)
+    end
+  end
+end
