@@ -49,7 +49,7 @@ module Bench
 
     def measure_round(result, server)
       scenario = result.scenario
-      options = { threads: scenario.threads, cpu: @server_cpu, log: log(scenario, server) }
+      options = { threads: scenario.threads, cpu: @server_cpu, log: log(scenario, server), options: scenario.options }
       ServerProcess.run(server, **options) { |process| result.add(server.name, figures(scenario, process)) }
     rescue Unsupported => e
       result.leave_out(server.name, e.message, failed: false)

@@ -26,6 +26,7 @@ module Bench
     server_cpu_percent: Figure.new("server's CPU, %", :less),
     server_cpu_percent_per_10000: Figure.new("server's CPU per 10,000 connections, %", :less),
     memory_per_connection_bytes: Figure.new("memory per connection, bytes", :less),
+    bytes_per_operation: Figure.new("bytes per operation on the wire", :less),
     skipped: Figure.new("messages skipped", nil),
     server_memory_bytes: Figure.new("server's memory at the end, bytes", :less),
     load_cpu_percent: Figure.new("generator's CPU, %", nil)

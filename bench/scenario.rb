@@ -13,6 +13,8 @@ module Bench
     attr_reader :name, :title
     # @return [Integer] Ruby threads of the server
     attr_reader :threads
+    # @return [Array<String>] options of push_server, which other servers do not get
+    attr_reader :options
     # @return [Array<Symbol>] keys of FIGURES: the rows of the table
     attr_reader :figures
     # @return [Array<Symbol>] two of them: the bars of the chart
@@ -21,13 +23,15 @@ module Bench
     # @param name [String] as on the command line
     # @param title [String] what it is, in a line
     # @param load [String] the generator's arguments; bench/load's --help lists them
+    # @param options [String] options of push_server
     # @param seconds [Numeric, nil] the length of a round, if the scenario needs a certain one
-    def initialize(name, title, load:, threads: 1, seconds: nil, figures: AT_FULL_SPEED,
+    def initialize(name, title, load:, threads: 1, options: "", seconds: nil, figures: AT_FULL_SPEED,
                    chart: %i[rate server_cpu_us_per_operation])
       @name = name
       @title = title
       @load = load.shellsplit
       @threads = threads
+      @options = options.shellsplit
       @seconds = seconds
       @figures = figures
       @chart = chart

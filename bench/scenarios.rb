@@ -26,6 +26,15 @@ module Bench
                  load: "broadcast --path /publish --listen-path /subscribe --size 200 --connections 1000"),
     Scenario.new("publish_tens", "the same, ten messages at a time",
                  load: "broadcast --path /publish --listen-path /subscribe --size 200 --connections 1000 --in-flight 10"),
+    *[1000, 4000].flat_map do |size|
+      load = "broadcast --path /publish --listen-path /subscribe --message json --size #{size} --connections 1000"
+      figures = %i[rate p50_us p99_us server_cpu_us_per_operation bytes_per_operation load_cpu_percent]
+      chart = %i[server_cpu_us_per_operation bytes_per_operation]
+      title = "JSON of #{size / 1000} KB published to 1000 WebSockets, one message at a time"
+      [Scenario.new("publish_json_#{size / 1000}k", title, load: load, figures: figures, chart: chart),
+       Scenario.new("publish_deflate_#{size / 1000}k", "the same, compressed", load: "#{load} --stream deflate",
+                    options: "--websocket-compression", figures: figures, chart: chart)]
+    end,
     Scenario.new("idle_subscribers", "10,000 WebSockets that have subscribed and say nothing, for 25 s, heartbeats on",
                  load: "idle --path /subscribe_quietly --connections 10000 --warm-up 2", seconds: 25,
                  figures: %i[memory_per_connection_bytes server_cpu_percent_per_10000],

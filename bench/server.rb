@@ -18,6 +18,8 @@ module Bench
     attr_reader :environment
     # @return [String, nil] nil if not known
     attr_reader :version
+    # @return [Boolean] whether it understands the options of push_server
+    attr_reader :takes_options
 
     # @param text [String] "name=command with %{port}"
     # @return [Server]
@@ -35,16 +37,19 @@ module Bench
       raise Error, "the command of #{name} cannot be read: #{e.message}"
     end
 
-    def initialize(name, command, environment: {}, version: nil)
+    def initialize(name, command, environment: {}, version: nil, takes_options: false)
       @name = name
       @command = command
       @environment = environment
       @version = version
+      @takes_options = takes_options
     end
 
+    # @param options [Array<String>] for push_server
     # @return [Array<String>] the words of a command line that starts it
-    def command_line(**values)
-      command.map { |word| word.gsub(/%\{(\w+)\}/) { values.fetch(Regexp.last_match(1).to_sym).to_s } }
+    def command_line(options = [], **values)
+      words = command.map { |word| word.gsub(/%\{(\w+)\}/) { values.fetch(Regexp.last_match(1).to_sym).to_s } }
+      takes_options ? words + options : words
     end
   end
 end

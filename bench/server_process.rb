@@ -22,21 +22,22 @@ module Bench
 
     # Starts a server, yields it once it listens, and stops it even after an error.
     # @param log [String] the file its output is appended to
+    # @param options [Array<String>] for push_server
     # @yieldparam process [ServerProcess]
     # @raise [Error] if it does not start
-    def self.run(server, threads:, cpu:, log:)
-      process = new(server, threads: threads, cpu: cpu, log: log)
+    def self.run(server, threads:, cpu:, log:, options: [])
+      process = new(server, threads: threads, cpu: cpu, log: log, options: options)
       process.await
       yield process
     ensure
       process&.stop
     end
 
-    def initialize(server, threads:, cpu:, log:)
+    def initialize(server, threads:, cpu:, log:, options: [])
       @server = server
       @log = log
       @port = free_port
-      command = server.command_line(app: APP, port: @port, threads: threads)
+      command = server.command_line(options, app: APP, port: @port, threads: threads)
       # In a process group of its own, since a server may have several processes, or be a script that starts one.
       @pid = spawn(server.environment, *Machine.pinned(cpu), *command,
                    pgroup: true, in: File::NULL, %i[out err] => [log, "a"], **Machine.many_sockets)

@@ -27,7 +27,8 @@ module Bench
 
       environment = output.split("\0").to_h { |line| line.split("=", 2) }
       command = ["ruby", File.join(root, "exe/push_server")]
-      Server.new(name, [*command, *PUSH_SERVER], environment: environment, version: version(command, environment))
+      Server.new(name, [*command, *PUSH_SERVER], environment: environment, version: version(command, environment),
+                 takes_options: true)
     end
 
     # Puma, if its command is installed, as a gem or a Debian package.

@@ -22,6 +22,8 @@ pub struct Meter {
     pub latencies: Histogram,
     /// Operations that have ended.
     pub operations: u64,
+    /// Bytes that have come.
+    pub bytes: u64,
     /// WebSocket pings answered.
     pub pings: u64,
     /// Connections that the server closed, and that were opened anew.
@@ -31,7 +33,7 @@ pub struct Meter {
 impl Meter {
     /// A meter that counts nothing yet.
     pub fn new() -> Self {
-        Meter { stage: Stage::WarmUp, latencies: Histogram::new(), operations: 0, pings: 0, reopened: 0 }
+        Meter { stage: Stage::WarmUp, latencies: Histogram::new(), operations: 0, bytes: 0, pings: 0, reopened: 0 }
     }
 
     /// Whether a load may send another message.
@@ -50,6 +52,13 @@ impl Meter {
     /// An operation has ended whose latency is not of interest.
     pub fn done_untimed(&mut self) {
         self.operations += u64::from(self.stage == Stage::Measuring);
+    }
+
+    /// So many bytes have come and are parsed.
+    pub fn came(&mut self, bytes: usize) {
+        if self.stage == Stage::Measuring {
+            self.bytes += bytes as u64;
+        }
     }
 
     /// A ping has been answered.

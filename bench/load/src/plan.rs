@@ -29,7 +29,9 @@ Options:
   --port PORT          where the server listens
   --path PATH          what is asked for [/]
   --listen-path PATH   broadcast, tide: what listeners ask for [/listen]
-  --stream KIND        broadcast, tide: what listeners are: websocket or sse [websocket]
+  --stream KIND        broadcast, tide: what listeners are: websocket or sse; broadcast: or deflate, a WebSocket with
+                       compressed messages [websocket]
+  --message KIND       broadcast: what messages are: text, or json as of a shop [text]
   --expect TEXT        http, paced: the body of answers to GET [hello world]
   --connections N      [1]
   --size BYTES         of a message, or a request's body: 12 to 60000 [64]
@@ -68,6 +70,15 @@ pub enum Kind {
     Tide,
 }
 
+/// What messages are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    /// See `ring::text`.
+    Text,
+    /// See `ring::json`.
+    Json,
+}
+
 /// A load, as [`HELP`] describes its parts.
 #[derive(Debug)]
 pub struct Plan {
@@ -76,6 +87,7 @@ pub struct Plan {
     pub path: String,
     pub listen_path: String,
     pub stream: Stream,
+    pub message: Message,
     pub expect: String,
     pub connections: usize,
     pub size: Option<usize>,
@@ -97,6 +109,7 @@ impl Plan {
             path: "/".into(),
             listen_path: "/listen".into(),
             stream: Stream::WebSocket,
+            message: Message::Text,
             expect: "hello world".into(),
             connections: 1,
             size: None,
@@ -122,6 +135,7 @@ impl Plan {
             "--path" => self.path = path(option, value)?,
             "--listen-path" => self.listen_path = path(option, value)?,
             "--stream" => self.stream = stream(option, &value)?,
+            "--message" => self.message = message(option, &value)?,
             "--expect" => self.expect = value,
             "--connections" => self.connections = number(option, &value, 1, MOST_CONNECTIONS)?,
             "--size" => self.size = Some(number(option, &value, LEAST_TEXT, 60_000)?),
@@ -188,8 +202,17 @@ fn path(option: &str, value: String) -> Result<String, String> {
 fn stream(option: &str, value: &str) -> Result<Stream, String> {
     match value {
         "websocket" => Ok(Stream::WebSocket),
-        "sse" => Ok(Stream::EventStream),
-        _ => Err(format!("{option} is '{value}', but must be websocket or sse")),
+        "sse" => Ok(Stream::Sse),
+        "deflate" => Ok(Stream::Deflated),
+        _ => Err(format!("{option} is '{value}', but must be websocket, deflate or sse")),
+    }
+}
+
+fn message(option: &str, value: &str) -> Result<Message, String> {
+    match value {
+        "text" => Ok(Message::Text),
+        "json" => Ok(Message::Json),
+        _ => Err(format!("{option} is '{value}', but must be text or json")),
     }
 }
 

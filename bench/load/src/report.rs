@@ -31,6 +31,7 @@ impl Report {
                 ("server_cpu_percent", window.server_cpu_percent()),
                 ("load_cpu_percent", Some(100.0 * window.load_cpu as f64 / window.length as f64)),
                 ("server_memory_bytes", window.memory.map(|bytes| bytes as f64)),
+                ("bytes_per_operation", Some(meter.bytes as f64 / operations)),
                 ("pings", Some(meter.pings as f64)),
                 ("reopened", Some(meter.reopened as f64)),
             ],

@@ -43,12 +43,52 @@ pub fn text(index: usize, number: usize, size: usize) -> Vec<u8> {
     text
 }
 
+/// A message of a shop as JSON: a few orders. It begins with both numbers, and has `size` bytes, the last of which may be
+/// spaces.
+pub fn json(index: usize, number: usize, size: usize) -> Vec<u8> {
+    const THINGS: [&str; 8] = ["desk", "chair", "lamp", "shelf", "carpet", "mirror", "sofa", "clock"];
+    const STATES: [&str; 4] = ["new", "paid", "packed", "shipped"];
+    let mut json = format!("{{\"from\":{index},\"number\":{number},\"orders\":[");
+    // Numbers that look random, and are the same in each run.
+    let mut seed = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut random = |most: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % most
+    };
+    loop {
+        let (thing, state) = (THINGS[random(8) as usize], STATES[random(4) as usize]);
+        let (id, count, price, cents) = (random(900_000) + 100_000, random(9) + 1, random(900) + 10, random(100));
+        let (hour, minute, second) = (random(24), random(60), random(60));
+        let order = format!(
+            "{{\"id\":{id},\"product\":\"{thing}\",\"quantity\":{count},\"price\":\"{price}.{cents:02}\",\"state\":\"{state}\",\
+             \"updated_at\":\"2026-11-22T{hour:02}:{minute:02}:{second:02}Z\"}}"
+        );
+        if json.len() + order.len() + 3 > size {
+            break;
+        }
+        json.push_str(if json.ends_with('[') { "" } else { "," });
+        json.push_str(&order);
+    }
+    json.push_str("]}");
+    let mut json = json.into_bytes();
+    json.resize(size, b' ');
+    json
+}
+
 /// The least size of a [`text`] that has both of its numbers whole.
 pub const LEAST_TEXT: usize = 12;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_has_its_size_and_differs() {
+        let (one, other) = (json(0, 1, 1000), json(0, 2, 1000));
+        assert_eq!((one.len(), other.len()), (1000, 1000));
+        assert!(one != other && one.starts_with(b"{\"from\":0,\"number\":1,\"orders\":[{\"id\":"));
+        assert!(one.trim_ascii_end().ends_with(b"\"}]}") && one.trim_ascii_end().len() > 850);
+    }
 
     #[test]
     fn the_first_message_follows_the_last() {

@@ -197,6 +197,7 @@ impl Session {
                 Reading::Bytes(count, more) => {
                     self.now = self.clock();
                     let used = load.receive(index, &buffer[..count], self)?;
+                    self.meter.came(used);
                     self.wires[index].keep(&buffer[used..count]);
                     if !more {
                         return Ok(());

@@ -3,10 +3,11 @@
 use super::{answer_ping, broken};
 use crate::failure::{Failure, check};
 use crate::net::connect::{Connection, Opener};
-use crate::plan::Plan;
+use crate::plan::{Message, Plan};
+use crate::protocol::inflate::Inflater;
 use crate::protocol::stream::{Incoming, Stream};
 use crate::protocol::websocket::{TEXT, masked};
-use crate::ring::{Ring, text};
+use crate::ring::{Ring, json, text};
 use crate::session::{Load, Session};
 
 /// What a listener gets once it gets every message from then on.
@@ -26,6 +27,7 @@ pub struct Broadcast {
     rounds: Vec<Round>,
     /// How many messages each listener has got.
     received: Vec<u64>,
+    inflater: Inflater,
 }
 
 /// A round in flight.
@@ -71,6 +73,7 @@ pub(super) fn listen(
     stream: Stream,
     index: usize,
     bytes: &[u8],
+    inflater: &mut Inflater,
     session: &mut Session,
     mut deliver: impl FnMut(&[u8], &mut Session) -> Result<(), Failure>,
 ) -> Result<usize, Failure> {
@@ -83,6 +86,10 @@ pub(super) fn listen(
                 return Err(broken(index, "a message came on the control connection".into()));
             }
             Incoming::Message(payload) => deliver(payload, session)?,
+            Incoming::Compressed(payload) => {
+                let payload = inflater.inflate(payload).map_err(|why| broken(index, why))?;
+                deliver(payload, session)?;
+            }
             Incoming::Ping(payload) => answer_ping(session, index, payload)?,
             Incoming::Pong => {}
         }
@@ -93,7 +100,10 @@ pub(super) fn listen(
 impl Broadcast {
     /// The load of a plan.
     pub fn new(plan: &Plan) -> Self {
-        let message = |number| text(CONTROL, number, plan.message_size());
+        let message = |number| match plan.message {
+            Message::Text => text(CONTROL, number, plan.message_size()),
+            Message::Json => json(CONTROL, number, plan.message_size()),
+        };
         Broadcast {
             stream: plan.stream,
             triggers: Ring::new(plan.in_flight, |number| masked(TEXT, &message(number))),
@@ -103,6 +113,7 @@ impl Broadcast {
             ended: 0,
             rounds: vec![Round::default(); plan.in_flight],
             received: vec![0; plan.connections],
+            inflater: Inflater::new(),
         }
     }
 
@@ -141,7 +152,12 @@ impl Load for Broadcast {
 
     fn receive(&mut self, index: usize, bytes: &[u8], session: &mut Session) -> Result<usize, Failure> {
         let stream = self.stream;
-        listen(stream, index, bytes, session, |payload, session| self.deliver(index, payload, session))
+        // `deliver` needs it all, so it is taken out.
+        let mut inflater = std::mem::take(&mut self.inflater);
+        let deliver = |payload: &[u8], session: &mut Session| self.deliver(index, payload, session);
+        let listened = listen(stream, index, bytes, &mut inflater, session, deliver);
+        self.inflater = inflater;
+        listened
     }
 
     fn outstanding(&self) -> usize {

@@ -77,6 +77,9 @@ impl Load for Echo {
                 }
                 Incoming::Ping(payload) => answer_ping(session, index, payload)?,
                 Incoming::Pong => {}
+                Incoming::Compressed(_) => {
+                    return Err(broken(index, "a compressed message came, which was not agreed on".into()));
+                }
             }
         }
         self.outstanding -= returned;

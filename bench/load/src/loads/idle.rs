@@ -43,6 +43,9 @@ impl Load for Idle {
                     session.meter.done_untimed();
                 }
                 Incoming::Pong => {}
+                Incoming::Compressed(_) => {
+                    return Err(broken(index, "a compressed message came, which was not agreed on".into()));
+                }
             }
         }
         Ok(used)

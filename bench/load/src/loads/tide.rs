@@ -6,6 +6,7 @@ use crate::failure::{Failure, check, excerpt};
 use crate::net::connect::{Connection, Opener};
 use crate::plan::Plan;
 use crate::process::ProcessTree;
+use crate::protocol::inflate::Inflater;
 use crate::protocol::stream::Stream;
 use crate::protocol::websocket::{TEXT, masked};
 use crate::report::Report;
@@ -106,7 +107,9 @@ impl Load for Tide {
 
     fn receive(&mut self, index: usize, bytes: &[u8], session: &mut Session) -> Result<usize, Failure> {
         let stream = self.stream;
-        listen(stream, index, bytes, session, |payload, session| self.deliver(index, payload, session))
+        listen(stream, index, bytes, &mut Inflater::new(), session, |payload, session| {
+            self.deliver(index, payload, session)
+        })
     }
 
     fn outstanding(&self) -> usize {

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `http` | requests, and the answers to them |
 //! | `websocket` | frames and the handshake |
+//! | `inflate` | compressed messages of WebSockets |
 //! | `sse` | event streams |
 //! | `stream` | the messages of either |
 
 pub mod http;
+pub mod inflate;
 pub mod sse;
 pub mod stream;
 pub mod websocket;

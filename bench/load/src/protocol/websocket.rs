@@ -20,18 +20,25 @@ const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// A fixed mask is enough, since there is no proxy to protect.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// A request for a WebSocket.
-pub fn handshake(path: &str) -> Vec<u8> {
+/// The extension of RFC 7692.
+const DEFLATE: &str = "permessage-deflate";
+
+/// A request for a WebSocket, with an offer to compress messages or without.
+pub fn handshake(path: &str, deflate: bool) -> Vec<u8> {
+    let extensions = if deflate { format!("sec-websocket-extensions: {DEFLATE}\r\n") } else { String::new() };
     format!(
         "GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
-         sec-websocket-version: 13\r\nsec-websocket-key: {KEY}\r\n\r\n"
+         sec-websocket-version: 13\r\nsec-websocket-key: {KEY}\r\n{extensions}\r\n"
     )
     .into_bytes()
 }
 
-/// Whether a head accepts our [`handshake`].
-pub fn accepts(head: &Head) -> bool {
-    head.status == 101 && head.field("sec-websocket-accept") == Some(ACCEPT)
+/// Whether a head accepts our [`handshake`]. If it offered to compress messages, each message of the server must stand for
+/// itself.
+pub fn accepts(head: &Head, deflate: bool) -> bool {
+    let extensions = head.field("sec-websocket-extensions").map(String::from_utf8_lossy).unwrap_or_default();
+    let agreed = extensions.starts_with(DEFLATE) && extensions.contains("server_no_context_takeover");
+    head.status == 101 && head.field("sec-websocket-accept") == Some(ACCEPT) && agreed == deflate
 }
 
 /// A frame as a client sends it; `payload` has less than 64 KiB.
@@ -54,6 +61,8 @@ pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
 pub struct Frame<'a> {
     /// The opcode: [`TEXT`], [`PING`], and so on.
     pub opcode: u8,
+    /// Whether the payload is compressed.
+    pub compressed: bool,
     /// The payload.
     pub payload: &'a [u8],
     /// How many bytes the frame has.
@@ -64,9 +73,10 @@ impl<'a> Frame<'a> {
     /// The frame that `bytes` begin with; `None` if its end has not come.
     pub fn parse(bytes: &'a [u8]) -> Result<Option<Self>, String> {
         let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
-        if first & 0xf0 != 0x80 {
+        if first & 0xb0 != 0x80 {
             return Err(format!("a frame that is a fragment, or has a reserved bit: it begins with {first:#04x}"));
         }
+        let compressed = first & 0x40 != 0;
         let (head, size) = match (second, rest) {
             (0x80.., _) => return Err("a masked frame, from a server".into()),
             (126, &[one, two, ..]) => (4, usize::from(u16::from_be_bytes([one, two]))),
@@ -78,7 +88,7 @@ impl<'a> Frame<'a> {
             (size, _) => (2, usize::from(size)),
         };
         let length = head + size;
-        Ok(bytes.get(head..length).map(|payload| Frame { opcode: first & 0x0f, payload, length }))
+        Ok(bytes.get(head..length).map(|payload| Frame { opcode: first & 0x0f, compressed, payload, length }))
     }
 }
 
@@ -99,19 +109,29 @@ mod tests {
             let more = [&frame[..], b"\x89\x00"].concat();
             let payload = &frame[head..];
             assert_eq!(payload.len(), size);
-            assert_eq!(Frame::parse(&more), Ok(Some(Frame { opcode: TEXT, payload, length: frame.len() })));
+            assert_eq!(
+                Frame::parse(&more),
+                Ok(Some(Frame { opcode: TEXT, compressed: false, payload, length: frame.len() }))
+            );
         }
     }
 
     #[test]
     fn reads_empty_frames() {
-        assert_eq!(Frame::parse(&[0x89, 0]), Ok(Some(Frame { opcode: PING, payload: b"", length: 2 })));
+        let ping = Frame { opcode: PING, compressed: false, payload: b"", length: 2 };
+        assert_eq!(Frame::parse(&[0x89, 0]), Ok(Some(ping)));
+    }
+
+    #[test]
+    fn reads_compressed_frames() {
+        let frame = Frame { opcode: TEXT, compressed: true, payload: b"x", length: 3 };
+        assert_eq!(Frame::parse(b"\xc1\x01x"), Ok(Some(frame)));
     }
 
     #[test]
     fn refuses_frames_that_no_server_may_send() {
         assert!(Frame::parse(&[0x81, 0x80, 1, 2, 3, 4]).is_err());
-        assert!(Frame::parse(&[0xc1, 0]).is_err());
+        assert!(Frame::parse(&[0xa1, 0]).is_err());
         assert!(Frame::parse(&[0x01, 0]).is_err());
         assert!(Frame::parse(&[0x82, 127, 1, 0, 0, 0, 0, 0, 0, 0]).is_err());
     }
@@ -132,11 +152,17 @@ mod tests {
 
     #[test]
     fn checks_the_answer_to_the_handshake() {
-        let accepted = |head: &[u8]| accepts(&Head::parse(head).unwrap().unwrap());
-        assert!(accepted(
-            b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
-        ));
-        assert!(!accepted(b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: other\r\n\r\n"));
-        assert!(!accepted(b"HTTP/1.1 200 OK\r\n\r\n"));
+        let accepted =
+            |head: &[u8]| [false, true].map(|deflate| accepts(&Head::parse(head).unwrap().unwrap(), deflate));
+        let head = |rest: &str| {
+            let accept = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+            format!("HTTP/1.1 101 Switching Protocols\r\n{accept}\r\n{rest}\r\n").into_bytes()
+        };
+        assert_eq!(accepted(&head("")), [true, false]);
+        let deflate = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
+        assert_eq!(accepted(&head(deflate)), [false, true]);
+        assert_eq!(accepted(&head("Sec-WebSocket-Extensions: permessage-deflate\r\n")), [true, false]);
+        assert_eq!(accepted(b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: other\r\n\r\n"), [false; 2]);
+        assert_eq!(accepted(b"HTTP/1.1 200 OK\r\n\r\n"), [false; 2]);
     }
 }
