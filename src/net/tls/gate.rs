@@ -1,5 +1,6 @@
-//! How many handshakes may go on in a turn, in which each task of the reactor that has something to do does some of it. A handshake takes up to a millisecond of the processor; a thousand
-//! clients that come back at once must not stop the streams of the others.
+//! How many handshakes may go on in a turn, in which each task of the reactor that has something to do does some of it. A
+//! handshake takes up to a millisecond of the processor; a thousand clients that come back at once must not stop the streams of
+//! the others.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
