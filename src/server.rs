@@ -26,6 +26,7 @@ use crate::http::h1::connection;
 use crate::http::origin::{Allowed, BadOrigin};
 use crate::http::{self, files::PublicDir};
 use crate::metrics::{self, Figures};
+use crate::net::h2_received::Received;
 use crate::net::tls;
 use crate::net::{Acceptor, BadNetwork, ListenError, ListenerId, Listeners, TrustedProxies, fds};
 use crate::push::delivery::Delivery;
@@ -58,6 +59,10 @@ pub struct Settings {
     pub trusted_proxies: Vec<String>,
     /// Whether connections of these proxies begin with a header of the PROXY protocol, version 2.
     pub proxy_protocol: bool,
+    /// Whether connections may speak HTTP/2.
+    pub http2: bool,
+    /// Whether clients may open WebSockets by it.
+    pub http2_websocket: bool,
     /// How requests are logged. `None`: they are not.
     pub access_log: Option<AccessLogSettings>,
 }
@@ -149,6 +154,9 @@ impl Server {
             trusted_proxies,
             proxy_protocol: settings.proxy_protocol,
             poll_parameter: settings.poll_parameter,
+            http2: settings.http2,
+            http2_websocket: settings.http2_websocket,
+            h2_received: Received::new(base.limits.max_h2_received),
             base: Arc::clone(&base),
         });
         Ok(Server {

@@ -88,7 +88,7 @@ fn main() -> Result {
 // ---- without a socket ----------------------------------------------------------------------
 
 fn scan(times: u32) -> Result {
-    let mut scanner = Scanner::new(&Limits::default());
+    let mut scanner = Scanner::new(&Limits::default(), true);
     for _ in 0..times * 100 {
         black_box(scanner.scan(black_box(REQUEST)));
     }
@@ -316,6 +316,9 @@ impl Core {
     fn serve_http(&self) -> Result<TcpStream> {
         let (socket, peer) = self.connect()?;
         let context = core_http::Context {
+            http2: true,
+            http2_websocket: true,
+            h2_received: push_core::net::h2_received::Received::new(usize::MAX),
             base: Arc::clone(&self.context.base),
             push: Arc::clone(&self.context),
             access_log: None,

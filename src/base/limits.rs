@@ -226,6 +226,14 @@ limits! {
     handshake_timeout: Duration = Duration::from_secs(10), Seconds, 0.01;
     /// TLS handshakes at the same time. Beyond it new connections to ssl:// endpoints wait
     max_handshakes: usize = 1024, Count, 1.0;
+    /// Streams of one HTTP/2 connection. Beyond it a stream is refused, and the client may open it later (RFC 9113 section 5.1.2)
+    max_streams: usize = 250, Count, 1.0 to 10_000.0;
+    /// Bytes of request bodies and WebSockets that all HTTP/2 connections have received and the app has not taken. Beyond it the stream that has most is reset
+    max_h2_received: usize = 64 * MIB, Bytes, 65536.0;
+    /// Streams of one HTTP/2 connection that its client resets in a second. Beyond it the connection is ended with ENHANCE_YOUR_CALM (RFC 9113 section 10.5)
+    max_h2_resets: usize = 1000, Count, 1.0;
+    /// Frames of one HTTP/2 connection that carry nothing, in a second: SETTINGS, PING, PRIORITY, CONTINUATION, empty DATA, unknown ones, and WINDOW_UPDATE without something sent. Beyond it the connection is ended with ENHANCE_YOUR_CALM (RFC 9113 section 10.5)
+    max_h2_control_frames: usize = 1000, Count, 1.0;
     /// Requests that wait for a thread of the app. Beyond it the answer is 503 with Retry-After; a GET for an event stream gets 200 and retry:, and then the stream ends
     max_queue: usize = 1024, Count, 1.0;
     /// Threads of the app that are occupied by a long response body. Another thread replaces each of them. Beyond it the answer is 503

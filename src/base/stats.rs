@@ -146,6 +146,8 @@ stats! {
     connections: Counter, Number;
     /// Requests whose head was valid.
     requests: Counter, Number;
+    /// Connections that spoke HTTP/2.
+    h2_connections: Counter, Number;
     /// WebSocket connections that were opened.
     websockets: Counter, Number;
     /// Event streams that were opened.
@@ -154,6 +156,8 @@ stats! {
     poll_sessions: Counter, Number;
     /// Connections of all kinds that are open now.
     open_connections: Gauge, Number;
+    /// Connections that speak HTTP/2 now.
+    open_h2_connections: Gauge, Number;
     /// WebSocket connections that are open now.
     open_websockets: Gauge, Number;
     /// Event streams that are open now.
@@ -224,6 +228,12 @@ stats! {
     handshake_timeouts: Counter, Number;
     /// Connections to an ssl:// endpoint that did not speak TLS: 400.
     plain_requests: Counter, Number;
+    /// HTTP/2 connections that were ended because of max_h2_resets.
+    h2_reset_floods: Counter, Number;
+    /// HTTP/2 connections that were ended because of max_h2_control_frames.
+    h2_control_floods: Counter, Number;
+    /// Streams of HTTP/2 that were reset because of max_h2_received.
+    h2_crowded_out: Counter, Number;
     /// Requests that came while max_queue others waited: 503; for a GET for an event stream 200, and then the end.
     queue_full: Counter, Number;
     /// WebSocket handshakes from foreign origins: 403.

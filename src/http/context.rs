@@ -6,6 +6,7 @@ use super::request::Dispatch;
 use super::{budget, files, origin};
 use crate::access_log::AccessLog;
 use crate::net::TrustedProxies;
+use crate::net::h2_received::Received;
 use crate::{base, push};
 
 /// What all connections of a server share.
@@ -30,4 +31,10 @@ pub struct Context {
     pub proxy_protocol: bool,
     /// The query parameter that makes an event stream a long poll; `None` if there are no long polls.
     pub poll_parameter: Option<String>,
+    /// Whether connections may speak HTTP/2.
+    pub http2: bool,
+    /// Whether they may open WebSockets by it.
+    pub http2_websocket: bool,
+    /// What the streams of all connections have received and not read.
+    pub h2_received: Arc<Received>,
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use bytes::Bytes;
 use crossbeam_channel::Sender;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
 use super::head::ResponseHead;
@@ -79,7 +79,12 @@ async fn try_hand_over(mut socket: Socket, head: Bytes, unread: Bytes, receiver:
 /// Carries `unread` and what the client sends to the app, and what the app writes to the client, until the app has closed
 /// its socket or the connection breaks. The app may close without reading all: the client gets the answer nevertheless.
 /// `same` is another descriptor of `ours`.
-async fn pump(socket: Socket, mut ours: UnixStream, same: &UnixStream, unread: &[u8]) -> io::Result<()> {
+pub(super) async fn pump(
+    socket: impl AsyncRead + AsyncWrite,
+    mut ours: UnixStream,
+    same: &UnixStream,
+    unread: &[u8],
+) -> io::Result<()> {
     let (mut from_app, mut to_app) = ours.split();
     let (mut from_client, mut to_client) = tokio::io::split(socket);
     let inbound = async {

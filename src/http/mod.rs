@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`context`] | what all connections share |
 //! | [`h1`] | HTTP/1: the connection, its framing, hyper |
+//! | `h2` | HTTP/2: the connection, its streams, the crate h2 |
+//! | `linger` | reading on after the last response |
 //! | [`service`] | what happens to a request, step by step |
 //! | [`validate`] | refusing requests that hyper accepts and a server must refuse |
 //! | [`upload`] | reading a request's body |
@@ -32,9 +34,11 @@ pub mod file_body;
 pub mod files;
 mod forwarded;
 pub mod h1;
+mod h2;
 pub mod head;
 pub mod headers;
 pub mod hijack;
+mod linger;
 mod long_poll;
 pub mod origin;
 pub mod request;

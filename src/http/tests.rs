@@ -6,6 +6,7 @@ use super::{Context, Dispatch, Request, budget, origin};
 use crate::base::{self, limits::Limits};
 use crate::engine::Local;
 use crate::net::TrustedProxies;
+use crate::net::h2_received::Received;
 use crate::push::{self, Callbacks, Client};
 
 /// No worker takes anything.
@@ -34,6 +35,9 @@ pub(super) fn context() -> Arc<Context> {
         trusted_proxies: TrustedProxies::default(),
         proxy_protocol: false,
         poll_parameter: None,
+        http2: true,
+        http2_websocket: true,
+        h2_received: Received::new(usize::MAX),
         base,
     })
 }

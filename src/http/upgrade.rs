@@ -43,8 +43,9 @@ pub struct WebSocketHead<'a> {
 
 /// Looks at a request's head.
 pub fn detect(head: &Parts, origins: &Allowed) -> Detected {
-    // RFC 6455 section 4.2.1: a handshake is a GET. RFC 9110 section 7.8: Upgrade has no meaning in HTTP/1.0.
-    if head.method == Method::GET && head.version == Version::HTTP_11 && has_token(&head.headers, UPGRADE, "websocket")
+    // RFC 6455 section 4.2.1: a handshake is a GET. RFC 9110 section 7.8: Upgrade has no meaning in HTTP/1.0. In HTTP/2 only
+    // the server itself makes one, of an extended CONNECT.
+    if head.method == Method::GET && head.version >= Version::HTTP_11 && has_token(&head.headers, UPGRADE, "websocket")
     {
         return match websocket(&head.headers, origins) {
             Ok(accept) => Detected::WebSocket(accept),

@@ -11,10 +11,14 @@
 //! | [`trusted`] | proxies that may tell the client's address |
 //! | [`proxy_protocol`] | how they say it before the first request |
 //! | [`tls`] | encrypted connections |
+//! | [`h2_stream`] | a stream of an HTTP/2 connection, as a socket |
+//! | [`h2_received`] | a bound for what all HTTP/2 connections have received |
 //! | [`fds`] | the limit of open files |
 
 pub mod accept;
 pub mod fds;
+pub mod h2_received;
+pub mod h2_stream;
 pub mod listener;
 pub mod listeners;
 mod pace;

@@ -113,18 +113,52 @@ impl Queue {
         }
     }
 
-    /// Fills `slices` with the next bytes to send, in order. Returns how many slices it filled.
-    pub(super) fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+    /// What waits, in the order in which it is sent.
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         let begun = self.begun.iter().map(|frame| &frame.bytes[..]);
         let waiting = self.frames.iter().map(|frame| &frame.bytes[..]);
         let pongs = Some(&self.pongs[..]).filter(|pongs| !pongs.is_empty());
         let control = self.ping.as_deref().into_iter().chain(pongs);
+        begun.chain(control).chain(waiting)
+    }
+
+    /// Fills `slices` with the next bytes to send, in order. Returns how many slices it filled.
+    pub(super) fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
-        for (slice, bytes) in slices.iter_mut().zip(begun.chain(control).chain(waiting)) {
+        for (slice, bytes) in slices.iter_mut().zip(self.pieces()) {
             *slice = IoSlice::new(bytes);
             filled += 1;
         }
         filled
+    }
+
+    /// How many bytes wait, counted up to `most`. An empty frame counts as none.
+    pub(super) fn bytes(&self, most: usize) -> usize {
+        let mut bytes = 0;
+        let lengths = self.pieces().map(<[u8]>::len);
+        for length in lengths {
+            bytes += length;
+            if bytes >= most {
+                return most;
+            }
+        }
+        bytes
+    }
+
+    /// Gives the next `bytes` bytes to send, in order. What many clients are sent is not copied.
+    pub(super) fn share(&self, mut bytes: usize, mut give: impl FnMut(Bytes)) {
+        let begun = self.begun.iter().map(|frame| frame.bytes.clone());
+        let pongs = Some(&self.pongs[..]).filter(|pongs| !pongs.is_empty()).map(Bytes::copy_from_slice);
+        let control = self.ping.clone().into_iter().chain(pongs);
+        let waiting = self.frames.iter().map(|frame| frame.bytes.clone());
+        for mut piece in begun.chain(control).chain(waiting) {
+            if bytes == 0 {
+                return;
+            }
+            piece.truncate(bytes);
+            bytes -= piece.len();
+            give(piece);
+        }
     }
 
     /// The socket took `bytes` of what was gathered. Returns what is finished by that.

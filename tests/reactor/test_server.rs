@@ -268,6 +268,8 @@ pub fn new_server(limits: Limits, public_dir: Option<PathBuf>) -> Server {
 
 fn server_with(limits: Limits, public_dir: Option<PathBuf>, pubsub: PubSub) -> Server {
     let settings = Settings {
+        http2: true,
+        http2_websocket: true,
         limits,
         slow_policy: SlowPolicy::Close,
         websocket_compression: false,

@@ -122,7 +122,7 @@ module PushServer
     # @return [Hash{Symbol => Object}]
     def settings(processes: 1)
       to_h.slice(*LIMITS.map(&:name), :sse_event, :poll_parameter, :allowed_origins, :slow_client, :websocket_compression,
-                 :public_dir, :threads, :access_log, :access_log_file, :trusted_proxy, :proxy_protocol)
+                 :public_dir, :threads, :access_log, :access_log_file, :trusted_proxy, :proxy_protocol, :http2, :http2_websocket)
           .merge(hint_event_name: hint_event_name?, hint_text_in_bytes: development?, **shares(processes))
     end
 

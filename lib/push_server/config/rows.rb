@@ -37,6 +37,10 @@ module PushServer
                  group: "Listening", default: []),
       Option.new(:proxy_protocol, :flag, "Each connection of a trusted_proxy begins with a PROXY protocol header, version 2",
                  group: "Listening", default: false),
+      Option.new(:http2, :flag, "Speak HTTP/2 with clients that begin with it", group: "Listening", default: true,
+                 switches: %w[--http2]),
+      Option.new(:http2_websocket, :flag, "Let clients of HTTP/2 open WebSockets in the same connection (RFC 8441)",
+                 group: "Listening", default: true, switches: %w[--http2-websocket]),
       Option.new(:workers, :workers, "Worker processes. auto: as many as the process may use CPUs, by its affinity and its " \
                                      "container's quota. 0: one process, which serves by itself",
                  group: "Processes", default: 0, env: %w[WEB_CONCURRENCY], switches: %w[-w --workers], most: 1000),

@@ -63,8 +63,14 @@ impl HyperConnection {
 
     /// The socket, and the bytes that hyper has read from it but not used.
     pub(super) fn into_parts(self) -> (ScannedSocket, Bytes) {
+        let (socket, read, _) = self.into_all_parts();
+        (socket, read)
+    }
+
+    /// As [`HyperConnection::into_parts`], and what has served its requests.
+    pub(super) fn into_all_parts(self) -> (ScannedSocket, Bytes, RequestService) {
         let parts = self.0.into_parts();
-        (parts.io.into_inner(), parts.read_buf)
+        (parts.io.into_inner(), parts.read_buf, parts.service.requests)
     }
 }
 

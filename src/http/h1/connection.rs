@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 use super::adapter::{HyperConnection, HyperError};
 use super::deadline::Waiting;
@@ -21,15 +21,13 @@ use crate::base::lifecycle::{LINGER_IDLE, Phase, PhaseReceiver};
 use crate::base::log_throttle::LogThrottle;
 use crate::http::context::Context;
 use crate::http::exchange::Takeover;
-use crate::http::hijack;
+use crate::http::linger::{LINGER, linger};
 use crate::http::service::RequestService;
+use crate::http::{h2, hijack};
 use crate::net::proxy_protocol::{self, ProxyError};
 use crate::net::tls::{Handshake, HandshakeError};
 use crate::net::{Accepted, Peer, Socket};
 use crate::push::stream::Stream;
-
-/// How long a client may go on sending after a response that closes the connection.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// How long a proxy may take to tell its client's address, and a client for its handshake, once the server drains.
 const GRACE: Duration = Duration::from_secs(1);
@@ -170,6 +168,11 @@ async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseRecei
             let unread = state.take_unread(&buffered);
             take_over(takeover, socket.into_socket(), unread, state.take_entry(), guard);
         }
+        Outcome::Detached(Detached::Http2) => {
+            let (socket, buffered, requests) = connection.into_all_parts();
+            let unread = state.take_unread(&buffered);
+            h2::connection::begin(socket.into_socket(), unread, requests, guard);
+        }
         // The app's descriptor keeps the connection open when this task closes its own.
         Outcome::Detached(Detached::Hijacked) => log_hijack(state.take_entry(), None),
     }
@@ -303,18 +306,6 @@ async fn close_idle(mut socket: Socket, guard: Box<dyn Send + Sync>) {
     // Fails only if the client is gone.
     let _ = socket.shutdown().await;
     linger(socket, LINGER_IDLE, guard).await;
-}
-
-/// Reads on for a while, and drops what comes. hyper has sent the FIN already. A socket that is closed with unread
-/// bytes is reset, and the reset may destroy the response before the client has read it (RFC 9112 section 9.6).
-async fn linger(mut socket: Socket, time: Duration, guard: Box<dyn Send + Sync>) {
-    let rest = async {
-        let mut dropped = vec![0; 16 * 1024];
-        while matches!(socket.read(&mut dropped).await, Ok(1..)) {}
-    };
-    // An error means that the time is over: the connection is cut.
-    let _ = tokio::time::timeout(time, rest).await;
-    drop(guard);
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ pub(super) enum Detached {
     To(Takeover),
     /// The app has it already.
     Hijacked,
+    /// The client speaks HTTP/2.
+    Http2,
 }
 
 /// The number of a socket's descriptor. It does not keep the socket open.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::deadline::Waiting;
+use super::detached::Detached;
 use super::framing::Place;
 use super::state::State;
 
@@ -39,6 +40,8 @@ impl State {
         match self.scanner.place() {
             // If the upgrade is accepted, what follows is not HTTP.
             Place::Undecided => Read::Nothing,
+            // The connection will be taken from hyper.
+            Place::Http2 => Read::Nothing,
             // The refusal closes the connection.
             Place::Refused | Place::Broken => Read::Nothing,
             Place::Between | Place::Head | Place::Body => Read::Socket,
@@ -108,6 +111,13 @@ impl State {
     fn shows_half_close(&self, flushed: bool) -> bool {
         let answered = self.called >= self.scanner.heads() && self.called == self.ended && flushed;
         answered || self.may_last || self.reads_body()
+    }
+
+    /// HTTP/1 is over if the connection has begun with the preface of HTTP/2.
+    pub(super) fn detect_http2(&mut self) {
+        if self.scanner.place() == Place::Http2 {
+            self.detached = Some(Detached::Http2);
+        }
     }
 
     /// Scans bytes from the socket. Returns what hyper gets instead of them; `None` if it gets exactly these.

@@ -119,6 +119,7 @@ impl AsyncRead for ScannedSocket {
                 None => return Poll::Ready(Ok(())),
                 Some(output) => {
                     state.ready = output;
+                    state.detect_http2();
                     buffer.set_filled(start);
                 }
             }

@@ -103,7 +103,7 @@ impl ConnectionState {
     /// The state of a new connection.
     pub(super) fn new(context: Arc<Context>) -> Arc<Self> {
         let state = State {
-            scanner: Scanner::new(&context.base.limits),
+            scanner: Scanner::new(&context.base.limits, context.http2),
             ready: Bytes::new(),
             began: COUNTED,
             called: 0,

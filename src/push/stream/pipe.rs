@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 
 use rustix::event::PollFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[cfg(test)]
 use super::tests::Buffering;
 use crate::net::Socket;
+use crate::net::h2_stream::{FrameBatch, H2Stream, SEND_BUFFER};
 use crate::push::queue::Queue;
 
 /// How many frames one call gives to the socket.
@@ -21,6 +22,8 @@ const SLICES: usize = 64;
 pub(super) enum Pipe {
     /// A connection of its own.
     Socket(Socket),
+    /// A stream of an HTTP/2 connection. Boxed, so that a stream over a socket needs no room for it.
+    H2(Box<H2Stream>),
     /// A pipe that holds back what was written, as TLS does.
     #[cfg(test)]
     Buffering(Buffering),
@@ -30,6 +33,7 @@ impl Pipe {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
             Pipe::Socket(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Pipe::H2(stream) => stream.poll_receive(cx, buffer),
             #[cfg(test)]
             Pipe::Buffering(pipe) => Pin::new(&mut pipe.socket).poll_read(cx, buffer),
         }
@@ -37,13 +41,14 @@ impl Pipe {
 
     /// Whether a read may give something, as far as the reactor knows.
     pub(super) fn may_read(&self) -> bool {
-        self.socket().may_read()
+        self.socket().is_none_or(Socket::may_read)
     }
 
     /// Takes as much of the queue as it can in one call. The queue is not empty.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, queue: &Queue) -> Poll<io::Result<usize>> {
         match self {
             Pipe::Socket(socket) => write(socket, cx, queue),
+            Pipe::H2(stream) => write_shared(stream, cx, queue),
             #[cfg(test)]
             Pipe::Buffering(pipe) => write(pipe, cx, queue),
         }
@@ -53,6 +58,7 @@ impl Pipe {
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Pipe::Socket(socket) => Pin::new(socket).poll_flush(cx),
+            Pipe::H2(stream) => stream.poll_taken(cx),
             #[cfg(test)]
             Pipe::Buffering(pipe) => Pin::new(pipe).poll_flush(cx),
         }
@@ -63,6 +69,7 @@ impl Pipe {
     pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Pipe::Socket(socket) => Pin::new(socket).poll_shutdown(cx),
+            Pipe::H2(stream) => Poll::Ready(stream.finish()),
             #[cfg(test)]
             Pipe::Buffering(pipe) => Pin::new(pipe).poll_shutdown(cx),
         }
@@ -72,6 +79,7 @@ impl Pipe {
     pub(super) fn reset(&mut self) {
         match self {
             Pipe::Socket(socket) => socket.reset(),
+            Pipe::H2(stream) => stream.reset(),
             #[cfg(test)]
             Pipe::Buffering(pipe) => pipe.socket.reset(),
         }
@@ -79,21 +87,45 @@ impl Pipe {
 
     /// See [`Socket::unacknowledged`].
     pub(super) fn unacknowledged(&self) -> Option<u64> {
-        self.socket().unacknowledged()
+        self.socket()?.unacknowledged()
     }
 
     /// Whether the peer has sent something, or takes something again, even if the reactor does not know that yet.
     pub(super) fn is_ready(&self, interest: PollFlags) -> bool {
-        self.socket().is_ready(interest)
+        self.socket().is_some_and(|socket| socket.is_ready(interest))
     }
 
-    fn socket(&self) -> &Socket {
+    /// Whether the connection is shared with other streams, which counts the bytes.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Pipe::H2(_))
+    }
+
+    /// Whether the stream must be reset, because too much was received that was not read. `task` is woken when that happens.
+    pub(super) fn is_crowded_out(&self, task: &Waker) -> bool {
         match self {
-            Pipe::Socket(socket) => socket,
-            #[cfg(test)]
-            Pipe::Buffering(pipe) => &pipe.socket,
+            Pipe::H2(stream) => stream.is_crowded_out(task),
+            _ => false,
         }
     }
+
+    /// `None` if there is no socket of its own.
+    fn socket(&self) -> Option<&Socket> {
+        match self {
+            Pipe::Socket(socket) => Some(socket),
+            Pipe::H2(_) => None,
+            #[cfg(test)]
+            Pipe::Buffering(pipe) => Some(&pipe.socket),
+        }
+    }
+}
+
+/// Gives as much of the queue to the stream as there is room for, without copying what many streams send.
+fn write_shared(stream: &mut H2Stream, cx: &mut Context<'_>, queue: &Queue) -> Poll<io::Result<usize>> {
+    let room = ready!(stream.poll_capacity(cx, queue.bytes(SEND_BUFFER)))?;
+    let mut batch = FrameBatch::default();
+    queue.share(room, |bytes| batch.push(bytes));
+    stream.send(batch)?;
+    Poll::Ready(Ok(room))
 }
 
 fn write(socket: &mut (impl AsyncWrite + Unpin), cx: &mut Context<'_>, queue: &Queue) -> Poll<io::Result<usize>> {

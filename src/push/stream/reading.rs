@@ -23,6 +23,9 @@ thread_local! {
 
 impl Stream {
     pub(super) fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
+        if self.pipe.is_crowded_out(cx.waker()) {
+            return Err(self.reset());
+        }
         for _ in 0..READS_PER_TURN {
             if !self.takes_input() || self.stays_paused(now) {
                 return Ok(());
@@ -87,7 +90,9 @@ impl Stream {
             self.last_read_at = now;
             self.pinged_at = None;
             self.traffic.bytes_in += input.len() as u64;
-            self.client.context().base.stats.bytes_in.add_many(input.len() as u64);
+            if !self.pipe.is_shared() {
+                self.client.context().base.stats.bytes_in.add_many(input.len() as u64);
+            }
             self.decode(&mut input, now);
             if !input.is_empty() {
                 self.unread = Bytes::copy_from_slice(input);

@@ -12,6 +12,7 @@ use super::pipe::Pipe;
 use crate::access_log::{LogEntry, Traffic};
 use crate::base::timers::Alarm;
 use crate::net::Socket;
+use crate::net::h2_stream::H2Stream;
 use crate::push::outbox::{StreamBounds, StreamOrder};
 use crate::push::queue::{Frame, Queue, Sent};
 use crate::push::reader::{ClientReader, LastMessages};
@@ -125,6 +126,11 @@ impl Stream {
         Stream::over(Pipe::Socket(socket), client, head, unread, entry, guard)
     }
 
+    /// A stream of an HTTP/2 connection, of which the head was sent already.
+    pub fn over_h2(client: Arc<Client>, stream: H2Stream, entry: Option<LogEntry>) -> Self {
+        Stream::over(Pipe::H2(Box::new(stream)), client, Bytes::new(), Bytes::new(), entry, Box::new(()))
+    }
+
     pub(super) fn over(
         pipe: Pipe,
         client: Arc<Client>,
@@ -136,7 +142,9 @@ impl Stream {
         let mut queue = Queue::default();
         let unsent_head = head.len();
         let traffic = Traffic { bytes_in: unread.len() as u64, ..Traffic::default() };
-        queue.push(Frame::own(head));
+        if !head.is_empty() {
+            queue.push(Frame::own(head));
+        }
         let limits = &client.context().base.limits;
         client.negotiated().push_greeting(&mut queue, || client.context().reconnect_delay.pause());
         let decoder = match client.protocol() {

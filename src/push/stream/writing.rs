@@ -3,6 +3,8 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use http::StatusCode;
+
 use super::closing::LINGER;
 use super::task::{Ended, State, Stream, Taken};
 use crate::access_log::{RequestOutcome, Traffic};
@@ -135,7 +137,9 @@ impl Stream {
         self.traffic.bytes_out += (bytes - head) as u64;
         self.traffic.messages_out += writes as u64;
         let stats = &self.client.context().base.stats;
-        stats.bytes_out.add_many(bytes as u64);
+        if !self.pipe.is_shared() {
+            stats.bytes_out.add_many(bytes as u64);
+        }
         stats.messages_out.add_many(writes as u64);
     }
 
@@ -155,7 +159,7 @@ impl Stream {
             Protocol::Sse => "sse",
         };
         RequestOutcome {
-            status: Some(protocol.status()),
+            status: Some(if self.pipe.is_shared() { StatusCode::OK } else { protocol.status() }),
             bytes: self.traffic.bytes_out,
             upgrade: Some(upgrade),
             ..RequestOutcome::default()

@@ -133,6 +133,17 @@ pub fn build(ruby: &Ruby, templates: &Templates, subject: &Subject<'_>) -> Resul
         } else {
             raw.set(env, word(words.rack_early_hints), subject.answer);
         }
+        // Of HTTP/2, only a WebSocket can be hijacked: its request was an extended CONNECT (RFC 8441 section 4).
+        let mut hijackable = true;
+        if head.version == Version::HTTP_2 {
+            raw.set(env, word(words.server_protocol), word(words.http_2));
+            hijackable = subject.upgrade == Some(Protocol::WebSocket);
+            if hijackable {
+                raw.set(env, word(words.original_method), word(words.connect));
+            } else {
+                raw.set(env, word(words.rack_is_hijackable), ruby.qfalse());
+            }
+        }
         raw.set(env, word(words.path_info), raw.binary(head.uri.path().as_bytes()));
         if let Some(query) = head.uri.query().filter(|query| !query.is_empty()) {
             raw.set(env, word(words.query_string), raw.binary(query.as_bytes()));
@@ -148,7 +159,9 @@ pub fn build(ruby: &Ruby, templates: &Templates, subject: &Subject<'_>) -> Resul
             raw.set(env, word(words.rack_input), input);
         }
         raw.set(env, word(words.rack_response_finished), raw.array());
-        raw.set(env, word(words.rack_hijack), subject.answer);
+        if hijackable {
+            raw.set(env, word(words.rack_hijack), subject.answer);
+        }
         if let Some(protocol) = subject.upgrade {
             raw.set(env, word(words.rack_is_upgradeable), words.protocol(ruby, protocol));
         }
@@ -176,7 +189,7 @@ fn method(ruby: &Ruby, words: &Words, raw: &Guarded, method: &Method) -> Value {
 
 /// The protocols that a client offers to switch to: Rack 3.1's `rack.protocol`.
 fn protocols(ruby: &Ruby, head: &Parts) -> Result<Option<RArray>, Error> {
-    if head.version != Version::HTTP_11 || !head.headers.contains_key(header::UPGRADE) {
+    if head.version < Version::HTTP_11 || !head.headers.contains_key(header::UPGRADE) {
         return Ok(None);
     }
     let names = ruby.ary_new();

@@ -52,6 +52,7 @@ words! {
         http_last_event_id = "HTTP_LAST_EVENT_ID";
         rack_input = "rack.input";
         rack_hijack = "rack.hijack";
+        rack_is_hijackable = "rack.hijack?";
         rack_hijack_io = "rack.hijack_io";
         rack_early_hints = "rack.early_hints";
         rack_protocol = "rack.protocol";
@@ -61,6 +62,7 @@ words! {
         rack_url_scheme = "rack.url_scheme";
         https = "https";
         https_port = "443";
+        original_method = "push_server.method";
         session_owner = "push_server.session_owner";
         get = "GET";
         post = "POST";
@@ -69,8 +71,10 @@ words! {
         delete = "DELETE";
         head = "HEAD";
         options = "OPTIONS";
+        connect = "CONNECT";
         http_10 = "HTTP/1.0";
         http_11 = "HTTP/1.1";
+        http_2 = "HTTP/2";
         empty = "";
     }
     symbols {

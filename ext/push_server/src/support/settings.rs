@@ -66,6 +66,8 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
     };
     let proxy_protocol = fetch::<bool>(ruby, hash, "proxy_protocol")?.unwrap_or(false);
     let websocket_compression = fetch::<bool>(ruby, hash, "websocket_compression")?.unwrap_or(false);
+    let http2 = fetch::<bool>(ruby, hash, "http2")?.unwrap_or(true);
+    let http2_websocket = fetch::<bool>(ruby, hash, "http2_websocket")?.unwrap_or(true);
     let public_dir = path(ruby, hash, "public_dir")?;
     let access_log = access_log(ruby, hash)?;
     let own = Own {
@@ -89,6 +91,8 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
         poll_parameter,
         trusted_proxies,
         proxy_protocol,
+        http2,
+        http2_websocket,
         access_log,
     };
     Ok((settings, own))

@@ -33,6 +33,8 @@ pub enum Place {
     Body,
     /// After a request that asks for an upgrade: what follows may not be HTTP.
     Undecided,
+    /// At the preface of HTTP/2: nothing is HTTP/1.
+    Http2,
     /// After a refused head: nothing more is read.
     Refused,
     /// In a body that is broken or was given up: nothing more is read.
@@ -45,6 +47,7 @@ enum State {
     Length(u64),
     Chunked(Chunked),
     Undecided,
+    Http2,
     Refused,
     Broken,
 }
@@ -65,11 +68,13 @@ pub struct Scanner {
     max_body: u64,
     max_head: usize,
     max_uri: usize,
+    /// The connection may turn out to be one of HTTP/2.
+    http2: bool,
 }
 
 impl Scanner {
     /// A scanner at the start of a connection.
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits, http2: bool) -> Self {
         Scanner {
             state: State::Head,
             held: BytesMut::new(),
@@ -80,6 +85,7 @@ impl Scanner {
             max_body: limits.max_body_size as u64,
             max_head: limits.max_head_size,
             max_uri: limits.max_uri_size,
+            http2,
         }
     }
 
@@ -90,6 +96,7 @@ impl Scanner {
             State::Head => Place::Head,
             State::Length(_) | State::Chunked(_) => Place::Body,
             State::Undecided => Place::Undecided,
+            State::Http2 => Place::Http2,
             State::Refused => Place::Refused,
             State::Broken => Place::Broken,
         }
@@ -187,6 +194,10 @@ impl Scanner {
                     }
                     match self.head(rest) {
                         Head::Partial => return Passed { length: at, refused: None },
+                        Head::Refused(_) if self.is_http2(rest) => {
+                            self.state = State::Http2;
+                            return Passed { length: at, refused: None };
+                        }
                         Head::Refused(status) => return Passed { length: at, refused: Some(status) },
                         Head::Whole { length, body, upgrade } => {
                             self.heads += 1;
@@ -221,9 +232,16 @@ impl Scanner {
                 }
                 State::Undecided => return Passed { length: at, refused: None },
                 // Nothing after a refused head or in a broken body is scanned.
-                State::Refused | State::Broken => return Passed { length: at, refused: None },
+                State::Http2 | State::Refused | State::Broken => return Passed { length: at, refused: None },
             }
         }
+    }
+
+    /// Whether the connection begins with the preface of HTTP/2, of which the first line is enough: RFC 9113 section 3.4
+    /// chose one that is no request.
+    #[cold]
+    fn is_http2(&self, data: &[u8]) -> bool {
+        self.http2 && self.heads == 0 && data.starts_with(b"PRI * HTTP/2.0\r")
     }
 
     fn head(&mut self, data: &[u8]) -> Head {

@@ -8,7 +8,7 @@ type Verdict = Option<(u64, u16)>;
 
 /// What hyper gets, which head was refused, and which body was broken.
 fn through(pieces: &[&[u8]]) -> (Vec<u8>, Verdict, Verdict) {
-    let mut scanner = Scanner::new(&Limits::default());
+    let mut scanner = Scanner::new(&Limits::default(), false);
     let mut output = Vec::new();
     for piece in pieces {
         match scanner.scan(piece) {
@@ -117,7 +117,7 @@ fn a_refusal_takes_its_turn() {
 fn what_follows_a_request_for_an_upgrade_waits_for_the_answer() {
     let head = b"GET / HTTP/1.1\r\nupgrade: websocket\r\n\r\n";
     let behind = b"GET /\n HTTP";
-    let mut scanner = Scanner::new(&Limits::default());
+    let mut scanner = Scanner::new(&Limits::default(), true);
     assert_eq!(scanner.scan(&[&head[..], behind].concat()).unwrap(), head[..]);
     assert_eq!(scanner.place(), Place::Undecided);
     assert_eq!(scanner.take_held(), behind[..]);
@@ -128,8 +128,22 @@ fn what_follows_a_request_for_an_upgrade_waits_for_the_answer() {
 }
 
 #[test]
+fn the_preface_of_http_2_is_no_request_of_http_1() {
+    let preface = &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..];
+    for cut in 1..preface.len() {
+        let mut scanner = Scanner::new(&Limits::default(), true);
+        assert_eq!(scanner.scan(&preface[..cut]), Some(Bytes::new()), "{cut}");
+        scanner.scan(&preface[cut..]);
+        assert_eq!((scanner.place(), scanner.take_held()), (Place::Http2, Bytes::from_static(preface)), "{cut}");
+    }
+    let mut scanner = Scanner::new(&Limits::default(), true);
+    scanner.scan(b"GET / HTTP/1.1\r\n\r\n");
+    assert_eq!(scanner.scan(preface).unwrap(), PLACEHOLDER, "only at the beginning");
+}
+
+#[test]
 fn an_incomplete_head_is_held_back() {
-    let mut scanner = Scanner::new(&Limits::default());
+    let mut scanner = Scanner::new(&Limits::default(), true);
     assert_eq!(scanner.place(), Place::Between);
     assert_eq!(scanner.scan(b"GET / HT"), Some(Bytes::new()));
     assert_eq!(scanner.place(), Place::Head);

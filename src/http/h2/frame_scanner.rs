@@ -1,0 +1,318 @@
+//! The scanner beneath h2, which sees the head of each frame. It counts what costs a client little and the server much, and
+//! what h2 does not count: frames that carry nothing, resets, and how long a header block takes.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use h2::Reason;
+
+use crate::base::limits::Limits;
+use crate::base::stats::Stats;
+
+/// What a client sends first (RFC 9113 section 3.4).
+pub(in crate::http) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Bytes of a frame's head (RFC 9113 section 4.1).
+const HEAD: usize = 9;
+
+/// The time over which frames are counted.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// So many bytes sent explain one WINDOW_UPDATE. A client sends two for a DATA frame, and a frame may have one event.
+const BYTES_PER_UPDATE: u64 = 32;
+
+// Types of frames, RFC 9113 section 6.
+const DATA: u8 = 0x0;
+const HEADERS: u8 = 0x1;
+const RST_STREAM: u8 = 0x3;
+const SETTINGS: u8 = 0x4;
+const PING: u8 = 0x6;
+const GOAWAY: u8 = 0x7;
+const WINDOW_UPDATE: u8 = 0x8;
+const CONTINUATION: u8 = 0x9;
+
+// Flags. ACK is that of SETTINGS and PING, END_STREAM that of DATA and HEADERS.
+const ACK: u8 = 0x1;
+const END_STREAM: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
+
+/// Why a connection is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Breach {
+    /// Too many frames in a second that carry nothing.
+    ControlFrames,
+    /// Too many resets in a second.
+    Resets,
+    /// The first frame is another one than SETTINGS.
+    NoSettings,
+}
+
+impl Breach {
+    /// What the client is told (RFC 9113 section 7).
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Breach::ControlFrames | Breach::Resets => Reason::ENHANCE_YOUR_CALM,
+            Breach::NoSettings => Reason::PROTOCOL_ERROR,
+        }
+    }
+
+    pub(super) fn count(self, stats: &Stats) {
+        match self {
+            Breach::ControlFrames => stats.h2_control_floods.add(),
+            Breach::Resets => stats.h2_reset_floods.add(),
+            Breach::NoSettings => stats.refused_heads.add(),
+        }
+    }
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Breach::ControlFrames => "too many frames that carry nothing (max_h2_control_frames)",
+            Breach::Resets => "too many streams were reset (max_h2_resets)",
+            Breach::NoSettings => "the first frame is no SETTINGS frame",
+        })
+    }
+}
+
+/// Follows the frames that come in by one connection.
+#[derive(Debug)]
+pub(super) struct FrameScanner {
+    /// Bytes of the preface that have not come.
+    preface: usize,
+    head: [u8; HEAD],
+    /// How many bytes of `head` have come.
+    filled: usize,
+    /// Bytes of the payload that have not come.
+    payload: usize,
+    begun: bool,
+    /// Since when a header block has come that has not ended.
+    header_block: Option<Instant>,
+    /// When the second began in which is counted.
+    second: Instant,
+    control_frames: u64,
+    resets: u64,
+    max_control_frames: u64,
+    max_resets: u64,
+    breach: Option<Breach>,
+    /// Bytes of DATA frames since that was last asked.
+    data: usize,
+}
+
+impl FrameScanner {
+    /// A scanner at the start of a connection.
+    pub(super) fn new(limits: &Limits, now: Instant) -> Self {
+        FrameScanner {
+            preface: PREFACE.len(),
+            head: [0; HEAD],
+            filled: 0,
+            payload: 0,
+            begun: false,
+            header_block: None,
+            second: now,
+            control_frames: 0,
+            resets: 0,
+            max_control_frames: limits.max_h2_control_frames as u64,
+            max_resets: limits.max_h2_resets as u64,
+            breach: None,
+            data: 0,
+        }
+    }
+
+    /// Why the connection must be ended.
+    pub(super) fn breach(&self) -> Option<Breach> {
+        self.breach
+    }
+
+    /// Since when a header block has come that has not ended.
+    pub(super) fn header_block(&self) -> Option<Instant> {
+        self.header_block
+    }
+
+    /// Bytes of DATA frames that have come since the last call.
+    pub(super) fn take_data(&mut self) -> usize {
+        std::mem::take(&mut self.data)
+    }
+
+    /// Follows bytes that came in. `sent` is how many bytes were sent since the last call.
+    pub(super) fn scan(&mut self, mut input: &[u8], sent: u64, now: Instant) {
+        if now.saturating_duration_since(self.second) >= PERIOD {
+            (self.second, self.control_frames, self.resets) = (now, 0, 0);
+        }
+        // What was sent explains as many updates, now or a little later.
+        let explained = sent / BYTES_PER_UPDATE;
+        let mut updates = 0;
+        let preface = self.preface.min(input.len());
+        self.preface -= preface;
+        input = &input[preface..];
+        while !input.is_empty() {
+            let payload = self.payload.min(input.len());
+            if payload > 0 {
+                self.payload -= payload;
+                input = &input[payload..];
+                continue;
+            }
+            let taken = (HEAD - self.filled).min(input.len());
+            self.head[self.filled..self.filled + taken].copy_from_slice(&input[..taken]);
+            self.filled += taken;
+            input = &input[taken..];
+            if self.filled == HEAD {
+                self.filled = 0;
+                updates += u64::from(self.head[3] == WINDOW_UPDATE);
+                self.frame(now);
+            }
+        }
+        self.control_frames += updates.saturating_sub(explained);
+        if self.control_frames > self.max_control_frames {
+            self.breach.get_or_insert(Breach::ControlFrames);
+        } else if self.resets > self.max_resets {
+            self.breach.get_or_insert(Breach::Resets);
+        }
+    }
+
+    /// The head of a frame has come.
+    fn frame(&mut self, now: Instant) {
+        let [high, middle, low, kind, flags, ..] = self.head;
+        self.payload = u32::from_be_bytes([0, high, middle, low]) as usize;
+        if !std::mem::replace(&mut self.begun, true) && (kind != SETTINGS || flags & ACK != 0) {
+            self.breach = Some(Breach::NoSettings);
+        }
+        match kind {
+            DATA => {
+                self.data += self.payload;
+                self.control_frames += u64::from(self.payload == 0 && flags & END_STREAM == 0);
+            }
+            HEADERS | CONTINUATION => {
+                self.control_frames += u64::from(kind == CONTINUATION);
+                self.header_block = match flags & END_HEADERS {
+                    0 => self.header_block.or(Some(now)),
+                    _ => None,
+                };
+            }
+            RST_STREAM => self.resets += 1,
+            // The answers to our own, of which there are few.
+            SETTINGS | PING if flags & ACK != 0 => {}
+            GOAWAY | WINDOW_UPDATE => {}
+            // SETTINGS, PING, PRIORITY, and types that are not known.
+            _ => self.control_frames += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = (payload.len() as u32).to_be_bytes();
+        [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
+    }
+
+    fn limits() -> Limits {
+        Limits { max_h2_control_frames: 10, max_h2_resets: 10, ..Limits::default() }
+    }
+
+    /// What the scanner says of a connection that begins as it should and then has these bytes.
+    fn scanned(bytes: &[u8], sent: u64) -> FrameScanner {
+        let now = Instant::now();
+        let mut scanner = FrameScanner::new(&limits(), now);
+        scanner.scan(PREFACE, 0, now);
+        scanner.scan(&frame(SETTINGS, 0, &[]), 0, now);
+        scanner.scan(bytes, sent, now);
+        scanner
+    }
+
+    fn breach(kind: u8, flags: u8, payload: &[u8], count: usize) -> Option<Breach> {
+        scanned(&frame(kind, flags, payload).repeat(count), 0).breach()
+    }
+
+    #[test]
+    fn frames_that_carry_nothing_are_counted() {
+        let ping = [0; 8];
+        let rows: [(u8, u8, &[u8]); 7] = [
+            (PING, 0, &ping),
+            (SETTINGS, 0, &[]),
+            (DATA, 0, &[]),
+            (WINDOW_UPDATE, 0, &[0, 0, 0, 1]),
+            (CONTINUATION, 0, b"x"),
+            (0x2, 0, &[0; 5]),
+            (0xfe, 0, b"unknown"),
+        ];
+        for (kind, flags, payload) in rows {
+            assert_eq!(breach(kind, flags, payload, 9), None, "{kind}");
+            assert_eq!(breach(kind, flags, payload, 11), Some(Breach::ControlFrames), "{kind}");
+        }
+        assert_eq!(breach(RST_STREAM, 0, &[0; 4], 10), None);
+        assert_eq!(breach(RST_STREAM, 0, &[0; 4], 11), Some(Breach::Resets));
+    }
+
+    #[test]
+    fn frames_that_carry_something_are_not_counted() {
+        for (kind, flags, payload) in
+            [(DATA, 0, &b"x"[..]), (DATA, END_STREAM, b""), (HEADERS, END_HEADERS, b"x"), (PING, ACK, &[0; 8])]
+        {
+            assert_eq!(breach(kind, flags, payload, 1000), None, "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_was_sent_explains_updates() {
+        let updates = frame(WINDOW_UPDATE, 0, &[0; 4]).repeat(1000);
+        assert_eq!(scanned(&updates, 1000 * BYTES_PER_UPDATE).breach(), None);
+        assert_eq!(scanned(&updates, 900 * BYTES_PER_UPDATE).breach(), Some(Breach::ControlFrames));
+    }
+
+    #[test]
+    fn the_count_begins_anew_each_second() {
+        let now = Instant::now();
+        let mut scanner = scanned(&frame(PING, 0, &[0; 8]).repeat(9), 0);
+        scanner.scan(&frame(PING, 0, &[0; 8]).repeat(10), 0, now + 2 * PERIOD);
+        assert_eq!(scanner.breach(), None);
+    }
+
+    #[test]
+    fn a_connection_begins_with_settings() {
+        for first in [frame(PING, 0, &[0; 8]), frame(SETTINGS, ACK, &[]), frame(HEADERS, END_HEADERS, b"x")] {
+            let now = Instant::now();
+            let mut scanner = FrameScanner::new(&limits(), now);
+            scanner.scan(&[PREFACE, &first].concat(), 0, now);
+            assert_eq!(scanner.breach(), Some(Breach::NoSettings));
+        }
+    }
+
+    #[test]
+    fn a_header_block_lasts_until_its_last_frame() {
+        let begun = frame(HEADERS, 0, b"x");
+        assert!(scanned(&begun, 0).header_block().is_some());
+        assert!(scanned(&[begun.clone(), frame(CONTINUATION, 0, b"x")].concat(), 0).header_block().is_some());
+        assert!(scanned(&[begun, frame(CONTINUATION, END_HEADERS, b"x")].concat(), 0).header_block().is_none());
+    }
+
+    proptest! {
+        /// However the bytes are cut, the scanner sees the same frames.
+        #[test]
+        fn cuts_do_not_matter(
+            frames in proptest::collection::vec((0u8..12, any::<u8>(), proptest::collection::vec(any::<u8>(), 0..30)), 0..30),
+            cuts in proptest::collection::vec(1usize..40, 1..40),
+        ) {
+            let bytes = frames.iter().flat_map(|(kind, flags, payload)| frame(*kind, *flags, payload)).collect::<Vec<_>>();
+            let whole = scanned(&bytes, 0);
+            let now = whole.second;
+            let mut cut = FrameScanner::new(&limits(), now);
+            let mut rest = &[PREFACE, &frame(SETTINGS, 0, &[]), &bytes].concat()[..];
+            for length in cuts.iter().cycle() {
+                let (piece, more) = rest.split_at((*length).min(rest.len()));
+                cut.scan(piece, 0, now);
+                rest = more;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            prop_assert_eq!(cut.take_data(), scanned(&bytes, 0).take_data());
+            let counts = |scanner: &FrameScanner| (scanner.control_frames, scanner.resets, scanner.payload, scanner.filled);
+            prop_assert_eq!(counts(&cut), counts(&whole));
+            prop_assert_eq!(cut.header_block.is_some(), whole.header_block.is_some());
+        }
+    }
+}

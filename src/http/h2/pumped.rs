@@ -1,0 +1,116 @@
+//! `rack.hijack` for a stream. The app gets one end of a pair of sockets, and speaks HTTP/1 there. The head that it writes
+//! becomes that of the stream.
+
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::AsFd;
+
+use bytes::{Buf, BytesMut};
+use h2::Reason;
+use h2::server::SendResponse;
+use http::header::TRANSFER_ENCODING;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use super::translation;
+use crate::http::head::ResponseHead;
+use crate::http::hijack::{Hijack, Hijacked, pump};
+use crate::net::h2_received::Receiving;
+use crate::net::h2_stream::{FrameBatch, H2Stream};
+
+/// The longest head that an app may write.
+const MAX_HEAD: usize = 64 * 1024;
+const MAX_HEADERS: usize = 100;
+
+/// Gives the app its end, and carries bytes between the other end and the stream. `receiving` is `None` if the client sends
+/// nothing more.
+pub(super) async fn hand_over(mut respond: SendResponse<FrameBatch>, receiving: Option<Receiving>, hijack: Hijack) {
+    if let Err(error) = try_hand_over(&mut respond, receiving, hijack).await {
+        log::debug!("a hijacked stream broke: {error}");
+        respond.send_reset(Reason::INTERNAL_ERROR);
+    }
+}
+
+async fn try_hand_over(
+    respond: &mut SendResponse<FrameBatch>,
+    receiving: Option<Receiving>,
+    hijack: Hijack,
+) -> io::Result<()> {
+    let (mut ours, theirs) = UnixStream::pair()?;
+    let same = UnixStream::from_std(ours.as_fd().try_clone_to_owned()?.into())?;
+    if hijack.receiver.send(Hijacked::Unix(theirs.into_std()?.into())).is_err() {
+        // The app has given up waiting.
+        return Err(io::ErrorKind::BrokenPipe.into());
+    }
+    let (head, behind) = match hijack.head {
+        Some(head) => (head, BytesMut::new()),
+        None => tokio::select! {
+            head = read_head(&mut ours) => head?,
+            _ = poll_fn(|cx| respond.poll_reset(cx)) => return Ok(()),
+        },
+    };
+    let send = respond.send_response(translation::response(head), false).map_err(io::Error::other)?;
+    let mut stream = H2Stream::new(send, receiving);
+    stream.write_all(&behind).await?;
+    pump(stream, ours, &same, &[]).await
+}
+
+/// The head that the app writes, and the bytes behind it.
+async fn read_head(app: &mut UnixStream) -> io::Result<(ResponseHead, BytesMut)> {
+    let mut read = BytesMut::new();
+    loop {
+        if app.read_buf(&mut read).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some((head, length)) = parse_head(&read)? {
+            read.advance(length);
+            return Ok((head, read));
+        }
+        if read.len() > MAX_HEAD {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the app's head is too long"));
+        }
+    }
+}
+
+/// A head, and its length. `None` if more must come.
+fn parse_head(bytes: &[u8]) -> io::Result<Option<(ResponseHead, usize)>> {
+    let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
+    let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut parsed = httparse::Response::new(&mut fields);
+    let length = match parsed.parse(bytes).map_err(|error| invalid(&format!("the app's head: {error}")))? {
+        httparse::Status::Complete(length) => length,
+        httparse::Status::Partial => return Ok(None),
+    };
+    let status = StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|_| invalid("the app's status"))?;
+    let mut headers = HeaderMap::new();
+    for field in parsed.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| invalid("the name of a header"))?;
+        headers.append(name, HeaderValue::from_bytes(field.value).map_err(|_| invalid("the value of a header"))?);
+    }
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return Err(invalid("the app has written a chunked body, which HTTP/2 does not have"));
+    }
+    Ok(Some((ResponseHead::new(status, headers), length)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_that_an_app_writes() {
+        let text = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nX: 1\r\nX: 2\r\n\r\n\x81\x00";
+        for length in 0..text.len() - 2 {
+            assert!(parse_head(&text[..length]).unwrap().is_none(), "{length}");
+        }
+        let (head, length) = parse_head(text).unwrap().unwrap();
+        assert_eq!((head.status, head.headers.len()), (StatusCode::SWITCHING_PROTOCOLS, 3));
+        assert_eq!(&text[length..], b"\x81\x00");
+        for wrong in
+            ["garbage\r\n\r\n", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "HTTP/1.1 099 \r\n\r\n"]
+        {
+            assert!(parse_head(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+}

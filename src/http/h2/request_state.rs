@@ -1,0 +1,111 @@
+//! What the worker that has a request and the task of its stream share.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use http::StatusCode;
+
+use crate::base::lock::Lock;
+use crate::http::context::Context;
+use crate::http::exchange::RequestConnection;
+use crate::http::head::ResponseHead;
+use crate::http::hijack::Hijacked;
+
+/// How many informational responses may wait for the stream's task. Further ones are not sent.
+const MAX_INFORMATION: usize = 16;
+
+/// The state of one request, until its response begins.
+pub(super) struct RequestState {
+    context: Arc<Context>,
+    state: Lock<State>,
+}
+
+struct State {
+    /// Informational responses that wait to be sent.
+    information: Vec<ResponseHead>,
+    task: Option<Waker>,
+    /// When the deadline of the body began.
+    since: Instant,
+    /// Bytes of the body since then.
+    progress: usize,
+    timed_out: bool,
+}
+
+impl RequestState {
+    pub(super) fn new(context: Arc<Context>) -> Arc<Self> {
+        let since = context.base.timers.now();
+        let state = State { information: Vec::new(), task: None, since, progress: 0, timed_out: false };
+        Arc::new(RequestState { context, state: Lock::new(state) })
+    }
+
+    /// What all connections share.
+    pub(super) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Stores the waker of the stream's task, for workers.
+    pub(super) fn register(&self, task: &Waker) {
+        self.state.lock().task = Some(task.clone());
+    }
+
+    /// Takes the informational responses that wait.
+    pub(super) fn take_information(&self) -> Vec<ResponseHead> {
+        std::mem::take(&mut self.state.lock().information)
+    }
+
+    /// Bytes of the body have come.
+    pub(super) fn body_came(&self, bytes: usize) {
+        let mut state = self.state.lock();
+        state.progress += bytes;
+        if state.progress >= self.context.base.limits.body_progress {
+            state.progress = 0;
+            state.since = self.context.base.timers.now();
+        }
+    }
+
+    /// When more of the body must have come.
+    pub(super) fn body_deadline(&self) -> Instant {
+        self.state.lock().since + self.context.base.limits.body_timeout
+    }
+
+    /// It did not come.
+    pub(super) fn time_out_body(&self) {
+        self.state.lock().timed_out = true;
+        self.context.base.stats.body_timeouts.add();
+    }
+}
+
+impl RequestConnection for RequestState {
+    fn inform(&self, head: &ResponseHead) {
+        let mut state = self.state.lock();
+        if state.information.len() < MAX_INFORMATION {
+            state.information.push(head.clone());
+            let task = state.task.clone();
+            drop(state);
+            if let Some(task) = task {
+                self.context.base.wakeups.wake(task);
+            }
+        }
+    }
+
+    /// A stream has no socket.
+    fn try_hijack(&self) -> Option<Hijacked> {
+        None
+    }
+
+    fn hold_body(&self, held: bool) {
+        if !held {
+            let mut state = self.state.lock();
+            state.since = self.context.base.timers.now();
+            state.progress = 0;
+        }
+    }
+
+    fn body_breach(&self) -> Option<StatusCode> {
+        self.state.lock().timed_out.then_some(StatusCode::REQUEST_TIMEOUT)
+    }
+
+    /// The stream's task always notices when its client goes.
+    fn begin_long_poll(&self) {}
+}

@@ -1,0 +1,171 @@
+//! Sending the response of a stream.
+
+use std::io;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use http::header::CONTENT_LENGTH;
+use http::{Method, StatusCode};
+
+use super::request_state::RequestState;
+use super::translation;
+use crate::access_log::{LogEntry, RequestOutcome};
+use crate::base::timers::Alarm;
+use crate::http::body::{Body, BodyError};
+use crate::http::response::Response;
+use crate::net::h2_stream::{FrameBatch, H2Stream};
+
+/// A response whose head was sent, until the connection has taken its body.
+pub(super) struct Sending {
+    /// `None` if the head was all.
+    stream: Option<H2Stream>,
+    body: Body,
+    /// What the body has given and the connection has no room for.
+    chunk: Bytes,
+    /// The app's Content-Length: no more bytes are sent than this.
+    length: Option<u64>,
+    sent: u64,
+    status: StatusCode,
+    /// Since when the connection or the client takes nothing.
+    blocked: Option<Instant>,
+    alarm: Option<Alarm>,
+    entry: Option<LogEntry>,
+    /// When the request came, as a stamp of the reactor's clock.
+    began: u64,
+}
+
+/// The stream is to be reset.
+struct Broken;
+
+impl Sending {
+    /// Sends the head of `response` to `method`. Fails if the client has gone.
+    pub(super) fn begin(
+        respond: &mut SendResponse<FrameBatch>,
+        response: Response,
+        method: &Method,
+        entry: Option<LogEntry>,
+        began: u64,
+    ) -> Result<Self, h2::Error> {
+        let sends_body = response.sends_body(method);
+        let length = response.length();
+        let Response { mut head, mut body } = response;
+        if sends_body || *method == Method::HEAD {
+            if let Some(exact) = body.size_hint().exact() {
+                translation::add_length(&mut head.headers, exact);
+            }
+        } else {
+            head.headers.remove(CONTENT_LENGTH);
+        }
+        if !sends_body {
+            body = Body::Empty;
+        }
+        let status = head.status;
+        let ends = body.is_end_stream() && length.unwrap_or(0) == 0 || !sends_body;
+        let stream = respond.send_response(translation::response(head), ends)?;
+        let stream = (!ends).then(|| H2Stream::new(stream, None));
+        let (chunk, alarm) = (Bytes::new(), None);
+        Ok(Sending { stream, body, chunk, length, sent: 0, status, blocked: None, alarm, entry, began })
+    }
+
+    /// Ready when the response is sent, or cannot be sent to its end. Then the stream has ended.
+    pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>, request: &RequestState) -> Poll<()> {
+        let sent = ready!(self.poll_sent(cx, request));
+        if sent.is_err()
+            && let Some(stream) = &mut self.stream
+        {
+            stream.reset_broken();
+        }
+        let base = &request.context().base;
+        let took = base.timers.stamp().saturating_sub(self.began) / 1000;
+        base.stats.request_time(self.status.as_u16()).observe(took);
+        self.log(sent.is_err());
+        Poll::Ready(())
+    }
+
+    fn poll_sent(&mut self, cx: &mut TaskContext<'_>, request: &RequestState) -> Poll<Result<(), Broken>> {
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(())) };
+        let base = &request.context().base;
+        let outcome = loop {
+            if self.chunk.is_empty() {
+                match self.body.poll_chunk(cx, &base.disk) {
+                    Poll::Ready(Some(Ok(chunk))) => {
+                        let room = self.length.map_or(u64::MAX, |length| length - self.sent);
+                        self.chunk = chunk;
+                        self.chunk.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+                    }
+                    Poll::Ready(Some(Err(error))) => break Err(error),
+                    Poll::Ready(None) if self.length.is_some_and(|length| self.sent < length) => {
+                        let (sent, length) = (self.sent, self.length.unwrap_or_default());
+                        log::warn!(
+                            "a response ended after {sent} of the {length} bytes that its Content-Length promised"
+                        );
+                        break Err(BodyError::Short);
+                    }
+                    Poll::Ready(None) => break Ok(()),
+                    // Meanwhile the client may go.
+                    Poll::Pending => return stream.poll_gone(cx).map(|()| Err(Broken)),
+                }
+                if self.chunk.is_empty() {
+                    if self.length.is_some_and(|length| self.sent == length) {
+                        break Ok(());
+                    }
+                    continue;
+                }
+            }
+            match stream.poll_capacity(cx, self.chunk.len()) {
+                Poll::Ready(Ok(room)) => {
+                    self.blocked = None;
+                    let part = self.chunk.split_to(room);
+                    self.sent += room as u64;
+                    let last = self.chunk.is_empty()
+                        && (self.body.is_end_stream() || self.length == Some(self.sent))
+                        && self.length.is_none_or(|length| length == self.sent);
+                    let given = if last { stream.finish_with(part.into()) } else { stream.send(part.into()) };
+                    if given.is_err() {
+                        return Poll::Ready(Err(Broken));
+                    }
+                    if last {
+                        break Ok(());
+                    }
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken)),
+                Poll::Pending => {
+                    let now = base.timers.now();
+                    let deadline = *self.blocked.get_or_insert(now) + base.limits.write_timeout;
+                    if now >= deadline {
+                        base.stats.write_timeouts.add();
+                        log::debug!("a stream is reset: its client takes nothing of the response (write_timeout)");
+                        return Poll::Ready(Err(Broken));
+                    }
+                    self.alarm.get_or_insert_with(|| base.timers.alarm()).set(deadline, cx.waker());
+                    return Poll::Pending;
+                }
+            }
+        };
+        match outcome {
+            Ok(()) => Poll::Ready(stream.finish().map_err(|_: io::Error| Broken)),
+            Err(error) => {
+                log::debug!("a response is cut: {error}");
+                // What the client has got by then is what the app has written.
+                let _ = ready!(stream.poll_taken(cx));
+                Poll::Ready(Err(Broken))
+            }
+        }
+    }
+
+    fn log(&mut self, cut: bool) {
+        if let Some(mut entry) = self.entry.take() {
+            let status = Some(self.status);
+            entry.log(&RequestOutcome { status, bytes: self.sent, cut, ..RequestOutcome::default() });
+        }
+    }
+}
+
+impl Drop for Sending {
+    /// The connection has ended.
+    fn drop(&mut self) {
+        self.log(true);
+    }
+}

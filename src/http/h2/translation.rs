@@ -1,0 +1,213 @@
+//! What differs between a head of HTTP/2 and one of HTTP/1, in both directions. The rest of the server sees heads as those
+//! of HTTP/1.
+
+use std::time::SystemTime;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, DATE, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TE,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode, Uri};
+
+use crate::base::limits::Limits;
+use crate::http::head::ResponseHead;
+
+/// Fields of one connection of HTTP/1 (RFC 9113 section 8.2.2), and the answer to a key that HTTP/2 does not have (RFC 8441
+/// section 5).
+const NOT_SENT: [HeaderName; 7] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    TE,
+    SEC_WEBSOCKET_ACCEPT,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// What a stream is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A request and its response.
+    Request,
+    /// A WebSocket (RFC 8441).
+    WebSocket,
+}
+
+/// Makes `head` one of HTTP/1: its authority becomes the Host, and the request for a WebSocket becomes a handshake. The
+/// error is the status of the response to a head that must not reach the app.
+pub(super) fn translate(head: &mut Parts, limits: &Limits) -> Result<Purpose, StatusCode> {
+    let path = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    if path > limits.max_uri_size {
+        return Err(StatusCode::URI_TOO_LONG);
+    }
+    let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if head.headers.len() > limits.max_headers || path + bytes > limits.max_head_size {
+        return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    }
+    take_authority(head)?;
+    let protocol = head.extensions.remove::<h2::ext::Protocol>();
+    let Some(protocol) = protocol else {
+        // Without a protocol, CONNECT has no path: the service refuses it.
+        return if head.method == Method::CONNECT { Err(StatusCode::NOT_IMPLEMENTED) } else { Ok(Purpose::Request) };
+    };
+    if !protocol.as_str().eq_ignore_ascii_case("websocket") {
+        return Err(StatusCode::NOT_IMPLEMENTED);
+    }
+    head.method = Method::GET;
+    head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    head.headers.insert(SEC_WEBSOCKET_KEY, made_up_key());
+    Ok(Purpose::WebSocket)
+}
+
+/// RFC 9113 section 8.3.1.
+fn take_authority(head: &mut Parts) -> Result<(), StatusCode> {
+    let mut uri = std::mem::take(&mut head.uri).into_parts();
+    if let Some(path) = &uri.path_and_query
+        && !path.as_str().starts_with('/')
+        && path.as_str() != "*"
+    {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    if let Some(authority) = uri.authority.take() {
+        let mut hosts = head.headers.get_all(HOST).into_iter();
+        if hosts.any(|host| !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())) {
+            return Err(StatusCode::BAD_REQUEST);
+        }
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| StatusCode::BAD_REQUEST)?;
+        head.headers.insert(HOST, host);
+    }
+    head.uri = uri.path_and_query.take().map_or_else(Uri::default, Uri::from);
+    Ok(())
+}
+
+/// A key as a client of HTTP/1 would send it. HTTP/2 has none, but apps expect one.
+fn made_up_key() -> HeaderValue {
+    let key = STANDARD.encode(fastrand::u128(..).to_be_bytes());
+    HeaderValue::try_from(key).unwrap_or(HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="))
+}
+
+/// Makes the head of a response one of HTTP/2. 101 becomes 200 (RFC 8441 section 5).
+pub(super) fn response(head: ResponseHead) -> http::Response<()> {
+    let ResponseHead { status, mut headers, .. } = head;
+    for name in &NOT_SENT {
+        headers.remove(name);
+    }
+    let mut response = http::Response::new(());
+    *response.status_mut() = if status == StatusCode::SWITCHING_PROTOCOLS { StatusCode::OK } else { status };
+    if !response.status().is_informational() && !headers.contains_key(DATE) {
+        headers.insert(DATE, date());
+    }
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Adds the length of a body that the app has not given itself.
+pub(super) fn add_length(headers: &mut HeaderMap, length: u64) {
+    if !headers.contains_key(CONTENT_LENGTH) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+}
+
+/// The Date of a response that is sent now (RFC 9110 section 6.6.1).
+fn date() -> HeaderValue {
+    use std::cell::RefCell;
+    thread_local! {
+        static LAST: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
+    }
+    let now = SystemTime::now();
+    let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    LAST.with_borrow_mut(|(last, value)| {
+        if *last != second
+            && let Ok(made) = HeaderValue::try_from(httpdate::fmt_http_date(now))
+        {
+            (*last, *value) = (second, made);
+        }
+        value.clone()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(method: &str, uri: &str, fields: &[(&'static str, &'static str)]) -> Parts {
+        let mut request = http::Request::builder().method(method).uri(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn the_authority_becomes_the_host() {
+        let mut parts = head("GET", "http://example.com:81/a?b=c", &[]);
+        assert_eq!(translate(&mut parts, &Limits::default()), Ok(Purpose::Request));
+        assert_eq!(
+            (parts.uri.to_string(), &parts.headers[HOST]),
+            ("/a?b=c".to_owned(), &HeaderValue::from_static("example.com:81"))
+        );
+        let rows = [
+            (head("GET", "http://a/", &[("host", "A")]), Ok(Purpose::Request)),
+            (head("GET", "http://a/", &[("host", "b")]), Err(StatusCode::BAD_REQUEST)),
+            (head("CONNECT", "a:1", &[]), Err(StatusCode::NOT_IMPLEMENTED)),
+        ];
+        for (mut parts, expected) in rows {
+            assert_eq!(translate(&mut parts, &Limits::default()), expected, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn limits_of_heads() {
+        let limits = Limits { max_uri_size: 10, max_headers: 2, max_head_size: 8192, ..Limits::default() };
+        let long: &'static str = Box::leak("x".repeat(8200).into_boxed_str());
+        let rows = [
+            (head("GET", "http://a/234567890", &[]), Ok(Purpose::Request)),
+            (head("GET", "http://a/2345678901", &[]), Err(StatusCode::URI_TOO_LONG)),
+            (head("GET", "http://a/", &[("x", "1"), ("y", "1")]), Ok(Purpose::Request)),
+            (
+                head("GET", "http://a/", &[("x", "1"), ("x", "1"), ("x", "1")]),
+                Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+            ),
+            (head("GET", "http://a/", &[("x", long)]), Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)),
+        ];
+        for (mut parts, expected) in rows {
+            assert_eq!(translate(&mut parts, &limits), expected);
+        }
+    }
+
+    #[test]
+    fn an_extended_connect_becomes_a_handshake() {
+        let connect = |protocol: &'static str| {
+            let mut parts = head("CONNECT", "https://a/ws", &[("sec-websocket-version", "13")]);
+            parts.extensions.insert(h2::ext::Protocol::from_static(protocol));
+            (translate(&mut parts, &Limits::default()), parts)
+        };
+        let (purpose, parts) = connect("websocket");
+        assert_eq!((purpose, &parts.method), (Ok(Purpose::WebSocket), &Method::GET));
+        assert_eq!(
+            (&parts.headers[UPGRADE], &parts.headers[CONNECTION]),
+            (&HeaderValue::from_static("websocket"), &HeaderValue::from_static("Upgrade"))
+        );
+        assert_eq!(STANDARD.decode(&parts.headers[SEC_WEBSOCKET_KEY]).unwrap().len(), 16);
+        assert_ne!(connect("websocket").1.headers[SEC_WEBSOCKET_KEY], parts.headers[SEC_WEBSOCKET_KEY]);
+        assert_eq!(connect("connect-udp").0, Err(StatusCode::NOT_IMPLEMENTED));
+    }
+
+    #[test]
+    fn a_response_has_nothing_of_a_connection_of_http_1() {
+        let mut headers = HeaderMap::new();
+        for name in &NOT_SENT {
+            headers.insert(name, HeaderValue::from_static("x"));
+        }
+        headers.insert("x", HeaderValue::from_static("1"));
+        let sent = response(ResponseHead::new(StatusCode::SWITCHING_PROTOCOLS, headers));
+        assert_eq!((sent.status(), sent.headers().len()), (StatusCode::OK, 2), "{sent:?}");
+        assert!(sent.headers().contains_key(DATE));
+        let hints = response(ResponseHead::new(StatusCode::EARLY_HINTS, HeaderMap::new()));
+        assert!(hints.headers().is_empty());
+    }
+}

@@ -1,0 +1,312 @@
+//! A stream of an HTTP/2 connection, as a socket: bytes in both directions, each with an end of its own. The heads of the
+//! request and of the response are not its subject.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker, ready};
+
+use atomic_waker::AtomicWaker;
+use bytes::{Buf, Bytes};
+use h2::{Reason, SendStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::h2_received::Receiving;
+
+/// Bytes that a stream may have in the send buffer of its connection. What else there is to send stays where it is, so that
+/// it can be counted, and given up.
+pub const SEND_BUFFER: usize = 16 * 1024;
+
+/// Bytes for one DATA frame, in pieces that are shared with other streams.
+#[derive(Debug, Default)]
+pub struct FrameBatch {
+    first: Bytes,
+    more: VecDeque<Bytes>,
+    /// How many bytes these are together.
+    remaining: usize,
+    /// Learns how many of them the connection has taken.
+    untaken: Option<Arc<Untaken>>,
+}
+
+/// How many bytes of a stream its connection has not taken from the send buffer.
+#[derive(Debug, Default)]
+struct Untaken {
+    bytes: AtomicUsize,
+    /// The stream's task, if it waits until there are none.
+    task: AtomicWaker,
+}
+
+impl Untaken {
+    fn took(&self, bytes: usize) {
+        if bytes > 0 && self.bytes.fetch_sub(bytes, Ordering::AcqRel) == bytes {
+            self.task.wake();
+        }
+    }
+}
+
+impl FrameBatch {
+    /// Adds bytes at the end.
+    pub fn push(&mut self, bytes: Bytes) {
+        self.remaining += bytes.len();
+        if self.first.is_empty() && self.more.is_empty() {
+            self.first = bytes;
+        } else {
+            self.more.push_back(bytes);
+        }
+    }
+}
+
+impl From<Bytes> for FrameBatch {
+    fn from(bytes: Bytes) -> Self {
+        FrameBatch { remaining: bytes.len(), first: bytes, more: VecDeque::new(), untaken: None }
+    }
+}
+
+impl Buf for FrameBatch {
+    fn remaining(&self) -> usize {
+        self.remaining
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.first
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let pieces = std::iter::once(&self.first).chain(&self.more).filter(|piece| !piece.is_empty());
+        let mut filled = 0;
+        for (slice, piece) in slices.iter_mut().zip(pieces) {
+            *slice = IoSlice::new(piece);
+            filled += 1;
+        }
+        filled
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        let mut left = bytes.min(self.remaining);
+        self.remaining -= left;
+        if let Some(untaken) = &self.untaken {
+            untaken.took(left);
+        }
+        loop {
+            let taken = left.min(self.first.len());
+            self.first.advance(taken);
+            left -= taken;
+            if !self.first.is_empty() {
+                return;
+            }
+            match self.more.pop_front() {
+                Some(next) => self.first = next,
+                None => return,
+            }
+        }
+    }
+}
+
+impl Drop for FrameBatch {
+    fn drop(&mut self) {
+        if let Some(untaken) = &self.untaken {
+            untaken.took(self.remaining);
+        }
+    }
+}
+
+/// The stream. If it is dropped before both directions have ended, the peer sees a reset.
+pub struct H2Stream {
+    send: SendStream<FrameBatch>,
+    /// `None` if nothing more can come in.
+    receive: Option<Receiving>,
+    /// What was received and not read.
+    unread: Bytes,
+    untaken: Arc<Untaken>,
+    /// The end was sent, or the stream was reset.
+    finished: bool,
+}
+
+impl H2Stream {
+    /// `receive` is `None` if the peer has sent all of its part already.
+    pub fn new(send: SendStream<FrameBatch>, receive: Option<Receiving>) -> Self {
+        H2Stream { send, receive, unread: Bytes::new(), untaken: Arc::default(), finished: false }
+    }
+
+    /// Reads as a socket does. If the peer has sent its part already, this only waits for a reset. What is read may be sent
+    /// again by the peer: so a reader that reads nothing is sent no more than its window.
+    pub fn poll_receive(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some(receive) = &mut self.receive else {
+            return self.send.poll_reset(cx).map(|_| Err(io::ErrorKind::ConnectionReset.into()));
+        };
+        while self.unread.is_empty() {
+            match ready!(receive.poll_data(cx)) {
+                Some(data) => self.unread = data.map_err(into_io)?,
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        let length = self.unread.len().min(buffer.remaining());
+        buffer.put_slice(&self.unread[..length]);
+        self.unread.advance(length);
+        receive.release(length);
+        Poll::Ready(Ok(()))
+    }
+
+    /// How many of `wanted` bytes can be sent now: at least 1. Capacity is reserved for no more than these, because other
+    /// streams of the connection have none of what is reserved.
+    pub fn poll_capacity(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
+        let wanted = wanted.min(SEND_BUFFER);
+        if self.finished {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        self.send.reserve_capacity(wanted);
+        let capacity = match self.send.capacity() {
+            0 => match ready!(self.send.poll_capacity(cx)) {
+                Some(capacity) => capacity.map_err(into_io)?,
+                None => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            },
+            capacity => capacity,
+        };
+        Poll::Ready(Ok(capacity.min(wanted)))
+    }
+
+    /// Gives bytes to the connection, no more than there is capacity for.
+    pub fn send(&mut self, mut batch: FrameBatch) -> io::Result<()> {
+        self.untaken.bytes.fetch_add(batch.remaining, Ordering::AcqRel);
+        batch.untaken = Some(Arc::clone(&self.untaken));
+        self.send.send_data(batch, false).map_err(into_io)
+    }
+
+    /// Ready once the connection has taken all bytes.
+    pub fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let none = |untaken: &Untaken| untaken.bytes.load(Ordering::Acquire) == 0;
+        if none(&self.untaken) {
+            return Poll::Ready(Ok(()));
+        }
+        self.untaken.task.register(cx.waker());
+        if none(&self.untaken) { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// As [`H2Stream::send`], with the end behind the bytes.
+    pub fn finish_with(&mut self, batch: FrameBatch) -> io::Result<()> {
+        self.finished = true;
+        self.send.send_data(batch, true).map_err(into_io)
+    }
+
+    /// Ready once the peer has reset the stream, or the connection has ended.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.send.poll_reset(cx).map(drop)
+    }
+
+    /// Sends the end, behind what was sent.
+    pub fn finish(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.finished, true) {
+            return Ok(());
+        }
+        self.send.send_data(FrameBatch::default(), true).map_err(into_io)
+    }
+
+    /// Whether the stream must be reset: see [`Receiving::is_crowded_out`]. `task` is woken when that happens.
+    pub fn is_crowded_out(&self, task: &Waker) -> bool {
+        let Some(receive) = &self.receive else { return false };
+        receive.wake_if_crowded_out(task);
+        receive.is_crowded_out()
+    }
+
+    /// Ends both directions at once. What the connection has not taken is dropped.
+    pub fn reset(&mut self) {
+        self.finished = true;
+        self.send.send_reset(Reason::CANCEL);
+    }
+
+    /// The same, because what was sent is not all: the peer must not take it for complete (RFC 9113 section 8.1).
+    pub fn reset_broken(&mut self) {
+        self.finished = true;
+        self.send.send_reset(Reason::INTERNAL_ERROR);
+    }
+}
+
+fn into_io(error: h2::Error) -> io::Error {
+    if error.is_io() {
+        error.into_io().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+    } else {
+        io::Error::new(io::ErrorKind::ConnectionReset, error)
+    }
+}
+
+impl AsyncRead for H2Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.poll_receive(cx, buffer)
+    }
+}
+
+impl AsyncWrite for H2Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let length = ready!(self.poll_capacity(cx, bytes.len()))?;
+        self.send(Bytes::copy_from_slice(&bytes[..length]).into())?;
+        Poll::Ready(Ok(length))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_taken(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.finish())
+    }
+}
+
+impl std::fmt::Debug for H2Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("H2Stream").field("id", &self.send.stream_id()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn batch(pieces: &[Vec<u8>]) -> FrameBatch {
+        let mut batch = FrameBatch::default();
+        for piece in pieces {
+            batch.push(Bytes::copy_from_slice(piece));
+        }
+        batch
+    }
+
+    proptest! {
+        #[test]
+        fn a_batch_reads_as_its_pieces_in_a_row(
+            pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 0..20),
+            steps in proptest::collection::vec(0usize..50, 0..20),
+        ) {
+            let all = pieces.concat();
+            let (mut batch, mut at) = (batch(&pieces), 0);
+            for step in steps {
+                prop_assert_eq!(batch.remaining(), all.len() - at);
+                prop_assert_eq!(batch.chunk().is_empty(), at == all.len());
+                let mut slices = [IoSlice::new(&[]); 32];
+                let filled = batch.chunks_vectored(&mut slices);
+                let seen: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+                prop_assert_eq!(&seen[..], &all[at..]);
+                let step = step.min(batch.remaining());
+                batch.advance(step);
+                at += step;
+            }
+            prop_assert_eq!(batch.copy_to_bytes(batch.remaining()), &all[at..]);
+        }
+    }
+
+    #[test]
+    fn what_a_connection_drops_counts_as_taken() {
+        let untaken = Arc::new(Untaken::default());
+        untaken.bytes.store(7, Ordering::Relaxed);
+        let mut batch = batch(&[b"ab".to_vec(), b"cde".to_vec()]);
+        batch.untaken = Some(Arc::clone(&untaken));
+        batch.advance(3);
+        assert_eq!(untaken.bytes.load(Ordering::Relaxed), 4);
+        drop(batch);
+        assert_eq!(untaken.bytes.load(Ordering::Relaxed), 2);
+    }
+}
