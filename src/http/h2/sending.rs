@@ -1,6 +1,5 @@
 //! Sending the response of a stream.
 
-use std::io;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Instant;
 
@@ -28,6 +27,8 @@ pub(super) struct Sending {
     length: Option<u64>,
     sent: u64,
     status: StatusCode,
+    /// The body cannot be sent to its end. What was sent of it is still on its way.
+    failed: bool,
     /// Since when the connection or the client takes nothing.
     blocked: Option<Instant>,
     alarm: Option<Alarm>,
@@ -66,7 +67,7 @@ impl Sending {
         let stream = respond.send_response(translation::response(head), ends)?;
         let stream = (!ends).then(|| H2Stream::new(stream, None));
         let (chunk, alarm) = (Bytes::new(), None);
-        Ok(Sending { stream, body, chunk, length, sent: 0, status, blocked: None, alarm, entry, began })
+        Ok(Sending { stream, body, chunk, length, sent: 0, status, failed: false, blocked: None, alarm, entry, began })
     }
 
     /// Ready when the response is sent, or cannot be sent to its end. Then the stream has ended.
@@ -85,74 +86,86 @@ impl Sending {
     }
 
     fn poll_sent(&mut self, cx: &mut TaskContext<'_>, request: &RequestState) -> Poll<Result<(), Broken>> {
-        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(())) };
-        let base = &request.context().base;
-        let outcome = loop {
-            if self.chunk.is_empty() {
-                match self.body.poll_chunk(cx, &base.disk) {
-                    Poll::Ready(Some(Ok(chunk))) => {
-                        let room = self.length.map_or(u64::MAX, |length| length - self.sent);
-                        self.chunk = chunk;
-                        self.chunk.truncate(usize::try_from(room).unwrap_or(usize::MAX));
-                    }
-                    Poll::Ready(Some(Err(error))) => break Err(error),
-                    Poll::Ready(None) if self.length.is_some_and(|length| self.sent < length) => {
-                        let (sent, length) = (self.sent, self.length.unwrap_or_default());
-                        log::warn!(
-                            "a response ended after {sent} of the {length} bytes that its Content-Length promised"
-                        );
-                        break Err(BodyError::Short);
-                    }
-                    Poll::Ready(None) => break Ok(()),
-                    // Meanwhile the client may go.
-                    Poll::Pending => return stream.poll_gone(cx).map(|()| Err(Broken)),
-                }
-                if self.chunk.is_empty() {
-                    if self.length.is_some_and(|length| self.sent == length) {
-                        break Ok(());
-                    }
-                    continue;
-                }
-            }
-            match stream.poll_capacity(cx, self.chunk.len()) {
-                Poll::Ready(Ok(room)) => {
-                    self.blocked = None;
-                    let part = self.chunk.split_to(room);
-                    self.sent += room as u64;
-                    let last = self.chunk.is_empty()
-                        && (self.body.is_end_stream() || self.length == Some(self.sent))
-                        && self.length.is_none_or(|length| length == self.sent);
-                    let given = if last { stream.finish_with(part.into()) } else { stream.send(part.into()) };
-                    if given.is_err() {
-                        return Poll::Ready(Err(Broken));
-                    }
-                    if last {
-                        break Ok(());
-                    }
-                }
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken)),
-                Poll::Pending => {
-                    let now = base.timers.now();
-                    let deadline = *self.blocked.get_or_insert(now) + base.limits.write_timeout;
-                    if now >= deadline {
-                        base.stats.write_timeouts.add();
-                        log::debug!("a stream is reset: its client takes nothing of the response (write_timeout)");
-                        return Poll::Ready(Err(Broken));
-                    }
-                    self.alarm.get_or_insert_with(|| base.timers.alarm()).set(deadline, cx.waker());
-                    return Poll::Pending;
-                }
-            }
-        };
-        match outcome {
-            Ok(()) => Poll::Ready(stream.finish().map_err(|_: io::Error| Broken)),
-            Err(error) => {
-                log::debug!("a response is cut: {error}");
+        loop {
+            if self.failed {
                 // What the client has got by then is what the app has written.
-                let _ = ready!(stream.poll_taken(cx));
-                Poll::Ready(Err(Broken))
+                let taken = self.stream.as_mut().map_or(Poll::Ready(Ok(())), |stream| stream.poll_taken(cx));
+                return if taken.is_pending() { self.wait(cx, request) } else { Poll::Ready(Err(Broken)) };
+            }
+            if self.chunk.is_empty() {
+                match ready!(self.poll_chunk(cx, request)) {
+                    Ok(true) => {}
+                    Ok(false) => return Poll::Ready(self.finish()),
+                    Err(Broken) => return Poll::Ready(Err(Broken)),
+                }
+                continue;
+            }
+            let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(())) };
+            let room = match stream.poll_capacity(cx, self.chunk.len()) {
+                Poll::Ready(Ok(room)) => room,
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken)),
+                Poll::Pending => return self.wait(cx, request),
+            };
+            self.blocked = None;
+            let part = self.chunk.split_to(room);
+            self.sent += room as u64;
+            let ends = match self.length {
+                Some(length) => self.sent >= length,
+                None => self.chunk.is_empty() && self.body.is_end_stream(),
+            };
+            let given = if ends { stream.finish_with(part.into()) } else { stream.send(part.into()) };
+            if ends || given.is_err() {
+                return Poll::Ready(given.map_err(|_| Broken));
             }
         }
+    }
+
+    /// Takes more of the body. False at its end.
+    fn poll_chunk(&mut self, cx: &mut TaskContext<'_>, request: &RequestState) -> Poll<Result<bool, Broken>> {
+        let left = self.length.map_or(u64::MAX, |length| length - self.sent);
+        match self.body.poll_chunk(cx, &request.context().base.disk) {
+            _ if left == 0 => return Poll::Ready(Ok(false)),
+            Poll::Ready(Some(Ok(chunk))) => {
+                self.chunk = chunk;
+                self.chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            }
+            Poll::Ready(Some(Err(error))) => self.fail(&error),
+            Poll::Ready(None) if self.length.is_some() => {
+                let (sent, length) = (self.sent, self.sent + left);
+                log::warn!("a response ended after {sent} of the {length} bytes that its Content-Length promised");
+                self.fail(&BodyError::Short);
+            }
+            Poll::Ready(None) => return Poll::Ready(Ok(false)),
+            // Meanwhile the client may go.
+            Poll::Pending => {
+                let Some(stream) = &mut self.stream else { return Poll::Pending };
+                return stream.poll_gone(cx).map(|()| Err(Broken));
+            }
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    fn fail(&mut self, error: &BodyError) {
+        log::debug!("a response is cut: {error}");
+        self.failed = true;
+    }
+
+    fn finish(&mut self) -> Result<(), Broken> {
+        self.stream.as_mut().map_or(Ok(()), H2Stream::finish).map_err(|_| Broken)
+    }
+
+    /// The connection or the client takes nothing now.
+    fn wait(&mut self, cx: &mut TaskContext<'_>, request: &RequestState) -> Poll<Result<(), Broken>> {
+        let base = &request.context().base;
+        let now = base.timers.now();
+        let deadline = *self.blocked.get_or_insert(now) + base.limits.write_timeout;
+        if now >= deadline {
+            base.stats.write_timeouts.add();
+            log::debug!("a stream is reset: its client takes nothing of the response (write_timeout)");
+            return Poll::Ready(Err(Broken));
+        }
+        self.alarm.get_or_insert_with(|| base.timers.alarm()).set(deadline, cx.waker());
+        Poll::Pending
     }
 
     fn log(&mut self, cut: bool) {
