@@ -177,6 +177,9 @@ class Http2Client
     @settings
   end
 
+  # Whether a frame has come, or the end. Does not wait.
+  def anything? = @kept.any? || connection.anything?
+
   def close = connection.close
   def closed? = connection.closed?
 

@@ -43,7 +43,11 @@ class Http2Stream < RawConnection
     @ending ? :ended : @buffer.bytesize - before
   end
 
-  def anything? = !@buffer.empty? || !@ending.nil? || client.connection.anything?
+  # Whether something of this stream has come.
+  def anything?
+    receive(Deadline.in(Deadline::PATIENCE), "anything") while @buffer.empty? && @ending.nil? && client.anything?
+    !@buffer.empty? || !@ending.nil?
+  end
 
   # END_STREAM, which is what a FIN is to a connection.
   def finish_writing = client.send_data(number, "", ends: true)
@@ -63,7 +67,7 @@ class Http2Stream < RawConnection
   def receive(deadline, awaited)
     return if @ending
 
-    frame = client.wait_for(awaited, seconds: deadline.remaining) { |candidate| [0, number].include?(candidate.stream) }
+    frame = client.wait_for(awaited, seconds: deadline.remaining) { true }
     case frame.type
     when :rst_stream then @ending = :reset
     when :data then take(frame)

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "http2_requests"
 require_relative "sse_client"
 
 # A client of long polls, like a page. Each poll has the last ID that the client got. It polls only when the spec says so.
@@ -22,12 +23,12 @@ class PollClient
   def initialize(address, target = "/", id:, cursor: nil, headers: {})
     @address, @target, @id, @cursor = address, target, id, cursor
     @headers = { "accept" => "text/event-stream" }.merge(headers)
-    @http = HttpClient.new(address)
+    @http = connect
   end
 
   # Sends a poll and does not wait for the answer. wait: replaces push_wait in the target.
   def ask(wait: nil, target: @target, headers: {})
-    @http = HttpClient.new(@address) if @http.closed?
+    @http = connect if @http.closed?
     target = target.sub(/push_wait=[^&]*/, "push_wait=#{wait}") if wait
     resume = { "last-event-id" => @cursor }.compact
     @http.send_request("GET", target, @headers.merge(resume, headers))
@@ -60,6 +61,8 @@ class PollClient
   def closed? = @http.closed?
 
   private
+
+  def connect = (Transport.protocol == :h2 ? Http2Requests : HttpClient).new(@address)
 
   def blocks_of(body)
     body = body.dup.force_encoding(Encoding::UTF_8)

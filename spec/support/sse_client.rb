@@ -1,6 +1,8 @@
 # frozen_string_literal: true
 
 require_relative "http_client"
+require_relative "http2_stream"
+require_relative "transport"
 
 # A client of Server-Sent Events. It parses them as the HTML standard says, and also returns the lines as they came. It does not
 # reconnect. The request can have any method, and a body.
@@ -26,16 +28,23 @@ class SseClient
     block
   end
 
-  attr_reader :response, :id
+  # connection: that of HTTP/1, or a stream of HTTP/2.
+  attr_reader :response, :id, :connection
 
-  def initialize(address, target = "/", id: nil, headers: {}, version: "1.1", method: "GET", body: nil, **options)
+  # protocol: :h1 or :h2. version: of HTTP/1.
+  def initialize(address, target = "/", id: nil, headers: {}, version: "1.1", method: "GET", body: nil,
+                 protocol: Transport.protocol, **options)
     @id = id
-    @http = HttpClient.new(address, **options)
-    @http.send_request(method, target, { "accept" => "text/event-stream" }.merge(headers), version: version, body: body)
-    @response = @http.read_head
+    headers = { "accept" => "text/event-stream" }.merge(headers)
+    if protocol == :h2 && version == "1.1"
+      @response, @connection = Http2Stream.open(address, method, target, headers, body: body, **options)
+    else
+      http = HttpClient.new(address, **options)
+      @connection = http.connection
+      http.send_request(method, target, headers, version: version, body: body)
+      @response = http.read_head
+    end
   end
-
-  def connection = @http.connection
 
   # Whether the response is an event stream.
   def accepted? = response.status == 200 && response["content-type"].to_s.start_with?("text/event-stream")

@@ -18,8 +18,16 @@ module Transport
     "spec/stream/slow_link_spec.rb" => "a Unix socket has no slow link"
   }.freeze
 
+  # The specs that are about HTTP/1 itself, as above.
+  H1_ONLY = {
+    "spec/contract/acceptance_spec.rb: happens when the app returns 299; the client gets 101" => "names the status of HTTP/1",
+  }.freeze
+
   class << self
     def default = ENV.fetch("SPEC_TRANSPORT", "tcp").to_sym
+
+    # What the clients of WebSockets, event streams and long polls speak: :h1, or with SPEC_PROTOCOL=h2 HTTP/2.
+    def protocol = ENV.fetch("SPEC_PROTOCOL", "h1").to_sym
 
     # Why the example or group with this metadata needs TCP; nil if it does not.
     def tcp_only(metadata)

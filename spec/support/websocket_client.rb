@@ -2,6 +2,8 @@
 
 require "digest"
 require_relative "http_client"
+require_relative "http2_stream"
+require_relative "transport"
 require_relative "websocket_frame"
 
 # A WebSocket client that does nothing by itself. It answers no ping and no Close frame.
@@ -22,25 +24,16 @@ class WebSocketClient
     { "connection" => "Upgrade", "upgrade" => "websocket", "sec-websocket-version" => "13", "sec-websocket-key" => key }
   end
 
-  # The response that accepted the connection.
-  attr_reader :response
+  # The response that accepted the connection, and the connection: that of HTTP/1, or a stream of HTTP/2.
+  attr_reader :response, :connection
   # The name of this client in the app's events. See SpecApp.
   attr_reader :id
 
-  def initialize(address, target = "/", id: nil, headers: {}, **options)
+  # protocol: :h1, or :h2 for RFC 8441.
+  def initialize(address, target = "/", id: nil, headers: {}, protocol: Transport.protocol, **options)
     @id = id
-    @http = HttpClient.new(address, **options)
-    key = SecureRandom.base64(16)
-    @http.send_request("GET", target, self.class.handshake(key).merge(headers))
-    # A 101 has no body. The first frame follows its head.
-    @response = @http.read_response
-    raise Refused, @response unless @response.status == 101
-
-    accept = Digest::SHA1.base64digest(key + GUID)
-    raise "wrong Sec-WebSocket-Accept" unless @response["sec-websocket-accept"] == accept
+    protocol == :h2 ? connect(address, target, headers, **options) : upgrade(address, target, headers, **options)
   end
-
-  def connection = @http.connection
 
   def text(string) = send_frame(:text, string)
 
@@ -108,4 +101,29 @@ class WebSocketClient
   def closed? = connection.closed?
   def reset = connection.reset
   def ending(**deadline) = connection.ending(**deadline)
+
+  private
+
+  def upgrade(address, target, headers, **options)
+    http = HttpClient.new(address, **options)
+    @connection = http.connection
+    key = SecureRandom.base64(16)
+    http.send_request("GET", target, self.class.handshake(key).merge(headers))
+    # A 101 has no body. The first frame follows its head.
+    @response = http.read_response
+    raise Refused, @response unless @response.status == 101
+
+    accept = Digest::SHA1.base64digest(key + GUID)
+    raise "wrong Sec-WebSocket-Accept" unless @response["sec-websocket-accept"] == accept
+  end
+
+  def connect(address, target, headers, **options)
+    fields = { "sec-websocket-version" => "13" }.merge(headers.transform_keys(&:downcase)).except("host")
+    pseudo = { protocol: "websocket", authority: headers["host"] }.compact
+    @response, @connection = Http2Stream.open(address, "CONNECT", target, fields, ends: false, pseudo: pseudo, **options)
+    return if @response.status == 200
+
+    @response.body = @connection.read_to_end
+    raise Refused, @response
+  end
 end
