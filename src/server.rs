@@ -178,7 +178,12 @@ impl Server {
 
     /// The same for a listener whose connections are encrypted.
     pub fn listen_tls(&self, socket: OwnedFd, tls: tls::Config) -> Result<ListenerId, ListenError> {
-        self.add(socket, Some(tls))
+        self.add(socket, Some(self.offered(tls)))
+    }
+
+    /// With the protocols that this server speaks.
+    fn offered(&self, tls: tls::Config) -> tls::Config {
+        if self.http.http2 { tls } else { tls.without_http2() }
     }
 
     fn add(&self, socket: OwnedFd, tls: Option<tls::Config>) -> Result<ListenerId, ListenError> {
@@ -190,7 +195,7 @@ impl Server {
 
     /// Replaces what a listener needs for TLS. See [`Listeners::renew`].
     pub fn renew_tls(&self, listener: ListenerId, tls: tls::Config) -> bool {
-        self.listeners.renew(listener, tls)
+        self.listeners.renew(listener, self.offered(tls))
     }
 
     /// Closes a listener. Connections that came through it go on. Blocks shortly; see [`Listeners::retire`].

@@ -209,7 +209,7 @@ RSpec.describe "Requests over HTTP/2" do
   end
 
   it "can be switched off, and get what another server of HTTP/1 answers" do
-    start_app('run ->(_) { [200, {}, []] }', "--no-http2")
+    start_app("run ->(_) { [200, {}, []] }", "--no-http2")
     one = closing(RawConnection.new(app.address)).write(Http2Client::PREFACE)
     expect(one.read_to_end).to start_with("HTTP/1.1 505 ")
   end

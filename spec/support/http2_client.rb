@@ -106,14 +106,14 @@ class Http2Client
   end
 
   # The next frame for which the block is true. The others are kept.
-  def wait_for(awaited, seconds: Deadline::PATIENCE)
-    index = @kept.index { |frame| yield(frame) }
+  def wait_for(awaited, seconds: Deadline::PATIENCE, &wanted)
+    index = @kept.index(&wanted)
     return @kept.delete_at(index) if index
 
     deadline = Deadline.in(seconds)
     loop do
       frame = receive(seconds: deadline.remaining)
-      return frame if yield(frame)
+      return frame if wanted.call(frame)
 
       @kept << frame
     end
@@ -175,6 +175,12 @@ class Http2Client
   def read_settings
     receive while @settings.empty?
     @settings
+  end
+
+  # How much may be sent by a stream now, as far as the server has said.
+  def window(stream)
+    @kept << receive while connection.anything?
+    [0, stream].map { |number| @windows[number] }.min.clamp(0, nil)
   end
 
   # Whether a frame has come, or the end. Does not wait.

@@ -31,7 +31,12 @@ class Http2Stream < RawConnection
     self
   end
 
-  def write_some(bytes) = write(bytes) && bytes.bytesize
+  # As much as the window has room for.
+  def write_some(bytes)
+    part = bytes.byteslice(0, client.window(number))
+    client.send_data(number, part) unless part.empty?
+    part.bytesize
+  end
 
   # Takes at most so many bytes. As RawConnection, but in whole frames.
   def take_from_kernel(_count)

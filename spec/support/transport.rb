@@ -20,7 +20,7 @@ module Transport
 
   # The specs that are about HTTP/1 itself, as above.
   H1_ONLY = {
-    "spec/contract/acceptance_spec.rb: happens when the app returns 299; the client gets 101" => "names the status of HTTP/1",
+    "spec/contract/acceptance_spec.rb: happens when the app returns 299; the client gets 101" => "names the status of HTTP/1"
   }.freeze
 
   class << self

@@ -22,7 +22,8 @@ RSpec.describe PushServer::Options do
     names = PushServer.const_get(:NativeServer)::LIMITS.map { |row| row[:name] }
     expect(options.settings.keys)
       .to match_array(names + %i[sse_event poll_parameter allowed_origins slow_client public_dir threads access_log
-                                 access_log_file trusted_proxy proxy_protocol websocket_compression hint_event_name hint_text_in_bytes])
+                                 access_log_file trusted_proxy proxy_protocol websocket_compression http2 http2_websocket hint_event_name
+                                 hint_text_in_bytes])
   end
 
   it "converts strings" do

@@ -25,7 +25,7 @@ use crate::http::linger::{LINGER, linger};
 use crate::http::service::RequestService;
 use crate::http::{h2, hijack};
 use crate::net::proxy_protocol::{self, ProxyError};
-use crate::net::tls::{Handshake, HandshakeError};
+use crate::net::tls::{HTTP2, Handshake, HandshakeError};
 use crate::net::{Accepted, Peer, Socket};
 use crate::push::stream::Stream;
 
@@ -70,6 +70,13 @@ async fn prepare(mut accepted: Accepted, context: Arc<Context>, mut signal: Phas
     if let Some(handshake) = accepted.handshake.take() {
         let Some(ready) = encrypt(accepted, handshake, &context, &mut signal).await else { return };
         accepted = ready;
+    }
+    if accepted.socket.protocol() == Some(HTTP2) {
+        let Accepted { socket, peer, listener, guard, .. } = accepted;
+        let client_certificate = socket.client_certificate();
+        let requests = RequestService { context, peer, https: false, client_certificate, listener };
+        h2::connection::begin(socket, Bytes::new(), requests, guard);
+        return;
     }
     tokio::spawn(serve(accepted, context, signal));
 }

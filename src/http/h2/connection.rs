@@ -1,5 +1,6 @@
 //! The task of one connection that speaks HTTP/2.
 
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -235,9 +236,8 @@ impl Serving {
                 (requests.begin(head, body, ends), receiving)
             }
         };
-        let began = context.base.timers.stamp();
         let stage = Stage::Handling(handling, false);
-        tokio::spawn(Exchange { state, respond: Some(respond), method, receiving, entry, began, stage });
+        tokio::spawn(Exchange { state, respond: Some(respond), method, receiving, entry, stage });
     }
 
     fn keep_deadlines(&mut self, cx: &mut TaskContext<'_>) -> Result<(), Over> {
@@ -254,6 +254,11 @@ impl Serving {
             }
             if std::mem::replace(&mut gave_up, true) {
                 return Err(Over);
+            }
+            // After the whole process was stopped for a while, the reactor sees deadlines before it sees sockets.
+            if waiting != Waiting::Drain && self.wire.is_about_to_move() {
+                cx.waker().wake_by_ref();
+                return Ok(());
             }
             self.give_up(waiting, &base, cx, now)?;
         }
@@ -304,7 +309,7 @@ impl Serving {
             Waiting::Pong => base.stats.pong_timeouts.add(),
             Waiting::Drain => {}
         }
-        log::debug!("connection from {peer}: gave up waiting ({waiting:?})");
+        log::debug!("connection from {peer}: gave up waiting {waiting}");
         match waiting {
             Waiting::Write | Waiting::Pong => {
                 if let Some(mut socket) = self.wire.take_socket() {
@@ -344,6 +349,19 @@ enum Waiting {
     Input,
     /// For the answer to a ping (pong_timeout).
     Pong,
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Waiting::Write => "for the client to take something (write_timeout)",
+            Waiting::Headers => "for the end of a header block (head_timeout)",
+            Waiting::Stream => "for a stream (keep_alive_timeout)",
+            Waiting::Drain => "for a stream, because the server stops",
+            Waiting::Input => "for anything (ping_interval)",
+            Waiting::Pong => "for the answer to a ping (pong_timeout)",
+        })
+    }
 }
 
 fn count_refusal(status: http::StatusCode, base: &base::Context) {

@@ -31,8 +31,6 @@ pub(super) struct Exchange {
     /// What comes in, if the request is not the reader of it: that of a WebSocket.
     pub(super) receiving: Option<Receiving>,
     pub(super) entry: Option<LogEntry>,
-    /// When the request came, as a stamp of the reactor's clock.
-    pub(super) began: u64,
     pub(super) stage: Stage,
 }
 
@@ -56,9 +54,7 @@ impl Exchange {
 
     fn take_over(&mut self, takeover: Takeover) {
         if let Some(status) = takeover.status() {
-            let base = &self.state.context().base;
-            let took = base.timers.stamp().saturating_sub(self.began) / 1000;
-            base.stats.request_time(status.as_u16()).observe(took);
+            self.state.count_time(status);
         }
         match takeover {
             Takeover::Stream(pending) => self.begin_stream(*pending),
@@ -95,7 +91,7 @@ impl Exchange {
     /// Sends what can be sent at once, which is most often all.
     fn respond(&mut self, response: Response, cx: &mut TaskContext<'_>) -> Poll<()> {
         let Some(respond) = &mut self.respond else { return Poll::Ready(()) };
-        match Sending::begin(respond, response, &self.method, self.entry.take(), self.began) {
+        match Sending::begin(respond, response, &self.method, self.entry.take()) {
             Ok(mut sending) => {
                 let sent = sending.poll(cx, &self.state);
                 if sent.is_pending() {

@@ -18,6 +18,8 @@ const MAX_INFORMATION: usize = 16;
 /// The state of one request, until its response begins.
 pub(super) struct RequestState {
     context: Arc<Context>,
+    /// When the request came, as a stamp of the reactor's clock.
+    began: u64,
     state: Lock<State>,
 }
 
@@ -30,13 +32,16 @@ struct State {
     /// Bytes of the body since then.
     progress: usize,
     timed_out: bool,
+    /// The time of the request was counted.
+    counted: bool,
 }
 
 impl RequestState {
     pub(super) fn new(context: Arc<Context>) -> Arc<Self> {
         let since = context.base.timers.now();
-        let state = State { information: Vec::new(), task: None, since, progress: 0, timed_out: false };
-        Arc::new(RequestState { context, state: Lock::new(state) })
+        let began = context.base.timers.stamp();
+        let state = State { information: Vec::new(), task: None, since, progress: 0, timed_out: false, counted: false };
+        Arc::new(RequestState { context, began, state: Lock::new(state) })
     }
 
     /// What all connections share.
@@ -52,6 +57,15 @@ impl RequestState {
     /// Takes the informational responses that wait.
     pub(super) fn take_information(&self) -> Vec<ResponseHead> {
         std::mem::take(&mut self.state.lock().information)
+    }
+
+    /// The response has ended, or something else goes on from here. Does nothing if that was counted already.
+    pub(super) fn count_time(&self, status: StatusCode) {
+        let base = &self.context.base;
+        if !std::mem::replace(&mut self.state.lock().counted, true) {
+            let took = base.timers.stamp().saturating_sub(self.began) / 1000;
+            base.stats.request_time(status.as_u16()).observe(took);
+        }
     }
 
     /// Bytes of the body have come.
@@ -106,6 +120,8 @@ impl RequestConnection for RequestState {
         self.state.lock().timed_out.then_some(StatusCode::REQUEST_TIMEOUT)
     }
 
-    /// The stream's task always notices when its client goes.
-    fn begin_long_poll(&self) {}
+    fn begin_long_poll(&self) {
+        // The stream's task always notices when its client goes.
+        self.count_time(StatusCode::OK);
+    }
 }

@@ -33,8 +33,6 @@ pub(super) struct Sending {
     blocked: Option<Instant>,
     alarm: Option<Alarm>,
     entry: Option<LogEntry>,
-    /// When the request came, as a stamp of the reactor's clock.
-    began: u64,
 }
 
 /// The stream is to be reset.
@@ -47,7 +45,6 @@ impl Sending {
         response: Response,
         method: &Method,
         entry: Option<LogEntry>,
-        began: u64,
     ) -> Result<Self, h2::Error> {
         let sends_body = response.sends_body(method);
         let length = response.length();
@@ -67,7 +64,7 @@ impl Sending {
         let stream = respond.send_response(translation::response(head), ends)?;
         let stream = (!ends).then(|| H2Stream::new(stream, None));
         let (chunk, alarm) = (Bytes::new(), None);
-        Ok(Sending { stream, body, chunk, length, sent: 0, status, failed: false, blocked: None, alarm, entry, began })
+        Ok(Sending { stream, body, chunk, length, sent: 0, status, failed: false, blocked: None, alarm, entry })
     }
 
     /// Ready when the response is sent, or cannot be sent to its end. Then the stream has ended.
@@ -78,9 +75,7 @@ impl Sending {
         {
             stream.reset_broken();
         }
-        let base = &request.context().base;
-        let took = base.timers.stamp().saturating_sub(self.began) / 1000;
-        base.stats.request_time(self.status.as_u16()).observe(took);
+        request.count_time(self.status);
         self.log(sent.is_err());
         Poll::Ready(())
     }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
+use rustix::event::PollFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frame_scanner::{Breach, FrameScanner};
@@ -92,6 +93,13 @@ impl Wire {
     /// Since when the socket takes nothing, although something waits.
     pub(super) fn blocked(&self) -> Option<Instant> {
         self.state.lock().blocked
+    }
+
+    /// Whether something came in, or can be sent again, that the reactor does not know yet.
+    pub(super) fn is_about_to_move(&self) -> bool {
+        let state = self.state.lock();
+        let interest = if state.blocked.is_some() { PollFlags::OUT } else { PollFlags::IN };
+        state.socket.as_ref().is_some_and(|socket| socket.is_ready(interest))
     }
 
     /// When something came in.

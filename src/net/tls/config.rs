@@ -18,7 +18,10 @@ use crate::base::lock::Lock;
 use crate::base::ticket_keys::TicketKeys;
 
 /// The protocols that clients may choose from (RFC 7301), the best one first.
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
+
+/// HTTP/2, as clients ask for it (RFC 9113 section 3.2).
+pub const HTTP2: &[u8] = b"h2";
 
 /// A file in the format PEM (RFC 7468).
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
@@ -157,6 +160,14 @@ impl Config {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Arc::new(Tickets::new(tickets, settings.clients()));
         Ok(Config(Arc::new(config)))
+    }
+
+    /// The same for a server that does not speak HTTP/2. Before it is used.
+    pub fn without_http2(mut self) -> Self {
+        if let Some(config) = Arc::get_mut(&mut self.0) {
+            config.alpn_protocols.retain(|protocol| protocol != HTTP2);
+        }
+        self
     }
 }
 

@@ -16,6 +16,6 @@ pub mod handshake;
 pub mod stream;
 mod tickets;
 
-pub use config::{Config, Current, Pem, TlsError, TlsSettings, Verify};
+pub use config::{Config, Current, HTTP2, Pem, TlsError, TlsSettings, Verify};
 pub use handshake::{Handshake, HandshakeError, Handshakes};
 pub use stream::{ClientCertificate, TlsSocket};
