@@ -48,8 +48,10 @@ RSpec.describe "Processes that the app starts" do
       "fork-stop-server" => -> { ForkedChild.run { ObjectSpace.each_object(PushServer.const_get(:NativeServer)).map { |server| server.stop.inspect } }.size },
       "fork-call-server" => lambda do
         server = ObjectSpace.each_object(PushServer.const_get(:NativeServer)).first
+        keys = PushServer.const_get(:TicketKeys).new.native
         calls = {
-          listen: -> { server.listen(0, {}) }, publish_from: -> { server.publish_from(0) },
+          listen: -> { server.listen(0, {}) }, listen_tls: -> { server.listen_tls(0, {}, {}, keys) },
+          renew_tls: -> { server.renew_tls(0, {}, keys) }, publish_from: -> { server.publish_from(0) },
           serve_metrics: -> { server.serve_metrics(0) }, start: -> { server.start }, retire: -> { server.retire(0) }, work: -> { server.work },
           await_shortage: -> { server.await_shortage }, "workers_left=": -> { server.workers_left = 0 }, drain: -> { server.drain(1, false) },
           reopen_logs: -> { server.reopen_logs }, stats: -> { server.stats.key?(:requests) },
@@ -134,7 +136,7 @@ RSpec.describe "Processes that the app starts" do
   it "cannot use the native server of their parent" do
     refusal = ["PushServer::Error", "this server belongs to the parent process"]
     expect(answer("fork-call-server")).to eq(
-      listen: refusal, publish_from: refusal, serve_metrics: refusal, start: refusal, retire: false, work: false,
+      listen: refusal, listen_tls: refusal, renew_tls: refusal, publish_from: refusal, serve_metrics: refusal, start: refusal, retire: false, work: false,
       await_shortage: false, "workers_left=": 0, drain: true, reopen_logs: nil, stats: true, histograms: true, stop: nil
     )
     expect_nothing_closed

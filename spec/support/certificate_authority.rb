@@ -21,6 +21,7 @@ class CertificateAuthority
 
     def folder
       @folder ||= Dir.mktmpdir("push_server-certificates").tap do |path|
+        File.chmod(0o755, path) # an app may change its user before the server reads its certificates
         pid = Process.pid # a forked child runs this, too
         at_exit { FileUtils.rm_rf(path) if Process.pid == pid }
       end
@@ -54,7 +55,7 @@ class CertificateAuthority
 
   def write(text)
     path = File.join(self.class.folder, "#{SecureRandom.hex(6)}.pem")
-    File.write(path, text, perm: 0o600)
+    File.write(path, text)
     path
   end
 

@@ -124,7 +124,10 @@ class RawConnection
 
   # True when the peer has sent something, or ended the stream, that was not read yet. Does not wait.
   def anything?
-    !@buffer.empty? || !@ending.nil? || @tls&.pending.to_i.positive? || !@socket.wait_readable(0).nil?
+    return true unless @buffer.empty? && @ending.nil?
+
+    # What comes by TLS may be for TLS only: a ticket, for example.
+    @tls ? take_from_kernel(READ_SIZE) != 0 : !@socket.wait_readable(0).nil?
   end
 
   # With TLS: tells the peer that nothing follows, and leaves the socket open.

@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
-# Whether servers and clients of the specs talk over TCP or a Unix socket. A group of examples chooses by its metadata
-# (`RSpec.describe "Uploads", transport: :unix`). All others use TCP, or with SPEC_TRANSPORT=unix a Unix socket. Then the
-# specs that are about TCP itself are left out.
+# Whether servers and clients of the specs talk over TCP, a Unix socket, or with TLS over TCP. A group of examples chooses by its
+# metadata (`RSpec.describe "Uploads", transport: :unix`). All others use TCP, or with SPEC_TRANSPORT=unix a Unix socket, or with
+# SPEC_TRANSPORT=tls TLS. Then the specs that are about TCP itself, or about what is not encrypted, are left out.
 module Transport
   # The specs that are about TCP itself, with the reason for each: a whole file, or `FILE: TITLE` for the examples and groups
   # with this title.
@@ -18,9 +18,15 @@ module Transport
     "spec/stream/slow_link_spec.rb" => "a Unix socket has no slow link"
   }.freeze
 
-  # The specs that are about HTTP/1 itself, as above.
+  # The specs that are about HTTP/1 itself, in the same form.
   H1_ONLY = {
     "spec/contract/acceptance_spec.rb: happens when the app returns 299; the client gets 101" => "names the status of HTTP/1"
+  }.freeze
+
+  # The specs that cannot be done with TLS.
+  PLAIN_ONLY = {
+    "spec/stream/liveness_spec.rb: a request is answered that sends a request to the same server, and so is a request pipelined behind it" =>
+      "the app sends plain HTTP"
   }.freeze
 
   class << self
@@ -29,17 +35,21 @@ module Transport
     # What the clients of WebSockets, event streams and long polls speak: :h1, or with SPEC_PROTOCOL=h2 HTTP/2.
     def protocol = ENV.fetch("SPEC_PROTOCOL", "h1").to_sym
 
-    # Why the example or group with this metadata needs TCP; nil if it does not.
-    def tcp_only(metadata)
+    # Why the example or group with this metadata cannot be done with this transport and protocol; nil if it can.
+    def left_out(metadata)
       file = metadata[:file_path].delete_prefix("./")
-      TCP_ONLY[file] || TCP_ONLY["#{file}: #{metadata[:description]}"]
+      not_possible[file] || not_possible["#{file}: #{metadata[:description]}"]
     end
 
     def configure(config)
-      return unless default == :unix
+      config.define_derived_metadata { |metadata| metadata[:needs_another_transport] = true if left_out(metadata) }
+      config.filter_run_excluding(:needs_another_transport)
+    end
 
-      config.define_derived_metadata { |metadata| metadata[:tcp_only] = true if tcp_only(metadata) }
-      config.filter_run_excluding(:tcp_only)
+    private
+
+    def not_possible
+      @not_possible ||= { tcp: {}, unix: TCP_ONLY, tls: PLAIN_ONLY }.fetch(default).merge({ h1: {}, h2: H1_ONLY }.fetch(protocol))
     end
   end
 end

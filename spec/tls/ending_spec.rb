@@ -48,7 +48,7 @@ RSpec.describe "The end of an encrypted connection" do
       when "/partial"
         [200, { "rack.hijack" => ->(io) { io.write("#{io.class} partial") && io.close } }, []]
       else
-        env["rack.upgrade"] = env["rack.upgrade?"] == :sse ? ticks : echo if env["rack.upgrade?"]
+        env["rack.upgrade"] = env["PATH_INFO"] == "/ticks" ? ticks : echo if env["rack.upgrade?"]
         [200, {}, ["hello"]]
       end
     end)
@@ -97,9 +97,16 @@ RSpec.describe "The end of an encrypted connection" do
         socket.send_close(1000)
         socket.connection.read_exactly(4)
         expect(socket.connection.ending).to eq(:fin)
-        stream = client(options, "/?sse", { "accept" => "text/event-stream" })
+        stream = client(options, "/ticks", { "accept" => "text/event-stream" })
         expect(stream.read_response.body).to end_with("tick\n\n")
         expect(stream.connection.ending).to eq(:fin)
+      end
+
+      it "is answered if the client of an event stream tells it first" do
+        stream = closing(SseClient.new(app.address.with(**options), "/?#{id = Serving.next_name}", id: id))
+        opened(stream).connection.say_goodbye
+        expect(stream.connection.ending).to eq(:fin)
+        expect_event(:close, stream)
       end
 
       it "is told by the app that has hijacked the connection" do

@@ -41,10 +41,10 @@ impl Socket {
         }
     }
 
-    /// Closes the connection politely: the peer learns that nothing is missing. By TCP that needs no more than to close the
-    /// socket.
-    pub fn part(mut self) {
-        if let Socket::Tls(socket) = &mut self {
+    /// Tells the peer that nothing is missing, as far as the socket takes that at once. To be called before the socket is closed
+    /// without `poll_shutdown`. By TCP that needs no more than to close the socket.
+    pub fn say_goodbye(&mut self) {
+        if let Socket::Tls(socket) = self {
             socket.say_goodbye();
         }
     }

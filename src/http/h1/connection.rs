@@ -155,7 +155,7 @@ async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseRecei
 
     // What goes on with the socket is a task of its own, because this task's memory holds hyper's connection.
     match outcome {
-        Outcome::Idle => connection.into_parts().0.into_socket().part(),
+        Outcome::Idle => connection.into_parts().0.into_socket().say_goodbye(),
         Outcome::Drained => drop(tokio::spawn(close_idle(connection.into_parts().0.into_socket(), guard))),
         Outcome::Closed(Ok(())) => {
             if state.expects_more() {

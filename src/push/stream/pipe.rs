@@ -75,6 +75,15 @@ impl Pipe {
         }
     }
 
+    /// See [`Socket::say_goodbye`].
+    pub(super) fn say_goodbye(&mut self) {
+        match self {
+            Pipe::Socket(socket) => socket.say_goodbye(),
+            #[cfg(test)]
+            Pipe::Buffering(_) => {}
+        }
+    }
+
     /// See [`Socket::reset`].
     pub(super) fn reset(&mut self) {
         match self {

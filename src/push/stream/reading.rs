@@ -82,6 +82,10 @@ impl Stream {
             let mut input = buffer.filled();
             if input.is_empty() {
                 if self.decoder.is_none() {
+                    // The client has closed its side of an event stream, or answered the end of a WebSocket.
+                    if !self.has_unsent() {
+                        self.pipe.say_goodbye();
+                    }
                     return Poll::Ready(Err(Ended));
                 }
                 self.end_input(CloseStatus::abnormal(), now);
