@@ -8,8 +8,8 @@ RSpec.describe "A storm of messages to clients that come and go" do
   include ChannelClients
 
   # Each of the 200 clients is a thread of this process. On a busy machine, a thread may wait longer than the server waits for a
-  # request or a pong.
-  patience = ["--head-timeout", 600, "--pong-timeout", 600]
+  # request, a pong or a handshake.
+  patience = ["--head-timeout", 600, "--pong-timeout", 600, "--handshake-timeout", 600]
 
   def storm(round) = Storm.new(app, seed: Integer(ENV.fetch("STORM_SEED", 42)) + round)
   def rounds = Integer(ENV.fetch("STORM_ROUNDS", 1))

@@ -16,7 +16,7 @@ class ProcessStorm
   LIVE = %w[live-0 live-1 live-2 live-3].freeze
   CHANNELS = (KEPT + LIVE).freeze
   # Clients of this process, of the server's process, and of the machine are slow together.
-  OPTIONS = ["--head-timeout", 600, "--pong-timeout", 600].freeze
+  OPTIONS = ["--head-timeout", 600, "--pong-timeout", 600, "--handshake-timeout", 600].freeze
   # The hub may be away for a while.
   CLUSTER = ["--publish-timeout", 30].freeze
 

@@ -12,8 +12,8 @@ module Faults
     THREADS = STATES.count { |state| state.gate == :worker }
 
     # Timeouts are long, so that no state ends by itself.
-    OPTIONS = ["--threads", THREADS, "--mailbox-messages", 2, "--head-timeout", 300, "--body-timeout", 300, "--write-timeout", 300,
-               "--slow-timeout", 300, "--close-timeout", 300, "--max-queued-bytes", "64MiB", *PUBLIC].freeze
+    OPTIONS = ["--threads", THREADS, "--mailbox-messages", 2, "--head-timeout", 300, "--handshake-timeout", 300, "--body-timeout", 300,
+               "--write-timeout", 300, "--slow-timeout", 300, "--close-timeout", 300, "--max-queued-bytes", "64MiB", *PUBLIC].freeze
 
     attr_reader :app
 

@@ -79,6 +79,8 @@ impl Pipe {
     pub(super) fn say_goodbye(&mut self) {
         match self {
             Pipe::Socket(socket) => socket.say_goodbye(),
+            // The connection goes on.
+            Pipe::H2(_) => {}
             #[cfg(test)]
             Pipe::Buffering(_) => {}
         }
