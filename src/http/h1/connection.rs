@@ -1,6 +1,6 @@
 //! The task of one connection, as long as it speaks HTTP.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -81,107 +81,119 @@ async fn prepare(mut accepted: Accepted, context: Arc<Context>, mut signal: Phas
     tokio::spawn(serve(accepted, context, signal));
 }
 
+/// A connection of which hyper has the socket. Its parts are dropped in this order.
+struct Served {
+    connection: HyperConnection,
+    _end: EndOfConnection,
+    guard: Box<dyn Send + Sync>,
+}
+
 /// Serves one connection. The connection's guard lives as long as its socket, which may move to another task. An idle
-/// connection costs what this future needs, so nothing is kept here that can be elsewhere.
-async fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) {
+/// connection costs what this future needs, so nothing is kept here that can be elsewhere, or that only its beginning needs.
+fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) -> impl Future<Output = ()> {
     let Accepted { socket, peer, listener, guard, .. } = accepted;
     let state = ConnectionState::new(Arc::clone(&context));
-    let _end = EndOfConnection(Arc::clone(&state));
     let client_certificate = socket.client_certificate();
     let socket = ScannedSocket::new(socket, Arc::clone(&state));
     let requests = RequestService { context: Arc::clone(&context), peer, https: false, client_certificate, listener };
-    let mut connection = HyperConnection::new(socket, Arc::clone(&state), requests);
-
-    let outcome = {
-        let base = &context.base;
-        let mut alarm = base.timers.alarm();
-        let mut draining = pin!(signal.reached(Phase::Draining));
-        let (mut begun, mut drains) = (false, false);
-        poll_fn(|cx| {
-            // A task's waker is always the same, so it is registered only once.
-            let first = !std::mem::replace(&mut begun, true);
-            if first {
-                state.register(cx.waker());
-            }
-            let mut gave_up = false;
-            loop {
-                if !state.enter_hyper() {
-                    return Poll::Ready(Outcome::Detached(Detached::Hijacked));
+    let connection = HyperConnection::new(socket, Arc::clone(&state), requests);
+    let mut served = Served { connection, _end: EndOfConnection(Arc::clone(&state)), guard };
+    async move {
+        // All of it belongs to the task.
+        let _ = &served;
+        let outcome = {
+            let base = &context.base;
+            let mut alarm = base.timers.alarm();
+            let mut draining = pin!(signal.reached(Phase::Draining));
+            let (mut begun, mut drains) = (false, false);
+            poll_fn(|cx| {
+                // A task's waker is always the same, so it is registered only once.
+                let first = !std::mem::replace(&mut begun, true);
+                if first {
+                    state.register(cx.waker());
                 }
-                if !drains && (first || !base.lifecycle.serving()) {
-                    drains = draining.as_mut().poll(cx).is_ready();
-                }
-                if let Poll::Ready(result) = connection.poll(cx) {
-                    return Poll::Ready(Outcome::Closed(result));
-                }
-                let (waiting, since) = match state.leave_hyper() {
-                    NextStep::Detach(detached) => return Poll::Ready(Outcome::Detached(detached)),
-                    NextStep::Wait(waiting, since) => (waiting, since),
-                    NextStep::Busy => return Poll::Pending,
-                };
-                let deadline = since + waiting.timeout(&base.limits);
-                if drains
-                    && waiting.is_idle()
-                    && let Some(end) = base.lifecycle.close_idle_at(since)
-                    && end < deadline
-                {
-                    if base.timers.now() >= end && !state.has_input() {
-                        return Poll::Ready(Outcome::Drained);
+                let mut gave_up = false;
+                loop {
+                    if !state.enter_hyper() {
+                        return Poll::Ready(Outcome::Detached(Detached::Hijacked));
                     }
-                    alarm.set(end, cx.waker());
-                    return Poll::Pending;
+                    if !drains && (first || !base.lifecycle.serving()) {
+                        drains = draining.as_mut().poll(cx).is_ready();
+                    }
+                    if let Poll::Ready(result) = served.connection.poll(cx) {
+                        return Poll::Ready(Outcome::Closed(result));
+                    }
+                    let (waiting, since) = match state.leave_hyper() {
+                        NextStep::Detach(detached) => return Poll::Ready(Outcome::Detached(detached)),
+                        NextStep::Wait(waiting, since) => (waiting, since),
+                        NextStep::Busy => return Poll::Pending,
+                    };
+                    let deadline = since + waiting.timeout(&base.limits);
+                    if drains
+                        && waiting.is_idle()
+                        && let Some(end) = base.lifecycle.close_idle_at(since)
+                        && end < deadline
+                    {
+                        if base.timers.now() >= end && !state.has_input() {
+                            return Poll::Ready(Outcome::Drained);
+                        }
+                        alarm.set(end, cx.waker());
+                        return Poll::Pending;
+                    }
+                    if base.timers.now() < deadline {
+                        alarm.set(deadline, cx.waker());
+                        return Poll::Pending;
+                    }
+                    // A second passed deadline in one poll means that the first one has changed nothing. A loop that does
+                    // not end would stop all connections.
+                    if std::mem::replace(&mut gave_up, true) {
+                        return Poll::Ready(Outcome::Stalled);
+                    }
+                    waiting.count(&base.stats);
+                    log::debug!("connection from {peer}: gave up waiting for {waiting}");
+                    match waiting {
+                        Waiting::FirstRequest | Waiting::NextRequest => return Poll::Ready(Outcome::Idle),
+                        Waiting::Write => return Poll::Ready(Outcome::Stalled),
+                        Waiting::Head => state.time_out_head(),
+                        Waiting::Body => state.time_out_body(),
+                    }
                 }
-                if base.timers.now() < deadline {
-                    alarm.set(deadline, cx.waker());
-                    return Poll::Pending;
-                }
-                // A second passed deadline in one poll means that the first one has changed nothing. A loop that does
-                // not end would stop all connections.
-                if std::mem::replace(&mut gave_up, true) {
-                    return Poll::Ready(Outcome::Stalled);
-                }
-                waiting.count(&base.stats);
-                log::debug!("connection from {peer}: gave up waiting for {waiting}");
-                match waiting {
-                    Waiting::FirstRequest | Waiting::NextRequest => return Poll::Ready(Outcome::Idle),
-                    Waiting::Write => return Poll::Ready(Outcome::Stalled),
-                    Waiting::Head => state.time_out_head(),
-                    Waiting::Body => state.time_out_body(),
-                }
-            }
-        })
-        .await
-    };
+            })
+            .await
+        };
 
-    // What goes on with the socket is a task of its own, because this task's memory holds hyper's connection.
-    match outcome {
-        Outcome::Idle => connection.into_parts().0.into_socket().say_goodbye(),
-        Outcome::Drained => drop(tokio::spawn(close_idle(connection.into_parts().0.into_socket(), guard))),
-        Outcome::Closed(Ok(())) => {
-            if state.expects_more() {
-                tokio::spawn(linger(connection.into_parts().0.into_socket(), LINGER, guard));
+        // What goes on with the socket is a task of its own, because this task's memory holds hyper's connection.
+        match outcome {
+            Outcome::Idle => served.connection.into_parts().0.into_socket().say_goodbye(),
+            Outcome::Drained => {
+                drop(tokio::spawn(close_idle(served.connection.into_parts().0.into_socket(), served.guard)))
             }
-        }
-        Outcome::Closed(Err(error)) => {
-            log::debug!("connection from {peer}: {error}");
-            if let Some(status) = error.answered() {
-                record_refusal(&context, peer, status);
-                tokio::spawn(linger(connection.into_parts().0.into_socket(), LINGER, guard));
+            Outcome::Closed(Ok(())) => {
+                if state.expects_more() {
+                    tokio::spawn(linger(served.connection.into_parts().0.into_socket(), LINGER, served.guard));
+                }
             }
+            Outcome::Closed(Err(error)) => {
+                log::debug!("connection from {peer}: {error}");
+                if let Some(status) = error.answered() {
+                    record_refusal(&context, peer, status);
+                    tokio::spawn(linger(served.connection.into_parts().0.into_socket(), LINGER, served.guard));
+                }
+            }
+            Outcome::Stalled => served.connection.into_parts().0.into_socket().reset(),
+            Outcome::Detached(Detached::To(takeover)) => {
+                let (socket, buffered) = served.connection.into_parts();
+                let unread = state.take_unread(&buffered);
+                take_over(takeover, socket.into_socket(), unread, state.take_entry(), served.guard);
+            }
+            Outcome::Detached(Detached::Http2) => {
+                let (socket, buffered, requests) = served.connection.into_all_parts();
+                let unread = state.take_unread(&buffered);
+                h2::connection::begin(socket.into_socket(), unread, requests, served.guard);
+            }
+            // The app's descriptor keeps the connection open when this task closes its own.
+            Outcome::Detached(Detached::Hijacked) => log_hijack(state.take_entry(), None),
         }
-        Outcome::Stalled => connection.into_parts().0.into_socket().reset(),
-        Outcome::Detached(Detached::To(takeover)) => {
-            let (socket, buffered) = connection.into_parts();
-            let unread = state.take_unread(&buffered);
-            take_over(takeover, socket.into_socket(), unread, state.take_entry(), guard);
-        }
-        Outcome::Detached(Detached::Http2) => {
-            let (socket, buffered, requests) = connection.into_all_parts();
-            let unread = state.take_unread(&buffered);
-            h2::connection::begin(socket.into_socket(), unread, requests, guard);
-        }
-        // The app's descriptor keeps the connection open when this task closes its own.
-        Outcome::Detached(Detached::Hijacked) => log_hijack(state.take_entry(), None),
     }
 }
 
@@ -331,6 +343,6 @@ mod tests {
         let context = context();
         let signal = context.base.lifecycle.receiver();
         let size = size_of_val(&serve(accepted, context, signal));
-        assert!(size <= 1232, "{size} bytes");
+        assert!(size <= 1120, "{size} bytes");
     }
 }
