@@ -32,7 +32,7 @@ use crate::support::settings::{self, Own};
 use crate::support::workers::{Shortage, Workers};
 use crate::support::{classes, developer_hints, statistics};
 
-/// The Ruby object: a server, its app, and the env templates of its listeners. `lib/push_server/native.rb` documents
+/// The Ruby object: a server, its app, and the env templates of its listeners. `lib/push_server/native/` documents
 /// its methods; the comments here say what is not seen from outside.
 #[derive(TypedData)]
 #[magnus(class = "PushServer::NativeServer", mark, free_immediately)]

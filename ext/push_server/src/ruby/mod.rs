@@ -1,6 +1,6 @@
 //! The Ruby classes and modules that this extension defines, one a file; [`crate::native_server`] is one, too.
 //!
-//! `lib/push_server/native.rb` documents their methods for callers, because YARD and RubyDoc.info read Ruby files
+//! `lib/push_server/native/` documents their methods for callers, because YARD and RubyDoc.info read Ruby files
 //! without a plugin. The comments here do not repeat that: they say what is not seen from outside.
 //!
 //! | module | subject |
