@@ -25,7 +25,7 @@ module StatisticsPage
     ```ruby
     stats = PushServer.stats
     stats[:open_websockets]                            # 1312
-    stats[:queue_microseconds].fdiv(stats[:jobs])      # how long a job waits for a worker on average, in µs
+    stats[:queue_microseconds].fdiv(stats[:jobs])      # how long a job waits for a thread on average, in µs
     stats[:jobs].fdiv(stats[:batches])                 # how many jobs are done each time that Ruby's lock is taken
     ```
 

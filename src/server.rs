@@ -31,7 +31,7 @@ use crate::push::delivery::Delivery;
 use crate::push::poll::Relaying;
 use crate::push::pressure::Relief;
 use crate::push::{self, PubSub, SlowPolicy};
-use crate::reactor::{Job, Next, Reactor, Scheduler, Worker};
+use crate::reactor::{AppThread, Job, Next, Reactor, Scheduler};
 
 /// How long a drain that has run out of time waits for the Close frames of the clients that it closes.
 const CLOSE_FRAME_TIMEOUT: Duration = Duration::from_millis(500);
@@ -223,19 +223,19 @@ impl Server {
         })
     }
 
-    /// See [`Reactor::worker`].
-    pub fn worker(&self) -> Worker {
-        self.reactor.worker()
+    /// See [`Reactor::app_thread`].
+    pub fn app_thread(&self) -> AppThread {
+        self.reactor.app_thread()
     }
 
     /// See [`Reactor::try_next`].
-    pub fn try_next(&self, worker: &mut Worker) -> Option<Job> {
-        self.reactor.try_next(worker)
+    pub fn try_next(&self, app_thread: &mut AppThread) -> Option<Job> {
+        self.reactor.try_next(app_thread)
     }
 
     /// See [`Reactor::next`].
-    pub fn next(&self, worker: &mut Worker) -> Next {
-        self.reactor.next(worker)
+    pub fn next(&self, app_thread: &mut AppThread) -> Next {
+        self.reactor.next(app_thread)
     }
 
     /// See [`Reactor::set_attended`].
@@ -271,9 +271,9 @@ impl Server {
         &self.base.disk
     }
 
-    /// A worker goes on with the job that it was given. Until now, it has waited for the lock of its language.
-    pub fn begin_job(&self, worker: &Worker) {
-        self.base.stats.gvl_wait_microseconds.add_many(worker.held().as_micros() as u64);
+    /// A thread goes on with the job that it was given. Until now, it has waited for the lock of its language.
+    pub fn begin_job(&self, app_thread: &AppThread) {
+        self.base.stats.gvl_wait_microseconds.add_many(app_thread.held().as_micros() as u64);
     }
 
     /// The counters, and how much the channels hold now.

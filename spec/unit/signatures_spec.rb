@@ -13,7 +13,7 @@ RSpec.describe Signatures do
                 SettingsReport],
     net: %i[Activation Binder Endpoint Listener SocketFile],
     process: %i[Birth ExitHook ExitStatus FailureReport Forking Hub Leader Lines Link MetricsSocket OpenFiles Outside Protocol PublishSocket
-                RoleSignals SelfPipe Service Signals SocketPlaces Statistics Worker WorkerPool],
+                RoleSignals SelfPipe Service Signals SocketPlaces Statistics ThreadPool Worker],
     commands: %i[Backtraces ControlClient ControlCommand ControlServer ControlSocket EventLoop Notifier OwnProcess Pidfile Program SingleCommands
                  StatisticsReport],
     restarts: %i[Check CheckAnswer ExecVariables Inheritance OriginalCommand Role Restart Supervisor],

@@ -262,7 +262,7 @@ impl Client {
         self.ask_if(ask, mailbox);
     }
 
-    /// Asks for a worker that runs the mailbox, if `ask` is true.
+    /// Asks for an app thread that runs the mailbox, if `ask` is true.
     fn ask_if(self: &Arc<Self>, ask: bool, mailbox: MutexGuard<'_, Mailbox>) {
         drop(mailbox);
         if ask {
@@ -318,7 +318,7 @@ impl Client {
         }
     }
 
-    /// Forgets the client. The worker that has run its last event calls this.
+    /// Forgets the client. The app thread that has run its last event calls this.
     pub fn retire(&self) {
         // If the last callback has forked, the child calls this as well.
         if self.forked() {

@@ -63,8 +63,8 @@ module PushServer
     #   @raise [Error] if the system gives no more threads
 
     # @!method work
-    #   Runs requests and callbacks in the current thread, which becomes a worker. Any number of threads may call it.
-    #   @return [Boolean] true if there are more workers than needed, because a body that lasted has ended; false if the
+    #   Runs requests and callbacks in the current thread. Any number of threads may call it.
+    #   @return [Boolean] true if there are more threads than needed, because a body that lasted has ended; false if the
     #     server has stopped
 
     # @!method drain(seconds, restarts)
@@ -74,12 +74,12 @@ module PushServer
     #   @return [Boolean] whether everything has ended in time
 
     # @!method await_shortage
-    #   Waits until a response body has occupied a worker for long.
-    #   @return [Boolean] true if another worker is needed, false if the server stops
+    #   Waits until a response body has occupied a thread for long.
+    #   @return [Boolean] true if another thread is needed, false if the server stops
 
-    # @!method workers_left=(count)
-    #   Tells the core how many workers there are, when the system gives no more threads. Requests are refused if no worker
-    #   is left.
+    # @!method threads_left=(count)
+    #   Tells the core how many threads of the app there are, when the system gives no more. Requests are refused if none is
+    #   left.
     #   @param count [Integer, nil] nil: the system gives threads again
 
     # @!method reopen_logs

@@ -20,7 +20,7 @@ require_relative "signals"
 module PushServer
   # A server in a single process: a {Service} with its sockets and signals, and the lines that say what happens. Serves once.
   #
-  # Methods such as {#stop}, signals, and workers that end only write an event into a pipe. One thread reads the events and
+  # Methods such as {#stop}, signals, and threads that end only write an event into a pipe. One thread reads the events and
   # acts on them.
   #
   # In a process forked from the one that started it, {#listen} raises an error, and every other method does nothing.
@@ -32,7 +32,7 @@ module PushServer
     RESTART = "r"
     BACKTRACES = "b"
     # What the service tells.
-    SERVICE_EVENTS = { drained: "d", workers_changed: "w" }.freeze
+    SERVICE_EVENTS = { drained: "d", threads_changed: "w" }.freeze
     # The signals that are refused: event => name of the signal.
     REFUSALS = Signals::REFUSED.keys.each_with_index.to_h { |name, index| [index.to_s, name] }.freeze
     # What the signals of Signals::OTHERS mean: name => event.
@@ -177,7 +177,7 @@ module PushServer
     # Opens the file of the access log anew, after it was moved away; returns at once. Any thread, signal handlers too.
     def reopen_logs = @events.notify(REOPEN_LOGS)
 
-    # Waits for the server to have stopped. Any thread but a worker, which would wait for itself.
+    # Waits for the server to have stopped. Any thread but one that runs the app, which would wait for itself.
     # @param timeout [Numeric, nil] seconds
     # @return [Boolean] whether it has stopped (or was never started)
     def wait(timeout = nil)
@@ -204,7 +204,7 @@ module PushServer
     # Whether it has stopped, but a thread of the app is in native code that does not return, so that the process would hang.
     def stuck? = @stuck == true
 
-    # Ends the process with status 1 unless the server has stopped gracefully: what a second signal asks for. A worker
+    # Ends the process with status 1 unless the server has stopped gracefully: what a second signal asks for. A thread
     # that does not end would keep the process; then it ends without its at_exit blocks.
     def exit_unless_graceful
       if stuck?
@@ -318,7 +318,7 @@ module PushServer
       when STOP then drain
       when STOP_NOW then finish(:forced)
       when SERVICE_EVENTS[:drained] then finish(@restarting ? :restart : :graceful)
-      when SERVICE_EVENTS[:workers_changed] then respawn
+      when SERVICE_EVENTS[:threads_changed] then respawn
       when REOPEN_LOGS then reload
       when RESTART then @own.restart
       when BACKTRACES then Backtraces.log

@@ -24,7 +24,7 @@ module PushServer
     RETIRE = "r"
     RELOAD = "h"
     # What the service tells.
-    SERVICE_EVENTS = { drained: "D", workers_changed: "w" }.freeze
+    SERVICE_EVENTS = { drained: "D", threads_changed: "w" }.freeze
     # Seconds to wait for the hub at the boot, without a worker_boot_timeout.
     HUB_TIMEOUT = 60
     private_constant :DRAIN, :STOP, :TERM, :RETIRE, :RELOAD, :SERVICE_EVENTS, :HUB_TIMEOUT
@@ -142,7 +142,7 @@ module PushServer
 
     def handle(event)
       case event
-      when SERVICE_EVENTS[:workers_changed] then @service.respawn
+      when SERVICE_EVENTS[:threads_changed] then @service.respawn
       when SERVICE_EVENTS[:drained] then finish(:graceful)
       when RELOAD then @service.reopen_logs
       when RETIRE then retire

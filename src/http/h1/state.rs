@@ -1,4 +1,4 @@
-//! The state that the parts of a connection share: its task, its socket, hyper, and the worker that has its request.
+//! The state that the parts of a connection share: its task, its socket, hyper, and the app thread that has its request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
@@ -17,7 +17,7 @@ use crate::base;
 use crate::base::lock::Lock;
 use crate::http::context::Context;
 
-/// The state of one HTTP/1 connection. The connection's task uses it, and seldom a worker, which sends an informational
+/// The state of one HTTP/1 connection. The connection's task uses it, and seldom an app thread, which sends an informational
 /// response or takes the socket. So threads seldom wait for its lock.
 pub(super) struct ConnectionState {
     context: Arc<Context>,
@@ -137,12 +137,12 @@ impl ConnectionState {
         &self.context
     }
 
-    /// Stores the waker of the connection's task, for workers.
+    /// Stores the waker of the connection's task, for app threads.
     pub(super) fn register(&self, task: &Waker) {
         self.lock().task = Some(task.clone());
     }
 
-    /// The task is about to call hyper. Returns false if it must not, because a worker has taken the socket for the
+    /// The task is about to call hyper. Returns false if it must not, because an app thread has taken the socket for the
     /// app.
     pub(super) fn enter_hyper(&self) -> bool {
         let mut state = self.lock();

@@ -16,10 +16,11 @@
 //! | [`handler`] | which callbacks a handler has |
 //! | [`settings`] | a Hash of settings |
 //! | [`statistics`] | what was counted |
-//! | [`workers`] | how many workers there are, and how many sit in a body |
+//! | [`app_threads`] | how many app threads there are, and how many of them stream a body |
 //! | [`logger`] | the core's log lines, on stderr |
 //! | [`developer_hints`] | hints to the developer of an app, each given once |
 
+pub mod app_threads;
 pub mod cell;
 pub mod classes;
 pub mod descriptor;
@@ -36,4 +37,3 @@ pub mod pinned;
 pub mod raw;
 pub mod settings;
 pub mod statistics;
-pub mod workers;
