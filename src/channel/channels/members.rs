@@ -72,7 +72,7 @@ impl Channels {
                     log.append(announcement);
                 }
                 if let Some(reader) = joined {
-                    log.notify(reader, here(presence, channel));
+                    log.tell_members(reader, &channel, here(presence, Arc::clone(&channel)));
                 }
             }
         }
@@ -82,7 +82,7 @@ impl Channels {
     pub(super) fn replace_members(&self, state: &mut State, members: Vec<PresentMember>) {
         let State { log, presence, .. } = state;
         for channel in presence.replace(members, Instant::now()) {
-            log.notify_channel(&channel, || here(presence, Arc::clone(&channel)));
+            log.tell_members_to_all(&channel, || here(presence, Arc::clone(&channel)));
         }
         presence.retry(&*self.engine);
     }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use super::super::batch::{Batch, BatchLimit, Lag};
 use super::super::cursor::Cursor;
+use super::super::draft::Kind;
 use super::super::message::Flags;
 use super::super::policy::Slow;
 use super::attached::{Item, Link};
@@ -70,7 +71,8 @@ impl Log {
                 }
                 unread.advance();
                 let replayed = number < link.live;
-                if again || (replayed && !message.stored()) {
+                let told = seq <= link.here && message.kind() == Kind::Server;
+                if again || told || (replayed && !message.stored()) {
                     continue;
                 }
                 if message.except() == Some(own.id) {

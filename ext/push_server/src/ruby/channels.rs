@@ -24,7 +24,7 @@ use push_core::engine::hub::client::{HubClient, WorkerSettings, replace_worker};
 use push_core::push::PubSub;
 
 use crate::ruby::client::Client;
-use crate::ruby::cursor::{Cursor, catch_up, settle};
+use crate::ruby::cursor::{Cursor, catch_up, settle, settle_members};
 use crate::ruby::{lifeline, outside, registry, slots};
 use crate::support::cell::GvlCell;
 use crate::support::developer_hints;
@@ -372,8 +372,10 @@ fn history(ruby: &Ruby, channel: Value, since_value: Value, limit: usize) -> Res
 
 fn present(ruby: &Ruby, channel: Value) -> Result<RHash, Error> {
     let channel = name(ruby, "channel", channel)?;
+    let channels = settled_channels(ruby)?;
+    settle_members(ruby, &channels)?;
     let hash = ruby.hash_new();
-    for (member, info) in settled_channels(ruby)?.present(&channel) {
+    for (member, info) in channels.present(&channel) {
         hash.aset(ruby.str_new(&member), ruby.str_new(&info))?;
     }
     Ok(hash)

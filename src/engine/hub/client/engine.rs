@@ -288,7 +288,8 @@ impl HubClient {
         if let Some(position) = io.machine.position() {
             (shared.position, shared.begun) = (position, true);
         }
-        shared.commanded -= mem::take(&mut results.commands);
+        let commands = mem::take(&mut results.commands);
+        shared.commanded -= commands;
         shared.waiting -= results.settled.len();
         shared.waiting_bytes -= results.settled.iter().map(|settled| settled.cost).sum::<usize>();
         if !shared.loaded {
@@ -310,6 +311,9 @@ impl HubClient {
         }
         self.progress.settle_all(results.settled.iter().map(|settled| (&*settled.ticket, settled.outcome)));
         results.settled.clear();
+        if commands > 0 {
+            self.progress.settle_commands(commands as u64);
+        }
         results.answered = false;
         self.wake.wake();
     }
@@ -391,6 +395,7 @@ impl Engine for HubClient {
             return Err(Full(command));
         }
         shared.commanded += 1;
+        self.progress.submit_command();
         let first = shared.commands.is_empty();
         shared.commands.push(command);
         drop(shared);
