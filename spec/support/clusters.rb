@@ -49,13 +49,23 @@ module Clusters
 
   # A connection to this worker. The app answers / with its pid.
   def http_on(pid)
-    100.times do
+    until_found("a connection to the worker #{pid}") do
       connection = http
-      return connection if connection.get("/").body == pid.to_s
+      next connection if connection.get("/").body == pid.to_s
 
       connection.close
+      nil
     end
-    raise "no connection to the worker #{pid}"
+  end
+
+  # Tries again until the block returns something, and returns that. Workers take turns, and a new one may have to boot first.
+  def until_found(what, seconds: 30)
+    deadline = Deadline.in(seconds)
+    loop do
+      found = yield
+      return found if found
+      raise Deadline::Missed, "gave up looking for #{what}" if deadline.passed?
+    end
   end
 
   # Sends the hub a signal. Returns its pid, or nil if there was none.
