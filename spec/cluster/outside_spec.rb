@@ -112,6 +112,13 @@ RSpec.describe "Publishing from a process without a server" do
         expect(cursors).to eq([*got.keys.first(3), got.keys[2]])
       end
 
+      it "is counted" do
+        start_server
+        published('3.times { |n| PushServer.publish("a", n) }')
+
+        expect(JSON.parse(push_server("stats", "--json", dir: app.dir).out)["stats"]).to include("published" => 3)
+      end
+
       it "works in a rake task" do
         start_server
         client = subscribed(SseClient, "a")

@@ -50,7 +50,7 @@ module PushServer
     #   @param publish [Integer, nil] the descriptor of the listening socket for processes without a server
     #   @param metrics [Array<Integer>] the descriptors of the listening sockets on which it serves metrics
     #   @param store [Integer] the descriptor of a memory file of {STORE_SIZE} bytes, which outlives the hub
-    #   @param statistics [Integer] the descriptor of the memory file in which all processes count. It is read for metrics only
+    #   @param statistics [Integer] the descriptor of the memory file in which all processes count
     #   @param settings [Hash] the limits, as {Options#settings} makes them
     #   @return [nil]
     #   @raise [ArgumentError] for a negative descriptor, or a setting that cannot be

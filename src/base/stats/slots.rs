@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! header   the layout, how many slots, a number that is odd while a slot is being moved, the highest slot so far
-//! slot 0   what the processes counted that have ended, and what the supervisor counts itself
+//! slot 0   what the processes counted that have ended, and what the supervisor and the hub count themselves
 //! slot 1 … the process's number (0: the slot is free), the worker's number, the pid; what it has counted
 //! ```
 //!

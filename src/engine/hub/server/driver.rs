@@ -21,6 +21,7 @@ use super::state::{Hub, Settings};
 use crate::base::lines::{LineReader, LineWriter};
 use crate::base::log_throttle::LogThrottle;
 use crate::base::open_files::raise_limit;
+use crate::base::stats::StatsHandle;
 use crate::metrics::Sockets;
 
 /// Bytes that are read from one socket in a turn, so that each has its turn.
@@ -97,6 +98,8 @@ pub struct Driver {
     workers: BTreeMap<PeerId, u32>,
     /// Those on which metrics are served.
     metrics: Option<Sockets>,
+    /// Where the hub counts what outsiders publish.
+    stats: StatsHandle,
     /// No connections are accepted before.
     accept_at: Instant,
     throttle: LogThrottle,
@@ -134,6 +137,7 @@ impl Driver {
             most_outsiders: most_outsiders(raise_limit(FILES).unwrap_or(u64::MAX)),
             workers: BTreeMap::new(),
             metrics: None,
+            stats: StatsHandle::default(),
             accept_at: Instant::now(),
             throttle: LogThrottle::once_a_minute(),
             stop_at: None,
@@ -146,6 +150,11 @@ impl Driver {
     /// Serves metrics, too. Before [`Driver::run`].
     pub fn serve_metrics(&mut self, sockets: Sockets) {
         self.metrics = Some(sockets);
+    }
+
+    /// Counts there what other processes than workers publish. Before [`Driver::run`].
+    pub fn count_in(&mut self, stats: StatsHandle) {
+        self.stats = stats;
     }
 
     /// Runs until the hub ends, or until it is interrupted.
@@ -285,6 +294,7 @@ impl Driver {
             (Order::Start(start, old), None) => {
                 let Some((numbers, settings)) = self.waiting.take() else { return Ok(()) };
                 let mut hub = Hub::new(settings, numbers, start, Instant::now());
+                hub.count_in(self.stats.clone());
                 if let Some(old) = old {
                     let id = hub.connect_old_hub();
                     self.connect(id, old, false);

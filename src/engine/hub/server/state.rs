@@ -12,6 +12,7 @@ use super::routes::Routes;
 use super::rules::Rules;
 use super::tail::Tail;
 use crate::base::limits;
+use crate::base::stats::StatsHandle;
 #[cfg(test)]
 use crate::channel::Command;
 use crate::channel::forgotten::FLOORS;
@@ -123,6 +124,8 @@ pub struct Hub {
     pub(super) epoch: Epoch,
     /// The newest message's number. The log ends here.
     pub(super) last: u64,
+    /// See [`Hub::count_in`].
+    pub(super) stats: StatsHandle,
     /// The highest number that may be in use: messages may have been lost with a hub before any worker got them.
     pub(super) used: u64,
     /// Messages up to this number may be answered.
@@ -201,6 +204,7 @@ impl Hub {
             phase: Phase::Serving,
             epoch,
             last,
+            stats: StatsHandle::default(),
             used: last,
             answerable: last,
             offered: 0,
@@ -249,6 +253,11 @@ impl Hub {
             _ => hub.begin(epoch),
         }
         hub
+    }
+
+    /// From now on, what outsiders publish counts there. What workers publish counts with them.
+    pub fn count_in(&mut self, stats: StatsHandle) {
+        self.stats = stats;
     }
 
     /// Whether it numbers messages.
