@@ -46,8 +46,26 @@ module StatisticsPage
       and `readers` are up to a second old, if another process reads them.
     * A **maximum** is the highest number so far. In the sums, it is the highest one of all workers.
 
+    * Three numbers belong to no worker, and are in the sums alone: `worker_restarts`, `hub_restarts`, and what jobs, consoles and the
+      leader have published (`published`).
+    * A channel that several workers know is in the `channels` of each of them, so the sum is more than the number of channels.
+
     During a restart, two workers have the same `number`: one that is new, and one that drains. Their `process` and `pid` differ. With one
     process, `workers` is empty, and a restart begins all numbers anew. Times are in microseconds.
+
+    `push_server stats` prints the sums and a column for each worker, and then the histograms:
+
+    ```
+                                      all   worker 1   worker 2
+                                           pid 25695  pid 25699
+    connections                        17          8          9
+    requests                           17          8          9
+    …
+    queue_time                  17 times, 0.1 ms on average, 99 % within 0.1 ms
+    request_time_2xx            17 times, 0.7 ms on average, 99 % within 2.5 ms
+    ```
+
+    With `--json` it prints what `PushServer.stats(:all)` returns.
 
     ## Numbers
 
