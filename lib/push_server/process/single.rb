@@ -2,17 +2,14 @@
 
 require "rack/version"
 require_relative "../config/options"
-require_relative "../net/binder"
 require_relative "../plural"
 require_relative "check_answer"
 require_relative "event_loop"
-require_relative "inheritance"
-require_relative "metrics_socket"
+require_relative "listening"
 require_relative "own_process"
 require_relative "pidfile"
 require_relative "role"
 require_relative "outside"
-require_relative "publish_socket"
 require_relative "self_pipe"
 require_relative "service"
 require_relative "signals"
@@ -62,14 +59,9 @@ module PushServer
       @app = app
       @options = options.is_a?(Options) ? options : Options.new(options)
       @hooks = hooks
-      @endpoints = Activation.current.binds(@options).map { |url| endpoint(url) }
+      @listening = Listening.new(@options)
       @pidfile = @options[:pidfile] && Pidfile.new(@options[:pidfile])
       @out = out
-      @binder = Binder.new
-      @publish = PublishSocket.new(@options)
-      @metrics = MetricsSocket.new(@options)
-      # Held while listeners are added or retired, and while they end: a listener comes before that, or not at all.
-      @listening = Mutex.new
       @events = SelfPipe.new
       @pid = Process.pid
     end
@@ -82,10 +74,8 @@ module PushServer
 
       @pidfile&.check
       @service = Service.new(@app, @options, hooks: @hooks)
-      open_endpoints
+      @listening.open(@service, inherits: !@own.nil?)
       addresses = urls
-      @publish.serve(@service)
-      @metrics.serve(@service)
       @service.start { |event| @events.notify(SERVICE_EVENTS.fetch(event)) }
       prepare_loop
       @pidfile&.write
@@ -101,7 +91,7 @@ module PushServer
     ensure
       unless @control
         @own&.stopped(restarts: false)
-        [@binder, @publish, @metrics].each(&:retire_all)
+        @listening.close
         @service&.stop(:forced)
         @pidfile&.remove
       end
@@ -117,7 +107,7 @@ module PushServer
     # @return [:graceful, :forced] as {#ending}
     # @raise [BindError, OptionError, Error]
     def run
-      CheckAnswer.new(Role.current.link).serve(@endpoints, @options) if Role.current&.check?
+      CheckAnswer.new(Role.current.link).serve(@listening.endpoints, @options) if Role.current&.check?
       if Thread.current == Thread.main
         @own = OwnProcess.new(@options)
         signals = take_signals
@@ -138,11 +128,10 @@ module PushServer
     # @raise [OptionError, BindError]
     # @raise [Error] if the server is not running, or the system has no descriptor to give
     def listen(url)
-      endpoint = endpoint(url)
-      raise Error, NOT_RUNNING unless serving?
+      endpoint = @listening.endpoint(url)
+      bound, urls = (@listening.add(endpoint) if running?)
+      raise Error, NOT_RUNNING unless bound
 
-      # A thread that is killed meanwhile either listens, or leaves nothing behind.
-      bound, urls = Thread.handle_interrupt(Object => :on_blocking) { open_and_serve(endpoint) }
       urls.each { |address| say "* Listening on #{address}" }
       bound
     rescue SystemCallError, IOError => e
@@ -155,14 +144,14 @@ module PushServer
     # @return [Boolean] false if the server does not listen there
     # @raise [OptionError]
     def retire(url)
-      url = endpoint(url).to_s
-      retired = undivided { unserve(url) if serving? }
-      retired&.map(&:url)&.uniq&.each { |address| say "* No longer listening on #{address}" }
+      endpoint = @listening.endpoint(url)
+      retired = (@listening.retire(endpoint) if running?)
+      retired&.each { |address| say "* No longer listening on #{address}" }
       !retired.nil?
     end
 
     # @return [Array<String>] where people find the server, ports resolved; empty before {#start} and after the end
-    def urls = @binder.urls
+    def urls = @listening.urls
 
     # Asks for a graceful stop and returns at once: no more is accepted, on_shutdown is called, streams are closed
     # and requests finished, for up to drain_timeout seconds. Any thread, signal handlers too. Idempotent.
@@ -225,59 +214,8 @@ module PushServer
       taken
     end
 
-    # Opens the endpoints, or takes those over that an earlier program of this process has left.
-    def open_endpoints
-      return listeners_again unless @binder.listeners.empty?
-
-      @endpoints.each do |endpoint|
-        inherited = (Inheritance.current.claim(endpoint.to_s) if @own)
-        serve(endpoint, inherited || @binder.open(endpoint))
-      end
-      Activation.current.close_rest
-    end
-
-    # After an exec that the system has refused.
-    def listeners_again = @binder.listeners.each { |listener| @service.listen(listener) }
-
     # A forked child must leave alone what it shares with its parent.
     def here? = Process.pid == @pid
-
-    # @return [Array(String, Array<String>)] the endpoint's URL, and those of its listeners
-    def open_and_serve(endpoint)
-      # Outside of the lock, since a host's name may take long to look up.
-      listeners = @binder.open(endpoint)
-      bound = undivided { serve(endpoint, listeners) if serving? }
-      raise Error, NOT_RUNNING unless bound
-
-      [bound, listeners.map(&:url).uniq]
-    ensure
-      listeners&.each(&:retire) unless bound
-    end
-
-    # Adds or retires listeners. A thread that is killed meanwhile ends afterwards: half of it would be a listener that
-    # cannot be retired.
-    def undivided(&)
-      Thread.handle_interrupt(Object => :never) { @listening.synchronize(&) }
-    end
-
-    def serving? = running? && !@draining && !@ending
-
-    def endpoint(url) = Endpoint.parse(url, port: @options[:port])
-
-    # Serves what an endpoint has opened. Returns its URL.
-    def serve(endpoint, listeners)
-      url = @binder.add(endpoint, listeners)
-      # The service has its own duplicates, and closes them when it drains. With these open as well, connections wait in the
-      # backlog, which is right before a restart; before a stop these are closed, too.
-      listeners.each { |listener| @service.listen(listener) }
-      served = url
-    ensure
-      # Also when the thread is killed.
-      (url ? unserve(url) : listeners.each(&:retire)) unless served
-    end
-
-    # The file of a Unix socket goes first, while the service has the socket open.
-    def unserve(url) = @binder.retire(url)&.each { |listener| @service.retire(listener) }
 
     # What the control thread waits for.
     def prepare_loop
@@ -288,12 +226,9 @@ module PushServer
 
     # What commands and restarts do.
     def actions
-      { stop: method(:stop_for), restart: -> { drain(restarts: true) }, reload: method(:reload), places: method(:places),
-        stats: -> { totals }, status: method(:status) }
+      { stop: method(:stop_for), restart: -> { drain(restarts: true) }, reload: method(:reload), stats: -> { totals },
+        status: method(:status), places: @listening.method(:places) }
     end
-
-    # The sockets that are handed on over an exec.
-    def places = [@binder, @publish, @metrics].flat_map(&:places)
 
     def status
       state = @restarting ? "restarting" : "serving"
@@ -359,20 +294,13 @@ module PushServer
       say restarts ? "* Restarting: #{what}" : "* Stopping: #{what}. Ctrl-C to stop at once"
       @restarting = restarts
       @own&.draining(seconds, restarts: restarts)
-      end_listening(keep: restarts)
+      @draining = true
+      @listening.end(keep: restarts)
       @service.drain(seconds, restarts: restarts) unless began
     end
 
-    # @param keep [Boolean] whether our own sockets stay open, in which new connections wait
-    def end_listening(keep: false)
-      @listening.synchronize do
-        @draining = true
-        [@binder, @publish].each(&:retire_all) unless keep
-      end
-    end
-
     def finish(ending)
-      end_listening(keep: ending == :restart)
+      @listening.end(keep: ending == :restart)
       @stuck = !@service.stop(ending == :forced ? :forced : :graceful)
       if @stuck && ending != :restart
         PushServer.log(:warn, "a thread is in native code that does not return: the process ends without it")
@@ -389,13 +317,13 @@ module PushServer
 
     # Last of a server that does not come back.
     def leave
-      @metrics.retire_all
+      @listening.close
       @pidfile&.remove
     end
 
     # @return [Boolean] whether the server is to serve again, because the system has refused
     def refused_to_execute?
-      @own.execute(places) { !@events.wait(0).to_s.match?(STOPS) }
+      @own.execute(@listening.places) { !@events.wait(0).to_s.match?(STOPS) }
       # A signal has come at the last moment: it stops the server.
       finish(:graceful)
       false
@@ -418,7 +346,7 @@ module PushServer
       say "push_server #{VERSION} (ruby #{RUBY_VERSION}, rack #{::Rack.release})"
       say "* #{Plural.of(@options[:threads], "thread")}, #{@options[:environment]}"
       addresses.each { |address| say "* Listening on #{address}" }
-      @metrics.urls.each { |url| say "* Metrics on #{url}" }
+      @listening.metrics_urls.each { |url| say "* Metrics on #{url}" }
       say "Ctrl-C to stop"
     end
 
