@@ -77,6 +77,11 @@ module Clusters
     nil
   end
 
+  # Waits for another hub than the one with this pid.
+  def expect_another_hub(before)
+    expect_eventually("another hub than #{before}") { ![nil, before].include?(tree.hub&.pid) }
+  end
+
   # The pids of the workers that have answered a number of requests, each on a connection of its own.
   def answering(requests = 12) = Array.new(requests) { fetch.to_i }.uniq.sort
 

@@ -165,14 +165,28 @@ impl Client {
 
     /// Sends what is queued, then closes with `status`. Returns at once. Only the first call has an effect.
     pub fn close(&self, status: CloseStatus) {
+        self.close_with(status, false);
+    }
+
+    /// The same. `goodbye` says that the client gets [`Client::take_goodbye`] last.
+    pub(super) fn close_with(&self, status: CloseStatus, goodbye: bool) {
         if self.forked() {
             return;
         }
         let mut outbox = self.outbox();
         if outbox.phase == ClientPhase::Open {
             outbox.phase = ClientPhase::Closing(status);
+            outbox.owes_goodbye = goodbye;
             self.wake(outbox);
         }
+    }
+
+    /// Whether the client is still to get [`Client::take_goodbye`]; `pays` says that it gets that now.
+    pub(super) fn owes_goodbye(&self, pays: bool) -> bool {
+        let mut outbox = self.outbox();
+        let owes = outbox.owes_goodbye;
+        outbox.owes_goodbye &= !pays;
+        owes
     }
 
     /// Whether writes are accepted: false once `close` was called or the connection has ended.

@@ -99,7 +99,11 @@ impl Channels {
             ..Draft::text(channel, payload.as_bytes())
         };
         let message = Message::new(&draft, &self.limits(), Instant::now());
-        message.as_ref().inspect_err(|error| log::warn!("{channel}: {member} could not be announced: {error}")).ok();
+        if let Err(error) = &message {
+            // The names are what a client says.
+            let (channel, member) = (channel.escape_debug(), member.escape_debug());
+            log::warn!("{channel}: {member} could not be announced: {error}");
+        }
         message.ok().inspect(|message| message.number(seq))
     }
 }
