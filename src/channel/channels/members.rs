@@ -78,10 +78,13 @@ impl Channels {
         }
     }
 
-    /// The engine has given all members anew. The readers of a channel whose members are others get all of them.
-    pub(super) fn replace_members(&self, state: &mut State, members: Vec<PresentMember>) {
+    /// The engine has given all members anew. The readers of a channel whose members are others get all of them, and so do those
+    /// of the channels that have `missed` announcements.
+    pub(super) fn replace_members(&self, state: &mut State, members: Vec<PresentMember>, missed: Vec<Arc<str>>) {
         let State { log, presence, .. } = state;
-        for channel in presence.replace(members, Instant::now()) {
+        let mut channels = presence.replace(members, Instant::now());
+        channels.extend(missed);
+        for channel in channels {
             log.tell_members_to_all(&channel, || here(presence, Arc::clone(&channel)));
         }
         presence.retry(&*self.engine);

@@ -195,8 +195,8 @@ impl Channels {
                     Event::Lost { to } => state.log.lose(to),
                     Event::Reset(mut reset) => {
                         let members = std::mem::take(&mut reset.members);
-                        state.log.rebase(*reset);
-                        self.replace_members(state, members);
+                        let missed = state.log.rebase(*reset);
+                        self.replace_members(state, members, missed);
                     }
                 }
             }

@@ -143,6 +143,32 @@ fn a_reader_that_has_not_read_of_a_join_is_not_told_of_it_after_the_list_that_la
     assert_eq!(told(&channels, &ana), ["+bob"]);
 }
 
+/// The leave is lost with the messages that the reader had not read, and the members are the same before and after.
+#[test]
+fn a_reader_that_loses_what_it_has_not_read_is_told_of_all_members() {
+    for same_epoch in [false, true] {
+        let (engine, channels) = world(Limits::default());
+        channels.define("room", Policy { presence: true, ..Policy::default() }, Instant::now());
+        let ana = join(&channels, client_id(3, 1), "ana");
+        engine.order(1);
+        let bob = |kind| engine.other(Command::Member(Change { channel: "room".into(), member: "bob".into(), kind }));
+        let client = client_id(4, 1);
+        bob(ChangeKind::Join { client, info: "1".into() });
+        assert_eq!(told(&channels, &ana), ["[ana]", "+bob"]);
+        bob(ChangeKind::Leave { client });
+        bob(ChangeKind::Expire);
+        channels.deliver();
+        let clients = vec![client_id(3, 1)];
+        let members = vec![PresentMember { channel: "room".into(), member: "ana".into(), info: "1".into(), clients }];
+        if same_epoch {
+            engine.catch_up_with(&[("room", false)], members);
+        } else {
+            engine.reset_with(true, Reset { members, ..engine.empty() });
+        }
+        assert_eq!(told(&channels, &ana), ["[ana]"]);
+    }
+}
+
 #[test]
 fn a_client_that_goes_while_the_engine_begins_anew_is_not_left_behind() {
     for left_before in [false, true] {
