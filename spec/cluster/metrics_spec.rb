@@ -87,6 +87,24 @@ RSpec.describe "The metrics of a server with workers", transport: :tcp do
     end
   end
 
+  # Those that count something, or remember the highest number.
+  def growing(samples) = samples.select { |name, _| name.match?(/(_total|_count|_sum|_bucket\{.*\})\z/) }
+
+  it "answer each request while all processes are replaced, and no counter goes back" do
+    start
+    send_requests(10)
+    before = [*workers.values, tree.hub.pid]
+    app.signal("USR2")
+    last = growing(samples)
+    expect_eventually("a new hub and new workers", seconds: 60) do
+      this = growing(samples)
+      expect(last.select { |name, number| this.fetch(name) < number }).to eq({})
+      last = this
+      workers.size == 2 && ([*workers.values, tree.hub&.pid] & before).empty?
+    end
+    expect(sample("push_server_requests_total")).to eq(10)
+  end
+
   it "count workers and hubs that end unexpectedly, and no others" do
     start
     names = %w[push_server_worker_restarts_total push_server_hub_restarts_total]

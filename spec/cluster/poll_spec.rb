@@ -321,6 +321,24 @@ RSpec.describe "Long polls across workers", transport: :tcp do
     expect_callbacks(other, :open)
   end
 
+  it "say that something may be lost, too, if another hub and another supervisor run since the session's worker was killed" do
+    start_cluster(source)
+    first, second = workers.values
+    page = polling_on(first, "kept")
+    Process.kill("KILL", first)
+    expect_eventually("another worker 1") { workers.size == 2 && workers[1] != first }
+    hub = kill_hub
+    expect_another_hub(hub)
+    before = [second, tree.hub.pid]
+    close_idle
+    app.signal("USR2")
+    expect_eventually("a new hub and new workers", seconds: 60) do
+      workers.size == 2 && ([*workers.values, tree.hub&.pid] & before).empty?
+    end
+    page.close
+    expect(opening_of(gather(page, 1).first)).to eq(recovered: true, gap: [], lost: true)
+  end
+
   it "are answered with their own ID when the hub dies, and have lost nothing" do
     start_cluster(source)
     first, second = workers.values

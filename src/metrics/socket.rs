@@ -38,6 +38,11 @@ impl ClientSocket {
         self.connection.next(now)
     }
 
+    /// Whether its client may expect the response soon.
+    pub(super) fn is_expected(&self, now: Instant) -> bool {
+        self.connection.is_expected(now)
+    }
+
     /// When it is over in any case.
     pub(super) fn deadline(&self) -> Instant {
         self.connection.deadline()

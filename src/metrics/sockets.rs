@@ -3,16 +3,19 @@
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags};
-use rustix::io::ioctl_fionbio;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, ioctl_fionbio};
 
 use super::CONNECTIONS;
 use super::connection::Next;
 use super::figures::Source;
 use super::socket::ClientSocket;
 use crate::base::accept::PolledAccept;
+
+/// How often [`Sockets::finish`] looks at the time.
+const TICK: Duration = Duration::from_millis(20);
 
 /// The listening sockets and the connections. One thread.
 pub struct Sockets {
@@ -68,6 +71,27 @@ impl Sockets {
         self.clients.retain(|client| client.next(now) != Next::Nothing);
         for (at, _) in listeners.iter().enumerate().filter(|(_, events)| !events.is_empty()) {
             self.accept(at, now);
+        }
+    }
+
+    /// Serves the clients that expect a response soon, at most until then, and accepts no more of them. Blocks.
+    pub fn finish(&mut self, until: Instant) {
+        self.listeners.clear();
+        loop {
+            let now = Instant::now();
+            if until <= now || !self.clients.iter().any(|client| client.is_expected(now)) {
+                return;
+            }
+            let mut polled = Vec::new();
+            self.add_to(&mut polled, now);
+            let tick = (until - now).min(TICK);
+            let timeout = Timespec { tv_sec: 0, tv_nsec: tick.subsec_nanos().into() };
+            match poll(&mut polled, Some(&timeout)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => return,
+            }
+            let events: Vec<_> = polled.iter().map(PollFd::revents).collect();
+            self.turn(&events, Instant::now());
         }
     }
 

@@ -166,7 +166,9 @@ impl Slots {
                 continue;
             };
             // Odd. A supervisor that was killed here has left it odd.
-            self.memory[MOVING_AT].fetch_or(1, Ordering::AcqRel);
+            self.memory[MOVING_AT].fetch_or(1, Ordering::Relaxed);
+            // A reader that sees any of what follows sees the odd number, too.
+            fence(Ordering::Release);
             ended.merge(stats, false);
             stats.clear();
             slot[PROCESS_AT].store(0, Ordering::Relaxed);

@@ -141,6 +141,7 @@ impl Driver {
             self.hub.iter_mut().for_each(|hub| hub.tick(now, system));
             self.write();
             if self.has_ended() {
+                self.finish_metrics();
                 return Ok(Outcome::Ended);
             }
         }
@@ -285,6 +286,16 @@ impl Driver {
         self.sockets.remove(id);
         if let Some(process) = self.workers.remove(&id) {
             self.tell_lost(process);
+        }
+    }
+
+    /// Clients that are asking for metrics get their responses. Others ask the next hub. Meanwhile, this one has no peers any
+    /// more.
+    fn finish_metrics(&mut self) {
+        if let Some(mut metrics) = self.metrics.take() {
+            self.hub = None;
+            self.sockets.close();
+            metrics.finish(Instant::now() + LAST_WRITES);
         }
     }
 

@@ -76,6 +76,12 @@ impl Sockets {
         })
     }
 
+    /// Closes all of them.
+    pub(super) fn close(&mut self) {
+        (self.publish, self.outsiders) = (None, 0);
+        self.connections.clear();
+    }
+
     /// Adds the sockets that are to be waited for. Their events are for [`Sockets::ready`].
     pub(super) fn add_to<'a>(&'a self, polled: &mut Vec<PollFd<'a>>, hub: Option<&Hub>, now: Instant) {
         for (id, connection) in &self.connections {
