@@ -175,7 +175,7 @@ RSpec.describe "Statistics of several processes", transport: :tcp do
   it "miss a worker of such a version, which serves and says so" do
     change_layout
     pid = kill_worker
-    app.wait_for_line(/\[worker 1\] `push_server stats` does not know what this worker counts: the statistics of another version/)
+    app.wait_for_line(/\[worker 1\] `push_server stats` does not know what this worker counts: .* another version of push_server\. Use push_server restart/)
     expect(totals[:workers].map { |worker| worker[:pid] }).to eq(workers.values - [pid, workers.fetch(1)])
     expect_eventually("worker 1 to serve") { fetch.to_i == workers.fetch(1) }
   end

@@ -127,7 +127,10 @@ impl Slots {
         }
         let layout = (memory[LAYOUT_AT].load(Ordering::Acquire), memory[SLOTS_AT].load(Ordering::Relaxed));
         if layout != (LAYOUT, slots as u64) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the statistics of another version"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the statistics are those of another version of push_server",
+            ));
         }
         Ok(Slots { memory, slots })
     }
