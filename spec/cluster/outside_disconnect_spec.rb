@@ -185,6 +185,7 @@ RSpec.describe "Disconnecting a member from a process without a server", transpo
     clients = clients_of("ana")
     hub = app.tree.hub.pid
     printed(<<~RUBY)
+      #{Command::PATIENT}
       PushServer.publish("elsewhere", "x")
       Process.kill("KILL", #{hub})
       PushServer.disconnect(member: "ana")

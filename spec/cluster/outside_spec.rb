@@ -347,6 +347,7 @@ RSpec.describe "Publishing from a process without a server" do
     client = subscribed(SseClient, "a")
     hub = app.tree.hub.pid
     lines = published(<<~RUBY)
+      #{Command::PATIENT}
       at = Array.new(20) { |n| PushServer.publish("a", n.to_s).to_s }
       Process.kill("KILL", #{hub})
       at += Array.new(20) { |n| PushServer.publish("a", (20 + n).to_s).to_s }

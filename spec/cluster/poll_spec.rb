@@ -17,7 +17,7 @@ RSpec.describe "Long polls across workers", transport: :tcp do
     class Polled < SpecApp::Recorder
       def on_open(client)
         channel = client.env["PATH_INFO"].delete_prefix("/")
-        client.subscribe(channel)
+        client.subscribe(channel, member: client.env["HTTP_X_MEMBER"])
         client.subscribe(channel) { |_, data| client.write("own-#{data}") } if client.env["HTTP_X_WRITES"]
         SpecApp.report(:opened, client, pid: Process.pid)
         super
@@ -28,6 +28,7 @@ RSpec.describe "Long polls across workers", transport: :tcp do
       case verb
       when nil then Process.pid
       when "_publish" then PushServer.publish(first, second)
+      when "_disconnect" then PushServer.disconnect(member: first)
       when "_write" then SpecApp.clients.count { |client| client.open? && client.write(second * Integer(first)) }
       end
     end
@@ -269,6 +270,26 @@ RSpec.describe "Long polls across workers", transport: :tcp do
     expect_callbacks(page, :open, :close)
   end
 
+  it "tell a disconnected member so, whichever worker it polls and whichever worker disconnects it" do
+    start_cluster(source, "--close-timeout", "60", "--poll-linger", "60", workers: 3)
+    workers.each_value do |pid|
+      name = "member-of-#{pid}"
+      first, second, third = workers.values
+      waiting, later = Array.new(2) { polling_on(first, "kept", headers: { "x-member" => name }) }
+      ask_on(second, waiting)
+      http_on(third).get("/_publish/kept/before")
+      expect(waiting.answer.data).to eq(["before"])
+      ask_on(second, waiting)
+      http_on(pid).get("/_disconnect/#{name}")
+
+      expect(waiting.answer.events.map(&:event)).to eq(["push.bye"])
+      event(:close, waiting)
+      # This one has not polled since. What was published before comes first.
+      expect(poll_on(third, later).events.map(&:event)).to eq(%w[msg push.bye])
+      event(:close, later)
+    end
+  end
+
   it "are cancelled at the session's worker when their client goes away" do
     start_cluster(source, "--poll-linger", "3")
     first, second = workers.values
@@ -340,7 +361,7 @@ RSpec.describe "Long polls across workers", transport: :tcp do
   end
 
   it "are answered with their own ID when the hub dies, and have lost nothing" do
-    start_cluster(source)
+    start_cluster(source, "--publish-timeout", "30")
     first, second = workers.values
     page = polling_on(first, "kept")
     cursor = page.cursor
