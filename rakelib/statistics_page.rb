@@ -45,7 +45,6 @@ module StatisticsPage
     * A **gauge** says what is true now. The gauges of a worker end with it. `queued_bytes`, `spooled_bytes`, `channel_bytes`,
       `channels` and `readers` are up to a second old, if another process reads them.
     * A **maximum** is the highest number so far. In the sums, it is the highest one of all workers.
-
     * Three numbers belong to no worker, and are in the sums alone: `worker_restarts`, `hub_restarts`, and what jobs, consoles and the
       leader have published (`published`).
     * A channel that several workers know is in the `channels` of each of them, so the sum is more than the number of channels.
