@@ -36,8 +36,9 @@ require "spec_helper"
     end
 
     it "a path can be closed as the page says" do
-      http = closing(HttpClient.new(port))
-      answers = %w[/_broadcast /_broadcast?a=b /_broadcast/ /].map { |path| http.request("POST", path, own_page, body: "x") }
+      # A connection each: a proxy may close it when it answers before it has read the body.
+      paths = %w[/_broadcast /_broadcast?a=b /_broadcast/ /]
+      answers = paths.map { |path| closing(HttpClient.new(port)).request("POST", path, own_page, body: "x") }
       expect(answers.map(&:status)).to eq([404, 404, 200, 200])
     end
 
