@@ -36,9 +36,8 @@ require "spec_helper"
     end
 
     it "a path can be closed as the page says" do
-      # A connection each: a proxy may close it when it answers before it has read the body.
-      paths = %w[/_broadcast /_broadcast?a=b /_broadcast/ /]
-      answers = paths.map { |path| closing(HttpClient.new(port)).request("POST", path, own_page, body: "x") }
+      # A proxy may close the connection with its own answer.
+      answers = %w[/_broadcast /_broadcast?a=b /_broadcast/ /].map { |path| closing(HttpClient.new(port)).get(path, own_page) }
       expect(answers.map(&:status)).to eq([404, 404, 200, 200])
     end
 
