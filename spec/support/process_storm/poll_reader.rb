@@ -50,7 +50,7 @@ class ProcessStorm
 
     def parse
       read_head unless @head
-      return unless @head
+      return unless @head && @socket
 
       ended = @chunks ? read_chunks : @consumed + @in.bytesize >= @length
       before = @in.bytesize

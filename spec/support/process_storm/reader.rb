@@ -22,7 +22,8 @@ class ProcessStorm
     STAY = 6.0
     AWAY = 0.4
 
-    attr_reader :channels, :member, :view, :gaps, :segments, :visits, :cuts, :socket, :due, :kind
+    attr_reader :channels, :member, :view, :gaps, :segments, :visits, :openings, :cuts, :socket, :due,
+                :kind
 
     # member: its name. forever: see PresenceView.
     def initialize(address, channels, kind, random, ledger, member: "m", forever: false)
@@ -33,7 +34,8 @@ class ProcessStorm
       @gaps = []
       # When the server has ended a connection in the middle, without saying so, and how.
       @cuts = []
-      @visits = 0
+      # Connections, and those (or sessions) that have begun with a push.open.
+      @visits = @openings = 0
       @cursor = nil
       @heard = ProcessStorm.now
       @due = ProcessStorm.now + (@random.rand * AWAY)
@@ -198,7 +200,7 @@ class ProcessStorm
 
     def parse
       read_head unless @head
-      return unless @head
+      return unless @head && @socket
 
       ended = @chunks && read_chunks
       @kind == :websocket ? read_frames : read_blocks
@@ -293,6 +295,7 @@ class ProcessStorm
     def opened(id, data)
       epoch, seq = ProcessStorm.cursor(id)
       told = data.fetch("gap")
+      @openings += 1
       @view.restart
       @view.forget if @cursor && ProcessStorm.cursor(@cursor).first != epoch
       @ledger.report("#{self}: a first visit with recovered: #{data["recovered"]}") if @cursor.nil? && !data["recovered"].nil?
