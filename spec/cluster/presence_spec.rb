@@ -194,6 +194,23 @@ RSpec.describe "Presence across workers", transport: :tcp do
     expect(others.map { |client| notice(client).last }).to eq(%w[still-here] * 3)
   end
 
+  it "closes the clients of a member at other workers, too, if the worker that was asked ends while there is no hub" do
+    start_cluster(source, "--publish-timeout", "30")
+    first, second = workers.values
+    client = member(second, "ana", kind: WebSocketClient)
+    connection = http_on(first)
+    # The more often it has died, the later the next one is started.
+    4.times { expect_another_hub(kill_hub) }
+    kill_hub
+    connection.get("/disconnect/ana")
+    connection.close
+    Process.kill("TERM", first)
+
+    expect(client.read_close(seconds: 60)).to eq([1008, "disconnected"])
+    expect_gone([first], seconds: 60)
+    expect(app.output).not_to include("messages may be lost")
+  end
+
   it "skips the client of except: and no other, also when its worker has been replaced" do
     start_cluster(source)
     first, second = workers.values

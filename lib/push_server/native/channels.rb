@@ -47,7 +47,7 @@ module PushServer
     #   @return [Boolean] whether it has come; true without a hub
 
     # @!method self.settle(seconds)
-    #   Waits until all that this process has published has its number.
+    #   Waits until all that this process has published has its number, and the hub knows which members it has disconnected.
     #   @return [Boolean] whether it has
 
     # @!method self.close_connection

@@ -180,7 +180,7 @@ module PushServer
       Process.exit!(1)
     end
 
-    # Waits until the hub has numbered what this process has published.
+    # Waits until the hub has numbered what this process has published, and which members it has disconnected.
     def settle
       return if Channels.settle(@options[:publish_timeout])
 

@@ -1,6 +1,7 @@
 //! The members of channels, and the messages that announce them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::super::draft::{Draft, EventName, Kind};
@@ -35,7 +36,16 @@ impl Channels {
     pub fn disconnect(&self, member: &str) -> Result<Vec<u64>, Error> {
         let command = Command::Disconnect { member: member.into(), done: Some(self.engine.process()) };
         self.engine.command(command).map_err(|Full(_)| self.unavailable())?;
+        let place = self.unsettled_command().unwrap_or(0);
+        self.last_disconnect.fetch_max(place, Ordering::Relaxed);
         Ok(self.lock_current().presence.memberships.clients(member))
+    }
+
+    /// The place among the commands of this process up to which members were disconnected, as
+    /// [`super::super::Progress::wait_for_command`] takes it. A process that ends must wait for that, or the other processes
+    /// do not learn of it. 0: there is nothing to wait for.
+    pub fn last_disconnect(&self) -> u64 {
+        self.last_disconnect.load(Ordering::Relaxed)
     }
 
     /// Makes all processes close the clients of `member`, also this one: see [`Channels::take_dismissed`].

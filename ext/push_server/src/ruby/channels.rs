@@ -161,13 +161,16 @@ fn await_hub(ruby: &Ruby, seconds: f64) -> Result<bool, Error> {
     wait_for_engine(ruby, hub.progress(), deadline, |cancel| hub.await_log(deadline, cancel))
 }
 
-/// Whether all that this process has published has its number within `seconds`.
+/// Whether all that this process has published has its number within `seconds`, and the members that it has disconnected are
+/// disconnected everywhere.
 fn settle_within(ruby: &Ruby, seconds: f64) -> Result<bool, Error> {
     let channels = channels(ruby)?;
-    let Some(submission) = channels.unsettled() else { return Ok(true) };
+    let (submission, disconnect) = (channels.unsettled().unwrap_or(0), channels.last_disconnect());
     let deadline = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
     wait_for_engine(ruby, channels.progress(), deadline, |cancel| {
-        channels.progress().is_none_or(|progress| progress.wait(submission, deadline, cancel))
+        channels.progress().is_none_or(|progress| {
+            progress.wait(submission, deadline, cancel) && progress.wait_for_command(disconnect, deadline, cancel)
+        })
     })
 }
 
