@@ -1,8 +1,7 @@
 //! How much a reader gets at once, and how far it is behind.
 
-use std::time::Instant;
-
 use super::notice::Notice;
+use crate::base::timers::Stamp;
 
 /// The result of one read.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,7 +18,7 @@ pub struct Batch {
     /// What the server itself tells the reader. If the encoding can express it, it is also in the bytes.
     pub notices: Vec<Notice>,
     /// When the newest of the messages was published. Messages that were published before the reader subscribed do not count.
-    pub newest: Option<Instant>,
+    pub newest: Option<Stamp>,
 }
 
 impl Batch {

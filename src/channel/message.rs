@@ -10,6 +10,7 @@ use super::draft::{Draft, EventName, Kind};
 use super::encoding::{Block, EncodedCache, Encoder, Encoding, Payload, Shape, emit_without_id};
 use super::error::Error;
 use super::limits::Limits;
+use crate::base::timers::Stamp;
 use crate::sse;
 use crate::websocket::Opcode;
 use crate::websocket::frame::{self, FRAGMENT_SIZE, each_frame};
@@ -25,6 +26,8 @@ pub struct Message {
     stored: bool,
     except: Option<u64>,
     published: Instant,
+    /// The same, for each time that it is delivered.
+    stamp: Stamp,
     cost: usize,
     /// The payload. If one WebSocket frame can hold it, the frame's header is before it: the payload is copied anyway,
     /// so a raw WebSocket needs no second copy.
@@ -67,6 +70,7 @@ impl Message {
             stored: draft.store,
             except: draft.except,
             published: now,
+            stamp: Stamp::of(now),
             cost: cost(draft),
             frame: Bytes::from(frame),
             header,
@@ -120,6 +124,11 @@ impl Message {
     /// When it was published.
     pub fn published(&self) -> Instant {
         self.published
+    }
+
+    /// See [`Message::published`].
+    pub(super) fn stamp(&self) -> Stamp {
+        self.stamp
     }
 
     /// The payload.

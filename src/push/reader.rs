@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::delivery::Notifier;
 use super::{Client, Event};
 use crate::base::lock::Lock;
+use crate::base::timers::Stamp;
 use crate::base::wakeups::RemoteWaker;
 use crate::channel::{self, Cursor, Notice, Reader, Shape, Since, Target, Wake};
 
@@ -65,7 +66,7 @@ pub struct Taken {
     /// Messages that the client has not got are gone: close it.
     pub overrun: bool,
     /// See [`channel::Batch::newest`].
-    pub newest: Option<Instant>,
+    pub newest: Option<Stamp>,
 }
 
 /// The messages that were published before the app closed a client.

@@ -85,7 +85,7 @@ impl Log {
                 batch.bytes += visit(Item::Message(message, Flags { id: seq > own.position, frames: link.frames }));
                 batch.messages += 1;
                 if !replayed {
-                    batch.newest = Some(message.published());
+                    batch.newest = Some(message.stamp());
                 }
                 previous = seq;
                 own.position = own.position.max(seq);
