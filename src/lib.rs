@@ -5,7 +5,7 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`server`] | the front door: listeners in, `next()` for app threads, drain and stop |
+//! | [`server`] | everything together: listeners in, `next()` for app threads, drain and stop |
 //! | [`reactor`] | the runtime that owns the sockets, which thread drives it, and the queue of [`Job`]s |
 //! | [`http`] | HTTP/1.1 through hyper: requests, upgrades, static files, responses |
 //! | [`push`] | clients, their mailboxes and queues, streams and long polls |

@@ -20,7 +20,7 @@ use crate::base::limits::Limits;
 use crate::base::lock::Lock;
 use crate::base::stats::{Stats, StatsHandle};
 use crate::channel;
-use crate::engine::Door;
+use crate::engine::PublishSocket;
 use crate::http::budget::Budget;
 use crate::http::h1::connection;
 use crate::http::origin::{Allowed, BadOrigin};
@@ -96,7 +96,7 @@ pub struct Server {
     base: Arc<base::Context>,
     listeners: Listeners,
     /// The publish socket, before the start.
-    door: Lock<Option<Door>>,
+    publish: Lock<Option<PublishSocket>>,
     /// The sockets on which metrics are served, before the start.
     metrics: Lock<Vec<OwnedFd>>,
 }
@@ -143,7 +143,7 @@ impl Server {
             http,
             base,
             listeners: Listeners::default(),
-            door: Lock::default(),
+            publish: Lock::default(),
             metrics: Lock::default(),
         })
     }
@@ -176,7 +176,7 @@ impl Server {
     /// The system refuses to make the socket non-blocking.
     pub fn publish_from(&self, socket: OwnedFd) -> io::Result<()> {
         let channels = Arc::clone(self.http.push.pubsub.channels());
-        *self.door.lock() = Some(Door::new(socket, channels)?);
+        *self.publish.lock() = Some(PublishSocket::new(socket, channels)?);
         Ok(())
     }
 
@@ -213,8 +213,8 @@ impl Server {
             if let Some(relay) = &self.http.push.relay {
                 tokio::spawn(Relaying::new(&self.http.push, relay));
             }
-            if let Some(door) = self.door.lock().take() {
-                tokio::spawn(door.open(self.base.lifecycle.receiver())?);
+            if let Some(publish) = self.publish.lock().take() {
+                tokio::spawn(publish.serve(self.base.lifecycle.receiver())?);
             }
             let http = Arc::clone(&self.http);
             let source: metrics::Source = Arc::new(move || Some(Figures::of_process(fresh(&http))));

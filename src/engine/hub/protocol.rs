@@ -100,6 +100,9 @@ pub const PIECE: usize = 64 * 1024;
 /// Bytes of frames that are not complete, of all outsiders together, besides one frame of the longest kind.
 pub const INCOMPLETE: usize = 16 << 20;
 
+/// How many outsiders may be connected, if enough files may be open. Others wait in the backlog.
+pub const OUTSIDERS: usize = 1000;
+
 /// How long an outsider may take for its first frame, and for the rest of a frame that has begun.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, ioctl_fionbio, read, writev};
 
+use super::super::protocol::OUTSIDERS;
 use super::delivery::Flushed;
 use super::peer::PeerId;
 use super::state::Hub;
@@ -15,9 +16,6 @@ use crate::base::accept::PolledAccept;
 
 /// Bytes that are read from one socket in a turn, so that each has its turn.
 const PIECE: usize = 64 << 10;
-
-/// Connections of outsiders, if enough files may be open. Beyond it new ones wait.
-const OUTSIDERS: usize = 1000;
 
 /// Connections that are accepted in one turn.
 const ACCEPTS: usize = 64;
