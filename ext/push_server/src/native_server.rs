@@ -22,7 +22,7 @@ use push_core::{Job, Next, Server};
 use crate::app::context::ThreadContext;
 use crate::app::{events, request};
 use crate::rack::env_template::{Template, Templates};
-use crate::ruby::{channels, lifeline, slots};
+use crate::ruby::{lifeline, own_channels, slots};
 use crate::support::app_threads::{AppThreads, Shortage};
 use crate::support::descriptor::duplicate;
 use crate::support::errors::{argument_error, io_error};
@@ -107,7 +107,7 @@ impl NativeServer {
         developer_hints::expect_event_names(own.hint_event_name);
         developer_hints::expect_text_in_bytes(own.hint_text_in_bytes);
         let max_streaming = settings.limits.max_streaming;
-        let server = Server::counting_in(slots::own_counters(ruby), settings, channels::for_server(ruby))
+        let server = Server::counting_in(slots::own_counters(ruby), settings, own_channels::for_server(ruby))
             .map_err(|error| argument_error(ruby, error))?;
         let server = Arc::new(server);
         lifeline::protect(ruby, &server);

@@ -11,6 +11,7 @@
 //! | [`client_channels`] | its subscriptions |
 //! | [`registry`] | `PushServer::Registry`: the clients that the garbage collector must keep |
 //! | [`channels`] | `PushServer::Channels`: publish and the rest that needs no client |
+//! | [`own_channels`] | the channels that this process has of its own, and their engine |
 //! | [`cursor`] | `PushServer::Cursor`: a place in the log; waiting for what was published |
 //! | [`callbacks`] | `PushServer::Callbacks`: what runs around each callback |
 //! | [`hub`] | `PushServer::NativeHub`: the loop of the hub's process |
@@ -34,6 +35,7 @@ pub mod cursor;
 pub mod hub;
 pub mod lifeline;
 pub mod outside;
+pub mod own_channels;
 pub mod process;
 pub mod registry;
 pub mod slots;
