@@ -6,6 +6,7 @@
 //! | module | subject |
 //! |---|---|
 //! | `state` | the [`Hub`]: a state machine without I/O, and its frames |
+//! | `settings` | its bounds, and how it begins |
 //! | `connections` | connections of peers begin and end |
 //! | `serve` | a peer is welcomed; a message gets its number |
 //! | `members` | commands get their numbers; members expire, and leave with their process |
@@ -42,6 +43,7 @@ mod report;
 mod routes;
 mod rules;
 mod serve;
+mod settings;
 mod sockets;
 mod state;
 mod tail;
@@ -52,4 +54,5 @@ pub use delivery::Flushed;
 pub use driver::{Driver, Interrupt, Outcome};
 pub use numbers::NumberStore;
 pub use peer::PeerId;
-pub use state::{Hub, Settings, Start};
+pub use settings::{Settings, Start};
+pub use state::Hub;
