@@ -1,6 +1,9 @@
 //! A client's reader of channels, which gives bytes of messages to the client's carrier: a stream sends them to its
 //! socket, a session's task collects them for the next poll.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
@@ -275,11 +278,13 @@ impl Call {
         let context = client.context();
         let notifier = Arc::clone(&context.notifier);
         let wake = Announce { client: client.id(), number: self.number, notifier };
+        // The first announcement may come before the reader is open. It is the only one until a read, so the read waits.
+        let mut slot = self.reader.lock();
         let reader = Reader::attach(context.pubsub.channels(), client.id(), Arc::new(wake), since);
         let subscription = channel::Subscription { target: self.target(), ..channel::Subscription::to("") };
         let complete = reader.subscribe(subscription, Instant::now())?;
         reader.open();
-        *self.reader.lock() = Some(reader);
+        *slot = Some(reader);
         Ok(complete)
     }
 

@@ -29,9 +29,13 @@ impl Log {
             self.update_policies(reader);
         }
         let Log { readers, channels, heads, .. } = self;
-        let Some(own) = readers.get_mut(reader).filter(|own| own.open) else { return batch };
+        let Some(own) = readers.get_mut(reader) else { return batch };
+        // Even before it is open: this is the only read for which it was woken.
         if own.given_up {
             batch.overrun = true;
+            return batch;
+        }
+        if !own.open {
             return batch;
         }
         heads.clear();
