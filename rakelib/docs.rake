@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-desc "Write docs/{options,statistics}.md, and the tables in docs/{configuration,metrics}.md, from the tables in the code"
+desc "Write docs/{options,statistics}.md, and the tables in docs/{metrics,puma}.md, from the tables in the code"
 task :docs do
   require_relative "metrics_table"
   require_relative "options_page"

@@ -17,8 +17,8 @@ module OptionsPage
     * **rackup**: write the names in CamelCase: `-O MaxQueue=64`.
 
     Sizes are in bytes, or have a unit: `64KiB`, `1MiB`. Times are in seconds, and may be fractions, unless the option says ms.
-    Some options can be switched off: in Ruby with nil, on the command line with `off` for a timeout and with `''` for a name, a path or
-    a folder.
+    Some options can be switched off: in Ruby with nil, on the command line with `off` for a timeout, a size, a socket and metrics, and
+    with `''` for a name, a path, a folder and a secret.
   MARKDOWN
 
   module_function

@@ -2,9 +2,9 @@
 
 require "push_server/config/configuration"
 
-# The table of Puma's words in docs/configuration.md, made from lib/push_server/config/puma_words.rb.
+# The table of Puma's words in docs/puma.md, made from lib/push_server/config/puma_words.rb.
 module PumaWordsTable
-  PATH = File.expand_path("../docs/configuration.md", __dir__)
+  PATH = File.expand_path("../docs/puma.md", __dir__)
   PLACE = /(?<=<!-- words -->\n).*(?=<!-- \/words -->)/m
 
   module_function

@@ -25,7 +25,7 @@ module StatisticsPage
     ```ruby
     stats = PushServer.stats
     stats[:open_websockets]                            # 1312
-    stats[:queue_microseconds].fdiv(stats[:jobs])      # how long a job waits for a worker on average, in µs
+    stats[:queue_microseconds].fdiv(stats[:jobs])      # how long a job waits for a thread on average, in µs
     stats[:jobs].fdiv(stats[:batches])                 # how many jobs are done each time that Ruby's lock is taken
     ```
 
@@ -42,12 +42,29 @@ module StatisticsPage
 
     * A **counter** only grows. What a worker has counted stays in the sums when the worker has ended, however it ended, and over all
       restarts. Only if a restart brings a version of push_server that counts other things, all counters begin anew. The log says so.
-    * A **gauge** says what is true now. The gauges of a worker end with it. `queued_bytes`, `spooled_bytes`, `channel_bytes`, `channels`
-      and `readers` are up to a second old, if another process reads them.
+    * A **gauge** says what is true now. The gauges of a worker end with it. `queued_bytes`, `spooled_bytes`, `channel_bytes`,
+      `channels` and `readers` are up to a second old, if another process reads them.
     * A **maximum** is the highest number so far. In the sums, it is the highest one of all workers.
+    * Three numbers belong to no worker, and are in the sums alone: `worker_restarts`, `hub_restarts`, and what jobs, consoles and the
+      leader have published (`published`).
+    * A channel that several workers know is in the `channels` of each of them, so the sum is more than the number of channels.
 
-    During a restart, two workers have the same `number`: one that is new, and one that drains. Their `process` and `pid` differ. With one
-    process, `workers` is empty, and a restart begins all numbers anew. Times are in microseconds.
+    During a restart, two workers have the same `number`: one that is new, and one that drains. Their `process` and `pid` differ.
+    With one process, `workers` is empty, and a restart begins all numbers anew. Times are in microseconds.
+
+    `push_server stats` prints the sums and a column for each worker, and then the histograms:
+
+    ```
+                                      all   worker 1   worker 2
+                                           pid 25695  pid 25699
+    connections                        17          8          9
+    requests                           17          8          9
+    …
+    queue_time                  17 times, 0.1 ms on average, 99 % within 0.1 ms
+    request_time_2xx            17 times, 0.7 ms on average, 99 % within 2.5 ms
+    ```
+
+    With `--json` it prints what `PushServer.stats(:all)` returns.
 
     ## Numbers
 
@@ -57,8 +74,8 @@ module StatisticsPage
   HISTOGRAMS = <<~MARKDOWN
     ## Histograms
 
-    Each says how many there were (`count`), how long all of them took together (`sum`), and how many took at most so long (`buckets`), from
-    100 µs to 10 s. What took longer is in `count` alone.
+    Each says how many there were (`count`), how long all of them took together (`sum`), and how many took at most so long
+    (`buckets`), from 100 µs to 10 s. What took longer is in `count` alone.
   MARKDOWN
 
   module_function

@@ -191,7 +191,7 @@ RSpec.describe "push_server, the command, when it stops" do
     expect(app.stop.exitstatus).to eq(0)
   end
 
-  it "replaces a worker thread that the app has killed" do
+  it "replaces a thread that the app has killed" do
     start_app("run ->(env) { env['PATH_INFO'] == '/die' ? Thread.current.kill : [200, {}, ['alive']] }", "-t", "1")
     2.times do
       HttpClient.new(app.port).send_request("GET", "/die")

@@ -5,7 +5,7 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`server`] | the front door: listeners in, `next()` for workers, drain and stop |
+//! | [`server`] | everything together: listeners in, `next()` for app threads, drain and stop |
 //! | [`reactor`] | the runtime that owns the sockets, which thread drives it, and the queue of [`Job`]s |
 //! | [`http`] | HTTP/1.1 through hyper: requests, upgrades, static files, responses |
 //! | [`push`] | clients, their mailboxes and queues, streams and long polls |
@@ -33,5 +33,5 @@ pub mod sse;
 pub mod websocket;
 
 pub use base::limits::Limits;
-pub use reactor::{Job, Next, Worker};
+pub use reactor::{AppThread, Job, Next};
 pub use server::{Server, Settings};

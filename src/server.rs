@@ -20,7 +20,7 @@ use crate::base::limits::Limits;
 use crate::base::lock::Lock;
 use crate::base::stats::{Stats, StatsHandle};
 use crate::channel;
-use crate::engine::Door;
+use crate::engine::PublishSocket;
 use crate::http::budget::Budget;
 use crate::http::h1::connection;
 use crate::http::origin::{Allowed, BadOrigin};
@@ -33,7 +33,7 @@ use crate::push::delivery::Delivery;
 use crate::push::poll::Relaying;
 use crate::push::pressure::Relief;
 use crate::push::{self, PubSub, SlowPolicy};
-use crate::reactor::{Job, Next, Reactor, Scheduler, Worker};
+use crate::reactor::{AppThread, Job, Next, Reactor, Scheduler};
 
 /// How long a drain that has run out of time waits for the Close frames of the clients that it closes.
 const CLOSE_FRAME_TIMEOUT: Duration = Duration::from_millis(500);
@@ -112,7 +112,7 @@ pub struct Server {
     base: Arc<base::Context>,
     listeners: Listeners,
     /// The publish socket, before the start.
-    door: Lock<Option<Door>>,
+    publish: Lock<Option<PublishSocket>>,
     /// The sockets on which metrics are served, before the start.
     metrics: Lock<Vec<OwnedFd>>,
 }
@@ -164,7 +164,7 @@ impl Server {
             http,
             base,
             listeners: Listeners::default(),
-            door: Lock::default(),
+            publish: Lock::default(),
             metrics: Lock::default(),
         })
     }
@@ -216,7 +216,7 @@ impl Server {
     /// The system refuses to make the socket non-blocking.
     pub fn publish_from(&self, socket: OwnedFd) -> io::Result<()> {
         let channels = Arc::clone(self.http.push.pubsub.channels());
-        *self.door.lock() = Some(Door::new(socket, channels)?);
+        *self.publish.lock() = Some(PublishSocket::new(socket, channels)?);
         Ok(())
     }
 
@@ -253,8 +253,8 @@ impl Server {
             if let Some(relay) = &self.http.push.relay {
                 tokio::spawn(Relaying::new(&self.http.push, relay));
             }
-            if let Some(door) = self.door.lock().take() {
-                tokio::spawn(door.open(self.base.lifecycle.receiver())?);
+            if let Some(publish) = self.publish.lock().take() {
+                tokio::spawn(publish.serve(self.base.lifecycle.receiver())?);
             }
             let http = Arc::clone(&self.http);
             let source: metrics::Source = Arc::new(move || Some(Figures::of_process(fresh(&http))));
@@ -263,19 +263,19 @@ impl Server {
         })
     }
 
-    /// See [`Reactor::worker`].
-    pub fn worker(&self) -> Worker {
-        self.reactor.worker()
+    /// See [`Reactor::app_thread`].
+    pub fn app_thread(&self) -> AppThread {
+        self.reactor.app_thread()
     }
 
     /// See [`Reactor::try_next`].
-    pub fn try_next(&self, worker: &mut Worker) -> Option<Job> {
-        self.reactor.try_next(worker)
+    pub fn try_next(&self, app_thread: &mut AppThread) -> Option<Job> {
+        self.reactor.try_next(app_thread)
     }
 
     /// See [`Reactor::next`].
-    pub fn next(&self, worker: &mut Worker) -> Next {
-        self.reactor.next(worker)
+    pub fn next(&self, app_thread: &mut AppThread) -> Next {
+        self.reactor.next(app_thread)
     }
 
     /// See [`Reactor::set_attended`].
@@ -311,9 +311,9 @@ impl Server {
         &self.base.disk
     }
 
-    /// A worker goes on with the job that it was given. Until now, it has waited for the lock of its language.
-    pub fn begin_job(&self, worker: &Worker) {
-        self.base.stats.gvl_wait_microseconds.add_many(worker.held().as_micros() as u64);
+    /// A thread goes on with the job that it was given. Until now, it has waited for the lock of its language.
+    pub fn begin_job(&self, app_thread: &AppThread) {
+        self.base.stats.gvl_wait_microseconds.add_many(app_thread.held().as_micros() as u64);
     }
 
     /// The counters, and how much the channels hold now.

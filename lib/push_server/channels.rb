@@ -138,7 +138,8 @@ module PushServer
       History.new(messages.map { |id, event, data| Message.new(id, event || nil, data) }, complete)
     end
 
-    # The members of a channel with presence, at all workers.
+    # The members of a channel with presence, at all workers. Those that this process has subscribed before are among them: the
+    # call waits until the hub knows of them, at most `publish_timeout`.
     # @return [Hash{String => Object}] by name, what was given as `info:`
     def present(channel) = Channels.present(channel).transform_values { |info| JSON.parse(info) }
 

@@ -22,12 +22,12 @@ module PushServer
     #   `Last-Event-ID`, or `last_event_id` in its query
     # @param member [String, Symbol, Integer, nil] the member that the client is: for {PushServer.disconnect}, and for
     #   other clients in channels with presence
-    # @param info [#to_json] what other clients are told about the member
+    # @param info [#to_json] what other clients are told about the member: at most 64 KiB of JSON
     # @param match [:redis, nil] :redis: `channel` is a pattern, as for {PushServer.channel}
     # @param as [:text, :binary, nil] how a handler, or a WebSocket without push.v1, gets the data; nil: as it was published
     # @param handler [#call] called with channel and data
     # @return [Boolean] false if the client is closed or closing
-    # @raise [ArgumentError] for a name that is not valid
+    # @raise [ArgumentError] for a name that is not valid or too long, and for `info` that is too long
     # @raise [Error] for too many subscriptions
     def subscribe(channel = nil, to: nil, since: Channels::UNSET, member: nil, info: nil, match: nil, as: nil,
                   handler: nil, &block)

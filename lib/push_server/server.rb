@@ -137,7 +137,7 @@ module PushServer
         return unless server&.running?
 
         server.stop
-        server.wait unless WorkerPool.inside? || in_trap?
+        server.wait unless ThreadPool.inside? || in_trap?
         nil
       end
 

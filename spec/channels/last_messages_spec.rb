@@ -132,7 +132,7 @@ RSpec.describe "The last messages before a close" do
   end
 
   context "by a shutdown" do
-    # With one worker, earlier callbacks have returned before on_shutdown.
+    # With one thread, earlier callbacks have returned before on_shutdown.
     before { start_app(config, "--threads", "1") }
 
     (kinds.keys - ["polls"]).each do |name|

@@ -155,6 +155,14 @@ RSpec.describe "A session of long polls" do
       expect(client.answer.events.map(&:event)).to eq(["push.bye"])
       event(:close, client)
     end
+
+    it "tells a disconnected member so last, after what was published before, in the next poll" do
+      client = polling("room-#{name = Serving.next_name}", headers: { "x-member" => name })
+      client.poll(wait: 0)
+      expect(app.ask("PushServer.publish('room-#{name}', 'before'); PushServer.disconnect(member: #{name.inspect})")).to eq(1)
+      expect(client.poll.events.map(&:event)).to eq(%w[msg push.bye])
+      event(:close, client)
+    end
   end
 
   context "with --poll-linger 1" do

@@ -99,6 +99,13 @@ RSpec.describe "Presence" do
       expect(other.read_event.data).to eq("alone")
     end
 
+    it "tells a disconnected member so last, after what was published before" do
+      streams = [join("ana"), join("ana", PushV1Client)]
+      streams.each { |client| read_notice(client) }
+      app.ask("PushServer.publish(#{room.inspect}, 'before'); PushServer.disconnect(member: 'ana')")
+      streams.each { |client| expect(Array.new(2) { client.read_event.event }).to eq(%w[msg push.bye]) }
+    end
+
     it "is not needed for disconnect, which also works on channels without presence" do
       clients = [SseClient, PushV1Client].map { |kind| subscribed(kind, "private-#{room}/ana") }
       left = subscriber(WebSocketClient, "private-#{room}/ana")

@@ -28,5 +28,17 @@ RSpec.describe "A storm of messages to clients that come and go, over processes"
       expect(problems).to eq([])
       expect(app.stop).to be_success
     end
+
+    # So a leave, or a second join of a member, is an error whenever it comes.
+    it "tells of no leave, and of each join once, while members linger" do
+      app = start_app(ProcessStorm::APP, "-w", 4, *ProcessStorm::FOREVER, *ProcessStorm::CLUSTER)
+      seconds = ENV["STORM_SECONDS"]&.to_f
+      kinds = seconds ? ProcessStorm::Faults::ALL : %i[kill_worker kill_hub stop_worker phased_restart restart_and_kill_hub]
+      storm = ProcessStorm.new(app, seed: seed + 1, workers: 4, kinds: kinds, seconds: seconds, clients: 100, threads: 2, forever: true)
+      problems = storm.run
+      RSpec.configuration.reporter.message("    #{storm.summary}")
+      expect(problems).to eq([])
+      expect(app.stop).to be_success
+    end
   end
 end

@@ -106,10 +106,16 @@ RSpec.describe "A client that does not read its channels" do
   end
 
   context "while the memory of channels is full" do
-    serve config, "--threads", "2", "--slow-timeout", "3600", "--ping-interval", "3600", "--channel-memory", "4MiB"
+    # The first callback of clients of "held" waits.
+    held = <<~'CONFIG'
+      GATE = Queue.new
+      Subscriber.prepend(Module.new { define_method(:on_open) { |client| super(client).tap { GATE.pop if client.env["PATH_INFO"] == "/held" } } })
+    CONFIG
+    serve config + held, "--threads", "2", "--slow-timeout", "3600", "--ping-interval", "3600", "--channel-memory", "4MiB"
 
     it "is closed at once, and the memory stays bounded" do
       client = stalled(WebSocketClient, "resume-1")
+      before = stat(:overruns)
       sizes = Array.new(6) do
         flood("resume-1", mebibytes: 16)
         stat(:channel_bytes)
@@ -117,8 +123,18 @@ RSpec.describe "A client that does not read its channels" do
       expect(sizes.max).to be <= 4 << 20
       # Even though its socket takes nothing.
       event(:close, client, code: 1013)
-      expect(stat(:overruns)).to eq(1)
+      expect(stat(:overruns)).to eq(before + 1)
       expect_served("resume-1")
+    end
+
+    [WebSocketClient, PushV1Client, SseClient].each do |kind|
+      it "is closed at once, even while its first callback runs (#{kind})" do
+        client = subscriber(kind, "held")
+        flood("held")
+        expect_eventually("the client to be closed") { !ask(client, "client.open?") }
+        app.ask("GATE << :open; nil")
+        expect_event(:close, client)
+      end
     end
 
     it "does not keep others from new messages (slow: :drop)" do

@@ -123,6 +123,9 @@ RSpec.describe "A subscription" do
     expect { ask(client, "client.subscribe('')") }.to raise_in_app("ArgumentError", /must not be empty/)
     expect { ask(client, "client.subscribe(nil)") }.to raise_in_app("TypeError", /channel: must be a String/)
     expect { ask(client, "client.subscribe('x' * 256)") }.to raise_in_app("ArgumentError", /at most 255 bytes, not 256/)
+    expect { ask(client, "client.subscribe('a', member: 'x' * 256)") }.to raise_in_app("ArgumentError", /a member's name has at most 255 bytes, not 256/)
+    expect { ask(client, "client.subscribe('a', member: 'x', info: 'x' * 65_535)") }
+      .to raise_in_app("ArgumentError", /the information about a member has at most 65536 bytes as JSON, not 65537/)
     expect { ask(client, "client.subscribe('a', match: :regexp)") }.to raise_in_app("ArgumentError", /match: can be :redis/)
     expect { ask(client, "client.subscribe('a*', match: :redis, member: 'ana')") }.to raise_in_app("ArgumentError", /member: is for a channel/)
     expect { ask(client, "client.subscribe(['a'])") }.to raise_in_app("TypeError", /channel: must be a String, not Array/)

@@ -189,7 +189,7 @@ RSpec.describe "Channels across workers", transport: :tcp do
       publishers.each { |connection, name| connection.send_request("GET", "/publish/kept/1500/#{name}#{round}-") }
       killed = kill_hub
       publishers.each { |connection, _| expect(connection.read_response.status).to eq(200) }
-      expect_eventually("another hub") { tree.hub && tree.hub.pid != killed }
+      expect_another_hub(killed)
     end
 
     expected = %w[a b].to_h { |name| [name, Array.new(5) { |round| texts("#{name}#{round}-", 1500) }.flatten] }

@@ -106,7 +106,7 @@ RSpec.describe "The commands to a server in a single process" do
     result = command("backtraces")
     expect([result.out, result.exitstatus]).to match([/\AThe backtraces of \d+ threads are in the server's log\n\z/, 0])
     expect_line(/^ *\* config\.ru:5:in .*in_the_app'/)
-    expect(app.output).to match(/^ *thread "push_server worker \d" \(sleep/)
+    expect(app.output).to match(/^ *thread "push_server thread \d" \(sleep/)
   end
 
   it "PWR: does the same, at any log level, and the server goes on", if: Signal.list.key?("PWR") do

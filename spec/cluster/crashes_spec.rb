@@ -32,7 +32,7 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
     Process.kill("KILL", hub)
 
     expect_line(/the hub \(pid #{hub}\) ended by the signal KILL. It is started again at once/)
-    expect_eventually("another hub") { tree.hub && tree.hub.pid != hub }
+    expect_another_hub(hub)
     expect(answering).to eq(workers.values.sort)
     expect(workers).to eq(before)
   end
@@ -43,7 +43,7 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
     Process.kill("STOP", hub)
 
     app.wait_for_line(/hub \(pid #{hub}\) is killed: it has not answered for 10 s/, seconds: 20)
-    expect_eventually("another hub") { tree.hub && tree.hub.pid != hub }
+    expect_another_hub(hub)
   end
 
   it "is replaced when the next worker is forked, if it is the leader; the log says which code was loaded" do

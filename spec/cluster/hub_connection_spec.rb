@@ -31,18 +31,12 @@ RSpec.describe "A worker that loses its connection to the hub", transport: :tcp 
     end
   end
 
-  def kill_hub
-    killed = tree.hub.pid
-    Process.kill("KILL", killed)
-    expect_eventually("another hub") { ![nil, killed].include?(tree.hub&.pid) }
-  end
-
   it "gets another one as soon as it can" do
     start_cluster(source)
     before = workers
     one, two = connection_to(1), connection_to(2)
     one.get("/few")
-    kill_hub
+    expect_another_hub(kill_hub)
     expect_line(/worker 1\] this process: got no connection to the hub: too many files are open/)
     one.get("/many")
     expect_line(/worker 1 \(pid #{before[1]}\) has lost its connection to the hub, and gets another one/)
@@ -59,7 +53,7 @@ RSpec.describe "A worker that loses its connection to the hub", transport: :tcp 
     start_cluster(source)
     before = workers
     connection_to(1).get("/few")
-    kill_hub
+    expect_another_hub(kill_hub)
 
     expect_line(/worker 1 \(pid #{before[1]}\) is replaced: it has lost its connection to the hub 6 times in a row/)
     close_clients

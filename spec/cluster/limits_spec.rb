@@ -107,22 +107,4 @@ RSpec.describe "The limits of a server with workers", transport: :tcp do
 
     expect(statuses).to eq([200] * 4)
   end
-
-  describe "for what works in each worker by itself" do
-    it "say so in one line when the first client uses long polls" do
-      start_cluster("run ->(env) { env['rack.upgrade'] = Object.new; [200, {}, []] }")
-      clients = Array.new(3) { poller("/", query: "push_wait=0.1") }
-      clients.each(&:poll)
-
-      expect_line(/clients use long polls, but a session lives in one worker/)
-      expect(app.lines.grep(/long polls/).size).to eq(1)
-    end
-
-    it "say nothing if no client does" do
-      start_cluster("PushServer.channel('room:*', history: 5, presence: true)\n#{Clusters::PIDS}")
-      app.stop
-
-      expect(app.output).not_to match(/presence|long poll/)
-    end
-  end
 end

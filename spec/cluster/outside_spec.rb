@@ -112,6 +112,13 @@ RSpec.describe "Publishing from a process without a server" do
         expect(cursors).to eq([*got.keys.first(3), got.keys[2]])
       end
 
+      it "is counted" do
+        start_server
+        published('3.times { |n| PushServer.publish("a", n) }')
+
+        expect(JSON.parse(push_server("stats", "--json", dir: app.dir).out)["stats"]).to include("published" => 3)
+      end
+
       it "works in a rake task" do
         start_server
         client = subscribed(SseClient, "a")
@@ -340,6 +347,7 @@ RSpec.describe "Publishing from a process without a server" do
     client = subscribed(SseClient, "a")
     hub = app.tree.hub.pid
     lines = published(<<~RUBY)
+      #{Command::PATIENT}
       at = Array.new(20) { |n| PushServer.publish("a", n.to_s).to_s }
       Process.kill("KILL", #{hub})
       at += Array.new(20) { |n| PushServer.publish("a", (20 + n).to_s).to_s }

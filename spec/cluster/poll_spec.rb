@@ -17,7 +17,7 @@ RSpec.describe "Long polls across workers", transport: :tcp do
     class Polled < SpecApp::Recorder
       def on_open(client)
         channel = client.env["PATH_INFO"].delete_prefix("/")
-        client.subscribe(channel)
+        client.subscribe(channel, member: client.env["HTTP_X_MEMBER"])
         client.subscribe(channel) { |_, data| client.write("own-#{data}") } if client.env["HTTP_X_WRITES"]
         SpecApp.report(:opened, client, pid: Process.pid)
         super
@@ -28,6 +28,7 @@ RSpec.describe "Long polls across workers", transport: :tcp do
       case verb
       when nil then Process.pid
       when "_publish" then PushServer.publish(first, second)
+      when "_disconnect" then PushServer.disconnect(member: first)
       when "_write" then SpecApp.clients.count { |client| client.open? && client.write(second * Integer(first)) }
       end
     end
@@ -44,17 +45,6 @@ RSpec.describe "Long polls across workers", transport: :tcp do
       [200, { "set-cookie" => "worker=#{Process.pid}" }, []]
     end)
   CONFIG
-
-  # A connection to this worker.
-  def http_on(pid)
-    200.times do
-      connection = http
-      return connection if connection.get("/").body == pid.to_s
-
-      connection.close
-    end
-    raise "no connection to the worker #{pid}"
-  end
 
   # Closes the connections of this spec that are no page's: a worker that drains waits for another request on them.
   def close_idle = @clients.grep(HttpClient).each { |client| client.close unless client.closed? }
@@ -101,40 +91,124 @@ RSpec.describe "Long polls across workers", transport: :tcp do
     JSON.parse(event.data, symbolize_names: true)
   end
 
-  it "are one session, with nothing lost or twice, when 100 clients hop between four workers" do
-    start_cluster(source, "--poll-linger", "2", workers: 4)
-    pages = Array.new(100) { poller("/kept", headers: { "x-writes" => "1" }) }
-    got = pages.to_h { |page| [page, []] }
-    poll_all = lambda do
-      pages.each do |page|
-        page.close
-        page.ask
-      end
-      pages.each { |page| got[page].concat(page.answer.events) }
-    end
-    poll_all.call
-    6.times do |round|
-      get("/_publish/kept/#{round}")
-      poll_all.call
-    end
-    wanted = Array.new(6) { |round| [round.to_s, "own-#{round}"] }
-    expect_eventually("all messages") do
-      behind = pages.select { |page| got[page].size < 13 }
-      behind.each do |page|
-        page.close
-        got[page].concat(page.poll.events)
-      end
-      behind.empty?
+  # What pages have got, each by a connection of its own for each poll.
+  class Hopping
+    attr_reader :got
+
+    def initialize(pages)
+      @got = pages.to_h { |page| [page, []] }
     end
 
-    got.each_value do |events|
-      expect(events.first.event).to eq("push.open")
-      own, channel = events.drop(1).map(&:data).partition { |data| data.start_with?("own-") }
+    # All poll at the same time. The block is called while the polls wait; without it, all of them have something to get.
+    def poll_all(pages = @got.keys)
+      # A worker that drains would wait for another request on the connection.
+      pages.each { |page| page.ask(headers: { "connection" => "close" }) }
+      yield if block_given?
+      pages.each { |page| @got[page].concat(answer(page)) }
+    end
+
+    def texts(page) = @got[page].reject { |event| event.event == "push.open" }.map(&:data)
+    def openings(page) = @got[page].select { |event| event.event == "push.open" }.map { |event| JSON.parse(event.data, symbolize_names: true) }
+    def lost(page) = openings(page).count { |opening| opening[:lost] }
+
+    private
+
+    # A worker that is killed answers nothing.
+    def answer(page)
+      page.answer.events
+    rescue RawConnection::Ended, Errno::ECONNRESET
+      []
+    ensure
+      page.close
+    end
+  end
+
+  # 100 pages that get each message of a channel, and "own-…" by client.write.
+  def hopping = Hopping.new(Array.new(100) { poller("/kept", headers: { "x-writes" => "1" }) })
+
+  # Polls until each page has all that was published.
+  def expect_all(hopping, texts)
+    expect_eventually("all messages") do
+      behind = hopping.got.keys.reject { |page| hopping.texts(page).reject { |text| text.start_with?("own-") } == texts }
+      hopping.poll_all(behind)
+      behind.empty?
+    end
+  end
+
+  # Stops the server. Each session that it has ends with on_shutdown and on_close.
+  def stop
+    close_idle
+    app.stop
+  end
+
+  it "are one session, with nothing lost or twice, when 100 clients hop between four workers" do
+    start_cluster(source, "--poll-linger", "600", workers: 4)
+    hopping = self.hopping
+    hopping.poll_all
+    wanted = Array.new(6) { |round| [round.to_s, "own-#{round}"] }
+    wanted.each do |message, _|
+      fetch("/_publish/kept/#{message}")
+      hopping.poll_all
+    end
+    pages = hopping.got.keys
+    expect_eventually("all messages") do
+      behind = pages.select { |page| hopping.texts(page).size < 12 }
+      hopping.poll_all(behind)
+      behind.empty?
+    end
+    pages.each do |page|
+      expect(hopping.openings(page).size).to eq(1)
+      own, channel = hopping.texts(page).partition { |data| data.start_with?("own-") }
       expect([channel, own]).to eq(wanted.transpose)
     end
     expect(app.events.all(event: "call").map { |call| call[:pid] }.uniq).to match_array(workers.values)
-    pages.each { |page| event(:close, page) }
-    pages.each { |page| expect_callbacks(page, :open, :close) }
+    stop
+    pages.each { |page| expect(callbacks(page)).to eq(%i[open shutdown close]) }
+  end
+
+  # 100 clients hop on. A session ends with its worker, and its client gets another one.
+  it "lose no message, and begin no session twice, while workers are replaced and killed" do
+    start_cluster(source, "--poll-linger", "600", workers: 4)
+    hopping = self.hopping
+    published = []
+    publish = -> { fetch("/_publish/kept/#{published.push(published.size.to_s).last}") }
+    hopping.poll_all
+    publish.call
+    hopping.poll_all
+    before = workers.values
+    hopping.poll_all { app.signal("USR1") }
+    until app.output.match?(/the phased restart is done/) || published.size > 500
+      publish.call
+      hopping.poll_all
+    end
+    publish.call
+    # All have a session again, in the workers that will be there.
+    expect_all(hopping, published)
+    expect_new_workers([1, 2, 3, 4], before: before)
+    expect(hopping.got.keys.sum { |page| hopping.lost(page) }).to eq(0)
+
+    victim = workers[1]
+    pages = hopping.got.keys
+    sessions = app.events.all(event: "opened").to_h { |opened| [opened[:id], opened[:pid]] }
+    orphans = pages.select { |page| sessions.fetch(page.id) == victim }
+    hopping.poll_all do
+      Process.kill("KILL", victim)
+      expect_eventually("another worker 1") { workers[1] && workers[1] != victim }
+      publish.call
+    end
+    expect_all(hopping, published)
+
+    expect(pages.select { |page| hopping.lost(page) == 1 }).to match_array(orphans)
+    expect(orphans).not_to be_empty
+    stop
+    pages.each do |page|
+      own = hopping.texts(page).grep(/own-/).map { |text| Integer(text.delete_prefix("own-")) }
+      expect(own).to eq(own.sort.uniq)
+      calls = callbacks(page).tally
+      expect(calls[:open]).to eq(hopping.openings(page).size)
+      expect(calls[:close]).to eq(calls[:open] - hopping.lost(page))
+      expect(hopping.openings(page).drop(1).map { |opening| opening.except(:lost) }).to all(eq(recovered: true, gap: []))
+    end
   end
 
   it "are answered by the session's worker, with the cookies of the worker that was asked" do
@@ -196,8 +270,28 @@ RSpec.describe "Long polls across workers", transport: :tcp do
     expect_callbacks(page, :open, :close)
   end
 
+  it "tell a disconnected member so, whichever worker it polls and whichever worker disconnects it" do
+    start_cluster(source, "--close-timeout", "60", "--poll-linger", "60", workers: 3)
+    workers.each_value do |pid|
+      name = "member-of-#{pid}"
+      first, second, third = workers.values
+      waiting, later = Array.new(2) { polling_on(first, "kept", headers: { "x-member" => name }) }
+      ask_on(second, waiting)
+      http_on(third).get("/_publish/kept/before")
+      expect(waiting.answer.data).to eq(["before"])
+      ask_on(second, waiting)
+      http_on(pid).get("/_disconnect/#{name}")
+
+      expect(waiting.answer.events.map(&:event)).to eq(["push.bye"])
+      event(:close, waiting)
+      # This one has not polled since. What was published before comes first.
+      expect(poll_on(third, later).events.map(&:event)).to eq(%w[msg push.bye])
+      event(:close, later)
+    end
+  end
+
   it "are cancelled at the session's worker when their client goes away" do
-    start_cluster(source, "--poll-linger", "1")
+    start_cluster(source, "--poll-linger", "3")
     first, second = workers.values
     page = polling_on(first, "kept")
     ask_on(second, page)
@@ -248,8 +342,26 @@ RSpec.describe "Long polls across workers", transport: :tcp do
     expect_callbacks(other, :open)
   end
 
-  it "are answered with their own ID when the hub dies, and have lost nothing" do
+  it "say that something may be lost, too, if another hub and another supervisor run since the session's worker was killed" do
     start_cluster(source)
+    first, second = workers.values
+    page = polling_on(first, "kept")
+    Process.kill("KILL", first)
+    expect_eventually("another worker 1") { workers.size == 2 && workers[1] != first }
+    hub = kill_hub
+    expect_another_hub(hub)
+    before = [second, tree.hub.pid]
+    close_idle
+    app.signal("USR2")
+    expect_eventually("a new hub and new workers", seconds: 60) do
+      workers.size == 2 && ([*workers.values, tree.hub&.pid] & before).empty?
+    end
+    page.close
+    expect(opening_of(gather(page, 1).first)).to eq(recovered: true, gap: [], lost: true)
+  end
+
+  it "are answered with their own ID when the hub dies, and have lost nothing" do
+    start_cluster(source, "--publish-timeout", "30")
     first, second = workers.values
     page = polling_on(first, "kept")
     cursor = page.cursor

@@ -121,7 +121,7 @@ RSpec.describe "An exception in a callback" do
       app.wait_for_line(/config\.ru:\d+:in .*on_open/)
     end
 
-    it "does not end the worker" do
+    it "does not end the thread" do
       client = websocket("/raiser/plain")
       ["raise", "not a StandardError", "throw", "a deep stack"].each do |kind|
         client.text(kind)

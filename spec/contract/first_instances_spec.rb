@@ -11,7 +11,7 @@ RSpec.describe "The first objects of the native classes" do
     # A look-up of a constant that lets all other threads run.
     Object.singleton_class.prepend(Module.new do
       def const_get(name, ...)
-        sleep 0.05 if Thread.current.name&.start_with?("push_server worker") && name.to_s.include?("PushServer")
+        sleep 0.05 if Thread.current.name&.start_with?("push_server thread") && name.to_s.include?("PushServer")
         super
       end
     end)
@@ -26,7 +26,7 @@ RSpec.describe "The first objects of the native classes" do
 
   before { start_app(config) }
 
-  it "can be made by several workers at once" do
+  it "can be made by several threads at once" do
     asked = Array.new(4) { [http.send_request("GET", "/"), http.send_request("GET", "/stream")] }
     streams = Array.new(4) { http.send_request("GET", "/", { "accept" => "text/event-stream" }) }
     asked.each { |plain, streamed| expect([plain.read_response.body, streamed.read_response.body]).to eq(%w[plain streamed]) }

@@ -18,7 +18,7 @@ RSpec.describe "A server with several faults at once" do
     serve Faults::APP, *Faults::PUBLIC, "-t", Faults::Round::THREADS, "--write-timeout", 2, "--body-timeout", 2, "--head-timeout", 2,
           "--keep-alive-timeout", 2, "--close-timeout", 2, "--drain-timeout", 5, env: { "MALLOC_ARENA_MAX" => "1" }, files: Faults::FILES
 
-    it "answers or disconnects every client, and leaves no CPU busy, no worker lost and no descriptor open" do
+    it "answers or disconnects every client, and leaves no CPU busy, no thread lost and no descriptor open" do
       before = app.descriptors.size
       expect((0...rounds).flat_map { |number| round(number).run }).to eq([])
       expect_all_closed
@@ -41,7 +41,7 @@ RSpec.describe "A server with several faults at once" do
   context "with collections at each allocation and a compaction that is verified", full: true do
     serve Faults::APP, *Faults::PUBLIC, "-t", Faults::Round::THREADS, "--drain-timeout", 5, files: Faults::FILES
 
-    it "answers or disconnects every client, and loses no worker" do
+    it "answers or disconnects every client, and loses no thread" do
       expect((0...3).flat_map { |number| round(number, stress: true).run }).to eq([])
       expect_all_closed
     end

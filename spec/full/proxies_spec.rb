@@ -11,7 +11,8 @@ require "spec_helper"
       serve File.join(AppProcess::ROOT, "spec/apps/proxied/config.ru"), "--trusted-proxy", "127.0.0.1", dir: Dir.tmpdir
 
       before(:context) do
-        @proxy = program.new(@app)
+        language = { Nginx => "nginx", Caddy => "caddyfile", HAProxy => "haproxy" }.fetch(program)
+        @proxy = program.new(@app, site: DocsPage.new("proxies.md").code("Close a path", language))
         eventually("#{program} to listen") { @proxy.listening? }
       end
 
@@ -32,6 +33,12 @@ require "spec_helper"
         expect(response.status).to eq(200)
         expect(JSON.parse(response.body, symbolize_names: true)).to eq(seen)
       end
+    end
+
+    it "a path can be closed as the page says" do
+      # A proxy may close the connection with its own answer.
+      answers = %w[/_broadcast /_broadcast?a=b /_broadcast/ /].map { |path| closing(HttpClient.new(port)).get(path, own_page) }
+      expect(answers.map(&:status)).to eq([404, 404, 200, 200])
     end
 
     # By default, nginx allows 1 MiB, and the others any size.

@@ -40,7 +40,7 @@ RSpec.describe "An app's error" do
       expect(response.body).not_to match(/secret|\wError|\.rb|\.ru|nil|nobody/)
     end
 
-    it "ends neither the connection nor a worker: #{kind}" do
+    it "ends neither the connection nor a thread: #{kind}" do
       client = http
       5.times { client.get("/#{kind}") }
       expect(client.get("/").body).to eq("fine")

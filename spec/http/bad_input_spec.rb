@@ -8,7 +8,7 @@ RSpec.describe "Unusual or invalid input" do
   serve <<~'CONFIG', *%w[--threads 1 --max-body-size 2MiB --head-timeout 1.5 --body-timeout 1.5 --keep-alive-timeout 2]
     require "spec_app"
 
-    # There is one worker, so earlier requests are recorded before a later one is answered.
+    # There is one thread, so earlier requests are recorded before a later one is answered.
     CALLS = []
 
     # Without Rack::Lint, which would refuse some of these requests.

@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# For any fault of an app: each request is answered or its connection ends, the process goes on, and no worker is lost. The response
+# For any fault of an app: each request is answered or its connection ends, the process goes on, and no thread is lost. The response
 # to an ordinary exception is in app_errors_spec.rb.
 RSpec.describe "An app's fault" do
   config = <<~'CONFIG'
@@ -23,13 +23,13 @@ RSpec.describe "An app's fault" do
       "thread-exit" => -> { Thread.exit },
       "kill" => -> { Thread.current.kill },
       "kill-from-outside" => lambda do
-        worker = Thread.current
-        Thread.new { worker.kill }
+        thread = Thread.current
+        Thread.new { thread.kill }
         sleep
       end,
       "raise-from-outside" => lambda do
-        worker = Thread.current
-        Thread.new { worker.raise(IOError, "raised from outside") }
+        thread = Thread.current
+        Thread.new { thread.raise(IOError, "raised from outside") }
         sleep
       end,
       "deep" => -> { dive },
@@ -167,7 +167,7 @@ RSpec.describe "An app's fault" do
 
   def named = "?#{@name = Serving.next_name}"
 
-  # Expects that all workers are there: as many requests are in the app at once.
+  # Expects that all threads are there: as many requests are in the app at once.
   def expect_all_workers(count)
     clients = Array.new(count) { http.send_request("GET", "/meet") }
     clients.each { app.events.take(event: "met") }
@@ -281,7 +281,7 @@ RSpec.describe "An app's fault" do
     expect(app.events.all(event: "closed", id: @name).size).to eq(2)
   end
 
-  it "in many requests at once costs no worker" do
+  it "in many requests at once costs no thread" do
     clients = Array.new(60) { |number| http.send_request("GET", "/app/#{(faults - killing)[number % (faults.size - killing.size)]}") }
     expect(clients.map { |client| client.read_response.status }).to all(eq(500))
     clients = Array.new(20) { http.send_request("GET", "/app/kill") }

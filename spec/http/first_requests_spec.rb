@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# What the server looks up once, it must not look up under a lock: Ruby may switch threads meanwhile, and the next worker would
+# What the server looks up once, it must not look up under a lock: Ruby may switch threads meanwhile, and the next thread would
 # wait for that lock while it holds the GVL.
 RSpec.describe "The first requests of a server" do
   config = <<~'CONFIG'

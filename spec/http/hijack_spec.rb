@@ -178,7 +178,7 @@ RSpec.describe "Hijacking" do
 
   def expect_alive = expect(get("/").body).to eq("plain")
 
-  def workers = app.ask('Thread.list.count { |thread| thread.name.to_s.start_with?("push_server worker") }')
+  def threads = app.ask('Thread.list.count { |thread| thread.name.to_s.start_with?("push_server thread") }')
 
   after { expect_alive }
 
@@ -314,14 +314,14 @@ RSpec.describe "Hijacking" do
       clients&.each { |client| client.close unless client.closed? }
     end
 
-    it "occupies no worker, and leaves no descriptor open" do
+    it "occupies no thread, and leaves no descriptor open" do
       skip "needs /proc" unless ProcessCost.available?
       expect_alive
       before = app.descriptors.size
       clients = Array.new(30) { http }
       clients.each { |client| client.write("#{upgrading("/echo")}hi") }
       clients.each { |client| expect(client.connection.read_exactly(2)).to eq("hi") }
-      expect(workers).to eq(2)
+      expect(threads).to eq(2)
       clients.each(&:close)
       eventually("the descriptors to be closed") { app.descriptors.size <= before + 2 }
     end

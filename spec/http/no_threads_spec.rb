@@ -2,7 +2,7 @@
 
 require "spec_helper"
 
-# The system gives no more threads. spec/stream/no_threads_spec.rb is about lost workers.
+# The system gives no more threads. spec/stream/no_threads_spec.rb is about lost threads.
 RSpec.describe "A server that can start no more threads" do
   serve <<~'CONFIG', "-t", "2", "--public", "public", files: { "public/file.txt" => "the file" }
     require "spec_app"

@@ -95,7 +95,7 @@ RSpec.describe "The end of a response" do
   def finished = app.events.take(event: "finished", id: name)
   def told = app.events.all(id: name).map { |event| event[:event] }
 
-  # Sends a request, and waits for a later one on the only worker. By then the first has ended. Returns its bytes.
+  # Sends a request, and waits for a later one on the only thread. By then the first has ended. Returns its bytes.
   def ended(path, headers = {})
     client = http
     client.send_request("GET", "#{path}?#{name}", headers.merge("connection" => "close"))
@@ -150,7 +150,7 @@ RSpec.describe "The end of a response" do
     expect(told).to eq(%w[closed finished])
   end
 
-  # Thread#kill runs no rescue, only ensure. The killed worker is replaced: there is no other here.
+  # Thread#kill runs no rescue, only ensure. The killed thread is replaced: there is no other here.
   describe "whose thread is killed" do
     { "/each-kill" => "in each", "/each-kill-at-once" => "in each, before a part", "/call-kill" => "in call" }.each do |path, where|
       it "closes the body once, and the process goes on: #{where}" do

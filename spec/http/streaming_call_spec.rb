@@ -23,12 +23,12 @@ RSpec.describe "A body that responds to call" do
         expect_closed_once
       end
 
-      it "has a stream that other threads can use after the call, which occupies no worker" do
+      it "has a stream that other threads can use after the call, which occupies no thread" do
         clients = Array.new(5) { http.send_request("GET", "/thread#{named}") }
         5.times { app.events.take(event: "closed", id: /./) }
         clients.each { |client| expect(client.read_head.status).to eq(200) }
         expect(get("/").body).to eq("plain")
-        expect_workers(2)
+        expect_threads(2)
         app.ask("5.times { GATE << true }; nil")
         clients.each { |client| expect(client.connection.read_until("0\r\n\r\n")).to include("from another thread") }
         5.times { app.events.take(event: "written") }
@@ -39,7 +39,7 @@ RSpec.describe "A body that responds to call" do
   describe "of any kind" do
     serve StreamingBodies::APP, "--threads", "2"
 
-    after { expect_workers(2) }
+    after { expect_threads(2) }
 
     it "is closed once" do
       { "/call-close" => "done", "/call-nothing" => "", "/call-twice" => "" }.each do |path, text|

@@ -12,7 +12,7 @@ RSpec.describe "A streaming body" do
 
     after do
       feed(nil)
-      expect_workers(2)
+      expect_threads(2)
     end
 
     it "runs on the thread that called the app" do
@@ -32,13 +32,13 @@ RSpec.describe "A streaming body" do
       expect(get("/locals").body).to eq("thread-local")
     end
 
-    it "does not take workers from other requests" do
+    it "does not take threads from other requests" do
       clients = Array.new(10) { stream }
       20.times { expect(get("/").body).to eq("plain") }
       feed("part")
       clients.each { |client| expect(client.read_head.status).to eq(200) }
       clients.each { |client| expect(client.connection.read_until("part\r\n")).to eq("4\r\npart\r\n") }
-      expect_workers(12)
+      expect_threads(12)
     end
 
     it "ends when its client has disconnected, and is closed once" do
@@ -103,7 +103,7 @@ RSpec.describe "A streaming body" do
     serve StreamingBodies::APP, "--threads", "5"
 
     it "streams to 50 clients while 200 requests are answered; its threads end with it" do
-      expect_workers(5)
+      expect_threads(5)
       streams = Array.new(50) { sse("/events") }
       expect(streams).to all(be_accepted)
       ticking = true
@@ -120,11 +120,11 @@ RSpec.describe "A streaming body" do
       total = ticks.value
       expect(total).to be > 3
       streams.each { |client| expect(Array.new(total) { client.read_event.data.to_i }).to eq((1..total).to_a) }
-      expect_workers(55)
+      expect_threads(55)
       streams.each(&:close)
       eventually("the bodies to end") do
         feed(": are you there?\n\n")
-        workers == 5
+        threads == 5
       end
       streams.each { |client| expect_closed_once(client.id) }
     end
@@ -137,7 +137,7 @@ RSpec.describe "A streaming body" do
       first = stream
       id = @name
       stream
-      expect_workers(4)
+      expect_threads(4)
       refused = get("/feed#{named}")
       expect(refused.status).to eq(503)
       expect(Integer(refused["retry-after"], 10)).to be >= 1
@@ -147,10 +147,10 @@ RSpec.describe "A streaming body" do
       app.ask("FEEDS.first << nil; nil")
       expect(first.read_response.body).to eq("")
       told("ended", id)
-      expect_workers(3)
+      expect_threads(3)
       expect(stream).to be_a(HttpClient)
       feed(nil)
-      expect_workers(2)
+      expect_threads(2)
     end
   end
 
@@ -171,7 +171,7 @@ RSpec.describe "A streaming body" do
       feed(nil)
       expect(others.map { |client| client.read_response.body }).to eq(["plain", "", "plain"])
       10.times { expect(get("/").body).to eq("plain") }
-      expect_workers(3)
+      expect_threads(3)
     end
   end
 

@@ -53,7 +53,7 @@ RSpec.describe "Processes that the app starts" do
           listen: -> { server.listen(0, {}) }, listen_tls: -> { server.listen_tls(0, {}, {}, keys) },
           renew_tls: -> { server.renew_tls(0, {}, keys) }, publish_from: -> { server.publish_from(0) },
           serve_metrics: -> { server.serve_metrics(0) }, start: -> { server.start }, retire: -> { server.retire(0) }, work: -> { server.work },
-          await_shortage: -> { server.await_shortage }, "workers_left=": -> { server.workers_left = 0 }, drain: -> { server.drain(1, false) },
+          await_shortage: -> { server.await_shortage }, "threads_left=": -> { server.threads_left = 0 }, drain: -> { server.drain(1, false) },
           reopen_logs: -> { server.reopen_logs }, stats: -> { server.stats.key?(:requests) },
           histograms: -> { server.histograms.key?(:queue_time) }, stop: -> { server.stop }
         }
@@ -137,7 +137,7 @@ RSpec.describe "Processes that the app starts" do
     refusal = ["PushServer::Error", "this server belongs to the parent process"]
     expect(answer("fork-call-server")).to eq(
       listen: refusal, listen_tls: refusal, renew_tls: refusal, publish_from: refusal, serve_metrics: refusal, start: refusal, retire: false, work: false,
-      await_shortage: false, "workers_left=": 0, drain: true, reopen_logs: nil, stats: true, histograms: true, stop: nil
+      await_shortage: false, "threads_left=": 0, drain: true, reopen_logs: nil, stats: true, histograms: true, stop: nil
     )
     expect_nothing_closed
   end

@@ -2,9 +2,9 @@
 
 require "spec_helper"
 
-# Thread#kill can hit a worker anywhere: in the app, in a callback, in a body, while it logs an exception, or while it starts.
-# It ends that worker and the current request or callback, and nothing else.
-RSpec.describe "Killed workers" do
+# Thread#kill can hit a thread anywhere: in the app, in a callback, in a body, while it logs an exception, or while it starts.
+# It ends that thread and the current request or callback, and nothing else.
+RSpec.describe "Killed threads" do
   threads = 4
   # The hook defined last runs first, so the server has stopped by now.
   after(:context) { raise "the server did not drain:\n#{@app.output}" if @app.output.include?("gave up") }
@@ -98,14 +98,14 @@ RSpec.describe "Killed workers" do
 
     ARRIVED, DEPART = Queue.new, Queue.new
 
-    # Kills workers at random moments, and returns how many.
-    Object.define_method(:kill_workers) do |count, seed|
+    # Kills threads at random moments, and returns how many.
+    Object.define_method(:kill_threads) do |count, seed|
       random = Random.new(seed)
       killed = 0
       while killed < count
         sleep(random.rand * 0.03)
-        worker = Thread.list.select { |thread| thread.name&.start_with?("push_server worker") }.sample(random: random)
-        killed += 1 if worker&.kill
+        thread = Thread.list.select { |it| it.name&.start_with?("push_server thread") }.sample(random: random)
+        killed += 1 if thread&.kill
       end
       killed
     end
@@ -173,7 +173,7 @@ RSpec.describe "Killed workers" do
     expect(client.read_response.status).to eq(500)
   end
 
-  it "leave the other messages of a channel to other workers" do
+  it "leave the other messages of a channel to other threads" do
     event(:open, sse("/subscribe"))
     app.ask("PushServer.publish('kills', 'hold'); nil")
     app.events.take(event: "published", data: "hold")
@@ -188,7 +188,7 @@ RSpec.describe "Killed workers" do
     chat = Thread.new do
       sockets.each { |socket| socket.text("raise") } && sleep(0.005) until @enough
     end
-    killed = app.ask("kill_workers(150, #{RSpec.configuration.seed})", seconds: 120)
+    killed = app.ask("kill_threads(150, #{RSpec.configuration.seed})", seconds: 120)
     @enough = true
     [*load, chat].each(&:value)
 
@@ -201,7 +201,7 @@ RSpec.describe "Killed workers" do
     app.ask("#{threads}.times { DEPART << true }; nil")
     expect(meeting.map { |client| client.read_response.body }).to all(eq("met"))
     eventually("the pool to have its size") do
-      app.ask("Thread.list.count { |thread| thread.name&.start_with?('push_server worker') }") == threads
+      app.ask("Thread.list.count { |thread| thread.name&.start_with?('push_server thread') }") == threads
     end
     expect(sockets.each_with_index.map { |socket, index| answers?(socket, 1000 * index) }).to all(be(true))
   end

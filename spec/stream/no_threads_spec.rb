@@ -76,18 +76,18 @@ RSpec.describe "A server that can start no more threads" do
     app.wait_for_line(/\Alimited$/)
   end
 
-  # Kills workers until one cannot be replaced.
+  # Kills threads until one cannot be replaced.
   def lose_a_worker
-    eventually("a worker not to be replaced") do
+    eventually("a thread not to be replaced") do
       get("/die")
       app.lines.any? { |line| line.include?("cannot start a thread for the app") }
     end
   end
 
-  context "with three workers" do
+  context "with three threads" do
     let(:threads) { 3 }
 
-    it "goes on with the workers it has, logs that once, and starts the others when it can" do
+    it "goes on with the threads it has, logs that once, and starts the others when it can" do
       limit
       lose_a_worker
       app.wait_for_line(/warn: cannot start a thread for the app: .*Going on with [12] and .*limit on threads/)
@@ -100,13 +100,13 @@ RSpec.describe "A server that can start no more threads" do
     end
   end
 
-  context "with one worker" do
+  context "with one thread" do
     let(:threads) { 1 }
 
     it "answers 503 while it has none, also to requests that wait already" do
       limit
       requests = 0
-      refused = eventually("a worker not to be replaced") do
+      refused = eventually("a thread not to be replaced") do
         dying = http.send_request("GET", "/die#{requests += 2}")
         waiting = http.send_request("GET", "/")
         expect(dying.read_response.status).to eq(500)
@@ -136,7 +136,7 @@ RSpec.describe "A server that can start no more threads" do
       app.wait_for_line(/cannot start a thread for the app/)
       expect(get("/").status).to eq(503)
       client.connection.reset
-      eventually("the worker to be free") { get("/").status == 200 }
+      eventually("the thread to be free") { get("/").status == 200 }
     end
   end
 

@@ -52,7 +52,7 @@ RSpec.describe "PushServer.stats" do
     app.ask("GATE << true; nil")
     expect([held, *waiting].map { |request| request.read_response.status }).to all(eq(200))
 
-    # The worker takes the five without waiting, and counts them when it waits again.
+    # The thread takes the five without waiting, and counts them when it waits again.
     after = stats_when("the batch is counted") { |now| now[:largest_batch] >= 6 }
     expect(after).to include(jobs: before[:jobs] + 6)
     expect(after[:batches] - before[:batches]).to be <= 1

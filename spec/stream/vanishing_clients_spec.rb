@@ -53,7 +53,7 @@ RSpec.describe "Clients that disconnect at once" do
     it "leave no client, descriptor or pending shutdown behind (#{protocol})" do
       before = app.descriptors.size
       come_and_go(bytes, rounds: 180)
-      # Later requests on each worker have been answered, so all earlier ones are over.
+      # Later requests on each thread have been answered, so all earlier ones are over.
       6.times { get("/") }
       close_clients
       eventually("on_close of all that were opened") { app.ask("Counter::COUNTS.values_at(:open, :close).uniq.size") == 1 }

@@ -9,11 +9,12 @@ class Caddy < Proxy
 
   private
 
-  def configuration(address)
+  # site: directives for the site.
+  def configuration(address, site: "")
     upstream = address.unix? ? "unix/#{address.unix_path}" : address.inspect_sockaddr
     # For any name of the host. Without the port on which Caddy can be asked to change its configuration.
-    site = documented(FILE, "example.com {" => "http://:#{port} {\n\tbind 127.0.0.1", "127.0.0.1:3000" => upstream)
-    "{\n\tadmin off\n}\n#{site}"
+    text = documented(FILE, "example.com {" => "http://:#{port} {\n\tbind 127.0.0.1\n#{site}", "127.0.0.1:3000" => upstream)
+    "{\n\tadmin off\n}\n#{text}"
   end
 
   def command = ["caddy", "run", "--adapter", "caddyfile", "--config", path]

@@ -88,10 +88,12 @@ module ClientPages
     </script>
   HTML
 
-  # The app of the page, and around it what the specs need. `$client` is the newest client.
+  # The app of the page, and around it what the specs need. `$clients` has the newest client for each host that clients have connected
+  # to. Each example has a tunnel, and so a host, of its own: the client of a page that another example has closed may still return.
   CONFIG = <<~'CONFIG'
     require "spec_app"
 
+    $clients = {}
     documented = Array(Rack::Builder.parse_file("documented.ru")).first
     PAGES, PACKAGES = JSON.parse(File.read("pages.json")).values_at("pages", "packages")
     HTML = { "content-type" => "text/html; charset=utf-8" }.freeze
@@ -99,8 +101,9 @@ module ClientPages
     News.singleton_class.prepend(Module.new do
       def on_open(client)
         super
-        $client = client
-        SpecApp.report(:open, client: client.object_id, since: client.last_event_id)
+        host = client.env["HTTP_HOST"]
+        $clients[host] = client
+        SpecApp.report(:open, client: client.object_id, host: host, since: client.last_event_id)
       end
 
       def on_close(client) = SpecApp.report(:close, client: client.object_id)
@@ -145,15 +148,18 @@ module ClientPages
   # of the connection are reset, or a key of CODES, the server closes it; with 1001 as when it stops.
   def away(cut, heading, *texts)
     cut == :lost ? tunnel.enter : tunnel.hold
-    app.ask("$client.close(#{CODES[cut]}); nil") if CODES.key?(cut)
+    app.ask("$clients.fetch(#{host.inspect}).close(#{CODES[cut]}); nil") if CODES.key?(cut)
     app.events.take(event: "close", client: @client)
     publish(heading, *texts)
     tunnel.leave
   end
 
+  # The host that the page or program connects to.
+  def host = "127.0.0.1:#{tunnel.port}"
+
   # Waits for the next client; returns the id it came back with.
   def opened
-    event = app.events.take(event: "open", seconds: 60)
+    event = app.events.take(event: "open", host: host, seconds: 60)
     @client = event.fetch(:client)
     event.fetch(:since)
   end

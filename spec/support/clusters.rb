@@ -49,13 +49,23 @@ module Clusters
 
   # A connection to this worker. The app answers / with its pid.
   def http_on(pid)
-    100.times do
+    until_found("a connection to the worker #{pid}") do
       connection = http
-      return connection if connection.get("/").body == pid.to_s
+      next connection if connection.get("/").body == pid.to_s
 
       connection.close
+      nil
     end
-    raise "no connection to the worker #{pid}"
+  end
+
+  # Tries again until the block returns something, and returns that. Workers take turns, and a new one may have to boot first.
+  def until_found(what, seconds: 30)
+    deadline = Deadline.in(seconds)
+    loop do
+      found = yield
+      return found if found
+      raise Deadline::Missed, "gave up looking for #{what}" if deadline.passed?
+    end
   end
 
   # Sends the hub a signal. Returns its pid, or nil if there was none.
@@ -65,6 +75,11 @@ module Clusters
     hub
   rescue Errno::ESRCH
     nil
+  end
+
+  # Waits for another hub than the one with this pid.
+  def expect_another_hub(before)
+    expect_eventually("another hub than #{before}") { ![nil, before].include?(tree.hub&.pid) }
   end
 
   # The pids of the workers that have answered a number of requests, each on a connection of its own.

@@ -18,6 +18,10 @@ module Command
                   "WEB_CONCURRENCY" => nil, "RACKUP_HANDLER" => nil, "RACK_HANDLER" => nil,
                   "RUBYLIB" => [File.join(AppProcess::ROOT, "lib"), ENV.fetch("RUBYLIB", nil)].compact.join(":") }.freeze
 
+  # Ruby for a process without a server: it waits longer for the server than the two seconds of an app, for specs in which a new hub
+  # has to start meanwhile.
+  PATIENT = "PushServer.const_get(:Outside).then { |outside| outside.publish_to(outside.route.first, timeout: 30) }"
+
   # files: name => text. dir: an existing folder to run in.
   def run_command(*command, files: {}, env: {}, dir: nil)
     return Dir.mktmpdir("push_server-spec") { |made| run_command(*command, files: files, env: env, dir: made) } unless dir

@@ -3,7 +3,7 @@
 # Finds what of the library has no documentation, from the sources and the loaded classes, without YARD.
 class Documentation
   LIB = File.expand_path("../../lib", __dir__)
-  NATIVE = File.join(LIB, "push_server/native.rb")
+  NATIVE = Dir[File.join(LIB, "push_server/native/*.rb")].sort
   # A line that documentation cannot reach across: what is above belongs to something else.
   BARRIER = /^\s*$|^\s*(?:class|module|private|end)\b|\bdo(?: \|.*\|)?$/
 
@@ -22,11 +22,11 @@ class Documentation
       constants.reject { |_, (file, _)| file.end_with?(".rb") }.map(&:first)
   end
 
-  # What lib/push_server/native.rb documents: the name, and the text.
+  # What lib/push_server/native/ documents: the name, and the text.
   # @return [Hash{String => String}]
   def native_texts
     owner = []
-    File.readlines(NATIVE).slice_before(/^\s*(?:class|module|end)\b|# @!method|#\s+[A-Z_]+ = |^\s*$/).with_object({}) do |lines, texts|
+    NATIVE.flat_map { |file| File.readlines(file) }.slice_before(/^\s*(?:class|module|end)\b|# @!method|#\s+[A-Z_]+ = |^\s*$/).with_object({}) do |lines, texts|
       case lines.first
       when /^\s*(?:class|module) (\w+)/ then owner << $1
       when /^\s*end$/ then owner.pop

@@ -10,11 +10,11 @@ class HAProxy < Proxy
 
   private
 
-  # mode: :http or :tcp.
-  def configuration(address, mode: :http)
+  # mode: :http or :tcp. site: directives for the frontend.
+  def configuration(address, mode: :http, site: "")
     target = address.unix? ? "unix@#{address.unix_path}" : address.inspect_sockaddr
     documented(mode == :tcp ? "haproxy_tcp.cfg" : FILE,
-               "bind :80\n" => "bind 127.0.0.1:#{port}\n", "127.0.0.1:3000" => target, " check\n" => " check inter 100ms\n")
+               "bind :80\n" => "bind 127.0.0.1:#{port}\n#{site}", "127.0.0.1:3000" => target, " check\n" => " check inter 100ms\n")
   end
 
   def command = ["haproxy", "-db", "-f", path]

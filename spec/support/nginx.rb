@@ -9,10 +9,10 @@ class Nginx < Proxy
 
   private
 
-  # more: directives for the location.
-  def configuration(address, more: "")
+  # more: directives for the location. site: for the server.
+  def configuration(address, more: "", site: "")
     upstream = address.unix? ? "unix:#{address.unix_path}" : address.inspect_sockaddr
-    site = documented("nginx.conf", "listen 80;" => "listen 127.0.0.1:#{port};", "127.0.0.1:3000;" => "#{upstream};",
+    text = documented("nginx.conf", "listen 80;" => "listen 127.0.0.1:#{port};\n#{site}", "127.0.0.1:3000;" => "#{upstream};",
                                     "location / {" => "location / {\n#{more}")
     <<~CONFIG
       daemon off;
@@ -24,7 +24,7 @@ class Nginx < Proxy
       http {
         access_log off;
         #{%w[client_body proxy fastcgi uwsgi scgi].map { |name| "#{name}_temp_path #{@dir}/#{name};" }.join}
-        #{site}
+        #{text}
       }
     CONFIG
   end

@@ -4,28 +4,36 @@ require_relative "app_process"
 require_relative "process_storm/faults"
 require_relative "process_storm/ledger"
 require_relative "process_storm/outsider"
+require_relative "process_storm/poll_reader"
 require_relative "process_storm/publishers"
 require_relative "process_storm/readers"
 
 # Many clients that come, go and are cut, many publishers in different workers and one outside, while processes of the server are
 # restarted, killed and stopped. Afterwards each client must have got every message of its channels once and in order, or have been
-# told of a gap that is allowed.
+# told of a gap that is allowed; and each client and each worker must know the members of its channels, who are the clients that are
+# still there. On the way, no client may be told of a join or leave that contradicts what it knows.
 class ProcessStorm
   # With the rules that most apps have: some channels keep messages, others do not.
   KEPT = %w[kept-0 kept-1 kept-2 kept-3 kept-4 kept-5].freeze
   LIVE = %w[live-0 live-1 live-2 live-3].freeze
   CHANNELS = (KEPT + LIVE).freeze
   # Clients of this process, of the server's process, and of the machine are slow together.
-  OPTIONS = ["--head-timeout", 600, "--pong-timeout", 600, "--handshake-timeout", 600].freeze
+  PATIENT = ["--head-timeout", 600, "--pong-timeout", 600, "--handshake-timeout", 600].freeze
+  # Members leave soon, so that some leave during the storm.
+  OPTIONS = [*PATIENT, "--poll-linger", 3, "--presence-linger", 1].freeze
+  # Members stay for longer than the storm lasts.
+  FOREVER = [*PATIENT, "--poll-linger", 3, "--presence-linger", 3600].freeze
   # The hub may be away for a while.
   CLUSTER = ["--publish-timeout", 30].freeze
 
   APP = <<~'CONFIG'
     require "push_server"
-    PushServer.channel "kept-*", history: 100_000, ttl: nil
+    require "json"
+    PushServer.channel "kept-*", history: 100_000, ttl: nil, presence: true
+    PushServer.channel "live-*", presence: true
 
-    Subscriber = Struct.new(:channels) do
-      def on_open(client) = channels.each { |channel| client.subscribe(channel) }
+    Subscriber = Struct.new(:channels, :member) do
+      def on_open(client) = channels.each { |channel| client.subscribe(channel, member: member) }
     end
 
     publish = ->(lines) { lines.map { |line| PushServer.publish(line[/\A\S+/], line) } }
@@ -33,8 +41,12 @@ class ProcessStorm
     run(lambda do |env|
       case env["PATH_INFO"]
       when "/subscribe"
-        env["rack.upgrade"] = Subscriber.new(env["QUERY_STRING"].split(",")) if env["rack.upgrade?"]
+        channels, member = env["QUERY_STRING"].split("&")
+        env["rack.upgrade"] = Subscriber.new(channels.split(","), member.delete_prefix("member=")) if env["rack.upgrade?"]
         [200, {}, []]
+      when "/present"
+        names = env["QUERY_STRING"].split(",").to_h { |channel| [channel, PushServer.present(channel).keys] }
+        [200, {}, [JSON.generate([Process.pid, names])]]
       when "/publish"
         lines = env["rack.input"].read.force_encoding("UTF-8").lines(chomp: true)
         case env["QUERY_STRING"]
@@ -64,13 +76,15 @@ class ProcessStorm
 
   # kinds: of Faults. seconds: how long; with faults and without seconds, until each kind has happened once. pause: of a publishing
   # thread between two requests, on average. share: how many of them publish. leave: whether clients leave by themselves. channels: KEPT
-  # alone, if all clients of a channel may be away at the same time.
+  # alone, if all clients of a channel may be away at the same time. forever: the server's members linger for longer than the storm
+  # lasts; see FOREVER. transports: of the clients.
   def initialize(app, seed:, clients: 300, threads: 8, workers: nil, kinds: Faults::ALL, seconds: nil, pause: 0.1, share: 1,
-                 leave: true, channels: CHANNELS)
-    @app, @seconds, @channels = app, seconds, channels
+                 leave: true, channels: CHANNELS, forever: false, transports: %i[websocket sse poll])
+    @app, @seconds, @channels, @workers, @leave = app, seconds, channels, workers || 1, leave
+    @forever, @transports = forever, transports
     @random = Random.new(seed)
     @ledger = Ledger.new
-    @readers = Readers.new(Array.new(clients) { |index| reader(index) })
+    @readers = Readers.new(Array.new(clients) { |index| reader(index, clients) })
     @readers.all.each(&:stay) unless leave
     publishing = Random.new(@random.rand(1 << 30))
     @publishers = Publishers.new(app.address, channels, publishing, @ledger, threads: threads, pause: pause, share: share)
@@ -86,6 +100,7 @@ class ProcessStorm
     @outsider&.start
     @faults ? @faults.run(seconds: @seconds) : sleep(@seconds)
     [@publishers, @outsider].compact.each(&:stop)
+    await_members
     await_end
     errors
   ensure
@@ -105,10 +120,37 @@ class ProcessStorm
 
   private
 
-  def reader(index)
-    channels = (index % 3 == 2 ? @channels : KEPT).sample(3, random: @random)
-    kind = %i[websocket sse][index % 2]
-    Reader.new(@app.address, channels, kind, Random.new(@random.rand(1 << 30)), @ledger)
+  # Three clients have the same member, on average.
+  def reader(index, clients)
+    kind = @transports[index % @transports.size]
+    channels = (index / @transports.size % 3 == 2 ? @channels : KEPT).sample(3, random: @random)
+    (kind == :poll ? PollReader : Reader).new(@app.address, channels, kind, Random.new(@random.rand(1 << 30)), @ledger,
+                                              member: "m#{@random.rand(1 + (clients / 3))}", forever: @forever)
+  end
+
+  # A few clients go. Their members must leave, unless others are the same member.
+  def await_members
+    gone = @leave ? @readers.all.sample(@readers.all.size / 5, random: @random) : []
+    @readers.retire(gone)
+    known = @forever ? @readers.all : @readers.all - gone
+    members = @channels.to_h { |channel| [channel, known.select { |it| it.channels.include?(channel) }.map(&:member).uniq.sort] }
+    deadline = Deadline.in(60)
+    @readers.await_members(members, deadline)
+    workers = {}
+    until workers.size == @workers && workers.values.all?(members)
+      raise Deadline::Missed, "the workers know other members than #{members}: #{workers}" if deadline.passed?
+
+      workers.clear if workers.size == @workers
+      workers.store(*present)
+    end
+  end
+
+  # The pid of a worker, and the members that it knows.
+  def present
+    client = HttpClient.new(@app.address)
+    JSON.parse(client.get("/present?#{@channels.join(",")}").body)
+  ensure
+    client&.close
   end
 
   # Ends are published until all have got theirs: a gap may have swallowed one.

@@ -4,7 +4,7 @@ require "json"
 require_relative "deadline"
 
 # Runs code in an app with SpecApp: the code goes to the app's stdin, the reply comes from its stdout. It does not use the server, so
-# it works while all workers are busy.
+# it works while all threads are busy.
 class RemoteControl
   # Raised when the code has raised an exception in the app. type: the name of its class.
   class Raised < StandardError

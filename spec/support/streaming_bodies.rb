@@ -161,9 +161,9 @@ module StreamingBodies
   def named = "?#{@name = Serving.next_name}"
   def told(event, id = @name, **fields) = app.events.take(event: event, id: id, **fields)
 
-  def workers = app.ask('Thread.list.count { |thread| thread.name.to_s.start_with?("push_server worker") }')
+  def threads = app.ask('Thread.list.count { |thread| thread.name.to_s.start_with?("push_server thread") }')
 
-  def expect_workers(count) = eventually("#{count} workers") { workers == count }
+  def expect_threads(count) = eventually("#{count} threads") { threads == count }
 
   # Starts a request, and waits until its body has begun.
   def stream(path = "/feed", **options)

@@ -193,7 +193,7 @@ RSpec.describe PushServer::Configuration do
       "wrokers 2" => "config/push_server.rb:2: there is no word wrokers: did you mean workers?",
       "x = wrokers" => "config/push_server.rb:2: there is no word wrokers: did you mean workers?",
       "on_worker_bot { }" => "config/push_server.rb:2: there is no word on_worker_bot: did you mean on_worker_boot?",
-      "zzzzzz" => "config/push_server.rb:2: there is no word zzzzzz: docs/configuration.md lists them all",
+      "zzzzzz" => "config/push_server.rb:2: there is no word zzzzzz: docs/options.md and docs/configuration.md list them all",
       "worker_count 2" => "config/push_server.rb:2: there is no word worker_count: the option is workers",
       "config 'x'" => "config/push_server.rb:2: there is no word config: the command line names the file",
       "threads" => "config/push_server.rb:2: threads needs a value",
@@ -206,7 +206,7 @@ RSpec.describe PushServer::Configuration do
       "require 'no/such/file'" => "config/push_server.rb:2: cannot load such file -- no/such/file (LoadError)",
       "threads(" => /\Aconfig.push_server.rb:2: .*(unexpected|expected).* \(SyntaxError\)\z/,
       "load 'none.rb'" => %r{\Acannot read the configuration file config/none.rb: No such file or directory\z},
-      "load 'other.rb'" => "config/other.rb:3: there is no word foo: docs/configuration.md lists them all",
+      "load 'other.rb'" => "config/other.rb:3: there is no word foo: docs/options.md and docs/configuration.md list them all",
       "Integer('x')" => 'config/push_server.rb:2: invalid value for Integer(): "x" (ArgumentError)'
     }.each do |source, message|
       it "is one line with the place: #{source}" do
@@ -412,13 +412,13 @@ RSpec.describe PushServer::Configuration do
       worker_check_interval worker_culling_strategy worker_shutdown_timeout worker_timeout workers
     ]
 
-    it "are all known, and are all in docs/configuration.md" do
-      page = File.read(File.expand_path("../../docs/configuration.md", __dir__))
+    it "are all known, and are all in docs/puma.md" do
+      page = File.read(File.expand_path("../../docs/puma.md", __dir__))
       expect(words.map(&:to_sym) - PushServer::ConfigurationWords.public_instance_methods(false)).to eq([])
       expect(words.reject { |word| page.include?("| `#{word}` |") }).to eq([])
     end
 
-    it "are described in docs/configuration.md as they are now (bin/run rake docs)" do
+    it "are described in docs/puma.md as they are now (bin/run rake docs)" do
       require_relative "../../rakelib/puma_words_table"
       expect(File.read(PumaWordsTable::PATH)).to eq(PumaWordsTable.markdown)
     end

@@ -2,7 +2,7 @@
 
 require_relative "unit_helper"
 require_relative "../support/documentation"
-Dir[File.join(Documentation::LIB, "push_server/**/*.rb")].each { |file| require file unless file == Documentation::NATIVE }
+(Dir[File.join(Documentation::LIB, "push_server/**/*.rb")] - Documentation::NATIVE).each { |file| require file }
 
 RSpec.describe Documentation do
   subject(:documentation) { described_class.new }
@@ -16,7 +16,7 @@ RSpec.describe Documentation do
     expect(documentation.native_texts.select { |_, text| text.empty? }).to eq({})
   end
 
-  it "loads no native.rb" do
-    expect($LOADED_FEATURES).not_to include(described_class::NATIVE)
+  it "loads no file of the native classes' documentation" do
+    expect($LOADED_FEATURES & described_class::NATIVE).to eq([])
   end
 end

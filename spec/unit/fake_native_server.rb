@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Stands in for the native server. It serves nothing: workers wait in it until it is stopped, and it records what it is
+# Stands in for the native server. It serves nothing: threads wait in it until it is stopped, and it records what it is
 # told.
 class FakeNativeServer
   class << self
@@ -18,7 +18,7 @@ class FakeNativeServer
 
   # listeners: number => [socket, template]. told: what it was told, in order.
   attr_reader :app, :settings, :listeners, :told
-  # What the workers do next, as Procs; without one they wait.
+  # What the threads do next, as Procs; without one they wait.
   attr_reader :work_to_do
   # Whether a drain ends in time.
   attr_writer :drains
@@ -73,8 +73,8 @@ class FakeNativeServer
     end
   end
 
-  def workers_left=(count)
-    @told << [:workers_left, count]
+  def threads_left=(count)
+    @told << [:threads_left, count]
   end
 
   # No body ever lasts.

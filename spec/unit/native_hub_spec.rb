@@ -10,8 +10,7 @@ RSpec.describe "PushServer::NativeHub" do
 
   let(:link) { UNIXSocket.pair }
   let(:store) { Tempfile.new("store").tap { |file| file.truncate(hub::STORE_SIZE) } }
-  # It is opened only for metrics.
-  let(:statistics) { Tempfile.new("statistics") }
+  let(:statistics) { Tempfile.new("statistics").tap { |file| file.truncate(PushServer.const_get(:NativeSlots)::SIZE) } }
   let(:settings) { PushServer::Options.new.settings }
 
   # @return [Thread] with the hub

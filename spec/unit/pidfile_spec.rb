@@ -65,10 +65,8 @@ RSpec.describe PushServer::Pidfile do
 
   it "is never seen empty or without its number while it is written again" do
     pidfile.write
-    done = false
-    reader = Thread.new { [].tap { |seen| seen << File.read(path) until done }.uniq }
-    200.times { pidfile.write }
-    done = true
+    reader = Thread.new { Array.new(200) { File.read(path) }.uniq }
+    pidfile.write while reader.alive?
     expect(reader.value).to eq(["#{Process.pid}\n"])
   end
 

@@ -63,15 +63,15 @@ RSpec.describe PushServer::Service do
     expect(native.story).to include([:drain, 3, :restarts])
   end
 
-  it "tells when workers are to be respawned, and respawns them when it is told" do
+  it "tells when threads are to be respawned, and respawns them when it is told" do
     started
     allow(PushServer).to receive(:log)
-    old = eventually { workers if workers.size == 2 && workers.all?(&:stop?) }
+    old = eventually { threads if threads.size == 2 && threads.all?(&:stop?) }
     native.work_to_do << -> { Thread.current.kill }
-    expect(events.pop).to eq(:workers_changed)
-    eventually { workers.size == 1 }
+    expect(events.pop).to eq(:threads_changed)
+    eventually { threads.size == 1 }
     @service.respawn
-    expect((eventually { workers if workers.size == 2 } - old).size).to eq(1)
+    expect((eventually { threads if threads.size == 2 } - old).size).to eq(1)
   end
 
   it "is the one whose statistics the process has" do
@@ -84,5 +84,5 @@ RSpec.describe PushServer::Service do
     expect { service }.to raise_error(PushServer::OptionError, "max_queue must be at least 1")
   end
 
-  def workers = Thread.list.select { |thread| thread.name.to_s.start_with?("push_server worker") }
+  def threads = Thread.list.select { |thread| thread.name.to_s.start_with?("push_server thread") }
 end

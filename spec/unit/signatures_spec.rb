@@ -12,8 +12,8 @@ RSpec.describe Signatures do
     config: %i[CommandLine Configuration ConfigurationFile ConfigurationWords ForeignSwitches Hooks Processors PumaWords
                 SettingsReport],
     net: %i[Activation Binder CertificateWatch Certificates Endpoint Listener SelfSigned SocketFile TicketKeys],
-    process: %i[Birth ExitHook ExitStatus FailureReport Forking Hub Leader Lines Link MetricsSocket OpenFiles Outside Protocol PublishSocket
-                RoleSignals SelfPipe Service Signals SocketPlaces Statistics Worker WorkerPool],
+    process: %i[Birth ExitHook ExitStatus FailureReport Forking Hub Leader Lines Link Listening MetricsSocket OpenFiles Outside Protocol PublishSocket
+                RoleSignals SelfPipe Service Signals SocketPlaces Statistics ThreadPool Worker],
     commands: %i[Backtraces ControlClient ControlCommand ControlServer ControlSocket EventLoop Notifier OwnProcess Pidfile Program SingleCommands
                  StatisticsReport],
     restarts: %i[Check CheckAnswer ExecVariables Inheritance OriginalCommand Role Restart Supervisor],

@@ -22,7 +22,7 @@ RSpec.describe PushServer::Single do
 
   def native = FakeNativeServer.last
 
-  def workers = Thread.list.select { |thread| thread.name.to_s.start_with?("push_server worker") }
+  def threads = Thread.list.select { |thread| thread.name.to_s.start_with?("push_server thread") }
 
   describe "#start" do
     it "prints what runs, and where" do
@@ -39,7 +39,7 @@ RSpec.describe PushServer::Single do
       PushServer.log_level = :info
     end
 
-    it "gives the native server app, settings, listeners with their env, and workers" do
+    it "gives the native server app, settings, listeners with their env, and threads" do
       server(max_queue: 7, environment: "staging", publish_socket: nil).start
       expect(native.app).to equal(app)
       expect(native.settings).to include(max_queue: 7, threads: 2)
@@ -49,7 +49,7 @@ RSpec.describe PushServer::Single do
       expect(template).to include("SERVER_NAME" => "127.0.0.1", "SERVER_PORT" => port.to_s, "rack.url_scheme" => "http",
                                   "rack.multithread" => true, "rack.multiprocess" => false, "rack.run_once" => false)
       expect(@server.urls).to eq(["http://127.0.0.1:#{port}"])
-      eventually { workers.size == 2 && native.told.size == 3 }
+      eventually { threads.size == 2 && native.told.size == 3 }
       expect(native.story).to eq(%i[start work work])
     end
 
@@ -70,7 +70,7 @@ RSpec.describe PushServer::Single do
         .to raise_error(PushServer::BindError)
       expect(native.story).to eq([:stop])
       expect(@server).not_to be_running
-      expect(workers).to be_empty
+      expect(threads).to be_empty
     ensure
       taken.close
     end
@@ -97,14 +97,14 @@ RSpec.describe PushServer::Single do
   end
 
   describe "stopping" do
-    it "drains, stops the native server, and ends the workers" do
+    it "drains, stops the native server, and ends the threads" do
       server(drain_timeout: 3).start
       eventually { native.told.size == 3 }
       native.story
       @server.stop
       expect(@server.wait).to be(true)
       expect(native.story).to eq([[:drain, 3], :stop])
-      expect([@server.ending, @server.running?, workers]).to eq([:graceful, false, []])
+      expect([@server.ending, @server.running?, threads]).to eq([:graceful, false, []])
       expect(out.string).to include("* Stopping: up to 3 s", "* Stopped\n")
     end
 
@@ -140,7 +140,7 @@ RSpec.describe PushServer::Single do
       eventually { native.told.size == 4 }
       @server.stop_now
       @server.wait
-      expect([@server.ending, workers]).to eq([:forced, []])
+      expect([@server.ending, threads]).to eq([:forced, []])
     end
 
     it "does not wait for the drain after a second signal" do
@@ -164,13 +164,13 @@ RSpec.describe PushServer::Single do
       expect(@server.ending).to eq(:graceful)
     end
 
-    it "kills workers that do not return" do
+    it "kills threads that do not return" do
       server.start
       native.work_to_do << -> { sleep }
       eventually { native.work_to_do.empty? }
       @server.stop
       @server.wait
-      expect([@server.ending, @server.stuck?, workers]).to eq([:graceful, false, []])
+      expect([@server.ending, @server.stuck?, threads]).to eq([:graceful, false, []])
     end
 
     it "is waited for no longer than the timeout" do
@@ -246,13 +246,13 @@ RSpec.describe PushServer::Single do
     end
   end
 
-  describe "its workers" do
+  describe "its threads" do
     it "are replaced when the app kills one or does not rescue an exception" do
       server.start
-      old = eventually { workers if workers.size == 2 && workers.all?(&:stop?) }
+      old = eventually { threads if threads.size == 2 && threads.all?(&:stop?) }
       allow(PushServer).to receive(:log)
       native.work_to_do << -> { Thread.current.kill } << -> { raise "let through" }
-      new = eventually { workers if workers.size == 2 && (workers & old).empty? }
+      new = eventually { threads if threads.size == 2 && (threads & old).empty? }
       expect(new.map(&:name)).to match_array(old.map(&:name))
       expect(PushServer).to have_received(:log).with(:error, /let through/)
     end
@@ -260,9 +260,9 @@ RSpec.describe PushServer::Single do
     it "do not end the process when the app exits in one" do
       server.start
       allow(PushServer).to receive(:log)
-      old = workers
+      old = threads
       native.work_to_do << -> { exit 3 }
-      eventually { workers.size == 2 && workers != old }
+      eventually { threads.size == 2 && threads != old }
       expect(PushServer).to have_received(:log).with(:error, /SystemExit/)
     end
 
@@ -278,20 +278,20 @@ RSpec.describe PushServer::Single do
         raise ThreadError, "none left"
       end
       native.work_to_do << -> { Thread.current.kill } << -> { Thread.current.kill }
-      eventually { workers.empty? && attempts.size >= 4 }
+      eventually { threads.empty? && attempts.size >= 4 }
       allow(Thread).to receive(:new).and_call_original
-      eventually { workers.size == 2 }
+      eventually { threads.size == 2 }
       lines = Array.new(logged.size) { logged.pop }.grep(/cannot start|again/)
       expect(lines).to match([/cannot start a thread for the app: none left. Going on with [01] and /,
                               /all threads of the app run again/])
-      expect(native.story).to include([:workers_left, 0], [:workers_left, nil])
+      expect(native.story).to include([:threads_left, 0], [:threads_left, nil])
     end
 
-    it "know that they are workers" do
+    it "know that they are those of the server" do
       server.start
       answers = Thread::Queue.new
-      native.work_to_do << -> { answers << PushServer::WorkerPool.inside? }
-      expect([answers.pop, PushServer::WorkerPool.inside?]).to eq([true, false])
+      native.work_to_do << -> { answers << PushServer::ThreadPool.inside? }
+      expect([answers.pop, PushServer::ThreadPool.inside?]).to eq([true, false])
     end
   end
 

@@ -262,7 +262,7 @@ limits! {
     max_channels: usize = 1_000_000, Count, 1.0;
     /// Channels and patterns to which one client subscribes. Beyond it subscribe raises an error
     max_subscriptions: usize = 128, Count, 1.0;
-    /// Name of a channel. Beyond it an ArgumentError is raised
+    /// Name of a channel, or of a member. Beyond it an ArgumentError is raised
     max_channel_name: usize = 255, Bytes, 1.0;
     /// Channel messages that one client gets at once. Then other clients get theirs
     batch_messages: usize = 300, Count, 1.0;

@@ -17,12 +17,14 @@
 //! | [`memory`] | how much memory the machine has, and giving it back |
 //! | [`lock`] | a mutex and a condition variable without poisoning |
 //! | `json` | JSON strings |
+//! | [`accept`] | accepting connections on sockets that do not block |
 //! | [`lines`] | lines with descriptors over a Unix socket |
 //! | [`shared_memory`] | numbers in memory that processes share |
 //! | [`log_throttle`] | log lines about events that repeat |
 //! | [`open_files`] | the system's limit of open files |
 //! | [`output`] | lines for people, on stdout and stderr |
 
+pub mod accept;
 pub mod context;
 pub mod disk;
 pub mod fork;

@@ -178,11 +178,11 @@ stats! {
     batches: Counter, Number;
     /// Jobs in the largest batch.
     largest_batch: Maximum, Number;
-    /// Time that all jobs together have waited for a worker, in microseconds.
+    /// Time that all jobs together have waited for a thread of the app, in microseconds.
     queue_microseconds: Counter, Microseconds;
-    /// Longest time that one job has waited for a worker, in microseconds.
+    /// Longest time that one job has waited for a thread of the app, in microseconds.
     longest_queue_microseconds: Maximum, Microseconds;
-    /// How often the standby thread had to drive the reactor because no worker was free.
+    /// How often the standby thread had to drive the reactor because no thread of the app was free.
     standby_turns: Counter, Number;
     /// Bytes that are queued for all clients together now, including the memory for managing them.
     queued_bytes: Gauge, Bytes;
@@ -275,7 +275,7 @@ stats! {
     overruns: Counter, Number;
     /// Lines of the access log that could not be written, or not fast enough.
     log_lines_lost: Counter, Number;
-    /// Time that worker threads which had a job have waited for Ruby's lock, in microseconds.
+    /// Time that threads of the app which had a job have waited for Ruby's lock, in microseconds.
     gvl_wait_microseconds: Counter, Microseconds;
     /// Worker processes that ended without having been told to, so that another one was started in the place of each.
     worker_restarts: Counter, Number;
@@ -283,7 +283,7 @@ stats! {
     hub_restarts: Counter, Number;
 
     histograms
-    /// How long jobs have waited for a worker.
+    /// How long jobs have waited for a thread of the app.
     queue_time;
     /// How long requests took that were answered with 1xx: from the end of the head to the end of the response. WebSockets
     /// count here, until they are open. A request without a response counts nowhere.

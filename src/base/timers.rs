@@ -5,8 +5,9 @@
 //! again. A busy stream therefore changes the queue once per interval and not once per message.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,35 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// After so many questions for the time, the clock is read again although the turn has not ended.
 const LONG_TURN: u64 = 32;
+
+/// What stamps and the turns of reactors count from.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// A moment, in nanoseconds from an earlier one that is the same for the whole process. For paths where an [`Instant`] costs too
+/// much: the difference of two stamps is a subtraction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp(NonZeroU64);
+
+impl Stamp {
+    /// A moment as a stamp. The moments before the process had its first one have the same stamp.
+    pub fn of(moment: Instant) -> Self {
+        Stamp::at(nanoseconds(moment))
+    }
+
+    fn at(nanoseconds: u64) -> Self {
+        // So that an Option has no more bytes. The nanosecond does not matter.
+        Stamp(NonZeroU64::MIN | nanoseconds)
+    }
+
+    /// Microseconds from an earlier stamp to this one; 0 if it is later.
+    pub fn microseconds_since(self, earlier: Stamp) -> u64 {
+        self.0.get().saturating_sub(earlier.0.get()) / 1000
+    }
+}
+
+fn nanoseconds(moment: Instant) -> u64 {
+    moment.saturating_duration_since(*START).as_nanos() as u64
+}
 
 /// The queue of deadlines of a reactor.
 #[derive(Debug)]
@@ -57,8 +87,8 @@ pub struct Alarm {
 impl Default for Timers {
     fn default() -> Self {
         Timers {
-            start: Instant::now(),
-            turn: AtomicU64::new(0),
+            start: *START,
+            turn: AtomicU64::new(nanoseconds(Instant::now())),
             next_turn: AtomicWaker::new(),
             awaited: AtomicBool::new(false),
             asked: AtomicU64::new(0),
@@ -72,7 +102,7 @@ impl Default for Timers {
 impl Timers {
     /// The reactor begins to look at what has happened.
     pub fn begin_turn(&self) {
-        self.turn.store(self.start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.turn.store(nanoseconds(Instant::now()), Ordering::Relaxed);
         if self.awaited.load(Ordering::Relaxed) {
             self.awaited.store(false, Ordering::Relaxed);
             self.next_turn.wake();
@@ -100,10 +130,9 @@ impl Timers {
         self.start + Duration::from_nanos(self.turn.load(Ordering::Relaxed))
     }
 
-    /// When the reactor's turn began, in nanoseconds since some moment: the same as [`Timers::now`], cheaper, and only to be
-    /// compared with other stamps.
-    pub fn stamp(&self) -> u64 {
-        self.turn.load(Ordering::Relaxed)
+    /// When the reactor's turn began: the same as [`Timers::now`], and cheaper.
+    pub fn stamp(&self) -> Stamp {
+        Stamp::at(self.turn.load(Ordering::Relaxed))
     }
 
     /// A new alarm, not set.
@@ -207,6 +236,17 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(30);
         while timers.now() == before {
             assert!(Instant::now() < deadline, "the clock stands still");
+        }
+    }
+
+    #[test]
+    fn stamps_of_one_process_can_be_compared() {
+        let timers = Timers::default();
+        let earlier = Stamp::of(timers.now());
+        let later = Stamp::of(timers.now() + Duration::from_millis(7));
+        assert_eq!((later.microseconds_since(earlier), earlier.microseconds_since(later)), (7000, 0));
+        if let Some(before) = START.checked_sub(Duration::from_secs(1)) {
+            assert_eq!(Stamp::of(before), Stamp::of(*START));
         }
     }
 

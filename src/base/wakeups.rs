@@ -1,6 +1,6 @@
 //! One wake-up of the reactor for many tasks.
 //!
-//! Waking a task from a thread that does not drive the reactor costs a system call and a lock. But a worker answers
+//! Waking a task from a thread that does not drive the reactor costs a system call and a lock. But an app thread answers
 //! dozens of requests in a row, and a broadcast writes to thousands of clients. So tasks to be woken are put on a list,
 //! and the driver, which is woken once, wakes them all on its own thread. While no thread drives, no system call is
 //! needed: the next driver begins with the list.
@@ -118,7 +118,7 @@ mod tests {
         (Arc::clone(&count), Waker::from(count))
     }
 
-    /// Wakes the task as a worker does that does not drive.
+    /// Wakes the task as an app thread does that does not drive.
     fn wake(wakeups: &Wakeups, task: &Waker) {
         std::thread::scope(|scope| {
             scope.spawn(|| wakeups.wake(task.clone()));

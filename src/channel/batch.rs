@@ -1,9 +1,8 @@
 //! How much a reader gets at once, and how far it is behind.
 
-use std::time::Instant;
-
 use super::encoding::Deflations;
 use super::notice::Notice;
+use crate::base::timers::Stamp;
 
 /// The result of one read.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -20,7 +19,7 @@ pub struct Batch {
     /// What the server itself tells the reader. If the encoding can express it, it is also in the bytes.
     pub notices: Vec<Notice>,
     /// When the newest of the messages was published. Messages that were published before the reader subscribed do not count.
-    pub newest: Option<Instant>,
+    pub newest: Option<Stamp>,
     /// What was compressed for it, and for readers after it.
     pub deflations: Deflations,
 }

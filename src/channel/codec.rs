@@ -132,17 +132,8 @@ pub fn encode(message: &Message, now: (Instant, SystemTime), out: &mut Vec<u8>) 
 /// is not complete. If the message is longer than `max` bytes, returns an error as soon as the length field is complete,
 /// so the caller never collects such a message.
 pub fn decode(bytes: &[u8], max: usize) -> Result<Option<(Decoded<'_>, usize)>, CodecError> {
-    let Some((length, rest)) = bytes.split_first_chunk::<LENGTH>() else { return Ok(None) };
-    let length = u32::from_be_bytes(*length) as usize;
-    let max = max.min(MAX);
-    if length > max {
-        return Err(CodecError::TooLong { length, max });
-    }
-    let Some(mut body) = rest.get(..length) else { return Ok(None) };
-    let [version, flags] = take(&mut body)?;
-    if version != VERSION {
-        return Err(CodecError::Version(version));
-    }
+    let Some((mut body, length)) = body(bytes, max)? else { return Ok(None) };
+    let [flags] = take(&mut body)?;
     if flags & !KNOWN != 0 {
         return Err(CodecError::Flags);
     }
@@ -166,7 +157,24 @@ pub fn decode(bytes: &[u8], max: usize) -> Result<Option<(Decoded<'_>, usize)>, 
     let published = UNIX_EPOCH.checked_add(Duration::from_micros(micros)).unwrap_or(UNIX_EPOCH);
     let (store, compress) = (flags & STORED != 0, flags & UNCOMPRESSED == 0);
     let draft = Draft { channel, payload: body, kind, event, store, except, compress };
-    Ok(Some((Decoded { draft, published }, LENGTH + length)))
+    Ok(Some((Decoded { draft, published }, length)))
+}
+
+/// What the entry at the beginning of `bytes` has behind its version, and the length of the whole entry. `None` and errors are
+/// those of [`decode`].
+fn body(bytes: &[u8], max: usize) -> Result<Option<(&[u8], usize)>, CodecError> {
+    let Some((length, rest)) = bytes.split_first_chunk::<LENGTH>() else { return Ok(None) };
+    let length = u32::from_be_bytes(*length) as usize;
+    let max = max.min(MAX);
+    if length > max {
+        return Err(CodecError::TooLong { length, max });
+    }
+    let Some(mut body) = rest.get(..length) else { return Ok(None) };
+    let [version] = take(&mut body)?;
+    if version != VERSION {
+        return Err(CodecError::Version(version));
+    }
+    Ok(Some((body, LENGTH + length)))
 }
 
 fn kind_bits(kind: Kind) -> u8 {

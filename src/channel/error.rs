@@ -27,6 +27,22 @@ pub enum Error {
         /// The given length, in bytes.
         length: usize,
     },
+    /// The name of a member is over [`super::limits::Limits::max_name`].
+    #[error("a member's name has at most {max} bytes, not {length}")]
+    LongMember {
+        /// The largest length, in bytes.
+        max: usize,
+        /// The given length, in bytes.
+        length: usize,
+    },
+    /// The information about a member is over [`super::limits::MAX_INFO`].
+    #[error("the information about a member has at most {max} bytes as JSON, not {length}")]
+    LongInfo {
+        /// The largest length, in bytes.
+        max: usize,
+        /// The given length, in bytes.
+        length: usize,
+    },
     /// The event's name contains a character that would end its line.
     #[error("event: must not contain CR, LF or NUL")]
     BrokenEvent,

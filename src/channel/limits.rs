@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use super::error::Error;
+use super::subscription::Member;
 use crate::base::limits;
+
+/// Bytes of the information about a member. All processes keep it, and each new member gets that of all others.
+pub const MAX_INFO: usize = 64 << 10;
 
 /// The bounds of all channels of a process: those of [`crate::base::limits::Limits`] that concern channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +18,7 @@ pub struct Limits {
     pub max_channels: usize,
     /// Channels of one reader; beyond it an error.
     pub max_subscriptions: usize,
-    /// Bytes of a channel's name; beyond it an error.
+    /// Bytes of the name of a channel or of a member; beyond it an error.
     pub max_name: usize,
     /// Messages that a reader gets at once, so that a long replay does not delay other readers.
     pub batch_messages: usize,
@@ -67,5 +71,17 @@ impl Limits {
             length if length > self.max_name => Err(Error::LongName { max: self.max_name, length }),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses a member whose name or information is too long.
+    pub(super) fn check_member(&self, member: Member<'_>) -> Result<(), Error> {
+        let (name, info) = (member.name.len(), member.info.len());
+        if name > self.max_name {
+            return Err(Error::LongMember { max: self.max_name, length: name });
+        }
+        if info > MAX_INFO {
+            return Err(Error::LongInfo { max: MAX_INFO, length: info });
+        }
+        Ok(())
     }
 }

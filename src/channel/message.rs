@@ -12,6 +12,7 @@ use super::encoding::{
 };
 use super::error::Error;
 use super::limits::Limits;
+use crate::base::timers::Stamp;
 use crate::sse;
 use crate::websocket::Opcode;
 use crate::websocket::deflate::compress::with_opcode;
@@ -29,6 +30,8 @@ pub struct Message {
     except: Option<u64>,
     compress: bool,
     published: Instant,
+    /// The same, for each time that it is delivered.
+    stamp: Stamp,
     cost: usize,
     /// The payload. If one WebSocket frame can hold it, the frame's header is before it: the payload is copied anyway,
     /// so a raw WebSocket needs no second copy.
@@ -76,6 +79,7 @@ impl Message {
             except: draft.except,
             compress: draft.compress,
             published: now,
+            stamp: Stamp::of(now),
             cost: cost(draft, compresses),
             frame: Bytes::from(frame),
             header,
@@ -135,6 +139,11 @@ impl Message {
     /// When it was published.
     pub fn published(&self) -> Instant {
         self.published
+    }
+
+    /// See [`Message::published`].
+    pub(super) fn stamp(&self) -> Stamp {
+        self.stamp
     }
 
     /// The payload.

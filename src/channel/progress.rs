@@ -65,6 +65,9 @@ pub struct Progress {
 struct Counts {
     submitted: u64,
     settled: u64,
+    /// Commands, of the same.
+    commands_submitted: u64,
+    commands_settled: u64,
     /// The number of times that the engine may have had room for messages again.
     rooms: u64,
 }
@@ -102,6 +105,20 @@ impl Progress {
         self.changed.notify_all();
     }
 
+    /// The engine has taken a command that has no number yet.
+    pub fn submit_command(&self) {
+        self.counts.lock().commands_submitted += 1;
+    }
+
+    /// So many more commands have their numbers or never get one, and the next [`super::Engine::take`] returns those that have.
+    pub fn settle_commands(&self, count: u64) {
+        let mut counts = self.counts.lock();
+        counts.commands_settled += count;
+        counts.rooms += 1;
+        drop(counts);
+        self.changed.notify_all();
+    }
+
     /// The engine has room for messages again.
     pub fn notify(&self) {
         self.counts.lock().rooms += 1;
@@ -128,6 +145,17 @@ impl Progress {
     /// Whether all submissions up to `place` have their numbers or are lost.
     pub fn is_settled(&self, place: u64) -> bool {
         self.counts.lock().settled >= place
+    }
+
+    /// The last command, if not all commands are settled. The first command has the place 1.
+    pub fn unsettled_command(&self) -> Option<u64> {
+        let counts = self.counts.lock();
+        (counts.commands_settled < counts.commands_submitted).then_some(counts.commands_submitted)
+    }
+
+    /// Waits until all commands up to `place` have their numbers or never get one. Returns as [`Progress::wait`].
+    pub fn wait_for_command(&self, place: u64, deadline: Instant, cancel: &Cancel) -> bool {
+        self.wait_until(deadline, cancel, |counts| counts.commands_settled >= place).is_some()
     }
 
     /// Waits until all submissions up to `place` have their numbers or are lost. Returns false if `deadline` comes first,

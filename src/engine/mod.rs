@@ -11,4 +11,4 @@ mod local;
 mod outside;
 
 pub use local::Local;
-pub use outside::Door;
+pub use outside::PublishSocket;

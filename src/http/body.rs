@@ -43,7 +43,7 @@ pub enum Body {
 /// The body could not be finished. The connection is cut, so that the client does not take the body for complete.
 #[derive(Debug, Error)]
 pub enum BodyError {
-    /// The app's body has raised, or its worker has ended.
+    /// The app's body has raised, or its app thread has ended.
     #[error("the body was abandoned by the app")]
     Abandoned,
     /// The body is shorter than the Content-Length that the app has set.

@@ -17,7 +17,7 @@ pub struct Context {
     pub push: Arc<push::Context>,
     /// The access log; `None` if requests are not logged.
     pub access_log: Option<AccessLog>,
-    /// Gives requests to the workers.
+    /// Gives requests to the app threads.
     pub dispatch: Arc<dyn Dispatch>,
     /// Origins whose pages may open a WebSocket, besides the server's own.
     pub origins: origin::Allowed,

@@ -1,7 +1,7 @@
-//! A request's way back: from the worker that runs the app to the connection that the request came by.
+//! A request's way back: from the thread that runs the app to the connection that the request came by.
 //!
 //! ```text
-//! worker: Responder ─ ReplySender ─▶ ReplySlot ─▶ ReplyReceiver ─ the connection's task
+//! app thread: Responder ─ ReplySender ─▶ ReplySlot ─▶ ReplyReceiver ─ the connection's task
 //! ```
 //!
 //! A slot belongs to one request. A connection uses the slot again for the next request only if no sender is left. So a
@@ -208,7 +208,7 @@ impl Drop for ReplyReceiver {
     }
 }
 
-/// The worker's end. It replies once. It does nothing in a forked child, where a lock may be held by a thread that is
+/// The app thread's end. It replies once. It does nothing in a forked child, where a lock may be held by a thread that is
 /// not there.
 pub(super) struct ReplySender {
     slot: NotInChild<Arc<ReplySlot>>,

@@ -1,4 +1,4 @@
-//! HTTP: from a connection to a [`Request`] for a worker, and back.
+//! HTTP: from a connection to a [`Request`] for an app thread, and back.
 //!
 //! | module | subject |
 //! |---|---|
@@ -19,7 +19,7 @@
 //! | [`files`] | static files |
 //! | [`request`] | a request on its way to the app |
 //! | [`responder`] | how an app answers it |
-//! | [`exchange`] | the way back from the worker to the connection |
+//! | [`exchange`] | the way back from the app thread to the connection |
 //! | [`hijack`] | giving the socket to the app |
 //! | [`head`] | the head of a response, before a protocol has written it |
 //! | [`response`] | responses, with the app's status and headers checked |

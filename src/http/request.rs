@@ -32,20 +32,20 @@ pub struct Request {
     pub responder: Responder,
 }
 
-/// Gives requests to workers.
+/// Gives requests to app threads.
 pub trait Dispatch: Send + Sync {
-    /// Queues `request` for a worker. Returns it if too many requests wait. Must not block.
+    /// Queues `request` for an app thread. Returns it if too many requests wait. Must not block.
     fn dispatch(&self, request: Box<Request>) -> Result<(), Box<Request>>;
 }
 
 impl Request {
-    /// Answers that no worker is free. See [`Request::overloaded`].
+    /// Answers that no app thread is free. See [`Request::overloaded`].
     pub fn refuse(self: Box<Self>) {
         let response = self.overloaded();
         self.responder.respond(response);
     }
 
-    /// The response if no worker is free. An EventSource never reconnects after a status other than 200. So it gets a
+    /// The response if no app thread is free. An EventSource never reconnects after a status other than 200. So it gets a
     /// stream that says when to reconnect, and ends. An EventSource always uses GET. A client that uses another method
     /// would take an empty stream for the response, so it gets 503.
     pub(super) fn overloaded(&self) -> Response {

@@ -85,7 +85,7 @@ impl Handling {
                         poll.begin();
                         Stage::Polling(poll)
                     }
-                    // The worker was killed, or the server is being stopped.
+                    // The app thread was killed, or the server is being stopped.
                     None => Stage::Answered(Box::new(Response::plain(StatusCode::INTERNAL_SERVER_ERROR).and_close())),
                 },
                 Stage::Polling(poll) => Stage::Answered(Box::new(ready!(Pin::new(poll.as_mut()).poll(cx)))),

@@ -9,26 +9,26 @@ use crate::net::TrustedProxies;
 use crate::net::h2_received::Received;
 use crate::push::{self, Callbacks, Client};
 
-/// No worker takes anything.
-struct NoWorkers;
+/// No app thread takes anything.
+struct NoThreads;
 
-impl Dispatch for NoWorkers {
+impl Dispatch for NoThreads {
     fn dispatch(&self, request: Box<Request>) -> Result<(), Box<Request>> {
         Err(request)
     }
 }
 
-impl Callbacks for NoWorkers {
+impl Callbacks for NoThreads {
     fn ready(&self, _client: Arc<Client>) {}
 }
 
-/// The context of a server without workers.
+/// The context of a server without app threads.
 pub(super) fn context() -> Arc<Context> {
     let base = Arc::new(base::Context::new(Limits::default()));
     Arc::new(Context {
-        push: Arc::new(push::Context::new(Arc::clone(&base), Arc::new(NoWorkers), push::PubSub::new(Local::shared))),
+        push: Arc::new(push::Context::new(Arc::clone(&base), Arc::new(NoThreads), push::PubSub::new(Local::shared))),
         access_log: None,
-        dispatch: Arc::new(NoWorkers),
+        dispatch: Arc::new(NoThreads),
         origins: origin::Allowed::default(),
         files: None,
         budget: budget::Budget::new(u64::MAX),

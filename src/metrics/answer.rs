@@ -1,7 +1,7 @@
 //! The response to a request.
 
 use super::figures::Figures;
-use super::{accept, families, json, text};
+use super::{families, json, negotiation, text};
 
 /// Bytes of a request's head.
 const HEAD: usize = 8 << 10;
@@ -102,7 +102,7 @@ fn request(received: &[u8]) -> Result<Option<(bool, Page)>, (bool, Refusal)> {
     }
     let page = match path(request.path.unwrap_or_default()) {
         "/metrics" => {
-            Page::Metrics(accept::format(of("accept").filter_map(|header| std::str::from_utf8(header.value).ok())))
+            Page::Metrics(negotiation::format(of("accept").filter_map(|header| std::str::from_utf8(header.value).ok())))
         }
         "/stats" => Page::Stats,
         _ => return Err((is_head, Refusal::NotFound)),

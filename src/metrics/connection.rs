@@ -9,6 +9,9 @@ use super::figures::Figures;
 /// Time for the head of a request, and again for the response.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Time in which a request follows its connection.
+const ON_ITS_WAY: Duration = Duration::from_millis(100);
+
 /// How long a connection is read on after the response, for a client that has not read it yet: closing a socket with unread bytes
 /// would make the system throw the response away.
 const LINGER: Duration = Duration::from_secs(1);
@@ -57,6 +60,15 @@ impl Connection {
             _ if self.deadline <= now => Next::Nothing,
             State::Reading(_) | State::Ending(_) => Next::Read,
             State::Writing { .. } => Next::Write,
+        }
+    }
+
+    /// Whether its client may expect the response soon: its request has begun, or may be on its way.
+    pub(super) fn is_expected(&self, now: Instant) -> bool {
+        match &self.state {
+            State::Reading(received) => !received.is_empty() || now + PATIENCE < self.deadline + ON_ITS_WAY,
+            State::Writing { .. } => true,
+            State::Ending(_) | State::Ended => false,
         }
     }
 

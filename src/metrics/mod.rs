@@ -9,19 +9,19 @@
 //! | `families` | the metrics: their names, and their values |
 //! | `text` | the text formats of OpenMetrics and Prometheus |
 //! | `json` | the answer to `/stats` |
-//! | `accept` | which text format a client prefers |
+//! | `negotiation` | which text format a client prefers |
 //! | `answer` | the response to a request |
 //! | `connection` | a connection: a state machine without I/O |
-//! | `socket` | a connection with its socket, and accepting |
+//! | `socket` | a connection with its socket |
 //! | `sockets` | all connections, for a loop around poll(2) |
 //! | `task` | all connections, for a tokio runtime |
 
-mod accept;
 mod answer;
 mod connection;
 mod families;
 mod figures;
 mod json;
+mod negotiation;
 mod socket;
 mod sockets;
 mod task;
@@ -36,6 +36,3 @@ pub use task::serve;
 
 /// Connections at a time. Others wait in the backlog.
 const CONNECTIONS: usize = 32;
-
-/// The pause after `accept` has failed, for example for want of descriptors.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);

@@ -1,6 +1,5 @@
-//! A connection with its socket, and accepting.
+//! A connection with its socket.
 
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Instant;
 
@@ -37,6 +36,11 @@ impl ClientSocket {
     /// What it waits for.
     pub(super) fn next(&self, now: Instant) -> Next {
         self.connection.next(now)
+    }
+
+    /// Whether its client may expect the response soon.
+    pub(super) fn is_expected(&self, now: Instant) -> bool {
+        self.connection.is_expected(now)
     }
 
     /// When it is over in any case.
@@ -76,26 +80,4 @@ impl ClientSocket {
             }
         }
     }
-}
-
-/// Accepts a connection. Its socket does not block, and programs that the process starts do not inherit it.
-pub(super) fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::net::{SocketFlags, accept_with};
-        Ok(accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?)
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let socket = rustix::net::accept(listener)?;
-        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
-        rustix::io::ioctl_fionbio(&socket, true)?;
-        Ok(socket)
-    }
-}
-
-/// Whether there is nothing to accept any more, though nothing is wrong with the listener.
-pub(super) fn is_over(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, WouldBlock};
-    matches!(error.kind(), WouldBlock | ConnectionAborted | ConnectionReset | Interrupted)
 }

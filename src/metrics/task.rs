@@ -11,10 +11,11 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
+use super::CONNECTIONS;
 use super::connection::Next;
 use super::figures::Source;
-use super::socket::{ClientSocket, accept, is_over};
-use super::{CONNECTIONS, PAUSE};
+use super::socket::ClientSocket;
+use crate::base::accept::{PAUSE, accept, is_over};
 use crate::base::log_throttle::LogThrottle;
 
 /// Serves on sockets on which `listen` was called, as long as the runtime runs. To be called inside the runtime.

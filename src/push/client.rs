@@ -194,14 +194,28 @@ impl Client {
 
     /// Sends what is queued, then closes with `status`. Returns at once. Only the first call has an effect.
     pub fn close(&self, status: CloseStatus) {
+        self.close_with(status, false);
+    }
+
+    /// The same. `goodbye` says that the client gets [`Client::take_goodbye`] last.
+    pub(super) fn close_with(&self, status: CloseStatus, goodbye: bool) {
         if self.forked() {
             return;
         }
         let mut outbox = self.outbox();
         if outbox.phase == ClientPhase::Open {
             outbox.phase = ClientPhase::Closing(status);
+            outbox.owes_goodbye = goodbye;
             self.wake(outbox);
         }
+    }
+
+    /// Whether the client is still to get [`Client::take_goodbye`]; `pays` says that it gets that now.
+    pub(super) fn owes_goodbye(&self, pays: bool) -> bool {
+        let mut outbox = self.outbox();
+        let owes = outbox.owes_goodbye;
+        outbox.owes_goodbye &= !pays;
+        owes
     }
 
     /// Whether writes are accepted: false once `close` was called or the connection has ended.
@@ -291,7 +305,7 @@ impl Client {
         self.ask_if(ask, mailbox);
     }
 
-    /// Asks for a worker that runs the mailbox, if `ask` is true.
+    /// Asks for an app thread that runs the mailbox, if `ask` is true.
     fn ask_if(self: &Arc<Self>, ask: bool, mailbox: MutexGuard<'_, Mailbox>) {
         drop(mailbox);
         if ask {
@@ -347,7 +361,7 @@ impl Client {
         }
     }
 
-    /// Forgets the client. The worker that has run its last event calls this.
+    /// Forgets the client. The app thread that has run its last event calls this.
     pub fn retire(&self) {
         // If the last callback has forked, the child calls this as well.
         if self.forked() {

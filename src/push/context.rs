@@ -25,7 +25,7 @@ pub enum SlowPolicy {
 
 /// Where clients report that their mailbox has something to do.
 pub trait Callbacks: Send + Sync {
-    /// `client` has events to run; a worker should take a [`super::Turn`]. Any thread; must not block.
+    /// `client` has events to run; an app thread should take a [`super::Turn`]. Any thread; must not block.
     fn ready(&self, client: Arc<Client>);
 }
 

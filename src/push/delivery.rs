@@ -171,7 +171,7 @@ impl Notifier {
         settled.into_iter().for_each(Waker::wake);
     }
 
-    fn take_announced(&self) -> Vec<(u64, u64)> {
+    pub(super) fn take_announced(&self) -> Vec<(u64, u64)> {
         std::mem::take(&mut *self.announced.lock())
     }
 }

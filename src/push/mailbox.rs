@@ -62,7 +62,7 @@ enum LastEvent {
     Ahead,
     /// It is queued. Only a swap may still be put in front of it.
     Queued,
-    /// A worker has taken it. Nothing can be added any more.
+    /// An app thread has taken it. Nothing can be added any more.
     Taken,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Mailbox {
     events: VecDeque<Event>,
     messages: usize,
     bytes: usize,
-    /// A worker runs this mailbox, or has been asked to.
+    /// An app thread runs this mailbox, or has been asked to.
     scheduled: bool,
     /// The stream stopped reading and waits to be woken.
     paused: bool,
@@ -98,7 +98,7 @@ impl Mailbox {
         }
     }
 
-    /// Adds an event; returns whether a worker must be asked to run the mailbox.
+    /// Adds an event; returns whether an app thread must be asked to run the mailbox.
     pub(super) fn push(&mut self, event: Event) -> bool {
         if self.is_over(false) {
             return false;
@@ -155,7 +155,7 @@ impl Mailbox {
         self.messages >= max_messages || self.bytes >= max_bytes
     }
 
-    /// Whether no event waits and no worker has a turn. If not, the stream will be woken when that is so.
+    /// Whether no event waits and no app thread has a turn. If not, the stream will be woken when that is so.
     pub(super) fn is_idle(&mut self) -> bool {
         self.watched = self.scheduled;
         !self.scheduled
@@ -174,7 +174,7 @@ impl Mailbox {
     }
 }
 
-/// A worker's turn at a client's events: while it lasts, no other worker has one.
+/// An app thread's turn at a client's events: while it lasts, no other app thread has one.
 ///
 /// Dropping it gives the client back: if events are left, it is queued again behind the others.
 #[derive(Debug)]
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_is_asked_once() {
+    fn an_app_thread_is_asked_once() {
         let mut mailbox = mailbox();
         assert!(mailbox.push(Event::Open));
         assert!(!mailbox.push(text("a")));
@@ -268,7 +268,7 @@ mod tests {
         mailbox.push(Event::Close);
         mailbox.push(Event::Swap);
         mailbox.push(Event::Drained);
-        assert!(!mailbox.push_first(Event::Swap), "the worker has been asked already");
+        assert!(!mailbox.push_first(Event::Swap), "the app thread has been asked already");
         assert_eq!(mailbox.pop(), Some(Event::Swap), "a swap within the callback before it still counts");
         assert_eq!(mailbox.pop(), Some(Event::Close));
         mailbox.push_first(Event::Swap);

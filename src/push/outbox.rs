@@ -27,6 +27,8 @@ pub(super) struct Outbox {
     pub(super) kept: usize,
     pub(super) interval: Option<Duration>,
     pub(super) close_status: Option<CloseStatus>,
+    /// The client was dismissed, and has not been told so.
+    pub(super) owes_goodbye: bool,
     /// The stream's task, unless it has been woken and will look here anyway.
     pub(super) stream: Option<Waker>,
     /// The client's reader of channels. `None` until the client subscribes, and again at the end.
@@ -92,6 +94,7 @@ impl Outbox {
             kept: 0,
             interval,
             close_status: None,
+            owes_goodbye: false,
             stream: None,
             client_reader: None,
             opened: false,

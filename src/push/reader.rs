@@ -1,6 +1,9 @@
 //! A client's reader of channels, which gives bytes of messages to the client's carrier: a stream sends them to its
 //! socket, a session's task collects them for the next poll.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
@@ -12,6 +15,7 @@ use super::compression;
 use super::delivery::Notifier;
 use super::{Client, Event};
 use crate::base::lock::Lock;
+use crate::base::timers::Stamp;
 use crate::base::wakeups::RemoteWaker;
 use crate::channel::{self, Cursor, Deflations, Notice, Reader, Shape, Since, Target, Wake};
 
@@ -66,7 +70,7 @@ pub struct Taken {
     /// Messages that the client has not got are gone: close it.
     pub overrun: bool,
     /// See [`channel::Batch::newest`].
-    pub newest: Option<Instant>,
+    pub newest: Option<Stamp>,
 }
 
 /// The messages that were published before the app closed a client.
@@ -278,11 +282,13 @@ impl Call {
         let context = client.context();
         let notifier = Arc::clone(&context.notifier);
         let wake = Announce { client: client.id(), number: self.number, notifier };
+        // The first announcement may come before the reader is open. It is the only one until a read, so the read waits.
+        let mut slot = self.reader.lock();
         let reader = Reader::attach(context.pubsub.channels(), client.id(), Arc::new(wake), since);
         let subscription = channel::Subscription { target: self.target(), ..channel::Subscription::to("") };
         let complete = reader.subscribe(subscription, Instant::now())?;
         reader.open();
-        *self.reader.lock() = Some(reader);
+        *slot = Some(reader);
         Ok(complete)
     }
 

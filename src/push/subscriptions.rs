@@ -5,10 +5,12 @@ use std::time::Instant;
 
 use super::Event;
 use super::client::Client;
+use super::queue::Frame;
 use super::reader::{Call, Published};
 use crate::channel::{Error, Message, Shape, Since, Subscription, Target};
 use crate::sse;
 use crate::websocket::close::{CloseStatus, code};
+use crate::websocket::{Opcode, frame};
 
 /// The event that tells a client not to reconnect.
 const BYE: &str = "push.bye";
@@ -100,11 +102,22 @@ impl Client {
         }
     }
 
-    /// Tells the client not to reconnect, if its protocol has an event for that, and closes it.
+    /// Closes the client, as [`Client::close`] does. What is sent last tells the client not to reconnect, if its protocol
+    /// has an event for that: a client may leave as soon as it gets the event.
     pub fn dismiss(&self) {
-        if self.shape() != Shape::Raw {
-            self.write_event(sse::Fields { event: Some(BYE), ..sse::Fields::default() }, b"{}");
+        self.close_with(CloseStatus::new(code::POLICY, "disconnected"), self.shape() != Shape::Raw);
+    }
+
+    /// The event that is to be sent last, right before the end. It is there once, and only for a client that was
+    /// dismissed.
+    pub(super) fn take_goodbye(&self) -> Vec<Frame> {
+        if !self.owes_goodbye(true) {
+            return Vec::new();
         }
-        self.close(CloseStatus::new(code::POLICY, "disconnected"));
+        let event = sse::event(sse::Fields { event: Some(BYE), ..sse::Fields::default() }, b"{}");
+        match self.shape() {
+            Shape::PushV1 => frame::message(Opcode::Text, &event).map(|(bytes, _)| Frame::own(bytes)).collect(),
+            Shape::EventStream | Shape::Raw => vec![Frame::own(event)],
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether the app is fast. If it is, workers drive the reactor themselves; if not, the standby thread does.
+//! Whether the app is fast. If it is, app threads drive the reactor themselves; if not, the standby thread does.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a worker is given to do.
+//! What an app thread is given to do.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::base::in_flight::InFlightGuard;
 use crate::http::Request;
 use crate::push::Client;
 
-/// Something for a worker to do.
+/// Something for an app thread to do.
 #[derive(Debug)]
 pub enum Job {
     /// Call the app. The guard keeps a drain waiting until it is dropped.
@@ -15,12 +15,12 @@ pub enum Job {
     Callbacks(Arc<Client>),
 }
 
-/// What a worker got when it asked for a job.
+/// What an app thread got when it asked for a job.
 #[derive(Debug)]
 pub enum Next {
     /// A job.
     Job(Job),
-    /// The worker's thread is wanted for something else: see [`super::WorkerHandle::interrupt`].
+    /// The thread is wanted for something else: see [`super::AppThreadHandle::interrupt`].
     Interrupted,
     /// The server has stopped: there will be no more jobs.
     Stopped,

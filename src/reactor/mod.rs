@@ -1,33 +1,33 @@
-//! The reactor, and the one call by which a worker asks for work.
+//! The reactor, and the one call by which an app thread asks for work.
 //!
 //! The reactor is a current-thread runtime that owns all connections: no work stealing, no locks between tasks. Which
-//! thread drives it is decided in this folder. Others do not have to know: workers call [`Reactor::next`].
+//! thread drives it is decided in this folder. Others do not have to know: app threads call [`Reactor::next`].
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`job`] | what a worker is given to do |
-//! | [`scheduler`] | the calls of workers and of the reactor: which thread drives, and which worker gets a job |
-//! | `state` | what the scheduler decides from: the driver, the idle workers, the transitions |
+//! | [`job`] | what an app thread is given to do |
+//! | [`scheduler`] | the calls of app threads and of the reactor: which thread drives, and which app thread gets a job |
+//! | `state` | what the scheduler decides from: the driver, the idle threads, the transitions |
 //! | `queue` | the jobs that wait |
-//! | `standby` | the thread that drives while no worker does |
+//! | `standby` | the thread that drives while no app thread does |
 //! | `app_latency` | whether the app is fast |
-//! | [`worker`] | a worker, and how it is woken while it waits |
+//! | [`app_thread`] | an app thread, and how it is woken while it waits |
 
 mod app_latency;
+pub mod app_thread;
 pub mod job;
 mod queue;
 pub mod scheduler;
 mod standby;
 mod state;
-pub mod worker;
 
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+pub use self::app_thread::{AppThread, AppThreadHandle};
 pub use self::job::{Job, Next};
 pub use self::scheduler::Scheduler;
-pub use self::worker::{Worker, WorkerHandle};
 use crate::base::lock::Lock;
 use crate::base::{self, lifecycle::Phase};
 
@@ -66,31 +66,31 @@ impl Reactor {
         Ok(())
     }
 
-    /// The current thread as a worker.
-    pub fn worker(&self) -> Worker {
-        self.scheduler.worker()
+    /// The current thread as an app thread.
+    pub fn app_thread(&self) -> AppThread {
+        self.scheduler.app_thread()
     }
 
-    /// A job, if one waits. By this call, the worker's last job is done. Never blocks.
-    pub fn try_next(&self, worker: &mut Worker) -> Option<Job> {
-        self.scheduler.try_next(worker)
+    /// A job, if one waits. By this call, the app thread's last job is done. Never blocks.
+    pub fn try_next(&self, app_thread: &mut AppThread) -> Option<Job> {
+        self.scheduler.try_next(app_thread)
     }
 
-    /// Blocks until there is a job, the server has stopped, or [`WorkerHandle::interrupt`] was called. By this call,
-    /// the worker's last job is done. Meanwhile the thread may drive the reactor, so it must hold nothing that others
+    /// Blocks until there is a job, the server has stopped, or [`AppThreadHandle::interrupt`] was called. By this call,
+    /// the app thread's last job is done. Meanwhile the thread may drive the reactor, so it must hold nothing that others
     /// wait for: no lock, and no GVL.
-    pub fn next(&self, worker: &mut Worker) -> Next {
-        self.scheduler.next(worker)
+    pub fn next(&self, app_thread: &mut AppThread) -> Next {
+        self.scheduler.next(app_thread)
     }
 
-    /// Says whether there is a worker, or soon will be one. If not, requests that wait and requests that come get 503,
+    /// Says whether there is an app thread, or soon will be one. If not, requests that wait and requests that come get 503,
     /// and callbacks wait. Any thread.
     pub fn set_attended(&self, attended: bool) {
         self.scheduler.set_attended(attended);
     }
 
-    /// Stops: all connections are cut. Every worker's `next` returns [`Next::Stopped`] once the
-    /// callbacks of their clients were given to workers. Blocks until no thread drives any more.
+    /// Stops: all connections are cut. Every app thread's `next` returns [`Next::Stopped`] once the
+    /// callbacks of their clients were given to app threads. Blocks until no thread drives any more.
     pub fn stop(&self) {
         self.base.lifecycle.advance(Phase::Stopped);
         self.scheduler.stop();

@@ -1,4 +1,4 @@
-//! The queue of jobs between the reactor and the workers.
+//! The queue of jobs between the reactor and the app threads.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -13,7 +13,7 @@ pub(super) struct JobQueue {
     jobs: VecDeque<QueuedJob>,
     /// How many of the jobs are requests.
     requests: usize,
-    /// How many jobs were taken by workers, ever.
+    /// How many jobs were taken by app threads, ever.
     taken: u64,
 }
 
@@ -33,7 +33,7 @@ impl JobQueue {
         self.requests
     }
 
-    /// How many jobs were taken by workers, ever. If this does not change while jobs wait, all workers are busy.
+    /// How many jobs were taken by app threads, ever. If this does not change while jobs wait, all app threads are busy.
     pub(super) fn taken(&self) -> u64 {
         self.taken
     }
@@ -43,7 +43,7 @@ impl JobQueue {
         self.jobs.push_back(QueuedJob { job, since });
     }
 
-    /// Takes the oldest job, for a worker.
+    /// Takes the oldest job, for an app thread.
     pub(super) fn pop(&mut self) -> Option<QueuedJob> {
         let queued = self.jobs.pop_front()?;
         self.requests -= usize::from(is_request(&queued.job));
@@ -51,7 +51,7 @@ impl JobQueue {
         Some(queued)
     }
 
-    /// Removes all requests, for which there is no worker. Callbacks stay.
+    /// Removes all requests, for which there is no app thread. Callbacks stay.
     pub(super) fn remove_requests(&mut self) -> VecDeque<QueuedJob> {
         let all = std::mem::take(&mut self.jobs).into_iter();
         let (requests, callbacks) = all.partition(|queued| is_request(&queued.job));

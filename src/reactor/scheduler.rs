@@ -1,10 +1,10 @@
-//! Which thread drives the reactor, and which worker gets a job.
+//! Which thread drives the reactor, and which app thread gets a job.
 //!
-//! A worker that finds no job drives the runtime itself until there are jobs, parks the runtime, and runs the jobs. So
-//! a fast app never pays a switch of threads. One thread drives at a time; the other workers are idle. But push
-//! connections must be served while all workers are busy: when no thread has driven for a moment, the standby thread
-//! ([`super::standby`]) drives until a worker wants to again. When many jobs are slow ([`super::app_latency`]), the
-//! standby thread keeps driving, and workers only run jobs. This is the leader/followers pattern, with a leader in
+//! An app thread that finds no job drives the runtime itself until there are jobs, parks the runtime, and runs the jobs. So
+//! a fast app never pays a switch of threads. One thread drives at a time; the other app threads are idle. But push
+//! connections must be served while all app threads are busy: when no thread has driven for a moment, the standby thread
+//! ([`super::standby`]) drives until an app thread wants to again. When many jobs are slow ([`super::app_latency`]), the
+//! standby thread keeps driving, and app threads only run jobs. This is the leader/followers pattern, with a leader in
 //! reserve.
 
 use std::collections::VecDeque;
@@ -15,10 +15,10 @@ use std::time::Instant;
 
 use tokio::runtime::Runtime;
 
+use super::app_thread::AppThread;
 use super::job::{Job, Next};
 use super::queue::QueuedJob;
 use super::state::{Driver, LocalRuntime, Notify, SchedulerState, StopPhase};
-use super::worker::Worker;
 use crate::base;
 use crate::base::lock::{Condition, Lock};
 use crate::http::{Dispatch, Request};
@@ -28,7 +28,7 @@ use crate::push::{Callbacks, Client};
 #[derive(Debug)]
 pub struct Scheduler {
     state: Lock<SchedulerState>,
-    /// The standby thread waits for this: a worker has parked the runtime, or the reactor stops.
+    /// The standby thread waits for this: an app thread has parked the runtime, or the reactor stops.
     pub(super) parked: Condition,
     /// The thread that stops the reactor waits for this: no thread drives any more.
     undriven: Condition,
@@ -59,56 +59,56 @@ impl Scheduler {
         self.lock().park(Box::new(LocalRuntime { runtime, spare: Vec::new() }));
     }
 
-    /// The current thread as a worker.
-    pub(super) fn worker(&self) -> Worker {
-        Worker::new(Arc::clone(&self.driver_waker))
+    /// The current thread as an app thread.
+    pub(super) fn app_thread(&self) -> AppThread {
+        AppThread::new(Arc::clone(&self.driver_waker))
     }
 
-    // ---- workers ---------------------------------------------------------------------------
+    // ---- app threads -----------------------------------------------------------------------
 
     /// See [`super::Reactor::try_next`].
-    pub(super) fn try_next(&self, worker: &mut Worker) -> Option<Job> {
+    pub(super) fn try_next(&self, app_thread: &mut AppThread) -> Option<Job> {
         let now = Instant::now();
         let mut state = self.lock();
-        state.finish(worker, now);
-        state.take(worker, now, &self.base.stats)
+        state.finish(app_thread, now);
+        state.take(app_thread, now, &self.base.stats)
     }
 
     /// See [`super::Reactor::next`].
-    pub(super) fn next(&self, worker: &mut Worker) -> Next {
+    pub(super) fn next(&self, app_thread: &mut AppThread) -> Next {
         let mut state = self.lock();
-        state.finish(worker, Instant::now());
-        self.base.stats.largest_batch.at_least(worker.batch);
-        worker.batch = 0;
+        state.finish(app_thread, Instant::now());
+        self.base.stats.largest_batch.at_least(app_thread.batch);
+        app_thread.batch = 0;
         loop {
-            if state.stop != StopPhase::Stopped && worker.take_interrupt() {
+            if state.stop != StopPhase::Stopped && app_thread.take_interrupt() {
                 return Next::Interrupted;
             }
-            if let Some(job) = state.take(worker, Instant::now(), &self.base.stats) {
+            if let Some(job) = state.take(app_thread, Instant::now(), &self.base.stats) {
                 self.base.stats.batches.add();
                 return Next::Job(job);
             }
             if state.stop == StopPhase::Stopped {
                 return Next::Stopped;
             }
-            state = match state.begin_worker_turn() {
-                Some(runtime) => self.drive_as_worker(state, runtime, worker),
-                None => self.wait_idle(state, worker),
+            state = match state.begin_app_turn() {
+                Some(runtime) => self.drive_as_app_thread(state, runtime, app_thread),
+                None => self.wait_idle(state, app_thread),
             };
         }
     }
 
-    /// Drives until there is something else for the worker to do.
-    fn drive_as_worker<'a>(
+    /// Drives until there is something else for the app thread to do.
+    fn drive_as_app_thread<'a>(
         &'a self,
         state: MutexGuard<'a, SchedulerState>,
         mut runtime: Box<LocalRuntime>,
-        worker: &Worker,
+        app_thread: &AppThread,
     ) -> MutexGuard<'a, SchedulerState> {
         drop(state);
-        self.drive(&mut runtime, |_, state| state.ends_worker_turn(worker.interrupted()));
+        self.drive(&mut runtime, |_, state| state.ends_app_turn(app_thread.interrupted()));
         let mut state = self.park(runtime);
-        state.worker_turns += 1;
+        state.app_turns += 1;
         // The standby thread drives next: at once if the app is slow, or else when no thread has driven for a tick.
         if state.standby_sleeps || state.app_latency.is_slow() {
             self.parked.notify_one();
@@ -116,21 +116,21 @@ impl Scheduler {
         state
     }
 
-    /// Waits until the worker is woken: for a job, to drive, or by [`super::WorkerHandle::interrupt`].
+    /// Waits until the app thread is woken: for a job, to drive, or by [`super::AppThreadHandle::interrupt`].
     fn wait_idle<'a>(
         &'a self,
         mut state: MutexGuard<'a, SchedulerState>,
-        worker: &Worker,
+        app_thread: &AppThread,
     ) -> MutexGuard<'a, SchedulerState> {
         if state.request_handover() {
             self.wake_driver();
         }
-        state.idle_workers.push(Arc::clone(worker.handle()));
+        state.idle_threads.push(Arc::clone(app_thread.handle()));
         drop(state);
         std::thread::park();
         let mut state = self.lock();
-        // An interrupt, or a park that ends without a reason, does not remove the worker from the idle ones.
-        state.idle_workers.retain(|handle| !Arc::ptr_eq(handle, worker.handle()));
+        // An interrupt, or a park that ends without a reason, does not remove the app thread from the idle ones.
+        state.idle_threads.retain(|handle| !Arc::ptr_eq(handle, app_thread.handle()));
         state
     }
 
@@ -179,7 +179,7 @@ impl Scheduler {
         match notify {
             Notify::NoThread => {}
             Notify::Driver => self.wake_driver(),
-            Notify::Worker(worker) => worker.wake(),
+            Notify::AppThread(app_thread) => app_thread.wake(),
         }
     }
 
@@ -221,11 +221,11 @@ impl Scheduler {
         state.stop = StopPhase::Stopped;
         // No request can be answered any more, but clients that were cut still get their last callbacks.
         let requests: VecDeque<QueuedJob> = state.queue.remove_requests();
-        let idle_workers = std::mem::take(&mut state.idle_workers);
+        let idle_threads = std::mem::take(&mut state.idle_threads);
         drop(state);
         // Not under the lock: a request that is dropped tells its connection.
         drop(requests);
-        idle_workers.iter().for_each(|worker| worker.wake());
+        idle_threads.iter().for_each(|app_thread| app_thread.wake());
     }
 }
 

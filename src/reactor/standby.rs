@@ -1,7 +1,7 @@
-//! The standby thread: drives the reactor while no worker does.
+//! The standby thread: drives the reactor while no app thread does.
 //!
-//! While workers drive, it looks every [`TICK`] whether one still does. After [`QUIET_TICKS`] without a change it
-//! sleeps until a worker parks the runtime: an idle server has no timer that fires 2000 times a second.
+//! While app threads drive, it looks every [`TICK`] whether one still does. After [`QUIET_TICKS`] without a change it
+//! sleeps until an app thread parks the runtime: an idle server has no timer that fires 2000 times a second.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,19 +15,19 @@ use super::app_latency::FAST_APP;
 use super::scheduler::Scheduler;
 use super::state::{Driver, LocalRuntime, SchedulerState, StopPhase};
 
-/// How long no thread drives until the standby thread does. While it drives: how long jobs may wait until an idle worker
+/// How long no thread drives until the standby thread does. While it drives: how long jobs may wait until an idle thread
 /// is woken for them.
 const TICK: Duration = FAST_APP;
 
-/// Ticks during which the same worker drives, until the standby thread sleeps.
+/// Ticks during which the same app thread drives, until the standby thread sleeps.
 const QUIET_TICKS: u32 = 2;
 
 impl Scheduler {
     /// Runs until the reactor stops; on a thread of its own.
     pub(super) fn run_standby(&self) {
         let mut state = self.lock();
-        // Whether no thread drove at the end of the last tick, without a worker's turn in it; and in how many ticks in a
-        // row the same worker drove.
+        // Whether no thread drove at the end of the last tick, without an app thread's turn in it; and in how many ticks in a
+        // row the same app thread drove.
         let (mut undriven, mut quiet) = (false, 0);
         while state.stop == StopPhase::Running {
             if (undriven || state.app_latency.is_slow())
@@ -41,23 +41,23 @@ impl Scheduler {
                 state.standby_sleeps = false;
                 quiet = 0;
             } else {
-                let (worker_turns, taken) = (state.worker_turns, state.queue.taken());
+                let (app_turns, taken) = (state.app_turns, state.queue.taken());
                 let (changed, timed_out) = self.parked.wait_timeout(state, TICK);
                 state = changed;
-                let same = timed_out && state.worker_turns == worker_turns;
+                let same = timed_out && state.app_turns == app_turns;
                 undriven = same && !state.is_driven();
-                quiet = if same && matches!(state.driver, Driver::Worker { .. }) { quiet + 1 } else { 0 };
+                quiet = if same && matches!(state.driver, Driver::AppThread { .. }) { quiet + 1 } else { 0 };
                 if timed_out
                     && state.queue.taken() == taken
-                    && let Some(worker) = state.idle_worker_for_jobs()
+                    && let Some(app_thread) = state.idle_thread_for_jobs()
                 {
-                    worker.wake();
+                    app_thread.wake();
                 }
             }
         }
     }
 
-    /// Drives until a worker wants to, or the reactor stops.
+    /// Drives until an app thread wants to, or the reactor stops.
     fn drive_as_standby<'a>(
         &'a self,
         state: MutexGuard<'a, SchedulerState>,
@@ -74,8 +74,8 @@ impl Scheduler {
             ends
         });
         let mut state = self.park(runtime);
-        if let Some(worker) = state.idle_workers.pop() {
-            worker.wake();
+        if let Some(app_thread) = state.idle_threads.pop() {
+            app_thread.wake();
         }
         state
     }
@@ -96,8 +96,8 @@ impl QueueTick {
                 return;
             }
             self.sleep = None;
-            if let Some(worker) = state.end_tick(self.taken) {
-                worker.wake();
+            if let Some(app_thread) = state.end_tick(self.taken) {
+                app_thread.wake();
             }
         }
         if state.look_at_queue() {

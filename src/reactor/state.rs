@@ -1,4 +1,4 @@
-//! The scheduler's state: which thread drives, which jobs wait, which workers are idle.
+//! The scheduler's state: which thread drives, which jobs wait, which app threads are idle.
 //!
 //! Nothing here blocks, wakes a thread or runs the runtime: [`super::scheduler`] and [`super::standby`] do, as these
 //! methods say.
@@ -13,9 +13,9 @@ use std::time::Instant;
 use tokio::runtime::Runtime;
 
 use super::app_latency::AppLatency;
+use super::app_thread::{AppThread, AppThreadHandle};
 use super::job::Job;
 use super::queue::{JobQueue, QueuedJob};
-use super::worker::{Worker, WorkerHandle};
 use crate::base::stats::Stats;
 
 /// Which thread drives the runtime.
@@ -23,26 +23,26 @@ use crate::base::stats::Stats;
 /// | from | to | when |
 /// |---|---|---|
 /// | `NoRuntime` | `Parked` | the reactor starts |
-/// | `Parked` | `Worker` | a worker finds no job, and the app is fast |
+/// | `Parked` | `AppThread` | an app thread finds no job, and the app is fast |
 /// | `Parked` | `Standby` | no thread has driven for a tick, or the app is slow |
-/// | `Worker` | `Parked` | there is a job, the worker is interrupted, or the reactor stops |
-/// | `Standby` | `Parked` | a worker wants to drive (`handover_wanted`), or the reactor stops |
+/// | `AppThread` | `Parked` | there is a job, the app thread is interrupted, or the reactor stops |
+/// | `Standby` | `Parked` | an app thread wants to drive (`handover_wanted`), or the reactor stops |
 /// | `Parked` | `NoRuntime` | the reactor stops |
 ///
 /// `notified` is false at the start of a turn, unless jobs wait by then. The first job that arrives sets it and wakes
-/// the driver, so a driver is woken once for many jobs. A worker resets it when it looks at the queue. The standby
+/// the driver, so a driver is woken once for many jobs. An app thread resets it when it looks at the queue. The standby
 /// driver resets it when it looks and the queue is empty.
 ///
-/// `stalled` is set when a tick has passed in which jobs waited and none was taken: then the workers that are not idle
-/// are busy with long jobs, and each further job wakes an idle worker. It is reset when a job is taken.
+/// `stalled` is set when a tick has passed in which jobs waited and none was taken: then the app threads that are not idle
+/// are busy with long jobs, and each further job wakes an idle thread. It is reset when a job is taken.
 #[derive(Debug)]
 pub(super) enum Driver {
     /// The reactor has not started yet, or has stopped.
     NoRuntime,
     /// No thread drives, so the runtime lies here.
     Parked(Box<LocalRuntime>),
-    /// A worker that had nothing else to do.
-    Worker {
+    /// An app thread that had nothing else to do.
+    AppThread {
         /// It has been woken for the jobs in the queue.
         notified: bool,
     },
@@ -50,7 +50,7 @@ pub(super) enum Driver {
     Standby {
         /// It has been woken for the jobs in the queue, or has seen them.
         notified: bool,
-        /// A worker has nothing to do and wants to drive.
+        /// An app thread has nothing to do and wants to drive.
         handover_wanted: bool,
         /// Jobs waited for a tick and none was taken.
         stalled: bool,
@@ -70,21 +70,21 @@ pub(super) struct LocalRuntime {
 pub(super) enum StopPhase {
     /// It has not begun.
     Running,
-    /// The driver must park the runtime. Workers drive no more.
+    /// The driver must park the runtime. App threads drive no more.
     Stopping,
-    /// The runtime is gone, and all connections with it. Workers still get the callbacks that are left.
+    /// The runtime is gone, and all connections with it. App threads still get the callbacks that are left.
     Stopped,
 }
 
 /// Which thread a new job must wake.
 #[derive(Debug)]
 pub(super) enum Notify {
-    /// None: the next worker that looks at the queue finds the job.
+    /// None: the next app thread that looks at the queue finds the job.
     NoThread,
     /// The driver, which may be asleep.
     Driver,
-    /// This worker, which is not among the idle ones any more.
-    Worker(Arc<WorkerHandle>),
+    /// This app thread, which is not among the idle ones any more.
+    AppThread(Arc<AppThreadHandle>),
 }
 
 /// What the scheduler's lock protects.
@@ -92,15 +92,15 @@ pub(super) enum Notify {
 pub(super) struct SchedulerState {
     pub(super) driver: Driver,
     pub(super) queue: JobQueue,
-    /// Workers that wait to be woken. The last one is woken first, since its caches are warm.
-    pub(super) idle_workers: Vec<Arc<WorkerHandle>>,
+    /// App threads that wait to be woken. The last one is woken first, since its caches are warm.
+    pub(super) idle_threads: Vec<Arc<AppThreadHandle>>,
     pub(super) app_latency: AppLatency,
-    /// There is no worker, and none will come soon: requests are refused.
+    /// There is no app thread, and none will come soon: requests are refused.
     pub(super) unattended: bool,
-    /// The standby thread waits without a timeout, so it must be notified when a worker parks the runtime.
+    /// The standby thread waits without a timeout, so it must be notified when an app thread parks the runtime.
     pub(super) standby_sleeps: bool,
-    /// How often a worker has parked the runtime.
-    pub(super) worker_turns: u64,
+    /// How often an app thread has parked the runtime.
+    pub(super) app_turns: u64,
     pub(super) stop: StopPhase,
 }
 
@@ -109,11 +109,11 @@ impl SchedulerState {
         SchedulerState {
             driver: Driver::NoRuntime,
             queue: JobQueue::default(),
-            idle_workers: Vec::new(),
+            idle_threads: Vec::new(),
             app_latency: AppLatency::default(),
             unattended: false,
             standby_sleeps: false,
-            worker_turns: 0,
+            app_turns: 0,
             stop: StopPhase::Running,
         }
     }
@@ -122,15 +122,15 @@ impl SchedulerState {
 
     /// Whether a thread drives.
     pub(super) fn is_driven(&self) -> bool {
-        matches!(self.driver, Driver::Worker { .. } | Driver::Standby { .. })
+        matches!(self.driver, Driver::AppThread { .. } | Driver::Standby { .. })
     }
 
-    /// A worker without a job drives from now on: the runtime, if it may do that.
-    pub(super) fn begin_worker_turn(&mut self) -> Option<Box<LocalRuntime>> {
+    /// An app thread without a job drives from now on: the runtime, if it may do that.
+    pub(super) fn begin_app_turn(&mut self) -> Option<Box<LocalRuntime>> {
         if self.stop != StopPhase::Running || self.app_latency.is_slow() {
             return None;
         }
-        self.begin_turn(Driver::Worker { notified: !self.queue.is_empty() })
+        self.begin_turn(Driver::AppThread { notified: !self.queue.is_empty() })
     }
 
     /// The standby thread drives from now on: the runtime, if no other thread does.
@@ -154,10 +154,10 @@ impl SchedulerState {
         self.driver = Driver::Parked(runtime);
     }
 
-    /// Whether a worker that drives must park the runtime; `interrupted`: its own thread is wanted.
-    pub(super) fn ends_worker_turn(&mut self, interrupted: bool) -> bool {
-        // Reset even if the queue is empty: another worker may have taken the job that the driver was woken for.
-        if let Driver::Worker { notified } = &mut self.driver {
+    /// Whether an app thread that drives must park the runtime; `interrupted`: its own thread is wanted.
+    pub(super) fn ends_app_turn(&mut self, interrupted: bool) -> bool {
+        // Reset even if the queue is empty: another app thread may have taken the job that the driver was woken for.
+        if let Driver::AppThread { notified } = &mut self.driver {
             *notified = false;
         }
         self.stop != StopPhase::Running || !self.queue.is_empty() || interrupted
@@ -178,16 +178,16 @@ impl SchedulerState {
     }
 
     /// The standby driver has let a tick pass while jobs waited; `taken` of all jobs were taken at its start. An idle
-    /// worker that must be woken, if none was taken since.
-    pub(super) fn end_tick(&mut self, taken: u64) -> Option<Arc<WorkerHandle>> {
+    /// app thread that must be woken, if none was taken since.
+    pub(super) fn end_tick(&mut self, taken: u64) -> Option<Arc<AppThreadHandle>> {
         let none_taken = self.queue.taken() == taken;
         if let Driver::Standby { stalled, .. } = &mut self.driver {
             *stalled = none_taken;
         }
-        if none_taken { self.idle_worker_for_jobs() } else { None }
+        if none_taken { self.idle_thread_for_jobs() } else { None }
     }
 
-    /// A worker has nothing to do. True if it wants to drive in the standby thread's place, which must be woken for
+    /// An app thread has nothing to do. True if it wants to drive in the standby thread's place, which must be woken for
     /// that.
     pub(super) fn request_handover(&mut self) -> bool {
         let fast = !self.app_latency.is_slow();
@@ -204,30 +204,30 @@ impl SchedulerState {
         self.queue.push(job, now);
         let slow = self.app_latency.is_slow();
         let notified = match &mut self.driver {
-            // The worker that parked the runtime looks at the queue before it waits. Otherwise the standby thread
+            // The app thread that parked the runtime looks at the queue before it waits. Otherwise the standby thread
             // looks.
             Driver::NoRuntime | Driver::Parked(_) => return Notify::NoThread,
             Driver::Standby { notified, stalled, .. } => {
                 if (slow || *stalled)
-                    && let Some(worker) = self.idle_workers.pop()
+                    && let Some(app_thread) = self.idle_threads.pop()
                 {
-                    return Notify::Worker(worker);
+                    return Notify::AppThread(app_thread);
                 }
                 notified
             }
-            Driver::Worker { notified } => notified,
+            Driver::AppThread { notified } => notified,
         };
         if std::mem::replace(notified, true) { Notify::NoThread } else { Notify::Driver }
     }
 
-    /// Takes the oldest job for a worker.
-    pub(super) fn take(&mut self, worker: &mut Worker, now: Instant, stats: &Stats) -> Option<Job> {
+    /// Takes the oldest job for an app thread.
+    pub(super) fn take(&mut self, app_thread: &mut AppThread, now: Instant, stats: &Stats) -> Option<Job> {
         let QueuedJob { job, since } = self.queue.pop()?;
         if let Driver::Standby { stalled, .. } = &mut self.driver {
             *stalled = false;
         }
-        worker.busy_since = Some(now);
-        worker.batch += 1;
+        app_thread.busy_since = Some(now);
+        app_thread.batch += 1;
         let waited = now.saturating_duration_since(since).as_micros() as u64;
         stats.jobs.add();
         stats.queue_microseconds.add_many(waited);
@@ -237,15 +237,15 @@ impl SchedulerState {
         Some(job)
     }
 
-    /// The worker's last job is done.
-    pub(super) fn finish(&mut self, worker: &mut Worker, now: Instant) {
-        if let Some(since) = worker.busy_since.take() {
+    /// The app thread's last job is done.
+    pub(super) fn finish(&mut self, app_thread: &mut AppThread, now: Instant) {
+        if let Some(since) = app_thread.busy_since.take() {
             self.app_latency.record(now.saturating_duration_since(since));
         }
     }
 
-    /// An idle worker that must be woken because jobs wait.
-    pub(super) fn idle_worker_for_jobs(&mut self) -> Option<Arc<WorkerHandle>> {
-        if self.queue.is_empty() { None } else { self.idle_workers.pop() }
+    /// An idle thread that must be woken because jobs wait.
+    pub(super) fn idle_thread_for_jobs(&mut self) -> Option<Arc<AppThreadHandle>> {
+        if self.queue.is_empty() { None } else { self.idle_threads.pop() }
     }
 }

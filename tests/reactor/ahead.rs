@@ -57,7 +57,7 @@ impl World {
         eventually("the engine is asked", || self.engine.questions() > 0);
     }
 
-    /// The app was not asked. By now the only worker has served another request.
+    /// The app was not asked. By now the only app thread has served another request.
     fn expect_held(&self, peer: &mut Peer) {
         let mut other = self.server.peer();
         other.ask("/other");

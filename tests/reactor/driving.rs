@@ -1,4 +1,4 @@
-//! Which thread drives, which worker gets a job, and how it ends.
+//! Which thread drives, which app thread gets a job, and how it ends.
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -22,29 +22,29 @@ fn await_driver(harness: &Harness, name: &str) {
 }
 
 #[test]
-fn an_idle_worker_drives_and_the_standby_thread_drives_without_one() {
+fn an_idle_thread_drives_and_the_standby_thread_drives_without_one() {
     let harness = Harness::started();
     await_driver(&harness, STANDBY);
-    let worker = harness.spawn_worker("worker", drop);
-    await_driver(&harness, "worker");
-    worker.handle.interrupt();
-    assert!(matches!(worker.end(), Next::Interrupted));
+    let app_thread = harness.spawn_app_thread("app thread", drop);
+    await_driver(&harness, "app thread");
+    app_thread.handle.interrupt();
+    assert!(matches!(app_thread.end(), Next::Interrupted));
     await_driver(&harness, STANDBY);
     assert!(harness.context.base.stats.standby_turns.get() >= 2);
     harness.stop();
 }
 
 #[test]
-fn the_standby_thread_drives_while_the_worker_is_busy_even_if_it_slept() {
+fn the_standby_thread_drives_while_the_app_thread_is_busy_even_if_it_slept() {
     let harness = Harness::started();
     let (held, holding) = channel();
     let (release, released) = channel::<()>();
-    let worker = harness.spawn_worker("worker", move |_| {
+    let app_thread = harness.spawn_app_thread("app thread", move |_| {
         held.send(()).unwrap();
         released.recv_timeout(DEADLINE).unwrap();
     });
     for pause in [Duration::ZERO, QUIET, Duration::ZERO] {
-        await_driver(&harness, "worker");
+        await_driver(&harness, "app thread");
         thread::sleep(pause);
         harness.queue(&[&harness.client()]);
         holding.recv_timeout(DEADLINE).unwrap();
@@ -52,16 +52,16 @@ fn the_standby_thread_drives_while_the_worker_is_busy_even_if_it_slept() {
         release.send(()).unwrap();
     }
     harness.stop();
-    assert!(matches!(worker.end(), Next::Stopped));
+    assert!(matches!(app_thread.end(), Next::Stopped));
 }
 
-/// The driver is woken for a job, but another worker takes the job before the driver looks. The next job must wake the
+/// The driver is woken for a job, but another app thread takes the job before the driver looks. The next job must wake the
 /// driver again.
 #[test]
 fn a_driver_that_was_woken_for_nothing_is_woken_again() {
     let harness = Harness::started();
-    let (_worker, jobs) = harness.spawn_reporting_worker("worker");
-    await_driver(&harness, "worker");
+    let (_app_thread, jobs) = harness.spawn_reporting_thread("app thread");
+    await_driver(&harness, "app thread");
     let (first, second) = (harness.client(), harness.client());
     let (leave, left) = channel::<()>();
     let (scheduler, client) = (Arc::clone(&harness.scheduler), Arc::clone(&first));
@@ -70,7 +70,7 @@ fn a_driver_that_was_woken_for_nothing_is_woken_again() {
         // The driver cannot look before this returns.
         left.recv_timeout(DEADLINE).unwrap();
     });
-    let mut other = harness.reactor.worker();
+    let mut other = harness.reactor.app_thread();
     let mut job = None;
     eventually("the first job is there", || {
         job = harness.reactor.try_next(&mut other);
@@ -85,19 +85,19 @@ fn a_driver_that_was_woken_for_nothing_is_woken_again() {
     harness.stop();
 }
 
-/// The jobs are queued in one go, and the worker that takes the first is blocked by it.
+/// The jobs are queued in one go, and the app thread that takes the first is blocked by it.
 #[test]
-fn jobs_behind_one_that_blocks_are_taken_by_other_workers() {
+fn jobs_behind_one_that_blocks_are_taken_by_other_threads() {
     for pause in [Duration::ZERO, QUIET] {
         let harness = Harness::started();
         let blocking = harness.client();
         let id = blocking.id();
         let (tell, told) = channel();
         let (release, released) = crossbeam_channel::unbounded::<()>();
-        let workers: Vec<_> = (0..3)
+        let app_threads: Vec<_> = (0..3)
             .map(|_| {
                 let (tell, released) = (tell.clone(), released.clone());
-                harness.spawn_worker("worker", move |client| {
+                harness.spawn_app_thread("app thread", move |client| {
                     tell.send(client.id()).unwrap();
                     if client.id() == id {
                         released.recv_timeout(DEADLINE).unwrap();
@@ -105,10 +105,10 @@ fn jobs_behind_one_that_blocks_are_taken_by_other_workers() {
                 })
             })
             .collect();
-        await_driver(&harness, "worker");
+        await_driver(&harness, "app thread");
         thread::sleep(pause);
         let behind = [harness.client(), harness.client(), harness.client()];
-        // Two workers are blocked, so the third one takes the rest.
+        // Two app threads are blocked, so the third one takes the rest.
         harness.queue(&[&blocking, &behind[0], &blocking, &behind[1], &behind[2]]);
         let mut taken: Vec<_> = (0..5).map(|_| told.recv_timeout(DEADLINE).unwrap()).collect();
         taken.sort_unstable();
@@ -117,19 +117,19 @@ fn jobs_behind_one_that_blocks_are_taken_by_other_workers() {
         assert_eq!(taken, expected);
         (0..2).for_each(|_| release.send(()).unwrap());
         harness.stop();
-        for worker in workers {
-            assert!(matches!(worker.end(), Next::Stopped));
+        for app_thread in app_threads {
+            assert!(matches!(app_thread.end(), Next::Stopped));
         }
     }
 }
 
 #[test]
-fn the_standby_thread_drives_for_a_slow_app_and_a_worker_for_a_fast_one() {
+fn the_standby_thread_drives_for_a_slow_app_and_an_app_thread_for_a_fast_one() {
     let harness = Harness::started();
     let (tell, told) = channel();
     let slow = harness.client();
     let id = slow.id();
-    let _worker = harness.spawn_worker("worker", move |client| {
+    let _app_thread = harness.spawn_app_thread("app thread", move |client| {
         if client.id() == id {
             thread::sleep(Duration::from_millis(1));
         }
@@ -141,29 +141,29 @@ fn the_standby_thread_drives_for_a_slow_app_and_a_worker_for_a_fast_one() {
     };
     let quick = harness.client();
     for _ in 0..2 {
-        await_driver(&harness, "worker");
+        await_driver(&harness, "app thread");
         (0..50).for_each(|_| run(&slow));
         await_driver(&harness, STANDBY);
-        // The standby thread does not stop driving between jobs, nor while the worker is idle.
+        // The standby thread does not stop driving between jobs, nor while the app thread is idle.
         let before = harness.context.base.stats.standby_turns.get();
         (0..20).for_each(|_| run(&slow));
         assert_eq!(harness.context.base.stats.standby_turns.get(), before);
         assert_eq!(harness.driver(), STANDBY);
-        eventually("the worker drives again", || {
+        eventually("the app thread drives again", || {
             (0..50).for_each(|_| run(&quick));
-            harness.driver() == "worker"
+            harness.driver() == "app thread"
         });
     }
     harness.stop();
 }
 
 #[test]
-fn an_interrupt_returns_a_worker_that_drives_and_one_that_is_idle() {
+fn an_interrupt_returns_an_app_thread_that_drives_and_one_that_is_idle() {
     for round in 0..20 {
         let harness = Harness::started();
-        let first = harness.spawn_worker("first", drop);
+        let first = harness.spawn_app_thread("first", drop);
         await_driver(&harness, "first");
-        let (second, jobs) = harness.spawn_reporting_worker("second");
+        let (second, jobs) = harness.spawn_reporting_thread("second");
         if round % 2 == 0 {
             second.handle.interrupt();
             assert!(matches!(second.end(), Next::Interrupted));
@@ -173,7 +173,7 @@ fn an_interrupt_returns_a_worker_that_drives_and_one_that_is_idle() {
         } else {
             first.handle.interrupt();
             assert!(matches!(first.end(), Next::Interrupted));
-            // The second worker was idle. It is woken for a job by the thread that drives now.
+            // The second app thread was idle. It is woken for a job by the thread that drives now.
             let client = harness.client();
             harness.queue(&[&client]);
             assert_eq!(jobs.recv_timeout(DEADLINE), Ok(client.id()));
@@ -188,15 +188,15 @@ fn an_interrupt_returns_a_worker_that_drives_and_one_that_is_idle() {
 #[test]
 fn an_interrupt_before_the_call_counts_once() {
     let harness = Harness::started();
-    let worker = harness.reactor.worker();
-    worker.handle().interrupt();
-    assert!(matches!(harness.ask(worker), Next::Interrupted));
-    let mut worker = harness.reactor.worker();
-    worker.handle().interrupt();
-    assert!(matches!(harness.reactor.next(&mut worker), Next::Interrupted));
+    let app_thread = harness.reactor.app_thread();
+    app_thread.handle().interrupt();
+    assert!(matches!(harness.ask(app_thread), Next::Interrupted));
+    let mut app_thread = harness.reactor.app_thread();
+    app_thread.handle().interrupt();
+    assert!(matches!(harness.reactor.next(&mut app_thread), Next::Interrupted));
     let client = harness.client();
     harness.queue(&[&client]);
-    assert!(matches!(harness.reactor.next(&mut worker), Next::Job(Job::Callbacks(it)) if it.id() == client.id()));
+    assert!(matches!(harness.reactor.next(&mut app_thread), Next::Job(Job::Callbacks(it)) if it.id() == client.id()));
     harness.stop();
 }
 
@@ -211,30 +211,30 @@ fn a_stop_ends_the_turn_of_any_driver() {
     let standby = Harness::started();
     await_driver(&standby, STANDBY);
     standby.stop();
-    assert!(matches!(standby.ask(standby.reactor.worker()), Next::Stopped));
+    assert!(matches!(standby.ask(standby.reactor.app_thread()), Next::Stopped));
 
     for pause in [Duration::ZERO, QUIET] {
         let driven = Harness::started();
-        let workers: Vec<_> = (0..5).map(|_| driven.spawn_worker("worker", drop)).collect();
-        await_driver(&driven, "worker");
+        let app_threads: Vec<_> = (0..5).map(|_| driven.spawn_app_thread("app thread", drop)).collect();
+        await_driver(&driven, "app thread");
         thread::sleep(pause);
         driven.stop();
-        for worker in workers {
-            assert!(matches!(worker.end(), Next::Stopped));
+        for app_thread in app_threads {
+            assert!(matches!(app_thread.end(), Next::Stopped));
         }
         driven.stop();
-        assert!(matches!(driven.ask(driven.reactor.worker()), Next::Stopped));
+        assert!(matches!(driven.ask(driven.reactor.app_thread()), Next::Stopped));
     }
 }
 
 #[test]
-fn a_stop_does_not_wait_for_a_busy_worker_and_hands_out_the_callbacks_that_are_left() {
+fn a_stop_does_not_wait_for_a_busy_thread_and_hands_out_the_callbacks_that_are_left() {
     let harness = Harness::started();
     let (held, holding) = channel();
     let (release, released) = channel::<()>();
     let last = harness.client();
     let id = last.id();
-    let worker = harness.spawn_worker("worker", move |client| {
+    let app_thread = harness.spawn_app_thread("app thread", move |client| {
         held.send(client.id()).unwrap();
         if client.id() != id {
             released.recv_timeout(DEADLINE).unwrap();
@@ -247,5 +247,5 @@ fn a_stop_does_not_wait_for_a_busy_worker_and_hands_out_the_callbacks_that_are_l
     harness.stop();
     release.send(()).unwrap();
     assert_eq!(holding.recv_timeout(DEADLINE), Ok(id));
-    assert!(matches!(worker.end(), Next::Stopped));
+    assert!(matches!(app_thread.end(), Next::Stopped));
 }

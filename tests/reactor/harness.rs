@@ -1,4 +1,4 @@
-//! A reactor without a server: a test can run code on the thread that drives it, and has workers that report. Jobs are the
+//! A reactor without a server: a test can run code on the thread that drives it, and has app threads that report. Jobs are the
 //! turns of clients without a connection.
 
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use push_core::channel::{Shape, Since};
 use push_core::engine::Local;
 use push_core::net::Peer;
 use push_core::push::{self, Callbacks, Client, EventInterest, Negotiated, Protocol, PubSub};
-use push_core::reactor::{Reactor, Scheduler, WorkerHandle};
-use push_core::{Job, Limits, Next, Worker};
+use push_core::reactor::{AppThreadHandle, Reactor, Scheduler};
+use push_core::{AppThread, Job, Limits, Next};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{DEADLINE, within};
@@ -29,8 +29,8 @@ pub struct Harness {
 }
 
 /// A thread that takes jobs until it is interrupted or the reactor has stopped. Its result says which.
-pub struct WorkerThread {
-    pub handle: Arc<WorkerHandle>,
+pub struct SpawnedThread {
+    pub handle: Arc<AppThreadHandle>,
     thread: JoinHandle<Next>,
 }
 
@@ -102,35 +102,35 @@ impl Harness {
         self.run_on_driver(move || clients.into_iter().for_each(|client| scheduler.ready(client)));
     }
 
-    /// Starts a worker as the extension does. It calls `work` with the client of each job.
-    pub fn spawn_worker(&self, name: &str, mut work: impl FnMut(Arc<Client>) + Send + 'static) -> WorkerThread {
+    /// Starts an app thread as the extension does. It calls `work` with the client of each job.
+    pub fn spawn_app_thread(&self, name: &str, mut work: impl FnMut(Arc<Client>) + Send + 'static) -> SpawnedThread {
         let reactor = Arc::clone(&self.reactor);
         let (tell, told) = channel();
         let body = move || {
-            let mut worker = reactor.worker();
-            tell.send(Arc::clone(worker.handle())).unwrap();
+            let mut app_thread = reactor.app_thread();
+            tell.send(Arc::clone(app_thread.handle())).unwrap();
             loop {
-                while let Some(job) = reactor.try_next(&mut worker) {
+                while let Some(job) = reactor.try_next(&mut app_thread) {
                     work(client_of(job));
                 }
-                match reactor.next(&mut worker) {
+                match reactor.next(&mut app_thread) {
                     Next::Job(job) => work(client_of(job)),
                     end => return end,
                 }
             }
         };
         let thread = thread::Builder::new().name(name.to_owned()).spawn(body).unwrap();
-        WorkerThread { handle: told.recv_timeout(DEADLINE).unwrap(), thread }
+        SpawnedThread { handle: told.recv_timeout(DEADLINE).unwrap(), thread }
     }
 
-    /// Starts a worker that reports the number of each job's client.
-    pub fn spawn_reporting_worker(&self, name: &str) -> (WorkerThread, Receiver<u64>) {
+    /// Starts an app thread that reports the number of each job's client.
+    pub fn spawn_reporting_thread(&self, name: &str) -> (SpawnedThread, Receiver<u64>) {
         let (tell, told) = channel();
         let report = move |client: Arc<Client>| {
             // An error means that the test is over.
             let _ = tell.send(client.id());
         };
-        (self.spawn_worker(name, report), told)
+        (self.spawn_app_thread(name, report), told)
     }
 
     pub fn stop(&self) {
@@ -138,17 +138,17 @@ impl Harness {
         within("stop", move || reactor.stop());
     }
 
-    /// What `worker` gets when it asks for a job.
-    pub fn ask(&self, mut worker: Worker) -> Next {
+    /// What `app_thread` gets when it asks for a job.
+    pub fn ask(&self, mut app_thread: AppThread) -> Next {
         let reactor = Arc::clone(&self.reactor);
-        within("next", move || reactor.next(&mut worker))
+        within("next", move || reactor.next(&mut app_thread))
     }
 }
 
-impl WorkerThread {
+impl SpawnedThread {
     /// Waits for the thread: why it has ended.
     pub fn end(self) -> Next {
-        within("a worker", move || self.thread.join()).unwrap()
+        within("an app thread", move || self.thread.join()).unwrap()
     }
 }
 

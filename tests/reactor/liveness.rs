@@ -1,4 +1,4 @@
-//! What is served while workers are busy, and what a stop means for clients that are connected.
+//! What is served while app threads are busy, and what a stop means for clients that are connected.
 
 use std::thread;
 use std::time::Duration;
@@ -17,15 +17,15 @@ fn with_short_heartbeats() -> Limits {
     Limits { sse_heartbeat: interval, ping_interval: interval, ..Limits::default() }
 }
 
-/// Keeps all workers busy, and checks everything that needs none.
-fn streams_live_while_all_are_busy(workers: usize) {
-    let server = TestServer::new(workers, with_short_heartbeats());
+/// Keeps all app threads busy, and checks everything that needs none.
+fn streams_live_while_all_are_busy(app_threads: usize) {
+    let server = TestServer::new(app_threads, with_short_heartbeats());
     let (mut stream, stream_client) = server.event_stream();
     let (mut socket, client) = server.websocket();
-    let mut requests: Vec<_> = (0..workers).map(|_| server.peer()).collect();
+    let mut requests: Vec<_> = (0..app_threads).map(|_| server.peer()).collect();
     for request in &mut requests {
         request.ask("/hold");
-        // Each request is with another worker.
+        // Each request is with another app thread.
         server.held.recv_timeout(DEADLINE).unwrap();
     }
     for _ in 0..3 {
@@ -42,9 +42,9 @@ fn streams_live_while_all_are_busy(workers: usize) {
     let mut refused = server.peer();
     refused.send(b"GET / HTTP/9.9\r\n\r\n");
     refused.expect(b"HTTP/1.1 505 ");
-    // A message waits, since its callback needs a worker.
+    // A message waits, since its callback needs an app thread.
     socket.frame(TEXT, b"echo");
-    server.release(workers);
+    server.release(app_threads);
     requests.iter_mut().for_each(|request| request.expect_answer("/hold"));
     socket.expect_frame(TEXT, b"echo");
     assert!(server.core.stats().standby_turns.get() > 0);
@@ -52,17 +52,17 @@ fn streams_live_while_all_are_busy(workers: usize) {
 }
 
 #[test]
-fn streams_live_while_the_only_worker_is_busy() {
+fn streams_live_while_the_only_thread_is_busy() {
     streams_live_while_all_are_busy(1);
 }
 
 #[test]
-fn streams_live_while_five_workers_are_busy() {
+fn streams_live_while_five_threads_are_busy() {
     streams_live_while_all_are_busy(5);
 }
 
 #[test]
-fn requests_and_messages_go_to_the_worker_that_is_not_busy() {
+fn requests_and_messages_go_to_the_thread_that_is_not_busy() {
     let server = TestServer::new(2, Limits::default());
     let (mut held, _) = server.websocket();
     held.frame(TEXT, b"hold");
@@ -83,12 +83,12 @@ fn requests_and_messages_go_to_the_worker_that_is_not_busy() {
     server.finish();
 }
 
-/// With more workers than jobs, the workers compete for the runtime and for the jobs, and become idle, in every order.
+/// With more app threads than jobs, the app threads compete for the runtime and for the jobs, and become idle, in every order.
 /// If a wake-up is lost, a request gets no answer.
 #[test]
-fn no_wake_up_is_lost_among_many_workers() {
-    for workers in [1, 2, 5] {
-        let server = TestServer::new(workers, Limits::default());
+fn no_wake_up_is_lost_among_many_threads() {
+    for app_threads in [1, 2, 5] {
+        let server = TestServer::new(app_threads, Limits::default());
         thread::scope(|scope| {
             for talker in 0..8 {
                 let server = &server;
@@ -112,11 +112,11 @@ fn no_wake_up_is_lost_among_many_workers() {
 
 #[test]
 fn a_stop_cuts_all_connections_and_hands_out_the_last_callbacks() {
-    for workers in [1, 3] {
-        let server = TestServer::new(workers, Limits::default());
+    for app_threads in [1, 3] {
+        let server = TestServer::new(app_threads, Limits::default());
         let mut streams: Vec<_> = (0..3).map(|_| server.websocket()).collect();
         streams.push(server.event_stream());
-        let mut held: Vec<_> = (0..workers).map(|_| server.peer()).collect();
+        let mut held: Vec<_> = (0..app_threads).map(|_| server.peer()).collect();
         for peer in &mut held {
             peer.ask("/hold");
             server.held.recv_timeout(DEADLINE).unwrap();
@@ -127,9 +127,9 @@ fn a_stop_cuts_all_connections_and_hands_out_the_last_callbacks() {
         for peer in [&mut waiting].into_iter().chain(&mut held).chain(streams.iter_mut().map(|(peer, _)| peer)) {
             assert!(peer.is_cut());
         }
-        // No on_close has run, since all workers are busy.
+        // No on_close has run, since all app threads are busy.
         assert!(server.closed.is_empty());
-        server.release(workers);
+        server.release(app_threads);
         let mut closed: Vec<_> = streams.iter().map(|_| server.closed.recv_timeout(DEADLINE).unwrap()).collect();
         closed.sort_unstable();
         assert_eq!(closed, streams.iter().map(|(_, client)| client.id()).collect::<Vec<_>>());

@@ -3,9 +3,9 @@
 //! | module | subject |
 //! |---|---|
 //! | [`harness`] | a reactor without a server, in which a test can run code on the driver's thread |
-//! | [`driving`] | tests with it: which thread drives, which worker gets a job, how it ends |
+//! | [`driving`] | tests with it: which thread drives, which app thread gets a job, how it ends |
 //! | [`test_server`] | a server over loopback or Unix sockets, whose app is in Rust |
-//! | [`liveness`] | tests with it: what is served while workers are busy |
+//! | [`liveness`] | tests with it: what is served while app threads are busy |
 //! | [`slow_disk`] | tests with it: what is served while the disk hangs |
 //! | [`unix_sockets`] | tests with it: connections over Unix sockets |
 //! | [`late_engine`] | an engine that numbers messages when a test says so |

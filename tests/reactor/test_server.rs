@@ -56,14 +56,14 @@ impl Address {
     }
 }
 
-/// The server, its workers, and what its app reports.
+/// The server, its app threads, and what its app reports.
 pub struct TestServer {
     /// The core of a server, without Ruby.
     pub core: Arc<Server>,
     /// The listener that the server has from its start.
     pub listener: ListenerId,
     pub address: Address,
-    workers: Vec<JoinHandle<()>>,
+    app_threads: Vec<JoinHandle<()>>,
     /// Gets a `()` for each job that begins to wait for [`TestServer::release`].
     pub held: Receiver<()>,
     release: Sender<()>,
@@ -76,7 +76,7 @@ pub struct TestServer {
 }
 
 /// The app. It answers with the path, or with the [`digest`] of the request's body if there is one, and echoes messages.
-/// A request for `/hold` and the message "hold" keep their worker busy until they are released.
+/// A request for `/hold` and the message "hold" keep their app thread busy until they are released.
 /// A request for `/publish` publishes before it is answered or upgraded; one for `/stream`
 /// publishes between the parts of its body.
 /// A request for `/listener` gets the id of the listener that it came through.
@@ -178,32 +178,36 @@ fn read(body: RequestBody) -> Vec<u8> {
 }
 
 impl TestServer {
-    pub fn new(workers: usize, limits: Limits) -> Self {
-        TestServer::with_files(workers, limits, None)
+    pub fn new(app_threads: usize, limits: Limits) -> Self {
+        TestServer::with_files(app_threads, limits, None)
     }
 
     /// A server that listens on a Unix socket.
-    pub fn on_unix_socket(workers: usize, limits: Limits, path: PathBuf) -> Self {
-        TestServer::on(Address::unix(path), workers, limits, None)
+    pub fn on_unix_socket(app_threads: usize, limits: Limits, path: PathBuf) -> Self {
+        TestServer::on(Address::unix(path), app_threads, limits, None)
     }
 
     /// A server that serves the files of a folder as well.
-    pub fn with_files(workers: usize, limits: Limits, public_dir: Option<PathBuf>) -> Self {
-        TestServer::on(Address::tcp(), workers, limits, public_dir)
+    pub fn with_files(app_threads: usize, limits: Limits, public_dir: Option<PathBuf>) -> Self {
+        TestServer::on(Address::tcp(), app_threads, limits, public_dir)
     }
 
     /// A server with an engine of the test's.
-    pub fn with_engine(workers: usize, limits: Limits, engine: impl FnOnce(Arc<dyn Wake>) -> Arc<dyn Engine>) -> Self {
-        TestServer::serve(Address::tcp(), workers, limits, None, PubSub::new(engine))
+    pub fn with_engine(
+        app_threads: usize,
+        limits: Limits,
+        engine: impl FnOnce(Arc<dyn Wake>) -> Arc<dyn Engine>,
+    ) -> Self {
+        TestServer::serve(Address::tcp(), app_threads, limits, None, PubSub::new(engine))
     }
 
-    fn on(place: (OwnedFd, Address), workers: usize, limits: Limits, public_dir: Option<PathBuf>) -> Self {
-        TestServer::serve(place, workers, limits, public_dir, PubSub::new(Local::shared))
+    fn on(place: (OwnedFd, Address), app_threads: usize, limits: Limits, public_dir: Option<PathBuf>) -> Self {
+        TestServer::serve(place, app_threads, limits, public_dir, PubSub::new(Local::shared))
     }
 
     fn serve(
         (socket, address): (OwnedFd, Address),
-        workers: usize,
+        app_threads: usize,
         limits: Limits,
         public_dir: Option<PathBuf>,
         pubsub: PubSub,
@@ -215,8 +219,8 @@ impl TestServer {
         let ((held, holding), (release, released)) = (unbounded(), unbounded());
         let ((open, opened), (close, closed)) = (unbounded(), unbounded());
         let app = App { held, released, opened: open, closed: close, channels: Arc::clone(&channels) };
-        let workers = (0..workers).map(|_| start_worker(Arc::clone(&core), app.clone())).collect();
-        TestServer { core, listener, address, workers, held: holding, release, channels, opened, closed }
+        let app_threads = (0..app_threads).map(|_| start_app_thread(Arc::clone(&core), app.clone())).collect();
+        TestServer { core, listener, address, app_threads, held: holding, release, channels, opened, closed }
     }
 
     /// Releases `count` jobs that are held.
@@ -252,11 +256,11 @@ impl TestServer {
         within("stop", move || core.stop());
     }
 
-    /// Stops, and waits for the workers.
+    /// Stops, and waits for the app threads.
     pub fn finish(self) {
         self.stop();
-        for worker in self.workers {
-            within("a worker", move || worker.join()).unwrap();
+        for app_thread in self.app_threads {
+            within("an app thread", move || app_thread.join()).unwrap();
         }
     }
 }
@@ -284,14 +288,14 @@ fn server_with(limits: Limits, public_dir: Option<PathBuf>, pubsub: PubSub) -> S
     Server::new(settings, pubsub).unwrap()
 }
 
-fn start_worker(core: Arc<Server>, app: App) -> JoinHandle<()> {
+fn start_app_thread(core: Arc<Server>, app: App) -> JoinHandle<()> {
     thread::spawn(move || {
-        let mut worker = core.worker();
+        let mut app_thread = core.app_thread();
         loop {
-            while let Some(job) = core.try_next(&mut worker) {
+            while let Some(job) = core.try_next(&mut app_thread) {
                 app.run(job);
             }
-            match core.next(&mut worker) {
+            match core.next(&mut app_thread) {
                 Next::Job(job) => app.run(job),
                 Next::Interrupted => {}
                 Next::Stopped => return,

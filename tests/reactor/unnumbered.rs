@@ -33,7 +33,7 @@ fn published(server: &TestServer, engine: &LateEngine, request: &[u8]) -> Peer {
     peer
 }
 
-/// Expects that nothing has come. By then the only worker has served another request, so it has replied to the first.
+/// Expects that nothing has come. By then the only app thread has served another request, so it has replied to the first.
 fn expect_held(server: &TestServer, peer: &mut Peer) {
     let mut other = server.peer();
     other.ask("/other");

@@ -20,21 +20,21 @@ use push_core::net::ListenerId;
 use push_core::push::{Turn, pressure};
 use push_core::{Job, Next, Server};
 
-use crate::app::context::WorkerContext;
+use crate::app::context::ThreadContext;
 use crate::app::{events, request};
 use crate::rack::env_template::{Template, Templates};
 use crate::ruby::ticket_keys::NativeTicketKeys;
-use crate::ruby::{channels, lifeline, slots};
+use crate::ruby::{lifeline, own_channels, slots};
+use crate::support::app_threads::{AppThreads, Shortage};
 use crate::support::descriptor::duplicate;
 use crate::support::errors::{argument_error, io_error};
 use crate::support::gvl::{Interrupt, check_interrupts, wait_without_gvl, without_gvl, without_gvl_for_a_moment};
 use crate::support::jump::contained;
 use crate::support::library::{self, server_error};
 use crate::support::settings::{self, Own};
-use crate::support::workers::{Shortage, Workers};
 use crate::support::{classes, developer_hints, statistics, tls};
 
-/// The Ruby object: a server, its app, and the env templates of its listeners. `lib/push_server/native.rb` documents
+/// The Ruby object: a server, its app, and the env templates of its listeners. `lib/push_server/native/` documents
 /// its methods; the comments here say what is not seen from outside.
 #[derive(TypedData)]
 #[magnus(class = "PushServer::NativeServer", mark, free_immediately)]
@@ -43,7 +43,7 @@ struct NativeServer {
     own: Own,
     app: Value,
     templates: Templates,
-    workers: Arc<Workers>,
+    app_threads: Arc<AppThreads>,
 }
 
 // SAFETY: the VALUEs in here are only used with the GVL, by methods that Ruby calls.
@@ -78,7 +78,7 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     class.define_method("work", method!(NativeServer::work, 0))?;
     class.define_method("drain", method!(NativeServer::drain, 2))?;
     class.define_method("await_shortage", method!(NativeServer::await_shortage, 0))?;
-    class.define_method("workers_left=", method!(NativeServer::set_workers_left, 1))?;
+    class.define_method("threads_left=", method!(NativeServer::set_threads_left, 1))?;
     class.define_method("reopen_logs", method!(NativeServer::reopen_logs, 0))?;
     class.define_method("stats", method!(NativeServer::stats, 0))?;
     class.define_method("histograms", method!(NativeServer::histograms, 0))?;
@@ -118,12 +118,12 @@ impl NativeServer {
         developer_hints::expect_event_names(own.hint_event_name);
         developer_hints::expect_text_in_bytes(own.hint_text_in_bytes);
         let max_streaming = settings.limits.max_streaming;
-        let server = Server::counting_in(slots::own_counters(ruby), settings, channels::for_server(ruby))
+        let server = Server::counting_in(slots::own_counters(ruby), settings, own_channels::for_server(ruby))
             .map_err(|error| argument_error(ruby, error))?;
         let server = Arc::new(server);
         lifeline::protect(ruby, &server);
         let attended = Arc::downgrade(&server);
-        let workers = Workers::new(own.threads, max_streaming, move |attend| {
+        let app_threads = AppThreads::new(own.threads, max_streaming, move |attend| {
             if let Some(server) = attended.upgrade() {
                 server.set_attended(attend);
             }
@@ -133,7 +133,7 @@ impl NativeServer {
             own,
             app,
             templates: Templates::default(),
-            workers,
+            app_threads,
         }))
     }
 
@@ -147,7 +147,7 @@ impl NativeServer {
         let socket = duplicate(ruby, descriptor)?;
         let template = Template::new(ruby, template)?;
         let listener = this.server.listen(socket).map_err(|error| io_error(ruby, error))?;
-        // A request may have come already. Its worker finds the template, because this thread has kept the GVL.
+        // A request may have come already. Its app thread finds the template, because this thread has kept the GVL.
         this.templates.add(ruby, listener, template);
         Ok(listener.0)
     }
@@ -215,30 +215,30 @@ impl NativeServer {
         })
     }
 
-    /// Runs many jobs without releasing the GVL between them, but takes only one at a time, so that any worker can take
+    /// Runs many jobs without releasing the GVL between them, but takes only one at a time, so that any app thread can take
     /// a job that has not begun. Releases the GVL to wait for a job.
     fn work(ruby: &Ruby, this: Obj<Self>) -> Result<bool, Error> {
         if this.server.forked() {
             return Ok(false);
         }
-        let mut worker = this.server.worker();
-        let handle = Arc::clone(worker.handle());
-        let context = WorkerContext {
+        let mut app_thread = this.server.app_thread();
+        let handle = Arc::clone(app_thread.handle());
+        let context = ThreadContext {
             app: this.app,
             templates: &this.templates,
             own: &this.own,
-            workers: &this.workers,
+            app_threads: &this.app_threads,
             streaming: Cell::default(),
             server: &this.server,
         };
-        let _presence = this.workers.arrive();
+        let _presence = this.app_threads.arrive();
         // A callback can fork without a block. Its child comes back to here, and has no server to work for.
         while !this.server.forked() {
-            let job = match this.server.try_next(&mut worker) {
+            let job = match this.server.try_next(&mut app_thread) {
                 Some(job) => job,
-                None => match without_gvl(ruby, || this.server.next(&mut worker), || handle.interrupt()) {
+                None => match without_gvl(ruby, || this.server.next(&mut app_thread), || handle.interrupt()) {
                     Some(Next::Job(job)) => {
-                        this.server.begin_job(&worker);
+                        this.server.begin_job(&app_thread);
                         job
                     }
                     Some(Next::Stopped) => break,
@@ -249,7 +249,7 @@ impl NativeServer {
                 },
             };
             run(ruby, &context, job)?;
-            if this.workers.surplus() {
+            if this.app_threads.surplus() {
                 return Ok(true);
             }
         }
@@ -274,13 +274,13 @@ impl NativeServer {
         if this.server.forked() {
             return Ok(false);
         }
-        let shortage = wait_without_gvl(ruby, || this.workers.await_shortage(), || this.workers.interrupt())?;
+        let shortage = wait_without_gvl(ruby, || this.app_threads.await_shortage(), || this.app_threads.interrupt())?;
         Ok(shortage == Shortage::OneMore)
     }
 
-    fn set_workers_left(this: Obj<Self>, left: Option<usize>) {
+    fn set_threads_left(this: Obj<Self>, left: Option<usize>) {
         if !this.server.forked() {
-            this.workers.set_left(left);
+            this.app_threads.set_left(left);
         }
     }
 
@@ -300,7 +300,7 @@ impl NativeServer {
 
     fn stop(ruby: &Ruby, this: Obj<Self>) {
         if !this.server.forked() {
-            this.workers.stop();
+            this.app_threads.stop();
             // The reactor's thread ends by itself at once, so nothing has to interrupt this wait. A pending interrupt
             // must not prevent the stop either: then the wait keeps the GVL.
             let stopped = without_gvl_for_a_moment(ruby, || this.server.stop());
@@ -311,9 +311,9 @@ impl NativeServer {
     }
 }
 
-/// Runs a job. What others wait for (the worker's presence, the mark of a drain, a client's turn, a body's end) is held
+/// Runs a job. What others wait for (the app thread's presence, the mark of a drain, a client's turn, a body's end) is held
 /// outside of the guard: it is given back even if something raises unexpectedly and jumps over the frames inside.
-fn run(ruby: &Ruby, context: &WorkerContext<'_>, job: Job) -> Result<(), Error> {
+fn run(ruby: &Ruby, context: &ThreadContext<'_>, job: Job) -> Result<(), Error> {
     let ended = match job {
         Job::Request(request, mark) => {
             channel::forget_unnumbered();

@@ -140,7 +140,7 @@ module PushServer
 
       words = Options::TABLE.keys - WITHOUT + Hooks::NAMES + Hooks::ALIASES.keys + PumaWords::ALL
       nearest = DidYouMean::SpellChecker.new(dictionary: words).correct(word).first
-      nearest ? ": did you mean #{nearest}?" : ": docs/configuration.md lists them all"
+      nearest ? ": did you mean #{nearest}?" : ": docs/options.md and docs/configuration.md list them all"
     end
   end
 end

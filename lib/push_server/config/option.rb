@@ -18,7 +18,7 @@ module PushServer
       file: ["PATH", "the path of a file"],
       flag: ["BOOLEAN", "true or false"],
       list: ["VALUE", "a list"],
-      location: ["PATH", "a path of the site, such as /push.js"],
+      location: ["PATH", "a path of the site, which begins with /"],
       milliseconds: ["MS", "a number of milliseconds"],
       mode: ["MODE", "three octal digits, such as 0660"],
       networks: ["CIDR", "addresses and networks, such as 192.0.2.7, 10.0.0.0/8 or fd00::/8"],

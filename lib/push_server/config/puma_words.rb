@@ -4,7 +4,7 @@ require_relative "hooks"
 
 module PushServer
   # The words of Puma's configuration file, so that its users can copy theirs: each is the same here, has another name, is
-  # not needed, or is not there. docs/configuration.md has this as a table.
+  # not needed, or is not there. docs/puma.md has this as a table.
   module PumaWords
     # Words that are spelled as in Puma and do the same: word => what is different, for the documentation.
     SAME = {

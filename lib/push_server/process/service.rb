@@ -5,7 +5,7 @@ require_relative "../net/ticket_keys"
 require_relative "../rack/broadcast"
 require_relative "../rack/env_template"
 require_relative "../rack/javascript"
-require_relative "worker_pool"
+require_relative "thread_pool"
 
 module PushServer
   # Serves an app in any kind of process: the native server, the Ruby threads that run the app, and the listeners. It handles
@@ -14,9 +14,9 @@ module PushServer
   #
   # It belongs to the process that made it. Any thread, but one at a time.
   class Service
-    # Seconds that workers have to return once the native server has stopped, before they are killed.
-    WORKER_TIMEOUTS = { graceful: 1, forced: 0 }.freeze
-    private_constant :WORKER_TIMEOUTS
+    # Seconds that the app's threads have to return once the native server has stopped, before they are killed.
+    THREAD_TIMEOUTS = { graceful: 1, forced: 0 }.freeze
+    private_constant :THREAD_TIMEOUTS
 
     class << self
       # @return [Service, nil] the one that was started last in this process
@@ -48,14 +48,14 @@ module PushServer
     end
 
     # Starts to serve and returns.
-    # @yieldparam event [:workers_changed, :drained] on any thread, and must not wait: {#respawn} is to be called; a
+    # @yieldparam event [:threads_changed, :drained] on any thread, and must not wait: {#respawn} is to be called; a
     #   {#drain} has ended
     # @return [void]
     # @raise [Error] and then {#stop} is to be called
     def start(&on_event)
       PushServer.log_level = @options[:log_level]
       @native.start
-      @workers = WorkerPool.new(@native, @options[:threads], hooks: @hooks) { on_event.call(:workers_changed) }
+      @threads = ThreadPool.new(@native, @options[:threads], hooks: @hooks) { on_event.call(:threads_changed) }
       # Made now, because later the system may give no more threads.
       @drain_orders = Thread::Queue.new
       @drain = Thread.new { await_drain(on_event) }
@@ -104,12 +104,12 @@ module PushServer
       @native.retire(id) if id
     end
 
-    # Adds, replaces and forgets workers, as is needed. To be called by one thread: after each event :workers_changed, and
+    # Adds, replaces and forgets threads, as is needed. To be called by one thread: after each event :threads_changed, and
     # when {#respawn_delay} has passed.
-    def respawn = @workers.respawn
+    def respawn = @threads.respawn
 
     # @return [Numeric, nil] seconds until {#respawn} is to be called again without an event
-    def respawn_delay = @workers.respawn_delay
+    def respawn_delay = @threads.respawn_delay
 
     # Begins to drain and returns: accepts no more, tells handlers on_shutdown, closes streams, finishes requests. The
     # event :drained follows.
@@ -117,13 +117,13 @@ module PushServer
     # @param restarts [Boolean] whether another server follows: WebSockets are then closed with 1012, and not with 1001
     def drain(seconds, restarts: false) = @drain_orders << [seconds, restarts]
 
-    # Cuts what is still open, and waits for the workers to end.
+    # Cuts what is still open, and waits for the app's threads to end.
     # @param ending [:graceful, :forced] after a {#drain}, or without waiting
-    # @return [Boolean] whether all workers have ended: one in native code that does not return cannot be killed
+    # @return [Boolean] whether all of them have ended: one in native code that does not return cannot be killed
     def stop(ending)
       @drain&.kill
       @native.stop
-      @workers.nil? || @workers.end(timeout: WORKER_TIMEOUTS.fetch(ending))
+      @threads.nil? || @threads.end(timeout: THREAD_TIMEOUTS.fetch(ending))
     end
 
     # Opens the file of the access log anew, and returns at once.

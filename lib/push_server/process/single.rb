@@ -2,19 +2,14 @@
 
 require "rack/version"
 require_relative "../config/options"
-require_relative "../net/binder"
-require_relative "../net/certificate_watch"
-require_relative "../net/ticket_keys"
 require_relative "../plural"
 require_relative "check_answer"
 require_relative "event_loop"
-require_relative "inheritance"
-require_relative "metrics_socket"
+require_relative "listening"
 require_relative "own_process"
 require_relative "pidfile"
 require_relative "role"
 require_relative "outside"
-require_relative "publish_socket"
 require_relative "self_pipe"
 require_relative "service"
 require_relative "signals"
@@ -22,7 +17,7 @@ require_relative "signals"
 module PushServer
   # A server in a single process: a {Service} with its sockets and signals, and the lines that say what happens. Serves once.
   #
-  # Methods such as {#stop}, signals, and workers that end only write an event into a pipe. One thread reads the events and
+  # Methods such as {#stop}, signals, and threads that end only write an event into a pipe. One thread reads the events and
   # acts on them.
   #
   # In a process forked from the one that started it, {#listen} raises an error, and every other method does nothing.
@@ -35,7 +30,7 @@ module PushServer
     RESTART = "r"
     BACKTRACES = "b"
     # What the service tells.
-    SERVICE_EVENTS = { drained: "d", workers_changed: "w" }.freeze
+    SERVICE_EVENTS = { drained: "d", threads_changed: "w" }.freeze
     # The signals that are refused: event => name of the signal.
     REFUSALS = Signals::REFUSED.keys.each_with_index.to_h { |name, index| [index.to_s, name] }.freeze
     # What the signals of Signals::OTHERS mean: name => event.
@@ -65,14 +60,9 @@ module PushServer
       @app = app
       @options = options.is_a?(Options) ? options : Options.new(options)
       @hooks = hooks
-      @endpoints = Activation.current.binds(@options).map { |url| endpoint(url) }
+      @listening = Listening.new(@options) { @events.notify(WATCH) }
       @pidfile = @options[:pidfile] && Pidfile.new(@options[:pidfile])
       @out = out
-      @binder = Binder.new
-      @publish = PublishSocket.new(@options)
-      @metrics = MetricsSocket.new(@options)
-      # Held while listeners are added or retired, and while they end: a listener comes before that, or not at all.
-      @listening = Mutex.new
       @events = SelfPipe.new
       @pid = Process.pid
     end
@@ -85,10 +75,8 @@ module PushServer
 
       @pidfile&.check
       @service = Service.new(@app, @options, hooks: @hooks)
-      open_endpoints
+      @listening.open(@service, inherits: !@own.nil?)
       addresses = urls
-      @publish.serve(@service)
-      @metrics.serve(@service)
       @service.start { |event| @events.notify(SERVICE_EVENTS.fetch(event)) }
       prepare_loop
       @pidfile&.write
@@ -104,7 +92,7 @@ module PushServer
     ensure
       unless @control
         @own&.stopped(restarts: false)
-        [@binder, @publish, @metrics].each(&:retire_all)
+        @listening.close
         @service&.stop(:forced)
         @pidfile&.remove
       end
@@ -120,7 +108,7 @@ module PushServer
     # @return [:graceful, :forced] as {#ending}
     # @raise [BindError, OptionError, Error]
     def run
-      CheckAnswer.new(Role.current.link).serve(@endpoints, @options) if Role.current&.check?
+      CheckAnswer.new(Role.current.link).serve(@listening.endpoints, @options) if Role.current&.check?
       if Thread.current == Thread.main
         @own = OwnProcess.new(@options)
         signals = take_signals
@@ -141,11 +129,10 @@ module PushServer
     # @raise [OptionError, BindError]
     # @raise [Error] if the server is not running, or the system has no descriptor to give
     def listen(url)
-      endpoint = endpoint(url)
-      raise Error, NOT_RUNNING unless serving?
+      endpoint = @listening.endpoint(url)
+      bound, urls = (@listening.add(endpoint) if running?)
+      raise Error, NOT_RUNNING unless bound
 
-      # A thread that is killed meanwhile either listens, or leaves nothing behind.
-      bound, urls = Thread.handle_interrupt(Object => :on_blocking) { open_and_serve(endpoint) }
       urls.each { |address| say "* Listening on #{address}" }
       bound
     rescue SystemCallError, IOError => e
@@ -158,14 +145,14 @@ module PushServer
     # @return [Boolean] false if the server does not listen there
     # @raise [OptionError]
     def retire(url)
-      url = endpoint(url).to_s
-      retired = undivided { unserve(url) if serving? }
-      retired&.map(&:url)&.uniq&.each { |address| say "* No longer listening on #{address}" }
+      endpoint = @listening.endpoint(url)
+      retired = (@listening.retire(endpoint) if running?)
+      retired&.each { |address| say "* No longer listening on #{address}" }
       !retired.nil?
     end
 
     # @return [Array<String>] where people find the server, ports resolved; empty before {#start} and after the end
-    def urls = @binder.urls
+    def urls = @listening.urls
 
     # Asks for a graceful stop and returns at once: no more is accepted, on_shutdown is called, streams are closed
     # and requests finished, for up to drain_timeout seconds. Any thread, signal handlers too. Idempotent.
@@ -180,7 +167,7 @@ module PushServer
     # Opens the file of the access log anew, after it was moved away; returns at once. Any thread, signal handlers too.
     def reopen_logs = @events.notify(REOPEN_LOGS)
 
-    # Waits for the server to have stopped. Any thread but a worker, which would wait for itself.
+    # Waits for the server to have stopped. Any thread but one that runs the app, which would wait for itself.
     # @param timeout [Numeric, nil] seconds
     # @return [Boolean] whether it has stopped (or was never started)
     def wait(timeout = nil)
@@ -207,7 +194,7 @@ module PushServer
     # Whether it has stopped, but a thread of the app is in native code that does not return, so that the process would hang.
     def stuck? = @stuck == true
 
-    # Ends the process with status 1 unless the server has stopped gracefully: what a second signal asks for. A worker
+    # Ends the process with status 1 unless the server has stopped gracefully: what a second signal asks for. A thread
     # that does not end would keep the process; then it ends without its at_exit blocks.
     def exit_unless_graceful
       if stuck?
@@ -228,61 +215,8 @@ module PushServer
       taken
     end
 
-    # Opens the endpoints, or takes those over that an earlier program of this process has left.
-    def open_endpoints
-      return listeners_again unless @binder.listeners.empty?
-
-      @endpoints.each do |endpoint|
-        inherited = (Inheritance.current.claim(endpoint.to_s) if @own)
-        serve(endpoint, inherited || @binder.open(endpoint))
-      end
-      Activation.current.close_rest
-    end
-
-    # After an exec that the system has refused.
-    def listeners_again = @binder.listeners.each { |listener| @service.listen(listener) }
-
     # A forked child must leave alone what it shares with its parent.
     def here? = Process.pid == @pid
-
-    # @return [Array(String, Array<String>)] the endpoint's URL, and those of its listeners
-    def open_and_serve(endpoint)
-      # Outside of the lock, since a host's name may take long to look up.
-      listeners = @binder.open(endpoint)
-      bound = undivided { serve(endpoint, listeners) if serving? }
-      raise Error, NOT_RUNNING unless bound
-
-      [bound, listeners.map(&:url).uniq]
-    ensure
-      listeners&.each(&:retire) unless bound
-    end
-
-    # Adds or retires listeners. A thread that is killed meanwhile ends afterwards: half of it would be a listener that
-    # cannot be retired.
-    def undivided(&)
-      Thread.handle_interrupt(Object => :never) { @listening.synchronize(&) }
-    end
-
-    def serving? = running? && !@draining && !@ending
-
-    def endpoint(url) = Endpoint.for(url, @options)
-
-    # Serves what an endpoint has opened. Returns its URL.
-    def serve(endpoint, listeners)
-      url = @binder.add(endpoint, listeners)
-      # The service has its own duplicates, and closes them when it drains. With these open as well, connections wait in the
-      # backlog, which is right before a restart; before a stop these are closed, too.
-      @service.ticket_keys = ticket_keys if listeners.any?(&:certificates)
-      listeners.each { |listener| @service.listen(listener) }
-      @events.notify(WATCH) if listeners.any?(&:certificates)
-      served = url
-    ensure
-      # Also when the thread is killed.
-      (url ? unserve(url) : listeners.each(&:retire)) unless served
-    end
-
-    # The file of a Unix socket goes first, while the service has the socket open.
-    def unserve(url) = @binder.retire(url)&.each { |listener| @service.retire(listener) }
 
     # What the control thread waits for.
     def prepare_loop
@@ -291,31 +225,11 @@ module PushServer
       @own&.begin(@loop, "Serving on #{urls.join(", ")}", **actions)
     end
 
-    # The same for all servers of the process that execute themselves anew: clients resume their sessions after a restart.
-    def ticket_keys
-      @ticket_keys ||= TicketKeys.new((ExecVariables.hidden.delete(ExecVariables::TICKET_KEYS)&.to_i if @own))
-    end
-
-    # A listener encrypts its connections: its certificates may change, and the keys of session tickets do.
-    def watch_certificates
-      return if @watch
-
-      @watch = CertificateWatch.new(@binder) do |listeners|
-        listeners.each { |listener| @service.renew(listener) }
-        PushServer.log(:info, "new certificates for #{listeners.map(&:url).uniq.join(", ")}")
-      end
-      @watch.start(@loop)
-      @loop.every(TicketKeys::INTERVAL) { ticket_keys.renew }
-    end
-
     # What commands and restarts do.
     def actions
-      { stop: method(:stop_for), restart: -> { drain(restarts: true) }, reload: method(:reload), places: method(:places),
-        stats: -> { totals }, status: method(:status) }
+      { stop: method(:stop_for), restart: -> { drain(restarts: true) }, reload: method(:reload), stats: -> { totals },
+        status: method(:status), places: @listening.method(:places) }
     end
-
-    # The sockets that are handed on over an exec.
-    def places = [@binder, @publish, @metrics].flat_map(&:places)
 
     def status
       state = @restarting ? "restarting" : "serving"
@@ -340,9 +254,9 @@ module PushServer
       when STOP then drain
       when STOP_NOW then finish(:forced)
       when SERVICE_EVENTS[:drained] then finish(@restarting ? :restart : :graceful)
-      when SERVICE_EVENTS[:workers_changed] then respawn
+      when SERVICE_EVENTS[:threads_changed] then respawn
       when REOPEN_LOGS then reload
-      when WATCH then watch_certificates
+      when WATCH then @listening.watch_certificates(@loop)
       when RESTART then @own.restart
       when BACKTRACES then Backtraces.log
       when *REFUSALS.keys then refuse(REFUSALS.fetch(event))
@@ -361,7 +275,7 @@ module PushServer
     end
 
     def reload
-      @watch&.reload
+      @listening.reload_certificates
       return @service.reopen_logs unless @own && !@draining
 
       @own.reload { @service.reopen_logs }
@@ -383,20 +297,13 @@ module PushServer
       say restarts ? "* Restarting: #{what}" : "* Stopping: #{what}. Ctrl-C to stop at once"
       @restarting = restarts
       @own&.draining(seconds, restarts: restarts)
-      end_listening(keep: restarts)
+      @draining = true
+      @listening.end(keep: restarts)
       @service.drain(seconds, restarts: restarts) unless began
     end
 
-    # @param keep [Boolean] whether our own sockets stay open, in which new connections wait
-    def end_listening(keep: false)
-      @listening.synchronize do
-        @draining = true
-        [@binder, @publish].each(&:retire_all) unless keep
-      end
-    end
-
     def finish(ending)
-      end_listening(keep: ending == :restart)
+      @listening.end(keep: ending == :restart)
       @stuck = !@service.stop(ending == :forced ? :forced : :graceful)
       if @stuck && ending != :restart
         PushServer.log(:warn, "a thread is in native code that does not return: the process ends without it")
@@ -413,13 +320,13 @@ module PushServer
 
     # Last of a server that does not come back.
     def leave
-      @metrics.retire_all
+      @listening.close
       @pidfile&.remove
     end
 
     # @return [Boolean] whether the server is to serve again, because the system has refused
     def refused_to_execute?
-      @own.execute(places, @ticket_keys&.handover) { !@events.wait(0).to_s.match?(STOPS) }
+      @own.execute(@listening.places, @listening.handover) { !@events.wait(0).to_s.match?(STOPS) }
       # A signal has come at the last moment: it stops the server.
       finish(:graceful)
       false
@@ -442,7 +349,7 @@ module PushServer
       say "push_server #{VERSION} (ruby #{RUBY_VERSION}, rack #{::Rack.release})"
       say "* #{Plural.of(@options[:threads], "thread")}, #{@options[:environment]}"
       addresses.each { |address| say "* Listening on #{address}" }
-      @metrics.urls.each { |url| say "* Metrics on #{url}" }
+      @listening.metrics_urls.each { |url| say "* Metrics on #{url}" }
       say "Ctrl-C to stop"
     end
 

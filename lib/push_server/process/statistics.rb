@@ -19,7 +19,7 @@ module PushServer
 
         warn_of("the supervisor has no place for it")
       rescue IOError => e
-        warn_of(e.message) if process
+        warn_of("#{e.message}. Use push_server restart") if process
       ensure
         file&.close
       end

@@ -25,7 +25,7 @@ module PushServer
     RELOAD = "h"
     RENEW = "c"
     # What the service tells.
-    SERVICE_EVENTS = { drained: "D", workers_changed: "w" }.freeze
+    SERVICE_EVENTS = { drained: "D", threads_changed: "w" }.freeze
     # Seconds to wait for the hub at the boot, without a worker_boot_timeout.
     HUB_TIMEOUT = 60
     private_constant :DRAIN, :STOP, :TERM, :RETIRE, :RELOAD, :RENEW, :SERVICE_EVENTS, :HUB_TIMEOUT
@@ -163,7 +163,7 @@ module PushServer
 
     def handle(event)
       case event
-      when SERVICE_EVENTS[:workers_changed] then @service.respawn
+      when SERVICE_EVENTS[:threads_changed] then @service.respawn
       when SERVICE_EVENTS[:drained] then finish(:graceful)
       when RELOAD then @service.reopen_logs
       when RENEW then secure(@listeners).each { |listener| @service.renew(listener) }
@@ -202,7 +202,7 @@ module PushServer
       Process.exit!(1)
     end
 
-    # Waits until the hub has numbered what this process has published.
+    # Waits until the hub has numbered what this process has published, and which members it has disconnected.
     def settle
       return if Channels.settle(@options[:publish_timeout])
 

@@ -8,8 +8,8 @@ module Faults
   class Population
     include Eventually
 
-    # All workers are busy when each state that occupies one is reached.
-    THREADS = STATES.count { |state| state.gate == :worker }
+    # All threads are busy when each state that occupies one is reached.
+    THREADS = STATES.count { |state| state.gate == :app_thread }
 
     # Timeouts are long, so that no state ends by itself.
     OPTIONS = ["--threads", THREADS, "--mailbox-messages", 2, "--head-timeout", 300, "--handshake-timeout", 300, "--body-timeout", 300,
@@ -35,7 +35,7 @@ module Faults
       settle
     end
 
-    # Waits until the reactor has read all that was sent before. It refuses this request after that, without a worker.
+    # Waits until the reactor has read all that was sent before. It refuses this request after that, without a thread.
     def settle
       3.times do
         RawConnection.new(@app.address).write("GET / HTTP/9.9\r\n\r\n").tap(&:read_to_end).close
@@ -51,7 +51,7 @@ module Faults
       @app.descriptors
     end
 
-    # Whether as many requests as there are workers can be in the app at the same time.
+    # Whether as many requests as there are threads can be in the app at the same time.
     def all_workers_meet?
       clients = Array.new(THREADS) { connection.write(GET["/meet?#{THREADS}"]) }
       clients.all? { |client| client.read_until("met") }
@@ -90,14 +90,14 @@ module Faults
     def at_gate = @app.ask("GATE.inside")
 
     def enter(state)
-      occupy_workers if state.queued
+      occupy_threads if state.queued
       before = at_gate
       client = connection.write(state.enter)
       answer = read(client, state.entered)
       client.write(state.inside.call(answer)) if state.inside
       read(client, state.reached)
       eventually("the app to wait #{state.name}") { at_gate > before } if state.gate
-      @occupying += 1 if state.gate == :worker
+      @occupying += 1 if state.gate == :app_thread
       client
     end
 
@@ -107,8 +107,8 @@ module Faults
       text
     end
 
-    # Makes all workers wait at the gate.
-    def occupy_workers
+    # Makes all threads wait at the gate.
+    def occupy_threads
       in_app = STATES.find { |state| state.name == "in the app" }
       enter(in_app) while @occupying < THREADS
     end

@@ -19,18 +19,18 @@ module Faults
 
     # Faults of the server while clients wait: code that runs in its process. ENDING undoes them.
     SERVER_FAULTS = {
-      "kill of a worker" => "WORKERS.call.sample&.kill",
-      "kill of all workers" => "WORKERS.call.each(&:kill)",
-      "raise into a worker" => "WORKERS.call.sample&.raise(IOError, 'raised from outside')",
+      "kill of a thread" => "APP_THREADS.call.sample&.kill",
+      "kill of all threads" => "APP_THREADS.call.each(&:kill)",
+      "raise into a thread" => "APP_THREADS.call.sample&.raise(IOError, 'raised from outside')",
       "compaction" => "GC.start; GC.compact",
-      "no threads" => "$no_threads = true; WORKERS.call.sample&.kill",
+      "no threads" => "$no_threads = true; APP_THREADS.call.sample&.kill",
       "no descriptors" => "Process.setrlimit(:NOFILE, Dir.children('/dev/fd').size, Process.getrlimit(:NOFILE).last)",
       "a full disk" => "Process.setrlimit(:FSIZE, 4096, Process.getrlimit(:FSIZE).last)",
       "a stopped clock" => :stop_and_go,
       "nothing" => "nil"
     }.freeze
-    BEGINNING = "WORKERS = -> { Thread.list.select { |thread| thread.name.to_s.start_with?('push_server worker') } } " \
-                "unless defined?(WORKERS)"
+    BEGINNING = "APP_THREADS = -> { Thread.list.select { |thread| thread.name.to_s.start_with?('push_server thread') } } " \
+                "unless defined?(APP_THREADS)"
     ENDING = <<~'RUBY'
       $no_threads = false
       Process.setrlimit(:NOFILE, Process.getrlimit(:NOFILE).last)
@@ -38,7 +38,7 @@ module Faults
       GC.stress = false
       GATE.open
     RUBY
-    # What requests and messages do to their worker.
+    # What requests and messages do to their thread.
     DEEDS = %w[raise exception throw exit thread-exit kill deep kill-while-logged raise-while-logged collect].freeze
 
     # Moves every object that may move. The name of the second option depends on Ruby's version.
@@ -83,7 +83,7 @@ module Faults
 
     def ask(code) = @app.ask(code, seconds: @patience)
 
-    # Clients that get a response before they are in their state enter first: the others may occupy all workers.
+    # Clients that get a response before they are in their state enter first: the others may occupy all threads.
     def enter
       visitors = @plan.map { |state, fault| Visitor.new(@app.address, state, fault, @patience) }
       soon, later = visitors.partition { |visitor| visitor.state.entered_soon? }
@@ -137,15 +137,15 @@ module Faults
       ask("Thread.new { 200.times { PushServer.publish('faults', 'tick'); sleep 0.05 } }; nil")
     end
 
-    # Checks that all workers are there: as many requests meet in the app. If threads could not be made, it takes a while until
-    # the server tries again, and until then it may have no worker at all.
+    # Checks that all threads are there: as many requests meet in the app. If threads could not be made, it takes a while until
+    # the server tries again, and until then it may have no thread at all.
     def roll_call
-      eventually("a worker to be there", seconds: @patience) { served? }
+      eventually("a thread to be there", seconds: @patience) { served? }
       clients = Array.new(THREADS) { HttpClient.new(@app.address).tap { |client| client.send_request("GET", "/meet?#{THREADS}") } }
       answers = clients.map { |client| client.read_response.body }
-      answers == ["met"] * THREADS ? [] : ["workers answered #{answers}"]
+      answers == ["met"] * THREADS ? [] : ["threads answered #{answers}"]
     rescue Deadline::Missed, RawConnection::Ended => e
-      ["not all workers are there: #{e.message}"]
+      ["not all threads are there: #{e.message}"]
     ensure
       clients&.each(&:close)
     end

@@ -22,7 +22,7 @@ module Faults
 
     def to_s = "a client #{state.name} that #{@fault}"
 
-    # Connects, sends `enter`, and waits for `entered`, unless that may have to wait for a worker.
+    # Connects, sends `enter`, and waits for `entered`, unless that may have to wait for a thread.
     def enter
       @connection = RawConnection.new(@address, receive_buffer: 16 * 1024)
       @connection.offer(state.enter)

@@ -48,6 +48,14 @@ class ProcessStorm
       end
     end
 
+    # A client was told of a member. All clients that are told have the same number for it.
+    def announced(epoch, seq, text)
+      @mutex.synchronize do
+        known = (@epochs[epoch] ||= {})[seq] ||= text
+        complain("number #{epoch}-#{seq} is #{known.inspect} and #{text.inspect}") unless known == text
+      end
+    end
+
     def complain(text)
       @errors << text if @errors.size < 50
     end

@@ -1,10 +1,11 @@
 # frozen_string_literal: true
 
 require "socket"
+require_relative "presence_view"
 
 class ProcessStorm
-  # A client with its reconnects, over one of two transports: an event stream, or a WebSocket with push.v1. It never waits: Readers
-  # calls it when its socket is ready, or when its next change is due.
+  # A client with its reconnects, over an event stream, or a WebSocket with push.v1; PollReader is one of long polls. It is a member of
+  # its channels. It never waits: Readers calls it when its socket is ready, or when its next change is due.
   #
   # It records what it has got of each channel in segments. A segment has no gap; a new one begins with each gap that it was told.
   class Reader
@@ -21,23 +22,35 @@ class ProcessStorm
     STAY = 6.0
     AWAY = 0.4
 
-    attr_reader :channels, :gaps, :segments, :visits, :cuts, :socket, :due, :kind
+    attr_reader :channels, :member, :view, :gaps, :segments, :visits, :openings, :cuts, :socket, :due,
+                :kind
 
-    def initialize(address, channels, kind, random, ledger)
-      @address, @channels, @kind, @random, @ledger = address, channels, kind, random, ledger
+    # member: its name. forever: see PresenceView.
+    def initialize(address, channels, kind, random, ledger, member: "m", forever: false)
+      @address, @channels, @kind, @random, @ledger, @member = address, channels, kind, random, ledger, member
+      @view = PresenceView.new(channels, forever: forever)
       @segments = channels.to_h { |channel| [channel, []] }
       @ended = []
       @gaps = []
       # When the server has ended a connection in the middle, without saying so, and how.
       @cuts = []
-      @visits = 0
+      # Connections, and those (or sessions) that have begun with a push.open.
+      @visits = @openings = 0
       @cursor = nil
       @heard = ProcessStorm.now
       @due = ProcessStorm.now + (@random.rand * AWAY)
     end
 
-    # Whether it has got the end of all its channels. Then it has left.
+    # Whether it has left for good: it has got the end of all its channels, or was to leave earlier.
     def done? = @done
+
+    # It leaves for good, soon.
+    def quit
+      @quitting = true
+      @due = ProcessStorm.now
+    end
+
+    def quitting? = @quitting
 
     # From now on it leaves only when it has got the ends of its channels.
     def stay = @staying = true
@@ -45,7 +58,7 @@ class ProcessStorm
     # How many messages it has got.
     def received = @segments.each_value.sum { |all| all.sum { |segment| segment.got.size } }
 
-    def to_s = "#{@kind} #{@channels.join(",")}"
+    def to_s = "#{@kind} #{@member} #{@channels.join(",")}"
 
     # Why it is not done, for people.
     def state
@@ -58,7 +71,8 @@ class ProcessStorm
 
     # Its time has come: to connect, to leave, or to read on.
     def act
-      if @socket.nil? then connect
+      if @quitting then end_here
+      elsif @socket.nil? then connect
       elsif @paused then resume_reading
       else leave
       end
@@ -95,7 +109,7 @@ class ProcessStorm
 
     def connect
       @socket = Socket.new(@address.afamily, :STREAM)
-      @in, @message, @open, @head, @closing, @chunks = "".b, nil, false, nil, false, nil
+      begin_connection
       @out = request
       @visits += 1
       @socket.connect_nonblock(@address, exception: false)
@@ -104,6 +118,18 @@ class ProcessStorm
       # The sockets outlive all processes but the supervisor.
       @ledger.report("#{self}: connecting failed: #{e.message}")
       away
+    end
+
+    def begin_connection
+      @in, @message, @open, @head, @closing, @chunks = "".b, nil, false, nil, false, nil
+    end
+
+    # What it has got so far is all that it should have.
+    def end_here
+      @segments.each_value { |all| all.last.to = @cursor }
+      @done = true
+      close
+      @due = nil
     end
 
     # Decides how long to stay, and whether to read slowly meanwhile.
@@ -155,8 +181,8 @@ class ProcessStorm
     end
 
     def request
-      lines = ["GET /subscribe?#{@channels.join(",")} HTTP/1.1", "host: storm"]
-      lines << "last-event-id: #{@cursor}" if @cursor
+      lines = ["GET #{target} HTTP/1.1", "host: storm"]
+      lines << "last-event-id: #{resume_id}" if resume_id
       lines << if @kind == :websocket
                  "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: #{KEY}\r\n" \
                    "sec-websocket-protocol: push.v1"
@@ -166,9 +192,15 @@ class ProcessStorm
       "#{lines.join("\r\n")}\r\n\r\n".b
     end
 
+    def target = "/subscribe?#{@channels.join(",")}&member=#{@member}"
+    def resume_id = @cursor
+
+    # The cursor in an ID.
+    def position(id) = id
+
     def parse
       read_head unless @head
-      return unless @head
+      return unless @head && @socket
 
       ended = @chunks && read_chunks
       @kind == :websocket ? read_frames : read_blocks
@@ -246,18 +278,26 @@ class ProcessStorm
       return if text.strip.empty?
 
       parts = BLOCK.match(text) or return @ledger.report("#{self}: unexpected block #{text.inspect}")
+      id, data = position(parts[:id]), parts[:data]
       case parts[:event]
-      when "push.open" then opened(parts[:id], JSON.parse(parts[:data]))
-      when "push.gap" then return gap(JSON.parse(parts[:data]).fetch("channel"), parts[:id])
-      when "msg" then message(parts[:id], parts[:data].force_encoding(Encoding::UTF_8))
+      when "push.open" then opened(id, JSON.parse(data))
+      when "push.gap" then return gap(JSON.parse(data).fetch("channel"), id)
+      when "push.here", "push.join", "push.leave" then members(parts[:event], id, data)
+      when "msg" then message(id, data.force_encoding(Encoding::UTF_8))
+      when nil then unnamed(id)
       else @ledger.report("#{self}: unexpected #{text.inspect}")
       end
       @heard = ProcessStorm.now
     end
 
+    def unnamed(id) = @ledger.report("#{self}: got #{id} without anything")
+
     def opened(id, data)
       epoch, seq = ProcessStorm.cursor(id)
       told = data.fetch("gap")
+      @openings += 1
+      @view.restart
+      @view.forget if @cursor && ProcessStorm.cursor(@cursor).first != epoch
       @ledger.report("#{self}: a first visit with recovered: #{data["recovered"]}") if @cursor.nil? && !data["recovered"].nil?
       @ledger.report("#{self}: came back to recovered: nil") if @cursor && data["recovered"].nil?
       @channels.each do |channel|
@@ -284,6 +324,7 @@ class ProcessStorm
 
     def gap(channel, id)
       epoch, seq = ProcessStorm.cursor(id)
+      @view.forget if epoch && epoch != @segments[channel].last.epoch
       begin_segment(channel, epoch || @segments[channel].last.epoch, seq, live: true)
       @cursor = id if id
     end
@@ -296,6 +337,24 @@ class ProcessStorm
     end
 
     def message(id, payload)
+      epoch, seq = advance(id)
+      channel = payload[/\A\S+/]
+      @ledger.seen(epoch, seq, payload)
+      @segments.fetch(channel).last.got << seq
+      finish(channel) if payload.include?(" end ")
+    end
+
+    # The list of members has no number. A join or leave has one, as a message.
+    def members(event, id, data)
+      ProcessStorm.trace("#{self} #{object_id}: #{event} #{id} #{data}") if ENV["STORM_TRACE"] == "members"
+      parsed = JSON.parse(data)
+      wrong = @view.take(event, parsed)
+      @ledger.report("#{self}: #{event} of #{parsed["channel"]} at #{id || @cursor}: #{wrong}") if wrong
+      @ledger.announced(*advance(id), "#{event} of #{parsed["member"]} in #{parsed["channel"]}") if id
+    end
+
+    # Moves on to an ID, and returns its parts.
+    def advance(id)
       epoch, seq = ProcessStorm.cursor(id)
       before = ProcessStorm.cursor(@cursor)
       if before.first != epoch
@@ -304,20 +363,12 @@ class ProcessStorm
         @ledger.report("#{self}: got #{id} after #{@cursor}")
       end
       @cursor = id
-      channel = payload[/\A\S+/]
-      @ledger.seen(epoch, seq, payload)
-      @segments.fetch(channel).last.got << seq
-      finish(channel) if payload.include?(" end ")
+      [epoch, seq]
     end
 
     def finish(channel)
       @ended |= [channel]
-      return unless @ended.size == @channels.size
-
-      @segments.each_value { |all| all.last.to = @cursor }
-      @done = true
-      close
-      @due = nil
+      end_here if @ended.size == @channels.size
     end
   end
 end

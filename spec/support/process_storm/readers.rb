@@ -24,6 +24,23 @@ class ProcessStorm
     # Waits until each is connected and has its start. Before that, a message would not be theirs.
     def await_first_visit(deadline) = wait(deadline, "the clients' first visit") { @all.all? { |it| it.segments.each_value.none?(&:empty?) } }
 
+    # Some leave for good, and the others stay.
+    def retire(some)
+      @all.each(&:stay)
+      some.each(&:quit)
+    end
+
+    # Waits until each of those that stay knows these members: channel => names.
+    def await_members(members, deadline)
+      wrong = []
+      wait(deadline, "clients to know the members") do
+        wrong = @all.reject(&:quitting?).flat_map { |reader| reader.channels.filter_map { |channel| wrong_members(reader, channel, members) } }
+        wrong.empty?
+      end
+    rescue Deadline::Missed => e
+      raise Deadline::Missed, "#{e.message}\nof members they know otherwise:\n#{wrong.first(20).join("\n")}"
+    end
+
     # Waits until all have got the ends of their channels.
     def await_end(deadline)
       @all.each(&:stay)
@@ -39,6 +56,11 @@ class ProcessStorm
     end
 
     private
+
+    def wrong_members(reader, channel, members)
+      known, there = reader.view.members(channel), members.fetch(channel)
+      "#{reader}: in #{channel} #{known ? "#{known - there} too many, #{there - known} missing" : "no list"}" if known != there
+    end
 
     def wait(deadline, what)
       until yield

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! header   the layout, how many slots, a number that is odd while a slot is being moved, the highest slot so far
-//! slot 0   what the processes counted that have ended, and what the supervisor counts itself
+//! slot 0   what the processes counted that have ended, and what the supervisor and the hub count themselves
 //! slot 1 … the process's number (0: the slot is free), the worker's number, the pid; what it has counted
 //! ```
 //!
@@ -127,7 +127,10 @@ impl Slots {
         }
         let layout = (memory[LAYOUT_AT].load(Ordering::Acquire), memory[SLOTS_AT].load(Ordering::Relaxed));
         if layout != (LAYOUT, slots as u64) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the statistics of another version"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the statistics are those of another version of push_server",
+            ));
         }
         Ok(Slots { memory, slots })
     }
@@ -166,7 +169,9 @@ impl Slots {
                 continue;
             };
             // Odd. A supervisor that was killed here has left it odd.
-            self.memory[MOVING_AT].fetch_or(1, Ordering::AcqRel);
+            self.memory[MOVING_AT].fetch_or(1, Ordering::Relaxed);
+            // A reader that sees any of what follows sees the odd number, too.
+            fence(Ordering::Release);
             ended.merge(stats, false);
             stats.clear();
             slot[PROCESS_AT].store(0, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! The members of channels, and the messages that announce them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::super::draft::{Draft, EventName, Kind};
@@ -35,7 +36,16 @@ impl Channels {
     pub fn disconnect(&self, member: &str) -> Result<Vec<u64>, Error> {
         let command = Command::Disconnect { member: member.into(), done: Some(self.engine.process()) };
         self.engine.command(command).map_err(|Full(_)| self.unavailable())?;
+        let place = self.unsettled_command().unwrap_or(0);
+        self.last_disconnect.fetch_max(place, Ordering::Relaxed);
         Ok(self.lock_current().presence.memberships.clients(member))
+    }
+
+    /// The place among the commands of this process up to which members were disconnected, as
+    /// [`super::super::Progress::wait_for_command`] takes it. A process that ends must wait for that, or the other processes
+    /// do not learn of it. 0: there is nothing to wait for.
+    pub fn last_disconnect(&self) -> u64 {
+        self.last_disconnect.load(Ordering::Relaxed)
     }
 
     /// Makes all processes close the clients of `member`, also this one: see [`Channels::take_dismissed`].
@@ -72,17 +82,20 @@ impl Channels {
                     log.append(announcement);
                 }
                 if let Some(reader) = joined {
-                    log.notify(reader, here(presence, channel));
+                    log.tell_members(reader, &channel, here(presence, Arc::clone(&channel)));
                 }
             }
         }
     }
 
-    /// The engine has given all members anew. The readers of a channel whose members are others get all of them.
-    pub(super) fn replace_members(&self, state: &mut State, members: Vec<PresentMember>) {
+    /// The engine has given all members anew. The readers of a channel whose members are others get all of them, and so do those
+    /// of the channels that have `missed` announcements.
+    pub(super) fn replace_members(&self, state: &mut State, members: Vec<PresentMember>, missed: Vec<Arc<str>>) {
         let State { log, presence, .. } = state;
-        for channel in presence.replace(members, Instant::now()) {
-            log.notify_channel(&channel, || here(presence, Arc::clone(&channel)));
+        let mut channels = presence.replace(members, Instant::now());
+        channels.extend(missed);
+        for channel in channels {
+            log.tell_members_to_all(&channel, || here(presence, Arc::clone(&channel)));
         }
         presence.retry(&*self.engine);
     }
@@ -99,7 +112,11 @@ impl Channels {
             ..Draft::text(channel, payload.as_bytes())
         };
         let message = Message::new(&draft, &self.limits(), Instant::now());
-        message.as_ref().inspect_err(|error| log::warn!("{channel}: {member} could not be announced: {error}")).ok();
+        if let Err(error) = &message {
+            // The names are what a client says.
+            let (channel, member) = (channel.escape_debug(), member.escape_debug());
+            log::warn!("{channel}: {member} could not be announced: {error}");
+        }
         message.ok().inspect(|message| message.number(seq))
     }
 }

@@ -153,6 +153,12 @@ impl Channels {
         self.engine.progress()?.unsettled()
     }
 
+    /// The last command of this process, if the engine has not numbered all of them yet: see
+    /// [`Progress::unsettled_command`]. A thread that inspects members must wait for it, or the thread does not find its own client.
+    pub fn unsettled_command(&self) -> Option<u64> {
+        self.engine.progress()?.unsettled_command()
+    }
+
     /// Whether the engine has numbered or lost all submissions up to this one.
     pub fn is_settled(&self, submission: u64) -> bool {
         self.engine.progress().is_none_or(|progress| progress.is_settled(submission))

@@ -22,6 +22,7 @@ impl Channels {
         now: Instant,
     ) -> Result<Option<bool>, Error> {
         let Subscription { target, since, member, frames } = subscription;
+        member.map_or(Ok(()), |member| self.limits().check_member(member))?;
         // The lock is held from the start of the subscription to the member's change. So the reader misses no change.
         let mut state = self.lock_current();
         let complete = state.log.subscribe(number, target, since, frames, now)?;

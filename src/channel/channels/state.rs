@@ -5,7 +5,7 @@
 //! may take the engine's lock while it holds the log's lock, but must not take the log's lock while it holds the
 //! engine's.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
@@ -32,6 +32,8 @@ pub struct Channels {
     state: Lock<State>,
     /// The number of channels when messages were taken over last.
     pub(super) open: AtomicUsize,
+    /// See [`Channels::last_disconnect`].
+    pub(super) last_disconnect: AtomicU64,
 }
 
 /// What the log's lock protects.
@@ -69,6 +71,7 @@ impl Channels {
             owner: OwnerProcess::current(),
             state: Lock::new(State { log, presence, events: Vec::new(), dismissed: Vec::new() }),
             open: AtomicUsize::new(0),
+            last_disconnect: AtomicU64::new(0),
         })
     }
 
@@ -195,8 +198,8 @@ impl Channels {
                     Event::Lost { to } => state.log.lose(to),
                     Event::Reset(mut reset) => {
                         let members = std::mem::take(&mut reset.members);
-                        state.log.rebase(*reset);
-                        self.replace_members(state, members);
+                        let missed = state.log.rebase(*reset);
+                        self.replace_members(state, members, missed);
                     }
                 }
             }

@@ -19,7 +19,7 @@
 
 use std::sync::Arc;
 
-use super::{CodecError, Decoded, LENGTH, MAX, VERSION, decode, take, take_slice, text};
+use super::{CodecError, Decoded, LENGTH, MAX, VERSION, body, decode, take, take_slice, text};
 use crate::channel::event::{Change, ChangeKind, Command};
 
 /// The flag of a command. [`decode`] refuses it.
@@ -86,22 +86,13 @@ pub fn decode_entry(bytes: &[u8], max: usize) -> Result<Option<(Entry<'_>, usize
     if bytes.get(LENGTH + 1) != Some(&COMMAND) {
         return Ok(decode(bytes, max)?.map(|(message, length)| (Entry::Message(message), length)));
     }
-    let Some((length, rest)) = bytes.split_first_chunk::<LENGTH>() else { return Ok(None) };
-    let length = u32::from_be_bytes(*length) as usize;
-    let max = max.min(MAX);
-    if length > max {
-        return Err(CodecError::TooLong { length, max });
-    }
-    let Some(mut body) = rest.get(..length) else { return Ok(None) };
-    let [version, _, what] = take(&mut body)?;
-    if version != VERSION {
-        return Err(CodecError::Version(version));
-    }
+    let Some((mut body, length)) = body(bytes, max)? else { return Ok(None) };
+    let [_, what] = take(&mut body)?;
     let command = read(what, &mut body)?;
     if !body.is_empty() {
         return Err(CodecError::Truncated);
     }
-    Ok(Some((Entry::Command(command), LENGTH + length)))
+    Ok(Some((Entry::Command(command), length)))
 }
 
 fn read(what: u8, body: &mut &[u8]) -> Result<Command, CodecError> {

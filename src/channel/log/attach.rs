@@ -83,7 +83,7 @@ impl Log {
         let complete = resumed.map(|seq| seq.map(|_| true)).unwrap_or(Some(false));
         let Some(own) = self.readers.get_mut(reader) else { return Ok(None) };
         if let Some(channel) = self.channels.get_mut(at) {
-            own.links.push(Link { channel: at, place: channel.places.len() as u32, live, frames });
+            own.links.push(Link { channel: at, place: channel.places.len() as u32, live, here: 0, frames });
             channel.places.push(Place { next, reader });
         }
         if own.open {
@@ -133,22 +133,22 @@ impl Log {
         true
     }
 
-    /// Adds a notice of the server for a reader.
-    pub(crate) fn notify(&mut self, reader: u32, notice: Notice) {
-        if let Some(own) = self.readers.get_mut(reader) {
-            own.notify(notice);
+    /// Gives a reader the members of a channel, as of the log's end. It gets no earlier announcement any more.
+    pub(crate) fn tell_members(&mut self, reader: u32, name: &str, notice: Notice) {
+        let (at, last) = (self.names.get(name), self.last);
+        let Some(own) = self.readers.get_mut(reader) else { return };
+        if let Some(link) = own.links.iter_mut().find(|link| Some(link.channel) == at) {
+            link.here = last;
         }
+        own.notify(notice);
     }
 
-    /// Gives a notice to all readers of a channel.
-    pub(crate) fn notify_channel(&mut self, name: &str, notice: impl Fn() -> Notice) {
-        let Log { names, channels, readers, .. } = self;
-        let Some(channel) = names.get(name).and_then(|at| channels.get(at)) else { return };
-        for place in &channel.places {
-            if let Some(own) = readers.get_mut(place.reader) {
-                own.notify(notice());
-            }
-        }
+    /// The same for all readers of a channel.
+    pub(crate) fn tell_members_to_all(&mut self, name: &str, notice: impl Fn() -> Notice) {
+        let channel = self.names.get(name).and_then(|at| self.channels.get(at));
+        let readers: Vec<_> =
+            channel.into_iter().flat_map(|channel| &channel.places).map(|place| place.reader).collect();
+        readers.into_iter().for_each(|reader| self.tell_members(reader, name, notice()));
     }
 
     /// The index of a reader's subscription to `target`.

@@ -21,6 +21,9 @@ pub(super) struct Link {
     pub(super) place: u32,
     /// The number of the channel's first live message. Earlier messages are a replay, of stored messages only.
     pub(super) live: u64,
+    /// The seq of the newest list of members that the reader has got or gets next. It is told of members by later messages only:
+    /// earlier ones that it has not read are in the list, and could contradict it.
+    pub(super) here: u64,
     /// See [`super::super::Subscription::frames`].
     pub(super) frames: Option<Kind>,
 }

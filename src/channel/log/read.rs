@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use super::super::batch::{Batch, BatchLimit, Lag};
 use super::super::cursor::Cursor;
+use super::super::draft::Kind;
 use super::super::message::Flags;
 use super::super::policy::Slow;
 use super::attached::{Item, Link};
@@ -28,9 +29,13 @@ impl Log {
             self.update_policies(reader);
         }
         let Log { readers, channels, heads, .. } = self;
-        let Some(own) = readers.get_mut(reader).filter(|own| own.open) else { return batch };
+        let Some(own) = readers.get_mut(reader) else { return batch };
+        // Even before it is open: this is the only read for which it was woken.
         if own.given_up {
             batch.overrun = true;
+            return batch;
+        }
+        if !own.open {
             return batch;
         }
         heads.clear();
@@ -70,7 +75,8 @@ impl Log {
                 }
                 unread.advance();
                 let replayed = number < link.live;
-                if again || (replayed && !message.stored()) {
+                let told = seq <= link.here && message.kind() == Kind::Server;
+                if again || told || (replayed && !message.stored()) {
                     continue;
                 }
                 if message.except() == Some(own.id) {
@@ -83,7 +89,7 @@ impl Log {
                 batch.bytes += visit(Item::Message(message, Flags { id: seq > own.position, frames: link.frames }));
                 batch.messages += 1;
                 if !replayed {
-                    batch.newest = Some(message.published());
+                    batch.newest = Some(message.stamp());
                 }
                 previous = seq;
                 own.position = own.position.max(seq);

@@ -7,7 +7,7 @@ use super::super::cursor::Cursor;
 use super::super::event::Reset;
 use super::super::forgotten::Forgotten;
 use super::super::notice::Notice;
-use super::channel::GIVEN_UP;
+use super::channel::{Channel, GIVEN_UP};
 use super::store::Log;
 
 impl Log {
@@ -19,12 +19,18 @@ impl Log {
     /// This is rare: the engine has lost messages.
     ///
     /// A reset of the present epoch is less: see [`Log::catch_up`].
-    pub(crate) fn rebase(&mut self, reset: Reset) {
-        if reset.epoch == self.epoch && reset.last >= self.last {
-            self.catch_up(reset);
+    ///
+    /// Returns the channels with presence whose readers may have lost announcements that they had not read.
+    pub(crate) fn rebase(&mut self, reset: Reset) -> Vec<Arc<str>> {
+        let lost: Vec<_> = if reset.epoch == self.epoch && reset.last >= self.last {
+            self.catch_up(reset).into_iter().collect()
         } else {
             self.replace(reset);
-        }
+            (0..self.channels.end()).collect()
+        };
+        let lost = lost.into_iter().filter_map(|at| self.channels.get(at));
+        let announces = |channel: &&Channel| channel.policy.presence && !channel.is_pattern;
+        lost.filter(announces).map(|channel| Arc::clone(&channel.name)).collect()
     }
 
     /// Forgets all messages and takes over another log, also one of the present epoch: see [`Log::rebase`].
@@ -69,8 +75,8 @@ impl Log {
 
     /// Takes over what other processes have kept since this log's end. In a channel whose floor is not above this log's end
     /// no message is missing, so its readers get the messages as if nothing had happened. The readers of other channels get
-    /// a gap notice, and continue behind the gap.
-    fn catch_up(&mut self, reset: Reset) {
+    /// a gap notice, and continue behind the gap. Returns these channels.
+    fn catch_up(&mut self, reset: Reset) -> HashSet<u32> {
         let Reset { last, mut forgotten, floors, history, .. } = reset;
         let seen = self.last;
         let floors: HashMap<Arc<str>, u64> = floors.into_iter().collect();
@@ -106,10 +112,11 @@ impl Log {
         }
         history.into_iter().filter(|message| message.seq() > seen).for_each(|message| self.append(message));
         self.last = self.last.max(last);
-        for at in lost {
-            self.forget_if_idle(at);
+        for at in &lost {
+            self.forget_if_idle(*at);
         }
         self.evict();
+        lost
     }
 
     /// Moves a reader's places in the channels `lost` to their ends, and records the gaps. Its cursor stays: it has other

@@ -1,5 +1,6 @@
 //! All about members: what clients do, and what the engine says.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -70,7 +71,7 @@ impl Presence {
     ///
     /// If the engine has lost changes of this process, they are sent again. It may not have lost them. But to apply a change
     /// twice is the same as once.
-    pub(in crate::channel) fn replace(&mut self, members: Vec<PresentMember>, now: Instant) -> Vec<Arc<str>> {
+    pub(in crate::channel) fn replace(&mut self, members: Vec<PresentMember>, now: Instant) -> HashSet<Arc<str>> {
         let changed = self.members.replace(members, now);
         let leaves = self.members.leaves_of(self.process).into_iter();
         let gone = leaves.filter(|leave| match leave.kind {
@@ -81,7 +82,7 @@ impl Presence {
         lost.into_iter().chain(self.memberships.missing_joins(&self.members)).for_each(|change| {
             self.pending.keep_known(change);
         });
-        changed.into_iter().collect()
+        changed
     }
 
     /// All members of all channels.
@@ -342,7 +343,7 @@ mod tests {
         let other = client_id(1, 1);
         // The engine has lost the join in `b` and the leave in `c`, and has members of another process.
         let table = vec![member("a", "u7", &[1]), member("c", "u7", &[2]), member("d", "u1", &[other])];
-        let mut changed = own.0.replace(table.clone(), now);
+        let mut changed: Vec<_> = own.0.replace(table.clone(), now).into_iter().collect();
         changed.sort_unstable();
         assert_eq!(changed.iter().map(|name| &**name).collect::<Vec<_>>(), ["b", "d"]);
         let mut again = Vec::new();

@@ -171,6 +171,20 @@ fn many_slow_readers_of_one_channel() {
     );
 }
 
+/// A client's task may look before the client's first callback has returned. It is woken only once.
+#[test]
+fn a_reader_that_is_given_up_before_it_is_open() {
+    let channels = channels(Limits { log_bytes: 1 << 20, ..Limits::default() });
+    let flag = Arc::new(Flag::default());
+    let reader = Reader::attach(&channels, 1, Arc::clone(&flag) as Arc<dyn Wake>, Since::Now);
+    reader.subscribe(Subscription::to("busy"), Instant::now()).unwrap();
+    assert!(!reader.read(Shape::EventStream.into(), false, drop).overrun);
+    while !flag.0.load(Ordering::Acquire) {
+        publish(&channels, "busy");
+    }
+    assert!(reader.read(Shape::EventStream.into(), false, drop).overrun);
+}
+
 /// Publishers in four threads flood a channel. A reader that never reads is given up. A reader that reads is told of
 /// all that it loses. The histories of other channels stay.
 #[test]

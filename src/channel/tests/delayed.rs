@@ -7,7 +7,8 @@ use std::time::Instant;
 use crate::base::lock::Lock;
 use crate::channel::engine::{Engine, EngineState, Full, Submitted};
 use crate::channel::{
-    Command, Cursor, Draft, Epoch, Event, Forgotten, Limits, Message, Progress, Reset, Ticket, Unpublished, Wake,
+    Command, Cursor, Draft, Epoch, Event, Forgotten, Limits, Message, PresentMember, Progress, Reset, Ticket,
+    Unpublished, Wake,
 };
 
 /// What waits for its place in the order.
@@ -128,6 +129,11 @@ impl DelayedEngine {
     /// This process has got nothing for a while. `missed` says of each message of others since then: its channel, and
     /// whether others still have the message. Returns the numbers of those that come back.
     pub(crate) fn catch_up(&self, missed: &[(&str, bool)]) -> Vec<(u64, String)> {
+        self.catch_up_with(missed, Vec::new())
+    }
+
+    /// The same; these are the members at the end.
+    pub(crate) fn catch_up_with(&self, missed: &[(&str, bool)], members: Vec<PresentMember>) -> Vec<(u64, String)> {
         let mut state = self.state.lock();
         let seen = state.position.seq;
         let (mut floors, mut history) = (std::collections::BTreeMap::new(), Vec::new());
@@ -146,7 +152,7 @@ impl DelayedEngine {
         let back = history.iter().map(|message| (message.seq(), message.channel().to_string())).collect();
         let Cursor { epoch, seq: last } = state.position;
         let (forgotten, floors) = (Forgotten::all(seen), floors.into_iter().collect());
-        let reset = Reset { epoch, last, forgotten, floors, history, members: Vec::new() };
+        let reset = Reset { epoch, last, forgotten, floors, history, members };
         state.events.push(Event::Reset(Box::new(reset)));
         drop(state);
         self.wake.wake();

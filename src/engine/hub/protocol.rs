@@ -7,9 +7,8 @@
 //! ```
 //!
 //! Numbers are big-endian. Texts are UTF-8. A *message* in a body is one entry of [`crate::channel::codec`], a message or a
-//! command, and the rest of the body; this file does not look into it. Kinds 66 to 127 are reserved for polls and
-//! statistics. A peer that gets a kind that it does not know, a body that is too short or too long, or a frame longer
-//! than it accepts, closes the connection.
+//! command, and the rest of the body; this file does not look into it. A peer that gets a kind that it does not know, a body
+//! that is too short or too long, or a frame longer than it accepts, closes the connection.
 //!
 //! # A connection
 //!
@@ -66,6 +65,8 @@
 //! **The end.** A worker whose connection ends reads all that the socket still has, and drops a frame that is not
 //! complete. Only then it says `Hello` to the hub again, or to a new one.
 
+mod error;
+mod kind;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -73,11 +74,10 @@ mod write;
 
 use std::time::Duration;
 
-use thiserror::Error;
-
 use crate::base::peers::Unreachable;
 pub use crate::channel::Refusal;
 use crate::channel::{Policy, PresentMember};
+pub use error::ProtocolError;
 pub use read::decode;
 pub use write::{kept, message, publish};
 
@@ -99,6 +99,9 @@ pub const PIECE: usize = 64 * 1024;
 
 /// Bytes of frames that are not complete, of all outsiders together, besides one frame of the longest kind.
 pub const INCOMPLETE: usize = 16 << 20;
+
+/// How many outsiders may be connected, if enough files may be open. Others wait in the backlog.
+pub const OUTSIDERS: usize = 1000;
 
 /// How long an outsider may take for its first frame, and for the rest of a frame that has begun.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -370,59 +373,4 @@ pub fn next_members(rest: &mut impl Iterator<Item = PresentMember>) -> Option<Fr
     });
     let piece: Vec<_> = piece.collect();
     (!piece.is_empty()).then_some(Frame::Members(piece))
-}
-
-/// Why bytes are not a frame.
-#[derive(Debug, Clone, Copy, Error, PartialEq, Eq)]
-pub enum ProtocolError {
-    /// The frame is longer than the reader accepts.
-    #[error("a frame of {length} bytes, where {max} are allowed")]
-    TooLong {
-        /// Bytes of the frame.
-        length: usize,
-        /// The limit in bytes.
-        max: usize,
-    },
-    /// A kind that this version does not know.
-    #[error("a frame of the unknown kind {0}")]
-    Kind(u8),
-    /// A field ends behind the frame's end, or bytes are left at its end.
-    #[error("a frame of the kind {0} with the wrong length")]
-    Length(u8),
-    /// A value that the field does not have.
-    #[error("a frame of the kind {0} with a value that does not exist")]
-    Value(u8),
-    /// A text that is not UTF-8.
-    #[error("a frame of the kind {0} with a text that is not UTF-8")]
-    Text(u8),
-}
-
-/// The kinds of frames, as they are in the bytes.
-mod kind {
-    pub(super) const HELLO: u8 = 1;
-    pub(super) const RULES: u8 = 2;
-    pub(super) const PUBLISH: u8 = 3;
-    pub(super) const ASK_POSITION: u8 = 4;
-    pub(super) const REPORT: u8 = 5;
-    pub(super) const WELCOME: u8 = 16;
-    pub(super) const ASK_REPORT: u8 = 17;
-    pub(super) const CONTINUE: u8 = 18;
-    pub(super) const MESSAGE: u8 = 19;
-    pub(super) const OWN: u8 = 20;
-    pub(super) const NUMBERED: u8 = 21;
-    pub(super) const STABLE: u8 = 22;
-    pub(super) const CREDIT: u8 = 23;
-    pub(super) const POSITION: u8 = 24;
-    pub(super) const REFUSED: u8 = 25;
-    pub(super) const RESET: u8 = 32;
-    pub(super) const FLOORS: u8 = 33;
-    pub(super) const FORGOTTEN: u8 = 34;
-    pub(super) const KEPT: u8 = 35;
-    pub(super) const AUTHORS: u8 = 36;
-    pub(super) const END: u8 = 37;
-    pub(super) const MEMBERS: u8 = 64;
-    pub(super) const COMMAND: u8 = 65;
-    pub(super) const RELAY: u8 = 72;
-    pub(super) const UNREACHABLE: u8 = 73;
-    pub(super) const PARTED: u8 = 74;
 }

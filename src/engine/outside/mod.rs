@@ -4,14 +4,14 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | `door` | accepting connections, reading and writing |
+//! | `socket` | accepting connections, reading and writing |
 //! | `session` | the frames of one connection, without a socket |
 //! | `authors` | which messages of which process have numbers |
 
 mod authors;
-mod door;
 mod session;
+mod socket;
 #[cfg(test)]
 mod tests;
 
-pub use door::Door;
+pub use socket::PublishSocket;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::authors::Authors;
-use super::door::Door;
 use super::session::{Session, Shared};
+use super::socket::PublishSocket;
 use crate::base::lifecycle::{Lifecycle, Phase};
 use crate::base::lock::Lock;
 use crate::channel::{
@@ -204,18 +204,18 @@ impl Running {
         let path = folder.path().join("s");
         let _ = std::fs::remove_file(&path);
         let socket = UnixListener::bind(path).unwrap();
-        let door = Door::new(socket.into(), Arc::clone(channels)).unwrap();
+        let publish = PublishSocket::new(socket.into(), Arc::clone(channels)).unwrap();
         let lifecycle = Arc::new(Lifecycle::default());
         let (phase, stop) = (lifecycle.receiver(), Arc::new(AtomicBool::new(false)));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let door = tokio::spawn(door.open(phase).unwrap());
+                let serving = tokio::spawn(publish.serve(phase).unwrap());
                 while !stopped.load(Ordering::Relaxed) {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
-                door.abort();
+                serving.abort();
             });
         });
         Running { folder, lifecycle, thread: Some(thread), stop }

@@ -88,7 +88,7 @@ impl ScannedSocket {
 impl AsyncRead for ScannedSocket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // The lock is held during the read, too: only a worker with early hints or a hijack may wait for it.
+        // The lock is held during the read, too: only an app thread with early hints or a hijack may wait for it.
         let mut state = this.connection.lock();
         loop {
             match state.next_read(this.connection.flushed()) {

@@ -1,4 +1,4 @@
-//! The state that the parts of a connection share: its task, its socket, hyper, and the worker that has its request.
+//! The state that the parts of a connection share: its task, its socket, hyper, and the app thread that has its request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
@@ -15,9 +15,10 @@ use super::framing::{Place, Scanner};
 use crate::access_log::LogEntry;
 use crate::base;
 use crate::base::lock::Lock;
+use crate::base::timers::Stamp;
 use crate::http::context::Context;
 
-/// The state of one HTTP/1 connection. The connection's task uses it, and seldom a worker, which sends an informational
+/// The state of one HTTP/1 connection. The connection's task uses it, and seldom an app thread, which sends an informational
 /// response or takes the socket. So threads seldom wait for its lock.
 pub(super) struct ConnectionState {
     context: Arc<Context>,
@@ -35,9 +36,8 @@ pub(super) struct State {
     pub(super) scanner: Scanner,
     /// Bytes that hyper gets before more is read from the socket.
     pub(super) ready: Bytes,
-    /// When hyper passed the current request to the service, as a stamp of the reactor's clock; [`COUNTED`] if its time counts
-    /// no more.
-    pub(super) began: u64,
+    /// When hyper passed the current request to the service, `None` if its time counts no more.
+    pub(super) began: Option<Stamp>,
     /// How many requests hyper has passed to the service. The newest of them is the current one.
     pub(super) called: u64,
     /// How many requests have a response.
@@ -75,15 +75,11 @@ pub(super) struct State {
     pub(super) records: AccessRecords,
 }
 
-/// See [`State::began`].
-const COUNTED: u64 = u64::MAX;
-
 impl State {
     /// The response of the current request has ended, or something else goes on from here. To be called by the reactor.
     pub(super) fn count_time(&mut self, status: StatusCode, base: &base::Context) {
-        let began = std::mem::replace(&mut self.began, COUNTED);
-        if began != COUNTED {
-            let took = base.timers.stamp().saturating_sub(began) / 1000;
+        if let Some(began) = self.began.take() {
+            let took = base.timers.stamp().microseconds_since(began);
             base.stats.request_time(status.as_u16()).observe(took);
         }
     }
@@ -105,7 +101,7 @@ impl ConnectionState {
         let state = State {
             scanner: Scanner::new(&context.base.limits, context.http2),
             ready: Bytes::new(),
-            began: COUNTED,
+            began: None,
             called: 0,
             answered: 0,
             ended: 0,
@@ -137,12 +133,12 @@ impl ConnectionState {
         &self.context
     }
 
-    /// Stores the waker of the connection's task, for workers.
+    /// Stores the waker of the connection's task, for app threads.
     pub(super) fn register(&self, task: &Waker) {
         self.lock().task = Some(task.clone());
     }
 
-    /// The task is about to call hyper. Returns false if it must not, because a worker has taken the socket for the
+    /// The task is about to call hyper. Returns false if it must not, because an app thread has taken the socket for the
     /// app.
     pub(super) fn enter_hyper(&self) -> bool {
         let mut state = self.lock();
@@ -168,7 +164,7 @@ impl ConnectionState {
         let mut state = self.lock();
         let index = state.called;
         state.called += 1;
-        state.began = self.context.base.timers.stamp();
+        state.began = Some(self.context.base.timers.stamp());
         if state.scanner.place() == Place::Body {
             // The body was not read until now, so its deadline begins now.
             state.since = self.context.base.timers.now();

@@ -1,6 +1,6 @@
 //! Connections that stay open after HTTP has ended: the socket becomes a push client's stream, or the app gets it.
 //!
-//! The connection's task gives the socket away when all earlier responses are written. There is a shorter way: a worker
+//! The connection's task gives the socket away when all earlier responses are written. There is a shorter way: an app thread
 //! takes the socket for the app at once, if there is nothing to write and no bytes after the request were read. Then
 //! the app has a second descriptor of the same socket. The task keeps the first one until it is polled the next time,
 //! and neither reads nor writes meanwhile. Then it closes its descriptor, which does not close the connection.

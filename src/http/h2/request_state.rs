@@ -7,6 +7,7 @@ use std::time::Instant;
 use http::StatusCode;
 
 use crate::base::lock::Lock;
+use crate::base::timers::Stamp;
 use crate::http::context::Context;
 use crate::http::exchange::RequestConnection;
 use crate::http::head::ResponseHead;
@@ -19,7 +20,7 @@ const MAX_INFORMATION: usize = 16;
 pub(super) struct RequestState {
     context: Arc<Context>,
     /// When the request came, as a stamp of the reactor's clock.
-    began: u64,
+    began: Stamp,
     state: Lock<State>,
 }
 
@@ -63,7 +64,7 @@ impl RequestState {
     pub(super) fn count_time(&self, status: StatusCode) {
         let base = &self.context.base;
         if !std::mem::replace(&mut self.state.lock().counted, true) {
-            let took = base.timers.stamp().saturating_sub(self.began) / 1000;
+            let took = base.timers.stamp().microseconds_since(self.began);
             base.stats.request_time(status.as_u16()).observe(took);
         }
     }

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
-use super::super::accept::format;
 use super::super::families::{families, table};
+use super::super::negotiation::format;
 use super::super::text::{Format, render};
 use super::super::{FamilyKind, Figures, json};
 use super::figures as counted;

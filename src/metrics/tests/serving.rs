@@ -172,3 +172,36 @@ fn a_client_that_sends_for_ever_is_cut_off() {
     }
     assert_eq!(connection.next(now), Next::Nothing);
 }
+
+#[test]
+fn a_server_that_ends_answers_those_that_have_asked_and_waits_for_no_others() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect = || TcpStream::connect(address).unwrap();
+    let mut sockets = Sockets::new(vec![listener.try_clone().unwrap().into()], source()).unwrap();
+    let turn = |sockets: &mut Sockets| {
+        let mut waiting = Vec::new();
+        sockets.add_to(&mut waiting, Instant::now());
+        poll(&mut waiting, Some(&Timespec { tv_sec: 5, tv_nsec: 0 })).unwrap();
+        let events: Vec<_> = waiting.iter().map(PollFd::revents).collect();
+        sockets.turn(&events, Instant::now());
+    };
+    let (silent, mut begun) = (connect(), connect());
+    begun.write_all(&REQUEST[..9]).unwrap();
+    // Both are accepted, and the beginning of the request is read.
+    (0..2).for_each(|_| turn(&mut sockets));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            begun.write_all(&REQUEST[9..]).unwrap();
+            assert!(read_all(&begun).starts_with("HTTP/1.1 200 OK\r\n"));
+        });
+        // The rest of a request may take a while, and nobody waits for one that does not come.
+        sockets.finish(Instant::now() + Duration::from_secs(20));
+    });
+    drop(sockets);
+    assert_eq!(read_all(&silent), "");
+    // Who comes later waits for the next server.
+    let late = connect();
+    assert!(listener.accept().is_ok());
+    drop(late);
+}

@@ -296,6 +296,8 @@ impl SessionTask {
                 return Ok(());
             }
             if !self.has_more() || !more_polls {
+                let (number, goodbye) = (self.answered + 1, self.client.take_goodbye());
+                goodbye.into_iter().for_each(|frame| self.backlog.push(number, frame.bytes, 0));
                 let cursor = self.cursor();
                 self.answer(cursor, context.reconnect_delay.pause());
                 return Err(Ended);
@@ -307,7 +309,8 @@ impl SessionTask {
             }
         }
         let deadline = self.closing.as_ref().map_or(now, |closing| closing.deadline);
-        if (!self.has_more() && !resuming) || !more_polls || deadline <= now {
+        let owes = self.has_more() || self.client.owes_goodbye(false);
+        if (!owes && !resuming) || !more_polls || deadline <= now {
             return Err(Ended);
         }
         self.alarm.set(deadline, cx.waker());

@@ -23,6 +23,7 @@ impl Stream {
         if !self.client.context().base.lifecycle.serving() {
             self.send_retry();
         }
+        self.client.take_goodbye().into_iter().for_each(|frame| self.queue.push(frame));
         self.client.negotiated().push_close(&mut self.queue, &status);
         self.state = State::Closing(status);
     }

@@ -30,7 +30,7 @@ impl Stream {
             if !self.takes_input() || self.stays_paused(now) {
                 return Ok(());
             }
-            // Before more is read, what was read must be decoded: a worker may have made room since.
+            // Before more is read, what was read must be decoded: an app thread may have made room since.
             if self.backlog {
                 self.decode_unread(now);
                 if self.backlog && !self.paused {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::pipe::Pipe;
 use crate::access_log::{LogEntry, Traffic};
-use crate::base::timers::Alarm;
+use crate::base::timers::{Alarm, Stamp};
 use crate::net::Socket;
 use crate::net::h2_stream::H2Stream;
 use crate::push::outbox::{StreamBounds, StreamOrder};
@@ -35,7 +35,7 @@ pub struct Stream {
     /// It has been blocked since channels were last read.
     pub(super) lagged: bool,
     /// When the newest message of channels was published that is queued or held back by the pipe.
-    pub(super) delivers: Option<Instant>,
+    pub(super) delivers: Option<Stamp>,
     /// `None` for an event stream, and once what comes in does not matter any more.
     pub(super) decoder: Option<Box<Decoder>>,
     /// Bytes that are read but not decoded yet, because the mailbox is full.

@@ -58,8 +58,8 @@ impl Stream {
             }
         }
         if let Some(published) = self.delivers.take() {
-            let taken = now.saturating_duration_since(published);
-            self.client.context().base.stats.delivery_time.observe(taken.as_micros() as u64);
+            let base = &self.client.context().base;
+            base.stats.delivery_time.observe(base.timers.stamp().microseconds_since(published));
         }
         match &mut self.state {
             State::Handshake => {

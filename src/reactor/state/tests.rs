@@ -34,8 +34,8 @@ fn job() -> Job {
     Job::Callbacks(Client::new(Arc::new(context), negotiated, Peer::Unix, interest))
 }
 
-fn worker() -> Worker {
-    Worker::new(Arc::default())
+fn app_thread() -> AppThread {
+    AppThread::new(Arc::default())
 }
 
 /// A state whose reactor has started.
@@ -46,10 +46,10 @@ fn started() -> SchedulerState {
     state
 }
 
-fn with_idle_worker() -> (SchedulerState, Worker) {
-    let (mut state, worker) = (started(), worker());
-    state.idle_workers.push(Arc::clone(worker.handle()));
-    (state, worker)
+fn with_idle_thread() -> (SchedulerState, AppThread) {
+    let (mut state, app_thread) = (started(), app_thread());
+    state.idle_threads.push(Arc::clone(app_thread.handle()));
+    (state, app_thread)
 }
 
 impl SchedulerState {
@@ -58,7 +58,7 @@ impl SchedulerState {
     }
 
     fn take_now(&mut self) -> bool {
-        self.take(&mut worker(), Instant::now(), &Stats::default()).is_some()
+        self.take(&mut app_thread(), Instant::now(), &Stats::default()).is_some()
     }
 
     fn make_slow(&mut self) {
@@ -73,63 +73,63 @@ impl SchedulerState {
 #[test]
 fn a_thread_drives_neither_before_the_start_nor_while_another_does() {
     let mut state = SchedulerState::new();
-    assert!(state.begin_worker_turn().is_none() && state.begin_standby_turn().is_none());
+    assert!(state.begin_app_turn().is_none() && state.begin_standby_turn().is_none());
     assert!(!state.is_driven());
 
     let mut state = started();
-    let runtime = state.begin_worker_turn().unwrap();
+    let runtime = state.begin_app_turn().unwrap();
     assert!(state.is_driven());
-    assert!(state.begin_worker_turn().is_none() && state.begin_standby_turn().is_none());
-    assert!(matches!(state.driver, Driver::Worker { .. }));
+    assert!(state.begin_app_turn().is_none() && state.begin_standby_turn().is_none());
+    assert!(matches!(state.driver, Driver::AppThread { .. }));
     state.park(runtime);
     let runtime = state.begin_standby_turn().unwrap();
-    assert!(state.begin_worker_turn().is_none() && state.begin_standby_turn().is_none());
+    assert!(state.begin_app_turn().is_none() && state.begin_standby_turn().is_none());
     assert!(matches!(state.driver, Driver::Standby { .. }));
     state.park(runtime);
     assert!(!state.is_driven());
 }
 
 #[test]
-fn a_worker_does_not_drive_for_a_slow_app_or_while_the_reactor_stops() {
+fn an_app_thread_does_not_drive_for_a_slow_app_or_while_the_reactor_stops() {
     let mut state = started();
     state.make_slow();
-    assert!(state.begin_worker_turn().is_none());
+    assert!(state.begin_app_turn().is_none());
     state.make_fast();
     state.stop = StopPhase::Stopping;
-    assert!(state.begin_worker_turn().is_none());
+    assert!(state.begin_app_turn().is_none());
     state.stop = StopPhase::Running;
-    assert!(state.begin_worker_turn().is_some());
+    assert!(state.begin_app_turn().is_some());
 }
 
 #[test]
-fn a_worker_that_drives_is_woken_once_for_many_jobs_and_again_after_it_has_looked() {
-    let (mut state, _idle) = with_idle_worker();
-    let _runtime = state.begin_worker_turn();
+fn an_app_thread_that_drives_is_woken_once_for_many_jobs_and_again_after_it_has_looked() {
+    let (mut state, _idle) = with_idle_thread();
+    let _runtime = state.begin_app_turn();
     assert!(matches!(state.push_now(), Notify::Driver));
     assert!(matches!(state.push_now(), Notify::NoThread));
-    // Other workers take the jobs before the driver looks.
+    // Other app threads take the jobs before the driver looks.
     assert!(state.take_now() && state.take_now());
-    assert!(!state.ends_worker_turn(false));
+    assert!(!state.ends_app_turn(false));
     assert!(matches!(state.push_now(), Notify::Driver));
-    assert!(state.ends_worker_turn(false));
-    assert_eq!(state.idle_workers.len(), 1);
+    assert!(state.ends_app_turn(false));
+    assert_eq!(state.idle_threads.len(), 1);
 }
 
 #[test]
-fn a_worker_that_drives_parks_for_an_interrupt_and_for_the_stop() {
+fn an_app_thread_that_drives_parks_for_an_interrupt_and_for_the_stop() {
     let mut state = started();
-    let _runtime = state.begin_worker_turn();
-    assert!(!state.ends_worker_turn(false));
-    assert!(state.ends_worker_turn(true));
+    let _runtime = state.begin_app_turn();
+    assert!(!state.ends_app_turn(false));
+    assert!(state.ends_app_turn(true));
     state.stop = StopPhase::Stopping;
-    assert!(state.ends_worker_turn(false));
+    assert!(state.ends_app_turn(false));
 }
 
 #[test]
 fn no_thread_is_woken_for_a_job_while_the_runtime_is_parked() {
-    let (mut state, _idle) = with_idle_worker();
+    let (mut state, _idle) = with_idle_thread();
     assert!(matches!(state.push_now(), Notify::NoThread));
-    assert_eq!(state.idle_workers.len(), 1);
+    assert_eq!(state.idle_threads.len(), 1);
     // The next driver knows of the job.
     let _runtime = state.begin_standby_turn();
     assert!(matches!(state.push_now(), Notify::NoThread));
@@ -137,7 +137,7 @@ fn no_thread_is_woken_for_a_job_while_the_runtime_is_parked() {
 
 #[test]
 fn the_standby_driver_is_woken_for_a_job_of_a_fast_app() {
-    let (mut state, _idle) = with_idle_worker();
+    let (mut state, _idle) = with_idle_thread();
     let _runtime = state.begin_standby_turn();
     assert!(matches!(state.push_now(), Notify::Driver));
     assert!(matches!(state.push_now(), Notify::NoThread));
@@ -149,39 +149,39 @@ fn the_standby_driver_is_woken_for_a_job_of_a_fast_app() {
 }
 
 #[test]
-fn an_idle_worker_is_woken_for_each_job_of_a_slow_app() {
-    let (mut state, idle) = with_idle_worker();
+fn an_idle_thread_is_woken_for_each_job_of_a_slow_app() {
+    let (mut state, idle) = with_idle_thread();
     state.make_slow();
     let _runtime = state.begin_standby_turn();
-    assert!(matches!(state.push_now(), Notify::Worker(woken) if Arc::ptr_eq(&woken, idle.handle())));
-    assert!(matches!(state.push_now(), Notify::Driver), "no other worker is idle");
+    assert!(matches!(state.push_now(), Notify::AppThread(woken) if Arc::ptr_eq(&woken, idle.handle())));
+    assert!(matches!(state.push_now(), Notify::Driver), "no other thread is idle");
 }
 
 #[test]
-fn an_idle_worker_is_woken_when_jobs_stall_and_until_one_is_taken() {
-    let (mut state, first) = with_idle_worker();
-    let others = [worker(), worker()];
+fn an_idle_thread_is_woken_when_jobs_stall_and_until_one_is_taken() {
+    let (mut state, first) = with_idle_thread();
+    let others = [app_thread(), app_thread()];
     let _runtime = state.begin_standby_turn();
     state.push_now();
     assert!(state.look_at_queue());
     let taken = state.queue.taken();
     let woken = state.end_tick(taken);
     assert!(woken.is_some_and(|woken| Arc::ptr_eq(&woken, first.handle())));
-    state.idle_workers.extend(others.iter().map(|worker| Arc::clone(worker.handle())));
+    state.idle_threads.extend(others.iter().map(|app_thread| Arc::clone(app_thread.handle())));
     // The last to become idle is the first to be woken.
-    assert!(matches!(state.push_now(), Notify::Worker(woken) if Arc::ptr_eq(&woken, others[1].handle())));
+    assert!(matches!(state.push_now(), Notify::AppThread(woken) if Arc::ptr_eq(&woken, others[1].handle())));
     assert!(state.take_now());
     assert!(matches!(state.push_now(), Notify::NoThread), "a job was taken");
     assert!(state.end_tick(taken).is_none());
-    assert_eq!(state.idle_workers.len(), 1);
+    assert_eq!(state.idle_threads.len(), 1);
 }
 
 #[test]
-fn a_worker_asks_the_standby_driver_once_to_hand_over() {
+fn an_app_thread_asks_the_standby_driver_once_to_hand_over() {
     let mut state = started();
     assert!(!state.request_handover(), "no thread drives");
-    let runtime = state.begin_worker_turn().unwrap();
-    assert!(!state.request_handover(), "a worker drives");
+    let runtime = state.begin_app_turn().unwrap();
+    assert!(!state.request_handover(), "an app thread drives");
     state.park(runtime);
     let runtime = state.begin_standby_turn().unwrap();
     assert!(!state.ends_standby_turn());
@@ -205,10 +205,10 @@ fn the_standby_thread_keeps_driving_for_a_slow_app_until_the_reactor_stops() {
 }
 
 #[test]
-fn no_idle_worker_is_woken_without_a_job() {
-    let (mut state, _idle) = with_idle_worker();
-    assert!(state.idle_worker_for_jobs().is_none());
+fn no_idle_thread_is_woken_without_a_job() {
+    let (mut state, _idle) = with_idle_thread();
+    assert!(state.idle_thread_for_jobs().is_none());
     state.push_now();
-    assert!(state.idle_worker_for_jobs().is_some());
-    assert!(state.idle_worker_for_jobs().is_none(), "no other worker is idle");
+    assert!(state.idle_thread_for_jobs().is_some());
+    assert!(state.idle_thread_for_jobs().is_none(), "no other thread is idle");
 }

@@ -13,7 +13,7 @@ use push_core::http::{Responder, Response, files};
 use push_core::net::Peer;
 use push_core::push::Protocol;
 
-use crate::app::context::WorkerContext;
+use crate::app::context::ThreadContext;
 use crate::app::declined::Declined;
 use crate::app::input;
 use crate::app::request_line::RequestLine;
@@ -35,7 +35,7 @@ use crate::support::library::{self, ResponseArguments};
 /// A request whose app has been called. It lives on the stack, where the garbage collector sees its VALUEs.
 pub struct Exchange<'a> {
     pub ruby: &'a Ruby,
-    pub context: &'a WorkerContext<'a>,
+    pub context: &'a ThreadContext<'a>,
     pub env: RHash,
     pub line: RequestLine<'a>,
     /// Whether the request's body is in a file.
@@ -60,7 +60,7 @@ struct Returned {
 impl<'a> Exchange<'a> {
     pub fn new(
         ruby: &'a Ruby,
-        context: &'a WorkerContext<'a>,
+        context: &'a ThreadContext<'a>,
         env: RHash,
         line: RequestLine<'a>,
         spooled: bool,
@@ -207,9 +207,9 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    /// Called before the worker streams a body, which may take for ever. False if too many workers do.
+    /// Called before the app thread streams a body, which may take for ever. False if too many app threads do.
     fn begins_streaming(&self) -> bool {
-        let streaming = self.context.workers.stream();
+        let streaming = self.context.app_threads.stream();
         let begins = streaming.is_some();
         self.context.streaming.set(streaming);
         begins

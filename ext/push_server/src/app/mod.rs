@@ -5,7 +5,7 @@
 //! | [`request`] | one call of the app |
 //! | [`exchange`] | what the app returned, on its way to the client |
 //! | [`events`] | a client's events, as calls of its handler |
-//! | [`context`] | what one worker needs for all requests |
+//! | [`context`] | what one app thread needs for all requests |
 //! | [`input`] | `rack.input` |
 //! | [`declined`] | why a request was not upgraded |
 //! | [`request_line`] | a request, for the log |

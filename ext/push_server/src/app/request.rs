@@ -6,7 +6,7 @@ use magnus::{Class, Error, Ruby, Value};
 use push_core::http::request::RequestBody;
 use push_core::http::{Request, Responder, Response};
 
-use crate::app::context::WorkerContext;
+use crate::app::context::ThreadContext;
 use crate::app::declined::Declined;
 use crate::app::exchange::Exchange;
 use crate::app::input;
@@ -18,7 +18,7 @@ use crate::support::jump::unless_raised;
 use crate::support::library::{self, is_disconnected, log_exception};
 
 /// Calls the app and answers the request. An exception of the app is answered with 500. The error is a jump.
-pub fn serve(ruby: &Ruby, context: &WorkerContext<'_>, request: Request) -> Result<(), Error> {
+pub fn serve(ruby: &Ruby, context: &ThreadContext<'_>, request: Request) -> Result<(), Error> {
     let Request { head, body, peer, https, client_certificate, listener, upgrade, responder } = request;
     let line = RequestLine(&head);
     let spooled = matches!(body, RequestBody::Spooled(_));

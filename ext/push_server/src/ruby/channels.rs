@@ -7,73 +7,23 @@
 //! behind, and then releases the GVL. A thread that waits for an engine, because it takes no messages or numbers
 //! them later, releases the GVL, too, and Ruby can interrupt it.
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{Error, Module, Object, RArray, RHash, RModule, RString, Ruby, Symbol, Value, function};
-use push_core::base::fork::{NotInChild, OwnerProcess};
-use push_core::base::stats::StatsHandle;
-use push_core::channel::{
-    self, Cancel, Channels, Draft, Engine, EventName, Kind, Message, Policy, Post, Posted, Progress, Slow, Unsent,
-};
-use push_core::engine::Local;
-use push_core::engine::hub::client::{HubClient, WorkerSettings, replace_worker};
-use push_core::push::PubSub;
+use push_core::channel::{self, Cancel, Channels, Draft, EventName, Kind, Message, Policy, Post, Posted, Slow, Unsent};
 
 use crate::ruby::client::Client;
-use crate::ruby::cursor::{Cursor, catch_up, settle};
-use crate::ruby::{lifeline, outside, registry, slots};
-use crate::support::cell::GvlCell;
+use crate::ruby::cursor::{Cursor, catch_up, settle, settle_members};
+use crate::ruby::own_channels::{await_hub, channels, server_outside, settle_within, use_hub, with_process};
+use crate::ruby::{outside, registry};
 use crate::support::developer_hints;
-use crate::support::errors::{argument_error, channel_error, io_error};
+use crate::support::errors::{argument_error, channel_error};
 use crate::support::fields::{field, given, is_text, is_utf8, kind_of, name, payload, since};
 use crate::support::gvl::{check_interrupts, without_gvl, without_gvl_for_a_moment};
 use crate::support::library::{engine_error, server_error};
-use crate::support::settings;
-
-static PROCESS: GvlCell<Option<Process>> = GvlCell::new(None);
-
-/// The channels of the process. They exist from their first use on.
-struct Process {
-    pubsub: NotInChild<PubSub>,
-    /// Whether a server was made for the channels. If so, a child that is forked now does not serve them.
-    serves: bool,
-    /// The rules that `PushServer.channel` has set. The channels of a child begin with them.
-    rules: Vec<(String, Policy)>,
-    /// The engine, if it talks to the hub.
-    hub: Option<NotInChild<Arc<HubClient>>>,
-}
-
-impl Process {
-    fn new(rules: Vec<(String, Policy)>) -> Self {
-        Process::with(PubSub::new(Local::shared), rules)
-    }
-
-    /// The channels of a worker, which get their order from the hub.
-    fn of_worker(stats: StatsHandle, rules: Vec<(String, Policy)>, settings: WorkerSettings) -> io::Result<Self> {
-        let mut hub = None;
-        let pubsub = PubSub::try_new(stats, |wake| {
-            let client = HubClient::new(settings, wake)?;
-            Ok::<_, io::Error>(Arc::clone(hub.insert(client)) as _)
-        })?;
-        let mut process = Process::with(pubsub, rules);
-        if let Some(hub) = &hub {
-            hub.set_channels(process.pubsub.channels());
-        }
-        process.hub = hub.map(|hub| NotInChild::new(OwnerProcess::current(), hub));
-        Ok(process)
-    }
-
-    fn with(pubsub: PubSub, rules: Vec<(String, Policy)>) -> Self {
-        let now = Instant::now();
-        rules.iter().for_each(|(glob, policy)| pubsub.channels().define(glob, policy.clone(), now));
-        let pubsub = NotInChild::new(OwnerProcess::current(), pubsub);
-        Process { pubsub, serves: false, rules, hub: None }
-    }
-}
 
 pub fn init(module: RModule) -> Result<(), Error> {
     let channels = module.define_module("Channels")?;
@@ -89,109 +39,6 @@ pub fn init(module: RModule) -> Result<(), Error> {
     channels.define_singleton_method("use_hub", function!(use_hub, 4))?;
     channels.define_singleton_method("await_hub", function!(await_hub, 1))?;
     channels.define_singleton_method("settle", function!(settle_within, 1))
-}
-
-/// Works on the channels of this process. `work` must not call Ruby. In a forked child of a process that serves this is
-/// a `PushServer::Error`.
-fn with_process<R>(ruby: &Ruby, work: impl FnOnce(&mut Process) -> R) -> Result<R, Error> {
-    let result = PROCESS.with(ruby, |slot| {
-        renew(slot, false);
-        let process = slot.get_or_insert_with(|| Process::new(Vec::new()));
-        (!process.pubsub.channels().forked()).then(|| work(process))
-    });
-    result.ok_or_else(|| server_error(ruby, "this process was forked off the one that serves: do that there"))
-}
-
-/// In a forked child, replaces channels that belong to the parent. If the parent serves them, this happens only with
-/// `always`.
-fn renew(slot: &mut Option<Process>, always: bool) {
-    if let Some(process) = slot
-        && process.pubsub.channels().forked()
-        && (always || !process.serves)
-    {
-        *process = Process::new(std::mem::take(&mut process.rules));
-    }
-}
-
-/// The channels for a server of this process. In a forked child they are new.
-pub fn for_server(ruby: &Ruby) -> PubSub {
-    // What was published to another server is answered. From now on this process publishes by itself.
-    outside::close(ruby);
-    PROCESS.with(ruby, |slot| {
-        renew(slot, true);
-        let process = slot.get_or_insert_with(|| Process::new(Vec::new()));
-        process.serves = true;
-        PubSub::clone(&process.pubsub)
-    })
-}
-
-/// Makes the channels anew, with the rules that the app has set. The connections to the hub come over the lifeline.
-fn use_hub(ruby: &Ruby, process: u32, generation: u32, workers: usize, hash: RHash) -> Result<(), Error> {
-    let (server, _) = settings::parse(ruby, hash)?;
-    let settings = WorkerSettings { process, generation, workers, give_up: replace_worker };
-    let stats = slots::own_counters(ruby);
-    let hub = PROCESS.with(ruby, |slot| {
-        let serves = slot.as_ref().is_some_and(|process| process.serves && !process.pubsub.channels().forked());
-        if serves {
-            return Err("this process has a server already".to_owned());
-        }
-        let rules = slot.as_ref().map(|process| process.rules.clone()).unwrap_or_default();
-        let process = Process::of_worker(stats, rules, settings).map_err(|error| error.to_string())?;
-        // Before the hub's log comes, which may need the memory.
-        process.pubsub.channels().configure(server.channel_limits(), server.default_event.as_deref());
-        let hub = process.hub.as_ref().map(|hub| Arc::clone(hub));
-        *slot = Some(process);
-        Ok(hub)
-    });
-    match hub {
-        Ok(Some(hub)) => lifeline::on_hub(ruby, move |socket| hub.connect(socket)),
-        Ok(None) => {}
-        Err(message) => return Err(io_error(ruby, message)),
-    }
-    Ok(())
-}
-
-/// The app is loaded. Whether the hub's log comes within `seconds`. True if there is no hub.
-fn await_hub(ruby: &Ruby, seconds: f64) -> Result<bool, Error> {
-    let hub = with_process(ruby, |process| process.hub.as_ref().map(|hub| Arc::clone(hub)))?;
-    let Some(hub) = hub else { return Ok(true) };
-    hub.loaded();
-    let deadline = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
-    wait_for_engine(ruby, hub.progress(), deadline, |cancel| hub.await_log(deadline, cancel))
-}
-
-/// Whether all that this process has published has its number within `seconds`.
-fn settle_within(ruby: &Ruby, seconds: f64) -> Result<bool, Error> {
-    let channels = channels(ruby)?;
-    let Some(submission) = channels.unsettled() else { return Ok(true) };
-    let deadline = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 1e9));
-    wait_for_engine(ruby, channels.progress(), deadline, |cancel| {
-        channels.progress().is_none_or(|progress| progress.wait(submission, deadline, cancel))
-    })
-}
-
-/// Waits without the GVL until `wait` returns true, or until `deadline`.
-fn wait_for_engine(
-    ruby: &Ruby,
-    progress: Option<&Arc<Progress>>,
-    deadline: Instant,
-    wait: impl Fn(&Cancel) -> bool,
-) -> Result<bool, Error> {
-    let Some(progress) = progress else { return Ok(true) };
-    loop {
-        let cancel = Cancel::default();
-        if without_gvl(ruby, || wait(&cancel), || progress.cancel(&cancel)) == Some(true) {
-            return Ok(true);
-        }
-        check_interrupts(ruby)?;
-        if Instant::now() >= deadline {
-            return Ok(false);
-        }
-    }
-}
-
-fn channels(ruby: &Ruby) -> Result<Arc<Channels>, Error> {
-    with_process(ruby, |process| Arc::clone(process.pubsub.channels()))
 }
 
 fn define(
@@ -217,11 +64,7 @@ fn define(
     };
     let ttl = ttl.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.0, 1e9)));
     let policy = Policy { history, ttl, slow, presence };
-    with_process(ruby, |process| {
-        process.rules.retain(|(other, _)| *other != glob);
-        process.pubsub.channels().define(&glob, policy.clone(), Instant::now());
-        process.rules.push((glob, policy));
-    })
+    with_process(ruby, |process| process.define(glob, policy))
 }
 
 /// The event's name, as it was given: `false` is the default.
@@ -289,7 +132,7 @@ fn publish(
         // SAFETY: nothing calls Ruby while the slice is used.
         let payload = unsafe { data.as_slice() };
         let draft = Draft { channel: &channel, payload, kind, event, store, except, compress };
-        process.pubsub.channels().post(&draft, Instant::now())
+        process.channels().post(&draft, Instant::now())
     })?;
     let channels = channels(ruby)?;
     let posted = match posted.map_err(|error| channel_error(ruby, &error))? {
@@ -322,15 +165,6 @@ fn post_later(ruby: &Ruby, channels: &Channels, unsent: Unsent) -> Result<Posted
         }
     }
     Err(channel_error(ruby, &channels.unavailable()))
-}
-
-/// The server to which this process publishes, if it has none.
-fn server_outside(ruby: &Ruby) -> Result<Option<outside::Server>, Error> {
-    let publishes = PROCESS.with(ruby, |slot| {
-        let own = slot.as_ref().filter(|process| process.serves || process.hub.is_some());
-        own.is_some_and(|process| !process.pubsub.channels().forked())
-    });
-    if publishes { Ok(None) } else { outside::server(ruby) }
 }
 
 /// The channels, once all that this process has published has its place. An error in a process whose messages are in
@@ -377,8 +211,10 @@ fn history(ruby: &Ruby, channel: Value, since_value: Value, limit: usize) -> Res
 
 fn present(ruby: &Ruby, channel: Value) -> Result<RHash, Error> {
     let channel = name(ruby, "channel", channel)?;
+    let channels = settled_channels(ruby)?;
+    settle_members(ruby, &channels)?;
     let hash = ruby.hash_new();
-    for (member, info) in settled_channels(ruby)?.present(&channel) {
+    for (member, info) in channels.present(&channel) {
         hash.aset(ruby.str_new(&member), ruby.str_new(&info))?;
     }
     Ok(hash)

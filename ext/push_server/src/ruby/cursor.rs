@@ -123,6 +123,25 @@ pub fn settle(ruby: &Ruby, channels: &Channels) -> Result<(), Error> {
     wait_until_settled(ruby, progress, submission, channels.limits().publish_timeout)
 }
 
+/// Waits for what the clients of this process have done so far, as members: a thread that looks at members must find them there.
+/// While there is no hub, it waits for the same time as [`settle`] does. The engine of a single process never makes it wait.
+pub fn settle_members(ruby: &Ruby, channels: &Channels) -> Result<(), Error> {
+    if channels.forked() {
+        return Ok(());
+    }
+    let (Some(command), Some(progress)) = (channels.unsettled_command(), channels.progress()) else { return Ok(()) };
+    let deadline = Instant::now() + channels.limits().publish_timeout;
+    loop {
+        let cancel = Cancel::default();
+        let wait = || progress.wait_for_command(command, deadline, &cancel);
+        let settled = without_gvl(ruby, wait, || progress.cancel(&cancel)) == Some(true);
+        check_interrupts(ruby)?;
+        if settled || Instant::now() >= deadline {
+            return Ok(());
+        }
+    }
+}
+
 /// How often a thread looks whether this process has caught up.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 

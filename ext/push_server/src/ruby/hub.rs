@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use magnus::value::ReprValue;
 use magnus::{Error, Module, Object, RArray, RHash, RModule, Ruby, Value, function};
+use push_core::base::stats::StatsHandle;
 use push_core::engine::hub::server::{Driver, NumberStore, Outcome, Settings};
 use push_core::metrics::{Figures, Sockets, Source};
 
@@ -40,9 +41,12 @@ fn run(
     let metrics = metrics.collect::<Result<Vec<_>, Error>>()?;
     let (mut driver, interrupt) =
         Driver::new(link, publish, numbers, settings).map_err(|error| io_error(ruby, error))?;
+    let slots = slots::open(duplicate(ruby, statistics)?.as_fd());
+    let slots = slots.inspect_err(|error| log::error!("the hub has no access to the statistics: {error}")).ok();
+    // What has no worker is counted where the counts of the ended ones are.
+    let own = slots.clone().and_then(|slots| StatsHandle::of_slot(slots, 0));
+    own.into_iter().for_each(|stats| driver.count_in(stats));
     if !metrics.is_empty() {
-        let slots = slots::open(duplicate(ruby, statistics)?.as_fd());
-        let slots = slots.inspect_err(|error| log::error!("the hub cannot read the statistics: {error}")).ok();
         let source: Source = Arc::new(move || slots.as_ref().map(|slots| Figures::of_slots(slots)));
         driver.serve_metrics(Sockets::new(metrics, source).map_err(|error| io_error(ruby, error))?);
     }

@@ -1,6 +1,6 @@
 //! The Ruby classes and modules that this extension defines, one a file; [`crate::native_server`] is one, too.
 //!
-//! `lib/push_server/native.rb` documents their methods for callers, because YARD and RubyDoc.info read Ruby files
+//! `lib/push_server/native/` documents their methods for callers, because YARD and RubyDoc.info read Ruby files
 //! without a plugin. The comments here do not repeat that: they say what is not seen from outside.
 //!
 //! | module | subject |
@@ -11,6 +11,7 @@
 //! | [`client_channels`] | its subscriptions |
 //! | [`registry`] | `PushServer::Registry`: the clients that the garbage collector must keep |
 //! | [`channels`] | `PushServer::Channels`: publish and the rest that needs no client |
+//! | [`own_channels`] | the channels that this process has of its own, and their engine |
 //! | [`cursor`] | `PushServer::Cursor`: a place in the log; waiting for what was published |
 //! | [`callbacks`] | `PushServer::Callbacks`: what runs around each callback |
 //! | [`hub`] | `PushServer::NativeHub`: the loop of the hub's process |
@@ -35,6 +36,7 @@ pub mod cursor;
 pub mod hub;
 pub mod lifeline;
 pub mod outside;
+pub mod own_channels;
 pub mod process;
 pub mod registry;
 pub mod slots;

@@ -1,8 +1,8 @@
-//! Ruby's own classes, looked up once, before any worker runs; and how this extension defines its classes.
+//! Ruby's own classes, looked up once, before any app thread runs; and how this extension defines its classes.
 //!
 //! Looking a constant up can run Ruby code (`autoload`), and so switch threads. To do that behind a once-lock when the
-//! constant is first needed deadlocks: the second worker waits for the lock while it holds the GVL, and the first
-//! worker needs the GVL to go on.
+//! constant is first needed deadlocks: the second app thread waits for the lock while it holds the GVL, and the first
+//! app thread needs the GVL to go on.
 
 use std::sync::OnceLock;
 

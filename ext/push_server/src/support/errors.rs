@@ -26,9 +26,13 @@ pub fn io_error(ruby: &Ruby, message: impl Display) -> Error {
 
 /// What Ruby raises when the core's channels refuse something.
 pub fn channel_error(ruby: &Ruby, error: &channel::Error) -> Error {
-    use channel::Error::{BrokenEvent, EmptyName, Engine, LongName, TooLarge, TooManyChannels, TooManySubscriptions};
+    use channel::Error::{
+        BrokenEvent, EmptyName, Engine, LongInfo, LongMember, LongName, TooLarge, TooManyChannels, TooManySubscriptions,
+    };
     match error {
-        EmptyName | LongName { .. } | BrokenEvent | TooLarge { .. } => argument_error(ruby, error),
+        EmptyName | LongName { .. } | LongMember { .. } | LongInfo { .. } | BrokenEvent | TooLarge { .. } => {
+            argument_error(ruby, error)
+        }
         TooManyChannels(_) | TooManySubscriptions(_) => server_error(ruby, &error.to_string()),
         Engine(_) => engine_error(ruby, &error.to_string()),
     }

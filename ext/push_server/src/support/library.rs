@@ -36,7 +36,7 @@ use crate::support::pinned::pinned;
 
 static CONSTANTS: OnceLock<Constants> = OnceLock::new();
 
-/// What requests need. Looked up before any worker runs, for the reason in [`crate::support::classes`].
+/// What requests need. Looked up before any app thread runs, for the reason in [`crate::support::classes`].
 #[derive(Clone, Copy)]
 struct Constants {
     disconnected: Opaque<ExceptionClass>,

@@ -16,11 +16,12 @@
 //! | [`handler`] | which callbacks a handler has |
 //! | [`settings`] | a Hash of settings |
 //! | [`statistics`] | what was counted |
+//! | [`app_threads`] | how many app threads there are, and how many of them stream a body |
 //! | [`tls`] | certificates and keys |
-//! | [`workers`] | how many workers there are, and how many sit in a body |
 //! | [`logger`] | the core's log lines, on stderr |
 //! | [`developer_hints`] | hints to the developer of an app, each given once |
 
+pub mod app_threads;
 pub mod cell;
 pub mod classes;
 pub mod descriptor;
@@ -38,4 +39,3 @@ pub mod raw;
 pub mod settings;
 pub mod statistics;
 pub mod tls;
-pub mod workers;

@@ -24,7 +24,7 @@ pub struct Own {
     pub hint_event_name: bool,
     /// Whether to give the hint that a String of bytes may be text.
     pub hint_text_in_bytes: bool,
-    /// Worker threads.
+    /// App threads.
     pub threads: usize,
 }
 

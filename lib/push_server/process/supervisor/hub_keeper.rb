@@ -31,12 +31,14 @@ module PushServer
         number = former ? former[:store] : NativeProcess.memory_file("push_server_numbers", NativeHub::STORE_SIZE)
         @store = IO.for_fd(number, "r+b")
         @connections = {}
+        # The process numbers of workers that were killed or have crashed, the newest last.
+        @died = former&.fetch(:died, nil).to_a
         @backoff = Backoff.new
       end
 
       # What another one needs to go on after an exec; see {State}.
       # @return [Hash{Symbol => Object}]
-      def handover = { store: @store, process: @process&.handover }
+      def handover = { store: @store, process: @process&.handover, died: @died }
 
       # Starts the first hub.
       def start = launch("first")
@@ -96,7 +98,7 @@ module PushServer
         @process = HubProcess.new(@parts) { |*event| changed(*event) }
         hub = @process
         hub.tell(first_line, ios)
-        @died&.each { |process| hub.tell("gone #{process}") }
+        @died.each { |process| hub.tell("gone #{process}") }
         hub.start(@store, @publish&.socket)
         @connections.each_value { |connection| connection.make(hub) } unless hub.ended?
       end

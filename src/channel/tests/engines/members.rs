@@ -80,6 +80,95 @@ fn members_come_and_go_when_the_engine_says_so() {
     assert_eq!(names(&channels), ["ana"]);
 }
 
+/// What a reader is told of members, in order: the whole list in brackets, then joins and leaves.
+fn told(channels: &Channels, reader: &Reader) -> Vec<String> {
+    channels.deliver();
+    let mut all = Vec::new();
+    let batch = reader.read(Shape::EventStream.into(), false, |bytes| {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let names = |text: &str| {
+            text.split('"').filter(|part| ["ana", "bob", "cid", "dan"].contains(part)).collect::<Vec<_>>().join(" ")
+        };
+        all.extend(text.split("\n\n").filter_map(
+            |block| match block.split_once("event: push.")?.1.split_once('\n')? {
+                ("here", data) => Some(format!("[{}]", names(data))),
+                ("join", data) => Some(format!("+{}", names(data))),
+                ("leave", data) => Some(format!("-{}", names(data))),
+                _ => None,
+            },
+        ));
+    });
+    assert!(!batch.more);
+    all
+}
+
+#[test]
+fn a_new_member_is_told_once_of_those_that_come_while_it_comes() {
+    let (engine, channels) = world(Limits { linger: Duration::ZERO, ..Limits::default() });
+    channels.define("room", Policy { presence: true, ..Policy::default() }, Instant::now());
+    let ana = join(&channels, client_id(3, 1), "ana");
+    let other = |member: &str, kind: ChangeKind| {
+        engine.other(Command::Member(Change { channel: "room".into(), member: member.into(), kind }));
+    };
+    let client = client_id(4, 1);
+    other("bob", ChangeKind::Join { client, info: "1".into() });
+    other("cid", ChangeKind::Join { client, info: "1".into() });
+    other("cid", ChangeKind::Leave { client });
+    other("cid", ChangeKind::Expire);
+    engine.order(1);
+    other("dan", ChangeKind::Join { client, info: "1".into() });
+    assert_eq!(told(&channels, &ana), ["[ana bob]", "+dan"]);
+}
+
+#[test]
+fn a_reader_that_has_not_read_of_a_join_is_not_told_of_it_after_the_list_that_lacks_the_member() {
+    let (engine, channels) = world(Limits::default());
+    channels.define("room", Policy { presence: true, ..Policy::default() }, Instant::now());
+    let ana = join(&channels, client_id(3, 1), "ana");
+    engine.order(1);
+    assert_eq!(told(&channels, &ana), ["[ana]"]);
+    let join = || ChangeKind::Join { client: client_id(4, 1), info: "1".into() };
+    engine.other(Command::Member(Change { channel: "room".into(), member: "bob".into(), kind: join() }));
+    channels.deliver();
+    // The process misses that bob leaves.
+    let here = PresentMember {
+        channel: "room".into(),
+        member: "ana".into(),
+        info: "1".into(),
+        clients: vec![client_id(3, 1)],
+    };
+    engine.catch_up_with(&[("other", true)], vec![here]);
+    assert_eq!(told(&channels, &ana), ["[ana]"]);
+    engine.other(Command::Member(Change { channel: "room".into(), member: "bob".into(), kind: join() }));
+    assert_eq!(told(&channels, &ana), ["+bob"]);
+}
+
+/// The leave is lost with the messages that the reader had not read, and the members are the same before and after.
+#[test]
+fn a_reader_that_loses_what_it_has_not_read_is_told_of_all_members() {
+    for same_epoch in [false, true] {
+        let (engine, channels) = world(Limits::default());
+        channels.define("room", Policy { presence: true, ..Policy::default() }, Instant::now());
+        let ana = join(&channels, client_id(3, 1), "ana");
+        engine.order(1);
+        let bob = |kind| engine.other(Command::Member(Change { channel: "room".into(), member: "bob".into(), kind }));
+        let client = client_id(4, 1);
+        bob(ChangeKind::Join { client, info: "1".into() });
+        assert_eq!(told(&channels, &ana), ["[ana]", "+bob"]);
+        bob(ChangeKind::Leave { client });
+        bob(ChangeKind::Expire);
+        channels.deliver();
+        let clients = vec![client_id(3, 1)];
+        let members = vec![PresentMember { channel: "room".into(), member: "ana".into(), info: "1".into(), clients }];
+        if same_epoch {
+            engine.catch_up_with(&[("room", false)], members);
+        } else {
+            engine.reset_with(true, Reset { members, ..engine.empty() });
+        }
+        assert_eq!(told(&channels, &ana), ["[ana]"]);
+    }
+}
+
 #[test]
 fn a_client_that_goes_while_the_engine_begins_anew_is_not_left_behind() {
     for left_before in [false, true] {

@@ -13,13 +13,15 @@ impl World {
         let batch = own
             .reader
             .read(Shape::EventStream.into(), blocked, |bytes| text.push_str(std::str::from_utf8(&bytes).unwrap()));
-        if !own.open {
-            assert!(text.is_empty());
+        if batch.overrun {
+            assert!(!self.exact && text.is_empty());
+            self.disconnect(client);
             return;
         }
-        if batch.overrun {
-            assert!(!self.exact);
-            self.disconnect(client);
+        if !own.open {
+            assert!(text.is_empty());
+            // As a connection does: it looks again when it is woken again.
+            own.woken.0.store(false, Ordering::SeqCst);
             return;
         }
         assert!(known || (batch.messages == 0 && batch.notices.is_empty()), "not woken for {text}");

@@ -18,23 +18,15 @@ use super::connection::{Connection, Turn};
 use super::driver::{Driven, Driver};
 use super::machine::{Machine, Results};
 use super::relay::Relay;
-use super::tail;
+use super::shared::Shared;
 use crate::base::lock::Lock;
 use crate::base::peers::Peers;
 use crate::base::wakeups::Wakeups;
 use crate::channel::engine::{Engine, EngineState, EngineTask, Full, LogEnd, Submitted};
-use crate::channel::{
-    Cancel, Channels, Command, Cursor, Epoch, Event, Limits, Message, Policy, Progress, Ticket, Wake,
-};
-
-/// How much may come from the hub while the app is not loaded. Beyond it nothing is read: the hub sends the rest later.
-const EARLY: usize = 8 << 20;
+use crate::channel::{Cancel, Channels, Command, Cursor, Event, Limits, Message, Policy, Progress, Ticket, Wake};
 
 /// The least memory that a worker's log has, if `channel_memory` is not less.
 const LEAST_LOG: usize = 8 << 20;
-
-/// Commands that wait for their numbers. Beyond that, the channels keep changes of members, one for each client and channel.
-const MOST_COMMANDS: usize = 4096;
 
 /// What a worker is among the processes of the hub.
 #[derive(Debug, Clone, Copy)]
@@ -72,33 +64,6 @@ pub struct HubClient {
     driver: Driver,
 }
 
-/// What other threads leave for the one that drives, and what that one leaves for them.
-struct Shared {
-    submitted: Vec<(Arc<Message>, Arc<Ticket>)>,
-    commands: Vec<Command>,
-    /// How many commands have no number.
-    commanded: usize,
-    rules: Vec<(String, Policy)>,
-    /// All that ask until the next turn wait for the same answer.
-    question: Option<Arc<LogEnd>>,
-    /// The connection that follows when the present one has ended.
-    next: Option<UnixStream>,
-    /// The app is loaded. Before, the channels do not know its rules, and would keep nothing of the hub's log.
-    loaded: bool,
-    /// Bytes of the entries that have come before.
-    early: usize,
-    tail: usize,
-    /// How many messages have no number, and their bytes.
-    waiting: usize,
-    waiting_bytes: usize,
-    limits: Limits,
-    events: Vec<Event>,
-    position: Cursor,
-    /// The hub's log has come.
-    begun: bool,
-    state: EngineState,
-}
-
 /// What belongs to the thread that drives.
 struct Io {
     machine: Machine,
@@ -116,25 +81,6 @@ impl HubClient {
     pub fn new(settings: WorkerSettings, wake: Arc<dyn Wake>) -> io::Result<Arc<Self>> {
         let limits = Limits::default();
         let (driver, thread) = Driver::new()?;
-        let shared = Shared {
-            submitted: Vec::new(),
-            commands: Vec::new(),
-            commanded: 0,
-            rules: Vec::new(),
-            question: None,
-            next: None,
-            loaded: false,
-            early: 0,
-            tail: limits.log_bytes,
-            waiting: 0,
-            waiting_bytes: 0,
-            limits,
-            events: Vec::new(),
-            // No client can have this epoch.
-            position: Cursor { epoch: Epoch::new(), seq: 0 },
-            begun: false,
-            state: EngineState::Away,
-        };
         let io = Io {
             machine: Machine::new(new_author(), settings.generation, limits.log_bytes),
             connection: None,
@@ -147,7 +93,7 @@ impl HubClient {
             wake,
             progress: Arc::default(),
             channels: OnceLock::new(),
-            shared: Lock::new(shared),
+            shared: Lock::new(Shared::new(limits)),
             io: Lock::new(io),
             relay: Relay::default(),
             driver,
@@ -194,7 +140,7 @@ impl HubClient {
         let mut turn = Turn::default();
         self.take_submitted(io);
         if let Some(connection) = &mut io.connection {
-            turn.paused = self.is_paused();
+            turn.paused = self.shared.lock().is_paused();
             if readable
                 && !turn.paused
                 && let Err(error) = connection.read(&mut io.machine, now, &mut turn)
@@ -230,12 +176,6 @@ impl HubClient {
         }
         self.publish_results(io);
         turn
-    }
-
-    /// Whether too much has come while the app is not loaded.
-    fn is_paused(&self) -> bool {
-        let shared = self.shared.lock();
-        !shared.loaded && shared.early > EARLY
     }
 
     /// Moves what other threads have left to the machine.
@@ -284,32 +224,17 @@ impl HubClient {
         if results.is_empty() && !changed {
             return;
         }
-        shared.state = state;
-        if let Some(position) = io.machine.position() {
-            (shared.position, shared.begun) = (position, true);
-        }
-        shared.commanded -= mem::take(&mut results.commands);
-        shared.waiting -= results.settled.len();
-        shared.waiting_bytes -= results.settled.iter().map(|settled| settled.cost).sum::<usize>();
-        if !shared.loaded {
-            let cost = |event: &Event| match event {
-                Event::Message(message) => message.cost(),
-                Event::Command { command, .. } => tail::cost(command),
-                Event::Reset(_) | Event::Lost { .. } => 0,
-            };
-            shared.early += results.events.iter().map(cost).sum::<usize>();
-        }
-        if shared.events.is_empty() {
-            mem::swap(&mut shared.events, &mut results.events);
-        } else {
-            shared.events.append(&mut results.events);
-        }
+        shared.publish(results, state, io.machine.position());
         drop(shared);
         if changed && state == EngineState::Ready && mem::take(&mut io.missed) {
             log::warn!("connected to the hub again");
         }
         self.progress.settle_all(results.settled.iter().map(|settled| (&*settled.ticket, settled.outcome)));
         results.settled.clear();
+        match mem::take(&mut results.commands) {
+            0 => {}
+            commands => self.progress.settle_commands(commands as u64),
+        }
         results.answered = false;
         self.wake.wake();
     }
@@ -353,18 +278,9 @@ impl Engine for HubClient {
     }
 
     fn submit(&self, message: Arc<Message>) -> Result<Submitted, Full<Arc<Message>>> {
-        let cost = message.cost();
         let mut shared = self.shared.lock();
-        let Shared { waiting, waiting_bytes, limits, .. } = &mut *shared;
-        let fits = *waiting == 0 || *waiting_bytes + cost <= limits.publish_queue_bytes;
-        if *waiting >= limits.publish_queue || !fits {
-            return Err(Full(message));
-        }
-        *waiting += 1;
-        *waiting_bytes += cost;
-        let ticket = self.progress.submit();
         let first = shared.submitted.is_empty();
-        shared.submitted.push((message, Arc::clone(&ticket)));
+        let ticket = shared.submit(message, &self.progress)?;
         drop(shared);
         // Once for all that is submitted until the driver looks.
         if first {
@@ -374,25 +290,13 @@ impl Engine for HubClient {
     }
 
     fn take(&self, events: &mut Vec<Event>) {
-        let mut shared = self.shared.lock();
-        if !shared.loaded {
-            return;
-        }
-        if events.is_empty() {
-            mem::swap(&mut shared.events, events);
-        } else {
-            events.append(&mut shared.events);
-        }
+        self.shared.lock().take(events);
     }
 
     fn command(&self, command: Command) -> Result<(), Full<Command>> {
         let mut shared = self.shared.lock();
-        if shared.commanded >= MOST_COMMANDS {
-            return Err(Full(command));
-        }
-        shared.commanded += 1;
         let first = shared.commands.is_empty();
-        shared.commands.push(command);
+        shared.command(command, &self.progress)?;
         drop(shared);
         if first {
             self.driver.wake();

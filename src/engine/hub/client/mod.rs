@@ -2,7 +2,8 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | `engine` | [`HubClient`], the engine; what its threads share |
+//! | `engine` | [`HubClient`], the engine |
+//! | `shared` | what its threads leave for one another |
 //! | `driver` | gives the connection its turns: a task of the reactor, or a thread |
 //! | `connection` | the socket and its buffers |
 //! | `machine` | [`Machine`], a worker's half of the protocol, without I/O |
@@ -27,6 +28,7 @@ mod receive;
 mod relay;
 mod report;
 mod rules;
+mod shared;
 mod snapshot;
 mod tail;
 #[cfg(test)]

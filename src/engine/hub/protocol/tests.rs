@@ -146,8 +146,8 @@ fn refuses_what_it_does_not_know() {
     };
     assert_eq!(frame(&[]), Err(ProtocolError::Length(0)));
     assert_eq!(frame(&[0]), Err(ProtocolError::Kind(0)));
-    for reserved in (66..72).chain(75..128) {
-        assert_eq!(frame(&[reserved]), Err(ProtocolError::Kind(reserved)));
+    for unknown in (66..72).chain(75..128) {
+        assert_eq!(frame(&[unknown]), Err(ProtocolError::Kind(unknown)));
     }
     assert_eq!(frame(&[kind::END, 0]), Err(ProtocolError::Length(kind::END)));
     assert_eq!(frame(&[kind::STABLE, 0]), Err(ProtocolError::Length(kind::STABLE)));

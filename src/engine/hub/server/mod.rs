@@ -6,12 +6,14 @@
 //! | module | subject |
 //! |---|---|
 //! | `state` | the [`Hub`]: a state machine without I/O, and its frames |
+//! | `settings` | its bounds, and how it begins |
 //! | `connections` | connections of peers begin and end |
 //! | `serve` | a peer is welcomed; a message gets its number |
 //! | `members` | commands get their numbers; members expire, and leave with their process |
 //! | `delivery` | bytes for the sockets; answers, credit, workers that are stuck |
-//! | `driver` | the sockets of a hub, and its loop |
-//! | `orders` | what the supervisor tells the hub |
+//! | `driver` | a hub with its sockets, and its loop |
+//! | `sockets` | the sockets of the peers |
+//! | `link`, `orders` | the connection to the supervisor, and what it tells the hub |
 //! | `recovery` | a hub takes the place of another one |
 //! | `relay`, `routes`, `parcels` | parcels from one worker to another one: which connection they take, and those that wait |
 //! | `report` | what one process has kept, and how several become one log |
@@ -29,6 +31,7 @@ mod connections;
 mod delivery;
 mod driver;
 mod image;
+mod link;
 mod members;
 mod numbers;
 mod orders;
@@ -40,6 +43,8 @@ mod report;
 mod routes;
 mod rules;
 mod serve;
+mod settings;
+mod sockets;
 mod state;
 mod tail;
 #[cfg(test)]
@@ -49,4 +54,5 @@ pub use delivery::Flushed;
 pub use driver::{Driver, Interrupt, Outcome};
 pub use numbers::NumberStore;
 pub use peer::PeerId;
-pub use state::{Hub, Settings, Start};
+pub use settings::{Settings, Start};
+pub use state::Hub;

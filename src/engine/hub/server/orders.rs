@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
-use super::state::Start;
+use super::settings::Start;
 use crate::base::lines::Line;
 
 /// What the supervisor tells the hub.

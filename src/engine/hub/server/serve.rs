@@ -239,6 +239,9 @@ impl Hub {
                 self.archive.advance(seq);
             }
         }
+        if outsider {
+            self.stats.published.add();
+        }
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The [`Hub`]: its state, and the methods of its driver.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::super::protocol::{Frame, Position, decode};
 use super::authors::Authors;
@@ -10,83 +10,12 @@ use super::peer::{Absent, Kind, Peer, PeerId};
 use super::report::Report;
 use super::routes::Routes;
 use super::rules::Rules;
+use super::settings::{Settings, Start};
 use super::tail::Tail;
-use crate::base::limits;
+use crate::base::stats::StatsHandle;
 #[cfg(test)]
 use crate::channel::Command;
-use crate::channel::forgotten::FLOORS;
 use crate::channel::{Archive, Epoch, Limits, Members};
-
-/// The bounds of a hub.
-#[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// Bytes of histories.
-    pub history: usize,
-    /// Bytes of the newest part of the log, from which workers get it. It is kept for workers that were cut off or come back,
-    /// and may be larger for a moment.
-    pub recent: usize,
-    /// Channels that have a history; beyond it messages are refused.
-    pub max_channels: usize,
-    /// Bytes of a channel's name.
-    pub max_name: usize,
-    /// Bytes that a worker may publish before the hub gives it more credit.
-    pub worker_credit: u32,
-    /// The same, of an outsider.
-    pub outsider_credit: u32,
-    /// A worker that takes less than [`Settings::stuck_bytes`] in this time, while more than that waits, is cut off. A worker
-    /// that is silent for so long while the hub recovers counts as lost.
-    pub patience: Duration,
-    /// See [`Settings::patience`].
-    pub stuck_bytes: usize,
-    /// For so long the hub and the workers remember the messages of an author that went away before it was answered.
-    pub absence: Duration,
-    /// The most bytes of newer messages that workers keep meanwhile.
-    pub absence_bytes: usize,
-    /// A member leaves this long after its last client has gone.
-    pub linger: Duration,
-    /// How many floors there are for channels that keep nothing; a power of two.
-    pub floors: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings::from(&limits::Limits::default())
-    }
-}
-
-impl From<&limits::Limits> for Settings {
-    fn from(table: &limits::Limits) -> Self {
-        let limits = Limits::from(table);
-        Settings {
-            history: limits.log_bytes - limits.log_bytes / 4,
-            recent: limits.log_bytes / 4,
-            max_channels: limits.max_channels,
-            max_name: limits.max_name,
-            worker_credit: 1 << 20,
-            outsider_credit: 128 << 10,
-            patience: Duration::from_secs(1),
-            stuck_bytes: 256 << 10,
-            absence: Duration::from_secs(5),
-            absence_bytes: limits.log_bytes / 4,
-            linger: limits.linger,
-            floors: FLOORS,
-        }
-    }
-}
-
-/// How a hub begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Start {
-    /// With an empty log.
-    First,
-    /// With the log of a hub that is gone. These workers were attached to it.
-    Recover {
-        /// Their process numbers.
-        processes: BTreeSet<u32>,
-        /// Whether the hub before gives its log: see [`Hub::connect_old_hub`].
-        handover: bool,
-    },
-}
 
 /// What the hub does.
 #[derive(Debug)]
@@ -123,6 +52,8 @@ pub struct Hub {
     pub(super) epoch: Epoch,
     /// The newest message's number. The log ends here.
     pub(super) last: u64,
+    /// See [`Hub::count_in`].
+    pub(super) stats: StatsHandle,
     /// The highest number that may be in use: messages may have been lost with a hub before any worker got them.
     pub(super) used: u64,
     /// Messages up to this number may be answered.
@@ -201,6 +132,7 @@ impl Hub {
             phase: Phase::Serving,
             epoch,
             last,
+            stats: StatsHandle::default(),
             used: last,
             answerable: last,
             offered: 0,
@@ -249,6 +181,11 @@ impl Hub {
             _ => hub.begin(epoch),
         }
         hub
+    }
+
+    /// From now on, what outsiders publish counts there. What workers publish counts with them.
+    pub fn count_in(&mut self, stats: StatsHandle) {
+        self.stats = stats;
     }
 
     /// Whether it numbers messages.

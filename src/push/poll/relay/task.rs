@@ -43,7 +43,9 @@ impl Relaying {
                 let length = payload.len();
                 match Said::decode(payload) {
                     Some(said) => self.hear(from, id, said, length),
-                    None => log::error!("the process {from} has sent something that this one does not understand"),
+                    None => log::error!(
+                        "a parcel about a long poll cannot be read: the worker with the process number {from} has sent it"
+                    ),
                 }
             }
             PeerEvent::Unreachable { to, id, length, why } => {

@@ -1,5 +1,6 @@
 //! Tests of the machine against a hub that fits into a test: it numbers, and a test cuts its bytes at will.
 
+mod commands;
 mod machine;
 mod threads;
 
@@ -208,4 +209,26 @@ pub(super) fn twice(log: &[(u64, Option<String>)]) -> Vec<String> {
     let mut counts = HashMap::new();
     log.iter().filter_map(|(_, text)| text.clone()).for_each(|text| *counts.entry(text).or_insert(0) += 1);
     counts.into_iter().filter(|(_, count)| *count > 1).map(|(text, _)| text).collect()
+}
+
+/// A worker that a hub has welcomed.
+pub(super) fn started(credit: u32) -> (Worker, Hub) {
+    let (mut worker, mut hub) = (Worker::new(), Hub { credit, ..Hub::default() });
+    worker.machine.connected();
+    let answer = hub.receive(&worker.sent());
+    worker.receive(&mut Vec::new(), &answer);
+    worker.results.events.clear();
+    (worker, hub)
+}
+
+/// The numbers that the messages of the worker have got.
+pub(super) fn outcomes(worker: &Worker) -> Vec<Option<u64>> {
+    worker.tickets.iter().map(|ticket| Some(ticket.outcome()?.ok()?.seq)).collect()
+}
+
+/// Wakes nothing.
+pub(super) struct Quiet;
+
+impl crate::channel::Wake for Quiet {
+    fn wake(&self) {}
 }

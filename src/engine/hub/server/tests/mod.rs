@@ -10,6 +10,7 @@
 //! | `world` | hub, workers and authors, and the steps of a schedule |
 //! | `directed`, `members` | schedules that are not random |
 //! | `relay` | parcels between workers |
+//! | `supervisor` | a hub in a thread, and peers with real sockets |
 //! | `driver` | the hub with real sockets |
 
 mod author;
@@ -18,6 +19,7 @@ mod driver;
 mod members;
 mod relay;
 mod roll;
+mod supervisor;
 mod truth;
 mod wire;
 mod worker;

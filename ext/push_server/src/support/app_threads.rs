@@ -1,7 +1,7 @@
-//! How many workers there are, and how many of them stream a body.
+//! How many app threads there are, and how many of them stream a body.
 //!
 //! The thread that called the app must also call its body: Rack::Lock, fibers and thread-locals depend on it. A body
-//! may last for hours. So the pool starts another worker for each body that lasts longer than [`SHORT_BODY`].
+//! may last for hours. So the pool starts another app thread for each body that lasts longer than [`SHORT_BODY`].
 //!
 //! Nothing here needs the GVL, and any thread may call it. In a forked child nothing takes the lock, because its holder
 //! may not exist there.
@@ -16,13 +16,13 @@ use push_core::base::lock::{Condition, Lock};
 /// A body that ends sooner does not count as lasting. Most bodies do.
 const SHORT_BODY: Duration = Duration::from_millis(50);
 
-/// The workers of a server.
-pub struct Workers {
+/// The app threads of a server.
+pub struct AppThreads {
     state: Lock<State>,
     changed: Condition,
     wanted: usize,
     max_streaming: usize,
-    /// Called with the lock held, when no worker is left for requests (false), and when there is one again (true).
+    /// Called with the lock held, when no app thread is left for requests (false), and when there is one again (true).
     attend: Box<dyn Fn(bool) + Send + Sync>,
     owner: OwnerProcess,
 }
@@ -33,41 +33,41 @@ struct State {
     present: usize,
     /// Bodies that began less than [`SHORT_BODY`] ago, by number.
     young: BTreeMap<u64, Instant>,
-    /// Bodies that last, so that each has occupied a worker.
+    /// Bodies that last, so that each has occupied an app thread.
     lasting: usize,
     /// The number of the next body.
     next: u64,
-    /// How many workers there are, if the system gives no more threads.
+    /// How many app threads there are, if the system gives no more threads.
     left: Option<usize>,
-    /// Whether the last call of `attend` has said that no worker is left.
+    /// Whether the last call of `attend` has said that no app thread is left.
     unattended: bool,
     interrupted: bool,
     stopped: bool,
 }
 
-/// Why [`Workers::await_shortage`] returned.
+/// Why [`AppThreads::await_shortage`] returned.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Shortage {
-    /// A body lasts: one more worker is needed.
+    /// A body lasts: one more app thread is needed.
     OneMore,
     /// The server stops.
     Stopped,
 }
 
-/// A worker counts as present until this is dropped.
-pub struct Presence(Arc<Workers>);
+/// An app thread counts as present until this is dropped.
+pub struct Presence(Arc<AppThreads>);
 
 /// A body counts as being streamed until this is dropped.
 pub struct Streaming {
-    workers: Arc<Workers>,
+    app_threads: Arc<AppThreads>,
     number: u64,
 }
 
-impl Workers {
-    /// `wanted`: how many workers there should be, beside those whose body lasts. `max_streaming`: how many bodies may
-    /// last. `attend` is called when no worker is left for requests (false), and when there is one again (true).
+impl AppThreads {
+    /// `wanted`: how many app threads there should be, beside those whose body lasts. `max_streaming`: how many bodies may
+    /// last. `attend` is called when no app thread is left for requests (false), and when there is one again (true).
     pub fn new(wanted: usize, max_streaming: usize, attend: impl Fn(bool) + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Workers {
+        Arc::new(AppThreads {
             state: Lock::default(),
             changed: Condition::new(),
             wanted,
@@ -81,14 +81,14 @@ impl Workers {
         self.state.lock()
     }
 
-    /// The current thread becomes a worker.
+    /// The current thread becomes an app thread.
     pub fn arrive(self: &Arc<Self>) -> Presence {
         self.lock().present += 1;
         Presence(Arc::clone(self))
     }
 
-    /// Sets how many workers there are, if the system gives no more threads. `None`: the system gives threads, so the
-    /// pool replaces missing workers soon.
+    /// Sets how many app threads there are, if the system gives no more threads. `None`: the system gives threads, so the
+    /// pool replaces missing app threads soon.
     pub fn set_left(&self, left: Option<usize>) {
         let mut state = self.lock();
         state.left = left;
@@ -103,7 +103,7 @@ impl Workers {
         }
     }
 
-    /// Whether there are more workers than wanted, so that the current one should end. False in a forked child.
+    /// Whether there are more app threads than wanted, so that the current one should end. False in a forked child.
     pub fn surplus(&self) -> bool {
         if self.owner.forked() {
             return false;
@@ -112,7 +112,7 @@ impl Workers {
         state.present > self.wanted + state.lasting
     }
 
-    /// The current worker begins to stream a body. `None` if too many bodies last already, and in a forked child.
+    /// The current app thread begins to stream a body. `None` if too many bodies last already, and in a forked child.
     pub fn stream(self: &Arc<Self>) -> Option<Streaming> {
         if self.owner.forked() {
             return None;
@@ -127,11 +127,11 @@ impl Workers {
             self.changed.notify_all();
         }
         state.young.insert(number, Instant::now());
-        Some(Streaming { workers: Arc::clone(self), number })
+        Some(Streaming { app_threads: Arc::clone(self), number })
     }
 
-    /// Blocks until a body has lasted longer than [`SHORT_BODY`], or until [`Workers::stop`]. `None`:
-    /// [`Workers::interrupt`] has ended the wait. Called without the GVL.
+    /// Blocks until a body has lasted longer than [`SHORT_BODY`], or until [`AppThreads::stop`]. `None`:
+    /// [`AppThreads::interrupt`] has ended the wait. Called without the GVL.
     pub fn await_shortage(&self) -> Option<Shortage> {
         let mut state = self.lock();
         loop {
@@ -155,13 +155,13 @@ impl Workers {
         }
     }
 
-    /// Ends one call of [`Workers::await_shortage`]: the current one, or the next.
+    /// Ends one call of [`AppThreads::await_shortage`]: the current one, or the next.
     pub fn interrupt(&self) {
         self.lock().interrupted = true;
         self.changed.notify_all();
     }
 
-    /// Ends all calls of [`Workers::await_shortage`], for good.
+    /// Ends all calls of [`AppThreads::await_shortage`], for good.
     pub fn stop(&self) {
         self.lock().stopped = true;
         self.changed.notify_all();
@@ -178,13 +178,13 @@ impl Drop for Presence {
 
 impl Drop for Streaming {
     fn drop(&mut self) {
-        if self.workers.owner.forked() {
+        if self.app_threads.owner.forked() {
             return;
         }
-        let mut state = self.workers.lock();
+        let mut state = self.app_threads.lock();
         if state.young.remove(&self.number).is_none() {
             state.lasting -= 1;
-            self.workers.attend(&mut state);
+            self.app_threads.attend(&mut state);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A worker, as the reactor knows it.
+//! An app thread, as the reactor knows it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -8,27 +8,28 @@ use std::time::{Duration, Instant};
 
 /// A thread that asks for jobs. Made on that thread, and not shared.
 #[derive(Debug)]
-pub struct Worker {
-    handle: Arc<WorkerHandle>,
+pub struct AppThread {
+    handle: Arc<AppThreadHandle>,
     /// When the job at hand was taken.
     pub(super) busy_since: Option<Instant>,
-    /// Jobs taken since the worker last had to wait.
+    /// Jobs taken since the app thread last had to wait.
     pub(super) batch: u64,
 }
 
-/// By this, other threads interrupt and wake a worker.
+/// By this, other threads interrupt and wake an app thread.
 #[derive(Debug)]
-pub struct WorkerHandle {
+pub struct AppThreadHandle {
     thread: Thread,
     interrupted: AtomicBool,
-    /// Wakes the thread that drives: it may be this worker.
+    /// Wakes the thread that drives: it may be this app thread.
     driver_waker: Arc<OnceLock<Waker>>,
 }
 
-impl Worker {
+impl AppThread {
     pub(super) fn new(driver_waker: Arc<OnceLock<Waker>>) -> Self {
-        let handle = WorkerHandle { thread: std::thread::current(), interrupted: AtomicBool::new(false), driver_waker };
-        Worker { handle: Arc::new(handle), busy_since: None, batch: 0 }
+        let handle =
+            AppThreadHandle { thread: std::thread::current(), interrupted: AtomicBool::new(false), driver_waker };
+        AppThread { handle: Arc::new(handle), busy_since: None, batch: 0 }
     }
 
     /// How long ago the job at hand was taken.
@@ -37,11 +38,11 @@ impl Worker {
     }
 
     /// The handle for other threads.
-    pub fn handle(&self) -> &Arc<WorkerHandle> {
+    pub fn handle(&self) -> &Arc<AppThreadHandle> {
         &self.handle
     }
 
-    /// Whether the worker was interrupted since the last call.
+    /// Whether the app thread was interrupted since the last call.
     pub(super) fn take_interrupt(&self) -> bool {
         self.interrupted() && self.handle.interrupted.swap(false, Ordering::SeqCst)
     }
@@ -51,8 +52,8 @@ impl Worker {
     }
 }
 
-impl WorkerHandle {
-    /// Makes the worker's `next` return [`super::Next::Interrupted`], now or when it is called the next
+impl AppThreadHandle {
+    /// Makes the app thread's `next` return [`super::Next::Interrupted`], now or when it is called the next
     /// time. Any thread; takes no lock.
     pub fn interrupt(&self) {
         self.interrupted.store(true, Ordering::SeqCst);
@@ -62,7 +63,7 @@ impl WorkerHandle {
         }
     }
 
-    /// Wakes the worker if it is idle. Then it looks again at what it waits for.
+    /// Wakes the app thread if it is idle. Then it looks again at what it waits for.
     pub(super) fn wake(&self) {
         self.thread.unpark();
     }

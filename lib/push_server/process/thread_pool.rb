@@ -5,27 +5,26 @@ require_relative "../config/hooks"
 module PushServer
   # The Ruby threads that run the app. Each is in `native.work` until the native server stops.
   #
-  # Here, a worker is such a thread, and not a worker process. It may end early, because the app may kill its thread. And a
-  # response body may occupy it for long, so that another one is needed. The threads that notice this report it, and
-  # {#respawn} acts on it.
-  class WorkerPool
-    # Seconds. A worker that lived for less did not end because of one bad request, so its successor waits as long.
+  # A thread may end early, because the app may kill it. And a response body may occupy it for long, so that another one is
+  # needed. The threads that notice this report it, and {#respawn} acts on it.
+  class ThreadPool
+    # Seconds. A thread that lived for less did not end because of one bad request, so its successor waits as long.
     RESPAWN_DELAY = 0.1
-    # Seconds that a killed worker has for its ensure clauses.
+    # Seconds that a killed thread has for its ensure clauses.
     KILL_TIMEOUT = 1
-    # The thread variable of workers: the time when they began.
-    BEGAN_AT = :push_server_worker
-    # Seconds between two attempts to start workers while the system gives no threads: at first, and at most.
+    # The thread variable of threads: the time when they began.
+    BEGAN_AT = :push_server_thread
+    # Seconds between two attempts to start threads while the system gives no threads: at first, and at most.
     RETRY_DELAY = 0.1
     MAX_RETRY_DELAY = 5
     private_constant :RESPAWN_DELAY, :KILL_TIMEOUT, :BEGAN_AT, :RETRY_DELAY, :MAX_RETRY_DELAY
 
-    # Whether the current thread is a worker of any pool. Any thread.
+    # Whether the current thread is one of any pool. Any thread.
     def self.inside? = !Thread.current.thread_variable_get(BEGAN_AT).nil?
 
-    # @param native [#work, #await_shortage, #workers_left=]
-    # @param size [Integer] workers beside those that a long response body occupies
-    # @param hooks [Hooks] before_thread_start and before_thread_exit run on each worker
+    # @param native [#work, #await_shortage, #threads_left=]
+    # @param size [Integer] threads beside those that a long response body occupies
+    # @param hooks [Hooks] before_thread_start and before_thread_exit run on each thread
     # @yield on any thread, when {#respawn} is to be called; must not wait
     # @raise [ThreadError]
     def initialize(native, size, hooks: Hooks::NONE, &on_change)
@@ -33,10 +32,10 @@ module PushServer
       @hooks = hooks
       @on_change = on_change
       @pid = Process.pid
-      # What the workers report. When a worker reports its end, its thread is still alive.
+      # What the threads report. When a thread reports its end, it is still alive.
       @changes = Thread::Queue.new
       @threads = {}
-      # Workers that are not started yet: number => seconds to wait before they begin.
+      # Threads that are not started yet: number => seconds to wait before they begin.
       @missing = {}
       size.times { add }
       start(*@missing.shift) until @missing.empty?
@@ -44,8 +43,8 @@ module PushServer
       @watch.name = "push_server watch"
     end
 
-    # Adds, replaces and forgets workers, as is needed. If the system gives no thread, this logs it once and goes on with
-    # the workers that there are; the first call after {#respawn_delay} tries again. One thread.
+    # Adds, replaces and forgets threads, as is needed. If the system gives no thread, this logs it once and goes on with
+    # the threads that there are; the first call after {#respawn_delay} tries again. One thread.
     def respawn
       until @changes.empty?
         change, number = @changes.pop
@@ -62,7 +61,7 @@ module PushServer
     # @return [Numeric, nil]
     def respawn_delay = @retry_at && [@retry_at - now, 0].max
 
-    # Waits for all workers to end, kills those that do not, and waits for these too. Call `native.stop` before.
+    # Waits for all threads to end, kills those that do not, and waits for these too. Call `native.stop` before.
     # @param timeout [Numeric] seconds before they are killed
     # @return [Boolean] whether all have ended; a thread in native code that does not return cannot be killed
     def end(timeout:)
@@ -89,7 +88,7 @@ module PushServer
     def start(number, delay) = @threads[number] = spawn(number, delay)
 
     def start_missing
-      return count_workers if respawn_delay&.positive?
+      return count_threads if respawn_delay&.positive?
 
       until @missing.empty?
         start(*@missing.first)
@@ -101,7 +100,7 @@ module PushServer
     end
 
     def retry_later(error)
-      left = count_workers
+      left = count_threads
       unless @retry_at
         PushServer.log(:warn, "cannot start a thread for the app: #{error.message}. Going on with #{left} and trying " \
                               "again. Raise the system's limit on threads, or lower --threads")
@@ -110,16 +109,16 @@ module PushServer
       @retry_at = now + @retry_delay
     end
 
-    # Tells the native server how many workers are left. If none is left, the server refuses requests.
-    def count_workers = @native.workers_left = (@threads.keys - @missing.keys).size
+    # Tells the native server how many threads are left. If none is left, the server refuses requests.
+    def count_threads = @native.threads_left = (@threads.keys - @missing.keys).size
 
     def recover
       @retry_at = nil
-      @native.workers_left = nil
+      @native.threads_left = nil
       PushServer.log(:info, "all threads of the app run again")
     end
 
-    # A new thread inherits the interrupt mask of the thread that makes it. So a worker cannot be killed before it can
+    # A new thread inherits the interrupt mask of the thread that makes it. So a thread cannot be killed before it can
     # report its end, nor while it reports.
     def spawn(number, delay)
       Thread.handle_interrupt(Object => :never) do
@@ -131,9 +130,9 @@ module PushServer
       end
     end
 
-    # @return [Boolean] whether this worker ended because there were more than needed
+    # @return [Boolean] whether this thread ended because there were more than needed
     def work(number, delay)
-      Thread.current.name = "push_server worker #{number}"
+      Thread.current.name = "push_server thread #{number}"
       Thread.current.report_on_exception = false
       Thread.current.thread_variable_set(BEGAN_AT, now)
       sleep(delay) if delay.positive?

@@ -1,4 +1,4 @@
-//! Accepting connections of processes without a server, reading and writing.
+//! The publish socket and its connections: accepting, reading and writing.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,15 +11,14 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::super::hub::protocol::{INCOMPLETE, PATIENCE};
+use super::super::hub::protocol::{INCOMPLETE, OUTSIDERS, PATIENCE};
 use super::authors::Authors;
 use super::session::{Session, Shared};
+use crate::base::accept::PAUSE;
 use crate::base::lifecycle::{Phase, PhaseReceiver};
 use crate::base::lock::Lock;
+use crate::base::log_throttle::LogThrottle;
 use crate::channel::Channels;
-
-/// How many processes may be connected. Others wait in the backlog.
-const CONNECTIONS: usize = 1024;
 
 /// Bytes that are read in one go.
 const CHUNK: usize = 16 * 1024;
@@ -30,17 +29,14 @@ const TURN: usize = 256 * 1024;
 /// How long the answers may take when the server stops.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
-/// The pause after `accept` has failed, for example for want of descriptors.
-const BACK_OFF: Duration = Duration::from_millis(100);
-
 /// The publish socket of a server.
-pub struct Door {
+pub struct PublishSocket {
     listener: StdUnixListener,
     shared: Arc<Shared>,
     buffered: Arc<AtomicUsize>,
 }
 
-impl Door {
+impl PublishSocket {
     /// `socket` is a Unix socket that listens. What comes through it is published to `channels`.
     ///
     /// # Errors
@@ -50,7 +46,7 @@ impl Door {
         let listener = StdUnixListener::from(socket);
         listener.set_nonblocking(true)?;
         let shared = Arc::new(Shared { channels, authors: Lock::new(Authors::default()) });
-        Ok(Door { listener, shared, buffered: Arc::default() })
+        Ok(PublishSocket { listener, shared, buffered: Arc::default() })
     }
 
     /// Serves until the server drains. To be called inside the runtime, in a task of its own.
@@ -58,18 +54,19 @@ impl Door {
     /// # Errors
     ///
     /// The runtime does not take the socket.
-    pub fn open(self, phase: PhaseReceiver) -> io::Result<impl Future<Output = ()> + Send + use<>> {
+    pub fn serve(self, phase: PhaseReceiver) -> io::Result<impl Future<Output = ()> + Send + use<>> {
         let listener = UnixListener::from_std(self.listener)?;
         let (shared, buffered) = (self.shared, self.buffered);
-        let permits = Arc::new(Semaphore::new(CONNECTIONS));
+        let permits = Arc::new(Semaphore::new(OUTSIDERS));
         Ok(async move {
             let mut draining = phase.clone();
+            let throttle = LogThrottle::once_a_minute();
             let accepting = async {
                 loop {
                     let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-                    let socket = accept(&listener).await;
-                    let visit = Visit::new(socket, &shared, &buffered, permit);
-                    tokio::spawn(visit.serve(phase.clone()));
+                    let socket = accept(&listener, &throttle).await;
+                    let connection = Connection::new(socket, &shared, &buffered, permit);
+                    tokio::spawn(connection.serve(phase.clone()));
                 }
             };
             tokio::select! {
@@ -80,20 +77,22 @@ impl Door {
     }
 }
 
-async fn accept(listener: &UnixListener) -> UnixStream {
+async fn accept(listener: &UnixListener, throttle: &LogThrottle) -> UnixStream {
     loop {
         match listener.accept().await {
             Ok((socket, _)) => return socket,
             Err(error) => {
-                log::warn!("cannot accept connections to the publish socket: {error}");
-                tokio::time::sleep(BACK_OFF).await;
+                if let Some(more) = throttle.allows() {
+                    log::warn!("cannot accept connections to the publish socket: {error}{more}");
+                }
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }
 }
 
 /// A connection.
-struct Visit {
+struct Connection {
     socket: UnixStream,
     session: Session,
     received: Vec<u8>,
@@ -102,11 +101,11 @@ struct Visit {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Visit {
+impl Connection {
     fn new(socket: UnixStream, shared: &Arc<Shared>, all: &Arc<AtomicUsize>, permit: OwnedSemaphorePermit) -> Self {
         let session = Session::new(Arc::clone(shared));
         let buffered = Buffered { all: Arc::clone(all), own: 0 };
-        Visit { socket, session, received: Vec::new(), out: Vec::new(), buffered, _permit: permit }
+        Connection { socket, session, received: Vec::new(), out: Vec::new(), buffered, _permit: permit }
     }
 
     async fn serve(mut self, mut phase: PhaseReceiver) {
