@@ -40,6 +40,7 @@ export interface Options {
   onclose?(loss: Loss): void
   onnotice?(notice: Notice): void
   cursor?: string
+  /** In this order. On a page that came over HTTP/2 from the same origin, the event stream is the first by default; else the WebSocket. */
   transports?: Transport[]
   request?: RequestInit
   wait?: number
@@ -58,6 +59,7 @@ export interface Connection {
   readonly cursor: string | undefined
 }
 
+/** Calls with the same URL and options share a connection, until it has opened. */
 export function push(url: string | URL, options?: Options): Connection
 /** Parses an event stream. `onblock` gets each block, and each `retry` alone, as soon as its line has ended. */
 export function parser(onblock: (block: { event?: string, data?: string, id?: string, retry?: number }) => void): (text: string) => void

@@ -51,10 +51,34 @@ function sse({ world, address, cursor, request, opened, received, ended }, wait)
   return { cut: () => control.abort() }
 }
 
+// The usual order of transports. If the page came over HTTP/2, its streams share one connection. Then an event stream is preferred.
+function order(world, address) {
+  const [page] = world.performance?.getEntriesByType?.("navigation") ?? []
+  const shared = /^h[23]/.test(page?.nextHopProtocol) && new URL(address).origin === world.location?.origin
+  return shared ? ["sse", "websocket", "poll"] : ["websocket", "sse", "poll"]
+}
+
+// Connections that have told their listeners nothing yet. Who asks for the same joins as another listener.
+const young = new Set()
+const alike = ["transports", "wait", "timeout", "silence", "longest", "retry", "cursor"]
+
 export function push(url, options = {}) {
-  const { transports = Object.keys(connectors), request = {}, wait = 25, world = globalThis } = options
-  const { timeout = 10000, silence = 40000, longest = 30000 } = options, closing = new AbortController()
+  const { world = globalThis, request } = options
   const address = new URL(url, world.location?.href).href.replace(/^ws/, "http")
+  const key = JSON.stringify([address, ...alike.map((name) => options[name])])
+  const same = (it) => it.key === key && it.world === world && it.request === request
+  const known = [...young].find(same), connection = known ?? begin(address, world, options)
+  const handle = connection.join(options)
+  if (!known) {
+    young.add(Object.assign(connection, { key, world, request }))
+    connection.connect()
+  }
+  return handle
+}
+
+function begin(address, world, options) {
+  const { transports = order(world, address), request = {}, wait = 25 } = options
+  const { timeout = 10000, silence = 40000, longest = 30000 } = options, closing = new AbortController()
   const now = () => world.Date.now(), usual = options.retry ?? 1000 + world.Math.random() * 2000
   const key = `push ${transports} ${address.split(/[?#]/)[0]}`
   // If storage is forbidden, reading the property raises an error.
@@ -68,7 +92,14 @@ export function push(url, options = {}) {
   const watch = (delay) => rest(delay, () => lost({ error: new Error(`nothing received for ${delay} ms`) }))
   const say = world.reportError ?? console.error
   const guarded = (action, detail) => { try { return action?.(detail) } catch (error) { say(error) } }
-  const tell = (name, detail) => guarded(options[name], detail)
+  const listeners = new Map(), self = { join, connect }
+  // Calls this callback of all listeners. Returns a promise if one of them does.
+  function tell(name, detail) {
+    young.delete(self)
+    const given = [...listeners].map(([handle, it]) => listeners.has(handle) && guarded(it[name], detail))
+    const promises = given.filter((it) => it?.then).map((it) => Promise.resolve(it).catch(say))
+    return promises.length ? Promise.all(promises) : undefined
+  }
 
   function connect() {
     const name = transports[index], mine = link = {}
@@ -81,7 +112,7 @@ export function push(url, options = {}) {
       if (streams) rest()
       for (const block of blocks.splice(0)) {
         const kept = link === mine && guarded(take, block)
-        if (kept && streams) await kept.catch?.(say) // The stream is read no faster than this, so the server notices a slow page.
+        if (kept && streams) await kept // The stream is read no faster than this, so the server notices a slow page.
       }
       if (streams) ours(watch)(silence)
     }
@@ -142,12 +173,23 @@ export function push(url, options = {}) {
   }
   function close() {
     up = null
+    young.delete(self)
     closing.abort()
     drop()
   }
   world.addEventListener?.("online", wake, closing)
   world.document?.addEventListener("visibilitychange", wake, closing)
-  connect()
-  const send = (data) => up === "websocket" && (link.send(data), true)
-  return { close, send, get transport() { return up }, get cursor() { return bare(cursor) } }
+
+  // The connection as one listener sees it. It ends with the last of them.
+  function join(listener) {
+    const handle = {
+      close: () => { if (listeners.delete(handle) && !listeners.size) close() },
+      send: (data) => listeners.has(handle) && up === "websocket" && (link.send(data), true),
+      get transport() { return listeners.has(handle) ? up : null },
+      get cursor() { return bare(cursor) }
+    }
+    listeners.set(handle, listener)
+    return handle
+  }
+  return self
 }

@@ -8,10 +8,38 @@ RSpec.describe "With compression, clients of others:" do
   serve <<~'CONFIG', "--websocket-compression"
     require "spec_app"
 
+    # With a query, the page tells the app by itself what it got.
+    PAGE = <<~HTML
+      <!doctype html>
+      <script>
+        async function talk() {
+          const socket = new WebSocket(location.origin.replace("http", "ws"))
+          socket.binaryType = "arraybuffer"
+          await new Promise((resolve, reject) => Object.assign(socket, { onopen: resolve, onerror: reject }))
+          const text = JSON.stringify(Array.from({ length: 5000 }, (_, id) => ({ id, name: `Ana ${id}`, grüße: "😀" })))
+          const same = []
+          // Twice, so that a message may refer to the one before.
+          for (const message of ["", "short", text.slice(0, 700), text, text]) {
+            for (const data of [message, new TextEncoder().encode(message)]) {
+              const answer = new Promise((resolve) => { socket.onmessage = resolve })
+              socket.send(data)
+              const got = (await answer).data
+              same.push(typeof got === "string" ? got === data : new TextDecoder().decode(got) === message)
+            }
+          }
+          const closed = new Promise((resolve) => { socket.onclose = resolve })
+          socket.close(1000)
+          return { extensions: socket.extensions, same, code: (await closed).code }
+        }
+        if (location.search) talk().then((told) => fetch("/told", { method: "POST", body: JSON.stringify(told) }))
+      </script>
+    HTML
+
     echo = SpecApp::Recorder.new(message: ->(client, data) { client.write(data) })
     run(lambda do |env|
       env["rack.upgrade"] = echo if env["rack.upgrade?"]
-      [200, { "content-type" => "text/html" }, ["<!doctype html><title>Compression</title>"]]
+      SpecApp.report(:told, **JSON.parse(env["rack.input"].read, symbolize_names: true)) if env["PATH_INFO"] == "/told"
+      [200, { "content-type" => "text/html; charset=utf-8" }, [PAGE]]
     end)
   CONFIG
 
@@ -29,15 +57,26 @@ RSpec.describe "With compression, clients of others:" do
     end
   end
 
-  it "Chromium gets and sends all messages, most of them compressed" do
-    skip Script.missing(:chromium) if Script.missing(:chromium)
+  def expect_compression
     before = app.ask("PushServer.stats")
-    results = Script.run("compressed_page.js", app.url)
-    expect(results).to include(same: [true] * 10, code: 1000, extensions: start_with("permessage-deflate"))
+    expect(yield).to include(same: [true] * 10, code: 1000, extensions: start_with("permessage-deflate"))
     after = app.ask("PushServer.stats")
     # Three of the five texts, and as many arrays of bytes, have at least 512 bytes.
     expect(after[:deflations] - before[:deflations]).to eq(6)
     expect(after[:inflations] - before[:inflations]).to be_between(6, 10)
+  end
+
+  it "Chromium gets and sends all messages, most of them compressed" do
+    skip Script.missing(:chromium) if Script.missing(:chromium)
+    expect_compression { Script.run("compressed_page.js", app.url) }
+  end
+
+  it "Firefox gets and sends all messages, most of them compressed", :full do
+    skip Firefox.missing if Firefox.missing
+    firefox = Firefox.new("#{app.url}/page?tell")
+    expect_compression { app.events.take(event: "told", seconds: 60) }
+  ensure
+    firefox&.stop
   end
 
   { some: [48, 36], all: [360, 324] }.each do |extent, (of_ws, of_websockets)|

@@ -182,7 +182,8 @@ RSpec.describe "A session of long polls" do
 
     it "is closed when its waiting poll is lost" do
       ends = [:lose.to_proc, :close.to_proc, ->(client) { client.connection.finish_writing }]
-      clients = [{}, { "upgrade" => "h2c" }].product(ends).map do |headers, loss|
+      requests = Transport.protocol == :h1 ? [{}, { "upgrade" => "h2c" }] : [{}]
+      clients = requests.product(ends).map do |headers, loss|
         client = polling(channel, query: "wait_for=25", headers: headers)
         loss.call(start_poll(client))
         client
@@ -252,7 +253,7 @@ RSpec.describe "A session of long polls" do
       expect(app.wait).to be_success
       [waiting, left].each { |client| expect(callbacks(client)).to eq(%i[open shutdown close]) }
       expect(lines.size).to eq(3)
-      expect(lines).to all(match(%r{"GET /kept\?push_wait=25&c\d+ HTTP/1.1" 200 \d+$}))
+      expect(lines).to all(match(%r{"GET /kept\?push_wait=25&c\d+ HTTP/#{Transport.protocol == :h1 ? "1.1" : "2.0"}" 200 \d+$}))
     end
   end
 end

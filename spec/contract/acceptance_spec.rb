@@ -82,8 +82,10 @@ RSpec.describe "An upgrade" do
     expect(app.events.all(id: name).map { |event| event[:event] }).to eq(expected)
   end
 
-  { websocket: 101, sse: 200 }.each do |protocol, wire_status|
+  { websocket: Transport.upgraded, sse: 200 }.each do |protocol, wire_status|
     describe "of #{protocol == :sse ? "an event stream" : "a WebSocket"}" do
+      # Apps see a WebSocket as over HTTP/1.
+      define_method(:seen_status) { protocol == :sse ? 200 : 101 }
       define_method(:open_stream) { |path, **options| public_send(protocol, path, **options) }
       define_method(:first_message) { |stream| protocol == :sse ? stream.read_event.data : stream.read_message }
       define_method(:handshake) { protocol == :sse ? { "accept" => "text/event-stream" } : WebSocketClient.handshake }
@@ -179,7 +181,7 @@ RSpec.describe "An upgrade" do
         stream = open_stream("/body")
         event(:open, stream)
         expect(story(stream) - [:drained]).to eq(%i[body_closed finished open])
-        expect(app.events.all(event: "finished", id: stream.id)).to match([include(status: wire_status, error: nil)])
+        expect(app.events.all(event: "finished", id: stream.id)).to match([include(status: seen_status, error: nil)])
       end
 
       it "calls neither on_open nor on_close when the client disconnects before the app has answered" do

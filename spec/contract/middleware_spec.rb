@@ -68,6 +68,6 @@ RSpec.describe "Middleware in front of an upgrade" do
 
   it "can log the upgrade: Rack::CommonLogger" do
     client = websocket("/common-logger")
-    expect_line(%r{"GET /common-logger\?#{client.id} HTTP/1\.1" 200})
+    expect_line(%r{"GET /common-logger\?#{client.id} HTTP/#{Transport.http_version}" 200})
   end
 end

@@ -104,7 +104,7 @@ RSpec.describe "The server" do
 
   describe "does what Agoo 2.15 does not: it" do
     it "accepts with the status 0 (Agoo: answers 500)" do
-      expect(websocket("/zero").response.status).to eq(101)
+      expect(websocket("/zero").response.status).to eq(Transport.upgraded)
       expect(sse("/zero")).to be_accepted
     end
 

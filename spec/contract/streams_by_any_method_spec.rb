@@ -60,7 +60,7 @@ RSpec.describe "An event stream in answer to a request with a body" do
       it "comes from a handler, as for a GET: #{method}" do
         client = asking(method: method, body: "grüße")
         expect(event(:call, client)).to include(method: method, size: "grüße".bytesize, sum: "grüße".b.sum(32))
-        expect(client.response.head).to start_with("HTTP/1.1 200 OK\r\n")
+        expect(client.response).to have_attributes(version: Transport.http_version, status: 200)
         expect(client.response["content-type"]).to eq("text/event-stream; charset=utf-8")
         expect(client.response["set-cookie"]).to eq("a=1")
         expect(ask(client, "[client.protocol, client.env['REQUEST_METHOD'], client.write('answer')]")).to eq(["sse", method, true])
@@ -73,9 +73,12 @@ RSpec.describe "An event stream in answer to a request with a body" do
 
     it "lets the app read a request body of any size and framing" do
       large = "x" * 300_000
-      { { body: large } => large, { headers: { "content-length" => "0" } } => "",
-        { headers: { "transfer-encoding" => "chunked" }, body: "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n" } => "hello world",
-        { headers: { "upgrade" => "h2c" }, body: "x" } => "x", { version: "1.0", body: "old" } => "old" }.each do |how, read|
+      framings = { { body: large } => large, { headers: { "content-length" => "0" } } => "", { version: "1.0", body: "old" } => "old" }
+      if Transport.protocol == :h1
+        framings[{ headers: { "transfer-encoding" => "chunked" }, body: "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n" }] = "hello world"
+        framings[{ headers: { "upgrade" => "h2c" }, body: "x" }] = "x"
+      end
+      framings.each do |how, read|
         client = asking(method: "POST", **how)
         expect(event(:call, client)).to include(size: read.bytesize, sum: read.sum(32))
         ask(client, "client.write('answer')")

@@ -25,7 +25,7 @@ class Http2Client
   Frame = Struct.new(:type, :flags, :stream, :payload, keyword_init: true) do
     def flag?(flag) = flags.anybits?(flag)
     # The error of RST_STREAM and GOAWAY.
-    def error = ERRORS.fetch(payload[-4..].unpack1("N"))
+    def error = ERRORS.fetch(payload[type == :goaway ? 4..7 : 0..3].unpack1("N"))
     def end_stream? = %i[data headers].include?(type) && flag?(END_STREAM)
   end
 

@@ -40,6 +40,8 @@ class Script
     @printed = []
   end
 
+  def pid = @io.pid
+
   # Waits for it to print this line.
   def wait_for(line)
     nil until read_line == line

@@ -20,7 +20,10 @@ module Transport
 
   # The specs that are about HTTP/1 itself, in the same form.
   H1_ONLY = {
-    "spec/contract/acceptance_spec.rb: happens when the app returns 299; the client gets 101" => "names the status of HTTP/1"
+    "spec/contract/sse_spec.rb: says that the body ends with the connection" => "is about a header of HTTP/1",
+    "spec/contract/peers_spec.rb: sends the handshake's headers once" => "is about headers of HTTP/1",
+    "spec/contract/websocket_limits_spec.rb: extends the deadline while the mailbox is full and the client is not read from" =>
+      "the connection's own pings must be answered"
   }.freeze
 
   # The specs that cannot be done with TLS.
@@ -34,6 +37,12 @@ module Transport
 
     # What the clients of WebSockets, event streams and long polls speak: :h1, or with SPEC_PROTOCOL=h2 HTTP/2.
     def protocol = ENV.fetch("SPEC_PROTOCOL", "h1").to_sym
+
+    # The version of HTTP, as in an env and in a response.
+    def http_version = protocol == :h1 ? "1.1" : "2"
+
+    # The status with which a WebSocket is accepted.
+    def upgraded = protocol == :h1 ? 101 : 200
 
     # Why the example or group with this metadata cannot be done with this transport and protocol; nil if it can.
     def left_out(metadata)

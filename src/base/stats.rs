@@ -230,8 +230,12 @@ stats! {
     plain_requests: Counter, Number;
     /// HTTP/2 connections that were ended because of max_h2_resets.
     h2_reset_floods: Counter, Number;
-    /// HTTP/2 connections that were ended because of max_h2_control_frames.
+    /// HTTP/2 connections that were ended because of max_h2_control_frames, or of fixed bounds: 100 empty DATA frames, 10 CONTINUATION frames of a header block, max_streams resets at once.
     h2_control_floods: Counter, Number;
+    /// Streams of HTTP/2 that were refused because the app still had twice max_streams requests of their connection, which the client had reset.
+    h2_refused_streams: Counter, Number;
+    /// HTTP/2 connections that were ended because the client broke the protocol (RFC 9113 section 5.4.1).
+    h2_protocol_errors: Counter, Number;
     /// Streams of HTTP/2 that were reset because of max_h2_received.
     h2_crowded_out: Counter, Number;
     /// Requests that came while max_queue others waited: 503; for a GET for an event stream 200, and then the end.

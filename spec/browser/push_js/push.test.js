@@ -425,3 +425,110 @@ test("keeps the query of its address", async () => {
   const { url } = await server.request(1)
   assert.deepEqual(Object.fromEntries(url.searchParams), { room: "a b", last_event_id: "e-0" })
 })
+
+// A page that came over this protocol, from the server's origin.
+function pageOver(protocol) {
+  world.location = new URL(server.url)
+  world.performance = { getEntriesByType: (type) => type === "navigation" ? [{ nextHopProtocol: protocol }] : [] }
+}
+
+for (const [protocol, transport] of [["http/1.1", "websocket"], ["h2", "sse"], ["h3", "sse"], ["", "websocket"]]) {
+  test(`prefers ${transport} on a page that came over ${protocol || "an unknown protocol"}`, async () => {
+    pageOver(protocol)
+    connect()
+    await story.nth("notice", 1)
+    assert.equal(connection.transport, transport)
+  })
+}
+
+test("prefers a WebSocket to another origin, and what a page says itself", async () => {
+  pageOver("h2")
+  world.location = new URL("https://example.com/")
+  connect()
+  await story.nth("notice", 1)
+  assert.equal(connection.transport, "websocket")
+  connection.close()
+  pageOver("h2")
+  connect({ transports: TRANSPORTS })
+  await story.nth("notice", 2)
+  assert.equal(connection.transport, "websocket")
+})
+
+test("over HTTP/2 uses a WebSocket where a proxy holds back the stream", async () => {
+  pageOver("h2")
+  server.buffers = true
+  connect()
+  await server.request(1)
+  await world.pass((delay) => delay === 10000)
+  assert.equal((await story.nth("open", 1)).transport, "websocket")
+})
+
+for (const transport of TRANSPORTS) {
+  test(`${transport}: ten that ask for the same share a connection`, async () => {
+    const stories = Array.from({ length: 10 }, () => new Story())
+    const all = stories.map(({ callbacks }) => push(server.url, { world, transports: [transport], ...callbacks }))
+    connection = { close: () => all.forEach((one) => one.close()) }
+    const everyone = (kind, number) => Promise.all(stories.map((it) => it.nth(kind, number)))
+    story = stories[9]
+    await everyone("notice", 1)
+    assert.deepEqual([server.requests.length, stories.map((it) => it.all("open").length)], [1, Array(10).fill(1)])
+    server.publish("A")
+    await until("message", 1)
+    assert.deepEqual(all.map(({ cursor }) => cursor), Array(10).fill("e-1"))
+    server.kill()
+    server.publish("B")
+    await until("message", 2)
+    assert.deepEqual(stories.map(({ texts }) => texts), Array(10).fill(["A", "B"]))
+    // It ends with the last of them.
+    all.slice(0, 9).forEach((one) => one.close())
+    server.publish("C")
+    await until("message", 3)
+    assert.deepEqual(stories.map(({ texts }) => texts.length), [...Array(9).fill(2), 3])
+    assert.deepEqual(all.map((one) => one.transport), [...Array(9).fill(null), transport])
+    all[9].close()
+    assert.deepEqual([all[9].transport, world.timers], [null, []])
+  })
+}
+
+test("later, and with another address, cursor, order or request, there is a connection of its own", async () => {
+  const request = { headers: {} }
+  const others = [{ cursor: "e-0" }, { transports: ["sse"] }, { request }, { request: { headers: {} } }, { request }]
+  const all = [push(server.url, { world }), push(`${server.url}?b`, { world }), ...others.map((it) => push(server.url, { world, ...it }))]
+  connect()
+  await story.nth("notice", 1)
+  all.push(push(server.url, { world }))
+  // Two share the first connection, and two the one with this request.
+  await server.request(7)
+  assert.equal(server.requests.length, 7)
+  all.forEach((one) => one.close())
+})
+
+test("one of several that share a connection may close within a callback, or raise, and others lose nothing", async () => {
+  const heard = []
+  const first = push(server.url, { world, onmessage: () => { heard.push("first"); second.close(); throw new Error("no") } })
+  const second = push(server.url, { world, onmessage: () => heard.push("second") })
+  connect()
+  await story.nth("notice", 1)
+  server.publish("A")
+  await until("message", 1)
+  assert.deepEqual([heard, story.texts, world.errors.length, server.requests.length], [["first"], ["A"], 1, 1])
+  assert.equal(second.send("x"), false)
+  first.close()
+})
+
+test("reads no faster than all that share a connection keep their promises", async () => {
+  const waiting = [], heard = []
+  const slow = (name) => ({ data }) => { heard.push(name + data); return new Promise((resolve) => waiting.push(resolve)) }
+  const other = push(server.url, { world, transports: ["sse"], onmessage: slow("1") })
+  connect({ transports: ["sse"], onmessage: slow("2") })
+  await story.nth("notice", 1)
+  server.publish("A")
+  while (waiting.length < 2) await new Promise(setImmediate)
+  server.publish("B")
+  waiting.shift()()
+  for (let turn = 0; turn < 50; turn += 1) await new Promise(setImmediate)
+  assert.deepEqual(heard, ["1A", "2A"])
+  waiting.shift()()
+  while (heard.length < 4) await new Promise(setImmediate)
+  other.close()
+})

@@ -19,7 +19,8 @@ const result = await withBrowser(async (browser) => {
     await page.waitForSelector(alive[name])
     titles[name] = await page.title()
   }
-  return { titles, errors }
+  const protocol = await page.evaluate(() => performance.getEntriesByType("navigation")[0].nextHopProtocol)
+  return { titles, protocol, errors }
 })
 
 console.log(JSON.stringify(result))

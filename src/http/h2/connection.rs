@@ -12,7 +12,7 @@ use h2::server::{Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
 
 use super::exchange::{Exchange, Stage};
-use super::request_state::RequestState;
+use super::request_state::{RequestState, Unfinished};
 use super::translation::{self, Purpose};
 use super::transport::{Transport, Wire};
 use super::upload_body::UploadBody;
@@ -53,6 +53,8 @@ fn builder(context: &Context) -> h2::server::Builder {
         .initial_connection_window_size(STREAM_WINDOW.saturating_mul(streams).min(MAX_WINDOW))
         // Twice as much as a head may have: then it is the server that refuses a head, with the right response.
         .max_header_list_size((2 * limits.max_head_size) as u32)
+        // The scanner counts resets, over a second. A page that is left may reset many streams at once.
+        .max_pending_accept_reset_streams(limits.max_streams)
         .max_send_buffer_size(SEND_BUFFER);
     if context.http2_websocket {
         builder.enable_connect_protocol();
@@ -140,6 +142,8 @@ struct Serving {
     draining: bool,
     /// GOAWAY was sent, and no stream goes on.
     ending: bool,
+    /// The requests that the app has, also those that the client has reset.
+    unfinished: Unfinished,
 }
 
 /// The connection is over.
@@ -150,7 +154,9 @@ impl Serving {
         let timers = &requests.context.base.timers;
         let (alarm, idle_since) = (timers.alarm(), Some(timers.now()));
         let pings = h2.ping_pong();
-        Serving { h2, wire, requests, alarm, pings, pinged_at: None, idle_since, draining: false, ending: false }
+        let unfinished = Unfinished::default();
+        let (pinged_at, draining, ending) = (None, false, false);
+        Serving { h2, wire, requests, alarm, pings, pinged_at, idle_since, draining, ending, unfinished }
     }
 
     /// Ready when the connection is over.
@@ -182,6 +188,7 @@ impl Serving {
                 Poll::Ready(Some(Ok((request, respond)))) => self.accept(request, respond),
                 Poll::Ready(Some(Err(error))) => {
                     log::debug!("connection from {}: {error}", self.requests.peer);
+                    self.count_error(&error);
                     return Err(Over);
                 }
                 Poll::Ready(None) => return Err(Over),
@@ -207,14 +214,33 @@ impl Serving {
         self.h2.graceful_shutdown();
     }
 
-    fn accept(&mut self, request: http::Request<RecvStream>, respond: SendResponse<FrameBatch>) {
+    /// h2 has ended the connection.
+    fn count_error(&self, error: &h2::Error) {
+        let stats = &self.requests.context.base.stats;
+        if self.ending || !error.is_library() {
+            // It was the server or the client that has ended it.
+        } else if error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
+            stats.h2_control_floods.add();
+        } else if error.is_go_away() {
+            stats.h2_protocol_errors.add();
+        }
+    }
+
+    fn accept(&mut self, request: http::Request<RecvStream>, mut respond: SendResponse<FrameBatch>) {
         let context = &self.requests.context;
+        // Streams that were reset do not count as open, although the app may still have their requests. Twice, because
+        // the app may have a request for a moment after its response.
+        if self.unfinished.count() >= 2 * context.base.limits.max_streams {
+            context.base.stats.h2_refused_streams.add();
+            respond.send_reset(Reason::REFUSED_STREAM);
+            return;
+        }
         let (mut head, receive) = request.into_parts();
         let receiving = (!receive.is_end_stream()).then(|| Receiving::new(receive, Arc::clone(&context.h2_received)));
         let purpose = translation::translate(&mut head, &context.base.limits);
         let (peer, https) = forwarded::client(&mut head.headers, self.requests.peer, &context.trusted_proxies);
         let entry = context.access_log.as_ref().map(|log| log.begin(peer, Some(&head)));
-        let state = RequestState::new(Arc::clone(context));
+        let state = RequestState::new(Arc::clone(context), &self.unfinished);
         let method = head.method.clone();
         let (handling, receiving) = match purpose {
             Err(status) => {

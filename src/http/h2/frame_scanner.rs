@@ -21,6 +21,9 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// So many bytes sent explain one WINDOW_UPDATE. A client sends two for a DATA frame, and a frame may have one event.
 const BYTES_PER_UPDATE: u64 = 32;
 
+/// For so many bytes sent, updates may still come. More than a client takes at once.
+const MAX_UNANSWERED: u64 = 4 * 1024 * 1024;
+
 // Types of frames, RFC 9113 section 6.
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
@@ -35,6 +38,10 @@ const CONTINUATION: u8 = 0x9;
 const ACK: u8 = 0x1;
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
+const PADDED: u8 = 0x8;
+
+/// The most padding of a frame, with its length (RFC 9113 section 6.1).
+const MAX_PADDING: usize = 256;
 
 /// Why a connection is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +67,7 @@ impl Breach {
         match self {
             Breach::ControlFrames => stats.h2_control_floods.add(),
             Breach::Resets => stats.h2_reset_floods.add(),
-            Breach::NoSettings => stats.refused_heads.add(),
+            Breach::NoSettings => stats.h2_protocol_errors.add(),
         }
     }
 }
@@ -92,6 +99,8 @@ pub(super) struct FrameScanner {
     second: Instant,
     control_frames: u64,
     resets: u64,
+    /// Bytes that were sent, and that no update has answered.
+    unanswered: u64,
     max_control_frames: u64,
     max_resets: u64,
     breach: Option<Breach>,
@@ -112,6 +121,7 @@ impl FrameScanner {
             second: now,
             control_frames: 0,
             resets: 0,
+            unanswered: 0,
             max_control_frames: limits.max_h2_control_frames as u64,
             max_resets: limits.max_h2_resets as u64,
             breach: None,
@@ -139,9 +149,8 @@ impl FrameScanner {
         if now.saturating_duration_since(self.second) >= PERIOD {
             (self.second, self.control_frames, self.resets) = (now, 0, 0);
         }
-        // What was sent explains as many updates, now or a little later.
-        let explained = sent / BYTES_PER_UPDATE;
-        let mut updates = 0;
+        // A client that reads slowly answers late.
+        self.unanswered = (self.unanswered + sent).min(MAX_UNANSWERED);
         let preface = self.preface.min(input.len());
         self.preface -= preface;
         input = &input[preface..];
@@ -158,11 +167,9 @@ impl FrameScanner {
             input = &input[taken..];
             if self.filled == HEAD {
                 self.filled = 0;
-                updates += u64::from(self.head[3] == WINDOW_UPDATE);
                 self.frame(now);
             }
         }
-        self.control_frames += updates.saturating_sub(explained);
         if self.control_frames > self.max_control_frames {
             self.breach.get_or_insert(Breach::ControlFrames);
         } else if self.resets > self.max_resets {
@@ -180,7 +187,8 @@ impl FrameScanner {
         match kind {
             DATA => {
                 self.data += self.payload;
-                self.control_frames += u64::from(self.payload == 0 && flags & END_STREAM == 0);
+                let may_be_empty = self.payload == 0 || flags & PADDED != 0 && self.payload <= MAX_PADDING;
+                self.control_frames += u64::from(may_be_empty && flags & END_STREAM == 0);
             }
             HEADERS | CONTINUATION => {
                 self.control_frames += u64::from(kind == CONTINUATION);
@@ -192,8 +200,9 @@ impl FrameScanner {
             RST_STREAM => self.resets += 1,
             // The answers to our own, of which there are few.
             SETTINGS | PING if flags & ACK != 0 => {}
-            GOAWAY | WINDOW_UPDATE => {}
-            // SETTINGS, PING, PRIORITY, and types that are not known.
+            WINDOW_UPDATE if self.unanswered >= BYTES_PER_UPDATE => self.unanswered -= BYTES_PER_UPDATE,
+            GOAWAY => {}
+            // SETTINGS, PING, PRIORITY, WINDOW_UPDATE, and types that are not known.
             _ => self.control_frames += 1,
         }
     }
@@ -230,10 +239,11 @@ mod tests {
     #[test]
     fn frames_that_carry_nothing_are_counted() {
         let ping = [0; 8];
-        let rows: [(u8, u8, &[u8]); 7] = [
+        let rows: [(u8, u8, &[u8]); 8] = [
             (PING, 0, &ping),
             (SETTINGS, 0, &[]),
             (DATA, 0, &[]),
+            (DATA, PADDED, &[1, 0]),
             (WINDOW_UPDATE, 0, &[0, 0, 0, 1]),
             (CONTINUATION, 0, b"x"),
             (0x2, 0, &[0; 5]),
@@ -261,6 +271,11 @@ mod tests {
         let updates = frame(WINDOW_UPDATE, 0, &[0; 4]).repeat(1000);
         assert_eq!(scanned(&updates, 1000 * BYTES_PER_UPDATE).breach(), None);
         assert_eq!(scanned(&updates, 900 * BYTES_PER_UPDATE).breach(), Some(Breach::ControlFrames));
+        // They may come later, one by one.
+        let now = Instant::now();
+        let mut scanner = scanned(&[], 1000 * BYTES_PER_UPDATE);
+        updates.chunks(13).for_each(|update| scanner.scan(update, 0, now));
+        assert_eq!(scanner.breach(), None);
     }
 
     #[test]

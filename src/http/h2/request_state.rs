@@ -16,9 +16,21 @@ use crate::http::hijack::Hijacked;
 /// How many informational responses may wait for the stream's task. Further ones are not sent.
 const MAX_INFORMATION: usize = 16;
 
-/// The state of one request, until its response begins.
+/// Counts the requests of a connection whose [`RequestState`] exists.
+#[derive(Default)]
+pub(super) struct Unfinished(Arc<()>);
+
+impl Unfinished {
+    pub(super) fn count(&self) -> usize {
+        Arc::strong_count(&self.0) - 1
+    }
+}
+
+/// The state of one request, until its response begins, and as long as the app has it.
 pub(super) struct RequestState {
     context: Arc<Context>,
+    /// One of [`Unfinished`].
+    _one: Arc<()>,
     /// When the request came, as a stamp of the reactor's clock.
     began: Stamp,
     state: Lock<State>,
@@ -38,11 +50,11 @@ struct State {
 }
 
 impl RequestState {
-    pub(super) fn new(context: Arc<Context>) -> Arc<Self> {
+    pub(super) fn new(context: Arc<Context>, unfinished: &Unfinished) -> Arc<Self> {
         let since = context.base.timers.now();
         let began = context.base.timers.stamp();
         let state = State { information: Vec::new(), task: None, since, progress: 0, timed_out: false, counted: false };
-        Arc::new(RequestState { context, began, state: Lock::new(state) })
+        Arc::new(RequestState { context, _one: Arc::clone(&unfinished.0), began, state: Lock::new(state) })
     }
 
     /// What all connections share.
