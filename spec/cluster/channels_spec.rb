@@ -146,7 +146,7 @@ RSpec.describe "Channels across workers", transport: :tcp do
     cursor = http_on(first).get("/publish/kept/5/x").body
     http_on(first).get("/publish/kept/5/y")
     Process.kill("KILL", first)
-    expect_eventually("another worker 1") { workers[1] && workers[1] != first && answering.size == 2 }
+    expect_eventually("another worker 1") { (now = workers)[1] && now[1] != first && answering.size == 2 }
 
     expect(http_on(workers[1]).get("/history/kept").body).to eq((texts("x", 5) + texts("y", 5)).join(","))
     client = subscriber_on(workers[1], "kept", since: cursor)

@@ -10,7 +10,7 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
       Process.kill("KILL", killed)
 
       expect_line(/worker 1 \(pid #{killed}\): it ended by the signal KILL. It is started again at once/)
-      expect_eventually("another worker 1") { workers[1] && workers[1] != killed && answering.size == 2 }
+      expect_eventually("another worker 1") { (now = workers)[1] && now[1] != killed && answering.size == 2 }
     end
   end
 
@@ -19,7 +19,7 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
     3.times do
       before = workers[2]
       Process.kill("KILL", before)
-      expect_eventually("another worker 2") { workers[2] && workers[2] != before && answering.include?(workers[2]) }
+      expect_eventually("another worker 2") { (now = workers)[2] && now[2] != before && answering.include?(now[2]) }
     end
 
     ["at once", "in 0.1 s", "in 0.2 s"].each { |wait| expect_line(/worker 2 .* It is started again #{wait}/) }
@@ -56,7 +56,7 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
 
     Process.kill("KILL", before[2])
     expect_line(/leader 2 \(pid \d+\) has loaded #{Regexp.escape(File.realpath(app.dir))}/)
-    expect_eventually("another worker 2") { workers[2] && workers[2] != before[2] && answering.include?(workers[2]) }
+    expect_eventually("another worker 2") { (now = workers)[2] && now[2] != before[2] && answering.include?(now[2]) }
     expect(workers[1]).to eq(before[1])
   end
 
@@ -175,7 +175,7 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
     Process.kill("KILL", before[1])
 
     expect_line(/leader 1 \(pid #{leader}\) is killed: it has not forked a worker within 3 s \(worker_boot_timeout\)/)
-    expect_eventually("another worker 1") { workers[1] && workers[1] != before[1] && answering.size == 2 }
+    expect_eventually("another worker 1") { (now = workers)[1] && now[1] != before[1] && answering.size == 2 }
   end
 
   it "ends the server if it is the first leader and does not load the app in time" do
@@ -275,7 +275,7 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
       Process.kill("STOP", before[1])
 
       expect_line(/worker 1 \(pid #{before[1]}\) is killed: Ruby has not answered/)
-      expect_eventually("another worker 1") { workers[1] && workers[1] != before[1] && answering.size == 2 }
+      expect_eventually("another worker 1") { (now = workers)[1] && now[1] != before[1] && answering.size == 2 }
     end
 
     it "is not killed because the supervisor was suspended" do

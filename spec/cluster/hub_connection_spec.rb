@@ -57,7 +57,7 @@ RSpec.describe "A worker that loses its connection to the hub", transport: :tcp 
 
     expect_line(/worker 1 \(pid #{before[1]}\) is replaced: it has lost its connection to the hub 6 times in a row/)
     close_clients
-    expect_eventually("another worker 1") { workers[1] && workers[1] != before[1] && answering.size == 2 }
+    expect_eventually("another worker 1") { (now = workers)[1] && now[1] != before[1] && answering.size == 2 }
     expect(workers[2]).to eq(before[2])
   end
 end

@@ -77,7 +77,7 @@ RSpec.describe "A phased restart", transport: :tcp do
 
         expect(line).to match(/config.ru:2: broken code \(RuntimeError\)\. 2 old workers serve on/)
         expect(codes).to eq(["first"])
-        expect(workers).to eq(before)
+        expect_eventually("the old workers only") { workers == before }
         expect_eventually("no other process") { (tree.children.map(&:pid) - before.values).size == (switches.include?("--preload") ? 2 : 1) }
         restart
         expect(codes).to eq(["second"])

@@ -54,7 +54,7 @@ RSpec.describe "The access log of a server with workers", transport: :tcp do
         app.signal("USR1")
         eventually("a new worker") { tree.workers.size > 2 }
         rotate(2) { reload_by_command }
-        eventually("new workers alone", seconds: 60) { tree.workers.size == 2 && (workers.values & before).empty? }
+        eventually("new workers alone", seconds: 60) { (now = tree.workers).size == 2 && (now.map(&:pid) & before).empty? }
         rotate(3) { app.signal("HUP") }
       end
       expect(app.stop).to be_success

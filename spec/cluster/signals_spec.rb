@@ -122,7 +122,7 @@ RSpec.describe "Signals to a server with workers", transport: :tcp do
           before = workers
           streams = open_streams
           send_signal("TTIN", target)
-          expect_eventually("a third worker that serves", seconds: 30) { workers.keys.sort == [1, 2, 3] && answering.include?(workers[3]) }
+          expect_eventually("a third worker that serves", seconds: 30) { (now = workers).keys.sort == [1, 2, 3] && answering.include?(now[3]) }
           send_signal("TTOU", target)
 
           expect_eventually("two workers", seconds: 30) { workers == before && tree.workers.size == 2 }

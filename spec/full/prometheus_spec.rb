@@ -55,7 +55,7 @@ RSpec.describe "Prometheus", :full, transport: :tcp do
     [nil, *faults].each do |fault|
       before = workers.values
       fault&.call
-      expect_eventually("two workers", seconds: 60) { workers.size == 2 && (fault.nil? || fault == faults[1] || workers.values != before) }
+      expect_eventually("two workers", seconds: 60) { (now = workers).size == 2 && (fault.nil? || fault == faults[1] || now.values != before) }
       20.times { fetch }
       expect_value("push_server_requests_total", sent += 20)
     end

@@ -88,7 +88,7 @@ module Clusters
   # Waits until exactly these workers are there, other ones than before, and serve. Returns them: number => pid.
   def expect_new_workers(numbers, before:, seconds: 20)
     expect_eventually("new workers #{numbers}", seconds: seconds) do
-      workers.keys.sort == numbers && (workers.values & before).empty? && numbers.size == answering.size
+      (now = workers).keys.sort == numbers && (now.values & before).empty? && numbers.size == answering.size
     end
     workers
   end

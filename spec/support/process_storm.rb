@@ -137,7 +137,7 @@ class ProcessStorm
     deadline = Deadline.in(60)
     @readers.await_members(members, deadline)
     workers = {}
-    until workers.size == @workers && workers.values.all?(members)
+    until (now = workers).size == @workers && now.values.all?(members)
       raise Deadline::Missed, "the workers know other members than #{members}: #{workers}" if deadline.passed?
 
       workers.clear if workers.size == @workers
