@@ -6,7 +6,7 @@
 //! | `transport` | the socket beneath h2, which collects what is written in a turn |
 //! | [`frame_scanner`] | the scanner beneath h2, which counts frames that h2 does not count |
 //! | `exchange` | the task of a stream: a request, and its response or what takes its place |
-//! | `request_state` | what the worker and that task share |
+//! | `request_state` | what the app thread and that task share |
 //! | `translation` | heads of HTTP/2 as those of HTTP/1, and back |
 //! | `upload_body` | the body of a request |
 //! | `sending` | the response |

@@ -1,4 +1,4 @@
-//! What the worker that has a request and the task of its stream share.
+//! What the app thread that has a request and the task of its stream share.
 
 use std::sync::Arc;
 use std::task::Waker;
