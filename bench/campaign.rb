@@ -49,7 +49,8 @@ module Bench
 
     def measure_round(result, server)
       scenario = result.scenario
-      options = { threads: scenario.threads, cpu: @server_cpu, log: log(scenario, server), options: scenario.options }
+      options = { threads: scenario.threads, cpu: @server_cpu, log: log(scenario, server), options: scenario.options,
+                  encrypted: scenario.encrypted? }
       ServerProcess.run(server, **options) { |process| result.add(server.name, figures(scenario, process)) }
     rescue Unsupported => e
       result.leave_out(server.name, e.message, failed: false)

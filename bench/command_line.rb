@@ -135,8 +135,8 @@ module Bench
     end
 
     def add_servers(parser)
-      parser.on("--against SERVER", "Another server: 'name=command with %{port}', and",
-                "perhaps %{app} and %{threads}; may be repeated") do |text|
+      parser.on("--against SERVER", "Another server: 'name=command with %{port} or", "%{bind}', and perhaps %{app}, %{threads},",
+                "%{cert} and %{key}; may be repeated") do |text|
         server = understand { Server.parse(text) }
         @against << -> { server }
       end

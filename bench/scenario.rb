@@ -24,21 +24,28 @@ module Bench
     # @param title [String] what it is, in a line
     # @param load [String] the generator's arguments; bench/load's --help lists them
     # @param options [String] options of push_server
+    # @param encrypted [Boolean] whether servers listen with TLS
     # @param seconds [Numeric, nil] the length of a round, if the scenario needs a certain one
-    def initialize(name, title, load:, threads: 1, options: "", seconds: nil, figures: AT_FULL_SPEED,
-                   chart: %i[rate server_cpu_us_per_operation])
+    def initialize(name, title, load:, threads: 1, options: "", encrypted: false, seconds: nil,
+                   figures: AT_FULL_SPEED, chart: %i[rate server_cpu_us_per_operation])
       @name = name
       @title = title
       @load = load.shellsplit
       @threads = threads
       @options = options.shellsplit
+      @encrypted = encrypted
       @seconds = seconds
       @figures = figures
       @chart = chart
     end
 
+    # @return [Boolean]
+    def encrypted? = @encrypted
+
     # @param seconds [Numeric] the length of a round, unless the scenario needs a certain one
     # @return [Array<String>] the generator's arguments, without those that name the server
-    def arguments(seconds) = [*@load, "--seconds", (@seconds || seconds).to_s]
+    def arguments(seconds)
+      [*@load, *(%w[--scheme https] if encrypted?), "--seconds", (@seconds || seconds).to_s]
+    end
   end
 end

@@ -6,8 +6,8 @@ require_relative "error"
 module Bench
   # A server that can be started: a name, and a command line with placeholders.
   class Server
-    PLACEHOLDERS = %w[app port threads].freeze
-    SHAPE = "--against wants 'name=command with %{port}', and perhaps %{app} and %{threads}"
+    PLACEHOLDERS = %w[app bind cert key port threads].freeze
+    SHAPE = "--against wants 'name=command with %{port} or %{bind}', and perhaps %{app}, %{threads}, %{cert} and %{key}"
     private_constant :PLACEHOLDERS, :SHAPE
 
     # @return [String]
@@ -30,7 +30,7 @@ module Bench
 
       unknown = command.scan(/%\{(.*?)\}/).flatten - PLACEHOLDERS
       raise Error, "the command of #{name} has %{#{unknown.first}}, which means nothing: #{SHAPE}" if unknown.any?
-      raise Error, "the command of #{name} has no %{port}: #{SHAPE}" unless command.include?("%{port}")
+      raise Error, "the command of #{name} has no %{port}: #{SHAPE}" unless command.match?(/%\{(port|bind)\}/)
 
       new(name, command.shellsplit)
     rescue ArgumentError => e

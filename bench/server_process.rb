@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "socket"
+require_relative "certificate"
 require_relative "error"
 require_relative "machine"
 
@@ -23,21 +24,24 @@ module Bench
     # Starts a server, yields it once it listens, and stops it even after an error.
     # @param log [String] the file its output is appended to
     # @param options [Array<String>] for push_server
+    # @param encrypted [Boolean] whether it listens with TLS
     # @yieldparam process [ServerProcess]
     # @raise [Error] if it does not start
-    def self.run(server, threads:, cpu:, log:, options: [])
-      process = new(server, threads: threads, cpu: cpu, log: log, options: options)
+    def self.run(server, **how)
+      process = new(server, **how)
       process.await
       yield process
     ensure
       process&.stop
     end
 
-    def initialize(server, threads:, cpu:, log:, options: [])
+    def initialize(server, threads:, cpu:, log:, options: [], encrypted: false)
       @server = server
       @log = log
       @port = free_port
-      command = server.command_line(options, app: APP, port: @port, threads: threads)
+      files = Certificate.files
+      bind = encrypted ? "ssl://127.0.0.1:#{@port}?cert=#{files[:cert]}&key=#{files[:key]}" : "tcp://127.0.0.1:#{@port}"
+      command = server.command_line(options, app: APP, port: @port, threads: threads, bind: bind, **files)
       # In a process group of its own, since a server may have several processes, or be a script that starts one.
       @pid = spawn(server.environment, *Machine.pinned(cpu), *command,
                    pgroup: true, in: File::NULL, %i[out err] => [log, "a"], **Machine.many_sockets)

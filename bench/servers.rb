@@ -7,9 +7,9 @@ require_relative "server"
 module Bench
   # The servers that are measured without an option.
   module Servers
-    PUSH_SERVER = %w[-b tcp://127.0.0.1:%{port} -t %{threads} -e production --quiet %{app}].freeze
+    PUSH_SERVER = %w[-b %{bind} -t %{threads} -e production --quiet %{app}].freeze
     # -C -: without a configuration file that may be in the current folder.
-    PUMA = %w[puma -C - -b tcp://127.0.0.1:%{port} -t %{threads}:%{threads} -w 0 -e production --quiet %{app}].freeze
+    PUMA = %w[puma -C - -b %{bind} -t %{threads}:%{threads} -w 0 -e production --quiet %{app}].freeze
     private_constant :PUSH_SERVER, :PUMA
 
     module_function

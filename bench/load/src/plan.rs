@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::net::connect::Target;
 use crate::protocol::stream::Stream;
 use crate::ring::LEAST_TEXT;
 use crate::session::Schedule;
@@ -24,9 +25,11 @@ Kinds:
   tide       messages at a fixed rate on one WebSocket (--path), which must come to all --connections listeners
              (--listen-path); --stuck more never read
   idle       WebSockets that say nothing, but answer pings
+  handshakes connections with a TLS handshake and nothing else, one after the other
 
 Options:
   --port PORT          where the server listens
+  --scheme SCHEME      http or https: TLS 1.3 with TLS_AES_128_GCM_SHA256 and X25519; no certificate is verified [http]
   --path PATH          what is asked for [/]
   --listen-path PATH   broadcast, tide: what listeners ask for [/listen]
   --stream KIND        broadcast, tide: what listeners are: websocket or sse; broadcast: or deflate, a WebSocket with
@@ -68,6 +71,8 @@ pub enum Kind {
     Idle,
     /// See `loads::tide`.
     Tide,
+    /// See `loads::handshakes`.
+    Handshakes,
 }
 
 /// What messages are.
@@ -84,6 +89,7 @@ pub enum Message {
 pub struct Plan {
     pub kind: Kind,
     pub port: u16,
+    pub encrypted: bool,
     pub path: String,
     pub listen_path: String,
     pub stream: Stream,
@@ -106,6 +112,7 @@ impl Plan {
         Plan {
             kind,
             port: 0,
+            encrypted: kind == Kind::Handshakes,
             path: "/".into(),
             listen_path: "/listen".into(),
             stream: Stream::WebSocket,
@@ -124,6 +131,11 @@ impl Plan {
         }
     }
 
+    /// Where the server listens.
+    pub fn target(&self) -> Target {
+        Target { port: self.port, encrypted: self.encrypted }
+    }
+
     /// The size of a message where there must be one.
     pub fn message_size(&self) -> usize {
         self.size.unwrap_or(64)
@@ -132,6 +144,7 @@ impl Plan {
     fn set(&mut self, option: &str, value: String) -> Result<(), String> {
         match option {
             "--port" => self.port = number(option, &value, 1, u16::MAX)?,
+            "--scheme" => self.encrypted = encrypted(option, &value)?,
             "--path" => self.path = path(option, value)?,
             "--listen-path" => self.listen_path = path(option, value)?,
             "--stream" => self.stream = stream(option, &value)?,
@@ -165,6 +178,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Option<Plan>
         Some("broadcast") => Kind::Broadcast,
         Some("idle") => Kind::Idle,
         Some("tide") => Kind::Tide,
+        Some("handshakes") => Kind::Handshakes,
         Some("--help" | "-h") => return Ok(None),
         Some(other) => return Err(format!("there is no kind of load called {other}")),
         None => return Err("which kind of load?".into()),
@@ -197,6 +211,14 @@ fn seconds(option: &str, value: &str) -> Result<Duration, String> {
 fn path(option: &str, value: String) -> Result<String, String> {
     let fine = value.starts_with('/') && value.bytes().all(|byte| byte.is_ascii_graphic());
     if fine { Ok(value) } else { Err(format!("{option} is '{value}', but must be a path, such as /hello")) }
+}
+
+fn encrypted(option: &str, value: &str) -> Result<bool, String> {
+    match value {
+        "http" => Ok(false),
+        "https" => Ok(true),
+        _ => Err(format!("{option} is '{value}', but must be http or https")),
+    }
 }
 
 fn stream(option: &str, value: &str) -> Result<Stream, String> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 use crate::meter::{Meter, Stage};
-use crate::net::connect::{Connection, Opener};
+use crate::net::connect::{Connection, Opener, Target};
 use crate::net::epoll::{Epoll, Events};
 use crate::net::wire::{Reading, Wire};
 use crate::process::{self, ProcessTree};
@@ -71,22 +71,22 @@ pub struct Session {
     pub meter: Meter,
     /// The time, in ns since the start: that of the last read, or of the last wait.
     pub now: u64,
-    port: u16,
+    target: Target,
     start: Instant,
     epoll: Epoll,
     wires: Vec<Wire>,
 }
 
 impl Session {
-    /// Takes over connections to a port; their indices are those in the vector.
-    pub fn new(port: u16, connections: Vec<Connection>) -> Result<Self, Failure> {
+    /// Takes over connections to a target; their indices are those in the vector.
+    pub fn new(target: Target, connections: Vec<Connection>) -> Result<Self, Failure> {
         let build = || {
             let epoll = Epoll::new()?;
             let wires = connections.into_iter().map(Wire::new).collect::<io::Result<Vec<_>>>()?;
             for (index, wire) in wires.iter().enumerate() {
                 epoll.add(wire.socket(), index)?;
             }
-            Ok(Session { meter: Meter::new(), now: 0, port, start: Instant::now(), epoll, wires })
+            Ok(Session { meter: Meter::new(), now: 0, target, start: Instant::now(), epoll, wires })
         };
         build().map_err(|error| Failure::system("watching the connections", &error))
     }
@@ -106,7 +106,7 @@ impl Session {
             self.epoll.add(wire.socket(), index)?;
             Ok(wire)
         };
-        let wire = watch(Opener::new(self.port).open()?);
+        let wire = watch(Opener::new(self.target).open()?);
         self.wires[index] = wire.map_err(|error| Failure::system("watching a connection", &error))?;
         self.meter.reopened();
         Ok(())
@@ -131,16 +131,9 @@ impl Session {
         self.turn(load, begin + nanoseconds(schedule.measured))?;
 
         self.meter.stage = Stage::Draining;
-        let end = self.clock();
-        let after = Reckoning::now(server);
-        let memory = server.map(ProcessTree::memory);
+        let window = before.window(server, self.clock() - begin);
         self.drain(load)?;
-        Ok(Window {
-            length: end - begin,
-            server_cpu: after.server.zip(before.server).map(|(after, before)| after.saturating_sub(before)),
-            load_cpu: after.load - before.load,
-            memory,
-        })
+        Ok(window)
     }
 
     /// Lets it run until `end` (ns).
@@ -192,6 +185,11 @@ impl Session {
         loop {
             let reading = self.wires[index].read(buffer);
             match reading.map_err(|error| Failure::system(&format!("reading from connection {index}"), &error))? {
+                // A TLS handshake may have ended.
+                Reading::Nothing if self.wires[index].waits() => {
+                    let flushed = self.wires[index].flush();
+                    return flushed.map_err(|error| Failure::system(&format!("sending on connection {index}"), &error));
+                }
                 Reading::Nothing => return Ok(()),
                 Reading::End => return Err(Failure::Broken(format!("the server closed connection {index}"))),
                 Reading::Bytes(count, more) => {
@@ -225,14 +223,27 @@ impl Room {
 }
 
 /// CPU time at one moment, in ns.
-struct Reckoning {
+#[derive(Debug, Clone, Copy)]
+pub struct Reckoning {
     server: Option<u64>,
     load: u64,
 }
 
 impl Reckoning {
-    fn now(server: Option<ProcessTree>) -> Self {
+    /// That of this moment.
+    pub fn now(server: Option<ProcessTree>) -> Self {
         Reckoning { server: server.map(ProcessTree::cpu), load: process::own_cpu() }
+    }
+
+    /// What a window of this `length` (ns) showed that began with it and ends now.
+    pub fn window(self, server: Option<ProcessTree>, length: u64) -> Window {
+        let after = Reckoning::now(server);
+        Window {
+            length,
+            server_cpu: after.server.zip(self.server).map(|(after, before)| after.saturating_sub(before)),
+            load_cpu: after.load - self.load,
+            memory: server.map(ProcessTree::memory),
+        }
     }
 }
 

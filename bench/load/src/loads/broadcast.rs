@@ -42,7 +42,7 @@ pub(super) const CONTROL: usize = 0;
 
 /// Opens the control connection and the listeners, and waits until each listener is told that it gets messages.
 pub fn connect(plan: &Plan) -> Result<Vec<Connection>, Failure> {
-    let opener = Opener::new(plan.port);
+    let opener = Opener::new(plan.target());
     let mut connections = vec![opener.upgrade(Stream::WebSocket, &plan.path)?];
     for index in 1..=plan.connections {
         let mut listener = opener.upgrade(plan.stream, &plan.listen_path)?;

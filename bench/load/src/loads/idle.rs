@@ -17,7 +17,7 @@ struct Idle;
 pub fn run(plan: &Plan) -> Result<Report, Failure> {
     let server = plan.pid.map(ProcessTree::new);
     let before = server.map(ProcessTree::memory);
-    let mut session = Session::new(plan.port, web_sockets(plan)?)?;
+    let mut session = Session::new(plan.target(), web_sockets(plan)?)?;
     let window = session.run(&mut Idle, plan.schedule, server)?;
     let growth = window.memory.zip(before).map(|(after, before)| after as f64 - before as f64);
     let mut report = Report::new(plan.connections, &session.meter, &window);

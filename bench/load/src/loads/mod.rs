@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod echo;
+mod handshakes;
 mod http;
 mod idle;
 mod paced;
@@ -25,23 +26,24 @@ pub fn run(plan: &Plan) -> Result<Report, Failure> {
         Kind::Broadcast => drive(plan, broadcast::connect(plan)?, broadcast::Broadcast::new(plan)),
         Kind::Idle => idle::run(plan),
         Kind::Tide => tide::run(plan),
+        Kind::Handshakes => handshakes::run(plan),
     }
 }
 
 /// Runs a load over its connections.
 fn drive(plan: &Plan, connections: Vec<Connection>, mut load: impl Load) -> Result<Report, Failure> {
-    let mut session = Session::new(plan.port, connections)?;
+    let mut session = Session::new(plan.target(), connections)?;
     let window = session.run(&mut load, plan.schedule, plan.pid.map(ProcessTree::new))?;
     Ok(Report::new(plan.connections, &session.meter, &window))
 }
 
 fn connections(plan: &Plan) -> Result<Vec<Connection>, Failure> {
-    let opener = Opener::new(plan.port);
+    let opener = Opener::new(plan.target());
     (0..plan.connections).map(|_| opener.open()).collect()
 }
 
 fn web_sockets(plan: &Plan) -> Result<Vec<Connection>, Failure> {
-    let opener = Opener::new(plan.port);
+    let opener = Opener::new(plan.target());
     (0..plan.connections).map(|_| opener.upgrade(Stream::WebSocket, &plan.path)).collect()
 }
 

@@ -32,7 +32,7 @@ struct Tide {
 
 /// Opens the connections and runs the load. The connections that do not read stay open until its end.
 pub fn run(plan: &Plan) -> Result<Report, Failure> {
-    let opener = Opener::new(plan.port);
+    let opener = Opener::new(plan.target());
     let mut connections = vec![opener.upgrade(Stream::WebSocket, &plan.path)?];
     for index in 1..=plan.connections {
         connections.push(listener(opener, plan, index)?);
@@ -40,7 +40,7 @@ pub fn run(plan: &Plan) -> Result<Report, Failure> {
     let stuck = (0..plan.stuck).map(|index| listener(opener, plan, 1 + plan.connections + index));
     let stuck = stuck.collect::<Result<Vec<_>, _>>()?;
 
-    let mut session = Session::new(plan.port, connections)?;
+    let mut session = Session::new(plan.target(), connections)?;
     let mut load = Tide::new(plan);
     let window = session.run(&mut load, plan.schedule, plan.pid.map(ProcessTree::new))?;
     drop(stuck);

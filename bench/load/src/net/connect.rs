@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::socket::Socket;
 use crate::failure::Failure;
 use crate::protocol::http::Head;
 use crate::protocol::stream::Stream;
@@ -14,26 +15,35 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long opening all connections may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Opens connections to one port of this machine: there is no way to name another machine.
+/// A port of this machine: there is no way to name another machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// Its number.
+    pub port: u16,
+    /// Whether the server expects TLS there.
+    pub encrypted: bool,
+}
+
+/// Opens connections to a target.
 #[derive(Debug, Clone, Copy)]
 pub struct Opener {
-    address: SocketAddr,
+    target: Target,
     deadline: Instant,
 }
 
 /// A connection, and the bytes that were read from it but not parsed yet.
 #[derive(Debug)]
 pub struct Connection {
-    /// The socket.
-    pub socket: TcpStream,
+    /// The socket. A TLS handshake is done when something is written or read.
+    pub socket: Socket,
     /// Bytes that were read but not parsed yet.
     pub rest: Vec<u8>,
 }
 
 impl Opener {
     /// An opener whose time begins now.
-    pub fn new(port: u16) -> Self {
-        Opener { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), deadline: Instant::now() + OPEN_TIMEOUT }
+    pub fn new(target: Target) -> Self {
+        Opener { target, deadline: Instant::now() + OPEN_TIMEOUT }
     }
 
     /// Opens a connection.
@@ -41,16 +51,17 @@ impl Opener {
         if Instant::now() > self.deadline {
             return Err(Failure::Broken(format!("the connections were not open within {OPEN_TIMEOUT:?}")));
         }
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.target.port));
         let connect = || {
-            let socket = TcpStream::connect_timeout(&self.address, STEP_TIMEOUT)?;
+            let socket = TcpStream::connect_timeout(&address, STEP_TIMEOUT)?;
             socket.set_nodelay(true)?;
             socket.set_read_timeout(Some(STEP_TIMEOUT))?;
             socket.set_write_timeout(Some(STEP_TIMEOUT))?;
-            Ok(socket)
+            if self.target.encrypted { Socket::encrypted(socket) } else { Ok(Socket::Plain(socket)) }
         };
         match connect() {
             Ok(socket) => Ok(Connection { socket, rest: Vec::new() }),
-            Err(error) => Err(Failure::system(&format!("connecting to {}", self.address), &error)),
+            Err(error) => Err(Failure::system(&format!("connecting to {address}"), &error)),
         }
     }
 

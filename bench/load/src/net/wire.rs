@@ -1,9 +1,9 @@
 //! A connection under load, which never waits.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
 
 use super::connect::Connection;
+use super::socket::Socket;
 
 /// Bytes that are kept free for the beginning of a message whose end has not come.
 const TAIL: usize = 4096;
@@ -11,7 +11,7 @@ const TAIL: usize = 4096;
 /// A connection under load.
 #[derive(Debug)]
 pub struct Wire {
-    socket: TcpStream,
+    socket: Socket,
     /// Bytes that the socket had no room for. Empty if the server keeps up.
     unsent: Vec<u8>,
     /// The beginning of a message whose end has not come.
@@ -39,7 +39,7 @@ impl Wire {
     }
 
     /// The socket.
-    pub fn socket(&self) -> &TcpStream {
+    pub fn socket(&self) -> &Socket {
         &self.socket
     }
 
@@ -56,7 +56,16 @@ impl Wire {
             let sent = write(&mut self.socket, &self.unsent)?;
             self.unsent.drain(..sent);
         }
-        Ok(())
+        // With TLS, something may be held back.
+        match self.socket.flush() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Whether something waits for room, or for a TLS handshake.
+    pub fn waits(&self) -> bool {
+        !self.unsent.is_empty()
     }
 
     /// Reads into `buffer`, behind the tail, which is put at its beginning.
@@ -67,10 +76,13 @@ impl Wire {
             Ok(count) => {
                 old.copy_from_slice(&self.tail);
                 self.tail.clear();
-                Ok(Reading::Bytes(old.len() + count, count == room.len()))
+                // With TLS, each read brings one record.
+                Ok(Reading::Bytes(old.len() + count, count == room.len() || self.socket.is_encrypted()))
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Reading::Nothing),
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(Reading::End),
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof) => {
+                Ok(Reading::End)
+            }
             Err(error) => Err(error),
         }
     }
@@ -81,7 +93,7 @@ impl Wire {
     }
 }
 
-fn write(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+fn write(socket: &mut Socket, bytes: &[u8]) -> io::Result<usize> {
     match socket.write(bytes) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
         other => other,
