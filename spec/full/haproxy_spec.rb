@@ -3,7 +3,7 @@
 require "spec_helper"
 
 # Behind HAProxy in mode tcp, with send-proxy-v2, as docs/proxies.md says.
-{ tcp: "Behind HAProxy", unix: "Behind HAProxy, by a Unix socket," }.each do |transport, title|
+{ tcp: "Behind HAProxy", unix: "Behind HAProxy, by a Unix socket,", tls: "Behind HAProxy, with TLS beyond it," }.each do |transport, title|
   RSpec.describe title, :full, transport: transport do
     config = <<~'CONFIG'
       require "spec_app"
@@ -27,9 +27,14 @@ require "spec_helper"
       before(:context) { skip "There is no haproxy here" }
     end
 
+    # What clients connect to. HAProxy passes on TLS as it comes.
+    def proxy_address
+      transport == :tls ? TlsAddress.of(@haproxy.address) : @haproxy.address
+    end
+
     # From another address of the loopback network than the proxy's own.
     def client_at(address)
-      client = closing(HttpClient.new(Addrinfo.tcp("127.0.0.1", @haproxy.port), from: address))
+      client = closing(HttpClient.new(proxy_address, from: address))
       client.get("/", { "x-forwarded-for" => "6.6.6.6" }).body
     end
 
@@ -39,7 +44,7 @@ require "spec_helper"
     end
 
     it "passes WebSockets on" do
-      socket = closing(WebSocketClient.new(Addrinfo.tcp("127.0.0.1", @haproxy.port)))
+      socket = closing(WebSocketClient.new(proxy_address))
       socket.text("hello")
       expect(socket.read_message).to eq("hello")
     end

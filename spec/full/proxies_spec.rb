@@ -2,9 +2,20 @@
 
 require "spec_helper"
 
-# Behind the proxies of docs/proxies.md, each configured as a file of docs/deployment says.
-[[Nginx, :tcp], [Nginx, :unix], [HAProxy, :tcp], [HAProxy, :unix], [Caddy, :tcp], [Caddy, :unix]].each do |program, transport|
-  RSpec.describe "Behind #{program}#{", by a Unix socket," if transport == :unix}", :full, transport: transport do
+# Behind the proxies of docs/proxies.md, each configured as a file of docs/deployment says, and in the ways that docs/proxies.md
+# describes. websockets: whether the proxy passes them on in this way.
+[
+  *[Nginx, HAProxy, Caddy].flat_map do |program|
+    [{ program: program, transport: :tcp }, { program: program, by: "a Unix socket", transport: :unix }]
+  end,
+  { program: Nginx, by: "HTTP/1.1 with TLS", transport: :tls },
+  { program: HAProxy, by: "HTTP/2", transport: :tcp, http2: true },
+  { program: HAProxy, by: "HTTP/2 with TLS", transport: :tls, http2: true },
+  { program: Caddy, by: "HTTP/2", transport: :tcp, http2: true, websockets: false },
+  { program: Caddy, by: "HTTP/2 with TLS", transport: :tls, http2: true }
+].each do |way|
+  program, by, transport, http2 = way.values_at(:program, :by, :transport, :http2)
+  RSpec.describe ["Behind #{program}", *by].join(", by "), :full, transport: transport do
     if program.missing
       before(:context) { skip program.missing }
     else
@@ -12,7 +23,8 @@ require "spec_helper"
 
       before(:context) do
         language = { Nginx => "nginx", Caddy => "caddyfile", HAProxy => "haproxy" }.fetch(program)
-        @proxy = program.new(@app, site: DocsPage.new("proxies.md").code("Close a path", language))
+        site = DocsPage.new("proxies.md").code("Close a path", language)
+        @proxy = program.new(@app, site: site, **(http2 ? { http2: true } : {}))
         eventually("#{program} to listen") { @proxy.listening? }
       end
 
@@ -27,7 +39,8 @@ require "spec_helper"
     # Another address of the loopback network than the proxy's own.
     it "requests reach the app with the client's names and its address, over connections that are kept" do
       http = closing(HttpClient.new(@proxy.address, from: "127.0.0.7"))
-      seen = { body: 100_000, url: "http://127.0.0.1:#{port}/path?a=b", ip: "127.0.0.7", peer: "127.0.0.7" }
+      seen = { body: 100_000, url: "http://127.0.0.1:#{port}/path?a=b", ip: "127.0.0.7", peer: "127.0.0.7",
+               protocol: http2 ? "HTTP/2" : "HTTP/1.1" }
       20.times do
         response = http.request("POST", "/path?a=b", own_page.merge("x-forwarded-for" => "6.6.6.6"), body: "x" * 100_000)
         expect(response.status).to eq(200)
@@ -48,27 +61,34 @@ require "spec_helper"
       expect(JSON.parse(response.body, symbolize_names: true)).to include(body: body.bytesize)
     end
 
-    it "a WebSocket sends and receives messages, and closes" do
-      socket = client(WebSocketClient, headers: own_page)
-      expect(socket.read_message).to eq("welcome")
-      # The answer comes before the next message is sent, so the proxy must not keep it back.
-      ["grüße", "x" * 200_000, ""].each do |text|
-        socket.text(text)
-        expect(socket.read_message).to eq(text)
+    if way.fetch(:websockets, true)
+      it "a WebSocket sends and receives messages, and closes" do
+        socket = client(WebSocketClient, headers: own_page)
+        expect(socket.read_message).to eq("welcome")
+        # The answer comes before the next message is sent, so the proxy must not keep it back.
+        ["grüße", "x" * 200_000, ""].each do |text|
+          socket.text(text)
+          expect(socket.read_message).to eq(text)
+        end
+        socket.binary("\x00\xff")
+        expect(socket.read_message).to eq("\x00\xff".b)
+        expect(socket.finish(4001, "bye")).to eq([4001, "bye"])
+        expect(event(:close, socket)).to include(code: 4001, reason: "bye")
       end
-      socket.binary("\x00\xff")
-      expect(socket.read_message).to eq("\x00\xff".b)
-      expect(socket.finish(4001, "bye")).to eq([4001, "bye"])
-      expect(event(:close, socket)).to include(code: 4001, reason: "bye")
-    end
 
-    it "the app can close a WebSocket, and on_close is called for a lost client" do
-      closed, lost = Array.new(2) { client(WebSocketClient) }
-      [closed, lost].each { |socket| event(:open, socket) }
-      ask(closed, "client.close(4002, 'as you wish')")
-      expect(closed.read_close).to eq([4002, "as you wish"])
-      lost.reset
-      expect(event(:close, lost)).to include(code: 1006)
+      it "the app can close a WebSocket, and on_close is called for a lost client" do
+        closed, lost = Array.new(2) { client(WebSocketClient) }
+        [closed, lost].each { |socket| event(:open, socket) }
+        ask(closed, "client.close(4002, 'as you wish')")
+        expect(closed.read_close).to eq([4002, "as you wish"])
+        lost.reset
+        expect(event(:close, lost)).to include(code: 1006)
+      end
+
+      it "a page of another origin is refused" do
+        foreign = own_page.merge("origin" => "http://elsewhere.example")
+        expect { client(WebSocketClient, headers: foreign) }.to raise_error(WebSocketClient::Refused, /403/)
+      end
     end
 
     it "an event stream receives each event at once" do
@@ -96,13 +116,9 @@ require "spec_helper"
       event(:close, stream)
     end
 
-    it "a page of another origin is refused" do
-      foreign = own_page.merge("origin" => "http://elsewhere.example")
-      expect { client(WebSocketClient, headers: foreign) }.to raise_error(WebSocketClient::Refused, /403/)
-    end
-
     it "many streams and requests are served at the same time" do
-      streams = Array.new(50) { client(SseClient) } + Array.new(50) { client(WebSocketClient) }
+      streams = Array.new(50) { client(SseClient) }
+      streams += Array.new(50) { client(WebSocketClient) } if way.fetch(:websockets, true)
       streams.each { |stream| event(:open, stream) }
       expect(Array.new(50) { closing(HttpClient.new(port)).get("/").status }).to all(eq(200))
       app.ask("SpecApp.clients.each { |client| client.write('all') }; nil")

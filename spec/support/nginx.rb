@@ -12,8 +12,15 @@ class Nginx < Proxy
   # more: directives for the location. site: for the server.
   def configuration(address, more: "", site: "")
     upstream = address.unix? ? "unix:#{address.unix_path}" : address.inspect_sockaddr
-    text = documented("nginx.conf", "listen 80;" => "listen 127.0.0.1:#{port};\n#{site}", "127.0.0.1:3000;" => "#{upstream};",
-                                    "location / {" => "location / {\n#{more}")
+    changes = { "listen 80;" => "listen 127.0.0.1:#{port};\n#{site}", "127.0.0.1:3000;" => "#{upstream};",
+                "location / {" => "location / {\n#{more}" }
+    changes["proxy_pass http://app;"] = <<~TLS if address.is_a?(TlsAddress)
+      proxy_pass https://app;
+      proxy_ssl_name localhost;
+      proxy_ssl_verify on;
+      proxy_ssl_trusted_certificate #{CertificateAuthority.default.cert};
+    TLS
+    text = documented("nginx.conf", changes)
     <<~CONFIG
       daemon off;
       worker_processes 1;

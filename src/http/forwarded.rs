@@ -17,23 +17,25 @@ const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// Others that say something about the client's request, and that Rack believes.
 const OTHERS: [&str; 4] = ["x-forwarded-host", "x-forwarded-port", "x-forwarded-scheme", "x-forwarded-ssl"];
 
-/// The client, and whether it used https. `peer` is the other end of the connection. Without trusted proxies, `headers`
-/// are left as they are.
-pub(super) fn client(headers: &mut HeaderMap, peer: Peer, trusted: &TrustedProxies) -> (Peer, bool) {
+/// The client, and whether it used https, if the scheme is not that of the connection. `peer` is the other end of the connection.
+/// Without trusted proxies, `headers` are left as they are.
+pub(super) fn client(
+    headers: &mut HeaderMap,
+    (peer, encrypted): (Peer, bool),
+    trusted: &TrustedProxies,
+) -> (Peer, Option<bool>) {
     if trusted.is_empty() {
-        return (peer, false);
+        return (peer, None);
     }
     headers.remove(FORWARDED);
     if !trusted.include(peer) {
         headers.remove(FOR);
         headers.remove(PROTO);
         OTHERS.iter().for_each(|name| _ = headers.remove(*name));
-        return (peer, false);
+        return (peer, None);
     }
-    let https = list(headers, PROTO).next().is_some_and(|scheme| {
-        // As Rack: the first one counts.
-        scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss")
-    });
+    // As Rack: the first one counts.
+    let https = list(headers, PROTO).next().and_then(is_https).filter(|https| *https != encrypted);
     let Some((from, ip)) = originator(headers, trusted) else {
         headers.remove(FOR);
         return (peer, https);
@@ -44,6 +46,12 @@ pub(super) fn client(headers: &mut HeaderMap, peer: Peer, trusted: &TrustedProxi
         headers.insert(FOR, value);
     }
     (Peer::Forwarded(ip), https)
+}
+
+/// `None`: no scheme of the web.
+fn is_https(scheme: &str) -> Option<bool> {
+    let is_any = |names: [&str; 2]| names.iter().any(|name| scheme.eq_ignore_ascii_case(name));
+    if is_any(["https", "wss"]) { Some(true) } else { is_any(["http", "ws"]).then_some(false) }
 }
 
 /// The newest address in `X-Forwarded-For` that is not that of a trusted proxy, or the oldest of theirs; and its index.
@@ -75,13 +83,22 @@ mod tests {
     const TRUSTED: [&str; 2] = ["127.0.0.1", "10.0.0.0/8"];
 
     /// The client's address and scheme, and the X-Forwarded-For that the app sees.
-    fn seen(peer: &str, lines: &[(&'static str, &'static str)]) -> (String, bool, Option<String>) {
+    fn seen(peer: &str, lines: &[(&'static str, &'static str)]) -> (String, Option<bool>, Option<String>) {
+        seen_by(peer, false, lines)
+    }
+
+    /// The same, also of an encrypted connection.
+    fn seen_by(
+        peer: &str,
+        encrypted: bool,
+        lines: &[(&'static str, &'static str)],
+    ) -> (String, Option<bool>, Option<String>) {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let peer = Peer::Inet(SocketAddr::new(peer.parse().unwrap(), 1));
-        let (client, https) = client(&mut headers, peer, &TrustedProxies::parse(TRUSTED).unwrap());
+        let (client, https) = client(&mut headers, (peer, encrypted), &TrustedProxies::parse(TRUSTED).unwrap());
         assert!(!headers.contains_key("forwarded"));
         let kept = headers.get(FOR).map(|value| value.to_str().unwrap().to_owned());
         (client.ip().to_string(), https, kept)
@@ -111,23 +128,35 @@ mod tests {
             ),
         ];
         for (lines, ip, kept) in rows {
-            assert_eq!(seen("127.0.0.1", lines), (ip.to_owned(), false, kept.map(str::to_owned)), "{lines:?}");
+            assert_eq!(seen("127.0.0.1", lines), (ip.to_owned(), None, kept.map(str::to_owned)), "{lines:?}");
         }
     }
 
     #[test]
     fn the_scheme_is_what_the_proxy_says() {
-        for (value, https) in
-            [("https", true), ("HTTPS", true), ("wss", true), ("http", false), ("https, http", true), ("", false)]
-        {
-            assert_eq!(seen("127.0.0.1", &[("x-forwarded-proto", value)]).1, https, "{value}");
+        let rows = [
+            ("https", Some(true)),
+            ("HTTPS", Some(true)),
+            ("wss", Some(true)),
+            ("http", Some(false)),
+            ("ws", Some(false)),
+            ("https, http", Some(true)),
+            ("http, https", Some(false)),
+            ("", None),
+            ("gopher", None),
+        ];
+        for (value, https) in rows {
+            for encrypted in [false, true] {
+                let seen = seen_by("127.0.0.1", encrypted, &[("x-forwarded-proto", value)]).1;
+                assert_eq!(seen, https.filter(|https| *https != encrypted), "{value}");
+            }
         }
     }
 
     #[test]
     fn others_are_not_believed_and_the_app_does_not_see_what_they_say() {
         let lines = [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-proto", "https"), ("forwarded", "for=6.6.6.6")];
-        assert_eq!(seen("203.0.113.9", &lines), ("203.0.113.9".to_owned(), false, None));
+        assert_eq!(seen("203.0.113.9", &lines), ("203.0.113.9".to_owned(), None, None));
     }
 
     #[test]
@@ -136,7 +165,7 @@ mod tests {
         headers.insert(FOR, HeaderValue::from_static("6.6.6.6"));
         headers.insert(FORWARDED, HeaderValue::from_static("for=6.6.6.6"));
         let before = headers.clone();
-        let (peer, https) = client(&mut headers, Peer::Unix, &TrustedProxies::default());
-        assert_eq!((peer, https, headers), (Peer::Unix, false, before));
+        let (peer, https) = client(&mut headers, (Peer::Unix, false), &TrustedProxies::default());
+        assert_eq!((peer, https, headers), (Peer::Unix, None, before));
     }
 }

@@ -20,8 +20,8 @@ pub struct Request {
     pub body: RequestBody,
     /// The client's address.
     pub peer: Peer,
-    /// A trusted proxy says that the client used https.
-    pub https: bool,
+    /// Whether the client used https, if a trusted proxy says so and it is not the connection's own scheme.
+    pub https: Option<bool>,
     /// The certificate with which the client has come, if it has shown one. It was verified.
     pub client_certificate: Option<Arc<ClientCertificate>>,
     /// The listener that has accepted the connection.

@@ -30,8 +30,10 @@ pub(super) struct RequestService {
     pub(super) context: Arc<Context>,
     /// The client of the current request.
     pub(super) peer: Peer,
-    /// Whether the client of the current request used https, as far as a trusted proxy says.
-    pub(super) https: bool,
+    /// See [`Request::https`].
+    pub(super) https: Option<bool>,
+    /// Whether the connection is.
+    pub(super) encrypted: bool,
     /// See [`Request::client_certificate`].
     pub(super) client_certificate: Option<Arc<ClientCertificate>>,
     pub(super) listener: ListenerId,

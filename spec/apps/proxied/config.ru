@@ -11,7 +11,7 @@ handler = SpecApp::Recorder.new(
 # What the app gets to know through the proxy.
 seen = lambda do |env|
   request = Rack::Request.new(env)
-  { body: env["rack.input"].read.bytesize, url: request.url, ip: request.ip, peer: env["REMOTE_ADDR"] }
+  { body: env["rack.input"].read.bytesize, url: request.url, ip: request.ip, peer: env["REMOTE_ADDR"], protocol: env["SERVER_PROTOCOL"] }
 end
 
 run(lambda do |env|

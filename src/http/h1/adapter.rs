@@ -112,8 +112,8 @@ impl hyper::service::Service<http::Request<Incoming>> for HyperService {
         let (mut head, body) = request.into_parts();
         let (method, version) = (head.method.clone(), head.version);
         let refused = self.connection.called();
-        let RequestService { context, peer, .. } = &self.requests;
-        let (client, https) = forwarded::client(&mut head.headers, *peer, &context.trusted_proxies);
+        let RequestService { context, peer, encrypted, .. } = &self.requests;
+        let (client, https) = forwarded::client(&mut head.headers, (*peer, *encrypted), &context.trusted_proxies);
         if let Some(log) = &context.access_log {
             self.connection.log(log.begin(client, refused.is_none().then_some(&head)));
         }

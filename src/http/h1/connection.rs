@@ -74,7 +74,7 @@ async fn prepare(mut accepted: Accepted, context: Arc<Context>, mut signal: Phas
     if accepted.socket.protocol() == Some(HTTP2) {
         let Accepted { socket, peer, listener, guard, .. } = accepted;
         let client_certificate = socket.client_certificate();
-        let requests = RequestService { context, peer, https: false, client_certificate, listener };
+        let requests = RequestService { context, peer, https: None, encrypted: true, client_certificate, listener };
         h2::connection::begin(socket, Bytes::new(), requests, guard);
         return;
     }
@@ -93,9 +93,10 @@ struct Served {
 fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) -> impl Future<Output = ()> {
     let Accepted { socket, peer, listener, guard, .. } = accepted;
     let state = ConnectionState::new(Arc::clone(&context));
-    let client_certificate = socket.client_certificate();
+    let (encrypted, client_certificate) = (socket.is_encrypted(), socket.client_certificate());
     let socket = ScannedSocket::new(socket, Arc::clone(&state));
-    let requests = RequestService { context: Arc::clone(&context), peer, https: false, client_certificate, listener };
+    let requests =
+        RequestService { context: Arc::clone(&context), peer, https: None, encrypted, client_certificate, listener };
     let connection = HyperConnection::new(socket, Arc::clone(&state), requests);
     let mut served = Served { connection, _end: EndOfConnection(Arc::clone(&state)), guard };
     async move {

@@ -238,7 +238,8 @@ impl Serving {
         let (mut head, receive) = request.into_parts();
         let receiving = (!receive.is_end_stream()).then(|| Receiving::new(receive, Arc::clone(&context.h2_received)));
         let purpose = translation::translate(&mut head, &context.base.limits);
-        let (peer, https) = forwarded::client(&mut head.headers, self.requests.peer, &context.trusted_proxies);
+        let own = (self.requests.peer, self.requests.encrypted);
+        let (peer, https) = forwarded::client(&mut head.headers, own, &context.trusted_proxies);
         let entry = context.access_log.as_ref().map(|log| log.begin(peer, Some(&head)));
         let state = RequestState::new(Arc::clone(context), &self.unfinished);
         let method = head.method.clone();

@@ -98,8 +98,8 @@ pub struct Subject<'a> {
     pub head: &'a Parts,
     pub listener: ListenerId,
     pub peer: Peer,
-    /// Whether the client used https.
-    pub https: bool,
+    /// Whether the client used https, if that is not what the template says.
+    pub https: Option<bool>,
     pub upgrade: Option<Protocol>,
     /// Length of the body in bytes.
     pub body_length: u64,
@@ -149,10 +149,14 @@ pub fn build(ruby: &Ruby, templates: &Templates, subject: &Subject<'_>) -> Resul
             raw.set(env, word(words.query_string), raw.binary(query.as_bytes()));
         }
         raw.set(env, word(words.remote_addr), address);
-        if subject.https {
-            raw.set(env, word(words.rack_url_scheme), word(words.https));
+        if let Some(https) = subject.https {
+            let (scheme, port) = if https { (words.https, words.https_port) } else { (words.http, words.http_port) };
+            raw.set(env, word(words.rack_url_scheme), word(scheme));
             if !host.is_some_and(has_port) {
-                raw.set(env, word(words.server_port), word(words.https_port));
+                raw.set(env, word(words.server_port), word(port));
+            }
+            if !https {
+                raw.delete(env, word(words.https_is_on));
             }
         }
         if let Some(input) = subject.input {

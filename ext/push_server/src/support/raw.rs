@@ -9,7 +9,10 @@ use std::ffi::c_long;
 use magnus::rb_sys::{AsRawValue, FromRawValue, protect};
 use magnus::value::ReprValue;
 use magnus::{Error, RHash, Ruby, TryConvert, Value};
-use rb_sys::{VALUE, rb_ary_new, rb_hash_aset, rb_hash_dup, rb_interned_str, rb_str_cat, rb_str_new, rb_utf8_str_new};
+use rb_sys::{
+    VALUE, rb_ary_new, rb_hash_aset, rb_hash_delete, rb_hash_dup, rb_interned_str, rb_str_cat, rb_str_new,
+    rb_utf8_str_new,
+};
 
 /// Shows that a guard is in place.
 pub struct Guarded(());
@@ -40,6 +43,12 @@ impl Guarded {
     pub fn set(&self, hash: Value, key: impl ReprValue, value: impl ReprValue) {
         // SAFETY: as above.
         unsafe { rb_hash_aset(hash.as_raw(), key.as_raw(), value.as_raw()) };
+    }
+
+    /// Removes `key` from `hash`, which must be a Hash.
+    pub fn delete(&self, hash: Value, key: impl ReprValue) {
+        // SAFETY: as above.
+        unsafe { rb_hash_delete(hash.as_raw(), key.as_raw()) };
     }
 
     /// A new string, ASCII-8BIT.
