@@ -247,21 +247,35 @@ RSpec.describe "A TLS handshake" do
     end
   end
 
-  it "is done for 500 clients at once" do
-    start_app(config, *bind(localhost.query), via: :configured)
-    sockets = Array.new(500) { Socket.new(:INET, :STREAM).tap { |socket| socket.connect(Addrinfo.tcp("127.0.0.1", app.port)) } }
+  # Does the handshakes of so many clients at the same time, and yields while they go on. Returns an SSLSocket of each.
+  def shake_hands_at_once(count)
+    address = Addrinfo.tcp("127.0.0.1", app.port)
     context = OpenSSL::SSL::SSLContext.new
-    clients = sockets.map { |socket| OpenSSL::SSL::SSLSocket.new(socket, context) }
-    waiting = clients.dup
+    clients = Array.new(count) { OpenSSL::SSL::SSLSocket.new(Socket.new(:INET, :STREAM).tap { |it| it.connect(address) }, context) }
+    @sockets = clients.map(&:to_io)
+    waiting = clients.reject { |tls| tls.connect_nonblock(exception: false) == tls }
+    yield
     deadline = Deadline.in(60)
-    until waiting.empty?
-      waiting.reject! { |tls| tls.connect_nonblock(exception: false) == tls }
-      IO.select(waiting.map(&:to_io), nil, nil, deadline.remaining) or deadline.check!("the handshakes") if waiting.any?
+    until (waiting = waiting.reject { |tls| tls.connect_nonblock(exception: false) == tls }).empty?
+      IO.select(waiting.map(&:to_io), nil, nil, deadline.remaining) or deadline.check!("the handshakes")
     end
-    clients.each { |tls| tls.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n") }
-    expect(clients.map { |tls| tls.readpartial(12) }.uniq).to eq(["HTTP/1.1 200"])
-    expect(app.ask("PushServer.stats")[:tls_handshakes]).to eq(500)
-  ensure
-    sockets&.each(&:close)
+    clients
+  end
+
+  context "of 1000 clients at once" do
+    serve(config, "-b", "ssl://127.0.0.1:0?#{localhost.query}", "--max-handshakes", "2000", "--handshake-timeout", "60",
+          via: :configured)
+
+    after { @sockets&.each(&:close) }
+
+    it "is done for all, and others are answered meanwhile" do
+      ready = client
+      ready.get("/")
+      before = app.ask("PushServer.stats")[:tls_handshakes]
+      clients = shake_hands_at_once(1000) { 5.times { expect(ready.get("/").status).to eq(200) } }
+      clients.each { |tls| tls.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n") }
+      expect(clients.map { |tls| tls.readpartial(12) }.tally).to eq("HTTP/1.1 200" => 1000)
+      expect(app.ask("PushServer.stats")[:tls_handshakes] - before).to eq(1000)
+    end
   end
 end

@@ -55,15 +55,15 @@ RSpec.describe "TLS in all processes" do
   context "with several workers" do
     { "a phased restart" => "USR1", "a restart of all processes" => "USR2" }.each do |name, signal|
       it "resumes sessions in any worker, and after #{name}" do
-        start_cluster(pids, *bind, workers: 3, via: :configured)
+        start_cluster(pids, *bind, workers: 4, via: :configured)
         sessions = []
         come_back(sessions)
-        expect(reconnect(sessions, 30)).to match([30, have_attributes(size: 2..3)])
+        expect(reconnect(sessions, 100)).to match([100, have_attributes(size: 3..4)])
         before = workers.values
         app.signal(signal)
-        expect_new_workers([1, 2, 3], before: before, seconds: 60)
-        resumed, answered = reconnect(sessions, 30)
-        expect(resumed).to eq(30)
+        expect_new_workers([1, 2, 3, 4], before: before, seconds: 60)
+        resumed, answered = reconnect(sessions, 100)
+        expect(resumed).to eq(100)
         expect(answered.map(&:to_i) & before).to eq([])
       end
     end
