@@ -4,7 +4,9 @@ require "spec_helper"
 
 # What happens to a client at any point of an encrypted connection concerns nobody else, and leaves nothing behind.
 RSpec.describe "A fault of an encrypted connection" do
-  serve(<<~'CONFIG', "-b", "ssl://127.0.0.1:0?#{CertificateAuthority.localhost.query}", "--close-timeout", "0.3", via: :configured)
+  bind = ["-b", "ssl://127.0.0.1:0?#{CertificateAuthority.localhost.query}"]
+
+  serve(<<~'CONFIG', *bind, "--close-timeout", "0.3", "--handshake-timeout", "2", via: :configured)
     require "spec_app"
 
     GATE = Queue.new
@@ -32,10 +34,7 @@ RSpec.describe "A fault of an encrypted connection" do
     "after the handshake" => ->(_) {},
     "in the head of a request" => ->(client) { client.write("GET / HTTP/1.1\r\nhost:") },
     "in the body of a request" => ->(client) { client.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhalf") },
-    "between two requests" => lambda do |client|
-      client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").read_until("answered")
-    end,
-    "while the app works" => ->(client) { client.write("GET /wait HTTP/1.1\r\nhost: a\r\n\r\n") }
+    "between two requests" => ->(client) { client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n").read_until("answered") }
   }
 
   # Each ends the connection, or has the server end it. They act on the socket beneath.
@@ -93,40 +92,49 @@ RSpec.describe "A fault of an encrypted connection" do
     raw.close
   end
 
+  # Has all faults happen to connections of their own at the same time, and waits until the server has closed all of them.
+  def expect_all_ended(faults)
+    clients = faults.values.map { closing(yield) }
+    faults.values.zip(clients) { |fault, client| fault.call(client) }
+    clients.each { |client| await_end(client) }
+    expect_no_trace
+  end
+
   handshake.each do |point, bytes|
-    faults.each do |what, fault|
-      it "ends the connection: #{what} #{point}" do
-        raw = closing(RawConnection.new(Addrinfo.tcp("127.0.0.1", app.port)))
+    it "ends the connection #{point}" do
+      expect_all_ended(faults) do
+        raw = RawConnection.new(Addrinfo.tcp("127.0.0.1", app.port))
         raw.write(bytes.call(messages.new(raw)))
-        fault.call(raw)
-        await_end(raw)
-        expect_no_trace
       end
     end
   end
 
   connection.each do |point, act|
-    faults.each do |what, fault|
-      it "ends the connection: #{what} #{point}" do
-        client = closing(RawConnection.new(app.address))
-        act.call(client)
-        app.events.take(event: "called") if point.include?("app works")
-        fault.call(client)
-        app.ask("GATE << nil and nil") if point.include?("app works")
-        await_end(client)
-        expect_no_trace
-      end
+    it "ends the connection #{point}" do
+      expect_all_ended(faults) { RawConnection.new(app.address).tap(&act) }
     end
   end
 
+  it "ends the connection while the app works" do
+    faults.each_value do |fault|
+      client = closing(RawConnection.new(app.address))
+      client.write("GET /wait HTTP/1.1\r\nhost: a\r\n\r\n")
+      app.events.take(event: "called")
+      fault.call(client)
+      app.ask("GATE << nil and nil")
+      await_end(client)
+    end
+    expect_no_trace
+  end
+
   %i[websocket sse].each do |kind|
-    faults.each do |what, fault|
-      it "is a disconnect for the app: #{what} on a client of kind #{kind}" do
+    it "is a disconnect for the app, of a client of kind #{kind}" do
+      faults.each_value do |fault|
         client = opened(__send__(kind))
         fault.call(client.connection)
-        event(:close, client, code: kind == :websocket ? 1006 : nil)
-        expect_no_trace
+        expect_event(:close, client, code: kind == :websocket ? 1006 : nil)
       end
+      expect_no_trace
     end
   end
 end
