@@ -5,7 +5,7 @@ require "spec_helper"
 # permessage-deflate with the clients of others: the combinations of window bits and context takeover that
 # they can offer.
 RSpec.describe "With compression, clients of others:" do
-  serve <<~'CONFIG', "--websocket-compression"
+  config = <<~'CONFIG'
     require "spec_app"
 
     # With a query, the page tells the app by itself what it got.
@@ -43,6 +43,8 @@ RSpec.describe "With compression, clients of others:" do
     end)
   CONFIG
 
+  serve config, "--websocket-compression"
+
   def address = "ws://127.0.0.1:#{app.port}/"
 
   # No window of 8 bits for what the server sends.
@@ -69,6 +71,16 @@ RSpec.describe "With compression, clients of others:" do
   it "Chromium gets and sends all messages, most of them compressed" do
     skip Script.missing(:chromium) if Script.missing(:chromium)
     expect_compression { Script.run("compressed_page.js", app.url) }
+  end
+
+  context "over HTTP/2", transport: :tls do
+    serve config, "--websocket-compression"
+
+    it "Chromium gets and sends all messages, in one connection" do
+      skip Script.missing(:chromium) if Script.missing(:chromium)
+      expect_compression { Script.run("compressed_page.js", app.url) }
+      expect(app.ask("PushServer.stats.values_at(:h2_connections, :connections, :websockets)")).to eq([1, 1, 1])
+    end
   end
 
   it "Firefox gets and sends all messages, most of them compressed", :full do

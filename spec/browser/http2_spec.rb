@@ -40,6 +40,8 @@ RSpec.describe "A page in Chromium with https://", transport: :tls do
           return new Promise((resolve) => waiting.push(() => condition() && resolve(true)) && condition() && resolve(true))
         }
         const all = (count) => wait(() => heard.every((texts) => texts.length >= count))
+        const webSockets = [], closed = (socket) => new Promise((resolve) => { socket.onclose = ({ code }) => resolve(code) })
+        const closeAll = () => Promise.all(webSockets.map((socket) => [closed(socket), socket.close(1000)][0]))
         const opened = (stream) => new Promise((resolve) => { stream.onopen = resolve })
         async function open(sources, sockets, channel) {
           const begun = []
@@ -47,7 +49,7 @@ RSpec.describe "A page in Chromium with https://", transport: :tls do
             const index = heard.push([]) - 1, query = `/${channel}?${index}`
             const stream = number < sources ? new EventSource(query) : new WebSocket(location.origin.replace("http", "ws") + query)
             if (number < sources) stream.addEventListener("msg", ({ data }) => hear(index, data))
-            else stream.onmessage = ({ data }) => hear(index, data)
+            else webSockets.push(Object.assign(stream, { onmessage: ({ data }) => hear(index, data) }))
             begun.push(opened(stream))
           }
           await Promise.all(begun)
@@ -134,6 +136,7 @@ RSpec.describe "A page in Chromium with https://", transport: :tls do
       expect(page("network").filter_map { |request| request[:connection] }.uniq.size).to eq(1)
       # Over HTTP/1.1 it would be 101.
       expect(sockets.map { |request| request[:status] }.tally).to eq(200 => 20)
+      expect(page("closeAll()")).to eq([1000] * 20)
     end
 
     it "gets ticks on all streams while it does not read another one" do

@@ -202,6 +202,15 @@ RSpec.describe "A WebSocket" do
         event(:close, client, code: 1000, reason: "x" * 123)
       end
 
+      it "is echoed although the end of the client's side comes with it" do
+        client = websocket
+        client.send_close(1000, "bye")
+        client.connection.finish_writing
+        expect(client.read_close.first).to eq(1000)
+        expect(client.ending).to eq(:fin)
+        event(:close, client, code: 1000, reason: "bye")
+      end
+
       it "comes after earlier messages; later ones are dropped" do
         client = websocket
         client.write(frame(:text, "before") + frame(:close, WebSocketFrame.close_payload(1000)) + frame(:text, "after"))

@@ -41,7 +41,7 @@ impl Stream {
         self.client_reader = None;
         self.decoder = None;
         self.unread = Bytes::new();
-        self.state = State::Lingering { until: now + LINGER, fin_sent: false };
+        self.state = State::Lingering { until: now + LINGER, fin_sent: false, peer_ended: false };
     }
 
     /// Closes a client that channels have given up. It gets a Close frame if its pipe takes that soon.
@@ -56,7 +56,7 @@ impl Stream {
         self.client.context().base.stats.slow_clients.add();
         self.abort(CloseStatus::new(code::TRY_AGAIN, "too slow"), now);
         // If the pipe does not take the Close frame at once, the connection is reset.
-        self.state = State::Lingering { until: now, fin_sent: false };
+        self.state = State::Lingering { until: now, fin_sent: false, peer_ended: false };
     }
 
     /// Ends the connection with a reset. The peer learns of it at once, and the kernel drops what it still holds.

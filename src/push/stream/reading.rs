@@ -60,7 +60,7 @@ impl Stream {
             State::Handshake => false,
             State::Open | State::Ending { .. } | State::Closing(_) => self.input_end.is_none(),
             // What comes is dropped.
-            State::Lingering { .. } => true,
+            State::Lingering { peer_ended, .. } => !peer_ended,
         }
     }
 
@@ -81,6 +81,14 @@ impl Stream {
             }
             let mut input = buffer.filled();
             if input.is_empty() {
+                let websocket = self.is_websocket();
+                if let State::Lingering { fin_sent: false, peer_ended, .. } = &mut self.state
+                    && websocket
+                {
+                    // It came right behind the client's Close frame, which is still to be answered.
+                    *peer_ended = true;
+                    return Poll::Ready(Ok(()));
+                }
                 if self.decoder.is_none() {
                     // The client has closed its side of an event stream, or answered the end of a WebSocket.
                     if !self.has_unsent() {

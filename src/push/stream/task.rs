@@ -88,6 +88,8 @@ pub(super) enum State {
     Lingering {
         until: Instant,
         fin_sent: bool,
+        /// The peer has closed its side already.
+        peer_ended: bool,
     },
 }
 

@@ -1,6 +1,7 @@
 //! Streams over a pipe that holds back what was written, as TLS does.
 
 use std::io::{self, Read};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -207,6 +208,19 @@ fn the_end_is_sent_behind_what_the_pipe_holds_back() {
     io::Write::write_all(&mut &peer, &masked_close).unwrap();
     let received = core.receive_all(&peer);
     assert!(received[large.len() + 4..] == [&[0x88, 2, 0x03, 0xe8], &END[..]].concat());
+}
+
+#[test]
+fn a_close_frame_is_answered_although_the_end_of_the_input_came_with_it() {
+    let mut core = Core::new(Limits::default());
+    let (client, peer) = core.open(usize::MAX);
+    core.receive(&peer, 4);
+    // As Chromium does it over HTTP/2.
+    let masked_close = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
+    io::Write::write_all(&mut &peer, &masked_close).unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    assert!(core.receive_all(&peer) == [&[0x88, 2, 0x03, 0xe8], &END[..]].concat());
+    assert_eq!(client.close_status().unwrap().code, 1000);
 }
 
 #[test]

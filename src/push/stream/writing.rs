@@ -75,7 +75,7 @@ impl Stream {
                 self.begin_linger(status, now);
                 return self.flush_queue(cx, now);
             }
-            State::Lingering { fin_sent, until } if !*fin_sent => {
+            State::Lingering { fin_sent, until, peer_ended } if !*fin_sent => {
                 // An error means that the peer is gone. Then reading ends the stream.
                 if self.pipe.poll_finish(cx).is_pending() {
                     return self.is_blocked(cx, now);
@@ -83,8 +83,9 @@ impl Stream {
                 *fin_sent = true;
                 // The client may have been cut as slow: `until` has passed, but the pipe took the Close frame after all.
                 *until = (*until).max(now + LINGER);
+                let peer_ended = *peer_ended;
                 self.log_end();
-                if !self.is_websocket() {
+                if peer_ended || !self.is_websocket() {
                     // A client of an event stream sends nothing back.
                     return Err(Ended);
                 }
