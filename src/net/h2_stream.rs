@@ -1,6 +1,7 @@
 //! A stream of an HTTP/2 connection, as a socket: bytes in both directions, each with an end of its own. The heads of the
 //! request and of the response are not its subject.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -112,6 +113,15 @@ impl Drop for FrameBatch {
     }
 }
 
+/// The connection beneath a stream. Any thread.
+pub trait Carrier: Send + Sync {
+    /// Whether something came in, or can be sent again, that the reactor does not know yet.
+    fn is_about_to_move(&self) -> bool;
+
+    /// Bytes of all streams that were taken and the peer has not acknowledged. `None` if that is not known.
+    fn unacknowledged(&self) -> Option<u64>;
+}
+
 /// The stream. If it is dropped before both directions have ended, the peer sees a reset.
 pub struct H2Stream {
     send: SendStream<FrameBatch>,
@@ -120,14 +130,43 @@ pub struct H2Stream {
     /// What was received and not read.
     unread: Bytes,
     untaken: Arc<Untaken>,
+    carrier: Arc<dyn Carrier>,
+    /// The connection had another turn to take what was sent. A client that takes a window back may keep it from that for ever.
+    had_turn: Cell<bool>,
+    /// The sender waits until the connection has taken what was sent.
+    flushing: bool,
     /// The end was sent, or the stream was reset.
     finished: bool,
 }
 
 impl H2Stream {
     /// `receive` is `None` if the peer has sent all of its part already.
-    pub fn new(send: SendStream<FrameBatch>, receive: Option<Receiving>) -> Self {
-        H2Stream { send, receive, unread: Bytes::new(), untaken: Arc::default(), finished: false }
+    pub fn new(send: SendStream<FrameBatch>, receive: Option<Receiving>, carrier: Arc<dyn Carrier>) -> Self {
+        H2Stream {
+            send,
+            receive,
+            unread: Bytes::new(),
+            untaken: Arc::default(),
+            carrier,
+            had_turn: Cell::default(),
+            flushing: false,
+            finished: false,
+        }
+    }
+
+    /// What carries the stream.
+    pub fn carrier(&self) -> &dyn Carrier {
+        &*self.carrier
+    }
+
+    /// Whether the stream can go on sending, or something happens as soon as the connection has its turn.
+    pub fn is_about_to_move(&self, sends: bool) -> bool {
+        let can_send = sends
+            && match self.untaken.bytes.load(Ordering::Acquire) {
+                0 => self.flushing || self.send.capacity() > 0,
+                _ => !self.had_turn.replace(true),
+            };
+        can_send || self.carrier.is_about_to_move()
     }
 
     /// Reads as a socket does. If the peer has sent its part already, this only waits for a reset. What is read may be sent
@@ -171,17 +210,19 @@ impl H2Stream {
     pub fn send(&mut self, mut batch: FrameBatch) -> io::Result<()> {
         self.untaken.bytes.fetch_add(batch.remaining, Ordering::AcqRel);
         batch.untaken = Some(Arc::clone(&self.untaken));
+        self.had_turn.set(false);
         self.send.send_data(batch, false).map_err(into_io)
     }
 
     /// Ready once the connection has taken all bytes.
     pub fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let none = |untaken: &Untaken| untaken.bytes.load(Ordering::Acquire) == 0;
-        if none(&self.untaken) {
-            return Poll::Ready(Ok(()));
+        self.flushing = !none(&self.untaken);
+        if self.flushing {
+            self.untaken.task.register(cx.waker());
+            self.flushing = !none(&self.untaken);
         }
-        self.untaken.task.register(cx.waker());
-        if none(&self.untaken) { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if self.flushing { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
     /// As [`H2Stream::send`], with the end behind the bytes.

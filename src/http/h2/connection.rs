@@ -28,7 +28,7 @@ use crate::http::response::Response;
 use crate::http::service::{Handling, RequestService};
 use crate::net::Socket;
 use crate::net::h2_received::Receiving;
-use crate::net::h2_stream::{FrameBatch, SEND_BUFFER};
+use crate::net::h2_stream::{Carrier, FrameBatch, SEND_BUFFER};
 
 /// What a stream may send before the server has read it (RFC 9113 section 6.9.2).
 const STREAM_WINDOW: u32 = 65_535;
@@ -241,7 +241,7 @@ impl Serving {
         let own = (self.requests.peer, self.requests.encrypted);
         let (peer, https) = forwarded::client(&mut head.headers, own, &context.trusted_proxies);
         let entry = context.access_log.as_ref().map(|log| log.begin(peer, Some(&head)));
-        let state = RequestState::new(Arc::clone(context), &self.unfinished);
+        let state = RequestState::new(Arc::clone(context), Arc::clone(&self.wire), &self.unfinished);
         let method = head.method.clone();
         let (handling, receiving) = match purpose {
             Err(status) => {

@@ -67,7 +67,12 @@ impl Exchange {
         // Fails if the client has gone.
         let Ok(send) = respond.send_response(translation::response(head), false) else { return };
         if let Some(client) = client.arrive() {
-            Stream::over_h2(client, H2Stream::new(send, self.receiving.take()), self.entry.take()).spawn();
+            Stream::over_h2(
+                client,
+                H2Stream::new(send, self.receiving.take(), self.state.carrier()),
+                self.entry.take(),
+            )
+            .spawn();
         }
     }
 
@@ -83,7 +88,7 @@ impl Exchange {
             let status = hijack.head.as_ref().map(|head| head.status);
             entry.log(&RequestOutcome { status, upgrade: Some("hijack"), ..RequestOutcome::default() });
         }
-        tokio::spawn(pumped::hand_over(respond, receiving, hijack));
+        tokio::spawn(pumped::hand_over(respond, receiving, self.state.carrier(), hijack));
     }
 }
 
@@ -91,7 +96,7 @@ impl Exchange {
     /// Sends what can be sent at once, which is most often all.
     fn respond(&mut self, response: Response, cx: &mut TaskContext<'_>) -> Poll<()> {
         let Some(respond) = &mut self.respond else { return Poll::Ready(()) };
-        match Sending::begin(respond, response, &self.method, self.entry.take()) {
+        match Sending::begin(respond, response, &self.state, &self.method, self.entry.take()) {
             Ok(mut sending) => {
                 let sent = sending.poll(cx, &self.state);
                 if sent.is_pending() {

@@ -27,6 +27,7 @@ const MAX_UNANSWERED: u64 = 4 * 1024 * 1024;
 // Types of frames, RFC 9113 section 6.
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
+const PRIORITY: u8 = 0x2;
 const RST_STREAM: u8 = 0x3;
 const SETTINGS: u8 = 0x4;
 const PING: u8 = 0x6;
@@ -52,6 +53,8 @@ pub(super) enum Breach {
     Resets,
     /// The first frame is another one than SETTINGS.
     NoSettings,
+    /// A frame whose type has a fixed length has another one.
+    FrameSize,
 }
 
 impl Breach {
@@ -60,6 +63,7 @@ impl Breach {
         match self {
             Breach::ControlFrames | Breach::Resets => Reason::ENHANCE_YOUR_CALM,
             Breach::NoSettings => Reason::PROTOCOL_ERROR,
+            Breach::FrameSize => Reason::FRAME_SIZE_ERROR,
         }
     }
 
@@ -67,7 +71,7 @@ impl Breach {
         match self {
             Breach::ControlFrames => stats.h2_control_floods.add(),
             Breach::Resets => stats.h2_reset_floods.add(),
-            Breach::NoSettings => stats.h2_protocol_errors.add(),
+            Breach::NoSettings | Breach::FrameSize => stats.h2_protocol_errors.add(),
         }
     }
 }
@@ -78,6 +82,7 @@ impl fmt::Display for Breach {
             Breach::ControlFrames => "too many frames that carry nothing (max_h2_control_frames)",
             Breach::Resets => "too many streams were reset (max_h2_resets)",
             Breach::NoSettings => "the first frame is no SETTINGS frame",
+            Breach::FrameSize => "a frame has a length that its type must not have",
         })
     }
 }
@@ -184,6 +189,9 @@ impl FrameScanner {
         if !std::mem::replace(&mut self.begun, true) && (kind != SETTINGS || flags & ACK != 0) {
             self.breach = Some(Breach::NoSettings);
         }
+        if !has_possible_length(kind, flags, self.payload) {
+            self.breach.get_or_insert(Breach::FrameSize);
+        }
         match kind {
             DATA => {
                 self.data += self.payload;
@@ -205,6 +213,18 @@ impl FrameScanner {
             // SETTINGS, PING, PRIORITY, WINDOW_UPDATE, and types that are not known.
             _ => self.control_frames += 1,
         }
+    }
+}
+
+/// h2 ends a connection for these, too, but says PROTOCOL_ERROR. RFC 9113 wants FRAME_SIZE_ERROR: sections 6.3 to 6.9.
+fn has_possible_length(kind: u8, flags: u8, length: usize) -> bool {
+    match kind {
+        SETTINGS if flags & ACK != 0 => length == 0,
+        SETTINGS => length.is_multiple_of(6),
+        PRIORITY => length == 5,
+        RST_STREAM | WINDOW_UPDATE => length == 4,
+        PING => length == 8,
+        _ => true,
     }
 }
 
@@ -246,7 +266,7 @@ mod tests {
             (DATA, PADDED, &[1, 0]),
             (WINDOW_UPDATE, 0, &[0, 0, 0, 1]),
             (CONTINUATION, 0, b"x"),
-            (0x2, 0, &[0; 5]),
+            (PRIORITY, 0, &[0; 5]),
             (0xfe, 0, b"unknown"),
         ];
         for (kind, flags, payload) in rows {
@@ -293,6 +313,23 @@ mod tests {
             let mut scanner = FrameScanner::new(&limits(), now);
             scanner.scan(&[PREFACE, &first].concat(), 0, now);
             assert_eq!(scanner.breach(), Some(Breach::NoSettings));
+        }
+    }
+
+    #[test]
+    fn frames_of_a_fixed_length_have_it() {
+        let rows: [(u8, u8, usize); 6] = [
+            (SETTINGS, 0, 12),
+            (SETTINGS, ACK, 0),
+            (PRIORITY, 0, 5),
+            (RST_STREAM, 0, 4),
+            (WINDOW_UPDATE, 0, 4),
+            (PING, 0, 8),
+        ];
+        for (kind, flags, length) in rows {
+            for (length, expected) in [(length, None), (length + 1, Some(Breach::FrameSize))] {
+                assert_eq!(breach(kind, flags, &vec![0; length], 1), expected, "{kind}");
+            }
         }
     }
 

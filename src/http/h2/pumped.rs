@@ -4,6 +4,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use h2::Reason;
@@ -17,7 +18,7 @@ use super::translation;
 use crate::http::head::ResponseHead;
 use crate::http::hijack::{Hijack, Hijacked, pump};
 use crate::net::h2_received::Receiving;
-use crate::net::h2_stream::{FrameBatch, H2Stream};
+use crate::net::h2_stream::{Carrier, FrameBatch, H2Stream};
 
 /// The longest head that an app may write.
 const MAX_HEAD: usize = 64 * 1024;
@@ -25,8 +26,13 @@ const MAX_HEADERS: usize = 100;
 
 /// Gives the app its end, and carries bytes between the other end and the stream. `receiving` is `None` if the client sends
 /// nothing more.
-pub(super) async fn hand_over(mut respond: SendResponse<FrameBatch>, receiving: Option<Receiving>, hijack: Hijack) {
-    if let Err(error) = try_hand_over(&mut respond, receiving, hijack).await {
+pub(super) async fn hand_over(
+    mut respond: SendResponse<FrameBatch>,
+    receiving: Option<Receiving>,
+    carrier: Arc<dyn Carrier>,
+    hijack: Hijack,
+) {
+    if let Err(error) = try_hand_over(&mut respond, receiving, carrier, hijack).await {
         log::debug!("a hijacked stream broke: {error}");
         respond.send_reset(Reason::INTERNAL_ERROR);
     }
@@ -35,6 +41,7 @@ pub(super) async fn hand_over(mut respond: SendResponse<FrameBatch>, receiving: 
 async fn try_hand_over(
     respond: &mut SendResponse<FrameBatch>,
     receiving: Option<Receiving>,
+    carrier: Arc<dyn Carrier>,
     hijack: Hijack,
 ) -> io::Result<()> {
     let (mut ours, theirs) = UnixStream::pair()?;
@@ -51,7 +58,7 @@ async fn try_hand_over(
         },
     };
     let send = respond.send_response(translation::response(head), false).map_err(io::Error::other)?;
-    let mut stream = H2Stream::new(send, receiving);
+    let mut stream = H2Stream::new(send, receiving, carrier);
     stream.write_all(&behind).await?;
     pump(stream, ours, &same, &[]).await
 }

@@ -1,17 +1,19 @@
 //! What the app thread that has a request and the task of its stream share.
 
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context as TaskContext, Waker};
 use std::time::Instant;
 
 use http::StatusCode;
 
+use super::transport::Wire;
 use crate::base::lock::Lock;
 use crate::base::timers::Stamp;
 use crate::http::context::Context;
 use crate::http::exchange::RequestConnection;
 use crate::http::head::ResponseHead;
 use crate::http::hijack::Hijacked;
+use crate::net::h2_stream::Carrier;
 
 /// How many informational responses may wait for the stream's task. Further ones are not sent.
 const MAX_INFORMATION: usize = 16;
@@ -29,6 +31,7 @@ impl Unfinished {
 /// The state of one request, until its response begins, and as long as the app has it.
 pub(super) struct RequestState {
     context: Arc<Context>,
+    wire: Arc<Wire>,
     /// One of [`Unfinished`].
     _one: Arc<()>,
     /// When the request came, as a stamp of the reactor's clock.
@@ -50,16 +53,31 @@ struct State {
 }
 
 impl RequestState {
-    pub(super) fn new(context: Arc<Context>, unfinished: &Unfinished) -> Arc<Self> {
+    pub(super) fn new(context: Arc<Context>, wire: Arc<Wire>, unfinished: &Unfinished) -> Arc<Self> {
         let since = context.base.timers.now();
         let began = context.base.timers.stamp();
         let state = State { information: Vec::new(), task: None, since, progress: 0, timed_out: false, counted: false };
-        Arc::new(RequestState { context, _one: Arc::clone(&unfinished.0), began, state: Lock::new(state) })
+        Arc::new(RequestState { context, wire, _one: Arc::clone(&unfinished.0), began, state: Lock::new(state) })
     }
 
     /// What all connections share.
     pub(super) fn context(&self) -> &Arc<Context> {
         &self.context
+    }
+
+    /// What carries the stream.
+    pub(super) fn carrier(&self) -> Arc<dyn Carrier> {
+        Arc::clone(&self.wire) as _
+    }
+
+    /// After the whole process was stopped for a while, the reactor sees deadlines before it sees sockets. Then the task is woken
+    /// again.
+    pub(super) fn is_about_to_move(&self, cx: &TaskContext<'_>) -> bool {
+        let moves = self.wire.is_about_to_move();
+        if moves {
+            cx.waker().wake_by_ref();
+        }
+        moves
     }
 
     /// Stores the waker of the stream's task, for workers.

@@ -43,6 +43,7 @@ impl Sending {
     pub(super) fn begin(
         respond: &mut SendResponse<FrameBatch>,
         response: Response,
+        request: &RequestState,
         method: &Method,
         entry: Option<LogEntry>,
     ) -> Result<Self, h2::Error> {
@@ -62,7 +63,7 @@ impl Sending {
         let status = head.status;
         let ends = body.is_end_stream() && length.unwrap_or(0) == 0 || !sends_body;
         let stream = respond.send_response(translation::response(head), ends)?;
-        let stream = (!ends).then(|| H2Stream::new(stream, None));
+        let stream = (!ends).then(|| H2Stream::new(stream, None, request.carrier()));
         let (chunk, alarm) = (Bytes::new(), None);
         Ok(Sending { stream, body, chunk, length, sent: 0, status, failed: false, blocked: None, alarm, entry })
     }
@@ -155,6 +156,9 @@ impl Sending {
         let now = base.timers.now();
         let deadline = *self.blocked.get_or_insert(now) + base.limits.write_timeout;
         if now >= deadline {
+            if request.is_about_to_move(cx) {
+                return Poll::Pending;
+            }
             base.stats.write_timeouts.add();
             log::debug!("a stream is reset: its client takes nothing of the response (write_timeout)");
             return Poll::Ready(Err(Broken));

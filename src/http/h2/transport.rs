@@ -17,6 +17,7 @@ use crate::base;
 use crate::base::lock::Lock;
 use crate::net::Socket;
 use crate::net::h2_received::Received;
+use crate::net::h2_stream::Carrier;
 
 /// Bytes that are collected. With more, h2 must wait until the socket has taken them.
 const COLLECTED: usize = 64 * 1024;
@@ -95,13 +96,6 @@ impl Wire {
         self.state.lock().blocked
     }
 
-    /// Whether something came in, or can be sent again, that the reactor does not know yet.
-    pub(super) fn is_about_to_move(&self) -> bool {
-        let state = self.state.lock();
-        let interest = if state.blocked.is_some() { PollFlags::OUT } else { PollFlags::IN };
-        state.socket.as_ref().is_some_and(|socket| socket.is_ready(interest))
-    }
-
     /// When something came in.
     pub(super) fn last_read_at(&self) -> Instant {
         self.state.lock().last_read_at
@@ -122,6 +116,20 @@ impl Wire {
     /// Whether the client has closed its side.
     pub(super) fn ended(&self) -> bool {
         self.state.lock().ended
+    }
+}
+
+impl Carrier for Wire {
+    fn is_about_to_move(&self) -> bool {
+        let state = self.state.lock();
+        let interest = if state.blocked.is_some() { PollFlags::OUT } else { PollFlags::IN };
+        state.socket.as_ref().is_some_and(|socket| socket.is_ready(interest))
+    }
+
+    fn unacknowledged(&self) -> Option<u64> {
+        let state = self.state.lock();
+        let waiting = (state.collected.len() - state.sent) as u64;
+        state.socket.as_ref()?.unacknowledged().map(|bytes| bytes + waiting)
     }
 }
 
@@ -212,6 +220,11 @@ impl AsyncRead for Transport {
         state.ended |= input.is_empty();
         state.last_read_at = base.timers.now();
         state.scanner.scan(input, std::mem::take(&mut state.sent_since_input), state.last_read_at);
+        // Then the task of the connection ends it, with the right reason: h2 must not see the frame.
+        if state.scanner.breach().is_some() {
+            buffer.set_filled(start);
+            return Poll::Pending;
+        }
         let data = state.scanner.take_data();
         if data > 0 {
             state.crowded |= self.0.received.add(data);

@@ -80,6 +80,9 @@ impl Upload {
             Poll::Pending => {
                 let deadline = self.state.body_deadline();
                 if self.state.context().base.timers.now() >= deadline {
+                    if self.state.is_about_to_move(cx) {
+                        return Poll::Pending;
+                    }
                     self.state.time_out_body();
                     return Poll::Ready(Some(Err(UploadError::TimedOut)));
                 }

@@ -98,12 +98,19 @@ impl Pipe {
 
     /// See [`Socket::unacknowledged`].
     pub(super) fn unacknowledged(&self) -> Option<u64> {
-        self.socket()?.unacknowledged()
+        match self {
+            Pipe::H2(stream) => stream.carrier().unacknowledged(),
+            _ => self.socket()?.unacknowledged(),
+        }
     }
 
     /// Whether the peer has sent something, or takes something again, even if the reactor does not know that yet.
     pub(super) fn is_ready(&self, interest: PollFlags) -> bool {
-        self.socket().is_some_and(|socket| socket.is_ready(interest))
+        match self {
+            Pipe::H2(_) if interest.is_empty() => false,
+            Pipe::H2(stream) => stream.is_about_to_move(interest.contains(PollFlags::OUT)),
+            _ => self.socket().is_some_and(|socket| socket.is_ready(interest)),
+        }
     }
 
     /// Whether the connection is shared with other streams, which counts the bytes.
