@@ -113,27 +113,45 @@ RSpec.describe "A phased restart", transport: :tcp do
     expect_gone(before)
   end
 
-  it "disconnects each stream once, with 1012, and its client comes back to a new worker" do
-    start("--drain-timeout", 5)
-    streams = Array.new(6) { websocket("/") }
-    greetings = streams.map(&:read_message)
-    expect(greetings.map { |text| text[/\d+/].to_i }.uniq.sort).to eq(workers.values.sort)
-    deploy("second")
-    app.signal("USR1")
-    # At the same time: the old workers drain one after the other, and each waits for its clients to answer its Close frame.
-    again = streams.map do |stream|
-      Thread.new do
-        expect(stream.read_message).to eq("shutdown")
-        expect(stream.read_close.first).to eq(1012)
-        stream.send_close(1012)
-        websocket("/")
+  # No thread runs in an old worker when the new ones are ready. Its core still accepts connections.
+  busy = <<~'CONFIG'
+    require "fiddle"
+    pause = Fiddle::Function.new(Fiddle.dlopen(nil)["usleep"], [Fiddle::TYPE_INT], Fiddle::TYPE_INT, need_gvl: true)
+    before_worker_boot do |number|
+      if File.read("code") == "second"
+        File.write("booting", "")
+      elsif number == 2
+        Thread.new do
+          sleep 0.01 until File.exist?("booting")
+          pause.call(1_500_000)
+        end
       end
-    end.map(&:value)
-    app.wait_for_line(/the phased restart is done/)
+    end
+  CONFIG
 
-    expect(again.map(&:read_message)).to all(start_with("second in"))
-    again.each { |stream| stream.ping("still here") }
-    expect(again.map { |stream| stream.read_until_frame(:pong).payload }).to all(eq("still here"))
+  { "" => {}, ", also if an old worker is busy" => { "config/push_server.rb" => busy } }.each do |title, files|
+    it "disconnects each stream once, with 1012, and its client comes back to a new worker#{title}" do
+      start("--drain-timeout", 5, files: files)
+      streams = Array.new(12) { websocket("/") }
+      greetings = streams.map(&:read_message)
+      expect(greetings.map { |text| text[/\d+/].to_i }.uniq.sort).to eq(workers.values.sort)
+      deploy("second")
+      app.signal("USR1")
+      # At the same time: the old workers drain one after the other, and each waits for its clients to answer its Close frame.
+      again = streams.map do |stream|
+        Thread.new do
+          expect(stream.read_message).to eq("shutdown")
+          expect(stream.read_close.first).to eq(1012)
+          stream.send_close(1012)
+          websocket("/")
+        end
+      end.map(&:value)
+      app.wait_for_line(/the phased restart is done/)
+
+      expect(again.map(&:read_message)).to all(start_with("second in"))
+      again.each { |stream| stream.ping("still here") }
+      expect(again.map { |stream| stream.read_until_frame(:pong).payload }).to all(eq("still here"))
+    end
   end
 
   it "lets the old workers finish their requests, while the new ones serve" do

@@ -52,7 +52,7 @@ RSpec.describe "The access log of a server with workers", transport: :tcp do
         rotate(1) { app.signal("HUP") }
         before = workers.values
         app.signal("USR1")
-        eventually("a new worker") { tree.workers.size > 2 }
+        app.wait_for_line(switches.empty? ? /leader 2 .* has loaded/ : /phased restart: the app is loaded anew/, seconds: 30)
         rotate(2) { reload_by_command }
         eventually("new workers alone", seconds: 60) { (now = tree.workers).size == 2 && (now.map(&:pid) & before).empty? }
         rotate(3) { app.signal("HUP") }

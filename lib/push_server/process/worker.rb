@@ -180,6 +180,7 @@ module PushServer
 
     def retire
       @listeners.each { |listener| @service.retire(listener) }
+      @link.send(:retired)
     end
 
     # @param reason ["restart", "stop"] what clients are told

@@ -74,7 +74,9 @@ module PushServer
         @generations.use(@generation)
         @progress.call("#{numbers.size == 1 ? "New worker" : "New workers"} #{numbers.join(", ")} ready: the old ones drain")
         @workers.drain_surplus
-        drain(numbers.filter_map { |number| @workers.promote(number) })
+        former = numbers.filter_map { |number| @workers.promote(number) }
+        # The clients that one of them disconnects must not come to another one, which would disconnect them again.
+        @workers.retire(former) { drain(former) }
       end
 
       def drain(former)

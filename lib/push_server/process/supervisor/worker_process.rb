@@ -13,7 +13,9 @@ module PushServer
       PATIENCE = 5
       # Seconds from its TERM until it is told to drain. If the supervisor gets TERM, too, it has stopped the server by then.
       DECISION = 0.1
-      private_constant :PATIENCE, :DECISION
+      # Seconds until a worker that has not said so is taken to accept no more connections: if it is stopped, it accepts none.
+      RETIREMENT = 5
+      private_constant :PATIENCE, :DECISION, :RETIREMENT
 
       # @return [Integer] from 1; the worker that takes its place has the same
       attr_reader :number
@@ -37,7 +39,7 @@ module PushServer
 
       # @param process [Integer]
       # @yieldparam worker [WorkerProcess] this
-      # @yieldparam event [:ready, :leaving, :ended]
+      # @yieldparam event [:ready, :leaving, :retired, :ended]
       # @yieldparam reason [String, nil] why it has ended, for the log
       def initialize(parts, number, process, generation, former = nil, &on_event)
         super(parts, former)
@@ -86,10 +88,12 @@ module PushServer
       # Whether it has said that it is done. One that has ended without that was killed, or has crashed.
       def drained? = @drained == true
 
-      # Has it accept no more connections; it serves those that it has, until {#drain}.
+      # Has it accept no more connections; it serves those that it has, until {#drain}. The event `:retired` follows, or
+      # `:ended`.
       def retire
         @state = :leaving
         send(:retire)
+        parts.events.after(RETIREMENT) { retired }
       end
 
       # Has it finish what is open, and end.
@@ -138,6 +142,7 @@ module PushServer
         case message.kind
         when "started" then running(message[:pid])
         when "booted" then ready
+        when "retired" then retired
         when "draining" then parts.events.after(DECISION) { leave }
         when "drained" then @drained = true
         when "pong" then answered
@@ -153,6 +158,13 @@ module PushServer
         @serves = true
         @heard_at = now
         @on_event.call(self, :ready, nil)
+      end
+
+      def retired
+        return if @retired || ended?
+
+        @retired = true
+        @on_event.call(self, :retired, nil)
       end
 
       def answered

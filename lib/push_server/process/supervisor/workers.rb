@@ -141,17 +141,27 @@ module PushServer
         observer.call(:ended, e.message)
       end
 
-      # For a restart: gives the place to the successor. The worker before it accepts no more connections.
-      # @return [WorkerProcess, nil] the worker before it
+      # For a restart: gives the place to the successor.
+      # @return [WorkerProcess, nil] the worker before it, which is to be retired
       def promote(number)
         place = @places[number] or return
         @observers.delete(place.successor)
         former, place.worker, place.successor = place.worker, place.successor, nil
-        return unless former
-
-        @leaving << former
-        former.retire
+        @leaving << former if former
         former
+      end
+
+      # For a restart: has workers accept no more connections.
+      # @param former [Array<WorkerProcess>]
+      # @yield when none of them does
+      def retire(former)
+        left = former.size
+        return yield if left.zero?
+
+        former.each do |worker|
+          @observers[worker] = ->(*) { yield if (left -= 1).zero? }
+          worker.retire
+        end
       end
 
       # For a restart that is given up: drains the successors.
@@ -207,9 +217,9 @@ module PushServer
         when :leaving then drain(worker, "restart")
         when :ended then remove(worker, reason)
         end
-        @observers[worker]&.call(event, reason)
-        # The observer is not told what happens to a worker that drains.
-        @observers.delete(worker) unless event == :ready
+        # The observer is not told what happens to a worker that drains. It may set another observer.
+        observer = event == :ready ? @observers[worker] : @observers.delete(worker)
+        observer&.call(event, reason)
         fill
         @watcher.workers_changed
       end
