@@ -17,12 +17,16 @@ RSpec.describe "Connections to several workers", transport: :tcp do
     close_clients
   end
 
+  # On a busy machine, there are moments in which a worker does not run.
+  def expect_even_shares(count)
+    expect_eventually("each worker to have its share", seconds: 60) { Array.new(5) { largest_share(count) }.sort[2] <= 0.65 }
+  end
+
   it "are shared evenly" do
     start_cluster(config)
     eventually("both workers to answer") { Array.new(10) { get("/").body }.uniq.size == 2 }
     close_clients
-    # One round may fall into a moment in which the machine runs no second worker.
-    expect(Array.new(5) { largest_share(200) }.sort[2]).to be <= 0.65
+    expect_even_shares(200)
   end
 
   it "are shared evenly with a worker that takes the place of another one" do
@@ -34,7 +38,7 @@ RSpec.describe "Connections to several workers", transport: :tcp do
         now = workers
         now.keys.sort == [1, 2] && now[2] != before && !alive?(before) && fetch.to_i == now[2]
       end
-      expect(Array.new(5) { largest_share(100) }.sort[2]).to be <= 0.65
+      expect_even_shares(100)
     end
   end
 

@@ -265,8 +265,10 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
       http.send_request("GET", "/stuck")
 
       expect_line(/\[worker \d\] .* native threads:/)
-      expect_line(/worker (\d) \(pid \d+\) is killed: Ruby has not answered in it for 2 s \(worker_timeout\)/)
-      expect_eventually("two workers") { answering.size == 2 && (workers.values - before).size == 1 }
+      line = app.wait_for_line(/worker \d \(pid \d+\) is killed: Ruby has not answered in it for 2 s \(worker_timeout\)/)
+      # Until it has ended, its core accepts connections.
+      expect_gone([line[/pid (\d+)/, 1].to_i])
+      expect_eventually("two workers") { (workers.values - before).size == 1 && answering.size == 2 }
     end
 
     it "is killed and replaced if it is suspended" do
@@ -275,6 +277,7 @@ RSpec.describe "A process of a server that dies", transport: :tcp do
       Process.kill("STOP", before[1])
 
       expect_line(/worker 1 \(pid #{before[1]}\) is killed: Ruby has not answered/)
+      expect_gone([before[1]])
       expect_eventually("another worker 1") { (now = workers)[1] && now[1] != before[1] && answering.size == 2 }
     end
 

@@ -7,7 +7,7 @@ require_relative "deadline"
 # object with its results.
 class Script
   DIR = File.expand_path("../browser", __dir__)
-  PATIENCE = 150
+  PATIENCE = 300
 
   Failed = Class.new(StandardError)
 

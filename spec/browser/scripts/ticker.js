@@ -16,7 +16,7 @@ const result = await withBrowser(async (browser) => {
   const slow = await open()
   const quick = await open()
   await slow.click("#throttle")
-  await slow.waitForFunction(() => Number(document.getElementById("skipped").textContent) > 0, null, { timeout: 120000 })
+  await slow.waitForFunction(() => Number(document.getElementById("skipped").textContent) > 0, null, { timeout: 280000 })
   await slow.click("#throttle")
   await slow.waitForFunction(() => parseFloat(document.getElementById("lag").textContent) < 0.5)
   return { skipped: await number(slow, "skipped"), status: await slow.textContent("#status"),
