@@ -6,7 +6,7 @@
 //! | module | subject |
 //! |---|---|
 //! | [`offer`] | what clients offer in their handshake, and what the server answers |
-//! | [`compress`] | messages that the server sends |
+//! | [`mod@compress`] | messages that the server sends |
 //! | [`inflate`] | messages that a client sends |
 
 pub mod compress;
