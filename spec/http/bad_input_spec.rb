@@ -125,7 +125,6 @@ RSpec.describe "Unusual or invalid input" do
     # RFC 9110 section 2.5 says to treat it like 1.1. No client sends it.
     refused "9110 2.5", "HTTP/1.2", "GET /row HTTP/1.2\r\nhost: x\r\n\r\n", 505
     refused "9110 15.6.6", "HTTP/3.0", "GET /row HTTP/3.0\r\nhost: x\r\n\r\n", 505
-    refused "9113 3.4", "the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 505, behind: ""
     refused "9112 2.3", "a lower-case version", "GET /row http/1.1\r\nhost: x\r\n\r\n", 400
     refused "9112 2.3", "a version with two digits", "GET /row HTTP/1.10\r\nhost: x\r\n\r\n", 400
     refused "8446 4.1.2", "a TLS hello", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03#{"r" * 32}\0", 400, :close, behind: ""
