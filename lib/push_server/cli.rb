@@ -99,7 +99,7 @@ module PushServer
       # What the app publishes while it is loaded is not for a server that runs.
       Outside.serve_here
       file.load
-      configuration.options.binds.each { |url| Endpoint.for(url, configuration.options).prepare }
+      Endpoint.all(configuration.options.binds, configuration.options).each(&:prepare)
       @out.puts(SettingsReport.new(configuration, file.path).lines)
       0
     end

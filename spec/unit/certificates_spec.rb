@@ -41,7 +41,8 @@ RSpec.describe PushServer::Certificates do
       }
     end
 
-    it("a file that is not there") { File.unlink(key) and expect_refusal(/No such file.*key\.pem/) }
+    it("a file that is not there") { File.unlink(key) and expect_refusal(/\Acannot read .*key\.pem: No such file or directory\z/) }
+    it("a folder") { FileUtils.rm(key) && Dir.mkdir(key) && expect_refusal(/\Acannot read .*key\.pem: Is a directory\z/) }
     it("a key of another certificate") { use(other, :key) and expect_refusal(/key in .*key\.pem does not belong to .*cert\.pem/) }
     it("a key in place of a certificate") { FileUtils.cp(key, cert) || expect_refusal(/cert\.pem has no certificate/) }
     it("a certificate in place of a key") { FileUtils.cp(cert, key) || expect_refusal(/key\.pem has no private key/) }

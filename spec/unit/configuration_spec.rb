@@ -284,6 +284,12 @@ RSpec.describe PushServer::Configuration do
       expect(binds("bind 'tcp://127.0.0.1'\nport 3000")).to eq(%w[tcp://127.0.0.1])
     end
 
+    it "is each ssl_bind, with paths that have any character" do
+      expect(binds("ssl_bind '0.0.0.0', 443, cert: '/a b&c.pem', key: 'k%', ca: nil, verify_mode: :peer"))
+        .to eq(%w[ssl://0.0.0.0:443?cert=/a%20b%26c.pem&key=k%25&verify_mode=peer])
+      expect(binds("ssl_bind '::1', 443, { cert: 'c', key: 'k' }")).to eq(%w[ssl://[::1]:443?cert=c&key=k])
+    end
+
     it "is what the command line says instead" do
       expect(binds("bind 'unix:///s'\nport 3000", "-b", "tcp://a:1")).to eq(%w[tcp://a:1])
       expect(binds("bind 'unix:///s'\nport 3000", "-p", "1")).to eq(%w[tcp://localhost])

@@ -140,12 +140,49 @@ RSpec.describe PushServer::Endpoint do
       binder&.retire_all
     end
 
-    { "" => "give ssl://host:port?cert=PATH&key=PATH", "cert=a" => "it has 1 cert and 0 key", "cert=a&key=b&key=c" => "1 cert and 2 key",
-      "cert=a&key=b&reuse=true" => "there is no reuse", "cert=&key=b" => "cert needs a value", "cert=a&key=b&verify_mode=x" => "verify_mode can be",
-      "cert=a&key=b&no_tlsv1=false" => "there is no no_tlsv1" }.each do |query, reason|
-      it "refuses #{query.inspect}" do
-        expect { parse("ssl://a:1?#{query}") }.to raise_error(PushServer::OptionError, /#{Regexp.escape(reason)}/)
+    known = "give cert, key, ca or verify_mode"
+    {
+      "" => "give ssl://host:port?cert=PATH&key=PATH, or let the server make a certificate with --tls-self-signed",
+      "cert=a" => "each cert needs its key, and it has 1 cert and 0 key. In a shell, put the URL in quotes",
+      "key=a" => "each cert needs its key, and it has 0 cert and 1 key. In a shell, put the URL in quotes",
+      "cert=a&key=b&key=c" => "each cert needs its key, and it has 1 cert and 2 key. In a shell, put the URL in quotes",
+      "cert=a&key=b&reuse=true" => "there is no parameter reuse: #{known}",
+      "cert=a&key=b&no_tlsv1=false" => "there is no parameter no_tlsv1: #{known}",
+      "cert_pem=a&key_pem=b" => "there is no parameter cert_pem: write it to a file, and give the path as cert",
+      "cert=&key=b" => "cert needs a value",
+      "cert" => "cert needs a value",
+      "cert=a&key=b&ca=c&verify_mode=x" => 'verify_mode cannot be "x": give none, peer or force_peer',
+      "cert=a&key=b&ca=c&ca=d&verify_mode=peer" => "it has more than one ca",
+      "cert=a&key=b&ca=c&verify_mode=peer&verify_mode=none" => "it has more than one verify_mode"
+    }.each do |query, reason|
+      it "refuses #{query.inspect}, and does not repeat what may be a secret" do
+        expect { parse("ssl://a:1?#{query}") }.to raise_error(PushServer::OptionError, "cannot listen on \"ssl://a:1\": #{reason}")
       end
+    end
+
+    it "is what a tcp:// URL with a certificate should be" do
+      expect { parse("tcp://a:1?cert=a&key=b") }.to raise_error(PushServer::OptionError, /: give ssl:..host:port.cert=PATH&key=PATH\z/)
+    end
+
+    it "is a place of its own only if no other endpoint of the server has the address" do
+      binder = PushServer::Binder.new
+      url = binder.add(parse("ssl://127.0.0.1:0?#{certificate.query}"))
+      again = "cannot listen on #{url}: this server listens there already. One URL can have several pairs of cert and key"
+      expect { binder.add(parse("#{url}?#{certificate.query}")) }.to raise_error(PushServer::BindError, again)
+      plain = url.sub("ssl", "tcp")
+      expect { binder.add(parse(plain)) }
+        .to raise_error(PushServer::BindError, "cannot listen on #{plain}: this server listens there already, as #{url}")
+    ensure
+      binder&.retire_all
+    end
+
+    it "is missing, and that is logged, if tls_self_signed concerns no endpoint" do
+      allow(PushServer).to receive(:log)
+      options = PushServer::Options.new({ tls_self_signed: true, port: 0 }, env: {})
+      expect(described_class.all(%w[tcp://a:1 unix:///a], options).size).to eq(2)
+      expect(PushServer).to have_received(:log).once.with(:warn, /\Atls_self_signed: has no effect: .*no ssl/)
+      described_class.all(%w[tcp://a:1 ssl://a:2], options)
+      expect(PushServer).to have_received(:log).once
     end
 
     it "takes what Puma's users write, paths in which something is escaped, and no certificate with tls_self_signed" do
@@ -156,7 +193,7 @@ RSpec.describe PushServer::Endpoint do
     it "leaves no socket open if a certificate cannot be used" do
       before = open_sockets
       expect { PushServer::Binder.new.add(parse("ssl://127.0.0.1:0?cert=/nowhere&key=/nowhere")) }
-        .to raise_error(PushServer::BindError, %r{\Acannot listen on ssl://127.0.0.1:0: .*No such file.*/nowhere})
+        .to raise_error(PushServer::BindError, %r{\Acannot listen on ssl://127.0.0.1:0: cannot read /nowhere: No such file or directory\z})
       expect(open_sockets - before).to be_empty
     end
   end

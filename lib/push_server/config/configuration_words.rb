@@ -61,7 +61,7 @@ module PushServer
 
     # An endpoint with TLS: `cert`, `key`, `ca` and `verify_mode`, as in its URL.
     def ssl_bind(host, port, options = {})
-      query = options.map { |key, value| "#{key}=#{value.to_s.b.gsub(/[%&,\s]/n) { |byte| format("%%%02X", byte.ord) }}" }
+      query = options.compact.map { |key, value| "#{key}=#{value.to_s.b.gsub(/[%&,\s]/n) { |byte| format("%%%02X", byte.ord) }}" }
       bind("ssl://#{host.count(":") > 1 && !host.start_with?("[") ? "[#{host}]" : host}:#{port}?#{query.join("&")}")
     end
 

@@ -30,7 +30,8 @@ module PushServer
       %w[--fork-worker -f] => "push_server does not need it: with --preload new workers are forked from a process with the app",
       %w[--chdir --dir -dir] => "the folder is --directory DIR; --public DIR serves files",
       %w[-www --root --root_first --root-first] => "files are served from --public DIR",
-      %w[-tls -tls-cert -cert -tls-key -key -tls-pass -tls-password --ssl --ssl_cert --ssl-cert --ssl_key --ssl-key] =>
+      %w[-tls -tls-cert -cert -tls-key -key -tls-pass -tls-password --ssl --ssl_cert --ssl-cert --ssl_key --ssl-key
+         --ssl-cert-file --ssl-key-file --cert --key --certfile --keyfile] =>
         "-b 'ssl://host:port?cert=PATH&key=PATH' serves TLS (docs/tls.md)",
       %w[-k -keep-alive -tout --persistent-timeout --timeout] =>
         "the timeout between two requests is --keep-alive-timeout SECONDS",

@@ -63,8 +63,14 @@ module PushServer
 
     private
 
+    # With TLS or without, a place is the same.
     def check_unknown(url)
-      raise BindError, "cannot listen on #{url}: this server listens there already" if @listeners.key?(url)
+      known = @listeners.keys.find { |other| other.sub(/\A(?:tcp|ssl):/, "") == url.sub(/\A(?:tcp|ssl):/, "") }
+      return unless known
+
+      as = ", as #{known}" unless known == url
+      advice = ". One URL can have several pairs of cert and key" if known == url && url.start_with?("ssl:")
+      raise BindError, "cannot listen on #{url}: this server listens there already#{as}#{advice}"
     end
   end
 end

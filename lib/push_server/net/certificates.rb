@@ -42,8 +42,6 @@ module PushServer
       @seen = seen
     rescue ArgumentError => e
       raise Error, e.message
-    rescue SystemCallError => e
-      raise Error, "cannot read a certificate or key: #{e.message}"
     end
 
     # Reads the files again if they have changed since the last time. While a certificate and its key are being replaced, they
@@ -80,8 +78,15 @@ module PushServer
     end
 
     def read
-      content = ->(path) { [path.b, File.binread(path)] }
-      { certificates: @pairs.map { |pair| pair.map(&content) }, ca: @authority&.then(&content), verify_mode: @verify_mode }
+      { certificates: @pairs.map { |pair| pair.map { |path| file(path) } }, ca: @authority && file(@authority),
+        verify_mode: @verify_mode }
+    end
+
+    # @return [Array(String, String)] the path, for errors, and what is in the file
+    def file(path)
+      [path.b, File.binread(path)]
+    rescue SystemCallError => e
+      raise Error, "cannot read #{path}: #{e.message.sub(/ @ .*/, "")}"
     end
   end
 end

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "../errors"
+require_relative "../log"
 require_relative "endpoint/descriptor"
 require_relative "endpoint/ssl"
 require_relative "endpoint/tcp"
@@ -38,5 +39,17 @@ module PushServer
     # @param options [Options]
     # @raise [OptionError]
     def self.for(url, options) = parse(url, port: options[:port], self_signed: options[:tls_self_signed])
+
+    # All endpoints of a server with these options. Logs a warning if the user seems to want TLS, and gets none.
+    # @param urls [Array<String>]
+    # @param options [Options]
+    # @raise [OptionError]
+    def self.all(urls, options)
+      endpoints = urls.map { |url| self.for(url, options) }
+      if options[:tls_self_signed] && endpoints.grep(Ssl).empty?
+        PushServer.log(:warn, "#{options.source(:tls_self_signed)} has no effect: the server listens on no ssl:// URL")
+      end
+      endpoints
+    end
   end
 end

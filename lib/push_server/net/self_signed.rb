@@ -47,7 +47,7 @@ module PushServer
       PushServer.log(:info, "the self-signed certificate #{path("crt")} is for #{names.join(", ")}")
       super
     rescue SystemCallError => e
-      raise Error, "cannot make a certificate: #{e.message}"
+      raise Error, "cannot make a certificate in #{@folder}: #{e.message.sub(/ @ .*/, "")}"
     end
 
     private

@@ -22,7 +22,7 @@ module PushServer
     def initialize(options, &encrypts)
       @options = options
       @encrypts = encrypts
-      @endpoints = Activation.current.binds(options).map { |url| endpoint(url) }
+      @endpoints = Endpoint.all(Activation.current.binds(options), options)
       @binder = Binder.new
       @publish = PublishSocket.new(options)
       @metrics = MetricsSocket.new(options)

@@ -68,7 +68,7 @@ module PushServer
     # @param link [Link] to the server
     # @param options [Options]
     def self.check(link, options)
-      endpoints = Activation.current.binds(options).map { |url| Endpoint.for(url, options) }
+      endpoints = Endpoint.all(Activation.current.binds(options), options)
       CheckAnswer.new(link).serve(endpoints, options, **HotRestart.facts(options)) { Descriptors.suffice_for(options[:workers]) }
     end
 
@@ -234,7 +234,7 @@ module PushServer
       @parts.events.watch(@signals) { read_signals }
       @parts.adopts = NativeProcess.become_subreaper
       Descriptors.check(options)
-      Activation.current.binds(options).each { |url| bind(Endpoint.for(url, options)) }
+      Endpoint.all(Activation.current.binds(options), options).each { |endpoint| bind(endpoint) }
       Activation.current.close_rest
       @parts.metrics.open
       @commands.open

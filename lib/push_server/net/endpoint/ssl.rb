@@ -8,12 +8,14 @@ module PushServer
   module Endpoint
     # ssl://host:port?cert=path&key=path: one TCP socket for each address of the host, whose connections are encrypted.
     class Ssl < Tcp
-      # What may be in the query: each once, but cert and key.
-      KEYS = %w[cert key ca verify_mode].freeze
+      # The parameters of the URL: each once, but cert and key.
+      PARAMETERS = %w[cert key ca verify_mode].freeze
       # What Puma's users write, and what is so here anyway.
       ALWAYS = { "no_tlsv1" => "true", "no_tlsv1_1" => "true" }.freeze
       WANTED = "give ssl://host:port?cert=PATH&key=PATH"
-      private_constant :KEYS, :ALWAYS, :WANTED
+      # An & without quotes ends a shell's command, and so cuts the URL off.
+      UNPAIRED = "each cert needs its key, and it has %d cert and %d key. In a shell, put the URL in quotes"
+      private_constant :PARAMETERS, :ALWAYS, :WANTED, :UNPAIRED
 
       # @return [Certificates]
       attr_reader :certificates
@@ -24,38 +26,54 @@ module PushServer
       # @param self_signed [Boolean] whether an endpoint without a certificate has one that this server makes
       # @raise [OptionError]
       def self.parse(url, port:, self_signed: false)
-        refuse = ->(reason) { raise OptionError, "cannot listen on #{url.inspect}: #{reason}" }
         place, query = url.split("?", 2)
+        # Without the parameters: one that is there by mistake may be a private key.
+        refuse = ->(reason) { raise OptionError, "cannot listen on #{place.inspect}: #{reason}" }
         host, port = host_and_port(place, port, WANTED)
         new(host, port, certificates(fields(query.to_s, refuse), host, self_signed, refuse))
       end
 
+      # @return [Array<Array(String, String)>] each parameter with its value
       def self.fields(query, refuse)
-        query.split("&").map do |part|
-          key, value = part.split("=", 2)
+        query.split("&").reject(&:empty?).filter_map do |part|
+          name, value = part.split("=", 2)
           value = value.to_s.gsub(/%(\h\h)/n) { $1.hex.chr }
-          refuse.call("#{key} needs a value") if value.empty?
-          next if ALWAYS[key] == value
+          refuse.call("#{name} needs a value") if value.empty?
+          next if ALWAYS[name] == value
 
-          refuse.call("there is no #{key}: it can have #{KEYS.join(", ")}") unless KEYS.include?(key)
-          [key, value]
-        end.compact
+          refuse.call("there is no parameter #{name}: #{advice(name)}") unless PARAMETERS.include?(name)
+          [name, value]
+        end
+      end
+
+      # @param name [String] of a parameter that there is not
+      def self.advice(name)
+        return "write it to a file, and give the path as #{name.delete_suffix("_pem")}" if %w[cert_pem key_pem].include?(name)
+
+        "give #{PARAMETERS[..-2].join(", ")} or #{PARAMETERS.last}"
       end
 
       def self.certificates(fields, host, self_signed, refuse)
         paths = ->(name) { fields.filter_map { |key, value| File.expand_path(value) if key == name } }
         certs, keys, ca = %w[cert key ca].map(&paths)
-        mode, modes = fields.assoc("verify_mode")&.last || "none", Certificates::VERIFY_MODES
-        refuse.call("verify_mode can be #{modes.join(", ")}") unless modes.include?(mode)
-        refuse.call("it has #{certs.size} cert and #{keys.size} key: each certificate needs its key") if certs.size != keys.size
-        refuse.call("it can have one ca") if ca.size > 1
+        twice = %w[ca verify_mode].find { |name| fields.count { |key, _| key == name } > 1 }
+        refuse.call("it has more than one #{twice}") if twice
+        mode = verify_mode(fields, refuse)
+        refuse.call(format(UNPAIRED, certs.size, keys.size)) if certs.size != keys.size
         pairs = certs.zip(keys)
         return Certificates.new(pairs, authority: ca.first, verify_mode: mode) if pairs.any?
 
         refuse.call("#{WANTED}, or let the server make a certificate with --tls-self-signed") unless self_signed
         SelfSigned.new(host, authority: ca.first, verify_mode: mode)
       end
-      private_class_method :fields, :certificates
+
+      def self.verify_mode(fields, refuse)
+        mode = fields.assoc("verify_mode")&.last || "none"
+        return mode if Certificates::VERIFY_MODES.include?(mode)
+
+        refuse.call("verify_mode cannot be #{mode.inspect}: give none, peer or force_peer")
+      end
+      private_class_method :fields, :advice, :certificates, :verify_mode
 
       # @param certificates [Certificates]
       def initialize(host, port, certificates)

@@ -26,7 +26,8 @@ module PushServer
       # @param port [Integer] the port when the URL has none
       # @raise [OptionError]
       def self.parse(url, port:, **)
-        new(*host_and_port(url, port, WANTED))
+        # Somebody who names a certificate wants TLS.
+        new(*host_and_port(url, port, url.include?("cert=") ? "give ssl://host:port?cert=PATH&key=PATH" : WANTED))
       end
 
       # @param wanted [String] what to say if the URL is another one
