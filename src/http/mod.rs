@@ -7,6 +7,7 @@
 //! | `h2` | HTTP/2: the connection, its streams, the crate h2 |
 //! | `linger` | reading on after the last response |
 //! | [`service`] | what happens to a request, step by step |
+//! | `refusal` | what is counted and logged of heads that are refused |
 //! | [`validate`] | refusing requests that hyper accepts and a server must refuse |
 //! | [`upload`] | reading a request's body |
 //! | [`spool`] | a request's body in memory or in a temporary file |
@@ -41,6 +42,7 @@ pub mod hijack;
 mod linger;
 mod long_poll;
 pub mod origin;
+mod refusal;
 pub mod request;
 pub mod responder;
 pub mod response;

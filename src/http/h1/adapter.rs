@@ -20,9 +20,9 @@ use super::state::{ConnectionState, ResponseInProgress};
 use crate::base::limits::Limits;
 use crate::http::body::{Body, BodyError};
 use crate::http::exchange::ReplySlot;
-use crate::http::forwarded;
 use crate::http::response::Response;
 use crate::http::service::{Answer, Handling, RequestService};
+use crate::http::{forwarded, refusal};
 
 /// hyper's default, too. If hyper is given a number, even this one, it fills a table of so many headers for each
 /// request. Without a number it uses a table that it need not fill.
@@ -140,18 +140,10 @@ impl hyper::service::Service<http::Request<Incoming>> for HyperService {
 impl HyperService {
     /// The response to a head that the scanner has refused.
     fn refuse(&self, status: StatusCode) -> Response {
-        let stats = &self.requests.context.base.stats;
-        let (counter, why) = match status {
-            StatusCode::URI_TOO_LONG => (&stats.uri_too_long, "the target is too long (max_uri_size)"),
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
-                (&stats.head_too_large, "the head is too large (max_head_size)")
-            }
-            // This was counted when the deadline passed.
-            StatusCode::REQUEST_TIMEOUT => return Response::plain(status).and_close(),
-            _ => (&stats.refused_heads, "the head is not acceptable"),
-        };
-        counter.add();
-        log::debug!("{status} to {}: {why}", self.requests.peer);
+        // A timeout was counted when the deadline passed.
+        if status != StatusCode::REQUEST_TIMEOUT {
+            refusal::record(status, self.requests.peer, &self.requests.context.base.stats);
+        }
         Response::plain(status).and_close()
     }
 }

@@ -22,10 +22,10 @@ use crate::base::limits::Limits;
 use crate::base::timers::Alarm;
 use crate::http::context::Context;
 use crate::http::exchange::ReplySlot;
-use crate::http::forwarded;
 use crate::http::linger::{LINGER, linger};
 use crate::http::response::Response;
 use crate::http::service::{Handling, RequestService};
+use crate::http::{forwarded, refusal};
 use crate::net::Socket;
 use crate::net::h2_received::Receiving;
 use crate::net::h2_stream::{Carrier, FrameBatch, SEND_BUFFER};
@@ -245,7 +245,7 @@ impl Serving {
         let method = head.method.clone();
         let (handling, receiving) = match purpose {
             Err(status) => {
-                count_refusal(status, &context.base);
+                refusal::record(status, peer, &context.base.stats);
                 context.base.stats.requests.add();
                 (Handling::answered(Response::plain(status)), receiving)
             }
@@ -388,13 +388,5 @@ impl fmt::Display for Waiting {
             Waiting::Input => "for anything (ping_interval)",
             Waiting::Pong => "for the answer to a ping (pong_timeout)",
         })
-    }
-}
-
-fn count_refusal(status: http::StatusCode, base: &base::Context) {
-    match status {
-        http::StatusCode::URI_TOO_LONG => base.stats.uri_too_long.add(),
-        http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => base.stats.head_too_large.add(),
-        _ => base.stats.refused_heads.add(),
     }
 }
