@@ -94,8 +94,8 @@ class RawConnection
     @buffer.slice!(0..)
   end
 
-  # How the peer ended the stream: :fin or :reset; with TLS, :truncated if it has not said goodbye. Bytes that come before the end
-  # are kept for the read methods.
+  # How the peer ended the stream: :fin or :reset; with TLS, :truncated if it has sent no close_notify. Bytes that come before the
+  # end are kept for the read methods.
   def ending(seconds: Deadline::PATIENCE)
     deadline = Deadline.in(seconds)
     receive(deadline, "the end of the stream") until @ending
@@ -130,12 +130,12 @@ class RawConnection
     @tls ? take_from_kernel(READ_SIZE) != 0 : !@socket.wait_readable(0).nil?
   end
 
-  # With TLS: tells the peer that nothing follows, and leaves the socket open.
-  def say_goodbye = @tls&.__send__(:stop)
+  # Without TLS this does nothing. The socket stays open.
+  def send_close_notify = @tls&.__send__(:stop)
 
   # FIN in our direction only: the peer may still write.
   def finish_writing
-    say_goodbye
+    send_close_notify
     @socket.close_write
   end
 

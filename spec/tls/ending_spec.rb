@@ -104,7 +104,7 @@ RSpec.describe "The end of an encrypted connection" do
 
       it "is answered if the client of an event stream tells it first" do
         stream = closing(SseClient.new(app.address.with(**options), "/?#{id = Serving.next_name}", id: id))
-        opened(stream).connection.say_goodbye
+        opened(stream).connection.send_close_notify
         expect(stream.connection.ending).to eq(:fin)
         expect_event(:close, stream)
       end
@@ -143,7 +143,7 @@ RSpec.describe "The end of an encrypted connection" do
   it "is the end of both directions in TLS 1.2" do
     http = client(versions["1.2"], "/wait")
     expect(app.events.take(event: "called")).to be_truthy
-    http.connection.say_goodbye
+    http.connection.send_close_notify
     expect(http.connection.read_to_end).to eq("")
     open_gate
     expect(client({}).read_response.status).to eq(200)

@@ -120,7 +120,7 @@ RSpec.describe "A TLS handshake" do
       expect { connect(alpn_protocols: %w[spdy/3]) }.to refused
       eventually do
         after = app.ask("PushServer.stats")
-        gone_up = %i[tls_handshakes plain_requests tls_failures].map { |name| after[name] - before[name] }
+        gone_up = %i[tls_handshakes tls_plain_requests tls_failures].map { |name| after[name] - before[name] }
         expect(gone_up).to eq([1, 1, 1])
       end
     end

@@ -227,7 +227,7 @@ stats! {
     /// TLS handshakes that took longer than handshake_timeout.
     handshake_timeouts: Counter, Number;
     /// Connections to an ssl:// endpoint that did not speak TLS: 400.
-    plain_requests: Counter, Number;
+    tls_plain_requests: Counter, Number;
     /// HTTP/2 connections that were ended because of max_h2_resets.
     h2_reset_floods: Counter, Number;
     /// HTTP/2 connections that were ended because of max_h2_control_frames, or of fixed bounds: 100 empty DATA frames, 10 CONTINUATION frames of a header block, max_streams resets at once.

@@ -85,7 +85,7 @@ impl Acceptor {
         // `max_connections`, if no other process has the socket.
         let listening = listener.deregister();
         while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            let handshake = tls.as_ref().map(|config| self.handshakes.room_now(config));
+            let handshake = tls.as_ref().map(|config| self.handshakes.try_acquire(config));
             // Without room for its handshake, a connection is as one beyond `max_connections`.
             if matches!(handshake, Some(None)) {
                 break;
@@ -113,7 +113,7 @@ impl Acceptor {
             // may accept them. Taken after the wait for a connection: each of several listeners would hold a permit otherwise.
             let permit = self.permit().await;
             let handshake = match tls {
-                Some(config) => Some(self.handshakes.room(config).await),
+                Some(config) => Some(self.handshakes.acquire(config).await),
                 None => None,
             };
             let accepted = match ready {

@@ -5,10 +5,9 @@
 //! when that is too much, it asks each stream.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
@@ -103,11 +102,6 @@ impl Receiving {
     /// The next bytes; `None` at the end. They count until [`Receiving::release`].
     pub fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
         self.stream.poll_data(cx)
-    }
-
-    /// The trailers, behind the end.
-    pub fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
-        Poll::Ready(ready!(Pin::new(&mut self.stream).poll_trailers(cx)).map(drop))
     }
 
     /// Whether no bytes follow.

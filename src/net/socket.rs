@@ -41,11 +41,11 @@ impl Socket {
         }
     }
 
-    /// Tells the peer that nothing is missing, as far as the socket takes that at once. To be called before the socket is closed
-    /// without `poll_shutdown`. By TCP that needs no more than to close the socket.
-    pub fn say_goodbye(&mut self) {
+    /// Sends close_notify (RFC 8446 section 6.1) if the connection is encrypted, as far as the socket takes it at once: nothing is
+    /// missing of what was sent. To be called before the socket is closed without `poll_shutdown`.
+    pub fn send_close_notify(&mut self) {
         if let Socket::Tls(socket) = self {
-            socket.say_goodbye();
+            socket.send_close_notify();
         }
     }
 

@@ -23,7 +23,7 @@ use crate::http::context::Context;
 use crate::http::exchange::Takeover;
 use crate::http::linger::{LINGER, linger};
 use crate::http::service::RequestService;
-use crate::http::{h2, hijack};
+use crate::http::{h2, hijack, refusal};
 use crate::net::proxy_protocol::{self, ProxyError};
 use crate::net::tls::{HTTP2, Handshake, HandshakeError};
 use crate::net::{Accepted, Peer, Socket};
@@ -165,7 +165,7 @@ fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) -
 
         // What goes on with the socket is a task of its own, because this task's memory holds hyper's connection.
         match outcome {
-            Outcome::Idle => served.connection.into_parts().0.into_socket().say_goodbye(),
+            Outcome::Idle => served.connection.into_parts().0.into_socket().send_close_notify(),
             Outcome::Drained => {
                 drop(tokio::spawn(close_idle(served.connection.into_parts().0.into_socket(), served.guard)))
             }
@@ -253,7 +253,7 @@ async fn encrypt(
             return Some(Accepted { socket, peer, listener, handshake: None, guard });
         }
         Ok(Err(HandshakeError::Plain(socket))) => {
-            stats.plain_requests.add();
+            stats.tls_plain_requests.add();
             log::debug!("connection from {peer}: it does not speak TLS");
             tokio::spawn(refuse_plain(socket, guard));
         }
@@ -311,8 +311,7 @@ fn log_hijack(entry: Option<LogEntry>, status: Option<StatusCode>) {
 /// Counts and logs that hyper has answered a head that it could not parse.
 fn record_refusal(context: &Context, peer: Peer, status: StatusCode) {
     if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
-        context.base.stats.head_too_large.add();
-        log::debug!("431 to {peer}: too many headers (max_headers), or too large (max_head_size)");
+        refusal::record(status, peer, &context.base.stats);
     }
     if let Some(log) = &context.access_log {
         let outcome = RequestOutcome { status: Some(status), ..RequestOutcome::default() };

@@ -10,16 +10,16 @@ use std::task::{Context, Poll, Waker};
 use crate::base::lock::Lock;
 
 /// Handshakes that go on in one turn.
-const A_TURN: usize = 8;
+const PER_TURN: usize = 8;
 
-/// Lets so many handshakes go on in a turn.
+/// Admits [`PER_TURN`] handshakes in each turn. The others wait for the next one.
 #[derive(Debug, Default)]
 pub(super) struct Gate(Lock<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// How many have gone on in this turn.
-    gone: usize,
+    /// How many were admitted in this turn.
+    admitted: usize,
     /// Those that wait for the next one.
     waiting: VecDeque<Waker>,
     /// A task begins new turns.
@@ -30,11 +30,11 @@ impl Gate {
     /// Whether the task may go on with its handshake now. If not, it is woken in another turn. Inside the runtime.
     pub(super) fn admits(self: &Arc<Self>, cx: &Context<'_>) -> bool {
         let mut state = self.0.lock();
-        if state.gone >= A_TURN {
+        if state.admitted >= PER_TURN {
             state.waiting.push_back(cx.waker().clone());
             return false;
         }
-        state.gone += 1;
+        state.admitted += 1;
         if !std::mem::replace(&mut state.running, true) {
             tokio::spawn(Arc::clone(self).begin_turns());
         }
@@ -47,8 +47,8 @@ impl Gate {
             turn().await;
             let next: Vec<_> = {
                 let mut state = self.0.lock();
-                let count = state.waiting.len().min(A_TURN);
-                state.gone = 0;
+                let count = state.waiting.len().min(PER_TURN);
+                state.admitted = 0;
                 state.running = count > 0;
                 state.waiting.drain(..count).collect()
             };
@@ -106,10 +106,10 @@ mod tests {
             most
         });
         let most = most.await.unwrap();
-        assert!(most <= 2 * A_TURN, "{most} in a turn");
+        assert!(most <= 2 * PER_TURN, "{most} in a turn");
         // A quiet gate is open again.
         tokio::spawn(turn()).await.unwrap();
         let state = gate.0.lock();
-        assert_eq!((state.gone, state.running), (0, false));
+        assert_eq!((state.admitted, state.running), (0, false));
     }
 }

@@ -42,14 +42,14 @@ pub struct Handshakes {
 }
 
 impl Handshakes {
-    /// At most so many at a time.
+    /// At most `most` at a time (`max_handshakes`).
     pub fn new(most: usize) -> Self {
         let permits = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         Handshakes { permits, gate: Arc::default() }
     }
 
     /// Waits until there is room for one more: its client waits in the backlog until then.
-    pub(in crate::net) async fn room(&self, config: &Arc<Current>) -> Box<Handshake> {
+    pub(in crate::net) async fn acquire(&self, config: &Arc<Current>) -> Box<Handshake> {
         let permit = match Arc::clone(&self.permits).acquire_owned().await {
             Ok(permit) => permit,
             // The semaphore is never closed.
@@ -58,8 +58,8 @@ impl Handshakes {
         self.begin(config, permit)
     }
 
-    /// The same, if there is room now.
-    pub(in crate::net) fn room_now(&self, config: &Arc<Current>) -> Option<Box<Handshake>> {
+    /// As [`Handshakes::acquire`], without waiting: `None` if there is no room now.
+    pub(in crate::net) fn try_acquire(&self, config: &Arc<Current>) -> Option<Box<Handshake>> {
         Some(self.begin(config, Arc::clone(&self.permits).try_acquire_owned().ok()?))
     }
 
@@ -77,7 +77,7 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// Does it. Inside the runtime. It has no deadline.
+    /// Encrypts the connection. Inside the runtime. It has no deadline of its own.
     pub async fn run(self: Box<Self>, socket: Socket) -> Result<Socket, HandshakeError> {
         match socket.peek().await.map_err(HandshakeError::Failed)? {
             None => return Err(HandshakeError::Nothing),

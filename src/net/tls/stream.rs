@@ -59,7 +59,7 @@ impl TlsSocket {
     }
 
     /// Sends close_notify, as far as the socket takes it at once.
-    pub fn say_goodbye(&mut self) {
+    pub fn send_close_notify(&mut self) {
         self.stream.get_mut().1.send_close_notify();
         // What the socket does not take now is not sent.
         let _ = Pin::new(&mut self.stream).poll_flush(&mut Context::from_waker(Waker::noop()));
@@ -67,9 +67,9 @@ impl TlsSocket {
 
     /// The client has sent close_notify. In TLS 1.3 it may still read. In TLS 1.2 this is the end of both directions
     /// (RFC 5246 section 7.2.1).
-    fn heard_goodbye(&mut self) {
+    fn received_close_notify(&mut self) {
         if self.stream.get_ref().1.protocol_version() == Some(ProtocolVersion::TLSv1_2) && !self.ended {
-            self.say_goodbye();
+            self.send_close_notify();
             self.ended = true;
         }
     }
@@ -86,7 +86,7 @@ impl AsyncRead for TlsSocket {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
         if buffer.filled().len() == before && buffer.remaining() > 0 {
-            this.heard_goodbye();
+            this.received_close_notify();
         }
         Poll::Ready(Ok(()))
     }

@@ -75,10 +75,10 @@ impl Pipe {
         }
     }
 
-    /// See [`Socket::say_goodbye`].
-    pub(super) fn say_goodbye(&mut self) {
+    /// See [`Socket::send_close_notify`].
+    pub(super) fn send_close_notify(&mut self) {
         match self {
-            Pipe::Socket(socket) => socket.say_goodbye(),
+            Pipe::Socket(socket) => socket.send_close_notify(),
             // The connection goes on.
             Pipe::H2(_) => {}
             #[cfg(test)]

@@ -92,7 +92,7 @@ impl Stream {
                 if self.decoder.is_none() {
                     // The client has closed its side of an event stream, or answered the end of a WebSocket.
                     if !self.has_unsent() {
-                        self.pipe.say_goodbye();
+                        self.pipe.send_close_notify();
                     }
                     return Poll::Ready(Err(Ended));
                 }
