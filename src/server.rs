@@ -22,7 +22,7 @@ use crate::base::stats::{Stats, StatsHandle};
 use crate::channel;
 use crate::engine::PublishSocket;
 use crate::http::budget::Budget;
-use crate::http::h1::connection;
+use crate::http::connection;
 use crate::http::origin::{Allowed, BadOrigin};
 use crate::http::{self, files::PublicDir};
 use crate::metrics::{self, Figures};

@@ -19,7 +19,7 @@ use push_core::Limits;
 use push_core::base::lock::Lock;
 use push_core::channel::{Draft, Shape, Since, Subscription};
 use push_core::engine::Local;
-use push_core::http::h1::connection;
+use push_core::http::connection;
 use push_core::http::h1::framing::Scanner;
 use push_core::http::origin::Allowed;
 use push_core::http::{self as core_http, Dispatch, Request, Response};

@@ -2,6 +2,7 @@
 //!
 //! | module | subject |
 //! |---|---|
+//! | [`connection`] | how a connection begins: PROXY protocol, TLS, HTTP/1 or HTTP/2 |
 //! | [`context`] | what all connections share |
 //! | [`h1`] | HTTP/1: the connection, its framing, hyper |
 //! | `h2` | HTTP/2: the connection, its streams, the crate h2 |
@@ -29,6 +30,7 @@
 
 pub mod body;
 pub mod budget;
+pub mod connection;
 pub mod context;
 mod exchange;
 pub mod file_body;

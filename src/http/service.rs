@@ -20,7 +20,7 @@ use super::spool::RequestBody;
 use super::upgrade::{self, Detected};
 use super::{upload, validate};
 use crate::net::tls::ClientCertificate;
-use crate::net::{ListenerId, Peer};
+use crate::net::{ListenerId, Peer, Socket};
 use crate::push::Protocol;
 use crate::push::catching_up::CatchingUp;
 
@@ -32,11 +32,19 @@ pub(super) struct RequestService {
     pub(super) peer: Peer,
     /// See [`Request::https`].
     pub(super) https: Option<bool>,
-    /// Whether the connection is.
+    /// Whether the connection is encrypted.
     pub(super) encrypted: bool,
     /// See [`Request::client_certificate`].
     pub(super) client_certificate: Option<Arc<ClientCertificate>>,
     pub(super) listener: ListenerId,
+}
+
+impl RequestService {
+    /// For the requests that come by `socket`.
+    pub(super) fn new(context: Arc<Context>, socket: &Socket, peer: Peer, listener: ListenerId) -> Self {
+        let (encrypted, client_certificate) = (socket.is_encrypted(), socket.client_certificate());
+        RequestService { context, peer, https: None, encrypted, client_certificate, listener }
+    }
 }
 
 /// The outcome of a request.

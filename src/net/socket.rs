@@ -50,9 +50,9 @@ impl Socket {
     }
 
     /// The protocol that the peer has chosen with TLS (RFC 7301). `None`: it has not chosen.
-    pub fn protocol(&self) -> Option<&[u8]> {
+    pub fn alpn_protocol(&self) -> Option<&[u8]> {
         match self {
-            Socket::Tls(socket) => socket.protocol(),
+            Socket::Tls(socket) => socket.alpn_protocol(),
             Socket::Tcp(_) | Socket::Unix(_) => None,
         }
     }

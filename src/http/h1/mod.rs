@@ -2,7 +2,7 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`connection`] | the task of one connection |
+//! | `connection` | the task of one connection |
 //! | `state` | the state that the parts of a connection share |
 //! | `reading` | what hyper may read, and what the connection waits for |
 //! | `deadline` | how long it waits |
@@ -15,7 +15,7 @@
 
 mod access_records;
 mod adapter;
-pub mod connection;
+pub(super) mod connection;
 mod deadline;
 mod detached;
 pub mod framing;

@@ -39,7 +39,7 @@ impl TlsSocket {
     }
 
     /// The protocol that the client has chosen (RFC 7301). `None`: it cannot choose.
-    pub fn protocol(&self) -> Option<&[u8]> {
+    pub fn alpn_protocol(&self) -> Option<&[u8]> {
         self.stream.get_ref().1.alpn_protocol()
     }
 
