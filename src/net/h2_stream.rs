@@ -28,22 +28,37 @@ pub struct FrameBatch {
     /// How many bytes these are together.
     remaining: usize,
     /// Learns how many of them the connection has taken.
-    untaken: Option<Arc<Untaken>>,
+    below: Option<Arc<Below>>,
 }
 
-/// How many bytes of a stream its connection has not taken from the send buffer.
-#[derive(Debug, Default)]
-struct Untaken {
-    bytes: AtomicUsize,
+/// What is beneath a stream.
+struct Below {
+    /// How many bytes of the stream its connection has not taken from the send buffer.
+    untaken: AtomicUsize,
     /// The stream's task, if it waits until there are none.
     task: AtomicWaker,
+    carrier: Arc<dyn Carrier>,
 }
 
-impl Untaken {
+impl Below {
+    fn new(carrier: Arc<dyn Carrier>) -> Arc<Self> {
+        Arc::new(Below { untaken: AtomicUsize::new(0), task: AtomicWaker::new(), carrier })
+    }
+
     fn took(&self, bytes: usize) {
-        if bytes > 0 && self.bytes.fetch_sub(bytes, Ordering::AcqRel) == bytes {
+        if bytes > 0 && self.untaken.fetch_sub(bytes, Ordering::AcqRel) == bytes {
             self.task.wake();
         }
+    }
+
+    fn has_all(&self) -> bool {
+        self.untaken.load(Ordering::Acquire) == 0
+    }
+}
+
+impl std::fmt::Debug for Below {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Below").field("untaken", &self.untaken).finish_non_exhaustive()
     }
 }
 
@@ -61,7 +76,7 @@ impl FrameBatch {
 
 impl From<Bytes> for FrameBatch {
     fn from(bytes: Bytes) -> Self {
-        FrameBatch { remaining: bytes.len(), first: bytes, more: VecDeque::new(), untaken: None }
+        FrameBatch { remaining: bytes.len(), first: bytes, more: VecDeque::new(), below: None }
     }
 }
 
@@ -87,8 +102,8 @@ impl Buf for FrameBatch {
     fn advance(&mut self, bytes: usize) {
         let mut left = bytes.min(self.remaining);
         self.remaining -= left;
-        if let Some(untaken) = &self.untaken {
-            untaken.took(left);
+        if let Some(below) = &self.below {
+            below.took(left);
         }
         loop {
             let taken = left.min(self.first.len());
@@ -107,8 +122,8 @@ impl Buf for FrameBatch {
 
 impl Drop for FrameBatch {
     fn drop(&mut self) {
-        if let Some(untaken) = &self.untaken {
-            untaken.took(self.remaining);
+        if let Some(below) = &self.below {
+            below.took(self.remaining);
         }
     }
 }
@@ -122,15 +137,19 @@ pub trait Carrier: Send + Sync {
     fn unacknowledged(&self) -> Option<u64>;
 }
 
+/// What comes in.
+struct Incoming {
+    receiving: Receiving,
+    /// What was received and not read.
+    unread: Bytes,
+}
+
 /// The stream. If it is dropped before both directions have ended, the peer sees a reset.
 pub struct H2Stream {
     send: SendStream<FrameBatch>,
-    /// `None` if nothing more can come in.
-    receive: Option<Receiving>,
-    /// What was received and not read.
-    unread: Bytes,
-    untaken: Arc<Untaken>,
-    carrier: Arc<dyn Carrier>,
+    /// `None` if nothing more can come in. Boxed, because for most streams nothing can.
+    receive: Option<Box<Incoming>>,
+    below: Arc<Below>,
     /// The connection had another turn to take what was sent. A client that takes a window back may keep it from that for ever.
     had_turn: Cell<bool>,
     /// The sender waits until the connection has taken what was sent.
@@ -144,10 +163,8 @@ impl H2Stream {
     pub fn new(send: SendStream<FrameBatch>, receive: Option<Receiving>, carrier: Arc<dyn Carrier>) -> Self {
         H2Stream {
             send,
-            receive,
-            unread: Bytes::new(),
-            untaken: Arc::default(),
-            carrier,
+            receive: receive.map(|receiving| Box::new(Incoming { receiving, unread: Bytes::new() })),
+            below: Below::new(carrier),
             had_turn: Cell::default(),
             flushing: false,
             finished: false,
@@ -156,35 +173,37 @@ impl H2Stream {
 
     /// What carries the stream.
     pub fn carrier(&self) -> &dyn Carrier {
-        &*self.carrier
+        &*self.below.carrier
     }
 
     /// Whether the stream can go on sending, or something happens as soon as the connection has its turn.
     pub fn is_about_to_move(&self, sends: bool) -> bool {
         let can_send = sends
-            && match self.untaken.bytes.load(Ordering::Acquire) {
-                0 => self.flushing || self.send.capacity() > 0,
-                _ => !self.had_turn.replace(true),
+            && if self.below.has_all() {
+                self.flushing || self.send.capacity() > 0
+            } else {
+                !self.had_turn.replace(true)
             };
-        can_send || self.carrier.is_about_to_move()
+        can_send || self.below.carrier.is_about_to_move()
     }
 
     /// Reads as a socket does. If the peer has sent its part already, this only waits for a reset. What is read may be sent
     /// again by the peer: so a reader that reads nothing is sent no more than its window.
     pub fn poll_receive(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Some(receive) = &mut self.receive else {
+        let Some(incoming) = &mut self.receive else {
             return self.send.poll_reset(cx).map(|_| Err(io::ErrorKind::ConnectionReset.into()));
         };
-        while self.unread.is_empty() {
-            match ready!(receive.poll_data(cx)) {
-                Some(data) => self.unread = data.map_err(into_io)?,
+        let Incoming { receiving, unread } = &mut **incoming;
+        while unread.is_empty() {
+            match ready!(receiving.poll_data(cx)) {
+                Some(data) => *unread = data.map_err(into_io)?,
                 None => return Poll::Ready(Ok(())),
             }
         }
-        let length = self.unread.len().min(buffer.remaining());
-        buffer.put_slice(&self.unread[..length]);
-        self.unread.advance(length);
-        receive.release(length);
+        let length = unread.len().min(buffer.remaining());
+        buffer.put_slice(&unread[..length]);
+        unread.advance(length);
+        receiving.release(length);
         Poll::Ready(Ok(()))
     }
 
@@ -208,19 +227,18 @@ impl H2Stream {
 
     /// Gives bytes to the connection, no more than there is capacity for.
     pub fn send(&mut self, mut batch: FrameBatch) -> io::Result<()> {
-        self.untaken.bytes.fetch_add(batch.remaining, Ordering::AcqRel);
-        batch.untaken = Some(Arc::clone(&self.untaken));
+        self.below.untaken.fetch_add(batch.remaining, Ordering::AcqRel);
+        batch.below = Some(Arc::clone(&self.below));
         self.had_turn.set(false);
         self.send.send_data(batch, false).map_err(into_io)
     }
 
     /// Ready once the connection has taken all bytes.
     pub fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let none = |untaken: &Untaken| untaken.bytes.load(Ordering::Acquire) == 0;
-        self.flushing = !none(&self.untaken);
+        self.flushing = !self.below.has_all();
         if self.flushing {
-            self.untaken.task.register(cx.waker());
-            self.flushing = !none(&self.untaken);
+            self.below.task.register(cx.waker());
+            self.flushing = !self.below.has_all();
         }
         if self.flushing { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
@@ -246,9 +264,9 @@ impl H2Stream {
 
     /// Whether the stream must be reset: see [`Receiving::is_crowded_out`]. `task` is woken when that happens.
     pub fn is_crowded_out(&self, task: &Waker) -> bool {
-        let Some(receive) = &self.receive else { return false };
-        receive.wake_if_crowded_out(task);
-        receive.is_crowded_out()
+        let Some(Incoming { receiving, .. }) = self.receive.as_deref() else { return false };
+        receiving.wake_if_crowded_out(task);
+        receiving.is_crowded_out()
     }
 
     /// Ends both directions at once. What the connection has not taken is dropped.
@@ -308,6 +326,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    struct Nothing;
+
+    impl Carrier for Nothing {
+        fn is_about_to_move(&self) -> bool {
+            false
+        }
+
+        fn unacknowledged(&self) -> Option<u64> {
+            None
+        }
+    }
+
     fn batch(pieces: &[Vec<u8>]) -> FrameBatch {
         let mut batch = FrameBatch::default();
         for piece in pieces {
@@ -341,13 +371,13 @@ mod tests {
 
     #[test]
     fn what_a_connection_drops_counts_as_taken() {
-        let untaken = Arc::new(Untaken::default());
-        untaken.bytes.store(7, Ordering::Relaxed);
+        let below = Below::new(Arc::new(Nothing));
+        below.untaken.store(7, Ordering::Relaxed);
         let mut batch = batch(&[b"ab".to_vec(), b"cde".to_vec()]);
-        batch.untaken = Some(Arc::clone(&untaken));
+        batch.below = Some(Arc::clone(&below));
         batch.advance(3);
-        assert_eq!(untaken.bytes.load(Ordering::Relaxed), 4);
+        assert_eq!(below.untaken.load(Ordering::Relaxed), 4);
         drop(batch);
-        assert_eq!(untaken.bytes.load(Ordering::Relaxed), 2);
+        assert_eq!(below.untaken.load(Ordering::Relaxed), 2);
     }
 }

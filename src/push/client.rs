@@ -204,7 +204,7 @@ impl Client {
         }
         let mut outbox = self.outbox();
         if outbox.phase == ClientPhase::Open {
-            outbox.phase = ClientPhase::Closing(status);
+            outbox.phase = ClientPhase::Closing(Box::new(status));
             outbox.owes_goodbye = goodbye;
             self.wake(outbox);
         }
@@ -228,7 +228,7 @@ impl Client {
         if self.forked() {
             return None;
         }
-        self.outbox().close_status.clone()
+        self.outbox().close_status.as_deref().cloned()
     }
 
     /// The interval of pings or heartbeats. `None` if they are off.

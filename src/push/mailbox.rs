@@ -116,6 +116,10 @@ impl Mailbox {
             Event::Shutdown if std::mem::replace(&mut self.shutdown_announced, true) => return false,
             _ => {}
         }
+        // Most often there is one. VecDeque would have room for four, and each idle client has a mailbox.
+        if self.events.capacity() == 0 {
+            self.events.reserve_exact(1);
+        }
         self.events.push_back(event);
         !std::mem::replace(&mut self.scheduled, true)
     }
@@ -144,8 +148,8 @@ impl Mailbox {
             Event::Close | Event::Abandoned => self.last = LastEvent::Taken,
             _ => {}
         }
-        // A burst must not leave its memory behind with an idle stream.
-        if self.events.is_empty() && self.events.capacity() > 64 {
+        // A burst must not leave its memory behind with an idle stream. Many clients never send anything.
+        if self.events.is_empty() && (self.events.capacity() > 64 || event == Event::Open) {
             self.events = VecDeque::new();
         }
         Some(event)

@@ -26,7 +26,8 @@ pub(super) struct Outbox {
     /// Bytes that are kept for the client, as [`super::pressure`] counts them.
     pub(super) kept: usize,
     pub(super) interval: Option<Duration>,
-    pub(super) close_status: Option<CloseStatus>,
+    /// Boxed, as that of the phase: idle clients have none.
+    pub(super) close_status: Option<Box<CloseStatus>>,
     /// The client was dismissed, and has not been told so.
     pub(super) owes_goodbye: bool,
     /// The stream's task, unless it has been woken and will look here anyway.
@@ -46,7 +47,7 @@ pub(super) struct Outbox {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ClientPhase {
     Open,
-    Closing(CloseStatus),
+    Closing(Box<CloseStatus>),
     Slow,
     Closed,
 }
@@ -124,6 +125,10 @@ impl Outbox {
         context.pressure.add(cost);
         self.queued.writes += 1;
         self.queued.bytes += bytes;
+        // Vec would have room for four.
+        if self.frames.capacity() == 0 {
+            self.frames.reserve_exact(1);
+        }
         self.frames.extend(first);
         self.frames.extend(more);
         Written::Accepted
@@ -143,7 +148,7 @@ impl Outbox {
     /// What was asked for.
     pub(super) fn order(&self) -> StreamOrder {
         match &self.phase {
-            ClientPhase::Closing(status) => StreamOrder::Close(status.clone()),
+            ClientPhase::Closing(status) => StreamOrder::Close((**status).clone()),
             ClientPhase::Slow => StreamOrder::CutSlow,
             ClientPhase::Open | ClientPhase::Closed => StreamOrder::Serve { opened: self.replaying },
         }

@@ -61,20 +61,33 @@ impl Frame {
 }
 
 /// A queue of frames. Control frames go between two frames, ahead of what waits.
+///
+/// Small while it is empty or has one frame, because each idle client has one.
 #[derive(Debug, Default)]
 pub struct Queue {
-    /// The frame of which the socket has taken the beginning: nothing may come before its rest.
-    begun: Option<Frame>,
+    frames: VecDeque<Frame>,
+    /// The socket has taken the beginning of the first frame: nothing may come before its rest.
+    begun: bool,
+    /// What goes before the frames that are not begun. `None` if there is none.
+    control: Option<Box<Control>>,
+}
+
+/// Control frames.
+#[derive(Debug, Default)]
+struct Control {
     /// A ping of ours: there is never more than one.
     ping: Option<Bytes>,
     /// Pongs: whole frames, one after the other.
     pongs: BytesMut,
-    frames: VecDeque<Frame>,
 }
 
 impl Queue {
     /// Adds a frame at the end.
     pub fn push(&mut self, frame: Frame) {
+        // Most often there is one. VecDeque would have room for four.
+        if self.frames.capacity() == 0 {
+            self.frames.reserve_exact(1);
+        }
         self.frames.push_back(frame);
     }
 
@@ -85,7 +98,7 @@ impl Queue {
 
     /// Sends a ping at the next frame boundary, if none waits already.
     pub fn push_ping(&mut self, frame: Bytes) {
-        self.ping.get_or_insert(frame);
+        self.control.get_or_insert_default().ping.get_or_insert(frame);
     }
 
     /// Sends a pong at the next frame boundary, behind those that wait.
@@ -93,33 +106,30 @@ impl Queue {
     /// If they are more than 4 KiB together, the oldest are dropped: RFC 6455 section 5.5.3 allows an endpoint to
     /// answer only the latest ping. So a flood of pings cannot make this grow.
     pub fn push_pong(&mut self, frame: &[u8]) {
-        while self.pongs.len() + frame.len() > PONGS
-            && let Some(length) = first_pong(&self.pongs)
+        let pongs = &mut self.control.get_or_insert_default().pongs;
+        while pongs.len() + frame.len() > PONGS
+            && let Some(length) = first_pong(pongs)
         {
-            self.pongs.advance(length);
+            pongs.advance(length);
         }
-        self.pongs.extend_from_slice(frame);
+        pongs.extend_from_slice(frame);
     }
 
     /// What is next, if nothing follows it.
     pub(super) fn only(&self) -> Option<&Bytes> {
-        if self.ping.is_some() || !self.pongs.is_empty() {
+        if self.control.is_some() || self.frames.len() != 1 {
             return None;
         }
-        match (&self.begun, self.frames.len()) {
-            (Some(begun), 0) => Some(&begun.bytes),
-            (None, 1) => self.frames.front().map(|frame| &frame.bytes),
-            _ => None,
-        }
+        self.frames.front().map(|frame| &frame.bytes)
     }
 
     /// What waits, in the order in which it is sent.
     fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        let begun = self.begun.iter().map(|frame| &frame.bytes[..]);
-        let waiting = self.frames.iter().map(|frame| &frame.bytes[..]);
-        let pongs = Some(&self.pongs[..]).filter(|pongs| !pongs.is_empty());
-        let control = self.ping.as_deref().into_iter().chain(pongs);
-        begun.chain(control).chain(waiting)
+        let begun = self.frames.iter().take(usize::from(self.begun));
+        let waiting = self.frames.iter().skip(usize::from(self.begun));
+        let ping = self.control.iter().filter_map(|control| control.ping.as_deref());
+        let pongs = self.control.iter().map(|control| &control.pongs[..]).filter(|pongs| !pongs.is_empty());
+        begun.map(|frame| &frame.bytes[..]).chain(ping).chain(pongs).chain(waiting.map(|frame| &frame.bytes[..]))
     }
 
     /// Fills `slices` with the next bytes to send, in order. Returns how many slices it filled.
@@ -134,6 +144,9 @@ impl Queue {
 
     /// How many bytes wait, counted up to `most`. An empty frame counts as none.
     pub(super) fn bytes(&self, most: usize) -> usize {
+        if let Some(only) = self.only() {
+            return only.len().min(most);
+        }
         let mut bytes = 0;
         let lengths = self.pieces().map(<[u8]>::len);
         for length in lengths {
@@ -147,11 +160,14 @@ impl Queue {
 
     /// Gives the next `bytes` bytes to send, in order. What many clients are sent is not copied.
     pub(super) fn share(&self, mut bytes: usize, mut give: impl FnMut(Bytes)) {
-        let begun = self.begun.iter().map(|frame| frame.bytes.clone());
-        let pongs = Some(&self.pongs[..]).filter(|pongs| !pongs.is_empty()).map(Bytes::copy_from_slice);
-        let control = self.ping.clone().into_iter().chain(pongs);
-        let waiting = self.frames.iter().map(|frame| frame.bytes.clone());
-        for mut piece in begun.chain(control).chain(waiting) {
+        let begun = self.frames.iter().take(usize::from(self.begun));
+        let waiting = self.frames.iter().skip(usize::from(self.begun));
+        let control = self.control.iter().flat_map(|control| {
+            let pongs = Some(&control.pongs[..]).filter(|pongs| !pongs.is_empty()).map(Bytes::copy_from_slice);
+            control.ping.clone().into_iter().chain(pongs)
+        });
+        let shared = |frame: &Frame| frame.bytes.clone();
+        for mut piece in begun.map(shared).chain(control).chain(waiting.map(shared)) {
             if bytes == 0 {
                 return;
             }
@@ -166,8 +182,9 @@ impl Queue {
         let mut sent = Sent::default();
         // All of the only one there is: no need to look further.
         if self.only().is_some_and(|only| only.len() == bytes)
-            && let Some(frame) = self.begun.take().or_else(|| self.frames.pop_front())
+            && let Some(frame) = self.frames.pop_front()
         {
+            self.begun = false;
             frame.count(bytes, &mut sent);
             sent.writes += usize::from(frame.origin == Origin::Write);
             return sent;
@@ -180,7 +197,8 @@ impl Queue {
             if frame.bytes.is_empty() {
                 sent.writes += usize::from(frame.origin == Origin::Write);
             } else {
-                self.begun = Some(frame);
+                self.begun = true;
+                self.frames.push_front(frame);
             }
         }
         // A burst must not leave its memory behind with an idle stream.
@@ -192,39 +210,51 @@ impl Queue {
 
     /// Nothing is left to send.
     pub(super) fn is_empty(&self) -> bool {
-        self.begun.is_none() && self.ping.is_none() && self.pongs.is_empty() && self.frames.is_empty()
+        self.control.is_none() && self.frames.is_empty()
+    }
+
+    /// Gives its memory back if nothing waits. For a client that may get nothing for a long time.
+    pub(super) fn shrink(&mut self) {
+        self.frames.shrink_to_fit();
     }
 
     /// Forgets all that is not yet begun.
     pub fn drop_unsent(&mut self) {
-        self.ping = None;
-        self.pongs = BytesMut::new();
-        self.frames = VecDeque::new();
+        self.control = None;
+        self.frames.truncate(usize::from(self.begun));
+        self.frames.shrink_to_fit();
     }
 
     /// Takes the next frame if `bytes` reach into it, or if it has no bytes left to wait for.
     fn next_taken(&mut self, bytes: usize) -> Option<Frame> {
-        if let Some(frame) = self.begun.take_if(|_| bytes > 0) {
-            return Some(frame);
+        if self.begun && bytes > 0 {
+            self.begun = false;
+            return self.frames.pop_front();
         }
         if bytes > 0
-            && let Some(frame) = self.ping.take().or_else(|| self.take_pong())
+            && let Some(frame) = self.take_control()
         {
             return Some(Frame::own(frame));
         }
-        let takes = self.frames.front().is_some_and(|frame| bytes > 0 || frame.bytes.is_empty());
+        let takes = self.frames.front().is_some_and(|frame| !self.begun && (bytes > 0 || frame.bytes.is_empty()));
         if takes { self.frames.pop_front() } else { None }
     }
 
-    fn take_pong(&mut self) -> Option<Bytes> {
-        let length = first_pong(&self.pongs)?;
-        let pong = Bytes::copy_from_slice(&self.pongs[..length]);
-        self.pongs.advance(length);
-        if self.pongs.is_empty() {
-            self.pongs = BytesMut::new();
+    fn take_control(&mut self) -> Option<Bytes> {
+        let control = self.control.as_mut()?;
+        let frame = control.ping.take().or_else(|| take_pong(&mut control.pongs));
+        if control.ping.is_none() && control.pongs.is_empty() {
+            self.control = None;
         }
-        Some(pong)
+        frame
     }
+}
+
+fn take_pong(pongs: &mut BytesMut) -> Option<Bytes> {
+    let length = first_pong(pongs)?;
+    let pong = Bytes::copy_from_slice(&pongs[..length]);
+    pongs.advance(length);
+    Some(pong)
 }
 
 /// The length of the first of some frames that hold at most 125 bytes each: RFC 6455 section 5.5.
@@ -269,7 +299,7 @@ mod tests {
         queue.push_pong(&control('A', "3"));
         queue.push_ping(Bytes::from(control('P', "")));
         assert_eq!(taken(&mut queue, 100), "1P\0A\u{1}2A\u{1}3second ");
-        assert!(queue.is_empty() && queue.pongs.capacity() == 0);
+        assert!(queue.is_empty() && queue.control.is_none());
     }
 
     proptest! {
@@ -281,7 +311,8 @@ mod tests {
             for (number, (length, read)) in steps.iter().enumerate() {
                 let payload = format!("{number:<length$}");
                 queue.push_pong(&control('A', &payload));
-                prop_assert!(queue.pongs.len() <= PONGS && queue.pongs.capacity() <= 4 * PONGS);
+                let pongs = &queue.control.as_ref().unwrap().pongs;
+                prop_assert!(pongs.len() <= PONGS && pongs.capacity() <= 4 * PONGS);
                 if reads {
                     wire.extend(taken(&mut queue, *read).into_bytes());
                 }

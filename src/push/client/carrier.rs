@@ -186,7 +186,7 @@ impl Client {
         if outbox.phase == ClientPhase::Closed {
             return;
         }
-        outbox.close_status = status.filter(|_| self.negotiated.protocol == Protocol::WebSocket);
+        outbox.close_status = status.filter(|_| self.negotiated.protocol == Protocol::WebSocket).map(Box::new);
         let client_reader = outbox.shut();
         self.release_all(outbox);
         self.open_streams().sub();

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use super::task::{Ended, State, Stream};
 use crate::websocket::close::{CloseStatus, code};
 
@@ -40,7 +38,7 @@ impl Stream {
         self.client.finish(Some(status));
         self.client_reader = None;
         self.decoder = None;
-        self.unread = Bytes::new();
+        self.unread = None;
         self.state = State::Lingering { until: now + LINGER, fin_sent: false, peer_ended: false };
     }
 

@@ -5,8 +5,6 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::task::{InputEnd, State, Stream};
 use crate::websocket::close::CloseStatus;
 
@@ -14,12 +12,12 @@ impl Stream {
     /// Reads nothing more.
     pub(super) fn end_input(&mut self, status: CloseStatus, now: Instant) {
         self.decoder = None;
-        self.unread = Bytes::new();
+        self.unread = None;
         self.backlog = false;
         self.pinged_at = None;
         self.client.end_input();
         let deadline = now + self.client.context().base.limits.close_timeout;
-        self.input_end.get_or_insert(InputEnd { status, deadline });
+        self.input_end.get_or_insert_with(|| Box::new(InputEnd { status, deadline }));
     }
 
     /// Closes the client if its input has ended and the app has handled all that came. What the app wrote is sent

@@ -22,8 +22,8 @@ const SLICES: usize = 64;
 pub(super) enum Pipe {
     /// A connection of its own.
     Socket(Socket),
-    /// A stream of an HTTP/2 connection. Boxed, so that a stream over a socket needs no room for it.
-    H2(Box<H2Stream>),
+    /// A stream of an HTTP/2 connection.
+    H2(H2Stream),
     /// A pipe that holds back what was written, as TLS does.
     #[cfg(test)]
     Buffering(Buffering),

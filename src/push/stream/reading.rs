@@ -65,12 +65,12 @@ impl Stream {
     }
 
     fn decode_unread(&mut self, now: Instant) {
-        let mut unread = std::mem::take(&mut self.unread);
+        let mut unread = self.unread.take().map_or_else(Bytes::new, |unread| *unread);
         let mut input = &unread[..];
         self.decode(&mut input, now);
         let left = input.len();
         unread.advance(unread.len() - left);
-        self.unread = unread;
+        self.unread = (!unread.is_empty()).then(|| Box::new(unread));
     }
 
     fn read_once(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Result<(), Ended>> {
@@ -101,13 +101,15 @@ impl Stream {
             }
             self.last_read_at = now;
             self.pinged_at = None;
-            self.traffic.bytes_in += input.len() as u64;
+            if let Some(record) = &mut self.record {
+                record.traffic.bytes_in += input.len() as u64;
+            }
             if !self.pipe.is_shared() {
                 self.client.context().base.stats.bytes_in.add_many(input.len() as u64);
             }
             self.decode(&mut input, now);
             if !input.is_empty() {
-                self.unread = Bytes::copy_from_slice(input);
+                self.unread = Some(Box::new(Bytes::copy_from_slice(input)));
             }
             Poll::Ready(Ok(()))
         })
@@ -127,7 +129,9 @@ impl Stream {
                     return;
                 }
                 Ok(Some(Incoming::Message(message))) => {
-                    self.traffic.messages_in += 1;
+                    if let Some(record) = &mut self.record {
+                        record.traffic.messages_in += 1;
+                    }
                     let stats = &self.client.context().base.stats;
                     stats.messages_in.add();
                     if let Some(inflated) = decoder.take_inflated() {

@@ -1,6 +1,7 @@
 //! The task of a stream: its state, and what it does in a turn.
 
 use std::future::Future;
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,7 +22,8 @@ use crate::websocket::Decoder;
 use crate::websocket::close::CloseStatus;
 use crate::websocket::deflate::Inflater;
 
-/// The connection of a client: a task of the reactor, which ends when the connection ends.
+/// The connection of a client: a task of the reactor, which ends when the connection ends. What is rare is boxed, because an idle
+/// connection costs what this needs.
 pub struct Stream {
     pub(super) client: Arc<Client>,
     pub(super) pipe: Pipe,
@@ -39,7 +41,7 @@ pub struct Stream {
     /// `None` for an event stream, and once what comes in does not matter any more.
     pub(super) decoder: Option<Box<Decoder>>,
     /// Bytes that are read but not decoded yet, because the mailbox is full.
-    pub(super) unread: Bytes,
+    pub(super) unread: Option<Box<Bytes>>,
     /// The last read found nothing, so the task is woken when the pipe has something to read.
     pub(super) read_pending: bool,
     /// There is more to decode, in `unread` or in the decoder's own buffer.
@@ -49,7 +51,7 @@ pub struct Stream {
     pub(super) bounds: StreamBounds,
     pub(super) state: State,
     /// Set when nothing more can come in.
-    pub(super) input_end: Option<InputEnd>,
+    pub(super) input_end: Option<Box<InputEnd>>,
     /// When the last byte came in.
     pub(super) last_read_at: Instant,
     /// When the last byte went out.
@@ -63,11 +65,8 @@ pub struct Stream {
     pub(super) alarm: Alarm,
     /// The next deadline, as the last turn left it.
     pub(super) due: Option<Instant>,
-    /// The line of the access log, if there is a log and the last line is not written.
-    pub(super) entry: Option<LogEntry>,
-    pub(super) traffic: Traffic,
-    /// How many bytes of the response's head are not written yet.
-    pub(super) unsent_head: usize,
+    /// What the access log is told, if there is a log and the last line is not written.
+    pub(super) record: Option<Box<Record>>,
     /// What must live as long as the connection: its permit, for instance.
     _guard: Box<dyn Send + Sync>,
 }
@@ -80,7 +79,7 @@ pub(super) enum State {
     /// The app has closed the client. The `last` messages, which were published before that, are not all read yet.
     Ending {
         status: CloseStatus,
-        last: LastMessages,
+        last: Box<LastMessages>,
     },
     /// Our Close frame is queued, behind everything that goes before it.
     Closing(CloseStatus),
@@ -106,10 +105,28 @@ pub(super) struct InputEnd {
     pub(super) deadline: Instant,
 }
 
+/// What the access log is told of a stream.
+pub(super) struct Record {
+    pub(super) entry: LogEntry,
+    pub(super) traffic: Traffic,
+    /// How many bytes of the response's head are not written yet.
+    pub(super) unsent_head: usize,
+}
+
+impl Record {
+    /// The pipe has sent on `bytes`, in which `writes` of the app have ended.
+    pub(super) fn sent(&mut self, bytes: usize, writes: usize) {
+        let head = bytes.min(self.unsent_head);
+        self.unsent_head -= head;
+        self.traffic.bytes_out += (bytes - head) as u64;
+        self.traffic.messages_out += writes as u64;
+    }
+}
+
 /// What a pipe has taken in one call.
 #[derive(Debug)]
 pub(super) struct Taken {
-    pub(super) bytes: usize,
+    pub(super) bytes: NonZeroUsize,
     /// What the client is told when the pipe has sent it on.
     pub(super) sent: Sent,
 }
@@ -130,7 +147,7 @@ impl Stream {
 
     /// A stream of an HTTP/2 connection, of which the head was sent already.
     pub fn over_h2(client: Arc<Client>, stream: H2Stream, entry: Option<LogEntry>) -> Self {
-        Stream::over(Pipe::H2(Box::new(stream)), client, Bytes::new(), Bytes::new(), entry, Box::new(()))
+        Stream::over(Pipe::H2(stream), client, Bytes::new(), Bytes::new(), entry, Box::new(()))
     }
 
     pub(super) fn over(
@@ -142,8 +159,10 @@ impl Stream {
         guard: Box<dyn Send + Sync>,
     ) -> Self {
         let mut queue = Queue::default();
-        let unsent_head = head.len();
-        let traffic = Traffic { bytes_in: unread.len() as u64, ..Traffic::default() };
+        let record = entry.map(|entry| {
+            let traffic = Traffic { bytes_in: unread.len() as u64, ..Traffic::default() };
+            Box::new(Record { entry, traffic, unsent_head: head.len() })
+        });
         if !head.is_empty() {
             queue.push(Frame::own(head));
         }
@@ -173,7 +192,7 @@ impl Stream {
             delivers: None,
             decoder,
             backlog: !unread.is_empty(),
-            unread,
+            unread: (!unread.is_empty()).then(|| Box::new(unread)),
             read_pending: false,
             paused: false,
             bounds: StreamBounds::default(),
@@ -186,9 +205,7 @@ impl Stream {
             acknowledged: 0,
             alarm,
             due: None,
-            entry,
-            traffic,
-            unsent_head,
+            record,
             _guard: guard,
         }
     }
@@ -231,7 +248,7 @@ impl Stream {
                 self.last_write_at = now;
                 let status = self.input_end.as_ref().map_or(status, |end| end.status.clone());
                 match self.client_reader.as_ref().map(|client_reader| client_reader.last_messages(&self.client)) {
-                    Some(last) => self.state = State::Ending { status, last },
+                    Some(last) => self.state = State::Ending { status, last: Box::new(last) },
                     None => self.queue_close(status),
                 }
             }

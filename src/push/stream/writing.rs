@@ -1,5 +1,6 @@
 //! How a stream sends, and what the client and the access log are told of it.
 
+use std::num::NonZeroUsize;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -46,13 +47,12 @@ impl Stream {
         }
         while !self.queue.is_empty() {
             let bytes = match self.pipe.poll_write(cx, &self.queue) {
-                Poll::Ready(Ok(bytes)) if bytes > 0 => bytes,
-                Poll::Ready(_) => return Err(Ended),
+                Poll::Ready(written) => written.ok().and_then(NonZeroUsize::new).ok_or(Ended)?,
                 Poll::Pending => return self.is_blocked(cx, now),
             };
             // A pipe that holds back takes more even if its peer takes nothing. Flushed after each write, it is blocked
             // as soon as its peer is.
-            let taken = Taken { bytes, sent: self.queue.advance(bytes) };
+            let taken = Taken { bytes, sent: self.queue.advance(bytes.get()) };
             if self.flush_pipe(cx, now, taken)?.is_pending() {
                 return self.is_blocked(cx, now);
             }
@@ -64,6 +64,7 @@ impl Stream {
         match &mut self.state {
             State::Handshake => {
                 self.state = State::Open;
+                self.queue.shrink();
                 self.log_upgrade();
                 self.client.start();
                 // Another turn for what came behind the request, and for what the app wants meanwhile.
@@ -106,10 +107,11 @@ impl Stream {
                 return Ok(Poll::Pending);
             }
         }
-        self.bytes_written += taken.bytes as u64;
+        let bytes = taken.bytes.get();
+        self.bytes_written += bytes as u64;
         self.last_write_at = now;
         let was_blocked = self.blocked.take().is_some();
-        self.count_sent(taken.bytes, taken.sent.writes);
+        self.count_sent(bytes, taken.sent.writes);
         // Messages of channels do not count as writes of the app: most broadcasts change nothing for the client.
         if taken.sent != Sent::default() || was_blocked {
             self.bounds = self.client.sent(&taken.sent);
@@ -133,10 +135,9 @@ impl Stream {
 
     /// Counts bytes that the pipe has sent on, and the writes of the app that end in them.
     fn count_sent(&mut self, bytes: usize, writes: usize) {
-        let head = bytes.min(self.unsent_head);
-        self.unsent_head -= head;
-        self.traffic.bytes_out += (bytes - head) as u64;
-        self.traffic.messages_out += writes as u64;
+        if let Some(record) = &mut self.record {
+            record.sent(bytes, writes);
+        }
         let stats = &self.client.context().base.stats;
         if !self.pipe.is_shared() {
             stats.bytes_out.add_many(bytes as u64);
@@ -146,14 +147,13 @@ impl Stream {
 
     /// The handshake is written: logs the upgrade.
     fn log_upgrade(&mut self) {
-        let outcome = self.outcome();
-        if let Some(entry) = &mut self.entry {
-            entry.log(&outcome);
-        }
+        let Some(mut record) = self.record.take() else { return };
+        record.entry.log(&self.outcome(&record.traffic));
+        self.record = Some(record);
     }
 
     /// How far the stream has come, for the access log.
-    fn outcome(&self) -> RequestOutcome {
+    fn outcome(&self, traffic: &Traffic) -> RequestOutcome {
         let protocol = self.client.protocol();
         let upgrade = match protocol {
             Protocol::WebSocket => "websocket",
@@ -161,7 +161,7 @@ impl Stream {
         };
         RequestOutcome {
             status: Some(if self.pipe.is_shared() { StatusCode::OK } else { protocol.status() }),
-            bytes: self.traffic.bytes_out,
+            bytes: traffic.bytes_out,
             upgrade: Some(upgrade),
             ..RequestOutcome::default()
         }
@@ -169,14 +169,14 @@ impl Stream {
 
     /// Everything is sent, or the stream has ended early: logs the end.
     pub(super) fn log_end(&mut self) {
-        let Some(mut entry) = self.entry.take() else { return };
-        let mut outcome = self.outcome();
+        let Some(mut record) = self.record.take() else { return };
+        let mut outcome = self.outcome(&record.traffic);
         if matches!(self.state, State::Handshake) {
             outcome.cut = true;
         } else {
             let code = self.client.close_status().map(|status| status.code);
-            outcome.closed = Some(Traffic { code, ..self.traffic.clone() });
+            outcome.closed = Some(Traffic { code, ..record.traffic.clone() });
         }
-        entry.log(&outcome);
+        record.entry.log(&outcome);
     }
 }
