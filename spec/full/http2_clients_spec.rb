@@ -77,16 +77,17 @@ RSpec.describe "Clients of HTTP/2", :full do
   JS
 
   httpx = <<~'PYTHON'
-    import asyncio, json, sys, httpx
+    import asyncio, json, ssl, sys, httpx
 
-    async def main(url):
-        async with httpx.AsyncClient(http1=False, http2=True) as client:
+    async def main(url, ca=None):
+        verify = ssl.create_default_context(cafile=ca) if ca else True
+        async with httpx.AsyncClient(http1=False, http2=True, verify=verify) as client:
             answers = await asyncio.gather(*(client.get(url) for _ in range(100)))
             echo = await client.post(url + "echo", content=b"x" * 1_000_000)
             print(json.dumps({"versions": sorted({it.http_version for it in answers}), "statuses": sorted({it.status_code for it in answers}),
                               "echo": len(echo.content)}))
 
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(*sys.argv[1:]))
   PYTHON
 
   # What a command prints; it must succeed.
@@ -144,8 +145,7 @@ RSpec.describe "Clients of HTTP/2", :full do
       it "httpx" do
         skip Script.missing(:httpx) if Script.missing(:httpx)
         skip "There is no Python with httpx and h2 here" unless Script.python?("h2") && Script.python?("httpx")
-        skip "The certificate of the specs is unknown to httpx" if encrypted
-        printed = run(Script.python, "-c", httpx, url)
+        printed = run(Script.python, "-c", httpx, url, *(CertificateAuthority.default.cert if encrypted))
         expect(JSON.parse(printed.lines.last)).to eq("versions" => ["HTTP/2"], "statuses" => [200], "echo" => 1_000_000)
       end
     end
