@@ -100,6 +100,8 @@ pub(super) struct FrameScanner {
     begun: bool,
     /// Since when a header block has come that has not ended.
     header_block: Option<Instant>,
+    /// It ends with the frame that is coming.
+    block_ends: bool,
     /// When the second began in which is counted.
     second: Instant,
     control_frames: u64,
@@ -123,6 +125,7 @@ impl FrameScanner {
             payload: 0,
             begun: false,
             header_block: None,
+            block_ends: false,
             second: now,
             control_frames: 0,
             resets: 0,
@@ -149,7 +152,8 @@ impl FrameScanner {
         std::mem::take(&mut self.data)
     }
 
-    /// Follows bytes that came in. `sent` is how many bytes were sent since the last call.
+    /// Follows bytes that came in, up to the frame for which the connection must be ended. `sent` is how many bytes were sent
+    /// since the last call.
     pub(super) fn scan(&mut self, mut input: &[u8], sent: u64, now: Instant) {
         if now.saturating_duration_since(self.second) >= PERIOD {
             (self.second, self.control_frames, self.resets) = (now, 0, 0);
@@ -159,11 +163,12 @@ impl FrameScanner {
         let preface = self.preface.min(input.len());
         self.preface -= preface;
         input = &input[preface..];
-        while !input.is_empty() {
+        while !input.is_empty() && self.breach.is_none() {
             let payload = self.payload.min(input.len());
             if payload > 0 {
                 self.payload -= payload;
                 input = &input[payload..];
+                self.end_block();
                 continue;
             }
             let taken = (HEAD - self.filled).min(input.len());
@@ -172,25 +177,28 @@ impl FrameScanner {
             input = &input[taken..];
             if self.filled == HEAD {
                 self.filled = 0;
-                self.frame(now);
+                self.breach = self.frame(now);
+                self.end_block();
             }
-        }
-        if self.control_frames > self.max_control_frames {
-            self.breach.get_or_insert(Breach::ControlFrames);
-        } else if self.resets > self.max_resets {
-            self.breach.get_or_insert(Breach::Resets);
         }
     }
 
-    /// The head of a frame has come.
-    fn frame(&mut self, now: Instant) {
+    /// A header block ends with the last byte of its last frame, which may come long after that frame's head.
+    fn end_block(&mut self) {
+        if self.block_ends && self.payload == 0 {
+            (self.block_ends, self.header_block) = (false, None);
+        }
+    }
+
+    /// The head of a frame has come. Returns why the connection must be ended.
+    fn frame(&mut self, now: Instant) -> Option<Breach> {
         let [high, middle, low, kind, flags, ..] = self.head;
         self.payload = u32::from_be_bytes([0, high, middle, low]) as usize;
         if !std::mem::replace(&mut self.begun, true) && (kind != SETTINGS || flags & ACK != 0) {
-            self.breach = Some(Breach::NoSettings);
+            return Some(Breach::NoSettings);
         }
         if !has_possible_length(kind, flags, self.payload) {
-            self.breach.get_or_insert(Breach::FrameSize);
+            return Some(Breach::FrameSize);
         }
         match kind {
             DATA => {
@@ -200,10 +208,8 @@ impl FrameScanner {
             }
             HEADERS | CONTINUATION => {
                 self.control_frames += u64::from(kind == CONTINUATION);
-                self.header_block = match flags & END_HEADERS {
-                    0 => self.header_block.or(Some(now)),
-                    _ => None,
-                };
+                self.header_block.get_or_insert(now);
+                self.block_ends = flags & END_HEADERS != 0;
             }
             RST_STREAM => self.resets += 1,
             // The answers to our own, of which there are few.
@@ -213,6 +219,10 @@ impl FrameScanner {
             // SETTINGS, PING, PRIORITY, WINDOW_UPDATE, and types that are not known.
             _ => self.control_frames += 1,
         }
+        if self.control_frames > self.max_control_frames {
+            return Some(Breach::ControlFrames);
+        }
+        (self.resets > self.max_resets).then_some(Breach::Resets)
     }
 }
 
@@ -338,33 +348,168 @@ mod tests {
         let begun = frame(HEADERS, 0, b"x");
         assert!(scanned(&begun, 0).header_block().is_some());
         assert!(scanned(&[begun.clone(), frame(CONTINUATION, 0, b"x")].concat(), 0).header_block().is_some());
-        assert!(scanned(&[begun, frame(CONTINUATION, END_HEADERS, b"x")].concat(), 0).header_block().is_none());
+        let whole = [begun, frame(CONTINUATION, END_HEADERS, b"x")].concat();
+        assert!(scanned(&whole, 0).header_block().is_none());
+        assert!(scanned(&whole[..whole.len() - 1], 0).header_block().is_some());
+        // Also if it has only one frame.
+        let only = frame(HEADERS, END_HEADERS, b"xy");
+        for length in HEAD..only.len() {
+            assert!(scanned(&only[..length], 0).header_block().is_some(), "{length}");
+        }
+        assert!(scanned(&only, 0).header_block().is_none());
+        assert!(scanned(&frame(HEADERS, END_HEADERS, b""), 0).header_block().is_none());
+    }
+
+    /// A frame of a type and with flags, that has one of the lengths that matter, and says that it has another one.
+    fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+        let kind = prop_oneof![0u8..12, any::<u8>()];
+        let flags = prop_oneof![Just(0), Just(ACK), Just(END_HEADERS), Just(END_STREAM | END_HEADERS), any::<u8>()];
+        let length = prop_oneof![0usize..20, 250usize..260, 0usize..20_000];
+        // Most have what their type must have: a wrong length is the end.
+        (kind, flags, length, 0..20).prop_map(|(kind, flags, length, wrong)| {
+            let length = match kind {
+                _ if wrong == 0 || has_possible_length(kind, flags, length) => length,
+                SETTINGS => 0,
+                PRIORITY => 5,
+                PING => 8,
+                _ => 4,
+            };
+            frame(kind, flags, &vec![0x55; length])
+        })
+    }
+
+    /// What the scanner must say, as it would be said of frames in a list.
+    #[derive(Debug, Default, PartialEq)]
+    struct Seen {
+        control_frames: u64,
+        resets: u64,
+        data: usize,
+        in_header_block: bool,
+        /// Bytes that belong to the next frame, or are missing from the last one.
+        begun: usize,
+        missing: usize,
+        breach: Option<Breach>,
+    }
+
+    /// What a list of frames has; the simplest way to say it.
+    fn model(mut bytes: &[u8], mut sent: u64) -> Seen {
+        let mut seen = Seen::default();
+        while bytes.len() >= HEAD && seen.breach.is_none() {
+            let length = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]) as usize;
+            let (kind, flags) = (bytes[3], bytes[4]);
+            let come = length.min(bytes.len() - HEAD);
+            bytes = &bytes[HEAD + come..];
+            seen.missing = length - come;
+            let has_length = match (kind, flags & 1) {
+                (4, 1) => length == 0,
+                (4, 0) => length.is_multiple_of(6),
+                (2, _) => length == 5,
+                (3 | 8, _) => length == 4,
+                (6, _) => length == 8,
+                _ => true,
+            };
+            if !has_length {
+                seen.breach = Some(Breach::FrameSize);
+                break;
+            }
+            match kind {
+                0 => {
+                    seen.data += length;
+                    let padding = length == 0 || flags & 8 == 8 && length <= 256;
+                    seen.control_frames += u64::from(padding && flags & 1 == 0);
+                }
+                1 | 9 => {
+                    seen.control_frames += u64::from(kind == 9);
+                    seen.in_header_block = flags & 4 == 0 || seen.missing > 0;
+                }
+                3 => seen.resets += 1,
+                4 | 6 if flags & 1 == 1 => {}
+                7 => {}
+                8 if sent >= BYTES_PER_UPDATE => sent -= BYTES_PER_UPDATE,
+                _ => seen.control_frames += 1,
+            }
+            let limits = limits();
+            if seen.control_frames > limits.max_h2_control_frames as u64 {
+                seen.breach = Some(Breach::ControlFrames);
+            } else if seen.resets > limits.max_h2_resets as u64 {
+                seen.breach = Some(Breach::Resets);
+            }
+        }
+        seen.begun = if seen.breach.is_none() { bytes.len() } else { 0 };
+        seen
+    }
+
+    /// What the scanner says. The count of what is missing is not kept up behind a breach, since nothing is read any more.
+    fn seen(mut scanner: FrameScanner) -> Seen {
+        Seen {
+            control_frames: scanner.control_frames,
+            resets: scanner.resets,
+            data: scanner.take_data(),
+            in_header_block: scanner.header_block().is_some(),
+            begun: scanner.filled,
+            missing: scanner.payload,
+            breach: scanner.breach(),
+        }
+    }
+
+    fn expect_as_the_model_says(scanner: FrameScanner, bytes: &[u8], sent: u64) -> Result<(), TestCaseError> {
+        let (mut is, mut expected) = (seen(scanner), model(bytes, sent));
+        if expected.breach.is_some() {
+            for it in [&mut is, &mut expected] {
+                (it.missing, it.in_header_block) = (0, false);
+            }
+        }
+        prop_assert_eq!(is, expected);
+        Ok(())
+    }
+
+    /// A scanner behind the beginning of a connection, which the model does not know, that has sent so many bytes.
+    fn begun(sent: u64) -> FrameScanner {
+        let mut scanner = scanned(&[], sent);
+        scanner.control_frames = 0;
+        scanner
     }
 
     proptest! {
-        /// However the bytes are cut, the scanner sees the same frames.
+        /// However the bytes are cut, the scanner sees what is in them.
         #[test]
-        fn cuts_do_not_matter(
-            frames in proptest::collection::vec((0u8..12, any::<u8>(), proptest::collection::vec(any::<u8>(), 0..30)), 0..30),
-            cuts in proptest::collection::vec(1usize..40, 1..40),
+        fn frames_are_counted_as_a_model_does(
+            frames in proptest::collection::vec(any_frame(), 0..30),
+            lengths in proptest::collection::vec(1usize..400, 1..40),
+            sent in 0u64..1000,
         ) {
-            let bytes = frames.iter().flat_map(|(kind, flags, payload)| frame(*kind, *flags, payload)).collect::<Vec<_>>();
-            let whole = scanned(&bytes, 0);
-            let now = whole.second;
-            let mut cut = FrameScanner::new(&limits(), now);
-            let mut rest = &[PREFACE, &frame(SETTINGS, 0, &[]), &bytes].concat()[..];
-            for length in cuts.iter().cycle() {
-                let (piece, more) = rest.split_at((*length).min(rest.len()));
-                cut.scan(piece, 0, now);
+            let bytes = frames.concat();
+            let mut scanner = begun(sent);
+            let (mut rest, mut lengths) = (&bytes[..], lengths.iter().cycle());
+            while !rest.is_empty() {
+                let (piece, more) = rest.split_at(lengths.next().map_or(1, |length| (*length).min(rest.len())));
+                scanner.scan(piece, 0, scanner.second);
                 rest = more;
-                if rest.is_empty() {
-                    break;
-                }
             }
-            prop_assert_eq!(cut.take_data(), scanned(&bytes, 0).take_data());
-            let counts = |scanner: &FrameScanner| (scanner.control_frames, scanner.resets, scanner.payload, scanner.filled);
-            prop_assert_eq!(counts(&cut), counts(&whole));
-            prop_assert_eq!(cut.header_block.is_some(), whole.header_block.is_some());
+            expect_as_the_model_says(scanner, &bytes, sent)?;
+        }
+
+        /// Two pieces, cut at each byte; and what has come up to there.
+        #[test]
+        fn each_cut_gives_the_same(frames in proptest::collection::vec(any_frame(), 0..4), sent in 0u64..100) {
+            let mut bytes = frames.concat();
+            bytes.truncate(600);
+            for cut in 0..=bytes.len() {
+                let mut scanner = begun(sent);
+                scanner.scan(&bytes[..cut], 0, scanner.second);
+                scanner.scan(&bytes[cut..], 0, scanner.second);
+                expect_as_the_model_says(scanner, &bytes, sent)?;
+            }
+        }
+
+        /// Any bytes at all: no panic, and no more is counted than has come.
+        #[test]
+        fn any_bytes_can_come(bytes: Vec<u8>, cut in 1usize..40) {
+            let now = Instant::now();
+            let mut scanner = FrameScanner::new(&limits(), now);
+            bytes.chunks(cut).for_each(|piece| scanner.scan(piece, 0, now));
+            let frames = (bytes.len().saturating_sub(PREFACE.len()) / HEAD) as u64;
+            prop_assert!(scanner.control_frames + scanner.resets <= frames);
         }
     }
 }
