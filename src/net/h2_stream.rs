@@ -135,6 +135,28 @@ pub trait Carrier: Send + Sync {
 
     /// Bytes of all streams that were taken and the peer has not acknowledged. `None` if that is not known.
     fn unacknowledged(&self) -> Option<u64>;
+
+    /// Watches over a stream for which no task waits any more.
+    fn watch(&self, unsent: Unsent);
+}
+
+/// A stream that was sent to its end, as far as its task is concerned: its connection has not taken all of it. That is a
+/// matter of a moment, unless the connection is blocked, or the client takes a window back (RFC 9113 section 6.9.2).
+pub struct Unsent {
+    send: SendStream<FrameBatch>,
+    untaken: Arc<Untaken>,
+}
+
+impl Unsent {
+    /// Whether the connection has taken all.
+    pub fn is_taken(&self) -> bool {
+        self.untaken.bytes.load(Ordering::Acquire) == 0
+    }
+
+    /// Resets the stream: what was sent is not all.
+    pub fn reset(mut self) {
+        self.send.send_reset(Reason::INTERNAL_ERROR);
+    }
 }
 
 /// What comes in.
@@ -244,9 +266,17 @@ impl H2Stream {
     }
 
     /// As [`H2Stream::send`], with the end behind the bytes.
-    pub fn finish_with(&mut self, batch: FrameBatch) -> io::Result<()> {
+    pub fn finish_with(&mut self, mut batch: FrameBatch) -> io::Result<()> {
         self.finished = true;
+        self.untaken.bytes.fetch_add(batch.remaining, Ordering::AcqRel);
+        batch.untaken = Some(Arc::clone(&self.untaken));
         self.send.send_data(batch, true).map_err(into_io)
+    }
+
+    /// Leaves a stream that was sent to its end to its connection, which sends the last bytes.
+    pub fn leave(self) {
+        let H2Stream { send, untaken, carrier, .. } = self;
+        carrier.watch(Unsent { send, untaken });
     }
 
     /// Ready once the peer has reset the stream, or the connection has ended.

@@ -82,6 +82,7 @@ async fn serve(socket: Socket, unread: Bytes, requests: RequestService, guard: B
         .await;
     }
     drop(serving);
+    wire.forget_unsent();
     if let Some(socket) = wire.take_socket()
         && !wire.ended()
     {
@@ -274,11 +275,15 @@ impl Serving {
         loop {
             self.watch_pings(cx, now);
             self.idle_since = if self.h2.has_streams() { None } else { self.idle_since.or(Some(now)) };
-            let Some((deadline, waiting)) = self.next_deadline(&base) else { return Ok(()) };
-            if now < deadline {
-                self.alarm.set(deadline, cx.waker());
+            let unsent = self.wire.watch_unsent(now);
+            let awaited = self.next_deadline(&base);
+            let Some((_, waiting)) = awaited.filter(|(deadline, _)| *deadline <= now) else {
+                let next = awaited.map(|(deadline, _)| deadline).into_iter().chain(unsent).min();
+                if let Some(next) = next {
+                    self.alarm.set(next, cx.waker());
+                }
                 return Ok(());
-            }
+            };
             if std::mem::replace(&mut gave_up, true) {
                 return Err(Over);
             }

@@ -71,10 +71,11 @@ impl Sending {
     /// Ready when the response is sent, or cannot be sent to its end. Then the stream has ended.
     pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>, request: &RequestState) -> Poll<()> {
         let sent = ready!(self.poll_sent(cx, request));
-        if sent.is_err()
-            && let Some(stream) = &mut self.stream
-        {
-            stream.reset_broken();
+        if let Some(mut stream) = self.stream.take() {
+            match sent {
+                Ok(()) => stream.leave(),
+                Err(Broken) => stream.reset_broken(),
+            }
         }
         request.count_time(self.status);
         self.log(sent.is_err());

@@ -17,7 +17,7 @@ use crate::base;
 use crate::base::lock::Lock;
 use crate::net::Socket;
 use crate::net::h2_received::Received;
-use crate::net::h2_stream::Carrier;
+use crate::net::h2_stream::{Carrier, Unsent};
 
 /// Bytes that are collected. With more, h2 must wait until the socket has taken them.
 const COLLECTED: usize = 64 * 1024;
@@ -36,6 +36,9 @@ pub(super) struct Wire {
     base: Arc<base::Context>,
     received: Arc<Received>,
     state: Lock<State>,
+    /// Streams that were sent to their end, and since when. A lock of its own: that of h2 is taken while that of `state` is
+    /// held, and to drop a stream takes that of h2.
+    unsent: Lock<Vec<(Unsent, Instant)>>,
 }
 
 struct State {
@@ -51,6 +54,8 @@ struct State {
     sent_since_input: u64,
     /// Since when the socket takes nothing, although something waits.
     blocked: Option<Instant>,
+    /// The socket did not take what h2 has, and h2 still has it.
+    refused: bool,
     last_read_at: Instant,
     ended: bool,
     /// All connections together have received too much.
@@ -69,11 +74,12 @@ impl Wire {
             sent: 0,
             sent_since_input: 0,
             blocked: None,
+            refused: false,
             last_read_at: now,
             ended: false,
             crowded: false,
         };
-        Arc::new(Wire { base, received, state: Lock::new(state) })
+        Arc::new(Wire { base, received, state: Lock::new(state), unsent: Lock::default() })
     }
 
     /// Sends what is collected.
@@ -113,6 +119,38 @@ impl Wire {
         }
     }
 
+    /// Looks after the streams that were sent to their end. Those whose client gives them no window for `write_timeout` are
+    /// reset. Returns when to look again. Not while h2 runs: it has locks.
+    pub(super) fn watch_unsent(&self, now: Instant) -> Option<Instant> {
+        let mut all = std::mem::take(&mut *self.unsent.lock());
+        if all.is_empty() {
+            return None;
+        }
+        // Most often all of them are done. They are dropped without the lock.
+        all.retain(|(unsent, _)| !unsent.is_taken());
+        let timeout = self.base.limits.write_timeout;
+        // A connection that is blocked has a deadline of its own.
+        let watched = !all.is_empty() && self.blocked().is_none();
+        if watched {
+            for (unsent, _) in all.extract_if(.., |(_, since)| *since + timeout <= now) {
+                log::debug!("a stream is reset: its client takes nothing of the response (write_timeout)");
+                self.base.stats.write_timeouts.add();
+                unsent.reset();
+            }
+        }
+        let next = all.iter().map(|(_, since)| *since + timeout).min().filter(|_| watched);
+        let mut unsent = self.unsent.lock();
+        all.append(&mut unsent);
+        *unsent = all;
+        next
+    }
+
+    /// The connection is over.
+    pub(super) fn forget_unsent(&self) {
+        let all = std::mem::take(&mut *self.unsent.lock());
+        drop(all);
+    }
+
     /// Whether the client has closed its side.
     pub(super) fn ended(&self) -> bool {
         self.state.lock().ended
@@ -130,6 +168,10 @@ impl Carrier for Wire {
         let state = self.state.lock();
         let waiting = (state.collected.len() - state.sent) as u64;
         state.socket.as_ref()?.unacknowledged().map(|bytes| bytes + waiting)
+    }
+
+    fn watch(&self, unsent: Unsent) {
+        self.unsent.lock().push((unsent, self.base.timers.now()));
     }
 }
 
@@ -154,7 +196,7 @@ impl State {
         }
         // TLS may hold back what it has taken.
         let flushed = self.socket()?.poll_flush(cx);
-        self.note_blocked(flushed.is_pending(), base);
+        self.note_blocked(flushed.is_pending() || self.refused, base);
         flushed
     }
 
@@ -250,8 +292,10 @@ impl AsyncWrite for Transport {
         }
         if state.collected.is_empty() && slices.iter().map(|slice| slice.len()).sum::<usize>() >= LARGE {
             let result = state.socket()?.poll_write_vectored(cx, slices);
+            state.refused = result.is_pending();
             return state.written(result, base);
         }
+        state.refused = false;
         Poll::Ready(Ok(state.collect(slices)))
     }
 
