@@ -216,6 +216,13 @@ RSpec.describe "Frames of HTTP/2" do
   end
   define.call("8.2.1", "bytes above 127 in a value", [:answers, 200, "gr\u00fc\u00df".b],
               &request.call(good.merge(":path" => "/field", "x-field" => "gr\u00fc\u00df")))
+  { "a space at the start of a value" => " x", "a tab at the end of a value" => "x\t" }.each do |what, value|
+    define.call("8.2.1", what, [:answers, 400], server: true, &request.call(good.merge("x-field" => value)))
+  end
+  { "empty" => "", "there twice" => %w[0 0] }.each do |what, value|
+    define.call("8.1.1", "a Content-Length that is #{what}", [:answers, 400], server: true,
+                                                                               &request.call(good.merge("content-length" => value)))
+  end
   define.call("8.2.2", "TE: trailers", [:answers, 200, "hello"], &request.call(good.merge("te" => "trailers")))
   define.call("8.2.3", "cookies in several fields", [:answers, 200, "hello"], &request.call(good.merge("cookie" => %w[a=1 b=2])))
   define.call("8.3", "a pseudo-header field behind another field", %i[either protocol_error],

@@ -47,6 +47,7 @@ pub(super) fn translate(head: &mut Parts, limits: &Limits) -> Result<Purpose, St
     if head.headers.len() > limits.max_headers || path + bytes > limits.max_head_size {
         return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     }
+    check_fields(&head.headers)?;
     take_authority(head)?;
     let protocol = head.extensions.remove::<h2::ext::Protocol>();
     let Some(protocol) = protocol else {
@@ -61,6 +62,21 @@ pub(super) fn translate(head: &mut Parts, limits: &Limits) -> Result<Purpose, St
     head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     head.headers.insert(SEC_WEBSOCKET_KEY, made_up_key());
     Ok(Purpose::WebSocket)
+}
+
+/// What h2 lets through, and the app must not see.
+fn check_fields(headers: &HeaderMap) -> Result<(), StatusCode> {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    // RFC 9113 section 8.2.1. In HTTP/1 such blanks do not belong to the value.
+    let is_padded = |value: &HeaderValue| is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last());
+    // RFC 9110 section 8.6: one number, as in HTTP/1.
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next().map(|length| length.as_bytes());
+    let is_number = |length: &[u8]| !length.is_empty() && length.iter().all(u8::is_ascii_digit);
+    if headers.values().any(is_padded) || length.is_some_and(|it| !is_number(it)) || lengths.next().is_some() {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    Ok(())
 }
 
 /// RFC 9113 section 8.3.1.
@@ -157,6 +173,23 @@ mod tests {
         ];
         for (mut parts, expected) in rows {
             assert_eq!(translate(&mut parts, &Limits::default()), expected, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn fields_that_http_1_would_not_take() {
+        let rows: &[(&[(&'static str, &'static str)], bool)] = &[
+            (&[("x", ""), ("y", "a b\tc"), ("content-length", "10")], true),
+            (&[("x", " a")], false),
+            (&[("x", "a\t")], false),
+            (&[("x", " ")], false),
+            (&[("content-length", "")], false),
+            (&[("content-length", "+1")], false),
+            (&[("content-length", "0"), ("content-length", "0")], false),
+        ];
+        for (fields, taken) in rows {
+            let result = translate(&mut head("GET", "http://a/", fields), &Limits::default());
+            assert_eq!(result, if *taken { Ok(Purpose::Request) } else { Err(StatusCode::BAD_REQUEST) }, "{fields:?}");
         }
     }
 
