@@ -15,6 +15,10 @@ RSpec.describe "A flood over HTTP/2" do
         SpecApp.report(:waits, id: env["QUERY_STRING"])
         GATE.pop
         [200, {}, ["waited"]]
+      when "/hold"
+        SpecApp.report(:holds, id: env["QUERY_STRING"])
+        $hold.pop
+        [200, {}, ["held"]]
       when "/echo" then [200, {}, [env["rack.input"].read]]
       when "/push"
         env["rack.upgrade"] = SpecApp::Recorder.new(message: ->(client, data) { client.write(data) })
@@ -27,6 +31,9 @@ RSpec.describe "A flood over HTTP/2" do
   frame = Http2Client.method(:encode)
   request = Hpack.encode({ ":method" => "GET", ":scheme" => "http", ":authority" => "a", ":path" => "/" }.to_a)
   upload = Hpack.encode({ ":method" => "POST", ":scheme" => "http", ":authority" => "a", ":path" => "/echo" }.to_a)
+  event_stream = Hpack.encode([%w[:method GET], %w[:scheme http], %w[:authority a], %w[:path /push], %w[accept text/event-stream]])
+  websocket = Hpack.encode([%w[:method CONNECT], %w[:protocol websocket], %w[:scheme http], %w[:authority a], %w[:path /push],
+                            %w[sec-websocket-version 13]])
   head = ->(stream, block, flags) { frame.call(:headers, block, flags: flags, stream: stream) }
   ends = Http2Client::END_HEADERS | Http2Client::END_STREAM
 
@@ -38,6 +45,15 @@ RSpec.describe "A flood over HTTP/2" do
     "requests that are reset at once (CVE-2023-44487)" => kind.new(
       start: "", counter: :h2_reset_floods,
       nth: ->(index) { head.call((index * 2) + 1, request, ends) + frame.call(:rst_stream, [8].pack("N"), stream: (index * 2) + 1) }
+    ),
+    "event streams that are reset at once" => kind.new(
+      start: "", counter: :h2_reset_floods,
+      nth: ->(index) { head.call((index * 2) + 1, event_stream, ends) + frame.call(:rst_stream, [8].pack("N"), stream: (index * 2) + 1) }
+    ),
+    "WebSockets that are reset at once" => kind.new(
+      start: "", counter: :h2_reset_floods, nth: lambda do |index|
+        head.call((index * 2) + 1, websocket, Http2Client::END_HEADERS) + frame.call(:rst_stream, [8].pack("N"), stream: (index * 2) + 1)
+      end
     ),
     "SETTINGS (CVE-2019-9515)" => kind.new(start: "", counter: :h2_control_floods, nth: ->(_) { frame.call(:settings) }),
     "PING (CVE-2019-9512)" => kind.new(start: "", counter: :h2_control_floods, nth: ->(_) { frame.call(:ping, "12345678") }),
@@ -67,6 +83,25 @@ RSpec.describe "A flood over HTTP/2" do
       start: head.call(1, request, Http2Client::END_STREAM), counter: :h2_control_floods,
       nth: ->(index) { frame.call(:continuation, Hpack.encode([["x-#{index}", "x" * 100]]), stream: 1) }
     )
+  }
+
+  holding = Hpack.encode([%w[:method GET], %w[:scheme http], %w[:authority a], %w[:path /hold]])
+  # Streams that the client has the server reset ("MadeYouReset", CVE-2025-8671): the same work for the app, and no RST_STREAM frame.
+  made_resets = {
+    "a WINDOW_UPDATE of 0" => ->(stream) { head.call(stream, holding, ends) + frame.call(:window_update, [0].pack("N"), stream: stream) },
+    "a window beyond 2^31-1" => lambda do |stream|
+      head.call(stream, holding, ends) + (frame.call(:window_update, [(1 << 31) - 1].pack("N"), stream: stream) * 2)
+    end,
+    "DATA behind the end" => ->(stream) { head.call(stream, holding, ends) + frame.call(:data, "x", stream: stream) },
+    "HEADERS behind the end" => ->(stream) { head.call(stream, holding, ends) * 2 },
+    "PRIORITY on itself" => lambda do |stream|
+      head.call(stream, holding, ends) + frame.call(:priority, [stream, 16].pack("NC"), stream: stream)
+    end,
+    "trailers without an end" => ->(stream) { head.call(stream, upload, Http2Client::END_HEADERS) * 2 },
+    "more DATA than the Content-Length" => lambda do |stream|
+      head.call(stream, upload + Hpack.encode("content-length" => "0"), Http2Client::END_HEADERS) + frame.call(:data, "x", stream: stream)
+    end,
+    "a malformed head" => ->(stream) { head.call(stream, request + Hpack.encode("connection" => "close"), ends) }
   }
 
   def client(**options) = closing(Http2Client.new(app.address, **options))
@@ -138,6 +173,31 @@ RSpec.describe "A flood over HTTP/2" do
       app.ask("2.times { GATE << true }; nil")
       expect(waiting.read_response(1).body).to eq("hello")
       expect(busy.map { |other| other.read_response(1).body }).to eq(%w[waited waited])
+    end
+
+    made_resets.each do |name, play|
+      it "ends its connection if it makes the server reset streams, and cannot occupy the app's queue: #{name}" do
+        app.ask("$hold = Queue.new; nil")
+        client.send_request("GET", "/hold?#{busy = Serving.next_name}")
+        app.events.take(event: "holds", id: busy)
+        before = app.ask("PushServer.stats")
+        attacker = client
+        attacker.read_settings
+        (0...1100).each_slice(20) do |slice|
+          attacker.connection.offer(slice.map { |index| play.call((index * 2) + 1) }.join)
+          break if attacker.connection.take_from_kernel(65_536) == :ended
+        end
+        expect(%i[enhance_your_calm protocol_error stream_closed]).to include(attacker.read_end.error)
+        grown = app.ask("PushServer.stats").to_h { |counter, value| [counter, value - before[counter]] }
+        expect(grown.values_at(:h2_control_floods, :h2_protocol_errors).sum).to eq(1)
+        # The app has no more of them than a connection may ask for.
+        waiting = client.tap { |other| other.send_request("GET", "/") }
+        app.ask("$hold.close; nil")
+        expect(waiting.read_response(1).body).to eq("hello")
+        expect(app.ask("PushServer.stats[:jobs]") - before[:jobs]).to be <= 510
+      ensure
+        app.ask("$hold.close; nil")
+      end
     end
 
     it "needs no more memory, however many frames come and go" do

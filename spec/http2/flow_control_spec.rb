@@ -133,7 +133,7 @@ RSpec.describe "Flow control over HTTP/2" do
   end
 
   context "with --max-h2-received" do
-    serve config, "--threads", "1", "--max-h2-received", "128KiB", "--mailbox-bytes", "1KiB", "--mailbox-messages", "1"
+    serve config, "--threads", "1", "--max-h2-received", "64KiB", "--mailbox-bytes", "1KiB", "--mailbox-messages", "1"
 
     it "resets the stream that keeps most of what was received and not read, and counts it" do
       small, large = client, client
@@ -149,6 +149,7 @@ RSpec.describe "Flow control over HTTP/2" do
       expect(app.ask("PushServer.stats[:h2_crowded_out]")).to be_positive
       small.ping
       expect(app.ask("SpecApp.client(#{names.first.inspect}).open?")).to be(true)
+      app.ask("GATE.close; nil")
     end
   end
 end

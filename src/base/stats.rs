@@ -230,7 +230,7 @@ stats! {
     tls_plain_requests: Counter, Number;
     /// HTTP/2 connections that were ended because of max_h2_resets.
     h2_reset_floods: Counter, Number;
-    /// HTTP/2 connections that were ended because of max_h2_control_frames, or of fixed bounds: 100 empty DATA frames, 10 CONTINUATION frames of a header block, max_streams resets at once.
+    /// HTTP/2 connections that were ended because of max_h2_control_frames, or of fixed bounds: 100 empty DATA frames, 10 CONTINUATION frames of a header block, max_streams resets at once, 1024 streams that the server had to reset.
     h2_control_floods: Counter, Number;
     /// Streams of HTTP/2 that were refused because the app still had twice max_streams requests of their connection, which the client had reset.
     h2_refused_streams: Counter, Number;
