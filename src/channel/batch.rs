@@ -20,8 +20,8 @@ pub struct Batch {
     pub notices: Vec<Notice>,
     /// When the newest of the messages was published. Messages that were published before the reader subscribed do not count.
     pub newest: Option<Stamp>,
-    /// What was compressed for it, and for readers after it.
-    pub deflations: Deflations,
+    /// What was compressed for it, and for readers after it. Boxed, because there is seldom something.
+    pub deflations: Option<Box<Deflations>>,
 }
 
 impl Batch {

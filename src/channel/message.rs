@@ -15,6 +15,7 @@ use super::limits::Limits;
 use crate::base::timers::Stamp;
 use crate::sse;
 use crate::websocket::Opcode;
+use crate::websocket::deflate::WindowBits;
 use crate::websocket::deflate::compress::with_opcode;
 use crate::websocket::frame::{self, FRAGMENT_SIZE, each_frame};
 
@@ -167,10 +168,12 @@ impl Message {
     /// Gives `sink` the message in the given encoding, whole frames or blocks, if that takes no more than a look into
     /// its cache. Returns their bytes; `None`, and nothing is given, if it must be encoded first.
     pub(super) fn emit_cached(&self, encoding: Encoding, flags: Flags, sink: &mut impl FnMut(Bytes)) -> Option<usize> {
-        match self.cached_deflated(encoding, flags) {
-            Lookup::Unknown => return None,
-            Lookup::Frames(frames) => return Some(each_frame(frames, sink)),
-            Lookup::AsItIs => {}
+        if let Some(window) = encoding.deflate {
+            match self.cached_deflated(encoding.shape, window, flags) {
+                Lookup::Unknown => return None,
+                Lookup::Frames(frames) => return Some(each_frame(frames, sink)),
+                Lookup::AsItIs => {}
+            }
         }
         match encoding.shape {
             Shape::Raw if self.kind == Kind::Server => Some(0),
@@ -224,9 +227,10 @@ impl Message {
     }
 
     /// What is known of its form for a reader with permessage-deflate.
-    fn cached_deflated(&self, encoding: Encoding, flags: Flags) -> Lookup<'_> {
-        let (Some(window), Some(cache)) = (encoding.deflate, &self.deflated) else { return Lookup::AsItIs };
-        match encoding.shape {
+    #[inline(never)]
+    fn cached_deflated(&self, shape: Shape, window: WindowBits, flags: Flags) -> Lookup<'_> {
+        let Some(cache) = &self.deflated else { return Lookup::AsItIs };
+        match shape {
             Shape::Raw if self.may_convert(flags) => Lookup::Unknown,
             Shape::Raw => cache.get(Shape::Raw, window, self.payload().len()),
             Shape::PushV1 if flags.id => match self.encoded.get(Shape::EventStream) {
@@ -305,7 +309,6 @@ fn opcode(kind: Kind) -> Opcode {
 mod tests {
     use super::super::cursor::Epoch;
     use super::*;
-    use crate::websocket::deflate::WindowBits;
 
     fn message(draft: &Draft<'_>) -> Arc<Message> {
         let message = Message::new(draft, &Limits::default(), Instant::now()).unwrap();

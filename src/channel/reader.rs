@@ -167,7 +167,7 @@ impl Reader {
             drop(state);
             let (bytes, deflations) = deferred.emit(&batch.notices, encoding, &encoder, &mut sink);
             given += bytes;
-            batch.deflations = deflations;
+            batch.deflations = (deflations != Deflations::default()).then(|| Box::new(deflations));
         }
         batch.bytes = given;
         batch

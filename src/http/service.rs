@@ -80,6 +80,8 @@ impl Handling {
     }
 
     /// The answer, once there is one. After that, it is pending for ever.
+    // Each request of HTTP/1 comes here. HTTP/2 has a copy of its own.
+    #[inline(always)]
     pub(super) fn poll_answer(&mut self, cx: &mut TaskContext<'_>) -> Poll<Answer> {
         loop {
             self.0 = match &mut self.0 {
@@ -117,22 +119,9 @@ impl RequestService {
         body: impl Body<Data = Bytes> + Send + Unpin + 'static,
         (sender, receiver): (ReplySender, ReplyReceiver),
     ) -> Handling {
-        let stats = &self.context.base.stats;
-        stats.requests.add();
-        if let Some(response) = validate::refusal(&head) {
-            stats.refused_heads.add();
-            return Handling::answered(response);
-        }
-        let upgrade = match upgrade::detect(&head, &self.context.origins) {
-            Detected::Nothing => None,
-            Detected::Sse => Some((Protocol::Sse, String::new())),
-            Detected::WebSocket(accept) => Some((Protocol::WebSocket, accept)),
-            Detected::Refused(response) => {
-                if response.head.status == StatusCode::FORBIDDEN {
-                    stats.foreign_origins.add();
-                }
-                return Handling(Stage::Answered(response));
-            }
+        let upgrade = match self.look_at(&head) {
+            Ok(upgrade) => upgrade,
+            Err(response) => return Handling(Stage::Answered(response)),
         };
         let catching_up = upgrade
             .as_ref()
@@ -142,6 +131,28 @@ impl RequestService {
             return Handling(self.ask(head, RequestBody::Memory(Bytes::new()), upgrade, sender, receiver));
         }
         Handling(Stage::Preparing(Box::pin(self.clone().prepare(head, body, upgrade, catching_up, (sender, receiver)))))
+    }
+
+    /// What the request can be upgraded to, with the Sec-WebSocket-Accept; or the response that refuses it. It is not a part of
+    /// `begin`, of which each kind of body has a copy.
+    fn look_at(&self, head: &Parts) -> Result<Option<(Protocol, String)>, Box<Response>> {
+        let stats = &self.context.base.stats;
+        stats.requests.add();
+        if let Some(response) = validate::refusal(head) {
+            stats.refused_heads.add();
+            return Err(Box::new(response));
+        }
+        match upgrade::detect(head, &self.context.origins) {
+            Detected::Nothing => Ok(None),
+            Detected::Sse => Ok(Some((Protocol::Sse, String::new()))),
+            Detected::WebSocket(accept) => Ok(Some((Protocol::WebSocket, accept))),
+            Detected::Refused(response) => {
+                if response.head.status == StatusCode::FORBIDDEN {
+                    stats.foreign_origins.add();
+                }
+                Err(response)
+            }
+        }
     }
 
     async fn prepare(

@@ -211,6 +211,7 @@ impl H2Stream {
 
     /// Reads as a socket does. If the peer has sent its part already, this only waits for a reset. What is read may be sent
     /// again by the peer: so a reader that reads nothing is sent no more than its window.
+    #[inline(never)]
     pub fn poll_receive(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Some(incoming) = &mut self.receive else {
             return self.send.poll_reset(cx).map(|_| Err(io::ErrorKind::ConnectionReset.into()));
@@ -256,6 +257,7 @@ impl H2Stream {
     }
 
     /// Ready once the connection has taken all bytes.
+    #[inline(never)]
     pub fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.flushing = !self.below.has_all();
         if self.flushing {
@@ -293,6 +295,8 @@ impl H2Stream {
     }
 
     /// Whether the stream must be reset: see [`Receiving::is_crowded_out`]. `task` is woken when that happens.
+    // Not inlined, as others here: the task of a stream with a socket of its own has the same code.
+    #[inline(never)]
     pub fn is_crowded_out(&self, task: &Waker) -> bool {
         let Some(Incoming { receiving, .. }) = self.receive.as_deref() else { return false };
         receiving.wake_if_crowded_out(task);

@@ -26,7 +26,7 @@ impl Client {
         let Some(bytes) = compressed else { return Compressed(Frame::message(opcode, payload).collect()) };
         let mut deflations = Deflations::default();
         deflations.add(payload.len(), bytes.len());
-        count(&self.context().base.stats, deflations);
+        count(&self.context().base.stats, &deflations);
         let mut frames = Vec::new();
         each_frame(&bytes, &mut |bytes| frames.push(Frame { bytes, origin: Origin::Fragment }));
         if let Some(last) = frames.last_mut() {
@@ -48,7 +48,7 @@ impl Client {
 }
 
 /// Counts what was compressed.
-pub(super) fn count(stats: &Stats, deflations: Deflations) {
+pub(super) fn count(stats: &Stats, deflations: &Deflations) {
     stats.deflations.add_many(deflations.messages);
     stats.deflation_bytes_in.add_many(deflations.before);
     stats.deflation_bytes_out.add_many(deflations.after);

@@ -17,7 +17,7 @@ use super::{Client, Event};
 use crate::base::lock::Lock;
 use crate::base::timers::Stamp;
 use crate::base::wakeups::RemoteWaker;
-use crate::channel::{self, Cursor, Deflations, Notice, Reader, Shape, Since, Target, Wake};
+use crate::channel::{self, Cursor, Notice, Reader, Shape, Since, Target, Wake};
 
 /// What a client reads of channels. Made with its first subscription.
 #[derive(Debug)]
@@ -192,8 +192,8 @@ impl ClientReader {
             self.alert.ready.store(true, Ordering::Release);
         }
         stats.delivered.add_many(batch.messages as u64);
-        if batch.deflations != Deflations::default() {
-            compression::count(stats, batch.deflations);
+        if let Some(deflations) = &batch.deflations {
+            compression::count(stats, deflations);
         }
         for notice in &batch.notices {
             // A raw WebSocket gets no `push.drop`, so its handler is told.

@@ -246,6 +246,7 @@ impl Decoder {
     }
 
     /// Inflates what has come of a compressed message, unless too much was inflated in this turn.
+    #[inline(never)]
     fn take_compressed(&mut self, frame: &mut FrameInProgress, input: &mut &[u8]) -> Result<(), CloseStatus> {
         let (Some(inflating), Some(message)) = (&mut self.inflating, &mut self.message) else { return Ok(()) };
         let most = self.max_message_size;

@@ -45,6 +45,7 @@ impl Pipe {
     }
 
     /// Takes as much of the queue as it can in one call. The queue is not empty.
+    #[inline]
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, queue: &Queue) -> Poll<io::Result<usize>> {
         match self {
             Pipe::Socket(socket) => write(socket, cx, queue),
@@ -55,6 +56,7 @@ impl Pipe {
     }
 
     /// Sends on what it holds back.
+    #[inline]
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Pipe::Socket(socket) => Pin::new(socket).poll_flush(cx),
@@ -138,6 +140,7 @@ impl Pipe {
 }
 
 /// Gives as much of the queue to the stream as there is room for, without copying what many streams send.
+#[inline(never)]
 fn write_shared(stream: &mut H2Stream, cx: &mut Context<'_>, queue: &Queue) -> Poll<io::Result<usize>> {
     let room = ready!(stream.poll_capacity(cx, queue.bytes(SEND_BUFFER)))?;
     let mut batch = FrameBatch::default();

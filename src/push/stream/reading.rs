@@ -8,7 +8,9 @@ use bytes::{Buf, Bytes};
 use tokio::io::ReadBuf;
 
 use super::task::{Ended, State, Stream};
+use crate::base::stats::Stats;
 use crate::websocket::close::{CloseStatus, code};
+use crate::websocket::decoder::Inflated;
 use crate::websocket::{Incoming, Opcode, frame};
 
 /// Reads before other tasks get their turn.
@@ -135,9 +137,7 @@ impl Stream {
                     let stats = &self.client.context().base.stats;
                     stats.messages_in.add();
                     if let Some(inflated) = decoder.take_inflated() {
-                        stats.inflations.add_many(inflated.messages);
-                        stats.inflation_bytes_in.add_many(inflated.before);
-                        stats.inflation_bytes_out.add_many(inflated.after);
+                        count_inflated(stats, inflated);
                     }
                     // After `close`, handlers get no more messages.
                     if matches!(self.state, State::Open) {
@@ -182,4 +182,12 @@ impl Stream {
         }
         self.paused
     }
+}
+
+/// Counts messages that came compressed.
+#[cold]
+fn count_inflated(stats: &Stats, inflated: Inflated) {
+    stats.inflations.add_many(inflated.messages);
+    stats.inflation_bytes_in.add_many(inflated.before);
+    stats.inflation_bytes_out.add_many(inflated.after);
 }

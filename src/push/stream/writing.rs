@@ -97,7 +97,9 @@ impl Stream {
         Ok(())
     }
 
-    /// Has the pipe send on what it took, and tells the client so.
+    /// Has the pipe send on what it took, and tells the client so. Each message of a broadcast comes here; the other caller is
+    /// `flush_rest`, which is cold.
+    #[inline(always)]
     fn flush_pipe(&mut self, cx: &mut Context<'_>, now: Instant, taken: Taken) -> Result<Poll<()>, Ended> {
         match self.pipe.poll_flush(cx) {
             Poll::Ready(Ok(())) => {}

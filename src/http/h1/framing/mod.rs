@@ -194,11 +194,9 @@ impl Scanner {
                     }
                     match self.head(rest) {
                         Head::Partial => return Passed { length: at, refused: None },
-                        Head::Refused(_) if self.is_http2(rest) => {
-                            self.state = State::Http2;
-                            return Passed { length: at, refused: None };
+                        Head::Refused(status) => {
+                            return Passed { length: at, refused: self.refusal_or_http2(status, rest) };
                         }
-                        Head::Refused(status) => return Passed { length: at, refused: Some(status) },
                         Head::Whole { length, body, upgrade } => {
                             self.heads += 1;
                             self.searched = 0;
@@ -237,11 +235,15 @@ impl Scanner {
         }
     }
 
-    /// Whether the connection begins with the preface of HTTP/2, of which the first line is enough: RFC 9113 section 3.4
-    /// chose one that is no request.
+    /// `None` instead of a refusal if the connection begins with the preface of HTTP/2, of which the first line is enough:
+    /// RFC 9113 section 3.4 chose one that is no request.
     #[cold]
-    fn is_http2(&self, data: &[u8]) -> bool {
-        self.http2 && self.heads == 0 && data.starts_with(b"PRI * HTTP/2.0\r")
+    fn refusal_or_http2(&mut self, refusal: StatusCode, data: &[u8]) -> Option<StatusCode> {
+        if self.http2 && self.heads == 0 && data.starts_with(b"PRI * HTTP/2.0\r") {
+            self.state = State::Http2;
+            return None;
+        }
+        Some(refusal)
     }
 
     fn head(&mut self, data: &[u8]) -> Head {
