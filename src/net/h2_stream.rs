@@ -144,13 +144,13 @@ pub trait Carrier: Send + Sync {
 /// matter of a moment, unless the connection is blocked, or the client takes a window back (RFC 9113 section 6.9.2).
 pub struct Unsent {
     send: SendStream<FrameBatch>,
-    untaken: Arc<Untaken>,
+    below: Arc<Below>,
 }
 
 impl Unsent {
     /// Whether the connection has taken all.
     pub fn is_taken(&self) -> bool {
-        self.untaken.bytes.load(Ordering::Acquire) == 0
+        self.below.has_all()
     }
 
     /// Resets the stream: what was sent is not all.
@@ -270,15 +270,16 @@ impl H2Stream {
     /// As [`H2Stream::send`], with the end behind the bytes.
     pub fn finish_with(&mut self, mut batch: FrameBatch) -> io::Result<()> {
         self.finished = true;
-        self.untaken.bytes.fetch_add(batch.remaining, Ordering::AcqRel);
-        batch.untaken = Some(Arc::clone(&self.untaken));
+        self.below.untaken.fetch_add(batch.remaining, Ordering::AcqRel);
+        batch.below = Some(Arc::clone(&self.below));
         self.send.send_data(batch, true).map_err(into_io)
     }
 
     /// Leaves a stream that was sent to its end to its connection, which sends the last bytes.
     pub fn leave(self) {
-        let H2Stream { send, untaken, carrier, .. } = self;
-        carrier.watch(Unsent { send, untaken });
+        let H2Stream { send, below, .. } = self;
+        let carrier = Arc::clone(&below.carrier);
+        carrier.watch(Unsent { send, below });
     }
 
     /// Ready once the peer has reset the stream, or the connection has ended.
@@ -370,6 +371,8 @@ mod tests {
         fn unacknowledged(&self) -> Option<u64> {
             None
         }
+
+        fn watch(&self, _: Unsent) {}
     }
 
     fn batch(pieces: &[Vec<u8>]) -> FrameBatch {

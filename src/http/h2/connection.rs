@@ -82,7 +82,6 @@ async fn serve(socket: Socket, unread: Bytes, requests: RequestService, guard: B
         .await;
     }
     drop(serving);
-    wire.forget_unsent();
     if let Some(socket) = wire.take_socket()
         && !wire.ended()
     {
@@ -145,6 +144,13 @@ struct Serving {
     ending: bool,
     /// The requests that the app has, also those that the client has reset.
     unfinished: Unfinished,
+}
+
+impl Drop for Serving {
+    /// What the wire watches over refers to the wire.
+    fn drop(&mut self) {
+        self.wire.forget_unsent();
+    }
 }
 
 /// The connection is over.
