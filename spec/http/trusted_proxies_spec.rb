@@ -151,6 +151,12 @@ RSpec.describe "Trusted proxies" do
       end
     end
 
+    it "says what to do if a proxy sends version 1" do
+      start_app(config, *%w[--trusted-proxy 127.0.0.1 --proxy-protocol])
+      RawConnection.new(app.address).offer("PROXY TCP4 203.0.113.9 192.0.2.1 4711 80\r\n#{request}")
+      expect_line(/warn: .* is closed: it begins with a PROXY protocol header of version 1: have the proxy send version 2/)
+    end
+
     it "closes a connection whose header does not come within head_timeout" do
       connection = RawConnection.new(app.address)
       connection.write(signature)

@@ -28,24 +28,33 @@ class CertificateAuthority
     end
   end
 
-  attr_reader :cert
+  # The path of its certificate, and the certificate.
+  attr_reader :cert, :certificate
 
-  def initialize(name)
+  # issuer: of its own certificate, another authority; nil: itself. from, to: Times.
+  def initialize(name, issuer: nil, from: Time.now - 3600, to: Time.now + 86_400)
     @name = OpenSSL::X509::Name.new([["CN", name]])
     @key = OpenSSL::PKey::EC.generate("prime256v1")
-    @certificate = sign(build(@name, @key), @key, "basicConstraints" => "CA:TRUE", "keyUsage" => "keyCertSign, cRLSign")
+    own = build(@name, @key, from, to)
+    extensions = { "basicConstraints" => "CA:TRUE", "keyUsage" => "keyCertSign, cRLSign" }
+    @certificate = issuer ? issuer.certify(own, extensions) : sign(own, @key, extensions)
     @cert = write(@certificate.to_pem)
   end
 
   # names: as in subjectAltName. from, to: Times.
   def issue(common_name, names: ["DNS:#{common_name}"], key: OpenSSL::PKey::EC.generate("prime256v1"), from: Time.now - 3600,
             to: Time.now + 86_400, subject: [["O", "Specs"], ["CN", common_name]])
-    certificate = build(OpenSSL::X509::Name.new(subject), key)
-    certificate.not_before = from
-    certificate.not_after = to
-    sign(certificate, @key, "basicConstraints" => "CA:FALSE", "subjectAltName" => names.join(","),
-                            "extendedKeyUsage" => "serverAuth, clientAuth")
-    Issued.new(cert: write(certificate.to_pem), key: write(key.to_pem), certificate: certificate, private_key: key)
+    certificate = build(OpenSSL::X509::Name.new(subject), key, from, to)
+    certify(certificate, "basicConstraints" => "CA:FALSE", "subjectAltName" => names.join(","),
+                         "extendedKeyUsage" => "serverAuth, clientAuth")
+    pem = key.respond_to?(:to_pem) ? key.to_pem : key.private_to_pem
+    Issued.new(cert: write(certificate.to_pem), key: write(pem), certificate: certificate, private_key: key)
+  end
+
+  # Signs a certificate. extensions: name => value.
+  def certify(certificate, extensions)
+    certificate.issuer = @name
+    sign(certificate, @key, extensions)
   end
 
   # For clients that trust this authority.
@@ -59,15 +68,15 @@ class CertificateAuthority
     path
   end
 
-  def build(subject, key)
+  def build(subject, key, from, to)
     OpenSSL::X509::Certificate.new.tap do |certificate|
       certificate.version = 2
       certificate.serial = OpenSSL::BN.rand(100)
       certificate.subject = subject
       certificate.issuer = @name
-      certificate.public_key = key.is_a?(OpenSSL::PKey::EC) ? key : key.public_key
-      certificate.not_before = Time.now - 3600
-      certificate.not_after = Time.now + 86_400
+      certificate.public_key = key.is_a?(OpenSSL::PKey::RSA) ? key.public_key : key
+      certificate.not_before = from
+      certificate.not_after = to
     end
   end
 

@@ -11,7 +11,7 @@ class FakeNativeServer
     attr_writer :log_level
 
     # Accepts any certificates.
-    def check_tls(_content) = nil
+    def check_tls(_content) = []
 
     def machine = { memory: 1 << 30, max_queued_total: 1 << 28, max_spooled_total: 1 << 28 }
   end

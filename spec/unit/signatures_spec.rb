@@ -11,7 +11,7 @@ RSpec.describe Signatures do
   internal = {
     config: %i[CommandLine Configuration ConfigurationFile ConfigurationWords ForeignSwitches Hooks Processors PumaWords
                 SettingsReport],
-    net: %i[Activation Binder CertificateWatch Certificates Endpoint Listener SelfSigned SocketFile TicketKeys],
+    net: %i[Activation Binder CertificateWatch Certificates Endpoint Listener SelfSigned SocketFile TicketKeys Validity],
     process: %i[Birth ExitHook ExitStatus FailureReport Forking Hub Leader Lines Link Listening MetricsSocket OpenFiles Outside Protocol PublishSocket
                 RoleSignals SelfPipe Service Signals SocketPlaces Statistics ThreadPool Worker],
     commands: %i[Backtraces ControlClient ControlCommand ControlServer ControlSocket EventLoop Notifier OwnProcess Pidfile Program SingleCommands

@@ -20,6 +20,9 @@ pub enum ProxyError {
     /// The first bytes are others: a client that came without the proxy, or a proxy that does not speak version 2.
     #[error("the connection does not begin with a PROXY protocol header of version 2")]
     Signature,
+    /// As many proxies send it unless they are told otherwise.
+    #[error("it begins with a PROXY protocol header of version 1: have the proxy send version 2")]
+    Version1,
     /// The header is not as the protocol says.
     #[error("its PROXY protocol header is malformed: {0}")]
     Malformed(&'static str),
@@ -33,6 +36,9 @@ pub enum ProxyError {
 pub async fn read(socket: &mut (impl AsyncRead + Unpin)) -> Result<Option<Peer>, ProxyError> {
     let mut head = [0; 16];
     socket.read_exact(&mut head).await?;
+    if head.starts_with(b"PROXY ") {
+        return Err(ProxyError::Version1);
+    }
     if head[..12] != SIGNATURE {
         return Err(ProxyError::Signature);
     }

@@ -13,7 +13,6 @@ use magnus::{DataTypeFunctions, Error, Module, Object, RHash, RModule, Ruby, Typ
 use push_core::base::fork::{NotInChild, OwnerProcess};
 use push_core::base::in_flight::Drained;
 use push_core::base::memory;
-use push_core::base::ticket_keys::TicketKeys;
 use push_core::channel;
 use push_core::http::budget;
 use push_core::net::ListenerId;
@@ -66,7 +65,7 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     class.const_set("METRICS", settings::metrics(ruby)?)?;
     class.define_singleton_method("new", function!(NativeServer::new, 2))?;
     class.define_singleton_method("log_level=", function!(set_log_level, 1))?;
-    class.define_singleton_method("check_tls", function!(check_tls, 1))?;
+    class.define_singleton_method("check_tls", function!(tls::check, 1))?;
     class.define_singleton_method("machine", function!(machine, 0))?;
     class.define_method("listen", method!(NativeServer::listen, 2))?;
     class.define_method("listen_tls", method!(NativeServer::listen_tls, 4))?;
@@ -102,12 +101,6 @@ fn set_log_level(ruby: &Ruby, level: String) -> Result<(), Error> {
     })?;
     log::set_max_level(level);
     Ok(())
-}
-
-/// Raises an `ArgumentError` if no listener can use these certificates.
-fn check_tls(ruby: &Ruby, content: RHash) -> Result<(), Error> {
-    let keys = TicketKeys::anonymous().map_err(|error| io_error(ruby, error))?;
-    tls::config(ruby, content, Arc::new(keys)).map(drop)
 }
 
 impl NativeServer {

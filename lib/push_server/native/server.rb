@@ -44,6 +44,8 @@ module PushServer
     # @!method self.check_tls(content)
     #   Checks certificates and keys.
     #   @param content [Hash{Symbol => Object}] see {Certificates#content}
+    #   @return [Array<Array(String, String, Integer, Integer)>] of each certificate that clients get, also of those of issuers:
+    #     its file, what it is for, and from when until when it is valid, in seconds since 1970
     #   @raise [ArgumentError] if no listener can use them
 
     # @!method listen_tls(fileno, template, content, keys)

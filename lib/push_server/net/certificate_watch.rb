@@ -5,7 +5,7 @@ require_relative "../log"
 
 module PushServer
   # Notices that the files of certificates have changed, and reads them again. A certificate that cannot be used is refused, and
-  # the one before stays. One thread.
+  # the one before stays. Warns of certificates that have expired, or will soon. One thread.
   class CertificateWatch
     # Seconds between two looks.
     INTERVAL = 1
@@ -17,9 +17,12 @@ module PushServer
       @on_change = on_change
     end
 
-    # Begins to look from time to time. Idempotent.
+    # Looks at the dates of the certificates, and begins to look at all from time to time. Idempotent.
     # @param loop [EventLoop]
-    def start(loop) = @timer ||= loop.every(INTERVAL) { look }
+    def start(loop)
+      @timer ||= loop.every(INTERVAL) { look }
+      warn_of_dates
+    end
 
     # Reads those files again that have changed.
     def look = renew(&:renew)
@@ -35,7 +38,7 @@ module PushServer
     private
 
     def renew
-      listeners = @binder.listeners.select(&:certificates).group_by(&:certificates)
+      listeners = by_certificates
       changed = listeners.select do |certificates, (first)|
         yield certificates
       rescue Error => e
@@ -43,6 +46,13 @@ module PushServer
         false
       end
       @on_change.call(changed.values.flatten) if changed.any?
+      warn_of_dates
     end
+
+    # Endpoints may have the same files.
+    def warn_of_dates = by_certificates.keys.flat_map(&:warnings).uniq.each { |line| PushServer.log(:warn, line) }
+
+    # A host may have several addresses.
+    def by_certificates = @binder.listeners.select(&:certificates).group_by(&:certificates)
   end
 end

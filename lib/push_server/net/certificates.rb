@@ -1,12 +1,18 @@
 # frozen_string_literal: true
 
 require_relative "../errors"
+require_relative "validity"
 
 module PushServer
   # The certificates of an endpoint for TLS: where their files are, and what was last read there. One thread at a time.
   class Certificates
     # What clients must show: nothing; a certificate, if they have one; a certificate.
     VERIFY_MODES = %w[none peer force_peer].freeze
+    # Seconds after a change of a file in which others may follow.
+    SETTLING = 1
+    # Seconds between two attempts to read files that have just changed.
+    PAUSE = 0.1
+    private_constant :SETTLING, :PAUSE
 
     # @return [Hash{Symbol => Object}, nil] what NativeServer takes; nil before {#load}
     attr_reader :content
@@ -24,20 +30,35 @@ module PushServer
     # Whether clients are asked for a certificate.
     def verify? = @verify_mode != "none"
 
-    # Reads the files, unless that has been done.
+    # Reads the files, unless that has been done. If they cannot be used, and one has just changed, waits a moment: while a
+    # certificate and its key are being replaced, they do not belong together.
     # @return [self]
     # @raise [Error] if they cannot be used
     def load
-      renew! unless content
+      return self if content
+
+      patience = (SETTLING / PAUSE).ceil
+      begin
+        renew!
+      rescue Error
+        raise if (patience -= 1).negative? || settled?
+
+        sleep PAUSE
+        retry
+      end
       self
     end
+
+    # @return [Array<String>] lines for the log about certificates that have expired, or will soon: what has not been said since
+    #   the files were read
+    def warnings = @validity&.warnings.to_a
 
     # Reads the files again.
     # @raise [Error] if they cannot be used: then what was read before stays
     def renew!
       seen = signature
       fresh = read
-      NativeServer.check_tls(fresh)
+      @validity = Validity.new(NativeServer.check_tls(fresh))
       @content = fresh
       @seen = seen
     rescue ArgumentError => e
@@ -66,6 +87,13 @@ module PushServer
     private
 
     def files = [*@pairs.flatten, *@authority].uniq
+
+    # Whether no file has changed a moment ago.
+    def settled?
+      files.none? { |path| File.exist?(path) && (Time.now - File.mtime(path)).between?(0, SETTLING) }
+    rescue SystemCallError
+      true
+    end
 
     # Another value, if a file was written or replaced.
     def signature

@@ -3,6 +3,8 @@
 //! | module | subject |
 //! |---|---|
 //! | [`config`] | certificates, client certificates and versions of a listener, which can be replaced while it accepts |
+//! | [`files`] | certificates and keys, as files have them, and what is wrong with them |
+//! | [`validity`] | from when until when certificates are valid |
 //! | `certificates` | the certificate for the name that a client asks for |
 //! | `tickets` | sessions that clients resume in any process |
 //! | [`handshake`] | the handshake of a connection |
@@ -11,11 +13,15 @@
 
 mod certificates;
 pub mod config;
+pub mod files;
 mod gate;
 pub mod handshake;
 pub mod stream;
 mod tickets;
+pub mod validity;
 
-pub use config::{Config, Current, HTTP2, Pem, TlsError, TlsSettings, Verify};
+pub use config::{Config, Current, HTTP2, TlsSettings, Verify};
+pub use files::{Pem, TlsError};
 pub use handshake::{Handshake, HandshakeError, Handshakes};
 pub use stream::{ClientCertificate, TlsSocket};
+pub use validity::Validity;

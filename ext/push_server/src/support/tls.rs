@@ -4,14 +4,26 @@ use std::sync::Arc;
 
 use magnus::{Error, RArray, RHash, RString, Ruby, TryConvert, Value};
 use push_core::base::ticket_keys::TicketKeys;
-use push_core::net::tls::{Config, Pem, TlsSettings, Verify};
+use push_core::net::tls::{Config, Pem, TlsSettings, Validity, Verify};
 
-use crate::support::errors::argument_error;
+use crate::support::errors::{argument_error, io_error};
 use crate::support::jump::lookup;
 
 /// Checks certificates and keys.
 pub fn config(ruby: &Ruby, hash: RHash, tickets: Arc<TicketKeys>) -> Result<Config, Error> {
     Config::new(&settings(ruby, hash)?, tickets).map_err(|error| argument_error(ruby, error))
+}
+
+/// Checks certificates and keys, and says from when until when each certificate is valid: `[file, subject, from, until]`.
+pub fn check(ruby: &Ruby, hash: RHash) -> Result<RArray, Error> {
+    let keys = TicketKeys::anonymous().map_err(|error| io_error(ruby, error))?;
+    let settings = settings(ruby, hash)?;
+    let checked = Config::new(&settings, Arc::new(keys)).and_then(|_| settings.validity());
+    let list = ruby.ary_new();
+    for Validity { file, subject, from, until } in checked.map_err(|error| argument_error(ruby, error))? {
+        list.push((file, subject, from, until))?;
+    }
+    Ok(list)
 }
 
 fn settings(ruby: &Ruby, hash: RHash) -> Result<TlsSettings, Error> {
