@@ -176,7 +176,7 @@ RSpec.describe "Bad bytes to an encrypted endpoint" do
 
     it "may be random inside, too" do
       random = Random.new(seed)
-      clients = Array.new(20) { client { |tls| Array.new(20) { |_| tls.sealed(random.bytes(random.rand(1..2000))) }.join } }
+      clients = Array.new(8) { client { |tls| Array.new(20) { |_| tls.sealed(random.bytes(random.rand(1..2000))) }.join } }
       clients.each { |tls| tls.connection.ending }
       expect_little_harm(seconds: 5)
     end

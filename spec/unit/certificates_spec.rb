@@ -178,9 +178,10 @@ RSpec.describe PushServer::Certificates do
       expect(certificates.renew).to be(true)
     end
 
-    it "raise the error at once if somebody asks" do
+    it "raise the error at once if somebody asks, and not again" do
       use(other, :cert)
       expect { certificates.renew! }.to raise_error(PushServer::Error, /does not belong/)
+      expect(Array.new(3) { certificates.renew }).to eq([false] * 3)
       expect(certificate).to eq(File.binread(issued.cert))
     end
   end

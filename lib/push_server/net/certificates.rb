@@ -54,15 +54,13 @@ module PushServer
     def warnings = @validity&.warnings.to_a
 
     # Reads the files again.
-    # @raise [Error] if they cannot be used: then what was read before stays
+    # @raise [Error] if they cannot be used: then what was read before stays, and {#renew} does not raise the same
     def renew!
-      seen = signature
-      fresh = read
-      @validity = Validity.new(NativeServer.check_tls(fresh))
-      @content = fresh
-      @seen = seen
-    rescue ArgumentError => e
-      raise Error, e.message
+      now = signature
+      use(now)
+    rescue Error
+      @seen = now
+      raise
     end
 
     # Reads the files again if they have changed since the last time. While a certificate and its key are being replaced, they
@@ -73,7 +71,7 @@ module PushServer
       now = signature
       return false if now == @seen
 
-      renew!
+      use(now)
       true
     rescue Error
       settled = now == @failed
@@ -103,6 +101,16 @@ module PushServer
       rescue SystemCallError
         nil
       end
+    end
+
+    # Reads the files, of which this is the signature.
+    def use(signature)
+      fresh = read
+      @validity = Validity.new(NativeServer.check_tls(fresh))
+      @content = fresh
+      @seen = signature
+    rescue ArgumentError => e
+      raise Error, e.message
     end
 
     def read
