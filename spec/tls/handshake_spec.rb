@@ -12,11 +12,14 @@ RSpec.describe "A TLS handshake" do
 
     run(lambda do |env|
       seen = env.slice("rack.url_scheme", "HTTPS", "SERVER_PORT", "SSL_CLIENT_VERIFY", "SSL_CLIENT_S_DN", "SSL_CLIENT_I_DN",
-                       "SSL_CLIENT_M_SERIAL", "SSL_CLIENT_CERT")
+                       "SSL_CLIENT_M_SERIAL", "SSL_CLIENT_CERT", "SSL_CLIENT_V_START", "SSL_CLIENT_V_END")
       seen["peercert"] = env["puma.peercert"].subject.to_utf8 if env["puma.peercert"]
       [200, {}, [JSON.generate(seen)]]
     end)
   CONFIG
+
+  # As openssl prints it.
+  def time(time) = time.utc.strftime("%b %e %H:%M:%S %Y GMT")
 
   def bind(query) = ["-b", "ssl://127.0.0.1:0?#{query}"]
 
@@ -172,6 +175,7 @@ RSpec.describe "A TLS handshake" do
         expect(seen(client: ann)).to include(
           "SSL_CLIENT_VERIFY" => "SUCCESS", "SSL_CLIENT_S_DN" => "CN=Änn,O=Specs", "SSL_CLIENT_I_DN" => "CN=Spec CA",
           "SSL_CLIENT_M_SERIAL" => ann.certificate.serial.to_s(16), "SSL_CLIENT_CERT" => ann.certificate.to_pem,
+          "SSL_CLIENT_V_START" => time(ann.certificate.not_before), "SSL_CLIENT_V_END" => time(ann.certificate.not_after),
           "peercert" => "CN=Änn,O=Specs"
         )
       end

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::listener::Listener;
 use super::pace::Pace;
-use super::tls::{Current, Handshake, Handshakes};
+use super::tls::{CurrentConfig, Handshake, Handshakes};
 use super::{ListenerId, Peer, Socket};
 use crate::base;
 use crate::base::lifecycle::Phase;
@@ -66,7 +66,7 @@ impl Acceptor {
         self: Arc<Self>,
         listener: Listener,
         id: ListenerId,
-        tls: Option<Arc<Current>>,
+        tls: Option<Arc<CurrentConfig>>,
         retired: oneshot::Receiver<Retirement>,
     ) {
         let mut phase = self.base.lifecycle.receiver();
@@ -101,7 +101,7 @@ impl Acceptor {
         &self,
         listener: &Listener,
         id: ListenerId,
-        tls: Option<&Arc<Current>>,
+        tls: Option<&Arc<CurrentConfig>>,
     ) -> std::convert::Infallible {
         let mut pace = Pace::default();
         loop {

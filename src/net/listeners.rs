@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::accept::{Acceptor, Retirement};
 use super::listener::{ListenError, Listener, ListenerId, Listening};
-use super::tls::{Config, Current};
+use super::tls::{Config, CurrentConfig};
 use crate::base::lock::Lock;
 
 /// The listeners of a server. Any thread.
@@ -24,7 +24,7 @@ struct State {
     /// Those that were added before the start.
     waiting: Vec<(ListenerId, Listening)>,
     /// What those need that accept encrypted connections.
-    tls: HashMap<ListenerId, Arc<Current>>,
+    tls: HashMap<ListenerId, Arc<CurrentConfig>>,
     /// Those that connections are accepted from.
     open: HashMap<ListenerId, oneshot::Sender<Retirement>>,
     /// Set between the start and the end.
@@ -38,7 +38,7 @@ impl Listeners {
         let mut state = self.0.lock();
         let id = ListenerId(state.count);
         if let Some(config) = tls {
-            state.tls.insert(id, Arc::new(Current::new(config)));
+            state.tls.insert(id, Arc::new(CurrentConfig::new(config)));
         }
         match state.accepting.clone() {
             None => state.waiting.push((id, listening)),

@@ -28,9 +28,12 @@ module PushServer
         certificate = OpenSSL::X509::Certificate.new(der)
         { "puma.peercert" => certificate, "SSL_CLIENT_VERIFY" => "SUCCESS", "SSL_CLIENT_CERT" => certificate.to_pem,
           "SSL_CLIENT_S_DN" => certificate.subject.to_utf8, "SSL_CLIENT_I_DN" => certificate.issuer.to_utf8,
-          "SSL_CLIENT_M_SERIAL" => certificate.serial.to_s(16), "SSL_CLIENT_V_START" => certificate.not_before.utc.to_s,
-          "SSL_CLIENT_V_END" => certificate.not_after.utc.to_s }.each_value(&:freeze).freeze
+          "SSL_CLIENT_M_SERIAL" => certificate.serial.to_s(16), "SSL_CLIENT_V_START" => time(certificate.not_before),
+          "SSL_CLIENT_V_END" => time(certificate.not_after) }.each_value(&:freeze).freeze
       end
+
+      # As Apache and nginx write it: "Nov  2 12:52:59 2026 GMT".
+      def time(time) = time.utc.strftime("%b %e %T %Y GMT")
     end
   end
 end

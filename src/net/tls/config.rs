@@ -21,7 +21,7 @@ pub const HTTP2: &[u8] = b"h2";
 
 /// What clients must show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Verify {
+pub enum VerifyMode {
     /// Nothing: they are not asked for a certificate.
     #[default]
     None,
@@ -40,7 +40,7 @@ pub struct TlsSettings {
     /// Whose certificates clients may show.
     pub client_ca: Option<Pem>,
     /// What clients must show.
-    pub verify: Verify,
+    pub verify: VerifyMode,
 }
 
 /// What a listener needs for TLS, checked. It is never changed.
@@ -49,12 +49,12 @@ pub struct Config(pub(super) Arc<ServerConfig>);
 
 /// The configuration of a listener, which can be replaced. Connections keep the one with which they began.
 #[derive(Debug)]
-pub struct Current(Lock<Arc<Config>>);
+pub struct CurrentConfig(Lock<Arc<Config>>);
 
-impl Current {
+impl CurrentConfig {
     /// The first configuration.
     pub fn new(config: Config) -> Self {
-        Current(Lock::new(Arc::new(config)))
+        CurrentConfig(Lock::new(Arc::new(config)))
     }
 
     /// Replaces the configuration for handshakes that begin from now on.
@@ -75,8 +75,8 @@ impl Config {
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsError::Refused("TLS".to_owned(), error))?;
         let builder = match (&settings.client_ca, settings.verify) {
-            (None, Verify::None) => builder.with_no_client_auth(),
-            (Some(_), Verify::None) => return Err(TlsError::NoVerify),
+            (None, VerifyMode::None) => builder.with_no_client_auth(),
+            (Some(_), VerifyMode::None) => return Err(TlsError::NoVerify),
             (None, _) => return Err(TlsError::NoCa),
             (Some(ca), verify) => {
                 let refused = |error: String| TlsError::Ca(ca.name.clone(), error);
@@ -85,7 +85,7 @@ impl Config {
                     roots.add(certificate).map_err(|error| refused(error.to_string()))?;
                 }
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-                let verifier = if verify == Verify::Peer { verifier.allow_unauthenticated() } else { verifier };
+                let verifier = if verify == VerifyMode::Peer { verifier.allow_unauthenticated() } else { verifier };
                 builder.with_client_cert_verifier(verifier.build().map_err(|error| refused(error.to_string()))?)
             }
         };
@@ -98,7 +98,7 @@ impl Config {
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         // The sessions are in the tickets.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = Arc::new(Tickets::new(tickets, settings.clients()));
+        config.ticketer = Arc::new(Tickets::new(tickets, settings.session_context()));
         Ok(Config(Arc::new(config)))
     }
 
@@ -112,8 +112,8 @@ impl Config {
 }
 
 impl TlsSettings {
-    /// What clients must show, in a few bytes.
-    fn clients(&self) -> Vec<u8> {
+    /// What clients must show, in a few bytes: a session that began with something else must not be resumed.
+    fn session_context(&self) -> Vec<u8> {
         let ca = self.client_ca.as_ref().map_or(&[][..], |ca| &ca.text);
         [&[self.verify as u8], digest::digest(&digest::SHA256, ca).as_ref()].concat()
     }

@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
-use super::config::Current;
+use super::config::CurrentConfig;
 use super::gate::Gate;
 use super::stream::TlsSocket;
 use crate::net::Socket;
@@ -49,7 +49,7 @@ impl Handshakes {
     }
 
     /// Waits until there is room for one more: its client waits in the backlog until then.
-    pub(in crate::net) async fn acquire(&self, config: &Arc<Current>) -> Box<Handshake> {
+    pub(in crate::net) async fn acquire(&self, config: &Arc<CurrentConfig>) -> Box<Handshake> {
         let permit = match Arc::clone(&self.permits).acquire_owned().await {
             Ok(permit) => permit,
             // The semaphore is never closed.
@@ -59,11 +59,11 @@ impl Handshakes {
     }
 
     /// As [`Handshakes::acquire`], without waiting: `None` if there is no room now.
-    pub(in crate::net) fn try_acquire(&self, config: &Arc<Current>) -> Option<Box<Handshake>> {
+    pub(in crate::net) fn try_acquire(&self, config: &Arc<CurrentConfig>) -> Option<Box<Handshake>> {
         Some(self.begin(config, Arc::clone(&self.permits).try_acquire_owned().ok()?))
     }
 
-    fn begin(&self, config: &Arc<Current>, permit: OwnedSemaphorePermit) -> Box<Handshake> {
+    fn begin(&self, config: &Arc<CurrentConfig>, permit: OwnedSemaphorePermit) -> Box<Handshake> {
         Box::new(Handshake { config: Arc::clone(config), gate: Arc::clone(&self.gate), _permit: permit })
     }
 }
@@ -71,7 +71,7 @@ impl Handshakes {
 /// A handshake that a connection begins with. It counts until it is dropped.
 #[derive(Debug)]
 pub struct Handshake {
-    config: Arc<Current>,
+    config: Arc<CurrentConfig>,
     gate: Arc<Gate>,
     _permit: OwnedSemaphorePermit,
 }

@@ -20,7 +20,7 @@ pub mod stream;
 mod tickets;
 pub mod validity;
 
-pub use config::{Config, Current, HTTP2, TlsSettings, Verify};
+pub use config::{Config, CurrentConfig, HTTP2, TlsSettings, VerifyMode};
 pub use files::{Pem, TlsError};
 pub use handshake::{Handshake, HandshakeError, Handshakes};
 pub use stream::{ClientCertificate, TlsSocket};

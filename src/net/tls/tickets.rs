@@ -16,8 +16,8 @@ const NAME: usize = 16;
 /// configuration must show is authenticated with each ticket.
 pub(super) struct Tickets {
     keys: Arc<TicketKeys>,
-    /// What clients must show.
-    clients: Vec<u8>,
+    /// What clients must show, authenticated with each ticket.
+    context: Vec<u8>,
     known: Lock<Arc<Known>>,
 }
 
@@ -29,9 +29,9 @@ struct Known {
 }
 
 impl Tickets {
-    pub(super) fn new(keys: Arc<TicketKeys>, clients: Vec<u8>) -> Self {
+    pub(super) fn new(keys: Arc<TicketKeys>, context: Vec<u8>) -> Self {
         let known = Lock::new(Arc::new(Known::read(&keys)));
-        Tickets { keys, clients, known }
+        Tickets { keys, context, known }
     }
 
     fn known(&self) -> Arc<Known> {
@@ -43,7 +43,7 @@ impl Tickets {
     }
 
     fn authenticated(&self, name: &[u8; NAME]) -> Aad<Vec<u8>> {
-        Aad::from([&name[..], &self.clients].concat())
+        Aad::from([&name[..], &self.context].concat())
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use magnus::{Error, RArray, RHash, RString, Ruby, TryConvert, Value};
 use push_core::base::ticket_keys::TicketKeys;
-use push_core::net::tls::{Config, Pem, TlsSettings, Validity, Verify};
+use push_core::net::tls::{Config, Pem, TlsSettings, Validity, VerifyMode};
 
 use crate::support::errors::{argument_error, io_error};
 use crate::support::jump::lookup;
@@ -42,9 +42,9 @@ fn settings(ruby: &Ruby, hash: RHash) -> Result<TlsSettings, Error> {
     }
     let client_ca = fetch("ca")?.map(pem).transpose()?;
     let verify = match fetch("verify_mode")?.map(String::try_convert).transpose()?.as_deref() {
-        None | Some("none") => Verify::None,
-        Some("peer") => Verify::Peer,
-        Some("force_peer") => Verify::ForcePeer,
+        None | Some("none") => VerifyMode::None,
+        Some("peer") => VerifyMode::Peer,
+        Some("force_peer") => VerifyMode::ForcePeer,
         Some(other) => {
             let message = format_args!("verify_mode can be none, peer or force_peer, not {other}");
             return Err(argument_error(ruby, message));
