@@ -26,9 +26,9 @@ use crate::http::linger::{LINGER, linger};
 use crate::http::response::Response;
 use crate::http::service::{Handling, RequestService};
 use crate::http::{forwarded, refusal};
-use crate::net::Socket;
 use crate::net::h2_received::Receiving;
 use crate::net::h2_stream::{Carrier, FrameBatch, SEND_BUFFER};
+use crate::net::{Peer, Socket};
 
 /// What a stream may send before the server has read it (RFC 9113 section 6.9.2).
 const STREAM_WINDOW: u32 = 65_535;
@@ -68,7 +68,7 @@ async fn serve(socket: Socket, unread: Bytes, requests: RequestService, guard: B
     base.stats.h2_connections.add();
     let _open = Open::new(&base);
     let wire = Wire::new(socket, unread, Arc::clone(&base), Arc::clone(&context.h2_received));
-    let Some(connection) = shake_hands(&wire, &context).await else { return };
+    let Some(connection) = handshake(&wire, &context, requests.peer).await else { return };
     let mut serving = Serving::new(connection, Arc::clone(&wire), requests);
     {
         let mut phase = base.lifecycle.receiver();
@@ -90,20 +90,23 @@ async fn serve(socket: Socket, unread: Bytes, requests: RequestService, guard: B
 }
 
 /// Waits for the preface, and sends the settings. `None` if the client does not begin in time, or with something else.
-async fn shake_hands(wire: &Arc<Wire>, context: &Context) -> Option<Connection<Transport, FrameBatch>> {
+async fn handshake(wire: &Arc<Wire>, context: &Context, peer: Peer) -> Option<Connection<Transport, FrameBatch>> {
     let base = &context.base;
     let mut handshake = builder(context).handshake::<_, FrameBatch>(Transport(Arc::clone(wire)));
     let mut alarm = base.timers.alarm();
     let deadline = base.timers.now() + base.limits.head_timeout;
     poll_fn(|cx| {
         if let Poll::Ready(result) = Pin::new(&mut handshake).poll(cx) {
-            return Poll::Ready(result.inspect_err(|error| log::debug!("no connection of HTTP/2: {error}")).ok());
+            let failed =
+                |error: &h2::Error| log::debug!("connection from {peer}: the HTTP/2 handshake failed: {error}");
+            return Poll::Ready(result.inspect_err(failed).ok());
         }
         if matches!(wire.poll_send(cx), Poll::Ready(Err(_))) {
             return Poll::Ready(None);
         }
         if base.timers.now() >= deadline {
             base.stats.head_timeouts.add();
+            log::debug!("connection from {peer}: no preface of HTTP/2 within head_timeout");
             return Poll::Ready(None);
         }
         alarm.set(deadline, cx.waker());
