@@ -37,12 +37,12 @@ struct Below {
     untaken: AtomicUsize,
     /// The stream's task, if it waits until there are none.
     task: AtomicWaker,
-    carrier: Arc<dyn Carrier>,
+    connection: Arc<dyn H2Connection>,
 }
 
 impl Below {
-    fn new(carrier: Arc<dyn Carrier>) -> Arc<Self> {
-        Arc::new(Below { untaken: AtomicUsize::new(0), task: AtomicWaker::new(), carrier })
+    fn new(connection: Arc<dyn H2Connection>) -> Arc<Self> {
+        Arc::new(Below { untaken: AtomicUsize::new(0), task: AtomicWaker::new(), connection })
     }
 
     fn took(&self, bytes: usize) {
@@ -129,7 +129,7 @@ impl Drop for FrameBatch {
 }
 
 /// The connection beneath a stream. Any thread.
-pub trait Carrier: Send + Sync {
+pub trait H2Connection: Send + Sync {
     /// Whether something came in, or can be sent again, that the reactor does not know yet.
     fn is_about_to_move(&self) -> bool;
 
@@ -182,20 +182,20 @@ pub struct H2Stream {
 
 impl H2Stream {
     /// `receive` is `None` if the peer has sent all of its part already.
-    pub fn new(send: SendStream<FrameBatch>, receive: Option<Receiving>, carrier: Arc<dyn Carrier>) -> Self {
+    pub fn new(send: SendStream<FrameBatch>, receive: Option<Receiving>, connection: Arc<dyn H2Connection>) -> Self {
         H2Stream {
             send,
             receive: receive.map(|receiving| Box::new(Incoming { receiving, unread: Bytes::new() })),
-            below: Below::new(carrier),
+            below: Below::new(connection),
             had_turn: Cell::default(),
             flushing: false,
             finished: false,
         }
     }
 
-    /// What carries the stream.
-    pub fn carrier(&self) -> &dyn Carrier {
-        &*self.below.carrier
+    /// The connection that the stream belongs to.
+    pub fn connection(&self) -> &dyn H2Connection {
+        &*self.below.connection
     }
 
     /// Whether the stream can go on sending, or something happens as soon as the connection has its turn.
@@ -206,7 +206,7 @@ impl H2Stream {
             } else {
                 !self.had_turn.replace(true)
             };
-        can_send || self.below.carrier.is_about_to_move()
+        can_send || self.below.connection.is_about_to_move()
     }
 
     /// Reads as a socket does. If the peer has sent its part already, this only waits for a reset. What is read may be sent
@@ -278,8 +278,8 @@ impl H2Stream {
     /// Leaves a stream that was sent to its end to its connection, which sends the last bytes.
     pub fn leave(self) {
         let H2Stream { send, below, .. } = self;
-        let carrier = Arc::clone(&below.carrier);
-        carrier.watch(Unsent { send, below });
+        let connection = Arc::clone(&below.connection);
+        connection.watch(Unsent { send, below });
     }
 
     /// Ready once the peer has reset the stream, or the connection has ended.

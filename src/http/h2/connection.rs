@@ -27,7 +27,7 @@ use crate::http::response::Response;
 use crate::http::service::{Handling, RequestService};
 use crate::http::{forwarded, refusal};
 use crate::net::h2_received::Receiving;
-use crate::net::h2_stream::{Carrier, FrameBatch, SEND_BUFFER};
+use crate::net::h2_stream::{FrameBatch, H2Connection, SEND_BUFFER};
 use crate::net::{Peer, Socket};
 
 /// What a stream may send before the server has read it (RFC 9113 section 6.9.2).

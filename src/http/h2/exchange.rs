@@ -69,7 +69,7 @@ impl Exchange {
         if let Some(client) = client.arrive() {
             Stream::over_h2(
                 client,
-                H2Stream::new(send, self.receiving.take(), self.state.carrier()),
+                H2Stream::new(send, self.receiving.take(), self.state.connection()),
                 self.entry.take(),
             )
             .spawn();
@@ -88,7 +88,7 @@ impl Exchange {
             let status = hijack.head.as_ref().map(|head| head.status);
             entry.log(&RequestOutcome { status, upgrade: Some("hijack"), ..RequestOutcome::default() });
         }
-        tokio::spawn(pumped::hand_over(respond, receiving, self.state.carrier(), hijack));
+        tokio::spawn(pumped::hand_over(respond, receiving, self.state.connection(), hijack));
     }
 }
 

@@ -18,7 +18,7 @@ use super::translation;
 use crate::http::head::ResponseHead;
 use crate::http::hijack::{Hijack, Hijacked, pump};
 use crate::net::h2_received::Receiving;
-use crate::net::h2_stream::{Carrier, FrameBatch, H2Stream};
+use crate::net::h2_stream::{FrameBatch, H2Connection, H2Stream};
 
 /// The longest head that an app may write.
 const MAX_HEAD: usize = 64 * 1024;
@@ -29,10 +29,10 @@ const MAX_HEADERS: usize = 100;
 pub(super) async fn hand_over(
     mut respond: SendResponse<FrameBatch>,
     receiving: Option<Receiving>,
-    carrier: Arc<dyn Carrier>,
+    connection: Arc<dyn H2Connection>,
     hijack: Hijack,
 ) {
-    if let Err(error) = try_hand_over(&mut respond, receiving, carrier, hijack).await {
+    if let Err(error) = try_hand_over(&mut respond, receiving, connection, hijack).await {
         log::debug!("a hijacked stream broke: {error}");
         respond.send_reset(Reason::INTERNAL_ERROR);
     }
@@ -41,7 +41,7 @@ pub(super) async fn hand_over(
 async fn try_hand_over(
     respond: &mut SendResponse<FrameBatch>,
     receiving: Option<Receiving>,
-    carrier: Arc<dyn Carrier>,
+    connection: Arc<dyn H2Connection>,
     hijack: Hijack,
 ) -> io::Result<()> {
     let (mut ours, theirs) = UnixStream::pair()?;
@@ -58,7 +58,7 @@ async fn try_hand_over(
         },
     };
     let send = respond.send_response(translation::response(head), false).map_err(io::Error::other)?;
-    let mut stream = H2Stream::new(send, receiving, carrier);
+    let mut stream = H2Stream::new(send, receiving, connection);
     stream.write_all(&behind).await?;
     pump(stream, ours, &same, &[]).await
 }

@@ -13,7 +13,7 @@ use crate::http::context::Context;
 use crate::http::exchange::RequestConnection;
 use crate::http::head::ResponseHead;
 use crate::http::hijack::Hijacked;
-use crate::net::h2_stream::Carrier;
+use crate::net::h2_stream::H2Connection;
 
 /// How many informational responses may wait for the stream's task. Further ones are not sent.
 const MAX_INFORMATION: usize = 16;
@@ -65,8 +65,8 @@ impl RequestState {
         &self.context
     }
 
-    /// What carries the stream.
-    pub(super) fn carrier(&self) -> Arc<dyn Carrier> {
+    /// The connection that the stream belongs to.
+    pub(super) fn connection(&self) -> Arc<dyn H2Connection> {
         Arc::clone(&self.wire) as _
     }
 

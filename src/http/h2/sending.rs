@@ -63,7 +63,7 @@ impl Sending {
         let status = head.status;
         let ends = body.is_end_stream() && length.unwrap_or(0) == 0 || !sends_body;
         let stream = respond.send_response(translation::response(head), ends)?;
-        let stream = (!ends).then(|| H2Stream::new(stream, None, request.carrier()));
+        let stream = (!ends).then(|| H2Stream::new(stream, None, request.connection()));
         let (chunk, alarm) = (Bytes::new(), None);
         Ok(Sending { stream, body, chunk, length, sent: 0, status, failed: false, blocked: None, alarm, entry })
     }

@@ -17,7 +17,7 @@ use crate::base;
 use crate::base::lock::Lock;
 use crate::net::Socket;
 use crate::net::h2_received::Received;
-use crate::net::h2_stream::{Carrier, Unsent};
+use crate::net::h2_stream::{H2Connection, Unsent};
 
 /// Bytes that are collected. With more, h2 must wait until the socket has taken them.
 const COLLECTED: usize = 64 * 1024;
@@ -157,7 +157,7 @@ impl Wire {
     }
 }
 
-impl Carrier for Wire {
+impl H2Connection for Wire {
     fn is_about_to_move(&self) -> bool {
         let state = self.state.lock();
         let interest = if state.blocked.is_some() { PollFlags::OUT } else { PollFlags::IN };

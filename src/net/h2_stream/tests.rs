@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 struct Nothing;
 
-impl Carrier for Nothing {
+impl H2Connection for Nothing {
     fn is_about_to_move(&self) -> bool {
         false
     }

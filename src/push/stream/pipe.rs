@@ -101,7 +101,7 @@ impl Pipe {
     /// See [`Socket::unacknowledged`].
     pub(super) fn unacknowledged(&self) -> Option<u64> {
         match self {
-            Pipe::H2(stream) => stream.carrier().unacknowledged(),
+            Pipe::H2(stream) => stream.connection().unacknowledged(),
             _ => self.socket()?.unacknowledged(),
         }
     }
