@@ -11,7 +11,7 @@ module PushServer
     INTERVAL = 1
 
     # @param binder [Binder] whose listeners it watches
-    # @yieldparam listeners [Array<Listener>] whose certificates have changed
+    # @yieldparam listeners [Array<Listener>] whose certificates have changed. The log says so when the block has returned
     def initialize(binder, &on_change)
       @binder = binder
       @on_change = on_change
@@ -45,8 +45,13 @@ module PushServer
         PushServer.log(:error, "#{first.url} goes on with the certificates that it has: #{e.message}")
         false
       end
-      @on_change.call(changed.values.flatten) if changed.any?
+      hand_on(changed.values.flatten) if changed.any?
       warn_of_dates
+    end
+
+    def hand_on(listeners)
+      @on_change.call(listeners)
+      PushServer.log(:info, "new certificates for #{listeners.map(&:url).uniq.join(", ")}")
     end
 
     # Endpoints may have the same files.

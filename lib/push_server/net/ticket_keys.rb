@@ -6,6 +6,7 @@ module PushServer
   class TicketKeys
     # Seconds between two looks whether it is time for a new key.
     INTERVAL = 60
+    private_constant :INTERVAL
 
     # @return [IO] the memory file
     attr_reader :file
@@ -27,6 +28,10 @@ module PushServer
     # What another one needs to go on after an exec.
     # @return [IO]
     def handover = file
+
+    # Makes new keys from now on. Not for {.shared} keys.
+    # @param loop [EventLoop] on whose thread that happens
+    def start(loop) = loop.every(INTERVAL) { renew }
 
     # Makes a new key, if it is time for one.
     def renew

@@ -89,12 +89,9 @@ module PushServer
       return if @loop.equal?(loop)
 
       @loop = loop
-      @watch = CertificateWatch.new(@binder) do |listeners|
-        listeners.each { |listener| @service.renew(listener) }
-        PushServer.log(:info, "new certificates for #{listeners.map(&:url).uniq.join(", ")}")
-      end
+      @watch = CertificateWatch.new(@binder) { |listeners| listeners.each { |listener| @service.renew(listener) } }
       @watch.start(loop)
-      loop.every(TicketKeys::INTERVAL) { ticket_keys.renew }
+      ticket_keys.start(loop)
     end
 
     # Reads all certificates again.

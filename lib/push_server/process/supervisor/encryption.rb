@@ -15,11 +15,11 @@ module PushServer
         @parts = parts
         @workers = workers
         @keys = TicketKeys.new(former) if used? || former
-        @watch = CertificateWatch.new(parts.binder) { |listeners| renew(listeners) }
+        @watch = CertificateWatch.new(parts.binder) { send_certificates }
         return unless used?
 
         @watch.start(parts.events)
-        parts.events.every(TicketKeys::INTERVAL) { @keys.renew }
+        @keys.start(parts.events)
       end
 
       # Whether a listener encrypts its connections.
@@ -48,8 +48,7 @@ module PushServer
         file
       end
 
-      def renew(renewed)
-        PushServer.log(:info, "new certificates for #{renewed.map(&:url).uniq.join(", ")}")
+      def send_certificates
         file = certificates
         @workers.call.each { |worker| worker.send(:certificates, fds: [file]) }
       ensure
