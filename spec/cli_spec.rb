@@ -176,6 +176,18 @@ RSpec.describe "push_server, the command" do
       expect_refusal("-b", "localhost:80", /\Apush_server: cannot listen on "localhost:80": give tcp:/, 2)
     end
 
+    it "an ssl:// URL that a shell has cut off, or whose files it cannot read" do
+      expect_refusal("-b", "ssl://127.0.0.1:0?cert=a.pem", /\Apush_server: cannot listen on .* each cert needs its key.* quotes\z/, 2)
+      expect_refusal("-b", "ssl://127.0.0.1:0?cert=a.pem&key=b.pem",
+                     %r{\Apush_server: cannot listen on ssl://127.0.0.1:0: cannot read \S+/a.pem: No such file or directory\z}, 1)
+    end
+
+    it "a private key in the configuration file, which it does not print" do
+      files = { "config.ru" => hello, "settings.rb" => "ssl_bind '127.0.0.1', 0, cert_pem: 'c', key_pem: 'SECRET'" }
+      complaint = /\Apush_server: cannot listen on "ssl:.* there is no parameter cert_pem: write it to a file.* as cert\z/
+      expect_refusal("-C", "settings.rb", complaint, 2, files: files)
+    end
+
     it "an address that this machine does not have" do
       expect_refusal("-b", "tcp://192.0.2.1:0", /\Apush_server: cannot listen on tcp:\S+ this machine does not have the address/, 1)
     end
