@@ -159,6 +159,16 @@ RSpec.describe "The end of an encrypted connection" do
     expect(app.events.all(event: "body")).to eq([])
   end
 
+  it "is told to a client of TLS 1.2 by the app that has hijacked the connection, too" do
+    http = client(versions["1.2"], "/hijack")
+    http.connection.read_until("UNIXSocket\n")
+    http.write("one\n")
+    expect(http.connection.read_until("\n")).to eq("you said one\n")
+    http.connection.send_close_notify
+    expect(http.connection.read_to_end).to match(/\A(goodbye)?\z/)
+    expect(get("/").status).to eq(200)
+  end
+
   it "lets the app that has hijacked the connection read the end of the client, and still answer" do
     http = client(versions["1.3"], "/hijack")
     http.connection.read_until("UNIXSocket\n")

@@ -248,6 +248,19 @@ RSpec.describe "A TLS handshake" do
     end
   end
 
+  context "when there is no place among the connections" do
+    serve(config, "-b", "ssl://127.0.0.1:0?#{localhost.query}", "--max-connections", "2", "--handshake-timeout", "60", via: :configured)
+
+    it "begins once another connection has ended" do
+      idle = Array.new(2) { closing(RawConnection.new(Addrinfo.tcp("127.0.0.1", app.port))) }
+      expect_eventually("both to have a place") { app.ask("PushServer.stats")[:open_connections] == 2 }
+      waiting = Thread.new { client.get("/").status }
+      expect(app.ask("PushServer.stats").values_at(:open_connections, :tls_handshakes)).to eq([2, 0])
+      idle.first.close
+      expect(waiting.value).to eq(200)
+    end
+  end
+
   # Does the handshakes of so many clients at the same time, and yields while they go on. Returns an SSLSocket of each.
   def shake_hands_at_once(count)
     address = Addrinfo.tcp("127.0.0.1", app.port)

@@ -95,7 +95,8 @@ impl TicketKeys {
         self.renew_at(SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs().max(1)))
     }
 
-    fn renew_at(&self, now: u64) -> io::Result<()> {
+    /// The same at this time, in seconds since 1970.
+    pub(crate) fn renew_at(&self, now: u64) -> io::Result<()> {
         let version = self.0[VERSION_AT].load(Ordering::Acquire);
         let newest = self.made_at(0);
         // A clock that was set back must not keep a key for ever. An owner that was killed amid a change has left half a key.

@@ -128,6 +128,24 @@ mod tests {
     }
 
     #[test]
+    fn tickets_are_read_while_the_keys_change_until_the_lifetime_is_over() {
+        let keys = Arc::new(TicketKeys::anonymous().unwrap());
+        let tickets = Tickets::new(Arc::clone(&keys), Vec::new());
+        let mut issued: Vec<(u64, Vec<u8>)> = Vec::new();
+        for now in (1..10 * u64::from(LIFETIME)).step_by(1800) {
+            keys.renew_at(now).unwrap();
+            issued.push((now, tickets.encrypt(b"a session").unwrap()));
+            for (made, ticket) in &issued {
+                if now - made <= LIFETIME.into() {
+                    assert_eq!(tickets.decrypt(ticket).as_deref(), Some(&b"a session"[..]), "made at {made}, now {now}");
+                } else if now - made > 2 * u64::from(LIFETIME) {
+                    assert_eq!(tickets.decrypt(ticket), None, "made at {made}, now {now}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn there_are_no_tickets_without_a_key_and_there_are_once_there_is_one() {
         let keys = Arc::new(TicketKeys::anonymous().unwrap());
         let tickets = Tickets::new(Arc::clone(&keys), Vec::new());
