@@ -49,14 +49,15 @@ fn ticks(server: &TestServer, count: usize) {
     }
 }
 
-fn limits() -> Limits {
+/// A body that does not go on is refused soon.
+fn short_body_timeout() -> Limits {
     let heartbeat = Some(Duration::from_millis(50));
     Limits { sse_heartbeat: heartbeat, body_timeout: Duration::from_millis(200), ..Limits::default() }
 }
 
 #[test]
 fn while_the_disk_hangs_other_requests_are_served_and_an_upload_waits() {
-    let server = TestServer::new(1, limits());
+    let server = TestServer::new(1, short_body_timeout());
     let disk = hang(&server);
     let mut upload = upload(&server);
     let mut other = server.peer();
@@ -78,7 +79,7 @@ fn while_the_disk_hangs_other_requests_are_served_and_an_upload_waits() {
 
 #[test]
 fn the_files_of_uploads_whose_clients_have_gone_are_closed() {
-    let server = TestServer::new(1, limits());
+    let server = TestServer::new(1, Limits::default());
     let disk = hang(&server);
     let clients: Vec<_> = (0..5).map(|_| upload(&server)).collect();
     assert!(server.core.stats().spooled_bytes.get() > 0);
@@ -92,7 +93,7 @@ fn the_files_of_uploads_whose_clients_have_gone_are_closed() {
 fn the_server_stops_while_the_disk_hangs() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "content").unwrap();
-    let server = TestServer::with_files(1, limits(), Some(folder.path().to_owned()));
+    let server = TestServer::with_files(1, Limits::default(), Some(folder.path().to_owned()));
     let disk = hang(&server);
     let mut upload = upload(&server);
     let mut file = server.peer();
@@ -107,7 +108,7 @@ fn the_server_stops_while_the_disk_hangs() {
 fn files_and_uploads_share_the_disk_thread() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), content()).unwrap();
-    let server = TestServer::with_files(1, limits(), Some(folder.path().to_owned()));
+    let server = TestServer::with_files(1, Limits::default(), Some(folder.path().to_owned()));
     let disk = hang(&server);
     let mut uploads: Vec<_> = (0..3).map(|_| upload(&server)).collect();
     let mut file = server.peer();
@@ -124,7 +125,7 @@ fn files_and_uploads_share_the_disk_thread() {
 fn without_a_disk_thread_only_files_and_long_uploads_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "content").unwrap();
-    let server = TestServer::with_files(1, limits(), Some(folder.path().to_owned()));
+    let server = TestServer::with_files(1, Limits::default(), Some(folder.path().to_owned()));
     // The file was not asked for before, so the server must look for it.
     server.core.disk().stop();
     let mut peer = server.peer();
