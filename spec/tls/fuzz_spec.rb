@@ -86,6 +86,15 @@ RSpec.describe "Bad bytes to an encrypted endpoint" do
       expect_little_harm(seconds: 10)
     end
 
+    it "may be a first message in single bytes, and in records of one byte: the handshake goes on" do
+      [->(byte) { byte.chr }, ->(byte) { record(22, byte.chr) }].zip([hello, hello[5..]]) do |form, message|
+        connection = closing(RawConnection.new(Addrinfo.tcp("127.0.0.1", app.port)))
+        message.each_byte { |byte| connection.write(form.call(byte)) }
+        expect(connection.read_exactly(1)).to eq("\x16")
+      end
+      expect_little_harm(seconds: 5)
+    end
+
     it "may be many records" do
       message = hello[5..]
       send_all([

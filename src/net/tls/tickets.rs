@@ -137,7 +137,11 @@ mod tests {
             issued.push((now, tickets.encrypt(b"a session").unwrap()));
             for (made, ticket) in &issued {
                 if now - made <= LIFETIME.into() {
-                    assert_eq!(tickets.decrypt(ticket).as_deref(), Some(&b"a session"[..]), "made at {made}, now {now}");
+                    assert_eq!(
+                        tickets.decrypt(ticket).as_deref(),
+                        Some(&b"a session"[..]),
+                        "made at {made}, now {now}"
+                    );
                 } else if now - made > 2 * u64::from(LIFETIME) {
                     assert_eq!(tickets.decrypt(ticket), None, "made at {made}, now {now}");
                 }
