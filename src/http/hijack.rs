@@ -9,6 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
 use super::head::ResponseHead;
+use crate::base;
+use crate::base::lifecycle::Phase;
 use crate::net::Socket;
 
 /// Bytes that are carried at once between the app and a client whose descriptor the app cannot have.
@@ -52,15 +54,22 @@ pub(super) async fn hand_over(
     head: Bytes,
     unread: Bytes,
     receiver: Sender<Hijacked>,
+    base: &base::Context,
     guard: Box<dyn Send + Sync>,
 ) {
-    if let Err(error) = try_hand_over(socket, head, unread, receiver).await {
+    if let Err(error) = try_hand_over(socket, head, unread, receiver, base).await {
         log::debug!("a hijacked connection broke: {error}");
     }
     drop(guard);
 }
 
-async fn try_hand_over(mut socket: Socket, head: Bytes, unread: Bytes, receiver: Sender<Hijacked>) -> io::Result<()> {
+async fn try_hand_over(
+    mut socket: Socket,
+    head: Bytes,
+    unread: Bytes,
+    receiver: Sender<Hijacked>,
+    base: &base::Context,
+) -> io::Result<()> {
     socket.write_all(&head).await?;
     socket.flush().await?;
     if let Some(wrap) = Hijacked::wrapper(&socket).filter(|_| unread.is_empty()) {
@@ -71,7 +80,7 @@ async fn try_hand_over(mut socket: Socket, head: Bytes, unread: Bytes, receiver:
     let (ours, theirs) = UnixStream::pair()?;
     let same = UnixStream::from_std(ours.as_fd().try_clone_to_owned()?.into())?;
     if receiver.send(Hijacked::Unix(theirs.into_std()?.into())).is_ok() {
-        pump(socket, ours, &same, &unread).await?;
+        pump(socket, ours, &same, &unread, base).await?;
     }
     Ok(())
 }
@@ -79,25 +88,40 @@ async fn try_hand_over(mut socket: Socket, head: Bytes, unread: Bytes, receiver:
 /// Carries `unread` and what the client sends to the app, and what the app writes to the client, until the app has closed
 /// its socket or the connection breaks. The app may close without reading all: the client gets the answer nevertheless.
 /// `same` is another descriptor of `ours`.
+///
+/// A server that stops does not wait for hijacked connections. It ends the app's input, as a client does that closes its side, and
+/// cuts the connection if the app has not closed its socket within `close_timeout`.
 pub(super) async fn pump(
     socket: impl AsyncRead + AsyncWrite,
     mut ours: UnixStream,
     same: &UnixStream,
     unread: &[u8],
+    base: &base::Context,
 ) -> io::Result<()> {
     let (mut from_app, mut to_app) = ours.split();
     let (mut from_client, mut to_client) = tokio::io::split(socket);
+    let mut phase = base.lifecycle.receiver();
     let inbound = async {
-        let mut buffer = vec![0; BUFFER];
-        let mut sent = to_app.write_all(unread).await;
-        while sent.is_ok()
-            && let length @ 1.. = from_client.read(&mut buffer).await?
-        {
-            sent = to_app.write_all(&buffer[..length]).await;
+        let carrying = async {
+            let mut buffer = vec![0; BUFFER];
+            let mut sent = to_app.write_all(unread).await;
+            while sent.is_ok()
+                && let length @ 1.. = from_client.read(&mut buffer).await?
+            {
+                sent = to_app.write_all(&buffer[..length]).await;
+            }
+            Ok::<_, io::Error>(())
+        };
+        tokio::select! {
+            carried = carrying => carried?,
+            () = phase.reached(Phase::Draining) => {}
         }
-        // The client has sent all, or the app has closed its socket. The app's answer may still be on its way.
+        // The client has sent all, or the app has closed its socket, or the server stops. The app's answer may still be on
+        // its way.
         let _ = to_app.shutdown().await;
-        std::future::pending().await
+        phase.reached(Phase::Draining).await;
+        tokio::time::sleep(base.limits.close_timeout).await;
+        Err(io::ErrorKind::TimedOut.into())
     };
     let outbound = async {
         let mut buffer = vec![0; BUFFER];

@@ -144,7 +144,7 @@ fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) -
             Outcome::Detached(Detached::To(takeover)) => {
                 let (socket, buffered) = served.connection.into_parts();
                 let unread = state.take_unread(&buffered);
-                take_over(takeover, socket.into_socket(), unread, state.take_entry(), served.guard);
+                take_over(takeover, socket.into_socket(), unread, state.take_entry(), context, served.guard);
             }
             Outcome::Detached(Detached::Http2) => {
                 let (socket, buffered, requests) = served.connection.into_all_parts();
@@ -158,7 +158,14 @@ fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) -
 }
 
 /// Gives the socket away.
-fn take_over(takeover: Takeover, socket: Socket, unread: Bytes, entry: Option<LogEntry>, guard: Box<dyn Send + Sync>) {
+fn take_over(
+    takeover: Takeover,
+    socket: Socket,
+    unread: Bytes,
+    entry: Option<LogEntry>,
+    context: Arc<Context>,
+    guard: Box<dyn Send + Sync>,
+) {
     match takeover {
         Takeover::Stream(pending) => {
             if let Some(client) = pending.client.arrive() {
@@ -169,7 +176,9 @@ fn take_over(takeover: Takeover, socket: Socket, unread: Bytes, entry: Option<Lo
         Takeover::Hijack(hijack) => {
             log_hijack(entry, hijack.head.as_ref().map(|head| head.status));
             let head = hijack.head.as_ref().map(write_head).unwrap_or_default();
-            tokio::spawn(hijack::hand_over(socket, head, unread, hijack.receiver, guard));
+            tokio::spawn(async move {
+                hijack::hand_over(socket, head, unread, hijack.receiver, &context.base, guard).await;
+            });
         }
     }
 }

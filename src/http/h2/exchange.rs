@@ -88,7 +88,8 @@ impl Exchange {
             let status = hijack.head.as_ref().map(|head| head.status);
             entry.log(&RequestOutcome { status, upgrade: Some("hijack"), ..RequestOutcome::default() });
         }
-        tokio::spawn(pumped::hand_over(respond, receiving, self.state.connection(), hijack));
+        let (connection, context) = (self.state.connection(), Arc::clone(self.state.context()));
+        tokio::spawn(async move { pumped::hand_over(respond, receiving, connection, hijack, &context.base).await });
     }
 }
 

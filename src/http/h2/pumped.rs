@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::translation;
+use crate::base;
 use crate::http::head::ResponseHead;
 use crate::http::hijack::{Hijack, Hijacked, pump};
 use crate::net::h2_received::Receiving;
@@ -31,8 +32,9 @@ pub(super) async fn hand_over(
     receiving: Option<Receiving>,
     connection: Arc<dyn H2Connection>,
     hijack: Hijack,
+    base: &base::Context,
 ) {
-    if let Err(error) = try_hand_over(&mut respond, receiving, connection, hijack).await {
+    if let Err(error) = try_hand_over(&mut respond, receiving, connection, hijack, base).await {
         log::debug!("a hijacked stream broke: {error}");
         respond.send_reset(Reason::INTERNAL_ERROR);
     }
@@ -43,6 +45,7 @@ async fn try_hand_over(
     receiving: Option<Receiving>,
     connection: Arc<dyn H2Connection>,
     hijack: Hijack,
+    base: &base::Context,
 ) -> io::Result<()> {
     let (mut ours, theirs) = UnixStream::pair()?;
     let same = UnixStream::from_std(ours.as_fd().try_clone_to_owned()?.into())?;
@@ -60,7 +63,7 @@ async fn try_hand_over(
     let send = respond.send_response(translation::response(head), false).map_err(io::Error::other)?;
     let mut stream = H2Stream::new(send, receiving, connection);
     stream.write_all(&behind).await?;
-    pump(stream, ours, &same, &[]).await
+    pump(stream, ours, &same, &[], base).await
 }
 
 /// The head that the app writes, and the bytes behind it.
