@@ -185,6 +185,7 @@ impl HubClient {
         let commands = mem::take(&mut shared.commands);
         let (rules, question) = (mem::take(&mut shared.rules), shared.question.take());
         io.machine.set_tail(shared.tail);
+        io.machine.set_deflate_min(shared.limits.deflate_min);
         if shared.loaded {
             io.machine.loaded();
         }

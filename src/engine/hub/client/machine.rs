@@ -159,6 +159,11 @@ impl Machine {
         self.tail.set_most(bytes);
     }
 
+    /// Changes which messages of other processes may be compressed: see [`Limits::deflate_min`].
+    pub fn set_deflate_min(&mut self, bytes: Option<usize>) {
+        self.limits.deflate_min = bytes;
+    }
+
     /// Where the log ends, as far as this process has got it. `None` before the hub's log has come.
     pub fn position(&self) -> Option<Cursor> {
         self.position.map(cursor)
