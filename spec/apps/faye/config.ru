@@ -19,7 +19,7 @@ module Faye
     def call(env)
       if Faye::WebSocket.websocket?(env) then echo(Faye::WebSocket.new(env)).rack_response
       elsif Faye::EventSource.eventsource?(env) then greet(Faye::EventSource.new(env)).rack_response
-      else [200, { "content-type" => "text/plain" }, [env["rack.hijack?"].inspect]]
+      else [200, { "content-type" => "text/html" }, [env["rack.hijack?"].inspect]]
       end
     end
 

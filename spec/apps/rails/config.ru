@@ -91,6 +91,10 @@ News.routes.draw do
   post "/upload", to: "pages#upload"
   %w[me boom broadcast push].each { |name| get "/#{name}", to: "pages##{name}" }
   get "/live", to: "live#show"
+  # The script of Rails for pages.
+  script = Dir[ActionCable::Engine.root.join("app/assets/javascripts/{action_cable,actioncable}.js")].min
+  get "/action_cable.js", to: ->(_env) { [200, { "content-type" => "text/javascript" }, [File.read(script)]] }
+  get "/page", to: ->(_env) { [200, { "content-type" => "text/html" }, ["<!doctype html>"]] }
   get "/hijack", to: ->(env) { [200, { "content-type" => "text/plain" }, [env["rack.hijack?"].inspect]] }
 end
 

@@ -4,8 +4,8 @@ import { chromium } from "playwright-core"
 const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
                "--disable-component-update", "--disable-sync", "--ignore-certificate-errors"]
 
-export async function withBrowser(visit) {
-  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: flags })
+export async function withBrowser(visit, ...more) {
+  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: [...flags, ...more] })
   try {
     return await visit(browser)
   } finally {

@@ -1,10 +1,10 @@
-// console.js URL [network]: opens a page. Evaluates each line of stdin in it and prints the value as JSON; an error as {"error": …}.
+// console.js URL [network [FILE]]: opens a page. Evaluates each line of stdin in it and prints the value as JSON; an error as {"error": …}.
 // With `network`, the line `network` prints what the page has asked for: [{ url, protocol, connection, status }]. A WebSocket's
-// protocol is not known.
+// protocol is not known. Chromium logs what it does on the network to FILE.
 import { createInterface } from "node:readline"
 import { withBrowser } from "./chromium.js"
 
-const [url, watched] = process.argv.slice(2)
+const [url, watched, log] = process.argv.slice(2)
 
 await withBrowser(async (browser) => {
   const page = await browser.newPage()
@@ -24,4 +24,4 @@ await withBrowser(async (browser) => {
     const evaluated = line === "network" ? Promise.resolve(network) : page.evaluate(line)
     console.log(JSON.stringify(await evaluated.catch((error) => ({ error: error.message })) ?? null))
   }
-})
+}, ...(log ? [`--log-net-log=${log}`, "--net-log-capture-mode=IncludeSensitive"] : []))
