@@ -33,6 +33,7 @@ RSpec.describe "Channels across workers", transport: :tcp do
       when "forget" then Array.new(Integer(count)) { |n| PushServer.publish(channel, "#{text}#{n}") } && nil
       when "history" then PushServer.history(channel, limit: 20_000).map(&:data).join(",")
       when "cursor" then PushServer.cursor
+      when "deflations" then PushServer.stats.fetch(:deflations)
       when "long" then PushServer.publish(channel, "x" * Integer(count)).to_s
       end
     end
@@ -76,6 +77,18 @@ RSpec.describe "Channels across workers", transport: :tcp do
       expect(blocks.map(&:id)).to all(eq(cursor))
       expect(http_on(pid).get("/cursor").body).to eq(cursor)
     end
+  end
+
+  it "compresses a long message once in each worker" do
+    start_cluster(app, "--websocket-compression")
+    clients = workers.values.flat_map { |pid| Array.new(2) { subscriber_on(pid, "room", kind: DeflateClient) } }
+    publisher = http_on(workers.values.first)
+    %w[/long/room/300000 /publish/room/1/short /long/room/20000].each { |path| publisher.get(path) }
+    clients.each do |client|
+      expect(Array.new(3) { client.read_message }).to eq(["x" * 300_000, "short0", "x" * 20_000])
+      expect(client.compressed_messages).to eq(2)
+    end
+    expect(workers.values.map { |pid| http_on(pid).get("/deflations").body }).to eq(%w[2 2])
   end
 
   it "says why the hub has refused a message, and publishes the next one" do

@@ -245,6 +245,30 @@ RSpec.describe "A WebSocket" do
       expect(counted[:deflation_bytes_out]).to be < counted[:deflation_bytes_in] / 2
     end
 
+    {
+      "raw" => {}, "push.v1" => { "sec-websocket-protocol" => "push.v1" }
+    }.each do |name, headers|
+      it "gets long and short messages in order, each compressed once, and all that were published before a close (#{name})" do
+        clients = Array.new(4) { opened(deflating("/news", headers: headers)) }
+        clients.each(&:read_message) if name == "push.v1"
+        messages = Array.new(12) { |number| "#{number}: #{json * [400, 1, 8][number % 3]}" }
+        counted = counted do
+          app.ask(<<~RUBY)
+            12.times { |number| PushServer.publish("news", "\#{number}: " + #{json.dump} * [400, 1, 8][number % 3]) }
+            #{clients.map(&:id)}.each { |id| SpecApp.client(id).close } && nil
+          RUBY
+          clients.each do |client|
+            got = Array.new(12) { client.read_message }
+            got = got.map { |block| block[/^data: (.*)$/, 1] } if name == "push.v1"
+            expect(got == messages).to be(true)
+            expect(client.read_close.first).to eq(1000)
+          end
+        end
+        expect(clients.map(&:compressed_messages)).to eq([12] * 4)
+        expect(counted).to include(deflations: 12, delivered: 48, overruns: 0, slow_clients: 0)
+      end
+    end
+
     it "gets messages of a channel with compress: false as they are" do
       client = opened(deflating("/news"))
       app.ask("PushServer.publish('news', #{json.dump}, compress: false); nil")

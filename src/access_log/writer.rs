@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select_biased, unbounded};
 
 use super::format::{self, Format};
-use crate::base::disk::refuse_file_size_signal;
+use crate::base::helper_thread::refuse_file_size_signal;
 use crate::base::stats::StatsHandle;
 
 /// How many lines may wait.

@@ -11,7 +11,8 @@
 //! | [`timers`] | the queue of deadlines |
 //! | [`wakeups`] | waking tasks of the reactor from other threads |
 //! | [`fork`] | whether this process is a forked child of the one that an object belongs to |
-//! | [`disk`] | the thread that does all work that may wait for a disk |
+//! | [`helper_thread`] | a thread for work that the reactor must not do |
+//! | [`disk`] | the one that does all work that may wait for a disk |
 //! | [`peers`] | parcels between the processes of one server |
 //! | [`process`] | what a supervisor of processes needs from the system |
 //! | [`memory`] | how much memory the machine has, and giving it back |
@@ -28,6 +29,7 @@ pub mod accept;
 pub mod context;
 pub mod disk;
 pub mod fork;
+pub mod helper_thread;
 pub mod in_flight;
 pub(crate) mod json;
 pub mod lifecycle;

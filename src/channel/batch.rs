@@ -13,6 +13,8 @@ pub struct Batch {
     pub bytes: usize,
     /// The batch is full, and there is more: read again. The reader will not be woken for the rest.
     pub more: bool,
+    /// The next message is being compressed. The reader is woken when it can read on, and not before.
+    pub waits: bool,
     /// The log's memory was full, and messages that the reader had not got are gone: close its connection. Nothing was
     /// read.
     pub overrun: bool,

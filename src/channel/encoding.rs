@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 
 pub use deflated::Deflations;
-pub(super) use deflated::{DeflatedCache, Lookup};
+pub(super) use deflated::{Awaited, DeflatedCache, Form, Lookup};
 
 use super::cursor::Epoch;
 use super::draft::EventName;

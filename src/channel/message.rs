@@ -8,15 +8,17 @@ use bytes::Bytes;
 
 use super::draft::{Draft, EventName, Kind};
 use super::encoding::{
-    Block, DeflatedCache, Deflations, EncodedCache, Encoder, Encoding, Lookup, Payload, Shape, emit_without_id,
+    Awaited, Block, DeflatedCache, Deflations, EncodedCache, Encoder, Encoding, Form, Lookup, Payload, Shape,
+    emit_without_id,
 };
 use super::error::Error;
 use super::limits::Limits;
+use super::wake::Wake;
 use crate::base::timers::Stamp;
 use crate::sse;
 use crate::websocket::Opcode;
-use crate::websocket::deflate::WindowBits;
 use crate::websocket::deflate::compress::with_opcode;
+use crate::websocket::deflate::{self, WindowBits};
 use crate::websocket::frame::{self, FRAGMENT_SIZE, each_frame};
 
 /// A published message. The log, its readers and other users share it.
@@ -224,6 +226,34 @@ impl Message {
             Shape::EventStream => emit_whole(self.encoded.block(encoding.shape, || self.encode(encoder)), sink),
             Shape::PushV1 => each_frame(self.encoded.block(encoding.shape, || self.encode(encoder)), sink),
         }
+    }
+
+    /// Whether a reader can have the message without waiting for a thread that compresses it. If it cannot, `wake` is woken when
+    /// it can. `reader` is the reader's number.
+    pub(super) fn await_form(&self, form: Form, flags: Flags, reader: u32, wake: &Arc<dyn Wake>) -> Awaited {
+        let payload = self.payload().len();
+        let compressed = form.shape == Shape::Raw || (form.shape == Shape::PushV1 && flags.id);
+        let Some(cache) = self.deflated.as_ref().filter(|_| compressed && payload > deflate::LONG) else {
+            return Awaited::Ready(Deflations::default());
+        };
+        let length = || match form.shape {
+            Shape::Raw => Some(payload),
+            Shape::PushV1 | Shape::EventStream => self.encoded.get(Shape::EventStream).map(Bytes::len),
+        };
+        cache.wait(form, length, reader, wake)
+    }
+
+    /// Makes a form. Takes time. The readers that wait are woken by [`Message::finish_form`].
+    pub(super) fn make_form(&self, form: Form, encoder: &Encoder) -> Deflations {
+        let mut deflations = Deflations::default();
+        let encoding = Encoding { shape: form.shape, deflate: Some(form.window) };
+        self.deflated(encoding, Flags { id: true, frames: None }, encoder, &mut deflations);
+        deflations
+    }
+
+    /// See [`DeflatedCache::finish`].
+    pub(super) fn finish_form(&self, form: Form, made: Option<Deflations>) {
+        self.deflated.iter().for_each(|cache| cache.finish(form, made));
     }
 
     /// What is known of its form for a reader with permessage-deflate.

@@ -19,6 +19,7 @@
 //! | `subscription`, `batch` | what a reader subscribes to, and what one read returns |
 //! | `draft`, `message` | what was published, encoded at most once per encoding |
 //! | `encoding` | how a message becomes SSE blocks or WebSocket frames, and the cache of that |
+//! | `compressor` | the thread that compresses long messages |
 //! | `cursor` | `"<epoch>-<seq>"`, and where a subscription starts |
 //! | [`codec`] | messages as bytes, for engines beyond this process |
 //! | `archive` | the histories without readers, for a process that orders the messages of others |
@@ -42,6 +43,7 @@ mod batch;
 mod channels;
 mod client_id;
 pub mod codec;
+mod compressor;
 mod cursor;
 mod draft;
 mod encoding;

@@ -19,13 +19,14 @@ use bytes::Bytes;
 use super::batch::{Batch, Lag};
 use super::channels::Channels;
 use super::cursor::{Cursor, Since};
-use super::encoding::{Deflations, Encoder, Encoding, Shape};
+use super::encoding::{Awaited, Deflations, Encoder, Encoding, Form, Shape};
 use super::error::Error;
 use super::log::Item;
 use super::message::{Flags, Message};
 use super::notice::Notice;
 use super::subscription::{Subscription, Target};
 use super::wake::Wake;
+use crate::websocket::deflate::WindowBits;
 
 /// What a read gives to its sink after the lock is released, behind the batch's notices.
 #[derive(Default)]
@@ -50,7 +51,7 @@ impl Deferred {
                 deferred.get_or_insert_default();
                 notices.iter().map(Notice::estimate).sum()
             }
-            Item::Message(message, flags) => {
+            Item::Message(message, flags, _) => {
                 let item = DeferredItem::Message(Arc::clone(message), flags);
                 deferred.get_or_insert_default().0.push(item);
                 message.estimate()
@@ -149,26 +150,77 @@ impl Reader {
     /// Nothing is encoded under the lock. `sink` gets messages that are encoded already under the lock, until the first
     /// message that is not. From there on, the rest of the batch is encoded after the lock is released. Until then the
     /// batch counts an estimate of its bytes.
+    ///
+    /// If `encoding` compresses, the batch ends before a long message that nobody has compressed in this way: see
+    /// [`Batch::waits`].
     pub fn read(&self, encoding: Encoding, blocked: bool, mut sink: impl FnMut(Bytes)) -> Batch {
+        if let Some(window) = encoding.deflate {
+            return self.read_compressed(encoding, window, blocked, sink);
+        }
         let (mut deferred, mut given) = (None, 0);
         let mut state = self.channels.lock();
         let mut batch = state.log.read(self.number, self.channels.batch_limit(), blocked, |item| {
             if deferred.is_none()
-                && let Item::Message(message, flags) = &item
+                && let Item::Message(message, flags, _) = &item
                 && let Some(bytes) = message.emit_cached(encoding, *flags, &mut sink)
             {
                 given += bytes;
-                return bytes;
+                return Some(bytes);
             }
-            Deferred::add(&mut deferred, item, encoding)
+            Some(Deferred::add(&mut deferred, item, encoding))
         });
         if let Some(deferred) = deferred {
             let encoder = Arc::clone(&state.log.encoder);
             drop(state);
-            let (bytes, deflations) = deferred.emit(&batch.notices, encoding, &encoder, &mut sink);
-            given += bytes;
-            batch.deflations = (deflations != Deflations::default()).then(|| Box::new(deflations));
+            given += deferred.emit(&batch.notices, encoding, &encoder, &mut sink).0;
         }
+        batch.bytes = given;
+        batch
+    }
+
+    /// [`Reader::read`] for a reader that compresses.
+    #[inline(never)]
+    fn read_compressed(
+        &self,
+        encoding: Encoding,
+        window: WindowBits,
+        blocked: bool,
+        mut sink: impl FnMut(Bytes),
+    ) -> Batch {
+        let form = Form { shape: encoding.shape, window };
+        let (mut deferred, mut given) = (None, 0);
+        let (mut begun, mut deflations) = (None, Deflations::default());
+        let mut state = self.channels.lock();
+        let mut batch = state.log.read(self.number, self.channels.batch_limit(), blocked, |item| {
+            if let Item::Message(message, flags, wake) = &item {
+                match message.await_form(form, *flags, self.number, wake) {
+                    Awaited::Ready(made) => deflations.join(made),
+                    Awaited::Later => return None,
+                    Awaited::Begins => {
+                        begun = Some(Arc::clone(message));
+                        return None;
+                    }
+                }
+                if deferred.is_none()
+                    && let Some(bytes) = message.emit_cached(encoding, *flags, &mut sink)
+                {
+                    given += bytes;
+                    return Some(bytes);
+                }
+            }
+            Some(Deferred::add(&mut deferred, item, encoding))
+        });
+        let encoder = Arc::clone(&state.log.encoder);
+        drop(state);
+        if let Some(message) = begun {
+            self.channels.compressor.make(message, form, Arc::clone(&encoder));
+        }
+        if let Some(deferred) = deferred {
+            let (bytes, compressed) = deferred.emit(&batch.notices, encoding, &encoder, &mut sink);
+            given += bytes;
+            deflations.join(compressed);
+        }
+        batch.deflations = (deflations != Deflations::default()).then(|| Box::new(deflations));
         batch.bytes = given;
         batch
     }
@@ -180,9 +232,9 @@ impl Reader {
         state.log.read(self.number, self.channels.batch_limit(), false, |item| match item {
             Item::Message(message, ..) => {
                 visit(message);
-                message.payload().len()
+                Some(message.payload().len())
             }
-            Item::Passed(_) | Item::Notices(_) => 0,
+            Item::Passed(_) | Item::Notices(_) => Some(0),
         })
     }
 

@@ -67,6 +67,8 @@ impl Wake for Alert {
 pub struct Taken {
     /// There is more: read again, after other tasks had their turn.
     pub more: bool,
+    /// See [`channel::Batch::waits`].
+    pub waits: bool,
     /// Messages that the client has not got are gone: close it.
     pub overrun: bool,
     /// See [`channel::Batch::newest`].
@@ -199,7 +201,7 @@ impl ClientReader {
             // A raw WebSocket gets no `push.drop`, so its handler is told.
             report(client, notice, client.shape() == Shape::Raw);
         }
-        Taken { more: batch.more, overrun: batch.overrun, newest: batch.newest }
+        Taken { more: batch.more, waits: batch.waits, overrun: batch.overrun, newest: batch.newest }
     }
 
     /// The client has taken nothing for `slow_timeout`. Returns false if its channels' rules say that it must be

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
+use super::super::compressor::Compressor;
 use super::super::cursor::Cursor;
 use super::super::engine::Engine;
 use super::super::event::Event;
@@ -28,6 +29,7 @@ pub struct Channels {
     limits: Lock<Limits>,
     /// Where publications count.
     pub(super) stats: StatsHandle,
+    pub(in crate::channel) compressor: Compressor,
     owner: OwnerProcess,
     state: Lock<State>,
     /// The number of channels when messages were taken over last.
@@ -68,6 +70,7 @@ impl Channels {
             engine,
             limits: Lock::new(limits),
             stats,
+            compressor: Compressor::default(),
             owner: OwnerProcess::current(),
             state: Lock::new(State { log, presence, events: Vec::new(), dismissed: Vec::new() }),
             open: AtomicUsize::new(0),

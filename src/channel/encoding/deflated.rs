@@ -1,11 +1,16 @@
 //! The compressed forms of a message: one for each shape and window in use, each made once.
+//!
+//! The form of a long message is made by a thread of its own: see [`super::super::compressor`]. Its readers wait meanwhile.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use super::super::wake::Wake;
 use super::Shape;
+use crate::base::lock::Lock;
 use crate::websocket::Opcode;
 use crate::websocket::deflate::{WindowBits, compress};
 
@@ -27,6 +32,31 @@ impl Deflations {
         self.before += before as u64;
         self.after += after as u64;
     }
+
+    /// Counts these, too.
+    pub(in crate::channel) fn join(&mut self, other: Deflations) {
+        self.messages += other.messages;
+        self.before += other.before;
+        self.after += other.after;
+    }
+}
+
+/// Which form of a message a reader gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::channel) struct Form {
+    pub(in crate::channel) shape: Shape,
+    pub(in crate::channel) window: WindowBits,
+}
+
+/// Whether a reader can have its form of a long message.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::channel) enum Awaited {
+    /// Yes. This was compressed, and nobody has counted it.
+    Ready(Deflations),
+    /// It is being made. The reader is woken afterwards.
+    Later,
+    /// The same, but the caller has to have it made: see [`super::super::compressor`].
+    Begins,
 }
 
 /// The compressed forms of one message. The forms of a shape together take no more than the message as it is in this shape:
@@ -35,6 +65,20 @@ impl Deflations {
 pub(in crate::channel) struct DeflatedCache {
     raw: Forms,
     push_v1: Forms,
+    /// Forms that nobody has made are not made any more.
+    given_up: AtomicBool,
+    making: Lock<Making>,
+}
+
+/// The forms that another thread makes.
+#[derive(Default)]
+struct Making {
+    /// Those that are not ready.
+    begun: Vec<Form>,
+    /// The readers that wait for one of them, by their numbers.
+    readers: BTreeMap<u32, Arc<dyn Wake>>,
+    /// What nobody has counted.
+    made: Deflations,
 }
 
 /// `None` in a slot: the message does not become shorter, or there is no room for this form.
@@ -68,6 +112,7 @@ impl DeflatedCache {
     pub(in crate::channel) fn get(&self, shape: Shape, window: WindowBits, length: usize) -> Lookup<'_> {
         let Some(forms) = self.forms(shape) else { return Lookup::AsItIs };
         match forms.slots[window.for_length(length).index()].get() {
+            None if self.given_up.load(Ordering::Acquire) => Lookup::AsItIs,
             None => Lookup::Unknown,
             Some(None) => Lookup::AsItIs,
             Some(Some(frames)) => Lookup::Frames(frames),
@@ -85,6 +130,9 @@ impl DeflatedCache {
     ) -> Option<&Bytes> {
         let forms = self.forms(shape)?;
         let window = window.for_length(payload.len());
+        if self.given_up.load(Ordering::Acquire) {
+            return forms.slots[window.index()].get()?.as_ref();
+        }
         let form = forms.slots[window.index()].get_or_init(|| {
             let frames = compress(opcode, payload, window)?;
             deflations.add(payload.len(), frames.len());
@@ -92,6 +140,49 @@ impl DeflatedCache {
             forms.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok().then_some(frames)
         });
         form.as_ref()
+    }
+
+    /// Whether a reader can have its form of a message with `length` bytes in this shape; `None`: that is not known yet. If it
+    /// cannot, `wake` is woken when it can.
+    pub(in crate::channel) fn wait(
+        &self,
+        form: Form,
+        length: impl FnOnce() -> Option<usize>,
+        reader: u32,
+        wake: &Arc<dyn Wake>,
+    ) -> Awaited {
+        let mut making = self.making.lock();
+        // With the lock: what gets ready later finds this reader.
+        let known = |length| self.get(form.shape, form.window, length) != Lookup::Unknown;
+        if self.given_up.load(Ordering::Acquire) || length().is_some_and(known) {
+            return Awaited::Ready(std::mem::take(&mut making.made));
+        }
+        making.readers.insert(reader, Arc::clone(wake));
+        if making.begun.contains(&form) {
+            return Awaited::Later;
+        }
+        making.begun.push(form);
+        Awaited::Begins
+    }
+
+    /// A form that was begun is made, or is not going to be: then this and all others that nobody has made are sent as they
+    /// are. Wakes the readers.
+    pub(in crate::channel) fn finish(&self, form: Form, made: Option<Deflations>) {
+        let mut making = self.making.lock();
+        match made {
+            Some(deflations) => making.made.join(deflations),
+            None => self.given_up.store(true, Ordering::Release),
+        }
+        making.begun.retain(|begun| *begun != form);
+        let readers = std::mem::take(&mut making.readers);
+        drop(making);
+        readers.into_values().for_each(|wake| wake.wake());
+    }
+}
+
+impl std::fmt::Debug for Making {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Making").field("begun", &self.begun).finish_non_exhaustive()
     }
 }
 

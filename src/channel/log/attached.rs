@@ -95,8 +95,8 @@ pub(crate) enum Item<'a> {
     ///
     /// [`Batch::notices`]: super::super::Batch::notices
     Notices(&'a [Notice]),
-    /// A message.
-    Message(&'a Arc<Message>, Flags),
+    /// A message, and what wakes the reader.
+    Message(&'a Arc<Message>, Flags, &'a Arc<dyn Wake>),
     /// The seq of a message for all readers except this one. It moves the reader's cursor. Otherwise the client would
     /// get the message when it reconnects, because it is another reader then.
     Passed(u64),

@@ -352,6 +352,11 @@ impl<'a> Unread<'a> {
         self.index += 1;
     }
 
+    /// Goes back to the message before.
+    pub(crate) fn back(&mut self) {
+        self.index -= 1;
+    }
+
     /// The number of the current message, or of the channel's next one if there is none.
     pub(crate) fn next(&self) -> u64 {
         self.peek().map_or(self.channel.count, |(number, _)| number)

@@ -13,7 +13,8 @@ use super::store::Log;
 
 impl Log {
     /// Gives `visit` what a reader has not got yet, at most `limit`. Its channels are merged in the log's order.
-    /// `visit` returns the bytes that an item takes, or an estimate.
+    /// `visit` returns the bytes that an item takes, or an estimate. `None` for a message: the reader reads this and all that
+    /// follow later, and `visit` has it woken then.
     ///
     /// `blocked` says that the reader's socket has not taken everything since the last read. Then channels with
     /// [`Slow::Latest`] skip to their newest message.
@@ -22,7 +23,7 @@ impl Log {
         reader: u32,
         limit: BatchLimit,
         blocked: bool,
-        mut visit: impl FnMut(Item<'_>) -> usize,
+        mut visit: impl FnMut(Item<'_>) -> Option<usize>,
     ) -> Batch {
         let mut batch = Batch::default();
         if blocked {
@@ -52,7 +53,7 @@ impl Log {
         }
         batch.notices = std::mem::take(&mut own.notices);
         if !batch.notices.is_empty() {
-            batch.bytes = visit(Item::Notices(&batch.notices));
+            batch.bytes = visit(Item::Notices(&batch.notices)).unwrap_or(0);
         }
         // A pattern may give the same message again. Then it is the next one.
         let mut previous = 0;
@@ -81,12 +82,18 @@ impl Log {
                 }
                 if message.except() == Some(own.id) {
                     if message.stored() && seq > own.position {
-                        batch.bytes += visit(Item::Passed(seq));
+                        batch.bytes += visit(Item::Passed(seq)).unwrap_or(0);
                         own.position = seq;
                     }
                     continue;
                 }
-                batch.bytes += visit(Item::Message(message, Flags { id: seq > own.position, frames: link.frames }));
+                let flags = Flags { id: seq > own.position, frames: link.frames };
+                let Some(bytes) = visit(Item::Message(message, flags, &own.wake)) else {
+                    batch.waits = true;
+                    unread.back();
+                    break;
+                };
+                batch.bytes += bytes;
                 batch.messages += 1;
                 if !replayed {
                     batch.newest = Some(message.stamp());
@@ -98,9 +105,13 @@ impl Log {
             if let Some(place) = channel.places.get_mut(link.place as usize) {
                 place.next = next;
             }
+            if batch.waits {
+                break;
+            }
             heads.extend(head.map(|seq| Reverse((seq, index))));
         }
-        own.woken = batch.more;
+        // Until it is woken for a message that it waits for, further messages change nothing.
+        own.woken = batch.more || batch.waits;
         batch
     }
 

@@ -1,6 +1,7 @@
 //! Tests of the channels as a whole.
 
 mod bounds;
+mod compressing;
 pub(crate) mod delayed;
 mod encoding;
 mod engines;

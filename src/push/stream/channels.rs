@@ -32,10 +32,10 @@ impl Stream {
             self.give_up(now);
         } else if let State::Ending { status, last } = &mut self.state {
             let numbered = last.are_numbered();
-            if !client_reader.is_behind(&self.client, last, cx.waker()) || (numbered && !taken.more) {
+            if !client_reader.is_behind(&self.client, last, cx.waker()) || (numbered && !taken.more && !taken.waits) {
                 let status = status.clone();
                 self.queue_close(status);
-            } else if taken.more || last.are_numbered() {
+            } else if taken.more || (last.are_numbered() && !taken.waits) {
                 // Other tasks get their turn first.
                 cx.waker().wake_by_ref();
             }

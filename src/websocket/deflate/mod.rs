@@ -50,5 +50,8 @@ impl WindowBits {
     }
 }
 
+/// A message of so many bytes takes about half a millisecond to compress. Other clients should not wait for longer ones.
+pub const LONG: usize = 16 * 1024;
+
 /// What ends each compressed message, and is not sent: section 7.2.1.
 const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];

@@ -14,6 +14,7 @@ use push_core::http::upgrade::last_event_id_of;
 use push_core::push::poll::without_session;
 use push_core::push::{self, Compressed, EventInterest, Protocol};
 use push_core::sse::Fields;
+use push_core::websocket::deflate;
 
 use crate::ruby::client_arguments::{EventOptions, close_status, compress_option, timeout, write_arguments};
 use crate::ruby::client_values::ClientValues;
@@ -27,9 +28,6 @@ use crate::support::handler::Handler;
 use crate::support::interned::words;
 use crate::support::jump::lookup;
 use crate::support::settings::Own;
-
-/// Bytes of a write that are compressed with the GVL: leaving and taking it again would cost more.
-const COMPRESSED_AT_ONCE: usize = 16 * 1024;
 
 /// The Ruby object. It outlives its connection if the app keeps it.
 #[derive(TypedData)]
@@ -115,14 +113,14 @@ impl Client {
         Ok(if binary { self.core.write_binary_event(fields, bytes) } else { self.core.write_event(fields, bytes) })
     }
 
-    /// Compresses a long write without the GVL.
+    /// Compresses a write: a long one without the GVL. For others, leaving and taking it again would cost more.
     fn write_compressed(
         &self,
         ruby: &Ruby,
         data: RString,
         compress: impl Fn(&push::Client, &[u8]) -> Compressed,
     ) -> Result<bool, Error> {
-        if data.len() <= COMPRESSED_AT_ONCE {
+        if data.len() <= deflate::LONG {
             // SAFETY: nothing calls Ruby while the slice is used.
             return Ok(self.core.write_compressed(compress(&self.core, unsafe { data.as_slice() })));
         }
