@@ -47,7 +47,7 @@ RSpec.describe "A hijacked connection when the server stops" do
       connection = hijack("/deaf", behind)
       app.signal("TERM")
       expect(app.wait).to be_success
-      expect(%i[fin reset]).to include(connection.ending)
+      expect(%i[fin reset truncated]).to include(connection.ending)
     end
   end
 
