@@ -80,7 +80,7 @@ RSpec.describe "Deadlines over HTTP/2" do
   end
 
   context "with --keep-alive-timeout" do
-    serve config, "--keep-alive-timeout", "0.3"
+    serve config, "--keep-alive-timeout", "0.3", "--max-h2-control-frames", "1000000"
 
     it "end a connection without streams, also one that sends no SETTINGS or goes on with PINGs" do
       before = count(:idle_timeouts)

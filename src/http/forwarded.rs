@@ -79,6 +79,7 @@ fn address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const TRUSTED: [&str; 2] = ["127.0.0.1", "10.0.0.0/8"];
 
@@ -167,5 +168,29 @@ mod tests {
         let before = headers.clone();
         let (peer, https) = client(&mut headers, (Peer::Unix, false), &TrustedProxies::default());
         assert_eq!((peer, https, headers), (Peer::Unix, None, before));
+    }
+
+    proptest! {
+        /// Whatever a trusted proxy passes on: the client is one of the addresses there, with which what the app sees begins.
+        #[test]
+        fn any_header_can_come(
+            hops in proptest::collection::vec("(10\\.0\\.0\\.1|6\\.6\\.6\\.6|203\\.0\\.113\\.9:80|\\[2001:db8::1\\]|[ -~]{0,9})", 0..5),
+            scheme in "(https?|wss?|[ -~]{0,6})",
+        ) {
+            let mut headers = HeaderMap::new();
+            headers.insert(FOR, HeaderValue::from_str(&hops.join(",")).unwrap());
+            headers.insert(PROTO, HeaderValue::from_str(&scheme).unwrap());
+            let peer = Peer::Inet(SocketAddr::new([127, 0, 0, 1].into(), 1));
+            let (seen, https) = client(&mut headers, (peer, false), &TrustedProxies::parse(TRUSTED).unwrap());
+            prop_assert!(https != Some(false));
+            match headers.get(FOR) {
+                Some(kept) => {
+                    let kept = kept.to_str().unwrap();
+                    prop_assert!(!kept.is_empty());
+                    prop_assert_eq!(address(kept.split(", ").next().unwrap()), Some(seen.ip()));
+                }
+                None => prop_assert_eq!(seen.ip(), peer.ip()),
+            }
+        }
     }
 }

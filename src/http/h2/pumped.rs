@@ -107,6 +107,7 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(ResponseHead, usize)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_head_that_an_app_writes() {
@@ -121,6 +122,37 @@ mod tests {
             ["garbage\r\n\r\n", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "HTTP/1.1 099 \r\n\r\n"]
         {
             assert!(parse_head(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        /// A head that is whole does not depend on what follows, and none of its beginnings is one.
+        #[test]
+        fn a_head_ends_where_it_ends(
+            head in "HTTP/1.[01] [0-9]{2,3}( [A-Za-z ]{0,9})?\r\n([A-Za-z-]{1,9}: ?[ -~]{0,9}\r\n){0,4}\r\n",
+            behind: Vec<u8>,
+        ) {
+            let both = [head.as_bytes(), &behind].concat();
+            let parsed = |bytes| parse_head(bytes).map(|it| it.map(|(head, length)| (head.status, head.headers, length)));
+            match (parsed(head.as_bytes()), parsed(&both)) {
+                (Ok(Some(alone)), Ok(Some(followed))) => {
+                    prop_assert_eq!(alone.2, head.len());
+                    prop_assert_eq!(alone, followed);
+                    for length in 0..head.len() {
+                        prop_assert!(parsed(&both[..length]).unwrap().is_none(), "{}", length);
+                    }
+                }
+                (alone, followed) => prop_assert!(alone.is_err() && followed.is_err()),
+            }
+        }
+
+        #[test]
+        fn an_app_may_write_anything(bytes: Vec<u8>, text in "HTTP/1.1 [0-9]{3}[ -~\r\n]{0,80}") {
+            for bytes in [&bytes, text.as_bytes()] {
+                if let Ok(Some((_, length))) = parse_head(bytes) {
+                    prop_assert!(length <= bytes.len());
+                }
+            }
         }
     }
 }

@@ -149,6 +149,7 @@ fn date() -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn head(method: &str, uri: &str, fields: &[(&'static str, &'static str)]) -> Parts {
         let mut request = http::Request::builder().method(method).uri(uri);
@@ -242,5 +243,44 @@ mod tests {
         assert!(sent.headers().contains_key(DATE));
         let hints = response(ResponseHead::new(StatusCode::EARLY_HINTS, HeaderMap::new()));
         assert!(hints.headers().is_empty());
+    }
+
+    proptest! {
+        /// Any head that h2 can make: one that reaches the app has the Host of its authority, and nothing else than h2 gave.
+        #[test]
+        fn any_head_can_come(
+            method in "(GET|POST|CONNECT|[A-Za-z]{1,9})",
+            authority in proptest::option::of("[a-z0-9.:@%\\[\\]-]{1,12}"),
+            // h2 refuses an empty one.
+            path in "[/*a][ -~]{0,30}",
+            protocol in proptest::option::of(prop_oneof![Just("websocket"), Just("WebSocket"), Just("other")]),
+            fields in proptest::collection::vec(("(host|cookie|content-length|[a-z_-]{1,8})", "[ -~\t\u{e9}]{0,8}"), 0..6),
+        ) {
+            let mut uri = Uri::builder();
+            if let Some(authority) = &authority {
+                uri = uri.scheme("http").authority(authority.as_str());
+            }
+            let built = uri.path_and_query(path).build().ok().and_then(|uri| {
+                let request = http::Request::builder().method(method.as_str()).uri(uri);
+                fields.iter().fold(request, |request, (name, value)| request.header(name, value)).body(()).ok()
+            });
+            let Some(request) = built else { return Ok(()) };
+            let (mut parts, ()) = request.into_parts();
+            if let Some(protocol) = protocol {
+                parts.extensions.insert(h2::ext::Protocol::from_static(protocol));
+            }
+            let count = parts.headers.len();
+            let Ok(purpose) = translate(&mut parts, &Limits::default()) else { return Ok(()) };
+            if let Some(authority) = authority {
+                prop_assert_eq!(parts.headers.get_all(HOST).iter().collect::<Vec<_>>(), [authority.as_str()]);
+            }
+            prop_assert!(parts.uri.authority().is_none());
+            prop_assert!(parts.uri.path().starts_with('/') || parts.uri.path() == "*", "{}", parts.uri);
+            prop_assert!(parts.headers.get_all(CONTENT_LENGTH).iter().count() <= 1);
+            // At most the Host, and the three fields of a handshake.
+            let added = if purpose == Purpose::WebSocket { 4 } else { 1 };
+            prop_assert!(parts.headers.len() <= count + added);
+            prop_assert_eq!(purpose == Purpose::WebSocket, protocol.is_some());
+        }
     }
 }

@@ -177,6 +177,38 @@ proptest! {
         prop_assert_eq!(through(&[wire.as_bytes()]), through(&pieces));
     }
 
+    /// The preface of HTTP/2, or nearly, and bytes behind it.
+    #[test]
+    fn http_2_gets_all_bytes_from_its_preface_on(
+        behind in proptest::collection::vec(any::<u8>(), 0..60),
+        changed in proptest::option::of((0usize..15, any::<u8>())),
+        cuts in proptest::collection::vec(1usize..20, 1..20),
+    ) {
+        let mut wire = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &behind].concat();
+        let is_preface = changed.is_none_or(|(at, byte)| std::mem::replace(&mut wire[at], byte) == byte);
+        let mut scanner = Scanner::new(&Limits::default(), true);
+        let (mut rest, mut held) = (&wire[..], Vec::new());
+        for cut in cuts.iter().cycle() {
+            let (piece, more) = rest.split_at((*cut).min(rest.len()));
+            if scanner.place() == Place::Http2 {
+                held.extend_from_slice(piece);
+            } else {
+                scanner.scan(piece);
+                if scanner.place() == Place::Http2 {
+                    held.extend_from_slice(&scanner.take_held());
+                }
+            }
+            rest = more;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        prop_assert_eq!(scanner.place() == Place::Http2, is_preface);
+        if is_preface {
+            prop_assert_eq!(held, wire);
+        }
+    }
+
     #[test]
     fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let (output, _, _) = through(&[&bytes]);
