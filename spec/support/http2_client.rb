@@ -164,6 +164,9 @@ class Http2Client
     wait_for("a pong") { |frame| frame.type == :ping && frame.flag?(ACK) && frame.payload == payload }
   end
 
+  # Drops the frames that have come and were not waited for.
+  def forget = @kept.clear
+
   # The GOAWAY that ends the connection, and the end.
   def read_end(**deadline)
     goaway = wait_for_type(:goaway, **deadline)
