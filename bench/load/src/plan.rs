@@ -24,7 +24,7 @@ Kinds:
              which must first be told \"ready\"
   tide       messages at a fixed rate on one WebSocket (--path), which must come to all --connections listeners
              (--listen-path); --stuck more never read
-  idle       WebSockets that say nothing, but answer pings
+  idle       WebSockets that say nothing, but answer pings; with --streams event streams
   handshakes connections with a TLS handshake and nothing else, one after the other
 
 Options:
@@ -37,6 +37,7 @@ Options:
   --message KIND       broadcast: what messages are: text, or json as of a shop [text]
   --expect TEXT        http, paced: the body of answers to GET [hello world]
   --connections N      [1]
+  --streams N          broadcast, idle: event streams on each connection, which speaks HTTP/2 [none: HTTP/1.1]
   --size BYTES         of a message, or a request's body: 12 to 60000 [64]
   --in-flight N        echo: messages on their way on each connection; broadcast: together [1]
   --rate N             paced: requests a second; tide: messages a second [100]
@@ -96,6 +97,7 @@ pub struct Plan {
     pub message: Message,
     pub expect: String,
     pub connections: usize,
+    pub streams: Option<usize>,
     pub size: Option<usize>,
     pub in_flight: usize,
     pub rate: u64,
@@ -119,6 +121,7 @@ impl Plan {
             message: Message::Text,
             expect: "hello world".into(),
             connections: 1,
+            streams: None,
             size: None,
             in_flight: 1,
             rate: 100,
@@ -151,6 +154,7 @@ impl Plan {
             "--message" => self.message = message(option, &value)?,
             "--expect" => self.expect = value,
             "--connections" => self.connections = number(option, &value, 1, MOST_CONNECTIONS)?,
+            "--streams" => self.streams = Some(number(option, &value, 1, 250)?),
             "--size" => self.size = Some(number(option, &value, LEAST_TEXT, 60_000)?),
             "--in-flight" => self.in_flight = number(option, &value, 1, 1024)?,
             "--rate" => self.rate = number(option, &value, 1, 1_000_000)?,

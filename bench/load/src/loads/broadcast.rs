@@ -1,5 +1,6 @@
 //! Messages on one WebSocket, which all listeners must get.
 
+use super::shared::{self, Shared};
 use super::{answer_ping, broken};
 use crate::failure::{Failure, check};
 use crate::net::connect::{Connection, Opener};
@@ -28,6 +29,8 @@ pub struct Broadcast {
     /// How many messages each listener has got.
     received: Vec<u64>,
     inflater: Inflater,
+    /// If the listeners share connections.
+    shared: Option<Shared>,
 }
 
 /// A round in flight.
@@ -45,6 +48,10 @@ pub fn connect(plan: &Plan) -> Result<Vec<Connection>, Failure> {
     let opener = Opener::new(plan.target());
     let mut connections = vec![opener.upgrade(Stream::WebSocket, &plan.path)?];
     for index in 1..=plan.connections {
+        if let Some(streams) = plan.streams {
+            connections.push(shared::open(opener, &plan.listen_path, streams, Some(READY))?);
+            continue;
+        }
         let mut listener = opener.upgrade(plan.stream, &plan.listen_path)?;
         await_ready(&mut listener, plan.stream, index)?;
         connections.push(listener);
@@ -104,6 +111,8 @@ impl Broadcast {
             Message::Text => text(CONTROL, number, plan.message_size()),
             Message::Json => json(CONTROL, number, plan.message_size()),
         };
+        let shared = plan.streams.map(|streams| Shared::new(plan.connections, streams));
+        let listeners = shared.as_ref().map_or(plan.connections, Shared::count);
         Broadcast {
             stream: plan.stream,
             triggers: Ring::new(plan.in_flight, |number| masked(TEXT, &message(number))),
@@ -112,8 +121,9 @@ impl Broadcast {
             begun: 0,
             ended: 0,
             rounds: vec![Round::default(); plan.in_flight],
-            received: vec![0; plan.connections],
+            received: vec![0; listeners],
             inflater: Inflater::new(),
+            shared,
         }
     }
 
@@ -153,6 +163,12 @@ impl Load for Broadcast {
     fn receive(&mut self, index: usize, bytes: &[u8], session: &mut Session) -> Result<usize, Failure> {
         let stream = self.stream;
         // `deliver` needs it all, so it is taken out.
+        if let Some(mut shared) = self.shared.take_if(|_| index != CONTROL) {
+            let deliver = |lane: usize, payload: &[u8], session: &mut Session| self.deliver(lane + 1, payload, session);
+            let listened = shared.listen((index - 1, index), bytes, session, deliver);
+            self.shared = Some(shared);
+            return listened;
+        }
         let mut inflater = std::mem::take(&mut self.inflater);
         let deliver = |payload: &[u8], session: &mut Session| self.deliver(index, payload, session);
         let listened = listen(stream, index, bytes, &mut inflater, session, deliver);

@@ -6,6 +6,7 @@ mod handshakes;
 mod http;
 mod idle;
 mod paced;
+mod shared;
 mod tide;
 
 use crate::failure::Failure;

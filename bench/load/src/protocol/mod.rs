@@ -6,8 +6,10 @@
 //! | `websocket` | frames and the handshake |
 //! | `inflate` | compressed messages of WebSockets |
 //! | `sse` | event streams |
+//! | `h2` | event streams that share a connection of HTTP/2 |
 //! | `stream` | the messages of either |
 
+pub mod h2;
 pub mod http;
 pub mod inflate;
 pub mod sse;

@@ -16,9 +16,11 @@ pub fn accepts(head: &Head) -> bool {
 /// there.
 ///
 /// What is not data is passed over: other fields, comments, and, on a server that sends streams in chunks, the lines
-/// around a chunk. So a chunk's end may not be in the middle of a line. Data of several lines counts as its last.
+/// around a chunk. So a chunk's end may not be in the middle of a line. Data of several lines counts as its last. So are events of
+/// push_server itself, which say how a subscription begins.
 pub fn next(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let mut data = None;
+    let mut notice = false;
     let mut start = 0;
     loop {
         let end = start + position(b'\n', &bytes[start..])?;
@@ -26,8 +28,13 @@ pub fn next(bytes: &[u8]) -> Option<(&[u8], usize)> {
         start = end + 1;
         if let Some(value) = line.strip_prefix(b"data:") {
             data = Some(value.strip_prefix(b" ").unwrap_or(value));
-        } else if let (true, Some(data)) = (line.is_empty(), data) {
-            return Some((data, start));
+        } else if line.starts_with(b"event: push.") {
+            notice = true;
+        } else if let (true, Some(came)) = (line.is_empty(), data) {
+            if !std::mem::take(&mut notice) {
+                return Some((came, start));
+            }
+            data = None;
         }
     }
 }
@@ -51,6 +58,13 @@ mod tests {
         let (data, length_of_second) = next(&stream[length..]).unwrap();
         assert_eq!(data, b"two");
         assert_eq!(next(&stream[length + length_of_second..]), None);
+    }
+
+    #[test]
+    fn passes_over_notices() {
+        let stream = b"event: push.open\ndata: {}\n\nid: 1\ndata: one\n\n";
+        assert_eq!(next(stream), Some((&b"one"[..], stream.len())));
+        assert_eq!(next(&stream[..20]), None);
     }
 
     #[test]
