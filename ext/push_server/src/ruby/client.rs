@@ -275,11 +275,11 @@ impl Client {
     }
 
     pub fn keep_callable(&self, ruby: &Ruby, number: u64, callable: Value) {
-        self.values.with(ruby, |values| values.callables.push((number, callable)));
+        self.values.with(ruby, |values| values.keep_callable(number, callable));
     }
 
     pub fn drop_callable(&self, ruby: &Ruby, number: u64) {
-        self.values.with(ruby, |values| values.callables.retain(|(other, _)| *other != number));
+        self.values.with(ruby, |values| values.drop_callable(number));
     }
 
     /// Whether this process is a forked child of the one that the client belongs to.
@@ -329,9 +329,6 @@ impl Client {
 
     /// Called after the last callback. An app that keeps the object does not keep the request.
     pub fn release(&self, ruby: &Ruby) {
-        self.values.with(ruby, |values| {
-            values.env = None;
-            values.callables = Vec::new();
-        });
+        self.values.with(ruby, ClientValues::release);
     }
 }

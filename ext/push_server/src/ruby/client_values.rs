@@ -12,34 +12,42 @@ use push_core::push::EventInterest;
 
 use crate::support::handler::Handler;
 
+/// Small, because each idle client has one.
 pub struct ClientValues {
     /// `None` after the last callback.
     pub env: Option<RHash>,
     /// The current handler.
     pub handler: Handler,
-    /// Handlers that become the current one later, in this order.
-    pub next: VecDeque<Handler>,
     /// What the app has stored with `[]=`.
     pub storage: Option<RHash>,
     /// The thread that runs a callback of this client.
     pub runner: Option<Value>,
-    /// Whether that callback has set a handler, which is the first of `next`.
+    /// Whether that callback has set a handler, which is the first of those that wait.
     pub swapped: bool,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few clients have.
+#[derive(Default)]
+struct Rare {
+    /// Handlers that become the current one later, in this order.
+    next: VecDeque<Handler>,
     /// The callables of subscriptions, with their numbers. Most subscriptions have none.
-    pub callables: Vec<(u64, Value)>,
+    callables: Vec<(u64, Value)>,
 }
 
 impl ClientValues {
     pub fn new(handler: Handler) -> Self {
-        ClientValues {
-            env: None,
-            handler,
-            next: VecDeque::new(),
-            storage: None,
-            runner: None,
-            swapped: false,
-            callables: Vec::new(),
-        }
+        ClientValues { env: None, handler, storage: None, runner: None, swapped: false, rare: None }
+    }
+
+    /// Handlers that wait.
+    fn next(&self) -> impl Iterator<Item = &Handler> {
+        self.rare.iter().flat_map(|rare| &rare.next)
+    }
+
+    fn callables(&self) -> impl Iterator<Item = &(u64, Value)> {
+        self.rare.iter().flat_map(|rare| &rare.callables)
     }
 
     /// Called by the garbage collector.
@@ -54,10 +62,10 @@ impl ClientValues {
             marker.mark(runner);
         }
         marker.mark(self.handler.object);
-        for handler in &self.next {
+        for handler in self.next() {
             marker.mark(handler.object);
         }
-        for (_, callable) in &self.callables {
+        for (_, callable) in self.callables() {
             marker.mark(*callable);
         }
     }
@@ -69,7 +77,7 @@ impl ClientValues {
 
     /// Replaces the handler that the same callback has set before. False if it has set none.
     pub fn replace_swap(&mut self, handler: Handler) -> bool {
-        match self.next.front_mut() {
+        match self.rare.as_mut().and_then(|rare| rare.next.front_mut()) {
             Some(first) if self.swapped => {
                 *first = handler;
                 true
@@ -81,33 +89,53 @@ impl ClientValues {
     /// Adds a handler to those that wait: before the others if a callback of this client has set it (`within`),
     /// otherwise behind them.
     pub fn add_swap(&mut self, handler: Handler, within: bool) {
+        let next = &mut self.rare.get_or_insert_default().next;
         if within {
             self.swapped = true;
-            self.next.push_front(handler);
+            next.push_front(handler);
         } else {
-            self.next.push_back(handler);
+            next.push_back(handler);
         }
     }
 
     /// Takes the handler that becomes the current one.
     pub fn take_next(&mut self) -> Option<Handler> {
         self.swapped = false;
-        self.next.pop_front()
+        self.rare.as_mut()?.next.pop_front()
     }
 
     /// Which events the current handler and those that wait have callbacks for.
     pub fn wanted(&self) -> EventInterest {
-        let waiting = self.next.iter().map(Handler::interest);
-        waiting.fold(self.handler.interest(), EventInterest::union)
+        self.next().map(Handler::interest).fold(self.handler.interest(), EventInterest::union)
     }
 
     /// Whether the current handler and those that wait let messages be compressed.
     pub fn all_compress(&self) -> bool {
-        self.handler.compress && self.next.iter().all(|handler| handler.compress)
+        self.handler.compress && self.next().all(|handler| handler.compress)
     }
 
     /// The callable of a subscription.
     pub fn callable(&self, number: u64) -> Option<Value> {
-        self.callables.iter().find(|(other, _)| *other == number).map(|(_, callable)| *callable)
+        self.callables().find(|(other, _)| *other == number).map(|(_, callable)| *callable)
+    }
+
+    /// Keeps the callable of a subscription.
+    pub fn keep_callable(&mut self, number: u64, callable: Value) {
+        self.rare.get_or_insert_default().callables.push((number, callable));
+    }
+
+    /// The subscription has ended.
+    pub fn drop_callable(&mut self, number: u64) {
+        if let Some(rare) = &mut self.rare {
+            rare.callables.retain(|(other, _)| *other != number);
+        }
+    }
+
+    /// The last callback has returned.
+    pub fn release(&mut self) {
+        self.env = None;
+        if let Some(rare) = &mut self.rare {
+            rare.callables = Vec::new();
+        }
     }
 }
