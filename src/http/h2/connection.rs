@@ -10,6 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use h2::server::{Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
+use http::StatusCode;
 
 use super::exchange::{Exchange, Stage};
 use super::request_state::{RequestState, Unfinished};
@@ -247,7 +248,11 @@ impl Serving {
         }
         let (mut head, receive) = request.into_parts();
         let receiving = (!receive.is_end_stream()).then(|| Receiving::new(receive, Arc::clone(&context.h2_received)));
-        let purpose = translation::translate(&mut head, &context.base.limits);
+        let purpose = match translation::translate(&mut head, &context.base.limits) {
+            // It would never send anything, nor end: its end has come already.
+            Ok(Purpose::WebSocket) if receiving.is_none() => Err(StatusCode::BAD_REQUEST),
+            purpose => purpose,
+        };
         let own = (self.requests.peer, self.requests.encrypted);
         let (peer, https) = forwarded::client(&mut head.headers, own, &context.trusted_proxies);
         let entry = context.access_log.as_ref().map(|log| log.begin(peer, Some(&head)));
