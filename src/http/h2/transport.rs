@@ -56,6 +56,9 @@ struct State {
     blocked: Option<Instant>,
     /// The socket did not take what h2 has, and h2 still has it.
     refused: bool,
+    /// When a write has failed: the client is gone. What it has sent before is still read, up to the end. Until then h2 must
+    /// not notice, because it would read nothing more. What it writes is dropped.
+    broken: Option<Instant>,
     last_read_at: Instant,
     ended: bool,
     /// All connections together have received too much.
@@ -75,6 +78,7 @@ impl Wire {
             sent_since_input: 0,
             blocked: None,
             refused: false,
+            broken: None,
             last_read_at: now,
             ended: false,
             crowded: false,
@@ -99,7 +103,8 @@ impl Wire {
 
     /// Since when the socket takes nothing, although something waits.
     pub(super) fn blocked(&self) -> Option<Instant> {
-        self.state.lock().blocked
+        let state = self.state.lock();
+        state.blocked.or(state.broken)
     }
 
     /// When something came in.
@@ -184,9 +189,9 @@ impl State {
         while self.sent < self.collected.len() {
             let State { socket, collected, sent, .. } = self;
             let Some(socket) = socket else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-            let result = Pin::new(socket).poll_write(cx, &collected[*sent..]);
-            let written = ready!(self.written(result, base))?;
-            self.sent += written;
+            let waiting = &collected[*sent..];
+            let (length, result) = (waiting.len(), Pin::new(socket).poll_write(cx, waiting));
+            self.sent += ready!(self.written(result, length, base));
         }
         self.sent = 0;
         self.collected.clear();
@@ -194,22 +199,33 @@ impl State {
             let buffer = std::mem::take(&mut self.collected);
             SPARE.with_borrow_mut(|spare| *spare = buffer);
         }
+        if self.broken.is_some() {
+            return Poll::Ready(Ok(()));
+        }
         // TLS may hold back what it has taken.
         let flushed = self.socket()?.poll_flush(cx);
         self.note_blocked(flushed.is_pending() || self.refused, base);
+        if let Poll::Ready(Err(_)) = flushed {
+            self.broken.get_or_insert_with(|| base.timers.now());
+            return Poll::Ready(Ok(()));
+        }
         flushed
     }
 
-    fn written(&mut self, result: Poll<io::Result<usize>>, base: &base::Context) -> Poll<io::Result<usize>> {
+    /// How many of `length` bytes the socket has taken, or nothing will take.
+    fn written(&mut self, result: Poll<io::Result<usize>>, length: usize, base: &base::Context) -> Poll<usize> {
         self.note_blocked(result.is_pending(), base);
-        if let Poll::Ready(Ok(bytes)) = result {
-            if bytes == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        match ready!(result) {
+            Ok(bytes) if bytes > 0 => {
+                base.stats.bytes_out.add_many(bytes as u64);
+                self.sent_since_input += bytes as u64;
+                Poll::Ready(bytes)
             }
-            base.stats.bytes_out.add_many(bytes as u64);
-            self.sent_since_input += bytes as u64;
+            _ => {
+                self.broken.get_or_insert_with(|| base.timers.now());
+                Poll::Ready(length)
+            }
         }
-        result
     }
 
     fn note_blocked(&mut self, blocked: bool, base: &base::Context) {
@@ -290,10 +306,11 @@ impl AsyncWrite for Transport {
         if state.collected.len() >= COLLECTED {
             ready!(state.poll_send(cx, base))?;
         }
-        if state.collected.is_empty() && slices.iter().map(|slice| slice.len()).sum::<usize>() >= LARGE {
+        let length = slices.iter().map(|slice| slice.len()).sum::<usize>();
+        if state.collected.is_empty() && length >= LARGE {
             let result = state.socket()?.poll_write_vectored(cx, slices);
             state.refused = result.is_pending();
-            return state.written(result, base);
+            return state.written(result, length, base).map(Ok);
         }
         state.refused = false;
         Poll::Ready(Ok(state.collect(slices)))
@@ -311,6 +328,38 @@ impl AsyncWrite for Transport {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.0.state.lock();
         ready!(state.poll_send(cx, &self.0.base))?;
-        state.socket()?.poll_shutdown(cx)
+        if state.broken.is_some() { Poll::Ready(Ok(())) } else { state.socket()?.poll_shutdown(cx) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::base::limits::Limits;
+
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+
+    #[tokio::test]
+    async fn what_the_client_has_sent_is_read_after_a_write_has_failed() {
+        for length in [1, LARGE, 3 * COLLECTED] {
+            let base = Arc::new(base::Context::new(Limits::default()));
+            let (ours, mut client) = UnixStream::pair().unwrap();
+            let wire = Wire::new(Socket::Unix(ours), Bytes::new(), base, Received::new(usize::MAX));
+            let mut transport = Transport(Arc::clone(&wire));
+            client.write_all(PREFACE).await.unwrap();
+            drop(client);
+            transport.write_all(&vec![0; length]).await.unwrap();
+            poll_fn(|cx| wire.poll_send(cx)).await.unwrap();
+            assert!(wire.blocked().is_some());
+            let mut read = Vec::new();
+            let ended = transport.read_to_end(&mut read).await;
+            assert_eq!(read, PREFACE, "{length}: {ended:?}");
+            transport.shutdown().await.unwrap();
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! How a stream ends, and what the peer and the app are told.
 
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use super::task::{Ended, State, Stream};
+use crate::push::queue::Queue;
 use crate::websocket::close::{CloseStatus, code};
 
 /// How long a closed WebSocket is still read. A socket that is closed with unread bytes is reset, and a reset may take
@@ -57,6 +59,25 @@ impl Stream {
         self.state = State::Lingering { until: now, fin_sent: false, peer_ended: false };
     }
 
+    /// A write has failed: the peer is gone. What it has sent before is there already, although the reactor may not know
+    /// that yet, and it may say how the stream has ended. So it is read before the stream ends.
+    #[cold]
+    pub(super) fn break_off(&mut self, cx: &Context<'_>, now: Instant) -> Result<(), Ended> {
+        match self.state {
+            State::Open if self.decoder.is_some() && !self.paused => {
+                self.blocked = None;
+                self.pinged_at = None;
+                self.state = State::Broken { until: now + self.client.context().base.limits.close_timeout };
+                cx.waker().wake_by_ref();
+            }
+            // The app has written more meanwhile.
+            State::Broken { .. } => {}
+            _ => return Err(Ended),
+        }
+        self.queue = Queue::default();
+        Ok(())
+    }
+
     /// Ends the connection with a reset. The peer learns of it at once, and the kernel drops what it still holds.
     pub(super) fn reset(&mut self) -> Ended {
         self.pipe.reset();
@@ -68,7 +89,7 @@ impl Stream {
         match &self.state {
             State::Handshake => self.client.abandon(),
             State::Ending { status, .. } | State::Closing(status) => self.client.finish(Some(status.clone())),
-            State::Open | State::Lingering { .. } => {
+            State::Open | State::Broken { .. } | State::Lingering { .. } => {
                 let ended = self.input_end.as_ref().map(|end| end.status.clone());
                 self.client.finish(Some(ended.unwrap_or_else(CloseStatus::abnormal)));
             }

@@ -17,7 +17,7 @@ impl Stream {
                 let deadline = self.last_write_at + limits.close_timeout;
                 Some(self.input_end.as_ref().map_or(deadline, |end| end.deadline.min(deadline)))
             }
-            State::Lingering { until, .. } => Some(*until),
+            State::Broken { until } | State::Lingering { until, .. } => Some(*until),
             State::Open => {
                 let input = self.input_end.as_ref().map(|end| end.deadline);
                 [self.idle_deadline(), self.bounds.slow_at, self.stall_deadline(), input].into_iter().flatten().min()
@@ -69,7 +69,7 @@ impl Stream {
             State::Handshake | State::Ending { .. } | State::Closing(_) if passed(deadline) => {
                 return Err(self.reset());
             }
-            State::Lingering { fin_sent: true, .. } if passed(self.next_deadline()) => return Err(Ended),
+            State::Broken { .. } | State::Lingering { fin_sent: true, .. } if passed(deadline) => return Err(Ended),
             _ => {}
         }
         Ok(())

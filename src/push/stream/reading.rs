@@ -30,7 +30,7 @@ impl Stream {
         }
         for _ in 0..READS_PER_TURN {
             if !self.takes_input() || self.stays_paused(now) {
-                return Ok(());
+                return if matches!(self.state, State::Broken { .. }) { Err(Ended) } else { Ok(()) };
             }
             // Before more is read, what was read must be decoded: an app thread may have made room since.
             if self.backlog {
@@ -60,7 +60,7 @@ impl Stream {
     fn takes_input(&self) -> bool {
         match self.state {
             State::Handshake => false,
-            State::Open | State::Ending { .. } | State::Closing(_) => self.input_end.is_none(),
+            State::Open | State::Broken { .. } | State::Ending { .. } | State::Closing(_) => self.input_end.is_none(),
             // What comes is dropped.
             State::Lingering { peer_ended, .. } => !peer_ended,
         }
@@ -140,7 +140,7 @@ impl Stream {
                         count_inflated(stats, inflated);
                     }
                     // After `close`, handlers get no more messages.
-                    if matches!(self.state, State::Open) {
+                    if matches!(self.state, State::Open | State::Broken { .. }) {
                         self.paused = self.client.post_message(message);
                         if self.paused {
                             self.backlog = true;
@@ -174,7 +174,7 @@ impl Stream {
 
     /// Whether the mailbox was full and still is.
     fn stays_paused(&mut self, now: Instant) -> bool {
-        if self.paused && !(matches!(self.state, State::Open) && self.client.is_full()) {
+        if self.paused && !(matches!(self.state, State::Open | State::Broken { .. }) && self.client.is_full()) {
             self.paused = false;
             // A pong may have waited in the socket meanwhile. The deadlines begin anew.
             self.last_read_at = now;

@@ -76,6 +76,10 @@ pub(super) enum State {
     /// The head of the response is being written.
     Handshake,
     Open,
+    /// A write has failed: the peer is gone. What it has sent before is still read, up to the end.
+    Broken {
+        until: Instant,
+    },
     /// The app has closed the client. The `last` messages, which were published before that, are not all read yet.
     Ending {
         status: CloseStatus,

@@ -223,6 +223,28 @@ fn a_close_frame_is_answered_although_the_end_of_the_input_came_with_it() {
     assert_eq!(client.close_status().unwrap().code, 1000);
 }
 
+/// A violation, a Close frame, or a message, by a peer that has gone when the next message is written.
+#[test]
+fn what_came_before_a_write_failed_is_read_before_the_stream_ends() {
+    let too_large = [0x82, 0xff, 0, 0, 0, 0, 0x7f, 0, 0, 0, 0, 0, 0, 0];
+    let close = [0x88, 0x82, 0, 0, 0, 0, 0x0b, 0xb8];
+    let message = [0x81, 0x81, 0, 0, 0, 0, b'x'];
+    for room in [1, usize::MAX] {
+        for (bytes, code) in [(&too_large[..], 1009), (&close[..], 3000), (&message[..], 1006)] {
+            let mut core = Core::new(Limits::default());
+            let (client, peer) = core.open(room);
+            core.receive(&peer, 4);
+            // The reactor has not looked at the socket since, so the stream writes before it reads.
+            io::Write::write_all(&mut &peer, bytes).unwrap();
+            drop(peer);
+            assert!(client.write_message(true, b"message"));
+            core.drive_until("the end", || client.close_status());
+            assert_eq!(client.close_status().unwrap().code, code);
+            assert_eq!(core.context.base.stats.messages_in.get(), u64::from(code == 1006));
+        }
+    }
+}
+
 #[test]
 fn a_peer_that_reads_nothing_is_slow_however_much_the_pipe_would_take() {
     let mut core = Core::new(Limits { slow_timeout: Duration::from_millis(50), slow_bytes: 1000, ..Limits::default() });

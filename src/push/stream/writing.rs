@@ -47,7 +47,10 @@ impl Stream {
         }
         while !self.queue.is_empty() {
             let bytes = match self.pipe.poll_write(cx, &self.queue) {
-                Poll::Ready(written) => written.ok().and_then(NonZeroUsize::new).ok_or(Ended)?,
+                Poll::Ready(written) => match written.ok().and_then(NonZeroUsize::new) {
+                    Some(bytes) => bytes,
+                    None => return self.break_off(cx, now),
+                },
                 Poll::Pending => return self.is_blocked(cx, now),
             };
             // A pipe that holds back takes more even if its peer takes nothing. Flushed after each write, it is blocked
@@ -97,13 +100,16 @@ impl Stream {
         Ok(())
     }
 
-    /// Has the pipe send on what it took, and tells the client so. Each message of a broadcast comes here; the other caller is
-    /// `flush_rest`, which is cold.
+    /// Has the pipe send on what it took, and tells the client so. Pending: it cannot do that now, or never. Each message of a
+    /// broadcast comes here; the other caller is `flush_rest`, which is cold.
     #[inline(always)]
     fn flush_pipe(&mut self, cx: &mut Context<'_>, now: Instant, taken: Taken) -> Result<Poll<()>, Ended> {
         match self.pipe.poll_flush(cx) {
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(_)) => return Err(Ended),
+            Poll::Ready(Err(_)) => {
+                self.break_off(cx, now)?;
+                return Ok(Poll::Pending);
+            }
             Poll::Pending => {
                 self.unflushed = Some(taken);
                 return Ok(Poll::Pending);
@@ -121,8 +127,11 @@ impl Stream {
         Ok(Poll::Ready(()))
     }
 
-    /// The pipe takes nothing for now.
+    /// The pipe takes nothing for now, or never again.
     fn is_blocked(&mut self, cx: &Context<'_>, now: Instant) -> Result<(), Ended> {
+        if matches!(self.state, State::Broken { .. }) {
+            return Ok(());
+        }
         if self.blocked.is_none() {
             self.blocked = Some(now);
             self.bounds = self.client.set_stalled(Some(now));
