@@ -33,6 +33,9 @@ RSpec.describe "A WebSocket over HTTP/2" do
       when "/hijack_refused" then hijack(env, "HTTP/1.1 403 Forbidden\r\nX-App: no\r\n\r\n")
       when "/hijack_broken" then hijack(env, "this is no head\r\n\r\n")
       when "/partial" then [200, { "rack.hijack" => ->(io) { io.write("partial") && io.close } }, []]
+      when "/protocol" then [200, { "rack.protocol" => env["rack.protocol"].first }, ->(stream) { stream.write("ready") && stream.close }]
+      when "/page" then [200, { "x-app" => "page" }, ["a page"]]
+      when "/empty" then [204, {}, []]
       when "/refused" then [403, { "x-app" => "no" }, ["go away"]]
       when "/raise" then raise "no"
       else
@@ -95,6 +98,25 @@ RSpec.describe "A WebSocket over HTTP/2" do
       one.wait_for("the end") { |frame| frame.stream == stream && frame.end_stream? }
       expect(one.get("/").status).to eq(200)
     end
+  end
+
+  # Any 2xx accepts it, RFC 8441 section 5. A browser would take the page for frames.
+  { "/page" => "a page", "/empty" => "" }.each do |path, body|
+    it "is refused with 405 if the app answers with a page, or with nothing: #{path}" do
+      one = client
+      head, stream = connect(one, path)
+      expect(head).to have_attributes(status: 405)
+      expect(head["allow"]).to eq("GET")
+      read_until(one, stream, body)
+      expect(one.get(path)).to have_attributes(status: be_between(200, 204), body: body)
+    end
+  end
+
+  it "is accepted if the app answers with rack.protocol" do
+    skip "rack.protocol came with Rack 3.1" if Rack.release < "3.1"
+    head, stream = connect(one = client, "/protocol")
+    expect(head.status).to eq(200)
+    read_until(one, stream, "ready")
   end
 
   it "is refused to a page of another origin" do
@@ -164,9 +186,9 @@ RSpec.describe "A WebSocket over HTTP/2" do
       expect(one.get("/").status).to eq(200)
     end
 
-    it "may be hijacked partly, as an ordinary response may" do
+    it "is refused if the app hijacks it partly, as an ordinary response" do
       head, stream = connect(one = client, "/partial")
-      expect(head.status).to eq(200)
+      expect(head.status).to eq(405)
       read_until(one, stream, "partial")
       expect(one.get("/partial").body).to eq("partial")
     end

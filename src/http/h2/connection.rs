@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use h2::server::{Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 use super::exchange::{Exchange, Stage};
 use super::request_state::{RequestState, Unfinished};
@@ -257,7 +257,7 @@ impl Serving {
         let (peer, https) = forwarded::client(&mut head.headers, own, &context.trusted_proxies);
         let entry = context.access_log.as_ref().map(|log| log.begin(peer, Some(&head)));
         let state = RequestState::new(Arc::clone(context), Arc::clone(&self.wire), &self.unfinished);
-        let method = head.method.clone();
+        let method = if purpose == Ok(Purpose::WebSocket) { Method::CONNECT } else { head.method.clone() };
         let (handling, receiving) = match purpose {
             Err(status) => {
                 refusal::record(status, peer, &context.base.stats);

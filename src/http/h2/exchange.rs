@@ -27,6 +27,7 @@ pub(super) struct Exchange {
     pub(super) state: Arc<RequestState>,
     /// `None` once something else sends.
     pub(super) respond: Option<SendResponse<FrameBatch>>,
+    /// CONNECT for a WebSocket.
     pub(super) method: Method,
     /// What comes in, if the request is not the reader of it: that of a WebSocket.
     pub(super) receiving: Option<Receiving>,
@@ -76,8 +77,11 @@ impl Exchange {
         }
     }
 
-    fn hijack(&mut self, hijack: Hijack) {
+    fn hijack(&mut self, mut hijack: Hijack) {
         let Some(mut respond) = self.respond.take() else { return };
+        if let Some(head) = hijack.head.as_mut().filter(|_| self.method == Method::CONNECT) {
+            translation::refuse_websocket(head);
+        }
         let receiving = self.receiving.take();
         if receiving.is_none() && hijack.head.is_none() {
             log::debug!("a request of HTTP/2 cannot be hijacked");
@@ -95,8 +99,11 @@ impl Exchange {
 
 impl Exchange {
     /// Sends what can be sent at once, which is most often all.
-    fn respond(&mut self, response: Response, cx: &mut TaskContext<'_>) -> Poll<()> {
+    fn respond(&mut self, mut response: Response, cx: &mut TaskContext<'_>) -> Poll<()> {
         let Some(respond) = &mut self.respond else { return Poll::Ready(()) };
+        if self.method == Method::CONNECT {
+            translation::refuse_websocket(&mut response.head);
+        }
         match Sending::begin(respond, response, &self.state, &self.method, self.entry.take()) {
             Ok(mut sending) => {
                 let sent = sending.poll(cx, &self.state);

@@ -56,7 +56,12 @@ async fn try_hand_over(
     let (head, behind) = match hijack.head {
         Some(head) => (head, BytesMut::new()),
         None => tokio::select! {
-            head = read_head(&mut ours) => head?,
+            read = read_head(&mut ours) => {
+                let (mut head, behind) = read?;
+                // Nothing else is hijacked without a head.
+                translation::refuse_websocket(&mut head);
+                (head, behind)
+            }
             _ = poll_fn(|cx| respond.poll_reset(cx)) => return Ok(()),
         },
     };

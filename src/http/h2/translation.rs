@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, DATE, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    ALLOW, CONNECTION, CONTENT_LENGTH, DATE, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Uri};
@@ -104,6 +104,15 @@ fn take_authority(head: &mut Parts) -> Result<(), StatusCode> {
 fn made_up_key() -> HeaderValue {
     let key = STANDARD.encode(fastrand::u128(..).to_be_bytes());
     HeaderValue::try_from(key).unwrap_or(HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="))
+}
+
+/// In HTTP/2, any 2xx accepts a WebSocket (RFC 8441 section 5). An app means nothing of the kind by it: it answers an ordinary
+/// request. So the status says that the method, CONNECT, is not allowed (RFC 9110 section 15.5.6).
+pub(super) fn refuse_websocket(head: &mut ResponseHead) {
+    if head.status.is_success() {
+        head.status = StatusCode::METHOD_NOT_ALLOWED;
+        head.headers.insert(ALLOW, HeaderValue::from_static("GET"));
+    }
 }
 
 /// Makes the head of a response one of HTTP/2. 101 becomes 200 (RFC 8441 section 5).
@@ -229,6 +238,17 @@ mod tests {
         assert_eq!(STANDARD.decode(&parts.headers[SEC_WEBSOCKET_KEY]).unwrap().len(), 16);
         assert_ne!(connect("websocket").1.headers[SEC_WEBSOCKET_KEY], parts.headers[SEC_WEBSOCKET_KEY]);
         assert_eq!(connect("connect-udp").0, Err(StatusCode::NOT_IMPLEMENTED));
+    }
+
+    #[test]
+    fn a_websocket_is_accepted_by_101_alone() {
+        for (status, sent) in [(101, 200), (200, 405), (204, 405), (299, 405), (302, 302), (403, 403), (500, 500)] {
+            let mut head = ResponseHead::new(StatusCode::from_u16(status).unwrap(), HeaderMap::new());
+            refuse_websocket(&mut head);
+            let sent_head = response(head);
+            assert_eq!(sent_head.status(), sent);
+            assert_eq!(sent_head.headers().contains_key(ALLOW), sent == 405);
+        }
     }
 
     #[test]
