@@ -247,11 +247,27 @@ RSpec.describe PushServer::Single do
   end
 
   describe "its threads" do
+    # Has each of the two threads take one of these tasks: neither begins before both are taken, or the thread that takes the place of
+    # the first would take the second.
+    def give(*tasks)
+      taken = Thread::Queue.new
+      go = Thread::Queue.new
+      tasks.each do |task|
+        native.work_to_do << lambda do
+          taken << true
+          go.pop
+          task.call
+        end
+      end
+      eventually("both tasks to be taken") { taken.size == tasks.size }
+      tasks.each { go << true }
+    end
+
     it "are replaced when the app kills one or does not rescue an exception" do
       server.start
-      old = eventually { threads if threads.size == 2 && threads.all?(&:stop?) }
+      old = eventually { threads if threads.size == 2 }
       allow(PushServer).to receive(:log)
-      native.work_to_do << -> { Thread.current.kill } << -> { raise "let through" }
+      give(-> { Thread.current.kill }, -> { raise "let through" })
       new = eventually { threads if threads.size == 2 && (threads & old).empty? }
       expect(new.map(&:name)).to match_array(old.map(&:name))
       expect(PushServer).to have_received(:log).with(:error, /let through/)
@@ -259,10 +275,10 @@ RSpec.describe PushServer::Single do
 
     it "do not end the process when the app exits in one" do
       server.start
+      old = eventually { threads if threads.size == 2 }
       allow(PushServer).to receive(:log)
-      old = threads
       native.work_to_do << -> { exit 3 }
-      eventually { threads.size == 2 && threads != old }
+      eventually { threads.size == 2 && (threads & old).size == 1 }
       expect(PushServer).to have_received(:log).with(:error, /SystemExit/)
     end
 
