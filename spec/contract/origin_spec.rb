@@ -26,21 +26,21 @@ RSpec.describe "The Origin check" do
     serve config
 
     it "accepts a WebSocket without Origin" do
-      expect(status(nil)).to eq(101)
+      expect(status(nil)).to eq(Transport.upgraded)
     end
 
     it "accepts a page of the same host" do
-      expect(status("http://example.com")).to eq(101)
-      expect(status("http://localhost:9292", host: "localhost:9292")).to eq(101)
-      expect(status("http://[::1]:9292", host: "[::1]:9292")).to eq(101)
+      expect(status("http://example.com")).to eq(Transport.upgraded)
+      expect(status("http://localhost:9292", host: "localhost:9292")).to eq(Transport.upgraded)
+      expect(status("http://[::1]:9292", host: "[::1]:9292")).to eq(Transport.upgraded)
     end
 
     it "ignores the scheme, which a proxy may have changed" do
-      expect(status("https://example.com")).to eq(101)
+      expect(status("https://example.com")).to eq(Transport.upgraded)
     end
 
     it "ignores the letter case of hosts" do
-      expect(status("http://EXAMPLE.com", host: "example.COM")).to eq(101)
+      expect(status("http://EXAMPLE.com", host: "example.COM")).to eq(Transport.upgraded)
     end
 
     foreign = %w[http://evil.example http://sub.example.com http://example.com.evil.example http://evilexample.com
@@ -78,9 +78,9 @@ RSpec.describe "The Origin check" do
     serve config, "--allow-origin", "https://friend.example", "--allow-origin", "http://other.example:8080"
 
     it "accepts pages of these origins and of the same host, and no others" do
-      expect(status("https://friend.example")).to eq(101)
-      expect(status("http://other.example:8080")).to eq(101)
-      expect(status("http://example.com")).to eq(101)
+      expect(status("https://friend.example")).to eq(Transport.upgraded)
+      expect(status("http://other.example:8080")).to eq(Transport.upgraded)
+      expect(status("http://example.com")).to eq(Transport.upgraded)
       expect(status("http://evil.example")).to eq(403)
       expect(status("https://friend.example.evil.example")).to eq(403)
     end
@@ -90,8 +90,8 @@ RSpec.describe "The Origin check" do
     serve config, "--allow-origin", "*"
 
     it "accepts every page" do
-      expect(status("http://anywhere.example")).to eq(101)
-      expect(status("null")).to eq(101)
+      expect(status("http://anywhere.example")).to eq(Transport.upgraded)
+      expect(status("null")).to eq(Transport.upgraded)
     end
   end
 end

@@ -44,7 +44,7 @@ RSpec.describe "The server" do
 
     it "ignores Upgrade: h2c (Iodine: answers 400)" do
       upgrade = { "connection" => "Upgrade, HTTP2-Settings", "upgrade" => "h2c", "http2-settings" => "AAMAAABkAAQAAP__" }
-      expect(get("/ordinary", upgrade)).to have_attributes(status: 200, body: "ordinary")
+      expect(http1.get("/ordinary", upgrade)).to have_attributes(status: 200, body: "ordinary")
     end
 
     it "sends an event stream for any Accept that includes text/event-stream (Iodine: only for exactly that)" do
@@ -90,7 +90,7 @@ RSpec.describe "The server" do
     end
 
     it "answers 400 to a bad key and calls no callback" do
-      expect(get("/?bad-key", WebSocketClient.handshake("short")).status).to eq(400)
+      expect(http1.get("/?bad-key", WebSocketClient.handshake("short")).status).to eq(400)
       opened(websocket)
       expect(app.events.all(id: "bad-key")).to be_empty
     end
@@ -109,7 +109,7 @@ RSpec.describe "The server" do
     end
 
     it "sends the app's response when there is no handler (Agoo: answers 500)" do
-      expect(get("/ordinary", WebSocketClient.handshake)).to have_attributes(status: 200, body: "ordinary")
+      expect(get("/ordinary", WebSocketClient.handshake)).to have_attributes(status: Transport.refused(200), body: "ordinary")
       expect(get("/ordinary", { "accept" => "text/event-stream" })).to have_attributes(status: 200, body: "ordinary")
     end
 

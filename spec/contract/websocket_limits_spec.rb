@@ -74,7 +74,12 @@ RSpec.describe "A WebSocket" do
       event(:message, client)
       client.write((1..20).map { |number| frame(:text, number.to_s) }.join)
       # Far longer than the deadline, by another client's pings.
-      answer_pings(websocket, 8)
+      other = websocket
+      8.times do
+        answer_pings(other, 1)
+        # Over HTTP/2, the connection has pings of its own. This answers them.
+        client.connection.anything?
+      end
       expect(story(client)).to eq(%i[open message])
       app.ask("GATE << true; nil")
       expect(client.read_message).to eq("wait")

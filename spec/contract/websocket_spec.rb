@@ -11,7 +11,7 @@ RSpec.describe "A WebSocket" do
 
     describe "handshake" do
       it "is answered as RFC 6455 section 4.2.2 says" do
-        response = get("/?handshake", WebSocketClient.handshake("dGhlIHNhbXBsZSBub25jZQ=="))
+        response = http1.get("/?handshake", WebSocketClient.handshake("dGhlIHNhbXBsZSBub25jZQ=="))
         expect(response.head).to start_with("HTTP/1.1 101 Switching Protocols\r\n")
         expect(response["upgrade"]).to match(/\Awebsocket\z/i)
         expect(response["connection"]).to match(/\Aupgrade\z/i)
@@ -20,7 +20,7 @@ RSpec.describe "A WebSocket" do
       end
 
       it "can be followed by frames in the same packet" do
-        client = http
+        client = http1
         lines = WebSocketClient.handshake.map { |name, value| "#{name}: #{value}\r\n" }.join
         client.write("GET /?early HTTP/1.1\r\nhost: x\r\n#{lines}\r\n#{frame(:text, "early")}#{frame(:ping, "bird")}")
         expect(client.read_response.status).to eq(101)

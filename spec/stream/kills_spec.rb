@@ -147,7 +147,7 @@ RSpec.describe "Killed threads" do
   end
 
   def get_alone(path)
-    client = HttpClient.new(app.address)
+    client = Transport.requests.new(app.address)
     client.get(path).status
   ensure
     client&.close

@@ -30,7 +30,7 @@ RSpec.describe "A full mailbox" do
       rest = frame
       until rest.empty?
         sent = connection.write_some(rest)
-        return [frames + 1, rest] if sent.zero? && !connection.socket.wait_writable(1)
+        return [frames + 1, rest] if sent.zero? && !connection.takes_more?(1)
 
         rest = rest.byteslice(sent..)
       end

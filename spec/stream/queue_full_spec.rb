@@ -23,8 +23,8 @@ RSpec.describe "While the queue of requests is full" do
     refused = []
     while refused.empty?
       candidates = Array.new(3) { http.send_request("GET", "/queued") }
-      eventually("an answer to a request too many") { candidates.any? { |client| client.connection.anything? } }
-      refused, queued = candidates.partition { |client| client.connection.anything? }
+      eventually("an answer to a request too many") { candidates.any?(&:answered?) }
+      refused, queued = candidates.partition(&:answered?)
       waiting += queued
     end
     yield refused.map(&:read_response)

@@ -145,7 +145,7 @@ RSpec.describe "Shutdown" do
     client = http.send_request("GET", "/wait")
     app.events.take(event: "call", path: "/wait")
     app.signal("TERM")
-    expect(client.connection.read_to_end).to eq("")
+    expect { client.read_response }.to raise_error(RawConnection::Ended)
     expect(app.wait.exitstatus).to eq(0)
     expect(app.output).to include("the drain took longer than 0.5 s (drain_timeout): what was still open is cut")
   end
@@ -157,7 +157,7 @@ RSpec.describe "Shutdown" do
       app.signal("TERM")
       wait_until_refusing
       app.signal(second)
-      expect(client.connection.read_to_end).to eq("")
+      expect { client.read_response }.to raise_error(RawConnection::Ended)
       expect(app.wait.exitstatus).to eq(1)
       expect(app.output).to end_with("* Stopped at once\n")
     end

@@ -27,32 +27,32 @@ RSpec.describe "Clients that disconnect at once" do
 
   before { start_app(config, "--threads", "3", "--drain-timeout", "3600", "--body-memory", "10") }
 
-  request = ->(lines) { "GET / HTTP/1.1\r\nhost: localhost\r\n#{lines}\r\n" }
-  # The server keeps its body in a file.
-  post = "POST / HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\ncontent-length: 100\r\n\r\n#{"x" * 100}"
-  requests = { "sse" => request["accept: text/event-stream\r\n"], "sse in answer to a POST" => post,
-               "websocket" => request[WebSocketClient.handshake.map { |name, value| "#{name}: #{value}\r\n" }.join] }
+  sse = { "accept" => "text/event-stream" }
+  # The server keeps a body of this length in a file.
+  requests = { "sse" => ["GET", sse, nil], "sse in answer to a POST" => ["POST", sse, "x" * 100],
+               "websocket" => ["GET", WebSocketClient.handshake, nil] }
 
   # Clients that send a request and disconnect: at once, after all have sent it, or after one has been answered. Some reset the
   # connection.
-  def come_and_go(bytes, rounds:, crowd: 50)
+  def come_and_go(method, headers, body, rounds:, crowd: 50)
     random = Random.new(RSpec.configuration.seed)
     leave = ->(client) { random.rand(3).zero? ? client.reset : client.close }
     rounds.times do |round|
-      clients = Array.new(crowd) { RawConnection.new(app.address) }
+      clients = Array.new(crowd) { Transport.requests.new(app.address) }
+      ask = ->(client) { client.send_request(method, "/", headers, body: body) }
       case round % 3
-      when 0 then clients.each { |client| leave[client.write(bytes)] }
-      when 1 then clients.each { |client| client.write(bytes) }
-      when 2 then clients.each { |client| client.write(bytes) }[random.rand(crowd)].read_until("\r\n\r\n")
+      when 0 then clients.each { |client| leave[ask[client].connection] }
+      when 1 then clients.each(&ask)
+      when 2 then clients.each(&ask)[random.rand(crowd)].read_head
       end
-      clients.each { |client| leave[client] unless client.closed? }
+      clients.each { |client| leave[client.connection] unless client.closed? }
     end
   end
 
-  requests.each do |protocol, bytes|
+  requests.each do |protocol, request|
     it "leave no client, descriptor or pending shutdown behind (#{protocol})" do
       before = app.descriptors.size
-      come_and_go(bytes, rounds: 180)
+      come_and_go(*request, rounds: 180)
       # Later requests on each thread have been answered, so all earlier ones are over.
       6.times { get("/") }
       close_clients

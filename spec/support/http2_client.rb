@@ -35,6 +35,8 @@ class Http2Client
   # settings: those of the client, by name. begins: whether to send the preface and SETTINGS.
   # refills: whether to give back what was received of the connection's window.
   def initialize(address, settings: {}, begins: true, refills: true, **options)
+    # As browsers do.
+    address = address.with(alpn_protocols: %w[h2]) if address.is_a?(TlsAddress) && !address.options.key?(:alpn_protocols)
     @connection = RawConnection.new(address, **options)
     @settings = {}
     @kept = []
@@ -70,7 +72,7 @@ class Http2Client
   # Sends a request. Returns the number of its stream. headers: further fields, after the pseudo-header fields. ends: whether
   # the request ends with its head, or with its body.
   def send_request(method, path, headers = {}, body: nil, ends: true, stream: next_stream, **pseudo)
-    fields = { ":method" => method, ":scheme" => "http", ":authority" => "localhost", ":path" => path }
+    fields = { ":method" => method, ":scheme" => connection.tls ? "https" : "http", ":authority" => "localhost", ":path" => path }
     pseudo.each { |name, value| fields[":#{name}"] = value }
     send_headers(stream, fields.compact.to_a + headers.to_a, ends: ends && body.nil?)
     send_data(stream, body, ends: ends) if body
@@ -129,7 +131,8 @@ class Http2Client
   # The next head of a stream: a HttpClient::Response without a body.
   def read_head(stream, **deadline)
     frame = read_of(stream, **deadline)
-    raise "a #{frame.type} frame#{" (#{frame.error})" if frame.type == :rst_stream} instead of a head" unless frame.type == :headers
+    raise RawConnection::Ended, "the stream was reset (#{frame.error}) instead of a head" if frame.type == :rst_stream
+    raise "a #{frame.type} frame instead of a head" unless frame.type == :headers
 
     headers = Hpack.decode(frame.payload).each_with_object({}) { |(name, value), all| (all[name] ||= []) << value }
     status = Integer(headers.delete(":status").first)
@@ -143,7 +146,7 @@ class Http2Client
     ended = response.framing == :none
     until ended
       frame = read_of(stream, **deadline)
-      raise "the stream was reset (#{frame.error}) behind #{response.body.bytesize} bytes" if frame.type == :rst_stream
+      raise RawConnection::Ended, "the stream was reset (#{frame.error}) behind #{response.body.bytesize} bytes" if frame.type == :rst_stream
 
       response.body << frame.payload if frame.type == :data
       ended = frame.end_stream?
@@ -188,6 +191,12 @@ class Http2Client
 
   # Whether a frame has come, or the end. Does not wait.
   def anything? = @kept.any? || connection.anything?
+
+  # Whether a head, a body or a reset of a stream has come. Does not wait.
+  def any_of?(stream)
+    @kept << receive while connection.anything?
+    @kept.any? { |frame| frame.stream == stream && frame.type != :window_update }
+  end
 
   def close = connection.close
   def closed? = connection.closed?

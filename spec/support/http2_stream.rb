@@ -5,6 +5,9 @@ require_relative "http2_client"
 # A stream of HTTP/2 as a connection, with the methods of RawConnection: so clients of WebSockets and event streams can use one
 # in place of a connection. It has a connection of its own.
 class Http2Stream < RawConnection
+  # The windows are given back when so many bytes were taken, as other clients do it.
+  REFILL = Http2Client::WINDOW / 2
+
   attr_reader :client, :number
 
   # The response's head, and the stream.
@@ -22,6 +25,7 @@ class Http2Stream < RawConnection
     @number = number
     @buffer = String.new(encoding: Encoding::BINARY)
     @ending = ended ? :fin : nil
+    @taken = 0
   end
 
   def socket = client.connection.socket
@@ -36,6 +40,17 @@ class Http2Stream < RawConnection
     part = bytes.byteslice(0, client.window(number))
     client.send_data(number, part) unless part.empty?
     part.bytesize
+  end
+
+  # Whether the window has room within so many seconds.
+  def takes_more?(seconds)
+    deadline = Deadline.in(seconds)
+    until client.window(number).positive?
+      return false if deadline.passed?
+
+      socket.wait_readable(deadline.remaining)
+    end
+    true
   end
 
   # Takes at most so many bytes. As RawConnection, but in whole frames.
@@ -73,6 +88,8 @@ class Http2Stream < RawConnection
     return if @ending
 
     frame = client.wait_for(awaited, seconds: deadline.remaining) { true }
+    return if frame.stream != number
+
     case frame.type
     when :rst_stream then @ending = :reset
     when :data then take(frame)
@@ -84,9 +101,11 @@ class Http2Stream < RawConnection
   def take(frame)
     @buffer << frame.payload
     @ending = :fin if frame.end_stream?
-    return if frame.payload.empty?
+    @taken += frame.payload.bytesize
+    return if @taken < REFILL
 
-    [0, number].each { |stream| client.add_window(frame.payload.bytesize, stream: stream) }
+    [0, number].each { |stream| client.add_window(@taken, stream: stream) }
+    @taken = 0
   rescue Errno::EPIPE, Errno::ECONNRESET
     nil
   end

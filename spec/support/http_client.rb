@@ -18,6 +18,13 @@ class HttpClient
     def all(name) = headers.fetch(name, [])
   end
 
+  # The name and the value of each header. headers: as for send_request.
+  def self.header_pairs(headers)
+    return headers.map { |line| line.split(/:\s*/, 2) } if headers.is_a?(Array)
+
+    headers.flat_map { |name, values| Array(values).map { |value| [name, value.to_s] } }
+  end
+
   attr_reader :connection
 
   def initialize(address, **options)
@@ -63,6 +70,9 @@ class HttpClient
     Response.new(version: version, status: Integer(status), headers: headers, head: head)
   end
 
+  # Whether a response, or the end, has come. Does not wait.
+  def answered? = connection.anything?
+
   def write(bytes) = connection.write(bytes)
   def close = connection.close
   def closed? = connection.closed?
@@ -70,9 +80,7 @@ class HttpClient
   private
 
   def header_lines(headers)
-    return headers.dup if headers.is_a?(Array)
-
-    headers.flat_map { |name, values| Array(values).map { |value| "#{name}: #{value}" } }
+    headers.is_a?(Array) ? headers.dup : HttpClient.header_pairs(headers).map { |pair| pair.join(": ") }
   end
 
   def read_body(response, method)

@@ -62,7 +62,7 @@ class PollClient
 
   private
 
-  def connect = (Transport.protocol == :h2 ? Http2Requests : HttpClient).new(@address)
+  def connect = Transport.requests.new(@address)
 
   def blocks_of(body)
     body = body.dup.force_encoding(Encoding::UTF_8)

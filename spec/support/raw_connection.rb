@@ -68,6 +68,9 @@ class RawConnection
     sent == :wait_writable ? 0 : sent
   end
 
+  # Whether the kernel takes something within so many seconds.
+  def takes_more?(seconds) = !@socket.wait_writable(seconds).nil?
+
   # Up to and including the first occurrence of the separator.
   def read_until(separator, seconds: Deadline::PATIENCE)
     deadline = Deadline.in(seconds)

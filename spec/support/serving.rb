@@ -35,7 +35,7 @@ module Serving
     @app
   end
 
-  # :tcp or :unix. See Transport.
+  # :tcp, :unix or :tls. See Transport.
   def transport = self.class.metadata.fetch(:transport, Transport.default)
 
   # Kills the apps of this example that still run.
@@ -49,7 +49,11 @@ module Serving
   # An unused name for a client.
   def self.next_name = "c#{@names += 1}"
 
-  def http(**options) = closing(HttpClient.new(app.address, **options))
+  # A client for requests. It speaks what Transport.protocol says.
+  def http(**options) = closing(Transport.requests.new(app.address, **options))
+
+  # One that speaks HTTP/1, for what is about that, or sends its own bytes.
+  def http1(**options) = closing(HttpClient.new(app.address, **options))
 
   # Sends one request on a new connection.
   def get(target, headers = {}, **options) = http.get(target, headers, **options)

@@ -5,7 +5,7 @@
 # SPEC_TRANSPORT=tls TLS. Then the specs that are about TCP itself, or about what is not encrypted, are left out.
 module Transport
   # The specs that are about TCP itself, with the reason for each: a whole file, or `FILE: TITLE` for the examples and groups
-  # with this title.
+  # whose full title ends with this.
   TCP_ONLY = {
     "spec/contract/client_spec.rb: shows its protocol, remote address and state in a short inspect" => "the address has a port",
     "spec/http/access_log_spec.rb: has a line for a request whose client disconnects before the response" => "resets the connection",
@@ -22,21 +22,18 @@ module Transport
   H1_ONLY = {
     "spec/contract/sse_spec.rb: says that the body ends with the connection" => "is about a header of HTTP/1",
     "spec/contract/peers_spec.rb: sends the handshake's headers once" => "is about headers of HTTP/1",
-    "spec/contract/websocket_limits_spec.rb: extends the deadline while the mailbox is full and the client is not read from" =>
-      "the connection's own pings must be answered"
-  }.freeze
-
-  # The specs that cannot be done with TLS.
-  PLAIN_ONLY = {
-    "spec/stream/liveness_spec.rb: a request is answered that sends a request to the same server, and so is a request pipelined behind it" =>
-      "the app sends plain HTTP"
+    "spec/contract/acceptance_spec.rb: of an event stream leaves the connection to an app that hijacked it" =>
+      "an ordinary stream has no hijack"
   }.freeze
 
   class << self
     def default = ENV.fetch("SPEC_TRANSPORT", "tcp").to_sym
 
-    # What the clients of WebSockets, event streams and long polls speak: :h1, or with SPEC_PROTOCOL=h2 HTTP/2.
+    # What clients speak: :h1, or with SPEC_PROTOCOL=h2 HTTP/2.
     def protocol = ENV.fetch("SPEC_PROTOCOL", "h1").to_sym
+
+    # The class of the clients for requests.
+    def requests = protocol == :h1 ? HttpClient : Http2Requests
 
     # The version of HTTP, as in an env and in a response.
     def http_version = protocol == :h1 ? "1.1" : "2"
@@ -44,10 +41,13 @@ module Transport
     # The status with which a WebSocket is accepted.
     def upgraded = protocol == :h1 ? 101 : 200
 
+    # The status with which a WebSocket is refused by an app that answers its request with this one. In HTTP/2, a 2xx would accept it.
+    def refused(status) = protocol == :h2 && status.between?(200, 299) ? 405 : status
+
     # Why the example or group with this metadata cannot be done with this transport and protocol; nil if it can.
     def left_out(metadata)
       file = metadata[:file_path].delete_prefix("./")
-      not_possible[file] || not_possible["#{file}: #{metadata[:description]}"]
+      not_possible.find { |name, _| named?(*name.split(": ", 2), file, metadata[:full_description]) }&.last
     end
 
     def configure(config)
@@ -57,8 +57,10 @@ module Transport
 
     private
 
+    def named?(file, title, of, full_title) = file == of && (title.nil? || full_title.end_with?(title))
+
     def not_possible
-      @not_possible ||= { tcp: {}, unix: TCP_ONLY, tls: PLAIN_ONLY }.fetch(default).merge({ h1: {}, h2: H1_ONLY }.fetch(protocol))
+      @not_possible ||= { tcp: {}, unix: TCP_ONLY, tls: {} }.fetch(default).merge({ h1: {}, h2: H1_ONLY }.fetch(protocol))
     end
   end
 end
