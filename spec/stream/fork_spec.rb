@@ -5,7 +5,7 @@ require "spec_helper"
 # An app that forks or runs other programs while streams are open. The child inherits the sockets and the memory, but the
 # streams stay the parent's.
 RSpec.describe "Processes that the app starts" do
-  serve <<~'CONFIG', "--threads", "4", "--ping-interval", "0.5", "--pong-timeout", "10"
+  serve <<~'CONFIG', "--threads", "4", "--ping-interval", "0.5", "--pong-timeout", "60"
     require "spec_app"
     require "forked_child"
     require "open3"
