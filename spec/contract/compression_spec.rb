@@ -303,6 +303,21 @@ RSpec.describe "A WebSocket" do
     end
   end
 
+  context "with --deflate-min-bytes" do
+    serve config, "--websocket-compression", "--deflate-min-bytes", "2000"
+
+    it "gets shorter messages as they are, written or published" do
+      client = opened(deflating("/news"))
+      [1999, 2000].each do |length|
+        client.text("x" * length)
+        expect(client.read_message).to eq("x" * length)
+        app.ask("PushServer.publish('news', 'y' * #{length}); nil")
+        expect(client.read_message).to eq("y" * length)
+      end
+      expect(client.compressed_messages).to eq(2)
+    end
+  end
+
   context "with --max-inflaters" do
     serve config, "--websocket-compression", "--max-inflaters", "2"
 
