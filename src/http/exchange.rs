@@ -71,6 +71,11 @@ pub(super) trait RequestConnection: Send + Sync {
     /// be written, and no bytes after this request were read. Called with the slot's lock held, as above.
     fn try_hijack(&self) -> Option<Hijacked>;
 
+    /// Whether the app that hijacks the request gets one end of a pair of sockets in any case, because its bytes must be copied.
+    fn copies_if_hijacked(&self) -> bool {
+        false
+    }
+
     /// Says whether the server has stopped reading the request's body, because the disk is behind. Meanwhile the body
     /// has no deadline, since the client is not late. Afterwards the client has the whole timeout again. Only in the
     /// connection's task.
@@ -258,6 +263,11 @@ impl ReplySender {
         *state = SlotState::Closed;
         self.sent = true;
         Some(hijacked)
+    }
+
+    /// See [`RequestConnection::copies_if_hijacked`].
+    pub(super) fn copies_if_hijacked(&self) -> bool {
+        !self.forked() && self.slot.connection.copies_if_hijacked()
     }
 
     /// What all push clients share.

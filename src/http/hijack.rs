@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream as BlockingUnixStream;
 
 use bytes::Bytes;
 use crossbeam_channel::Sender;
@@ -43,21 +44,53 @@ impl Hijacked {
 pub(super) struct Hijack {
     /// To be sent before the app gets the socket; `None` if the app writes its own.
     pub(super) head: Option<ResponseHead>,
-    /// Dropped if the connection breaks first.
-    pub(super) receiver: Sender<Hijacked>,
+    pub(super) app: AppEnd,
 }
 
-/// Writes `head` to `socket`, and gives the socket to the app by `receiver`. `unread` are bytes that were read from the
+/// How the app gets its end of the connection. If this is dropped, the app sees that the connection is broken.
+#[derive(Debug)]
+pub(super) enum AppEnd {
+    /// The app waits for it.
+    Awaited(Sender<Hijacked>),
+    /// The app has one end of a pair of sockets already. This is the other end.
+    Paired(BlockingUnixStream),
+}
+
+impl AppEnd {
+    /// A pair of sockets, of which the app gets one end at once.
+    pub(super) fn pair() -> io::Result<(AppEnd, Hijacked)> {
+        let (ours, theirs) = BlockingUnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        theirs.set_nonblocking(true)?;
+        Ok((AppEnd::Paired(ours), Hijacked::Unix(theirs.into())))
+    }
+
+    /// The server's end of a pair of sockets, whose other end the app has. Fails if the app has given up waiting. Only within
+    /// the reactor.
+    pub(super) fn into_pair(self) -> io::Result<UnixStream> {
+        match self {
+            AppEnd::Awaited(app) => {
+                let (ours, theirs) = UnixStream::pair()?;
+                let theirs = Hijacked::Unix(theirs.into_std()?.into());
+                app.send(theirs).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+                Ok(ours)
+            }
+            AppEnd::Paired(ours) => UnixStream::from_std(ours),
+        }
+    }
+}
+
+/// Writes `head` to `socket`, and gives the socket to the app. `unread` are bytes that were read from the
 /// socket already. `guard` lives as long as the socket belongs to the server.
 pub(super) async fn hand_over(
     socket: Socket,
     head: Bytes,
     unread: Bytes,
-    receiver: Sender<Hijacked>,
+    app: AppEnd,
     base: &base::Context,
     guard: Box<dyn Send + Sync>,
 ) {
-    if let Err(error) = try_hand_over(socket, head, unread, receiver, base).await {
+    if let Err(error) = try_hand_over(socket, head, unread, app, base).await {
         log::debug!("a hijacked connection broke: {error}");
     }
     drop(guard);
@@ -67,22 +100,21 @@ async fn try_hand_over(
     mut socket: Socket,
     head: Bytes,
     unread: Bytes,
-    receiver: Sender<Hijacked>,
+    app: AppEnd,
     base: &base::Context,
 ) -> io::Result<()> {
     socket.write_all(&head).await?;
     socket.flush().await?;
-    if let Some(wrap) = Hijacked::wrapper(&socket).filter(|_| unread.is_empty()) {
+    if let AppEnd::Awaited(app) = &app
+        && let Some(wrap) = Hijacked::wrapper(&socket).filter(|_| unread.is_empty())
+    {
         // The app may have given up waiting; then the socket closes here.
-        let _ = receiver.send(wrap(socket.into_fd()?));
+        let _ = app.send(wrap(socket.into_fd()?));
         return Ok(());
     }
-    let (ours, theirs) = UnixStream::pair()?;
+    let ours = app.into_pair()?;
     let same = UnixStream::from_std(ours.as_fd().try_clone_to_owned()?.into())?;
-    if receiver.send(Hijacked::Unix(theirs.into_std()?.into())).is_ok() {
-        pump(socket, ours, &same, &unread, base).await?;
-    }
-    Ok(())
+    pump(socket, ours, &same, &unread, base).await
 }
 
 /// Carries `unread` and what the client sends to the app, and what the app writes to the client, until the app has closed

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 use super::body::BodyWriter;
 use super::exchange::{PendingStream, Reply, ReplySender, Takeover};
 use super::head::ResponseHead;
-use super::hijack::{Hijack, Hijacked};
+use super::hijack::{AppEnd, Hijack, Hijacked};
 use super::long_poll::PendingPoll;
 use super::response::Response;
 use super::upgrade::{self, WebSocketHead};
@@ -65,7 +65,8 @@ impl Responder {
     /// written first.
     ///
     /// If there is nothing to write first, and no bytes after the request were read, this does not wait for the
-    /// reactor, and costs one system call.
+    /// reactor, and costs one system call. Nor does it wait if the connection is encrypted and has no `response`: then the app
+    /// has one end of a pair of sockets at once.
     pub fn hijack(mut self, response: Option<Response>) -> Hijacking {
         if let Some(poll) = self.poll {
             poll.refuse();
@@ -75,9 +76,17 @@ impl Responder {
         {
             return Hijacking::Done(hijacked);
         }
+        // Without a descriptor to spare, the app waits and is told so.
+        if response.is_none()
+            && self.reply.copies_if_hijacked()
+            && let Ok((app, hijacked)) = AppEnd::pair()
+        {
+            self.reply.send(Reply::Takeover(Takeover::Hijack(Box::new(Hijack { head: None, app }))));
+            return Hijacking::Done(hijacked);
+        }
         let (sender, receiver) = crossbeam_channel::bounded(1);
-        let hijack = Hijack { head: response.map(Response::into_head), receiver: sender };
         // A failure drops the sender, which disconnects the receiver.
+        let hijack = Hijack { head: response.map(Response::into_head), app: AppEnd::Awaited(sender) };
         self.reply.send(Reply::Takeover(Takeover::Hijack(Box::new(hijack))));
         Hijacking::Waiting(receiver)
     }

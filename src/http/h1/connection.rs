@@ -177,7 +177,7 @@ fn take_over(
             log_hijack(entry, hijack.head.as_ref().map(|head| head.status));
             let head = hijack.head.as_ref().map(write_head).unwrap_or_default();
             tokio::spawn(async move {
-                hijack::hand_over(socket, head, unread, hijack.receiver, &context.base, guard).await;
+                hijack::hand_over(socket, head, unread, hijack.app, &context.base, guard).await;
             });
         }
     }

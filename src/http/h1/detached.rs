@@ -32,6 +32,11 @@ impl Descriptor {
         Descriptor { number: socket.as_fd().as_raw_fd(), wrap: Hijacked::wrapper(socket) }
     }
 
+    /// Whether the app could do something with it.
+    pub(super) fn is_of_use(&self) -> bool {
+        self.wrap.is_some()
+    }
+
     /// A second descriptor of the same socket, for the app. `None` if the connection is encrypted, or if the process has too
     /// many descriptors. Then the connection's task gives its own away, or carries bytes, which is slower.
     ///

@@ -108,6 +108,10 @@ impl RequestConnection for ConnectionState {
         Some(hijacked)
     }
 
+    fn copies_if_hijacked(&self) -> bool {
+        self.lock().descriptor.as_ref().is_some_and(|descriptor| !descriptor.is_of_use())
+    }
+
     fn hold_body(&self, held: bool) {
         let mut state = self.lock();
         state.body_held = held;

@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use super::translation;
 use crate::base;
 use crate::http::head::ResponseHead;
-use crate::http::hijack::{Hijack, Hijacked, pump};
+use crate::http::hijack::{Hijack, pump};
 use crate::net::h2_received::Receiving;
 use crate::net::h2_stream::{FrameBatch, H2Connection, H2Stream};
 
@@ -47,12 +47,8 @@ async fn try_hand_over(
     hijack: Hijack,
     base: &base::Context,
 ) -> io::Result<()> {
-    let (mut ours, theirs) = UnixStream::pair()?;
+    let mut ours = hijack.app.into_pair()?;
     let same = UnixStream::from_std(ours.as_fd().try_clone_to_owned()?.into())?;
-    if hijack.receiver.send(Hijacked::Unix(theirs.into_std()?.into())).is_err() {
-        // The app has given up waiting.
-        return Err(io::ErrorKind::BrokenPipe.into());
-    }
     let (head, behind) = match hijack.head {
         Some(head) => (head, BytesMut::new()),
         None => tokio::select! {
