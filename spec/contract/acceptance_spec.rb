@@ -194,7 +194,8 @@ RSpec.describe "An upgrade" do
         expect_no_events_but(name, "call")
       end
 
-      it "leaves the connection to an app that hijacked it" do
+      hijacked = protocol == :sse ? "leaves an event stream's connection to an app that hijacked it" : "leaves the WebSocket to an app that hijacked it"
+      it hijacked do
         name = "hijack-#{protocol}"
         response = get("/bare/hijack?#{name}", handshake)
         expect(response).to have_attributes(status: refused(299), body: "hijacked")

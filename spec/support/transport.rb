@@ -22,7 +22,7 @@ module Transport
   H1_ONLY = {
     "spec/contract/sse_spec.rb: says that the body ends with the connection" => "is about a header of HTTP/1",
     "spec/contract/peers_spec.rb: sends the handshake's headers once" => "is about headers of HTTP/1",
-    "spec/contract/acceptance_spec.rb: of an event stream leaves the connection to an app that hijacked it" =>
+    "spec/contract/acceptance_spec.rb: leaves an event stream's connection to an app that hijacked it" =>
       "an ordinary stream has no hijack"
   }.freeze
 
