@@ -194,11 +194,10 @@ RSpec.describe "An upgrade" do
         expect_no_events_but(name, "call")
       end
 
-      hijacked = protocol == :sse ? "leaves an event stream's connection to an app that hijacked it" : "leaves the WebSocket to an app that hijacked it"
-      it hijacked do
+      it "leaves the connection to an app that hijacked it" do
         name = "hijack-#{protocol}"
         response = get("/bare/hijack?#{name}", handshake)
-        expect(response).to have_attributes(status: refused(299), body: "hijacked")
+        expect(response).to have_attributes(status: protocol == :websocket ? refused(299) : 299, body: "hijacked")
         expect_no_events(name)
       end
 

@@ -97,7 +97,7 @@ RSpec.describe "In Chromium over HTTP/2", :full, transport: :tls do
           page("socket.send('#{number}')")
           expect(take(1)).to eq([number.to_s])
         end
-        expect(page("fetch('/').then((response) => response.text())")).to eq("false")
+        expect(page("fetch('/').then((response) => response.text())")).to eq("true")
         expect_one_connection(20)
       end
 
@@ -115,6 +115,49 @@ RSpec.describe "In Chromium over HTTP/2", :full, transport: :tls do
         connect("drained")
         expect(app.stop).to be_success
         expect(take(1)).to eq([[1006, "", false]])
+      end
+    end
+  end
+
+  describe "Faye" do
+    # Loads Faye's own script, and subscribes: then it has changed from requests to a WebSocket. The page hears what is published.
+    def subscribe(channel)
+      page(<<~JS)
+        new Promise((resolve) => {
+          const script = document.createElement("script");
+          script.src = "/faye-browser.js";
+          script.onload = () => resolve(true);
+          document.head.append(script)
+        }).then(() => {
+          window.faye = new Faye.Client("/faye");
+          faye.on("transport:down", () => hear("down"));
+          return faye.subscribe("#{channel}", hear).then(() => true)
+        })
+      JS
+    end
+
+    context "while the server runs" do
+      Framework.serve(self, "faye_channels", "faye")
+
+      it "publishes to its subscribers, and lets them go" do
+        subscribe("/news")
+        page("faye.publish('/news', 'grüße').then(() => true)")
+        expect(take(1)).to eq(["grüße"])
+        page("[window.long = 'é'.repeat(200000), faye.publish('/news', { long })].length")
+        expect(page("take(1).then(([data]) => data.long === long)")).to be(true)
+        expect_one_connection(1)
+        page("faye.disconnect()")
+        app.events.take(event: "disconnected")
+      end
+    end
+
+    context "when the server stops" do
+      Framework.serve(self, "faye_channels", "faye")
+
+      it "holds up no stop, and the page is told" do
+        subscribe("/news")
+        expect(app.stop).to be_success
+        expect(take(1)).to eq(["down"])
       end
     end
   end

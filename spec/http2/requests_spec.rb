@@ -33,7 +33,6 @@ RSpec.describe "Requests over HTTP/2" do
         env["rack.early_hints"].call("link" => "</a.css>; rel=preload")
         [200, {}, ["behind"]]
       when "/endless" then [200, {}, Enumerator.new { |body| loop { body << "x" * 1000 } }]
-      when "/hijack" then env["rack.hijack"].call
       else [404, {}, ["nothing here"]]
       end
     end)
@@ -52,12 +51,6 @@ RSpec.describe "Requests over HTTP/2" do
       expect(seen).to include("SERVER_PROTOCOL" => "HTTP/2", "REQUEST_METHOD" => "GET", "PATH_INFO" => "/env", "QUERY_STRING" => "a=b",
                               "HTTP_HOST" => "example.com:81", "SERVER_NAME" => "example.com", "SERVER_PORT" => "81",
                               "HTTP_X_ONE" => "1, 2", "HTTP_COOKIE" => "a=1; b=2", "rack.url_scheme" => "http")
-    end
-
-    it "without a way to hijack the connection, which other streams share" do
-      seen = env
-      expect(seen["rack.hijack?"]).to be(false)
-      expect(seen["keys"]).not_to include("rack.hijack")
     end
 
     it "with a body of any length, whose trailers are dropped" do

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
 use super::head::ResponseHead;
+use super::hijacked_body::HijackedBody;
 use crate::base;
 use crate::base::lifecycle::Phase;
 use crate::net::Socket;
@@ -114,12 +115,12 @@ async fn try_hand_over(
     }
     let ours = app.into_pair()?;
     let same = UnixStream::from_std(ours.as_fd().try_clone_to_owned()?.into())?;
-    pump(socket, ours, &same, &unread, base).await
+    pump(socket, ours, &same, &unread, HijackedBody::UntilClose, base).await
 }
 
 /// Carries `unread` and what the client sends to the app, and what the app writes to the client, until the app has closed
 /// its socket or the connection breaks. The app may close without reading all: the client gets the answer nevertheless.
-/// `same` is another descriptor of `ours`.
+/// `same` is another descriptor of `ours`. `body` is what the app writes.
 ///
 /// A server that stops does not wait for hijacked connections. It ends the app's input, as a client does that closes its side, and
 /// cuts the connection if the app has not closed its socket within `close_timeout`.
@@ -128,6 +129,7 @@ pub(super) async fn pump(
     mut ours: UnixStream,
     same: &UnixStream,
     unread: &[u8],
+    mut body: HijackedBody,
     base: &base::Context,
 ) -> io::Result<()> {
     let (mut from_app, mut to_app) = ours.split();
@@ -158,11 +160,18 @@ pub(super) async fn pump(
     let outbound = async {
         let mut buffer = vec![0; BUFFER];
         // An error is the end, too: the app has closed its socket without reading all.
-        while let Ok(length @ 1..) = from_app.read(&mut buffer).await {
+        while !body.is_complete()
+            && let Ok(length @ 1..) = from_app.read(&mut buffer).await
+        {
+            let length = body.decode(&mut buffer[..length])?;
             to_client.write_all(&buffer[..length]).await?;
             to_client.flush().await?;
         }
+        body.end()?;
         to_client.shutdown().await?;
+        if body.is_complete() {
+            return Ok(());
+        }
         // The app may have closed its socket for writing only.
         closed(same).await
     };

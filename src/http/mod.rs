@@ -22,7 +22,7 @@
 //! | [`request`] | a request on its way to the app |
 //! | [`responder`] | how an app answers it |
 //! | [`exchange`] | the way back from the app thread to the connection |
-//! | [`hijack`] | giving the socket to the app |
+//! | [`hijack`], `hijacked_body` | giving the socket to the app |
 //! | [`head`] | the head of a response, before a protocol has written it |
 //! | [`response`] | responses, with the app's status and headers checked |
 //! | [`body`] | response bodies, complete or still being written |
@@ -41,6 +41,7 @@ mod h2;
 pub mod head;
 pub mod headers;
 pub mod hijack;
+mod hijacked_body;
 mod linger;
 mod long_poll;
 pub mod origin;

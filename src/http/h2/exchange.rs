@@ -78,22 +78,20 @@ impl Exchange {
     }
 
     fn hijack(&mut self, mut hijack: Hijack) {
-        let Some(mut respond) = self.respond.take() else { return };
+        let Some(respond) = self.respond.take() else { return };
         if let Some(head) = hijack.head.as_mut().filter(|_| self.method == Method::CONNECT) {
             translation::refuse_websocket(head);
         }
         let receiving = self.receiving.take();
-        if receiving.is_none() && hijack.head.is_none() {
-            log::debug!("a request of HTTP/2 cannot be hijacked");
-            respond.send_reset(Reason::INTERNAL_ERROR);
-            return;
-        }
         if let Some(mut entry) = self.entry.take() {
             let status = hijack.head.as_ref().map(|head| head.status);
             entry.log(&RequestOutcome { status, upgrade: Some("hijack"), ..RequestOutcome::default() });
         }
         let (connection, context) = (self.state.connection(), Arc::clone(self.state.context()));
-        tokio::spawn(async move { pumped::hand_over(respond, receiving, connection, hijack, &context.base).await });
+        let method = self.method.clone();
+        tokio::spawn(async move {
+            pumped::hand_over(respond, receiving, connection, hijack, &method, &context.base).await;
+        });
     }
 }
 

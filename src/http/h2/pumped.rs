@@ -9,8 +9,7 @@ use std::sync::Arc;
 use bytes::{Buf, BytesMut};
 use h2::Reason;
 use h2::server::SendResponse;
-use http::header::TRANSFER_ENCODING;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
@@ -18,6 +17,7 @@ use super::translation;
 use crate::base;
 use crate::http::head::ResponseHead;
 use crate::http::hijack::{Hijack, pump};
+use crate::http::hijacked_body::HijackedBody;
 use crate::net::h2_received::Receiving;
 use crate::net::h2_stream::{FrameBatch, H2Connection, H2Stream};
 
@@ -25,16 +25,17 @@ use crate::net::h2_stream::{FrameBatch, H2Connection, H2Stream};
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_HEADERS: usize = 100;
 
-/// Gives the app its end, and carries bytes between the other end and the stream. `receiving` is `None` if the client sends
-/// nothing more.
+/// Gives the app its end, and carries bytes between the other end and the stream. `receiving` is what a WebSocket's client
+/// sends. It is `None` for a request, whose `method` is also the response's.
 pub(super) async fn hand_over(
     mut respond: SendResponse<FrameBatch>,
     receiving: Option<Receiving>,
     connection: Arc<dyn H2Connection>,
     hijack: Hijack,
+    method: &Method,
     base: &base::Context,
 ) {
-    if let Err(error) = try_hand_over(&mut respond, receiving, connection, hijack, base).await {
+    if let Err(error) = try_hand_over(&mut respond, receiving, connection, hijack, method, base).await {
         log::debug!("a hijacked stream broke: {error}");
         respond.send_reset(Reason::INTERNAL_ERROR);
     }
@@ -45,48 +46,62 @@ async fn try_hand_over(
     receiving: Option<Receiving>,
     connection: Arc<dyn H2Connection>,
     hijack: Hijack,
+    method: &Method,
     base: &base::Context,
 ) -> io::Result<()> {
     let mut ours = hijack.app.into_pair()?;
     let same = UnixStream::from_std(ours.as_fd().try_clone_to_owned()?.into())?;
-    let (head, behind) = match hijack.head {
-        Some(head) => (head, BytesMut::new()),
-        None => tokio::select! {
-            read = read_head(&mut ours) => {
-                let (mut head, behind) = read?;
-                // Nothing else is hijacked without a head.
-                translation::refuse_websocket(&mut head);
-                (head, behind)
+    let (mut head, mut behind) = (hijack.head, BytesMut::new());
+    let head = loop {
+        match head.take() {
+            Some(head) if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS => {
+                respond.send_informational(translation::response(head)).map_err(io::Error::other)?;
             }
-            _ = poll_fn(|cx| respond.poll_reset(cx)) => return Ok(()),
-        },
+            Some(head) => break head,
+            None => tokio::select! {
+                read = read_head(&mut ours, &mut behind) => {
+                    let mut read = read?;
+                    if receiving.is_some() {
+                        translation::refuse_websocket(&mut read);
+                    } else if read.status == StatusCode::SWITCHING_PROTOCOLS {
+                        return Err(invalid("the app changes the protocol, but only a WebSocket's stream can have another one"));
+                    }
+                    head = Some(read);
+                }
+                _ = poll_fn(|cx| respond.poll_reset(cx)) => return Ok(()),
+            },
+        }
     };
+    let mut body = HijackedBody::of(&head, method)?;
     let send = respond.send_response(translation::response(head), false).map_err(io::Error::other)?;
     let mut stream = H2Stream::new(send, receiving, connection);
-    stream.write_all(&behind).await?;
-    pump(stream, ours, &same, &[], base).await
+    let length = body.decode(&mut behind)?;
+    stream.write_all(&behind[..length]).await?;
+    pump(stream, ours, &same, &[], body, base).await
 }
 
-/// The head that the app writes, and the bytes behind it.
-async fn read_head(app: &mut UnixStream) -> io::Result<(ResponseHead, BytesMut)> {
-    let mut read = BytesMut::new();
+/// The head that the app writes. `read` has the bytes behind it.
+async fn read_head(app: &mut UnixStream, read: &mut BytesMut) -> io::Result<ResponseHead> {
     loop {
-        if app.read_buf(&mut read).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if let Some((head, length)) = parse_head(&read)? {
+        if let Some((head, length)) = parse_head(read)? {
             read.advance(length);
-            return Ok((head, read));
+            return Ok(head);
         }
         if read.len() > MAX_HEAD {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the app's head is too long"));
+            return Err(invalid("the app's head is too long"));
+        }
+        if app.read_buf(read).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
 }
 
+fn invalid(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why.to_owned())
+}
+
 /// A head, and its length. `None` if more must come.
 fn parse_head(bytes: &[u8]) -> io::Result<Option<(ResponseHead, usize)>> {
-    let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
     let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut fields);
     let length = match parsed.parse(bytes).map_err(|error| invalid(&format!("the app's head: {error}")))? {
@@ -98,9 +113,6 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(ResponseHead, usize)>> {
     for field in parsed.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| invalid("the name of a header"))?;
         headers.append(name, HeaderValue::from_bytes(field.value).map_err(|_| invalid("the value of a header"))?);
-    }
-    if headers.contains_key(TRANSFER_ENCODING) {
-        return Err(invalid("the app has written a chunked body, which HTTP/2 does not have"));
     }
     Ok(Some((ResponseHead::new(status, headers), length)))
 }
@@ -119,9 +131,7 @@ mod tests {
         let (head, length) = parse_head(text).unwrap().unwrap();
         assert_eq!((head.status, head.headers.len()), (StatusCode::SWITCHING_PROTOCOLS, 3));
         assert_eq!(&text[length..], b"\x81\x00");
-        for wrong in
-            ["garbage\r\n\r\n", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "HTTP/1.1 099 \r\n\r\n"]
-        {
+        for wrong in ["garbage\r\n\r\n", "HTTP/1.1 099 \r\n\r\n"] {
             assert!(parse_head(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }

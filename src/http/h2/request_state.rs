@@ -139,6 +139,10 @@ impl RequestConnection for RequestState {
         None
     }
 
+    fn copies_if_hijacked(&self) -> bool {
+        true
+    }
+
     fn hold_body(&self, held: bool) {
         if !held {
             let mut state = self.state.lock();

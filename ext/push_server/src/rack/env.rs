@@ -133,15 +133,11 @@ pub fn build(ruby: &Ruby, templates: &Templates, subject: &Subject<'_>) -> Resul
         } else {
             raw.set(env, word(words.rack_early_hints), subject.answer);
         }
-        // Of HTTP/2, only a WebSocket can be hijacked: its request was an extended CONNECT (RFC 8441 section 4).
-        let mut hijackable = true;
         if head.version == Version::HTTP_2 {
             raw.set(env, word(words.server_protocol), word(words.http_2));
-            hijackable = subject.upgrade == Some(Protocol::WebSocket);
-            if hijackable {
+            // An extended CONNECT (RFC 8441 section 4).
+            if subject.upgrade == Some(Protocol::WebSocket) {
                 raw.set(env, word(words.original_method), word(words.connect));
-            } else {
-                raw.set(env, word(words.rack_is_hijackable), ruby.qfalse());
             }
         }
         raw.set(env, word(words.path_info), raw.binary(head.uri.path().as_bytes()));
@@ -163,9 +159,7 @@ pub fn build(ruby: &Ruby, templates: &Templates, subject: &Subject<'_>) -> Resul
             raw.set(env, word(words.rack_input), input);
         }
         raw.set(env, word(words.rack_response_finished), raw.array());
-        if hijackable {
-            raw.set(env, word(words.rack_hijack), subject.answer);
-        }
+        raw.set(env, word(words.rack_hijack), subject.answer);
         if let Some(protocol) = subject.upgrade {
             raw.set(env, word(words.rack_is_upgradeable), words.protocol(ruby, protocol));
         }

@@ -52,7 +52,6 @@ words! {
         http_last_event_id = "HTTP_LAST_EVENT_ID";
         rack_input = "rack.input";
         rack_hijack = "rack.hijack";
-        rack_is_hijackable = "rack.hijack?";
         rack_hijack_io = "rack.hijack_io";
         rack_early_hints = "rack.early_hints";
         rack_protocol = "rack.protocol";
