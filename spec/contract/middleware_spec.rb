@@ -45,7 +45,7 @@ RSpec.describe "Middleware in front of an upgrade" do
   browser = { "accept-encoding" => "gzip, deflate, br", "if-none-match" => '"x"', "x-body" => nil }
 
   stacks = %w[lint common-logger etag conditional-get deflater content-length session all]
-  bodies = { "an empty body" => "", "a body, which is not sent" => "What a long and compressible body! " * 50 }
+  bodies = { "an empty body" => "", "a body, which is not sent" => Array.new(50, "What a long and compressible body!").join(" ") }
   stacks.product(bodies.to_a).each do |stack, (title, body)|
     it "does not change a WebSocket: #{stack}, #{title}" do
       client = websocket("/#{stack}", headers: browser.merge("x-body" => body))
