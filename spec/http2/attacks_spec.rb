@@ -64,10 +64,11 @@ RSpec.describe "An attack over HTTP/2" do
     end
 
     it "with bodies that are refused uses up no window of the connection" do
+      start_app(config, "--max-body-size", "1000", "--max-streams", "16")
       one = client
       one.read_settings
-      # More than the window of the connection, which is 16 MiB.
-      1100.times do
+      # More than the window of the connection, which is 1 MiB.
+      100.times do
         stream = one.next_stream
         one.send_headers(stream, [%w[:method POST], %w[:scheme http], %w[:authority a], %w[:path /], %w[content-length 16384]])
         one.send_data(stream, "x" * 16_384, ends: true)
