@@ -2,6 +2,7 @@
 
 require "optparse"
 require_relative "campaign"
+require_relative "count"
 require_relative "error"
 require_relative "generator"
 require_relative "machine"
@@ -38,7 +39,7 @@ module Bench
       return tell if @tell
 
       @argv = argv
-      measure(chosen(names))
+      @count ? count(chosen(names)) : measure(chosen(names))
     rescue OptionParser::ParseError => e
       fail_with("#{e.message}: bin/bench --help lists all options", USAGE)
     rescue Misunderstood => e
@@ -61,11 +62,30 @@ module Bench
       cpus = find_cpus
       conditions = { rounds: @rounds, seconds: @seconds, cpus: cpus }
       report = Report.new(@output, servers: servers, command_line: ["bin/bench", *@argv], **conditions)
-      campaign = Campaign.new(servers, logs: File.join(@output, "logs"), **conditions)
-      failed = scenarios.map { |scenario| show(campaign.measure(scenario) { |what| progress(what) }, report) }.any?
+      campaign = Campaign.new(servers, logs: logs, **conditions)
+      failed = go_through(scenarios, campaign, report)
       puts("\nMedians of the rounds (#{@rounds}); ratios are found round by round. #{report.json}, #{report.chart}")
       failed ? FAILURE : 0
     end
+
+    def count(scenarios)
+      raise Error, "there is no valgrind, which counts" unless Callgrind.installed?
+
+      servers = find_servers
+      Generator.build
+      conditions = { seconds: @seconds, caches: Callgrind::CACHES }
+      report = Report.new(@output, servers: servers, command_line: ["bin/bench", *@argv], **conditions)
+      failed = go_through(scenarios, Count.new(servers, seconds: @seconds, logs: logs), report)
+      puts("\nCounted under callgrind, outside of the kernel. #{report.json}, #{report.chart}")
+      failed ? FAILURE : 0
+    end
+
+    # @return [Boolean] whether a server has failed
+    def go_through(scenarios, measurement, report)
+      scenarios.map { |scenario| show(measurement.measure(scenario) { |what| progress(what) }, report) }.any?
+    end
+
+    def logs = File.join(@output, "logs")
 
     # @return [Boolean] whether a server has failed
     def show(result, report)
@@ -84,7 +104,13 @@ module Bench
       unknown = names - SCENARIOS.map(&:name)
       raise Misunderstood, "there is no scenario #{unknown.first}: bin/bench --list names all" if unknown.any?
 
-      names.empty? ? SCENARIOS : SCENARIOS.select { |scenario| names.include?(scenario.name) }
+      chosen = names.empty? ? SCENARIOS : SCENARIOS.select { |scenario| names.include?(scenario.name) }
+      return chosen unless @count
+
+      uncounted = chosen.reject(&:counted)
+      raise Misunderstood, "#{uncounted.first.name} goes by the clock, and cannot be counted" if names.any? && uncounted.any?
+
+      chosen.filter_map(&:counted)
     end
 
     def find_servers
@@ -153,6 +179,9 @@ module Bench
         @rounds = positive(number)
       end
       parser.on("--seconds N", Float, "Length of a round [#{@seconds}]") { |number| @seconds = positive(number) }
+      parser.on("--count", "Count instructions, cache misses and mallocs under", "callgrind instead, in one round") do
+        @count = true
+      end
       parser.on("--cpus SERVER,LOAD", "The CPUs for the server and for the generator, or",
                 "none [the first two]") do |text|
         @cpus = cpus(text)

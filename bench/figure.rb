@@ -29,6 +29,16 @@ module Bench
     bytes_per_operation: Figure.new("bytes per operation on the wire", :less),
     skipped: Figure.new("messages skipped", nil),
     server_memory_bytes: Figure.new("server's memory at the end, bytes", :less),
-    load_cpu_percent: Figure.new("generator's CPU, %", nil)
+    load_cpu_percent: Figure.new("generator's CPU, %", nil),
+    instructions: Figure.new("instructions per operation", :less),
+    l1i_misses: Figure.new("L1i misses per operation", :less),
+    l1d_misses: Figure.new("L1d misses per operation", :less),
+    ll_misses: Figure.new("lines from beyond L2 per operation", :less),
+    mallocs: Figure.new("mallocs per operation", :less),
+    mallocs_of_ruby: Figure.new("of these, Ruby's own", nil)
   }.freeze
+
+  # The figures that are counted under callgrind, by the name that {Callgrind} gives them.
+  COUNTED = { "instructions" => :instructions, "L1i misses" => :l1i_misses, "L1d misses" => :l1d_misses,
+              "LL misses" => :ll_misses, "mallocs" => :mallocs, "Ruby's mallocs" => :mallocs_of_ruby }.freeze
 end

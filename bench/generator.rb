@@ -12,7 +12,9 @@ module Bench
     PROGRAM = File.join(TARGET, "release/load")
     # Exit status of a load that the server cannot do.
     UNSUPPORTED = 3
-    private_constant :FOLDER, :TARGET, :PROGRAM, :UNSUPPORTED
+    # What it prints when it pauses, until it gets a line.
+    PAUSE = "pause\n"
+    private_constant :PAUSE, :FOLDER, :TARGET, :PROGRAM, :UNSUPPORTED
 
     module_function
 
@@ -32,12 +34,20 @@ module Bench
     # @param arguments [Array<String>] bench/load's --help lists them
     # @param process [ServerProcess]
     # @param cpu [String, nil] the CPU it is pinned to
+    # @yield at each pause, if the arguments have --pauses
     # @return [Hash{Symbol => Numeric, nil}] what it measured
     # @raise [Unsupported, Error]
     def run(arguments, process, cpu:)
       command = [*Machine.pinned(cpu), PROGRAM, *arguments, "--port", process.port.to_s, "--pid", process.pid.to_s]
-      output = IO.popen([*command, { err: %i[child out], **Machine.many_sockets }]) do |program|
-        program.read
+      output = IO.popen([*command, { err: %i[child out], **Machine.many_sockets }], "r+") do |program|
+        lines = +""
+        while (line = program.gets)
+          next lines << line unless line == PAUSE
+
+          yield
+          program.puts
+        end
+        lines
       rescue SignalException
         Process.kill(:TERM, program.pid)
         raise

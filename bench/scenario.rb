@@ -9,6 +9,10 @@ module Bench
     # The figures of a load that runs as fast as it can.
     AT_FULL_SPEED = %i[rate p50_us p99_us max_us server_cpu_us_per_operation load_cpu_percent].freeze
 
+    # Loads that send the next message when the last one was answered.
+    COUNTABLE = %w[http echo broadcast].freeze
+    private_constant :COUNTABLE
+
     # @return [String]
     attr_reader :name, :title
     # @return [Integer] Ruby threads of the server
@@ -41,6 +45,15 @@ module Bench
 
     # @return [Boolean]
     def encrypted? = @encrypted
+
+    # @return [Scenario, nil] the same with the figures that are counted under callgrind; nil if its load cannot be counted,
+    #   because it goes by the clock
+    def counted
+      return unless COUNTABLE.include?(@load.first)
+
+      self.class.new(name, title, load: @load.shelljoin, threads: threads, options: options.shelljoin, encrypted: encrypted?,
+                                  figures: COUNTED.values, chart: %i[instructions l1i_misses])
+    end
 
     # @param seconds [Numeric] the length of a round, unless the scenario needs a certain one
     # @return [Array<String>] the generator's arguments, without those that name the server

@@ -60,6 +60,16 @@ module Bench
                  load: "http --path /hello --connections 64", threads: 5),
     Scenario.new("echo_5_threads", "echo, on a server with 5 threads",
                  load: "echo --path /echo --size 64 --connections 100", threads: 5),
+    # Two scenarios for one figure: the rate with 9000 connections, divided by that with 100. All connections have a request in
+    # flight, more than push_server queues by default. The generator and the server need 9000 descriptors each, so `ulimit -Hn`
+    # must allow 10,000.
+    Scenario.new("hello_100", "hello, with 100 connections: what \"hello_9000\" is to be compared with",
+                 load: "http --path /hello --connections 100"),
+    Scenario.new("hello_9000", "the same with 9000 connections", options: "--max-queue 10000",
+                 load: "http --path /hello --connections 9000 --warm-up 3"),
+    Scenario.new("light", "GET, 450 a second on 100 connections, 5 threads: what is paid for being woken",
+                 load: "paced --path /hello --connections 100 --rate 450", threads: 5,
+                 figures: %i[p50_us p99_us max_us server_cpu_percent], chart: %i[p99_us server_cpu_percent]),
     # A fixed rate, far below what any server can do. If every answer were followed by the next request, slow requests
     # would soon occupy all threads, and every latency would be about 10 ms. So there are 50 slow requests a second, which
     # occupy half of one thread of five. The scenario shows whether they delay the quick ones.

@@ -9,7 +9,7 @@ module Bench
   # A server under test, from its start to its end.
   class ServerProcess
     APP = File.expand_path("apps/app.ru", __dir__)
-    # Seconds until it must listen, and until it must have ended after SIGTERM.
+    # Seconds until it must listen, if nothing else is said, and until it must have ended after SIGTERM.
     START_TIMEOUT = 30
     STOP_TIMEOUT = 5
     # Lines of its output that are shown if it does not start.
@@ -25,6 +25,8 @@ module Bench
     # @param log [String] the file its output is appended to
     # @param options [Array<String>] for push_server
     # @param encrypted [Boolean] whether it listens with TLS
+    # @param before [Array<String>] the words before its command line, of a program that runs it
+    # @param start_timeout [Numeric] seconds until it must listen
     # @yieldparam process [ServerProcess]
     # @raise [Error] if it does not start
     def self.run(server, **how)
@@ -35,15 +37,16 @@ module Bench
       process&.stop
     end
 
-    def initialize(server, threads:, cpu:, log:, options: [], encrypted: false)
+    def initialize(server, threads:, cpu:, log:, options: [], encrypted: false, before: [], start_timeout: START_TIMEOUT)
       @server = server
       @log = log
+      @start_timeout = start_timeout
       @port = free_port
       files = Certificate.files
       bind = encrypted ? "ssl://127.0.0.1:#{@port}?cert=#{files[:cert]}&key=#{files[:key]}" : "tcp://127.0.0.1:#{@port}"
       command = server.command_line(options, app: APP, port: @port, threads: threads, bind: bind, **files)
       # In a process group of its own, since a server may have several processes, or be a script that starts one.
-      @pid = spawn(server.environment, *Machine.pinned(cpu), *command,
+      @pid = spawn(server.environment, *Machine.pinned(cpu), *before, *command,
                    pgroup: true, in: File::NULL, %i[out err] => [log, "a"], **Machine.many_sockets)
     rescue SystemCallError => e
       raise Error, "#{server.name} cannot be started: #{e.message}"
@@ -51,10 +54,10 @@ module Bench
 
     # Waits until it listens.
     def await
-      deadline = now + START_TIMEOUT
+      deadline = now + @start_timeout
       until listening?
         raise Error, "#{@server.name} ended instead of listening on port #{port}#{last_output}" if ended?
-        raise Error, "#{@server.name} does not listen on port #{port} after #{START_TIMEOUT} s#{last_output}" if now > deadline
+        raise Error, "#{@server.name} does not listen on port #{port} after #{@start_timeout} s#{last_output}" if now > deadline
 
         sleep(0.05)
       end

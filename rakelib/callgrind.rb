@@ -20,19 +20,25 @@ module Callgrind
   EVENTS = { "instructions" => %w[Ir], "L1i misses" => %w[I1mr], "L1d misses" => %w[D1mr D1mw],
              "LL misses" => %w[ILmr DLmr DLmw] }.freeze
   FIGURES = [*EVENTS.keys, "mallocs"].freeze
-  private_constant :CACHES, :REQUESTS, :ALLOCATORS, :EVENTS
+  # Calls of one function by another: the caller's object (the path of a library or program) and name, the called function's
+  # name, how many, and what they have cost.
+  Call = Struct.new(:object, :within, :called, :times, :costs)
+  private_constant :REQUESTS, :ALLOCATORS, :EVENTS, :Call
 
   module_function
 
   def installed? = !system("valgrind", "--version", out: File::NULL).nil?
+
+  # @param path [String] callgrind's file
+  # @return [Array<String>] the words before a command that run it under callgrind
+  def valgrind(path) = ["valgrind", "--tool=callgrind", "--callgrind-out-file=#{path}", *CACHES]
 
   # Runs a command to its end.
   # @return [Hash{String => Integer}] a figure for each of FIGURES
   # @raise [RuntimeError] if the command fails
   def run(*command, chdir:)
     Tempfile.create("callgrind") do |file|
-      options = ["--tool=callgrind", "--callgrind-out-file=#{file.path}", *CACHES]
-      text, status = Open3.capture2e("valgrind", *options, *command, chdir: chdir)
+      text, status = Open3.capture2e(*valgrind(file.path), *command, chdir: chdir)
       raise "#{command.join(" ")} failed under callgrind:\n#{text}" unless status.success?
 
       allocator = allocation(File.foreach(file.path))
@@ -49,33 +55,57 @@ module Callgrind
     figures(names, counts)
   end
 
-  # Reads from the lines of callgrind's file how often memory was requested, and what the allocator has cost. A function's
-  # name is written once, together with a number that stands for the function afterwards. "calls=" belongs to the function that
-  # the last "cfn=" has named; the next line has what these calls have cost, with all that the function has called. An
-  # allocator that calls another one is counted once.
+  # Reads from the lines of callgrind's file how often memory was requested, and what the allocator has cost. An allocator
+  # that calls another one is counted once.
   # @return [Hash{String => Integer}] a figure for each of FIGURES
   def allocation(lines)
-    names = {}
-    events = within = called = nil
-    calls = 0
     sum = FIGURES.to_h { |name| [name, 0] }
+    each_call(lines) do |call|
+      next unless ALLOCATORS.include?(call.called) && !ALLOCATORS.include?(call.within)
+
+      call.costs.each { |name, cost| sum[name] += cost }
+      sum["mallocs"] += call.times if REQUESTS.include?(call.called)
+    end
+    sum
+  end
+
+  # Reads from the lines of a file that callgrind has dumped what all of the process has cost, the allocator included, and how
+  # often each library or program has requested memory.
+  # @return [Array(Hash{String => Integer}, Hash{String => Integer})] figures by name; requests by the file's path
+  def dumped(lines)
+    lines = lines.to_a
+    shapes = [/\Aevents: (.*)/, /\A(?:totals|summary): (.*)/]
+    names, counts = shapes.map { |shape| lines.filter_map { |line| line[shape, 1] }.last&.split }
+    raise "callgrind counted nothing" unless names && counts
+
+    requests = Hash.new(0)
+    each_call(lines) do |call|
+      requests[call.object] += call.times if REQUESTS.include?(call.called) && !ALLOCATORS.include?(call.within)
+    end
+    [figures(names, counts).merge("mallocs" => requests.values.sum), requests]
+  end
+
+  # Reads the calls from the lines of callgrind's file. The name of a function, or of the object it is in, is written once,
+  # together with a number that stands for the name afterwards. "calls=" belongs to the function that the last "cfn=" has
+  # named; the next line has what these calls have cost, with all that the function has called.
+  def each_call(lines)
+    names = { "ob" => {}, "fn" => {} }
+    now = {}
+    events = nil
+    count = 0
     lines.each do |line|
       case line
       when /\Aevents: (.*)/ then events = $1.split
-      when /\A(c?)fn=\((\d+)\)(?: (\S+))?/
-        names[$2] = $3 if $3
-        $1.empty? ? within = names[$2] : called = names[$2]
-      when /\Acalls=(\d+)/ then calls = $1.to_i
+      when /\A(c?)(ob|fn)=\((\d+)\)(?: (\S+))?/
+        names[$2][$3] = $4 if $4
+        now["#{$1}#{$2}"] = names[$2][$3]
+      when /\Acalls=(\d+)/ then count = $1.to_i
       else
-        if calls.positive? && ALLOCATORS.include?(called) && !ALLOCATORS.include?(within)
-          # The first number is that of the line.
-          figures(events, line.split.drop(1)).each { |name, cost| sum[name] += cost }
-          sum["mallocs"] += calls if REQUESTS.include?(called)
-        end
-        calls = 0
+        # The first number is that of the line.
+        yield Call.new(*now.values_at("ob", "fn", "cfn"), count, figures(events, line.split.drop(1))) if count.positive?
+        count = 0
       end
     end
-    sum
   end
 
   # Events that are left out at the end did not happen.

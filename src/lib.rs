@@ -13,6 +13,7 @@
 //! | [`websocket`] | RFC 6455: frames out, messages in, close codes |
 //! | [`sse`] | `text/event-stream`: events that cannot break out of their lines |
 //! | [`access_log`] | a line for each response, written by a thread of its own |
+//! | [`request_head`] | the head of a request |
 //! | [`net`] | sockets: listening, accepting, reading and writing |
 //! | [`metrics`] | what the server counts, for Prometheus: formats, and a small HTTP server of its own |
 //! | [`lifeline`] | a thread that watches the supervisor of this process |
@@ -28,6 +29,7 @@ pub mod metrics;
 pub mod net;
 pub mod push;
 pub mod reactor;
+pub mod request_head;
 pub mod server;
 pub mod sse;
 pub mod websocket;

@@ -30,6 +30,7 @@ use crate::net::h2_received::Received;
 use crate::net::tls;
 use crate::net::{Acceptor, BadNetwork, ListenError, ListenerId, Listeners, TrustedProxies, fds};
 use crate::push::delivery::Delivery;
+use crate::push::fan_out::Writing;
 use crate::push::poll::Relaying;
 use crate::push::pressure::Relief;
 use crate::push::{self, PubSub, SlowPolicy};
@@ -144,6 +145,8 @@ impl Server {
             compression: settings.websocket_compression,
             ..push::Context::new(Arc::clone(&base), callbacks, pubsub)
         });
+        // For tests that compare: see `rake storm`.
+        push.fan_out.switch(std::env::var_os("PUSH_SERVER_TEST_WITHOUT_FAN_OUT").is_none());
         let http = Arc::new(http::Context {
             push,
             dispatch: Arc::clone(&scheduler) as Arc<dyn http::Dispatch>,
@@ -242,23 +245,23 @@ impl Server {
             connection::begin(accepted, Arc::clone(&http), phase.clone());
         });
         self.reactor.start(|| {
-            tokio::spawn(Arc::clone(&self.base.timers).run());
             let channels = self.http.push.pubsub.channels();
             if let Some(task) = channels.engine_task(&self.base.wakeups) {
                 tokio::spawn(task);
             }
             tokio::spawn(Delivery::new(Arc::clone(&self.http.push)));
+            tokio::spawn(Writing::new(Arc::clone(&self.http.push)));
             tokio::spawn(Relief::new(Arc::clone(&self.http.push)));
             tokio::spawn(Gauging::new(Arc::clone(&self.http)));
             if let Some(relay) = &self.http.push.relay {
                 tokio::spawn(Relaying::new(&self.http.push, relay));
             }
             if let Some(publish) = self.publish.lock().take() {
-                tokio::spawn(publish.serve(self.base.lifecycle.receiver())?);
+                tokio::spawn(publish.serve(self.base.lifecycle.receiver(), &self.base.timers)?);
             }
             let http = Arc::clone(&self.http);
             let source: metrics::Source = Arc::new(move || Some(Figures::of_process(fresh(&http))));
-            metrics::serve(std::mem::take(&mut *self.metrics.lock()), &source)?;
+            metrics::serve(std::mem::take(&mut *self.metrics.lock()), &source, &self.base.timers)?;
             self.listeners.start(acceptor)
         })
     }

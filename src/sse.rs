@@ -3,36 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use memchr::{memchr2, memchr2_iter};
 use thiserror::Error;
 
 /// The event that carries bytes where only text can go: its data is base64.
 pub(crate) const BINARY_EVENT: &str = "push.binary";
-
-/// What nginx and its like read: a proxy must not collect a response before it passes it on.
-const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-
-/// The headers of a response whose body is a piece of an event stream. `app` has the headers of the app's response: its
-/// Cache-Control stays in force.
-pub fn headers(app: &HeaderMap) -> HeaderMap {
-    // With room for what an app usually adds.
-    let mut headers = HeaderMap::with_capacity(app.len() + 4);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-    if !app.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"));
-    }
-    headers
-}
-
-/// The headers of an event stream without an end: those of [`headers`], and what keeps proxies from collecting it.
-pub fn stream_headers(app: &HeaderMap) -> HeaderMap {
-    let mut headers = headers(app);
-    if !app.contains_key(&ACCEL_BUFFERING) {
-        headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    }
-    headers
-}
 
 /// The fields of an event beside its data. Check them with [`Fields::check`] when they come
 /// from an app.
@@ -191,17 +166,6 @@ mod tests {
             let id = Fields { id: Some(bad), ..Fields::default() };
             assert_eq!(id.check(), Err(BrokenField { field: "id" }));
         }
-    }
-
-    #[test]
-    fn the_headers_of_a_stream_leave_the_apps_own_in_force() {
-        let names = |headers: HeaderMap| headers.keys().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
-        let mut app = HeaderMap::new();
-        assert_eq!(names(headers(&app)), ["content-type", "cache-control"]);
-        assert_eq!(names(stream_headers(&app)), ["content-type", "cache-control", "x-accel-buffering"]);
-        app.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
-        app.insert(ACCEL_BUFFERING, HeaderValue::from_static("yes"));
-        assert_eq!(names(stream_headers(&app)), ["content-type"]);
     }
 
     #[test]

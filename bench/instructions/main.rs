@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
-use http::HeaderMap;
 use push_core::Limits;
 use push_core::base::lock::Lock;
 use push_core::channel::{Draft, Shape, Since, Subscription};
@@ -22,12 +21,15 @@ use push_core::engine::Local;
 use push_core::http::connection;
 use push_core::http::h1::framing::Scanner;
 use push_core::http::origin::Allowed;
-use push_core::http::{self as core_http, Dispatch, Request, Response};
+use push_core::http::{self as core_http, Dispatch, Request, Response, ResponseHeaders};
 use push_core::net::{Accepted, ListenerId, Peer, Socket};
 use push_core::push::delivery::Delivery;
+use push_core::push::fan_out::Writing;
 use push_core::push::queue::Frame;
 use push_core::push::stream::Stream;
-use push_core::push::{self, Callbacks, Client, Event, EventInterest, Message, Negotiated, Protocol, PubSub, Turn};
+use push_core::push::{
+    self, Callbacks, Client, Event, EventInterest, LastWrite, Message, Negotiated, Protocol, PubSub, Turn,
+};
 use push_core::websocket::{Decoder, Incoming, Opcode};
 use push_core::{base, sse};
 use tokio::runtime::Runtime;
@@ -141,7 +143,7 @@ fn answer(times: u32) -> Result {
         peer.write_all(REQUEST)?;
         let inbox = Arc::clone(&core.inbox);
         let request = core.drive_until(|| Ok(inbox.requests.lock().pop()))?;
-        let response = Response::new(200, HeaderMap::new())?.with_bytes(Bytes::from_static(b"Hello"));
+        let response = Response::new(200, ResponseHeaders::new())?.with_bytes(Bytes::from_static(b"Hello"));
         request.responder.respond(response);
         let length = core.drive_until(|| match peer.read(&mut answer) {
             Ok(length) => Ok(Some(length)),
@@ -156,15 +158,18 @@ fn answer(times: u32) -> Result {
 }
 
 fn deliver_messages(times: u32) -> Result {
-    deliver(times, Protocol::WebSocket, |client| client.write_message(true, black_box(TEXT)))
+    // The same message to all, as `clients.each { |client| client.write(text) }` writes it.
+    let mut last = LastWrite::new();
+    deliver(times, Protocol::WebSocket, |client| last.write_message(client, true, black_box(TEXT)))
 }
 
 fn deliver_events(times: u32) -> Result {
-    let fields = sse::Fields { event: Some("price"), id: Some("123456"), retry: None };
-    deliver(times, Protocol::Sse, |client| client.write_event(fields, black_box(TEXT)))
+    let fields = sse::Fields { event: Some("price"), id: None, retry: None };
+    let mut last = LastWrite::new();
+    deliver(times, Protocol::Sse, |client| last.write_event(client, fields, black_box(TEXT)))
 }
 
-fn deliver(times: u32, protocol: Protocol, write: impl Fn(&Client) -> bool) -> Result {
+fn deliver(times: u32, protocol: Protocol, mut write: impl FnMut(&Client) -> bool) -> Result {
     let mut core = Core::new()?;
     let room = core.open(protocol, CLIENTS)?;
     for _ in 0..times {
@@ -275,9 +280,11 @@ impl Core {
         let callbacks = Arc::clone(&inbox) as Arc<dyn Callbacks>;
         let context =
             push::Context::new(Arc::new(base::Context::new(Limits::default())), callbacks, PubSub::new(Local::shared));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        Ok(Core { runtime, inbox, context: Arc::new(context), listener, spare: Vec::new() })
+        let context = Arc::new(context);
+        runtime.spawn(Writing::new(Arc::clone(&context)));
+        Ok(Core { runtime, inbox, context, listener, spare: Vec::new() })
     }
 
     /// Drives until `done` has a value, as a worker does that waits for jobs.

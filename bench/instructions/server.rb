@@ -4,7 +4,8 @@
 #
 # `server.rb PATH TIMES` runs the path TIMES times. Without arguments it lists the paths, each with the number of its
 # operations. The client is a process of its own, so that its work is not counted. It has one request at a time in flight,
-# so that the server does the same each time.
+# so that the server does the same each time. But a busy server has much to do in each turn of its reactor: so there is a path
+# with as many messages at once as there are operations in a run, each from another client.
 
 require "socket"
 
@@ -27,6 +28,9 @@ PATHS = {
     send: "#{format(REQUEST, "GET /page")}\r\n", wait: "</html>"
   },
   "Ruby: echo a message" => { open: format(REQUEST, "GET /echo") + UPGRADE, send: MASKED, wait: FRAMED },
+  "Ruby: echo a message to each of 100 clients" => {
+    open: format(REQUEST, "GET /echo") + UPGRADE, send: MASKED, wait: FRAMED, clients: 100
+  },
   "Ruby: publish a message to its author" => { open: format(REQUEST, "GET /publish") + UPGRADE, send: MASKED, wait: FRAMED }
 }.freeze
 OPERATIONS = 100
@@ -34,13 +38,16 @@ OPERATIONS = 100
 # The client, in a process of its own.
 def ask(port, path, times)
   part = PATHS.fetch(path)
-  socket = TCPSocket.new("127.0.0.1", port)
-  exchange(socket, part[:open], "\r\n\r\n") if part[:open]
-  (times * OPERATIONS).times { exchange(socket, part[:send], part[:wait]) }
+  sockets = Array.new(part.fetch(:clients, 1)) { TCPSocket.new("127.0.0.1", port) }
+  exchange(sockets, part[:open], "\r\n\r\n") if part[:open]
+  (times * OPERATIONS / sockets.size).times { exchange(sockets, part[:send], part[:wait]) }
 end
 
-def exchange(socket, request, ending)
-  socket.write(request)
+def exchange(sockets, request, ending)
+  sockets.each { |socket| socket.write(request) }.each { |socket| await(socket, ending) }
+end
+
+def await(socket, ending)
   answer = String.new(encoding: Encoding::BINARY)
   answer << socket.readpartial(65_536) until answer.end_with?(ending.b)
 end

@@ -37,6 +37,14 @@ RSpec.describe "A client" do
       end
     end
 
+    it "is made by the server alone, and its methods take no other object" do
+      client = opened(websocket)
+      attempts = ["PushServer::Client.allocate", "Class.new(PushServer::Client).allocate", "client.dup", "client.clone",
+                  "PushServer::Client.instance_method(:write).bind_call(Object.new, 'a')",
+                  "PushServer::Client.instance_method(:write).bind_call(PushServer::Client, 'a')"]
+      attempts.each { |code| expect { ask(client, code) }.to raise_in_app("TypeError") }
+    end
+
     it "has the protocol :websocket" do
       expect(ask(opened(websocket), "client.protocol.inspect")).to eq(":websocket")
     end

@@ -60,6 +60,9 @@ RSpec.describe "A response" do
       when "/arrays" then [200, text.merge("set-cookie" => ["a=1", "b=2"], "x-one" => ["1"]), ["x"]]
       when "/lines" then [200, text.merge("set-cookie" => "a=1\nb=2"), ["x"]]
       when "/private" then [200, text.merge("rack.secret" => "no", "x-app" => "yes"), ["x"]]
+      when "/symbols" then [200, { "content-type": "text/plain", "x-app": "yes" }, ["x"]]
+      when "/frozen" then [200, text.merge("x-app" => "yes").freeze, ["x"]]
+      when %r{\A/headers/(\d+)} then [200, Array.new($1.to_i) { |number| ["x-#{number}", number.to_s] }.to_h, ["x"]]
       when "/names" then [200, { "Content-Type" => "text/plain", "X-App" => "yes" }, ["x"]]
       when %r{\A/status/(\d+)} then [$1.to_i, {}, []]
       when %r{\A/body-with/(\d+)} then [$1.to_i, {}, ["not allowed"]]
@@ -248,6 +251,17 @@ RSpec.describe "A response" do
       response = get("/names")
       expect(response["content-type"]).to eq("text/plain")
       expect(response["x-app"]).to eq("yes")
+    end
+
+    it "names can be Symbols, and the Hash can be frozen" do
+      %w[/symbols /frozen].each { |path| expect(get(path)).to have_attributes(status: 200, headers: include("x-app")) }
+    end
+
+    [1, 32, 33, 200].each do |count|
+      it "there can be #{count}, which are sent in their order" do
+        sent = get("/headers/#{count}").headers.select { |name, _| name.start_with?("x-") }
+        expect(sent.to_a).to eq(Array.new(count) { |number| ["x-#{number}", [number.to_s]] })
+      end
     end
 
     it "those named rack.* are not sent" do

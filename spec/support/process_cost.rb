@@ -26,6 +26,12 @@ module ProcessCost
       (cpu_time(pid) - before) / (own_cpu_time - own)
     end
 
+    # How often the threads of this name have waited, and so were switched to another one.
+    def waits(pid, name)
+      tasks = Dir["/proc/#{pid}/task/*"].select { |task| File.read("#{task}/comm").chomp == name }
+      tasks.sum { |task| Integer(File.read("#{task}/status")[/^voluntary_ctxt_switches:\s+(\d+)/, 1]) }
+    end
+
     # Open descriptors: number => target. Empty without /proc.
     def descriptors(pid)
       return {} unless available?

@@ -117,5 +117,36 @@ RSpec.describe Instructions do
       expect(described_class.allocation(lines)).to eq("instructions" => 770, "L1i misses" => 1, "L1d misses" => 5,
                                                       "LL misses" => 15, "mallocs" => 7)
     end
+
+    it "reads from a dump what all has cost, and which library has requested memory" do
+      lines = <<~OUT.lines
+        events: Ir Dr Dw I1mr D1mr D1mw ILmr DLmr DLmw
+        ob=(1) /usr/lib/libruby-3.1.so.3.1.2
+        fn=(1) rb_str_new
+        16 1000 9 9 9
+        cob=(2) /usr/lib/libc.so.6
+        cfn=(2) malloc
+        calls=3 0
+        16 300
+        ob=(3) /lib/push_server.so
+        fn=(3) answer
+        cob=(2)
+        cfn=(2)
+        calls=4 0
+        * 400
+        ob=(2)
+        fn=(4) realloc
+        cfn=(2)
+        calls=1 0
+        16 100
+        totals: 5000 1 1 20 3 4 5 6 7
+      OUT
+
+      expect(described_class.dumped(lines)).to eq(
+        [{ "instructions" => 5000, "L1i misses" => 20, "L1d misses" => 7, "LL misses" => 18, "mallocs" => 7 },
+         { "/usr/lib/libruby-3.1.so.3.1.2" => 3, "/lib/push_server.so" => 4 }]
+      )
+      expect { described_class.dumped(lines[0..-2]) }.to raise_error(/counted nothing/)
+    end
   end
 end

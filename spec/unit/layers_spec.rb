@@ -10,14 +10,15 @@ RSpec.describe Layers do
     "base" => [],
     "lifeline" => %w[base],
     "net" => %w[base],
+    "request_head" => [],
     "sse" => [],
     "websocket" => %w[base],
     "channel" => %w[base sse websocket],
     "metrics" => %w[base],
     "engine" => %w[base channel metrics],
-    "access_log" => %w[base net],
+    "access_log" => %w[base net request_head],
     "push" => %w[access_log base channel net sse websocket],
-    "http" => %w[access_log base channel net push sse websocket],
+    "http" => %w[access_log base channel net push request_head sse websocket],
     "reactor" => %w[base http push],
     "server" => %w[access_log base channel engine http metrics net push reactor]
   }

@@ -5,12 +5,10 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use http::header::{REFERER, USER_AGENT};
-use http::request::Parts;
-
 use super::outcome::RequestOutcome;
 use super::redaction::{header, without_tokens};
 use super::time;
+use crate::request_head::RequestHead;
 
 /// Appends what is known of a request when it arrives. Returns where its outcome belongs.
 pub(super) fn put_request(
@@ -18,24 +16,24 @@ pub(super) fn put_request(
     combined: bool,
     at: SystemTime,
     remote: IpAddr,
-    head: Option<&Parts>,
+    head: Option<&RequestHead>,
 ) -> usize {
     let _ = write!(text, "{remote} - - [");
     time::put_local(text, at);
     text.push_str("] \"");
     match head {
         Some(head) => {
-            put_escaped(text, head.method.as_str().as_bytes());
+            put_escaped(text, head.method_name().as_bytes());
             text.push(' ');
-            put_escaped(text, &without_tokens(head.uri.to_string().as_bytes()));
-            let _ = write!(text, " {:?}", head.version);
+            put_escaped(text, &without_tokens(head.target()));
+            let _ = write!(text, " {:?}", head.version());
         }
         None => text.push('-'),
     }
     text.push_str("\" ");
     let split = text.len();
     if combined {
-        for name in [REFERER, USER_AGENT] {
+        for name in ["referer", "user-agent"] {
             text.push_str(" \"");
             put_escaped(text, &header(head, name).unwrap_or(Cow::Borrowed(b"-")));
             text.push('"');

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http::request::Parts;
-
 use super::format::{Format, LineTemplate};
 use super::outcome::RequestOutcome;
 use super::writer::Writer;
 use crate::net::Peer;
+use crate::request_head::RequestHead;
 
 /// The line of one request. If it is dropped without having been logged, the line says that there was no response.
 #[derive(Debug)]
@@ -20,7 +19,7 @@ pub struct LogEntry {
 }
 
 impl LogEntry {
-    pub(super) fn new(writer: Arc<Writer>, format: Format, peer: Peer, head: Option<&Parts>) -> Self {
+    pub(super) fn new(writer: Arc<Writer>, format: Format, peer: Peer, head: Option<&RequestHead>) -> Self {
         let template = LineTemplate::new(format, SystemTime::now(), peer.ip(), head);
         LogEntry { writer, template, began: Instant::now(), logged: false }
     }

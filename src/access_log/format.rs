@@ -3,10 +3,9 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use http::request::Parts;
-
 use super::outcome::RequestOutcome;
 use super::{apache, json};
+use crate::request_head::RequestHead;
 
 /// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +41,7 @@ pub(super) struct LineTemplate {
 }
 
 impl LineTemplate {
-    pub(super) fn new(format: Format, time: SystemTime, remote: IpAddr, head: Option<&Parts>) -> Self {
+    pub(super) fn new(format: Format, time: SystemTime, remote: IpAddr, head: Option<&RequestHead>) -> Self {
         let mut text = String::with_capacity(256);
         let split = match format {
             Format::Common => apache::put_request(&mut text, false, time, remote, head),
@@ -89,15 +88,15 @@ mod tests {
     const TIME: Duration = Duration::from_millis(971_211_336_123);
     const REMOTE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 1));
 
-    fn head(fields: &[(&str, &[u8])]) -> Parts {
+    fn head(fields: &[(&str, &[u8])]) -> RequestHead {
         let mut request = http::Request::builder().uri("/a?b=c");
         for (name, value) in fields {
             request = request.header(*name, HeaderValue::from_bytes(value).unwrap());
         }
-        request.body(()).unwrap().into_parts().0
+        RequestHead::from_parts(request.body(()).unwrap().into_parts().0)
     }
 
-    fn line(format: Format, head: Option<&Parts>, outcome: &RequestOutcome) -> String {
+    fn line(format: Format, head: Option<&RequestHead>, outcome: &RequestOutcome) -> String {
         let template = LineTemplate::new(format, SystemTime::UNIX_EPOCH + TIME, REMOTE, head);
         let line = template.line(outcome, Duration::from_micros(1500));
         // The time zone is the machine's.
@@ -178,6 +177,7 @@ mod tests {
             let (mut head, ()) = http::Request::new(()).into_parts();
             head.uri = uri;
             head.headers.insert(USER_AGENT, agent);
+            let head = RequestHead::from_parts(head);
             for format in [Format::Common, Format::Combined, Format::Json] {
                 let line = line(format, Some(&head), &ok(1));
                 prop_assert_eq!(line.find(char::is_control), Some(line.len() - 1));

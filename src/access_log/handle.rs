@@ -4,13 +4,12 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use http::request::Parts;
-
 use super::entry::LogEntry;
 use super::format::Format;
 use super::writer::{Sink, Writer};
 use crate::base::stats::StatsHandle;
 use crate::net::Peer;
+use crate::request_head::RequestHead;
 
 /// How requests are logged.
 #[derive(Debug, Clone)]
@@ -38,7 +37,7 @@ impl AccessLog {
     }
 
     /// The line of a request that has arrived; `None` for a head that cannot be understood.
-    pub fn begin(&self, peer: Peer, head: Option<&Parts>) -> LogEntry {
+    pub fn begin(&self, peer: Peer, head: Option<&RequestHead>) -> LogEntry {
         LogEntry::new(Arc::clone(&self.writer), self.format, peer, head)
     }
 

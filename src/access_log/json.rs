@@ -4,27 +4,24 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use http::header::{HOST, REFERER, USER_AGENT};
-use http::request::Parts;
-
 use super::outcome::RequestOutcome;
 use super::redaction::{header, without_tokens};
 use super::time;
 use crate::base::json;
+use crate::request_head::RequestHead;
 
 /// Appends what is known of a request when it arrives. Returns where its outcome belongs.
-pub(super) fn put_request(text: &mut String, at: SystemTime, remote: IpAddr, head: Option<&Parts>) -> usize {
+pub(super) fn put_request(text: &mut String, at: SystemTime, remote: IpAddr, head: Option<&RequestHead>) -> usize {
     text.push_str("{\"time\":\"");
     time::put_utc(text, at);
     let _ = write!(text, "\",\"remote\":\"{remote}\"");
-    put_field(text, "method", head.map(|head| head.method.as_str().as_bytes()));
-    let target = head.map(|head| head.uri.to_string());
-    put_field(text, "target", target.as_deref().map(|target| without_tokens(target.as_bytes())).as_deref());
-    put_field(text, "protocol", head.map(|head| format!("{:?}", head.version)).as_deref().map(str::as_bytes));
+    put_field(text, "method", head.map(|head| head.method_name().as_bytes()));
+    put_field(text, "target", head.map(|head| without_tokens(head.target())).as_deref());
+    put_field(text, "protocol", head.map(|head| format!("{:?}", head.version())).as_deref().map(str::as_bytes));
     let split = text.len();
-    put_field(text, "referer", header(head, REFERER).as_deref());
-    put_field(text, "user_agent", header(head, USER_AGENT).as_deref());
-    put_field(text, "host", header(head, HOST).as_deref());
+    put_field(text, "referer", header(head, "referer").as_deref());
+    put_field(text, "user_agent", header(head, "user-agent").as_deref());
+    put_field(text, "host", header(head, "host").as_deref());
     split
 }
 

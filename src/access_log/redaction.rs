@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
-use http::header::{HeaderName, REFERER};
-use http::request::Parts;
+use crate::request_head::RequestHead;
 
 /// The parameter that may hold the token, for clients that cannot send it in a header.
 const PARAMETER: &[u8] = b"last_event_id=";
@@ -37,9 +36,9 @@ pub(super) fn without_tokens(address: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// A header's value, without the tokens in a Referer.
-pub(super) fn header(head: Option<&Parts>, name: HeaderName) -> Option<Cow<'_, [u8]>> {
-    let value = head?.headers.get(&name)?.as_bytes();
-    Some(if name == REFERER { without_tokens(value) } else { Cow::Borrowed(value) })
+pub(super) fn header<'a>(head: Option<&'a RequestHead>, name: &str) -> Option<Cow<'a, [u8]>> {
+    let value = head?.get(name)?;
+    Some(if name == "referer" { without_tokens(value) } else { Cow::Borrowed(value) })
 }
 
 /// Name and decoded value of a pair that holds a token.

@@ -9,6 +9,7 @@
 //! | [`in_flight`] | what a drain waits for |
 //! | [`ticket_keys`] | the keys of TLS session tickets, which processes share |
 //! | [`timers`] | the queue of deadlines |
+//! | [`date`] | the Date of responses |
 //! | [`wakeups`] | waking tasks of the reactor from other threads |
 //! | [`fork`] | whether this process is a forked child of the one that an object belongs to |
 //! | [`helper_thread`] | a thread for work that the reactor must not do |
@@ -27,6 +28,7 @@
 
 pub mod accept;
 pub mod context;
+pub mod date;
 pub mod disk;
 pub mod fork;
 pub mod helper_thread;

@@ -3,8 +3,18 @@
 //! Deadlines are rounded up to ticks, so that thousands of streams share wake-ups. An [`Alarm`] that is set again for
 //! later keeps its old entry. So it wakes its task once too early, and the task looks at the clock and sets the alarm
 //! again. A busy stream therefore changes the queue once per interval and not once per message.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `clock` | waiting for the next deadline |
+//! | `sleep` | waits of tasks, which are not rounded |
+
+mod clock;
+mod sleep;
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -14,9 +24,12 @@ use std::time::{Duration, Instant};
 use atomic_waker::AtomicWaker;
 use tokio::sync::Notify;
 
+use self::clock::Clock;
+pub use self::clock::enable;
+pub use self::sleep::Sleep;
 use super::lock::Lock;
 
-/// Deadlines are met within this time.
+/// The deadlines of alarms are met within this time.
 const TICK: Duration = Duration::from_millis(20);
 
 /// After so many questions for the time, the clock is read again although the turn has not ended.
@@ -27,7 +40,7 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// A moment, in nanoseconds from an earlier one that is the same for the whole process. For paths where an [`Instant`] costs too
 /// much: the difference of two stamps is a subtraction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp(NonZeroU64);
 
 impl Stamp {
@@ -39,6 +52,16 @@ impl Stamp {
     fn at(nanoseconds: u64) -> Self {
         // So that an Option has no more bytes. The nanosecond does not matter.
         Stamp(NonZeroU64::MIN | nanoseconds)
+    }
+
+    /// Nanoseconds from the moment that all stamps count from.
+    pub(super) fn nanoseconds(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The moment, to the nanosecond or the next one.
+    pub fn moment(self) -> Instant {
+        *START + Duration::from_nanos(self.0.get())
     }
 
     /// Microseconds from an earlier stamp to this one; 0 if it is later.
@@ -63,14 +86,14 @@ pub struct Timers {
     /// How often the time was asked for in this turn.
     asked: AtomicU64,
     queue: Lock<DeadlineQueue>,
-    /// The last tick whose alarms have been woken.
+    /// Alarms up to here have been woken; in nanoseconds from the start.
     fired: AtomicU64,
     earlier: Notify,
 }
 
 #[derive(Debug, Default)]
 struct DeadlineQueue {
-    /// Ordered by tick, then by alarm.
+    /// Ordered by nanoseconds from the start, then by alarm.
     entries: BTreeMap<(u64, u64), Waker>,
     next_alarm: u64,
 }
@@ -80,7 +103,7 @@ struct DeadlineQueue {
 pub struct Alarm {
     timers: Arc<Timers>,
     id: u64,
-    /// Where its entry stands, and for which deadline.
+    /// Where its entry stands, in nanoseconds from the start, and for which deadline.
     entry: Option<(u64, Instant)>,
 }
 
@@ -142,26 +165,29 @@ impl Timers {
         Alarm { timers: Arc::clone(self), id: queue.next_alarm, entry: None }
     }
 
-    /// Wakes tasks as their deadlines pass; runs as a task of the reactor, for ever.
-    pub async fn run(self: Arc<Self>) {
-        loop {
-            let next = self.lock().entries.keys().next().map(|(tick, _)| *tick);
-            match next {
-                None => self.earlier.notified().await,
-                Some(tick) => tokio::select! {
-                    () = tokio::time::sleep_until(self.time_of(tick).into()) => self.fire(),
-                    () = self.earlier.notified() => {}
-                },
+    /// Wakes tasks as their deadlines pass: a task of the reactor, which never ends. Inside the runtime, which is [`enable`]d.
+    ///
+    /// # Errors
+    ///
+    /// The system has no descriptor left.
+    pub fn run(self: Arc<Self>) -> io::Result<impl Future<Output = ()> + Send + use<>> {
+        let clock = Clock::new()?;
+        Ok(async move {
+            loop {
+                let next = self.lock().entries.keys().next().map(|(at, _)| self.start + Duration::from_nanos(*at));
+                match next {
+                    None => self.earlier.notified().await,
+                    Some(next) => tokio::select! {
+                        () = clock.reach(next) => self.fire(),
+                        () = self.earlier.notified() => {}
+                    },
+                }
             }
-        }
-    }
-
-    fn time_of(&self, tick: u64) -> Instant {
-        self.start + Duration::from_millis(TICK.as_millis() as u64 * tick)
+        })
     }
 
     fn fire(&self) {
-        let now = ticks(self.start.elapsed());
+        let now = nanoseconds(Instant::now());
         let due = {
             let mut queue = self.lock();
             let later = queue.entries.split_off(&(now + 1, 0));
@@ -179,28 +205,33 @@ impl Timers {
     }
 }
 
-/// Whole ticks of a time since the start; 64 bits of nanoseconds are 584 years.
-fn ticks(time: Duration) -> u64 {
-    time.as_nanos() as u64 / TICK.as_nanos() as u64
-}
-
 impl Alarm {
     /// Makes sure that `waker` is woken at `deadline` or before.
     pub fn set(&mut self, deadline: Instant, waker: &Waker) {
         // Still queued, and no later: that entry will do. Alarms are set on the thread that wakes them.
         let fired = self.timers.fired.load(Ordering::Relaxed);
-        if self.entry.is_some_and(|(tick, sooner)| sooner <= deadline && tick > fired) {
+        if self.entry.is_some_and(|(at, sooner)| sooner <= deadline && at > fired) {
             return;
         }
-        let tick = ticks(deadline.saturating_duration_since(self.timers.start)) + 1;
+        let tick = TICK.as_nanos() as u64;
+        let next_tick = nanoseconds(deadline) / tick + 1;
+        self.queue(next_tick * tick, deadline, waker);
+    }
+
+    /// The same, without rounding.
+    fn set_exactly(&mut self, deadline: Instant, waker: &Waker) {
+        self.queue(nanoseconds(deadline), deadline, waker);
+    }
+
+    fn queue(&mut self, at: u64, deadline: Instant, waker: &Waker) {
         let mut queue = self.timers.lock();
         if let Some((old, _)) = self.entry {
             queue.entries.remove(&(old, self.id));
         }
-        let first = queue.entries.keys().next().is_none_or(|(earliest, _)| tick < *earliest);
-        queue.entries.insert((tick, self.id), waker.clone());
+        let first = queue.entries.keys().next().is_none_or(|(earliest, _)| at < *earliest);
+        queue.entries.insert((at, self.id), waker.clone());
         drop(queue);
-        self.entry = Some((tick, deadline));
+        self.entry = Some((at, deadline));
         if first {
             self.timers.earlier.notify_one();
         }
@@ -209,8 +240,8 @@ impl Alarm {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        if let Some((tick, _)) = self.entry {
-            self.timers.lock().entries.remove(&(tick, self.id));
+        if let Some((at, _)) = self.entry {
+            self.timers.lock().entries.remove(&(at, self.id));
         }
     }
 }
@@ -245,6 +276,8 @@ mod tests {
         let earlier = Stamp::of(timers.now());
         let later = Stamp::of(timers.now() + Duration::from_millis(7));
         assert_eq!((later.microseconds_since(earlier), earlier.microseconds_since(later)), (7000, 0));
+        let moment = timers.now();
+        assert!(Stamp::of(moment).moment().duration_since(moment) <= Duration::from_nanos(1));
         if let Some(before) = START.checked_sub(Duration::from_secs(1)) {
             assert_eq!(Stamp::of(before), Stamp::of(*START));
         }
@@ -252,24 +285,54 @@ mod tests {
 
     #[test]
     fn wakes_at_the_deadline_and_forgets_what_is_dropped() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let runtime = enable(&mut tokio::runtime::Builder::new_current_thread()).build().unwrap();
         runtime.block_on(async {
             let timers = Arc::new(Timers::default());
             let count = Arc::new(Count(AtomicUsize::new(0)));
             let waker = Waker::from(Arc::clone(&count));
             let mut kept = timers.alarm();
             let mut dropped = timers.alarm();
-            let run = tokio::spawn(Arc::clone(&timers).run());
+            let run = tokio::spawn(Arc::clone(&timers).run().unwrap());
             dropped.set(Instant::now(), &waker);
             kept.set(Instant::now() + Duration::from_secs(3600), &waker);
             kept.set(Instant::now() + Duration::from_millis(30), &waker);
             drop(dropped);
             while count.0.load(Ordering::SeqCst) == 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                timers.sleep(Duration::from_millis(5)).await;
             }
             assert_eq!(count.0.load(Ordering::SeqCst), 1);
             assert!(timers.lock().entries.is_empty());
             run.abort();
+        });
+    }
+
+    #[test]
+    fn sleeps_end_and_none_too_early() {
+        let runtime = enable(&mut tokio::runtime::Builder::new_current_thread()).build().unwrap();
+        runtime.block_on(async {
+            let timers = Arc::new(Timers::default());
+            tokio::spawn(Arc::clone(&timers).run().unwrap());
+            let (begun, ended) = (Instant::now(), Arc::new(Lock::new(Vec::new())));
+            // An alarm in the same queue, which is far away until a sleep has begun.
+            let mut alarm = timers.alarm();
+            alarm.set(Instant::now() + Duration::from_secs(3600), Waker::noop());
+            let sleeps = [7, 1, 3, 0, 5].map(|milliseconds| {
+                let (timers, ended) = (Arc::clone(&timers), Arc::clone(&ended));
+                tokio::spawn(async move {
+                    timers.sleep(Duration::from_millis(milliseconds)).await;
+                    ended.lock().push(milliseconds);
+                    assert!(begun.elapsed() >= Duration::from_millis(milliseconds));
+                })
+            });
+            for sleep in sleeps {
+                sleep.await.unwrap();
+            }
+            ended.lock().sort_unstable();
+            assert_eq!(*ended.lock(), [0, 1, 3, 5, 7]);
+            assert_eq!(timers.lock().entries.len(), 1);
+            assert_eq!(timers.timeout(Duration::from_millis(1), std::future::pending::<()>()).await, None);
+            assert_eq!(timers.timeout(Duration::from_secs(3600), async { 1 }).await, Some(1));
+            assert_eq!(timers.lock().entries.len(), 1);
         });
     }
 }

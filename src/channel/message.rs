@@ -243,6 +243,11 @@ impl Message {
         cache.wait(form, length, reader, wake)
     }
 
+    /// Whether it is so long that another thread compresses it: see [`Message::await_form`].
+    pub(super) fn is_compressed_elsewhere(&self) -> bool {
+        self.deflated.is_some() && self.payload().len() > deflate::LONG
+    }
+
     /// Makes a form. Takes time. The readers that wait are woken by [`Message::finish_form`].
     pub(super) fn make_form(&self, form: Form, encoder: &Encoder) -> Deflations {
         let mut deflations = Deflations::default();

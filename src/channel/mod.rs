@@ -21,6 +21,7 @@
 //! | `encoding` | how a message becomes SSE blocks or WebSocket frames, and the cache of that |
 //! | `compressor` | the thread that compresses long messages |
 //! | `cursor` | `"<epoch>-<seq>"`, and where a subscription starts |
+//! | `outlets` | readers that need not read by themselves |
 //! | [`codec`] | messages as bytes, for engines beyond this process |
 //! | `archive` | the histories without readers, for a process that orders the messages of others |
 //! | `forgotten` | the floors of channels that are not open |
@@ -56,6 +57,7 @@ mod limits;
 mod log;
 mod message;
 mod notice;
+mod outlets;
 mod pattern;
 mod policy;
 mod presence;
@@ -83,6 +85,7 @@ pub use forgotten::Forgotten;
 pub use limits::Limits;
 pub use message::Message;
 pub use notice::Notice;
+pub use outlets::{Outlets, Parcel};
 pub use pattern::Pattern;
 pub use policy::{Policy, Slow};
 pub use presence::{MemberChange, Members};

@@ -110,6 +110,16 @@ impl Reader {
         self.id
     }
 
+    /// Its number among the attached readers.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// From now on, [`super::Channels::hand_out`] may give its messages to this outlet.
+    pub fn set_outlet(&self, outlet: u32) {
+        self.channels.set_outlet(self.number, outlet);
+    }
+
     /// Subscribes. The start is fixed at once: the reader gets everything that is published from now on. Between that
     /// and a replay, no message is lost or repeated.
     ///

@@ -91,14 +91,19 @@ impl Body {
         }
     }
 
-    pub(super) fn size_hint(&self) -> SizeHint {
+    /// How many bytes follow, if that is known.
+    pub(super) fn length(&self) -> Option<u64> {
         match self {
-            Body::Empty => SizeHint::with_exact(0),
-            Body::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Body::Chunks(chunks) => SizeHint::with_exact(chunks.iter().map(|chunk| chunk.len() as u64).sum()),
-            Body::File(file) => SizeHint::with_exact(file.remaining()),
-            Body::Stream(_) | Body::Unsent => SizeHint::new(),
+            Body::Empty => Some(0),
+            Body::Whole(bytes) => Some(bytes.len() as u64),
+            Body::Chunks(chunks) => Some(chunks.iter().map(|chunk| chunk.len() as u64).sum()),
+            Body::File(file) => Some(file.remaining()),
+            Body::Stream(_) | Body::Unsent => None,
         }
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.length().map_or_else(SizeHint::new, SizeHint::with_exact)
     }
 }
 

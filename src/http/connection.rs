@@ -14,6 +14,7 @@ use super::service::RequestService;
 use super::{h1, h2};
 use crate::base::lifecycle::{Phase, PhaseReceiver};
 use crate::base::log_throttle::LogThrottle;
+use crate::base::timers::Timers;
 use crate::net::proxy_protocol::{self, ProxyError};
 use crate::net::tls::{HTTP2, Handshake, HandshakeError};
 use crate::net::{Accepted, Socket};
@@ -63,25 +64,26 @@ async fn introduce(accepted: &mut Accepted, context: &Context, signal: &mut Phas
     static SELDOM: LogThrottle = LogThrottle::once_a_minute();
 
     let proxy = accepted.peer;
-    let drained = drained(signal);
-    let read = tokio::time::timeout(context.base.limits.head_timeout, proxy_protocol::read(&mut accepted.socket));
+    let drained = drained(signal, &context.base.timers);
+    let read =
+        context.base.timers.timeout(context.base.limits.head_timeout, proxy_protocol::read(&mut accepted.socket));
     let client = tokio::select! {
         client = read => client,
         () = drained => return false,
     };
     match client {
-        Ok(Ok(client)) => {
+        Some(Ok(client)) => {
             accepted.peer = client.unwrap_or(proxy);
             return true;
         }
         // A health check may only connect.
-        Ok(Err(ProxyError::Io(error))) => log::debug!("connection from the proxy {proxy}: {error}"),
-        Ok(Err(error)) => {
+        Some(Err(ProxyError::Io(error))) => log::debug!("connection from the proxy {proxy}: {error}"),
+        Some(Err(error)) => {
             if let Some(held_back) = SELDOM.allows() {
                 log::warn!("a connection from the proxy {proxy} is closed: {error} (proxy_protocol){held_back}");
             }
         }
-        Err(_) => {
+        None => {
             context.base.stats.head_timeouts.add();
             log::debug!("connection from the proxy {proxy}: no PROXY protocol header within head_timeout");
         }
@@ -98,30 +100,30 @@ async fn encrypt(
 ) -> Option<Accepted> {
     let Accepted { socket, peer, listener, guard, .. } = accepted;
     let stats = &context.base.stats;
-    let encrypted = tokio::time::timeout(context.base.limits.handshake_timeout, handshake.run(socket));
+    let encrypted = context.base.timers.timeout(context.base.limits.handshake_timeout, handshake.run(socket));
     let encrypted = tokio::select! {
         encrypted = encrypted => encrypted,
-        () = drained(signal) => return None,
+        () = drained(signal, &context.base.timers) => return None,
     };
     match encrypted {
-        Ok(Ok(socket)) => {
+        Some(Ok(socket)) => {
             stats.tls_handshakes.add();
             if socket.is_resumed() {
                 stats.tls_resumed.add();
             }
             return Some(Accepted { socket, peer, listener, handshake: None, guard });
         }
-        Ok(Err(HandshakeError::Plain(socket))) => {
+        Some(Err(HandshakeError::Plain(socket))) => {
             stats.tls_plain_requests.add();
             log::debug!("connection from {peer}: it does not speak TLS");
-            tokio::spawn(refuse_plain(socket, guard));
+            tokio::spawn(refuse_plain(socket, Arc::clone(&context.base.timers), guard));
         }
-        Ok(Err(HandshakeError::Nothing)) => log::debug!("connection from {peer}: it ended before the TLS handshake"),
-        Ok(Err(HandshakeError::Failed(error))) => {
+        Some(Err(HandshakeError::Nothing)) => log::debug!("connection from {peer}: it ended before the TLS handshake"),
+        Some(Err(HandshakeError::Failed(error))) => {
             stats.tls_failures.add();
             log::debug!("connection from {peer}: the TLS handshake failed: {error}");
         }
-        Err(_) => {
+        None => {
             stats.handshake_timeouts.add();
             log::debug!("connection from {peer}: no TLS handshake within handshake_timeout");
         }
@@ -130,15 +132,15 @@ async fn encrypt(
 }
 
 /// Waits until the server has drained for a moment.
-async fn drained(signal: &mut PhaseReceiver) {
+async fn drained(signal: &mut PhaseReceiver, timers: &Arc<Timers>) {
     signal.reached(Phase::Draining).await;
-    tokio::time::sleep(GRACE).await;
+    timers.sleep(GRACE).await;
 }
 
 /// Answers a client that speaks HTTP where TLS is expected.
-async fn refuse_plain(mut socket: Socket, guard: Box<dyn Send + Sync>) {
+async fn refuse_plain(mut socket: Socket, timers: Arc<Timers>, guard: Box<dyn Send + Sync>) {
     // Fails only if the client is gone.
     let _ = socket.write_all(PLAIN_REQUEST).await;
     let _ = socket.shutdown().await;
-    linger(socket, LINGER, guard).await;
+    linger(socket, timers, LINGER, guard).await;
 }

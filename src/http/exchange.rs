@@ -28,7 +28,7 @@ use crate::push::unnumbered::Unnumbered;
 #[derive(Debug)]
 pub(super) enum Reply {
     /// An ordinary response.
-    Response(Box<Response>),
+    Response(Response),
     /// The response to a long poll, which may have to wait.
     Poll(Box<PendingPoll>),
     /// HTTP is over on this connection.
@@ -294,8 +294,8 @@ impl Drop for ReplySender {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::ResponseHeaders;
     use crate::http::tests::context;
-    use http::HeaderMap;
     use std::os::fd::OwnedFd;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -338,11 +338,11 @@ mod tests {
     }
 
     fn hints() -> ResponseHead {
-        ResponseHead::new(StatusCode::EARLY_HINTS, HeaderMap::new())
+        ResponseHead::new(StatusCode::EARLY_HINTS, ResponseHeaders::new())
     }
 
     fn ok() -> Reply {
-        Reply::Response(Box::new(Response::plain(StatusCode::OK)))
+        Reply::Response(Response::plain(StatusCode::OK))
     }
 
     /// The status of the reply, if there is a reply; `Some(None)` if it was lost.

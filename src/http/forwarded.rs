@@ -6,45 +6,41 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{FORWARDED, HeaderName};
-use http::{HeaderMap, HeaderValue};
-
 use super::headers::list;
 use crate::net::{Peer, TrustedProxies};
+use crate::request_head::RequestHead;
 
-const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FOR: &str = "x-forwarded-for";
+const PROTO: &str = "x-forwarded-proto";
 /// Others that say something about the client's request, and that Rack believes.
 const OTHERS: [&str; 4] = ["x-forwarded-host", "x-forwarded-port", "x-forwarded-scheme", "x-forwarded-ssl"];
 
 /// The client, and whether it used https, if the scheme is not that of the connection. `peer` is the other end of the connection.
-/// Without trusted proxies, `headers` are left as they are.
+/// Without trusted proxies, `head` is left as it is.
 pub(super) fn client(
-    headers: &mut HeaderMap,
+    head: &mut RequestHead,
     (peer, encrypted): (Peer, bool),
     trusted: &TrustedProxies,
 ) -> (Peer, Option<bool>) {
     if trusted.is_empty() {
         return (peer, None);
     }
-    headers.remove(FORWARDED);
+    head.remove("forwarded");
     if !trusted.include(peer) {
-        headers.remove(FOR);
-        headers.remove(PROTO);
-        OTHERS.iter().for_each(|name| _ = headers.remove(*name));
+        head.remove(FOR);
+        head.remove(PROTO);
+        OTHERS.iter().for_each(|name| head.remove(name));
         return (peer, None);
     }
     // As Rack: the first one counts.
-    let https = list(headers, PROTO).next().and_then(is_https).filter(|https| *https != encrypted);
-    let Some((from, ip)) = originator(headers, trusted) else {
-        headers.remove(FOR);
+    let https = list(head, PROTO).next().and_then(is_https).filter(|https| *https != encrypted);
+    let Some((from, ip)) = originator(head, trusted) else {
+        head.remove(FOR);
         return (peer, https);
     };
     // What stands before the client was sent by the client itself.
-    let believed: Vec<_> = list(headers, FOR).skip(from).map(str::to_owned).collect();
-    if let Ok(value) = HeaderValue::from_str(&believed.join(", ")) {
-        headers.insert(FOR, value);
-    }
+    let believed: Vec<_> = list(head, FOR).skip(from).map(str::to_owned).collect();
+    head.set(FOR, believed.join(", ").as_bytes());
     (Peer::Forwarded(ip), https)
 }
 
@@ -56,8 +52,8 @@ fn is_https(scheme: &str) -> Option<bool> {
 
 /// The newest address in `X-Forwarded-For` that is not that of a trusted proxy, or the oldest of theirs; and its index.
 /// Each proxy adds its client at the end. What is no address, and all before it, is not believed.
-fn originator(headers: &HeaderMap, trusted: &TrustedProxies) -> Option<(usize, IpAddr)> {
-    let hops: Vec<_> = list(headers, FOR).collect();
+fn originator(head: &RequestHead, trusted: &TrustedProxies) -> Option<(usize, IpAddr)> {
+    let hops: Vec<_> = list(head, FOR).collect();
     let mut found = None;
     for (index, hop) in hops.iter().enumerate().rev() {
         let Some(ip) = address(hop) else { break };
@@ -79,29 +75,23 @@ fn address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request_head::for_tests::head;
     use proptest::prelude::*;
 
     const TRUSTED: [&str; 2] = ["127.0.0.1", "10.0.0.0/8"];
 
     /// The client's address and scheme, and the X-Forwarded-For that the app sees.
-    fn seen(peer: &str, lines: &[(&'static str, &'static str)]) -> (String, Option<bool>, Option<String>) {
+    fn seen(peer: &str, lines: &[(&str, &str)]) -> (String, Option<bool>, Option<String>) {
         seen_by(peer, false, lines)
     }
 
     /// The same, also of an encrypted connection.
-    fn seen_by(
-        peer: &str,
-        encrypted: bool,
-        lines: &[(&'static str, &'static str)],
-    ) -> (String, Option<bool>, Option<String>) {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
+    fn seen_by(peer: &str, encrypted: bool, lines: &[(&str, &str)]) -> (String, Option<bool>, Option<String>) {
+        let mut head = head("GET", "/", lines);
         let peer = Peer::Inet(SocketAddr::new(peer.parse().unwrap(), 1));
-        let (client, https) = client(&mut headers, (peer, encrypted), &TrustedProxies::parse(TRUSTED).unwrap());
-        assert!(!headers.contains_key("forwarded"));
-        let kept = headers.get(FOR).map(|value| value.to_str().unwrap().to_owned());
+        let (client, https) = client(&mut head, (peer, encrypted), &TrustedProxies::parse(TRUSTED).unwrap());
+        assert!(!head.contains("forwarded"));
+        let kept = head.get(FOR).map(|value| String::from_utf8(value.to_vec()).unwrap());
         (client.ip().to_string(), https, kept)
     }
 
@@ -162,12 +152,10 @@ mod tests {
 
     #[test]
     fn without_trusted_proxies_nothing_changes() {
-        let mut headers = HeaderMap::new();
-        headers.insert(FOR, HeaderValue::from_static("6.6.6.6"));
-        headers.insert(FORWARDED, HeaderValue::from_static("for=6.6.6.6"));
-        let before = headers.clone();
-        let (peer, https) = client(&mut headers, (Peer::Unix, false), &TrustedProxies::default());
-        assert_eq!((peer, https, headers), (Peer::Unix, None, before));
+        let mut head = head("GET", "/", &[(FOR, "6.6.6.6"), ("forwarded", "for=6.6.6.6")]);
+        let before = format!("{head:?}");
+        let (peer, https) = client(&mut head, (Peer::Unix, false), &TrustedProxies::default());
+        assert_eq!((peer, https, format!("{head:?}")), (Peer::Unix, None, before));
     }
 
     proptest! {
@@ -177,15 +165,13 @@ mod tests {
             hops in proptest::collection::vec("(10\\.0\\.0\\.1|6\\.6\\.6\\.6|203\\.0\\.113\\.9:80|\\[2001:db8::1\\]|[ -~]{0,9})", 0..5),
             scheme in "(https?|wss?|[ -~]{0,6})",
         ) {
-            let mut headers = HeaderMap::new();
-            headers.insert(FOR, HeaderValue::from_str(&hops.join(",")).unwrap());
-            headers.insert(PROTO, HeaderValue::from_str(&scheme).unwrap());
+            let mut head = head("GET", "/", &[(FOR, &hops.join(",")), (PROTO, &scheme)]);
             let peer = Peer::Inet(SocketAddr::new([127, 0, 0, 1].into(), 1));
-            let (seen, https) = client(&mut headers, (peer, false), &TrustedProxies::parse(TRUSTED).unwrap());
+            let (seen, https) = client(&mut head, (peer, false), &TrustedProxies::parse(TRUSTED).unwrap());
             prop_assert!(https != Some(false));
-            match headers.get(FOR) {
+            match head.get(FOR) {
                 Some(kept) => {
-                    let kept = kept.to_str().unwrap();
+                    let kept = std::str::from_utf8(kept).unwrap();
                     prop_assert!(!kept.is_empty());
                     prop_assert_eq!(address(kept.split(", ").next().unwrap()), Some(seen.ip()));
                 }

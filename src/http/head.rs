@@ -1,9 +1,8 @@
 //! The head of a response, before it is written.
 
-use http::header::AsHeaderName;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
-use super::headers::has_token;
+use super::response_headers::ResponseHeaders;
 
 /// Status and headers of a response. Each version of HTTP decides how to write them.
 #[derive(Debug, Clone)]
@@ -11,19 +10,14 @@ pub struct ResponseHead {
     /// The status.
     pub status: StatusCode,
     /// The headers, without those by which a protocol frames the body.
-    pub headers: HeaderMap,
+    pub headers: ResponseHeaders,
     /// The connection ends after this response (RFC 9112 section 9.6).
     pub close: bool,
 }
 
 impl ResponseHead {
     /// A head after which the connection stays open.
-    pub fn new(status: StatusCode, headers: HeaderMap) -> Self {
+    pub fn new(status: StatusCode, headers: ResponseHeaders) -> Self {
         ResponseHead { status, headers, close: false }
-    }
-
-    /// Whether a list among the headers has `token`.
-    pub fn has_token(&self, name: impl AsHeaderName, token: &str) -> bool {
-        has_token(&self.headers, name, token)
     }
 }

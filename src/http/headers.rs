@@ -1,6 +1,6 @@
 //! Reading header fields: a field that may come once, lists, q-values.
 
-use http::header::{AsHeaderName, HeaderMap, HeaderValue};
+use crate::request_head::RequestHead;
 
 /// How often a field occurs. Most fields may occur only once (RFC 9110 section 5.3).
 #[derive(Debug, PartialEq, Eq)]
@@ -8,14 +8,14 @@ pub enum Field<'a> {
     /// It is not there.
     Absent,
     /// It is there once.
-    Once(&'a HeaderValue),
+    Once(&'a [u8]),
     /// It is there several times.
     Repeated,
 }
 
 /// The field `name`.
-pub fn field(headers: &HeaderMap, name: impl AsHeaderName) -> Field<'_> {
-    let mut lines = headers.get_all(name).into_iter();
+pub fn field<'a>(head: &'a RequestHead, name: &str) -> Field<'a> {
+    let mut lines = head.get_all(name);
     match (lines.next(), lines.next()) {
         (None, _) => Field::Absent,
         (Some(line), None) => Field::Once(line),
@@ -24,22 +24,27 @@ pub fn field(headers: &HeaderMap, name: impl AsHeaderName) -> Field<'_> {
 }
 
 /// The value of a field that is there exactly once.
-pub fn single(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&HeaderValue> {
-    match field(headers, name) {
+pub fn single<'a>(head: &'a RequestHead, name: &str) -> Option<&'a [u8]> {
+    match field(head, name) {
         Field::Once(value) => Some(value),
         Field::Absent | Field::Repeated => None,
     }
 }
 
+/// A value as text, if it is visible ASCII.
+pub fn visible(value: &[u8]) -> Option<&str> {
+    let is_visible = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
+    if value.iter().all(is_visible) { std::str::from_utf8(value).ok() } else { None }
+}
+
 /// As [`single`], but only if the value is visible ASCII. Without the space around it.
-pub fn single_text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
-    single(headers, name)?.to_str().ok().map(str::trim)
+pub fn single_text<'a>(head: &'a RequestHead, name: &str) -> Option<&'a str> {
+    single(head, name).and_then(visible).map(str::trim)
 }
 
 /// The items of a comma-separated list, over all its lines (RFC 9110 section 5.6.1).
-pub fn list(headers: &HeaderMap, name: impl AsHeaderName) -> impl Iterator<Item = &str> {
-    let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(items)
+pub fn list<'a>(head: &'a RequestHead, name: &str) -> impl Iterator<Item = &'a str> {
+    head.get_all(name).filter_map(visible).flat_map(items)
 }
 
 /// The items of one line of a list. Empty items are left out.
@@ -48,8 +53,8 @@ pub fn items(line: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Whether a list has `token`, in upper or lower case.
-pub fn has_token(headers: &HeaderMap, name: impl AsHeaderName, token: &str) -> bool {
-    list(headers, name).any(|item| item.eq_ignore_ascii_case(token))
+pub fn has_token(head: &RequestHead, name: &str, token: &str) -> bool {
+    list(head, name).any(|item| item.eq_ignore_ascii_case(token))
 }
 
 /// An item of Accept or Accept-Encoding: what it names, and its q-value in thousandths. An unreadable q-value counts
@@ -86,27 +91,27 @@ fn thousandths(value: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderName;
-    use http::header::{ACCEPT, CONNECTION};
+    use crate::request_head::for_tests::head;
 
-    fn lines(name: HeaderName, values: &[&'static str]) -> HeaderMap {
-        values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect()
+    fn lines(name: &'static str, values: &[&'static str]) -> RequestHead {
+        head("GET", "/", &values.iter().map(|value| (name, *value)).collect::<Vec<_>>())
     }
 
     #[test]
     fn a_field_once_or_several_times() {
-        assert_eq!(field(&lines(ACCEPT, &[]), ACCEPT), Field::Absent);
-        assert_eq!(field(&lines(ACCEPT, &["a"]), ACCEPT), Field::Once(&HeaderValue::from_static("a")));
-        assert_eq!(field(&lines(ACCEPT, &["a", "a"]), ACCEPT), Field::Repeated);
-        assert_eq!(single_text(&lines(ACCEPT, &["a"]), "accept"), Some("a"));
-        assert_eq!(single_text(&lines(ACCEPT, &["a", "a"]), "accept"), None);
+        assert_eq!(field(&lines("accept", &[]), "accept"), Field::Absent);
+        assert_eq!(field(&lines("accept", &["a"]), "accept"), Field::Once(b"a"));
+        assert_eq!(field(&lines("accept", &["a", "a"]), "accept"), Field::Repeated);
+        assert_eq!(single_text(&lines("accept", &["a"]), "accept"), Some("a"));
+        assert_eq!(single_text(&lines("accept", &["a", "a"]), "accept"), None);
+        assert_eq!(single_text(&lines("accept", &["\u{e4}"]), "accept"), None);
     }
 
     #[test]
     fn a_list_may_have_several_lines_and_empty_items() {
-        let headers = lines(CONNECTION, &["keep-alive,, Upgrade ", ",", "a"]);
-        assert_eq!(list(&headers, CONNECTION).collect::<Vec<_>>(), ["keep-alive", "Upgrade", "a"]);
-        assert!(has_token(&headers, CONNECTION, "upgrade") && !has_token(&headers, CONNECTION, "up"));
+        let headers = lines("connection", &["keep-alive,, Upgrade ", ",", "\u{e4}, b", "a"]);
+        assert_eq!(list(&headers, "connection").collect::<Vec<_>>(), ["keep-alive", "Upgrade", "a"]);
+        assert!(has_token(&headers, "connection", "upgrade") && !has_token(&headers, "connection", "up"));
     }
 
     #[test]

@@ -154,7 +154,7 @@ pub(super) async fn pump(
         // its way.
         let _ = to_app.shutdown().await;
         phase.reached(Phase::Draining).await;
-        tokio::time::sleep(base.limits.close_timeout).await;
+        base.timers.sleep(base.limits.close_timeout).await;
         Err(io::ErrorKind::TimedOut.into())
     };
     let outbound = async {

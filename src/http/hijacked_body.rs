@@ -3,10 +3,11 @@
 
 use std::io;
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{Method, StatusCode};
+use http::StatusCode;
 
 use super::head::ResponseHead;
+use super::headers::visible;
+use crate::request_head::Method;
 
 /// How the body ends, and how much of it has come.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,20 +39,20 @@ pub(super) enum Chunk {
 
 impl HijackedBody {
     /// The body behind `head`, which answers a request with `method`.
-    pub(super) fn of(head: &ResponseHead, method: &Method) -> io::Result<Self> {
-        let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    pub(super) fn of(head: &ResponseHead, method: Method) -> io::Result<Self> {
+        let mut codings = head.headers.get_all("transfer-encoding");
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             Ok(HijackedBody::UntilClose)
-        } else if *method == Method::HEAD || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        } else if method == Method::Head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
             Ok(HijackedBody::Length(0))
         } else if let Some(coding) = codings.next() {
-            if coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none() {
+            if coding.eq_ignore_ascii_case(b"chunked") && codings.next().is_none() {
                 Ok(HijackedBody::Chunked(Chunk::Size(None)))
             } else {
                 Err(invalid("Transfer-Encoding"))
             }
-        } else if let Some(length) = head.headers.get(CONTENT_LENGTH) {
-            let length = length.to_str().ok().filter(|it| it.bytes().all(|byte| byte.is_ascii_digit()));
+        } else if let Some(length) = head.headers.get("content-length") {
+            let length = visible(length).filter(|it| it.bytes().all(|byte| byte.is_ascii_digit()));
             length.and_then(|it| it.parse().ok()).map(HijackedBody::Length).ok_or_else(|| invalid("Content-Length"))
         } else {
             Ok(HijackedBody::UntilClose)
@@ -135,13 +136,13 @@ fn invalid(what: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use crate::http::response_headers::ResponseHeaders;
     use proptest::prelude::*;
 
-    fn of(method: &Method, status: u16, headers: &[(HeaderName, &'static str)]) -> io::Result<HijackedBody> {
-        let mut map = HeaderMap::new();
+    fn of(method: Method, status: u16, headers: &[(&str, &str)]) -> io::Result<HijackedBody> {
+        let mut map = ResponseHeaders::new();
         for (name, value) in headers {
-            map.append(name, HeaderValue::from_static(value));
+            map.append(name, value);
         }
         HijackedBody::of(&ResponseHead::new(StatusCode::from_u16(status).unwrap(), map), method)
     }
@@ -160,19 +161,22 @@ mod tests {
 
     #[test]
     fn a_body_ends_as_its_head_says() {
-        let (get, chunked) = (&Method::GET, (TRANSFER_ENCODING, "Chunked"));
+        let (get, chunked) = (Method::Get, ("transfer-encoding", "Chunked"));
         assert_eq!(of(get, 200, &[]).unwrap(), HijackedBody::UntilClose);
-        assert_eq!(of(get, 101, &[(CONTENT_LENGTH, "3")]).unwrap(), HijackedBody::UntilClose);
-        assert_eq!(of(get, 200, &[(CONTENT_LENGTH, "3")]).unwrap(), HijackedBody::Length(3));
-        assert_eq!(of(&Method::HEAD, 200, &[(CONTENT_LENGTH, "3")]).unwrap(), HijackedBody::Length(0));
+        assert_eq!(of(get, 101, &[("content-length", "3")]).unwrap(), HijackedBody::UntilClose);
+        assert_eq!(of(get, 200, &[("content-length", "3")]).unwrap(), HijackedBody::Length(3));
+        assert_eq!(of(Method::Head, 200, &[("content-length", "3")]).unwrap(), HijackedBody::Length(0));
         assert_eq!(of(get, 204, &[]).unwrap(), HijackedBody::Length(0));
-        assert_eq!(of(get, 304, std::slice::from_ref(&chunked)).unwrap(), HijackedBody::Length(0));
-        assert_eq!(of(get, 200, &[(CONTENT_LENGTH, "3"), chunked]).unwrap(), HijackedBody::Chunked(Chunk::Size(None)));
+        assert_eq!(of(get, 304, &[chunked]).unwrap(), HijackedBody::Length(0));
+        assert_eq!(
+            of(get, 200, &[("content-length", "3"), chunked]).unwrap(),
+            HijackedBody::Chunked(Chunk::Size(None))
+        );
         for wrong in [
-            (CONTENT_LENGTH, ""),
-            (CONTENT_LENGTH, "+1"),
-            (CONTENT_LENGTH, "1, 1"),
-            (TRANSFER_ENCODING, "gzip, chunked"),
+            ("content-length", ""),
+            ("content-length", "+1"),
+            ("content-length", "1, 1"),
+            ("transfer-encoding", "gzip, chunked"),
         ] {
             assert!(of(get, 200, &[wrong]).is_err());
         }

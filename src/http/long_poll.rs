@@ -5,34 +5,35 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
-use http::header::{HOST, HeaderName};
-use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode};
+use http::StatusCode;
 
 use super::body::Body;
-use super::headers::list;
+use super::event_stream;
+use super::headers::{list, visible};
 use super::response::Response;
+use super::response_headers::ResponseHeaders;
 use super::upgrade;
 use crate::push::poll::{self, Answer, Start};
 use crate::push::{self, Protocol};
+use crate::request_head::{Method, RequestHead};
 use crate::sse;
 
 /// How long a poll waits if it does not give a valid time.
 const USUAL_WAIT: Duration = Duration::from_secs(25);
 
 /// RFC 7240 section 4.3.
-const PREFER: HeaderName = HeaderName::from_static("prefer");
+const PREFER: &str = "prefer";
 
 /// The long poll, if a request that can be upgraded to `protocol` is one. `parameter` is the name of the query
 /// parameter that makes it one. Only a GET can be a long poll: a client repeats polls, and a repeated request must not
 /// do anything twice (RFC 9110 section 9.2.2).
 pub(super) fn detect(
     protocol: Protocol,
-    head: &Parts,
+    head: &RequestHead,
     push: &push::Context,
     parameter: Option<&str>,
 ) -> Option<poll::Poll> {
-    if protocol != Protocol::Sse || head.method != Method::GET {
+    if protocol != Protocol::Sse || head.method() != Method::Get {
         return None;
     }
     let parameter = parameter?;
@@ -42,10 +43,10 @@ pub(super) fn detect(
 }
 
 /// How long a request asks to wait: by the parameter in its query, or by `Prefer: wait=25`.
-fn wait(head: &Parts, parameter: &str) -> Option<Duration> {
-    let query = head.uri.query().unwrap_or_default();
+fn wait(head: &RequestHead, parameter: &str) -> Option<Duration> {
+    let query = head.query().unwrap_or_default();
     let asked = query.split('&').find_map(|pair| value_of(pair, parameter)).or_else(|| {
-        let preferences = list(&head.headers, PREFER).flat_map(|item| item.split(';'));
+        let preferences = list(head, PREFER).flat_map(|item| item.split(';'));
         preferences.map(str::trim).find_map(|preference| value_of(preference, "wait"))
     })?;
     let seconds = asked.trim_matches('"').parse().ok().filter(|seconds: &f64| *seconds >= 0.0);
@@ -58,12 +59,11 @@ fn value_of<'a>(pair: &'a str, name: &str) -> Option<&'a str> {
 
 /// The host, path and query of a poll, without what differs from poll to poll. All polls of a session must have the
 /// same, because the app may accept a client at one place and refuse it at another.
-fn place(head: &Parts, parameter: &str) -> String {
-    let host = head.uri.authority().map(|authority| authority.as_str());
-    let host = host.or_else(|| head.headers.get(HOST)?.to_str().ok()).unwrap_or_default();
-    let mut place = format!("{host}{}?", head.uri.path());
+fn place(head: &RequestHead, parameter: &str) -> String {
+    let host = head.authority().or_else(|| visible(head.get("host")?)).unwrap_or_default();
+    let mut place = format!("{host}{}?", head.path());
     let own = |pair: &&str| value_of(pair, parameter).is_none() && value_of(pair, "last_event_id").is_none();
-    for pair in head.uri.query().unwrap_or_default().split('&').filter(own) {
+    for pair in head.query().unwrap_or_default().split('&').filter(own) {
         place.push('&');
         place.push_str(pair);
     }
@@ -71,8 +71,8 @@ fn place(head: &Parts, parameter: &str) -> String {
 }
 
 /// The headers of an answer: the server's, and those of the app that an accepted upgrade may have.
-fn headers(app: &HeaderMap) -> HeaderMap {
-    let mut headers = sse::headers(app);
+fn headers(app: &ResponseHeaders) -> ResponseHeaders {
+    let mut headers = event_stream::headers(app);
     upgrade::add_fitting(&mut headers, Protocol::Sse, app);
     headers
 }
@@ -80,7 +80,7 @@ fn headers(app: &HeaderMap) -> HeaderMap {
 /// A long poll that the app has accepted, until it has its answer.
 #[derive(Debug)]
 pub(super) struct PendingPoll {
-    headers: HeaderMap,
+    headers: ResponseHeaders,
     answer: Answer,
     /// Set if this is the first poll of its session.
     start: Option<Start>,
@@ -88,7 +88,7 @@ pub(super) struct PendingPoll {
 
 impl PendingPoll {
     /// `app` has the headers of the app's response.
-    pub(super) fn new(app: &HeaderMap, answer: Answer, start: Option<Start>) -> Self {
+    pub(super) fn new(app: &ResponseHeaders, answer: Answer, start: Option<Start>) -> Self {
         PendingPoll { headers: headers(app), answer, start }
     }
 
@@ -115,12 +115,11 @@ impl Future for PendingPoll {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
-    fn head(uri: &str, prefer: Option<&'static str>) -> Parts {
+    fn head(uri: &str, prefer: Option<&'static str>) -> RequestHead {
         let request = http::Request::builder().uri(uri).header("host", "example.com");
         let request = prefer.into_iter().fold(request, |request, value| request.header("prefer", value));
-        request.body(()).unwrap().into_parts().0
+        RequestHead::from_parts(request.body(()).unwrap().into_parts().0)
     }
 
     #[test]
@@ -158,15 +157,16 @@ mod tests {
 
     #[test]
     fn the_answer_keeps_cookies_and_drops_headers_that_describe_another_body() {
-        let mut app = HeaderMap::new();
-        app.append("set-cookie", HeaderValue::from_static("a=1"));
-        app.append("set-cookie", HeaderValue::from_static("b=2"));
-        app.insert("content-length", HeaderValue::from_static("0"));
-        app.insert("content-encoding", HeaderValue::from_static("gzip"));
-        app.insert("content-type", HeaderValue::from_static("text/html"));
+        let app = ResponseHeaders::from([
+            ("set-cookie", "a=1"),
+            ("set-cookie", "b=2"),
+            ("content-length", "0"),
+            ("content-encoding", "gzip"),
+            ("content-type", "text/html"),
+        ]);
         let headers = headers(&app);
-        assert_eq!(headers.get_all("set-cookie").iter().count(), 2);
-        assert_eq!(headers["content-type"], "text/event-stream; charset=utf-8");
-        assert_eq!(headers.len(), 4);
+        assert_eq!(headers.get_all("set-cookie").count(), 2);
+        assert_eq!(headers.single("content-type").unwrap(), b"text/event-stream; charset=utf-8");
+        assert_eq!(headers.iter().count(), 4);
     }
 }

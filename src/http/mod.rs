@@ -15,6 +15,7 @@
 //! | [`budget`] | a bound for all bodies in temporary files together |
 //! | [`headers`] | reading header fields: single values, lists, q-values |
 //! | [`upgrade`] | which requests can become push connections, and the head that accepts one |
+//! | `event_stream` | the headers of event streams |
 //! | [`long_poll`] | which requests are long polls, and how they are answered |
 //! | [`forwarded`] | the client's address and scheme as a trusted proxy tells them |
 //! | [`origin`] | which web pages may open a WebSocket |
@@ -24,7 +25,8 @@
 //! | [`exchange`] | the way back from the app thread to the connection |
 //! | [`hijack`], `hijacked_body` | giving the socket to the app |
 //! | [`head`] | the head of a response, before a protocol has written it |
-//! | [`response`] | responses, with the app's status and headers checked |
+//! | [`response`] | responses, with the app's status checked |
+//! | [`response_headers`] | their headers, checked, in the form of HTTP/1 |
 //! | [`body`] | response bodies, complete or still being written |
 //! | [`file_body`] | a file as a response body |
 
@@ -32,6 +34,7 @@ pub mod body;
 pub mod budget;
 pub mod connection;
 pub mod context;
+mod event_stream;
 mod exchange;
 pub mod file_body;
 pub mod files;
@@ -49,6 +52,7 @@ mod refusal;
 pub mod request;
 pub mod responder;
 pub mod response;
+pub mod response_headers;
 mod service;
 pub mod spool;
 #[cfg(test)]
@@ -61,4 +65,7 @@ pub use body::{BodyWriter, Pushed};
 pub use context::Context;
 pub use request::{Dispatch, Request};
 pub use responder::{Acceptance, Hijacking, Responder};
-pub use response::{HeadError, Response};
+pub use response::Response;
+pub use response_headers::{HeadError, ResponseHeaders};
+
+pub use crate::request_head::{Method, RequestHead};

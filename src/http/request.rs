@@ -2,20 +2,19 @@
 
 use std::sync::Arc;
 
-use http::request::Parts;
-
 use super::responder::Responder;
 use super::response::Response;
 pub use super::spool::RequestBody;
 use crate::net::tls::ClientCertificate;
 use crate::net::{ListenerId, Peer};
 use crate::push::Protocol;
+use crate::request_head::{Method, RequestHead};
 
 /// A request, ready for the app.
 #[derive(Debug)]
 pub struct Request {
     /// Request line and headers.
-    pub head: Parts,
+    pub head: RequestHead,
     /// The complete body.
     pub body: RequestBody,
     /// The client's address.
@@ -50,7 +49,7 @@ impl Request {
     /// would take an empty stream for the response, so it gets 503.
     pub(super) fn overloaded(&self) -> Response {
         match self.upgrade {
-            Some(Protocol::Sse) if self.head.method == http::Method::GET => {
+            Some(Protocol::Sse) if self.head.method() == Method::Get => {
                 Response::retry(self.responder.reconnect_delay())
             }
             _ => Response::unavailable(),

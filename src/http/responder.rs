@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
-use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode};
+use http::StatusCode;
 
 use super::body::BodyWriter;
 use super::exchange::{PendingStream, Reply, ReplySender, Takeover};
@@ -12,12 +11,14 @@ use super::head::ResponseHead;
 use super::hijack::{AppEnd, Hijack, Hijacked};
 use super::long_poll::PendingPoll;
 use super::response::Response;
+use super::response_headers::ResponseHeaders;
 use super::upgrade::{self, WebSocketHead};
 use crate::net::Peer;
 use crate::push::accept::{self, Accepted};
 use crate::push::inflaters::InflaterPlace;
 use crate::push::poll::{Owner, Poll};
 use crate::push::{Client, EventInterest, Protocol};
+use crate::request_head::{Method, RequestHead};
 use crate::websocket::deflate::Agreement;
 
 /// Answers a request. If it is dropped without an answer, the client gets 500. Any thread.
@@ -46,7 +47,7 @@ impl Responder {
         if let Some(poll) = self.poll {
             poll.refuse();
         }
-        self.reply.send(Reply::Response(Box::new(response)))
+        self.reply.send(Reply::Response(response))
     }
 
     /// Sends the head of `response`. The body is sent while it is written to the returned writer.
@@ -57,8 +58,8 @@ impl Responder {
     }
 
     /// The request's method, which decides whether a response has a body.
-    pub fn method(&self) -> &Method {
-        &self.method
+    pub fn method(&self) -> Method {
+        self.method
     }
 
     /// Takes the connection's socket for the app. Earlier responses, and the head of `response` if there is one, are
@@ -93,7 +94,7 @@ impl Responder {
 
     /// Sends an informational response (103 Early Hints, RFC 8297) before the final one, if that is possible at once.
     /// Late hints would be useless.
-    pub fn inform(&self, headers: HeaderMap) {
+    pub fn inform(&self, headers: ResponseHeaders) {
         self.reply.inform(&ResponseHead::new(StatusCode::EARLY_HINTS, headers));
     }
 
@@ -106,7 +107,7 @@ impl Responder {
 
     /// Accepts a long poll that continues its session, which has a client already. `app` has the headers of the app's
     /// response. If the poll's owner has no such session, the responder is returned.
-    pub fn resume(mut self, app: &HeaderMap) -> Result<(), Self> {
+    pub fn resume(mut self, app: &ResponseHeaders) -> Result<(), Self> {
         match self.poll.as_mut().and_then(|poll| poll.resume()) {
             Some(answer) => {
                 self.reply.send(Reply::Poll(Box::new(PendingPoll::new(app, answer, None))));
@@ -124,15 +125,15 @@ impl Responder {
         self,
         protocol: Protocol,
         peer: Peer,
-        request: &Parts,
-        app: &HeaderMap,
+        request: &RequestHead,
+        app: &ResponseHeaders,
         interest: EventInterest,
         compress: bool,
     ) -> Acceptance {
-        let subprotocol = upgrade::subprotocol(protocol, &request.headers, app);
+        let subprotocol = upgrade::subprotocol(protocol, request, app);
         let last_event_id = upgrade::last_event_id(request);
         let last_event_id = last_event_id.as_deref();
-        let deflate = if compress { self.negotiate_deflate(protocol, &request.headers) } else { None };
+        let deflate = if compress { self.negotiate_deflate(protocol, request) } else { None };
         let agreed = deflate.as_ref().map(|(agreed, _)| *agreed);
         let accepted =
             accept::Request { protocol, subprotocol, deflate, last_event_id, peer, interest, poll: self.poll };
@@ -149,7 +150,11 @@ impl Responder {
     }
 
     /// How messages of a WebSocket are compressed, and the place of a client that refers to its earlier messages.
-    fn negotiate_deflate(&self, protocol: Protocol, request: &HeaderMap) -> Option<(Agreement, Option<InflaterPlace>)> {
+    fn negotiate_deflate(
+        &self,
+        protocol: Protocol,
+        request: &RequestHead,
+    ) -> Option<(Agreement, Option<InflaterPlace>)> {
         let push = self.reply.push();
         let offer = if push.compression { upgrade::deflate_offer(protocol, request)? } else { return None };
         let place = if offer.wants_window() { InflaterPlace::take(push) } else { None };

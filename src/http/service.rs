@@ -7,7 +7,6 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::request::Parts;
 use http_body::Body;
 
 use super::context::Context;
@@ -23,6 +22,7 @@ use crate::net::tls::ClientCertificate;
 use crate::net::{ListenerId, Peer, Socket};
 use crate::push::Protocol;
 use crate::push::catching_up::CatchingUp;
+use crate::request_head::RequestHead;
 
 /// Serves the requests of one connection.
 #[derive(Clone)]
@@ -50,7 +50,7 @@ impl RequestService {
 /// The outcome of a request.
 pub(super) enum Answer {
     /// A response.
-    Response(Box<Response>),
+    Response(Response),
     /// HTTP is over on this connection, and something else takes it over.
     Takeover(Takeover),
 }
@@ -62,7 +62,7 @@ pub(super) struct Handling(Stage);
 /// How far a request has come.
 enum Stage {
     /// There is a response.
-    Answered(Box<Response>),
+    Answered(Response),
     /// The app has the request.
     Asked(ReplyReceiver),
     /// A long poll waits for a message.
@@ -76,7 +76,12 @@ enum Stage {
 impl Handling {
     /// A request that has its response already.
     pub(super) fn answered(response: Response) -> Self {
-        Handling(Stage::Answered(Box::new(response)))
+        Handling(Stage::Answered(response))
+    }
+
+    /// Whether it is a long poll that waits for a message.
+    pub(super) fn is_polling(&self) -> bool {
+        matches!(self.0, Stage::Polling(_))
     }
 
     /// The answer, once there is one. After that, it is pending for ever.
@@ -98,9 +103,9 @@ impl Handling {
                         Stage::Polling(poll)
                     }
                     // The app thread was killed, or the server is being stopped.
-                    None => Stage::Answered(Box::new(Response::plain(StatusCode::INTERNAL_SERVER_ERROR).and_close())),
+                    None => Stage::Answered(Response::plain(StatusCode::INTERNAL_SERVER_ERROR).and_close()),
                 },
-                Stage::Polling(poll) => Stage::Answered(Box::new(ready!(Pin::new(poll.as_mut()).poll(cx)))),
+                Stage::Polling(poll) => Stage::Answered(ready!(Pin::new(poll.as_mut()).poll(cx))),
                 Stage::Answered(_) => {
                     let Stage::Answered(response) = std::mem::replace(&mut self.0, Stage::Over) else { continue };
                     return Poll::Ready(Answer::Response(response));
@@ -115,13 +120,13 @@ impl RequestService {
     /// Does what is possible without waiting. `sender` and `receiver` are the ends of the request's slot.
     pub(super) fn begin(
         &self,
-        head: Parts,
+        head: RequestHead,
         body: impl Body<Data = Bytes> + Send + Unpin + 'static,
         (sender, receiver): (ReplySender, ReplyReceiver),
     ) -> Handling {
         let upgrade = match self.look_at(&head) {
             Ok(upgrade) => upgrade,
-            Err(response) => return Handling(Stage::Answered(response)),
+            Err(response) => return Handling(Stage::Answered(*response)),
         };
         let catching_up = upgrade
             .as_ref()
@@ -133,9 +138,45 @@ impl RequestService {
         Handling(Stage::Preparing(Box::pin(self.clone().prepare(head, body, upgrade, catching_up, (sender, receiver)))))
     }
 
+    /// The same for a request whose body is there.
+    pub(super) fn begin_whole(
+        &self,
+        head: RequestHead,
+        body: Bytes,
+        (sender, receiver): (ReplySender, ReplyReceiver),
+    ) -> Handling {
+        let upgrade = match self.look_at(&head) {
+            Ok(upgrade) => upgrade,
+            Err(response) => return Handling(Stage::Answered(*response)),
+        };
+        if upgrade.is_none() && self.context.files.is_none() {
+            return Handling(self.ask(head, RequestBody::Memory(body), upgrade, sender, receiver));
+        }
+        self.prepare_whole(head, body, upgrade, (sender, receiver))
+    }
+
+    /// The request is for an event stream or perhaps for a file.
+    #[inline(never)]
+    fn prepare_whole(
+        &self,
+        head: RequestHead,
+        body: Bytes,
+        upgrade: Option<(Protocol, String)>,
+        (sender, receiver): (ReplySender, ReplyReceiver),
+    ) -> Handling {
+        let catching_up = upgrade
+            .as_ref()
+            .and_then(|_| CatchingUp::begin(&self.context.push, upgrade::last_event_id(&head).as_deref()));
+        if upgrade.is_some() && catching_up.is_none() {
+            return Handling(self.ask(head, RequestBody::Memory(body), upgrade, sender, receiver));
+        }
+        let body = upload::Whole::new(body);
+        Handling(Stage::Preparing(Box::pin(self.clone().prepare(head, body, upgrade, catching_up, (sender, receiver)))))
+    }
+
     /// What the request can be upgraded to, with the Sec-WebSocket-Accept; or the response that refuses it. It is not a part of
     /// `begin`, of which each kind of body has a copy.
-    fn look_at(&self, head: &Parts) -> Result<Option<(Protocol, String)>, Box<Response>> {
+    fn look_at(&self, head: &RequestHead) -> Result<Option<(Protocol, String)>, Box<Response>> {
         let stats = &self.context.base.stats;
         stats.requests.add();
         if let Some(response) = validate::refusal(head) {
@@ -157,7 +198,7 @@ impl RequestService {
 
     async fn prepare(
         self,
-        head: Parts,
+        head: RequestHead,
         body: impl Body<Data = Bytes> + Unpin,
         upgrade: Option<(Protocol, String)>,
         catching_up: Option<CatchingUp>,
@@ -171,7 +212,7 @@ impl RequestService {
             let found = files.respond(&head, &self.context.base).await;
             receiver.connection().hold_body(false);
             if let Some(response) = found {
-                return Stage::Answered(Box::new(response));
+                return Stage::Answered(response);
             }
         }
         match upload::read(body, &self.context, receiver.connection()).await {
@@ -181,7 +222,7 @@ impl RequestService {
                 }
                 self.ask(head, body, upgrade, sender, receiver)
             }
-            Err(response) => Stage::Answered(self.refuse_body(response, receiver.connection().body_breach())),
+            Err(response) => Stage::Answered(*self.refuse_body(response, receiver.connection().body_breach())),
         }
     }
 
@@ -209,7 +250,7 @@ impl RequestService {
     /// Gives the request to the app.
     fn ask(
         &self,
-        head: Parts,
+        head: RequestHead,
         body: RequestBody,
         upgrade: Option<(Protocol, String)>,
         sender: ReplySender,
@@ -218,7 +259,7 @@ impl RequestService {
         let (upgrade, accept) = upgrade.map_or((None, String::new()), |(protocol, accept)| (Some(protocol), accept));
         let Context { push, poll_parameter, .. } = &*self.context;
         let poll = upgrade.and_then(|protocol| long_poll::detect(protocol, &head, push, poll_parameter.as_deref()));
-        let responder = Responder { reply: sender, method: head.method.clone(), accept, poll: poll.map(Box::new) };
+        let responder = Responder { reply: sender, method: head.method(), accept, poll: poll.map(Box::new) };
         let client_certificate = self.client_certificate.clone();
         let (peer, https, listener) = (self.peer, self.https, self.listener);
         let request = Request { head, body, peer, https, client_certificate, listener, upgrade, responder };
@@ -226,7 +267,7 @@ impl RequestService {
             let base = &self.context.base;
             base.stats.queue_full.add();
             log::debug!("503: {} requests wait for a thread (max_queue), or there is no thread", base.limits.max_queue);
-            return Stage::Answered(Box::new(request.overloaded()));
+            return Stage::Answered(request.overloaded());
         }
         Stage::Asked(receiver)
     }

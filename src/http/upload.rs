@@ -1,14 +1,15 @@
 //! Reading the body of a request, before the app is called.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Once;
-use std::task::ready;
+use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::Bytes;
 use http::StatusCode;
-use http_body::Body;
+use http_body::{Body, Frame};
 
 use super::context::Context;
 use super::exchange::RequestConnection;
@@ -16,6 +17,24 @@ use super::response::Response;
 use super::spool::{RequestBody, Spool, SpoolError};
 use crate::base::limits::Limits;
 use crate::base::log_throttle::LogThrottle;
+
+/// A body that is there already.
+pub(super) struct Whole(Option<Bytes>);
+
+impl Whole {
+    pub(super) fn new(bytes: Bytes) -> Self {
+        Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    }
+}
+
+impl Body for Whole {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
 
 /// Reads a complete body. The error is the response to send. If the Content-Length is too large, the body is refused
 /// before it is polled, because polling makes hyper send 100 Continue.

@@ -1,46 +1,51 @@
 //! Refuses requests that hyper accepts and that a server must refuse, as far as a parsed head shows them.
 //! [`super::h1::framing`] refuses the others.
 
-use http::header::HOST;
-use http::request::Parts;
 use http::uri::Authority;
-use http::{Method, StatusCode, Version};
+use http::{StatusCode, Version};
 
-use super::headers::{Field, field};
+use super::headers::{Field, field, visible};
 use super::response::Response;
+use crate::request_head::{Method, RequestHead};
 
 /// The response to a request that must not reach the app.
-pub fn refusal(head: &Parts) -> Option<Response> {
+pub fn refusal(head: &RequestHead) -> Option<Response> {
     // CONNECT is for proxies: RFC 9110 section 9.3.6.
-    if head.method == Method::CONNECT {
+    if head.method() == Method::Connect {
         return Some(Response::plain(StatusCode::NOT_IMPLEMENTED).and_close());
     }
     // RFC 9112 section 3.2.4: the asterisk is for OPTIONS.
-    if head.uri.path() == "*" && head.method != Method::OPTIONS {
+    if head.path_bytes() == b"*" && head.method() != Method::Options {
         return Some(Response::plain(StatusCode::BAD_REQUEST).and_close());
     }
     // Sections 3.2.2 and 3.2.3: a target with a host also has a scheme, except that of CONNECT.
-    if head.uri.authority().is_some_and(|authority| head.uri.scheme().is_none() || !valid_host(authority.as_str())) {
+    if head.authority().is_some_and(|authority| !head.has_scheme() || !valid_host(authority)) {
         return Some(Response::plain(StatusCode::BAD_REQUEST).and_close());
     }
     // RFC 9112 section 3.2: exactly one valid Host on HTTP/1.1.
-    let valid = match field(&head.headers, HOST) {
-        Field::Absent => head.version < Version::HTTP_11,
-        Field::Once(host) => host.to_str().is_ok_and(valid_host),
+    let valid = match field(head, "host") {
+        Field::Absent => head.version() < Version::HTTP_11,
+        Field::Once(host) => is_plain_host(host) || visible(host).is_some_and(valid_host),
         Field::Repeated => false,
     };
     (!valid).then(|| Response::plain(StatusCode::BAD_REQUEST).and_close())
 }
 
+/// Whether `text` is a host as nearly all are, which need no parser: a name or an IPv4 address, and perhaps a port.
+fn is_plain_host(text: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let name = text.iter().position(|byte| !plain(byte)).unwrap_or(text.len());
+    match text.split_at(name) {
+        ([], _) => false,
+        (_, [] | [b':']) => true,
+        // No port that begins like this is beyond 65,535.
+        (_, [b':', port @ ..]) => port.len() <= 4 + usize::from(port[0] < b'6') && port.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
 /// Whether `text` is a host, and perhaps a port that is a number, without a user (RFC 9110 section 7.2).
 fn valid_host(text: &str) -> bool {
-    // Nearly all hosts are plain names or IPv4 addresses, which need no parser.
-    let (name, port) = text.split_once(':').unwrap_or((text, ""));
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
-    if !name.is_empty() && name.bytes().all(plain) && port.len() <= 4 && port.bytes().all(|byte| byte.is_ascii_digit())
-    {
-        return true;
-    }
     let Ok(authority) = text.parse::<Authority>() else { return false };
     let port = text.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.contains(']'));
     let valid_port = port.is_none_or(|port| port.is_empty() || authority.port_u16().is_some());
@@ -53,7 +58,7 @@ mod tests {
 
     fn status(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> Option<u16> {
         let (head, ()) = build(http::Request::builder().uri("/")).body(()).unwrap().into_parts();
-        refusal(&head).map(|response| response.head.status.as_u16())
+        refusal(&RequestHead::from_parts(head)).map(|response| response.head.status.as_u16())
     }
 
     #[test]
@@ -73,6 +78,13 @@ mod tests {
         assert_eq!(status(|r| r.uri("http://a:1/x").header("host", "b")), None);
         assert_eq!(status(|r| r.uri("http://user@a/x").header("host", "a")), Some(400));
         assert_eq!(status(|r| r.uri("a").header("host", "a")), Some(400));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_plain_host_is_valid_for_the_parser(text in "[a-z0-9.:@/-]{0,12}|[a-z]{1,3}:[0-9]{0,6}") {
+            proptest::prop_assert!(!is_plain_host(text.as_bytes()) || valid_host(&text), "{}", text);
+        }
     }
 
     #[test]

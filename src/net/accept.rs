@@ -106,7 +106,7 @@ impl Acceptor {
         let mut pace = Pace::default();
         loop {
             if self.shared {
-                pace.pause().await;
+                pace.pause(&self.base.timers).await;
             }
             let ready = listener.ready().await;
             // Taken before the connection: while this server is full, its clients wait in the backlog, where another process
@@ -130,7 +130,7 @@ impl Acceptor {
                     drop(permit);
                     if !belongs_to_peer(&error) {
                         log::warn!("cannot accept connections: {error}");
-                        tokio::time::sleep(BACK_OFF).await;
+                        self.base.timers.sleep(BACK_OFF).await;
                     }
                 }
             }

@@ -7,6 +7,7 @@
 //! | [`accept`] | accepting connections, as many as may be open |
 //! | `pace` | how processes share the connections of one listening socket |
 //! | [`socket`] | the socket of a connection, of any family |
+//! | `read_buffer` | the buffer into which connections read |
 //! | [`peer`] | the other end of a connection |
 //! | [`trusted`] | proxies that may tell the client's address |
 //! | [`proxy_protocol`] | how they say it before the first request |
@@ -24,6 +25,7 @@ pub mod listeners;
 mod pace;
 pub mod peer;
 pub mod proxy_protocol;
+pub(crate) mod read_buffer;
 pub mod socket;
 pub mod tls;
 pub mod trusted;

@@ -6,7 +6,10 @@
 //! A connection that comes after a quiet moment is accepted at once.
 
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::base::timers::Timers;
 
 /// How long the others have. They need some 50 µs to wake up.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -36,10 +39,10 @@ impl Default for Pace {
 
 impl Pace {
     /// Lets the others accept, if it is time for that.
-    pub(super) async fn pause(&mut self) {
+    pub(super) async fn pause(&mut self, timers: &Arc<Timers>) {
         self.paused = self.taken >= self.batch;
         if self.paused {
-            tokio::time::sleep(PAUSE).await;
+            timers.sleep(PAUSE).await;
             self.taken = 0;
         }
     }

@@ -5,9 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
-use tokio::time::Sleep;
-
 use super::{Context, poll};
+use crate::base::timers::Sleep;
 use crate::channel::{CATCH_UP, CatchUp};
 
 /// A wait until this process has caught up with a client's cursor, or knows that it never will, at most for [`CATCH_UP`].
@@ -18,7 +17,7 @@ use crate::channel::{CATCH_UP, CatchUp};
 pub struct CatchingUp {
     context: Arc<Context>,
     catch_up: CatchUp,
-    sleep: Pin<Box<Sleep>>,
+    sleep: Sleep,
     /// See [`super::delivery::Notifier::await_events`].
     number: Option<u64>,
 }
@@ -27,7 +26,7 @@ impl CatchingUp {
     /// The wait of a client with this id of its last event. `None` if it need not wait. Inside the runtime.
     pub fn begin(context: &Arc<Context>, last_event_id: Option<&str>) -> Option<Self> {
         let catch_up = context.pubsub.channels().catch_up(poll::since(last_event_id))?;
-        let sleep = Box::pin(tokio::time::sleep(CATCH_UP));
+        let sleep = context.base.timers.sleep(CATCH_UP);
         Some(CatchingUp { context: Arc::clone(context), catch_up, sleep, number: None })
     }
 }
@@ -40,7 +39,7 @@ impl Future for CatchingUp {
         // Before it looks: what comes from now on wakes the task.
         this.number = Some(this.context.notifier.await_events(this.number, cx.waker()));
         if this.context.pubsub.channels().is_behind(&this.catch_up) {
-            this.sleep.as_mut().poll(cx)
+            Pin::new(&mut this.sleep).poll(cx)
         } else {
             Poll::Ready(())
         }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::inflaters::InflaterPlace;
+use super::last_write::LastWrite;
 use super::mailbox::{Event, EventInterest, Mailbox};
 use super::outbox::{ClientPhase, Outbox, Written};
 use super::queue::{Frame, Origin};
@@ -43,6 +44,8 @@ pub struct Client {
     lost_writes: AtomicBool,
     /// The handler lets messages be compressed.
     compress: AtomicBool,
+    /// See [`Client::is_calm`].
+    calm: AtomicBool,
     /// Keeps a drain waiting until the last callback has run.
     in_flight: Lock<Option<InFlightGuard>>,
 }
@@ -62,6 +65,7 @@ impl Client {
             wants_drained: AtomicBool::new(interest.drained),
             lost_writes: AtomicBool::new(false),
             compress: AtomicBool::new(true),
+            calm: AtomicBool::new(false),
             in_flight: Lock::new(Some(guard)),
         })
     }
@@ -131,26 +135,32 @@ impl Client {
         &self.context
     }
 
-    /// Queues a WebSocket message; `text` says that `payload` is valid UTF-8.
+    /// Queues a WebSocket message; `text` says that `payload` is valid UTF-8. [`LastWrite::write_message`] is for the same
+    /// message to many clients.
     ///
     /// False if the client is closed, closing, or too slow.
     pub fn write_message(&self, text: bool, payload: &[u8]) -> bool {
-        let opcode = if text { Opcode::Text } else { Opcode::Binary };
-        self.enqueue(Frame::message(opcode, payload))
+        LastWrite::new().write_message(self, text, payload)
     }
 
     /// Queues an SSE event. For push.v1 it becomes a WebSocket message. `data` must be valid UTF-8 and `fields`
     /// checked. In polls the event gets no id, because the last id of an answer must be the session's.
+    /// [`LastWrite::write_event`] is for the same event to many clients.
     ///
     /// False if the client is closed, closing, or too slow.
     pub fn write_event(&self, fields: sse::Fields<'_>, data: &[u8]) -> bool {
-        self.enqueue_event(self.event(fields, data))
+        LastWrite::new().write_event(self, fields, data)
     }
 
     /// An SSE event as this client gets it.
     pub(super) fn event(&self, fields: sse::Fields<'_>, data: &[u8]) -> Bytes {
+        sse::event(self.event_fields(fields), data)
+    }
+
+    /// The fields of an event as this client gets it.
+    pub(super) fn event_fields<'a>(&self, fields: sse::Fields<'a>) -> sse::Fields<'a> {
         let id = fields.id.filter(|_| !self.negotiated.polls);
-        sse::event(sse::Fields { id, ..fields }, data)
+        sse::Fields { id, ..fields }
     }
 
     /// As [`Client::write_event`], but for any bytes, which become base64.
@@ -158,26 +168,38 @@ impl Client {
         self.enqueue_event(sse::binary_event(fields, data))
     }
 
-    fn enqueue_event(&self, event: Bytes) -> bool {
+    pub(super) fn enqueue_event(&self, event: Bytes) -> bool {
         match self.shape() {
             Shape::PushV1 => self.enqueue(Frame::message(Opcode::Text, &event)),
-            Shape::EventStream | Shape::Raw => self.enqueue([Frame { bytes: event, origin: Origin::Write }]),
+            Shape::EventStream | Shape::Raw => self.enqueue_one(event),
         }
     }
 
+    /// Queues a write of several frames.
     pub(super) fn enqueue(&self, frames: impl IntoIterator<Item = Frame>) -> bool {
+        // Encoded before the lock is taken: the iterator copies the payload.
+        let frames: Vec<Frame> = frames.into_iter().collect();
+        let bytes: usize = frames.iter().map(|frame| frame.bytes.len()).sum();
+        self.put(frames, bytes)
+    }
+
+    /// Queues a write of one frame, as most are.
+    pub(super) fn enqueue_one(&self, bytes: Bytes) -> bool {
+        let length = bytes.len();
+        self.put([Frame { bytes, origin: Origin::Write }], length)
+    }
+
+    #[inline]
+    fn put(&self, frames: impl IntoIterator<Item = Frame>, bytes: usize) -> bool {
         if self.forked() {
             return false;
         }
-        // Encoded before the lock is taken: the iterator copies the payload. Most writes are one frame.
-        let mut frames = frames.into_iter();
-        let first = frames.next();
-        let more: Vec<Frame> = frames.collect();
-        let bytes: usize = first.iter().chain(&more).map(|frame| frame.bytes.len()).sum();
         let mut outbox = self.outbox();
-        let written = outbox.write(first, more, bytes, &self.context);
-        if written != Written::Refused {
-            self.wake(outbox);
+        let written = outbox.write(frames, bytes, &self.context);
+        match written {
+            Written::Accepted => self.announce_write(outbox),
+            Written::TooSlow => self.wake(outbox),
+            Written::Refused => {}
         }
         self.context.pressure.relieve();
         written == Written::Accepted
@@ -374,9 +396,23 @@ impl Client {
     /// Wakes the stream, so that it looks at the outbox. Any thread. Costs little if the stream was woken already.
     fn wake(&self, mut outbox: MutexGuard<'_, Outbox>) {
         let stream = outbox.stream.take();
+        self.calm.store(false, Ordering::Relaxed);
         drop(outbox);
         if let Some(stream) = stream {
             self.context.base.wakeups.wake(stream);
+        }
+    }
+
+    /// Has a write sent: by the fan-out, if the stream has left it its number, or else by the stream.
+    #[inline]
+    fn announce_write(&self, mut outbox: MutexGuard<'_, Outbox>) {
+        let Some(outlet) = outbox.outlet else { return self.wake(outbox) };
+        // If the stream was woken, it will look here anyway.
+        let listed = outbox.stream.is_none() || std::mem::replace(&mut outbox.listed, true);
+        self.calm.store(false, Ordering::Relaxed);
+        drop(outbox);
+        if !listed {
+            self.context.fan_out.written(outlet);
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Client;
 use super::clients::Clients;
 use super::delivery::{Notifier, PubSub};
+use super::fan_out::FanOut;
 use super::mailbox::Event;
 use super::poll::{Relay, Sessions};
 use super::pressure::Pressure;
@@ -45,6 +46,8 @@ pub struct Context {
     pub pubsub: PubSub,
     /// Notifies this server's clients of messages in their channels.
     pub notifier: Arc<Notifier>,
+    /// What clients get without a turn of their streams.
+    pub fan_out: FanOut,
     /// How long clients that are cut off wait before they reconnect.
     pub reconnect_delay: ReconnectDelay,
     /// Clients from the start of their stream until their `on_close` has run.
@@ -70,6 +73,7 @@ impl Context {
             relay: Relay::new(pubsub.channels(), base.owner),
             pubsub,
             notifier: Notifier::new(Arc::clone(&base.wakeups)),
+            fan_out: FanOut::new(Arc::clone(&base.wakeups)),
             reconnect_delay: ReconnectDelay::new(&base.limits),
             clients: Clients::default(),
             pressure: Pressure::new(&base.limits, Arc::clone(&base.wakeups)),

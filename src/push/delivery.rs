@@ -2,13 +2,13 @@
 //!
 //! When the engine has something new, it notifies the servers of the process: once for all that is published until a
 //! server looks, so a burst costs at most one wake of the reactor. The server's [`Delivery`], a task of the reactor, takes
-//! the messages over and wakes the readers that want them, without leaving the thread. Streams read by themselves; for
-//! subscriptions whose messages go to Ruby, it posts to the clients' mailboxes.
+//! the messages over, sends them to clients that have nothing else to do ([`super::fan_out`]), and wakes all other readers that
+//! want them, without leaving the thread. These streams read by themselves; for subscriptions whose messages go to Ruby, it posts to the clients' mailboxes.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -213,7 +213,10 @@ impl Future for Delivery {
         // Before it looks: what is published from now on notifies it again.
         self.context.notifier.task.register(cx.waker());
         let channels = &self.context.pubsub.channels;
-        channels.deliver();
+        if self.context.fan_out.deliver(channels, &self.context.base) {
+            // Behind other tasks, and behind what has come in by then.
+            let _pending = pin!(tokio::task::yield_now()).poll(cx);
+        }
         self.context.notifier.wake_settled(channels);
         self.context.notifier.wake_lookers();
         for client in channels.take_dismissed() {

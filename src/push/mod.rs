@@ -10,10 +10,12 @@
 //! | [`protocol`] | what a client and the server have agreed to speak |
 //! | [`mailbox`] | a client's events, in order, on their way to the app |
 //! | `outbox` | what an app wrote and asked for, on its way to the stream |
+//! | [`last_write`] | what was written last, so that it is encoded once for many clients |
 //! | [`queue`] | a client's frames, in order, on their way to the socket |
 //! | `compression` | what is compressed for a client |
 //! | [`inflaters`] | places for clients that refer to their earlier messages when they compress |
 //! | [`reader`] | a client's reader of channels, and how messages become frames |
+//! | [`fan_out`] | what is sent to clients without a turn of their streams |
 //! | [`delivery`] | channel messages on their way from the log to the readers |
 //! | [`pressure`] | a bound over the queues of all clients |
 //! | [`reconnect`] | how long clients that are cut off wait before they reconnect |
@@ -30,7 +32,9 @@ mod clients;
 mod compression;
 pub mod context;
 pub mod delivery;
+pub mod fan_out;
 pub mod inflaters;
+pub mod last_write;
 pub mod mailbox;
 mod outbox;
 mod pending;
@@ -49,6 +53,7 @@ pub use clients::Clients;
 pub use compression::Compressed;
 pub use context::{Callbacks, Context, SlowPolicy};
 pub use delivery::PubSub;
+pub use last_write::LastWrite;
 pub use mailbox::{Event, EventInterest, Turn};
 pub use protocol::{Negotiated, Protocol, SUBPROTOCOL};
 pub use reconnect::ReconnectDelay;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use super::fan_out::Outlet;
 use super::inflaters::InflaterPlace;
 use super::queue::{Frame, Queue, Sent};
 use super::reader::ClientReader;
@@ -32,6 +33,9 @@ pub(super) struct Outbox {
     pub(super) owes_goodbye: bool,
     /// The stream's task, unless it has been woken and will look here anyway.
     pub(super) stream: Option<Waker>,
+    /// The stream's number in [`super::fan_out`], and whether it is on the list of those to which the app has written.
+    pub(super) outlet: Option<Outlet>,
+    pub(super) listed: bool,
     /// The client's reader of channels. `None` until the client subscribes, and again at the end.
     pub(super) client_reader: Option<Arc<ClientReader>>,
     /// The first subscriptions are complete.
@@ -97,6 +101,8 @@ impl Outbox {
             close_status: None,
             owes_goodbye: false,
             stream: None,
+            outlet: None,
+            listed: false,
             client_reader: None,
             opened: false,
             replaying: false,
@@ -105,8 +111,13 @@ impl Outbox {
         }
     }
 
-    /// Adds one write of `bytes` bytes: its frames are `first` and, seldom, `more`.
-    pub(super) fn write(&mut self, first: Option<Frame>, more: Vec<Frame>, bytes: usize, context: &Context) -> Written {
+    /// Adds one write of `bytes` bytes.
+    pub(super) fn write(
+        &mut self,
+        frames: impl IntoIterator<Item = Frame>,
+        bytes: usize,
+        context: &Context,
+    ) -> Written {
         if self.phase != ClientPhase::Open {
             return Written::Refused;
         }
@@ -129,16 +140,18 @@ impl Outbox {
         if self.frames.capacity() == 0 {
             self.frames.reserve_exact(1);
         }
-        self.frames.extend(first);
-        self.frames.extend(more);
+        self.frames.extend(frames);
         Written::Accepted
     }
 
     /// Gives the stream what was written since the last time.
     pub(super) fn empty_into(&mut self, queue: &mut Queue) {
-        for frame in self.frames.drain(..) {
-            queue.push(frame);
-        }
+        self.empty(|frame| queue.push(frame));
+    }
+
+    /// Gives `sink` what was written since the last time.
+    pub(super) fn empty(&mut self, sink: impl FnMut(Frame)) {
+        self.frames.drain(..).for_each(sink);
         // A burst must not leave its memory behind with an idle stream.
         if self.frames.capacity() > 64 {
             self.frames = Vec::new();

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Instant;
 
-use tokio::time::Sleep;
-
 use super::Context;
 use crate::base::log_throttle::LogThrottle;
+use crate::base::timers::Sleep;
 
 /// A wait for the messages that a thread has published, at most for `publish_timeout`. For tasks of the reactor.
 ///
@@ -26,7 +25,7 @@ pub struct Unnumbered {
 struct Waiting {
     /// See [`super::delivery::Notifier::await_settled`].
     number: u64,
-    sleep: Pin<Box<Sleep>>,
+    sleep: Sleep,
 }
 
 impl Unnumbered {
@@ -61,13 +60,13 @@ impl Future for Unnumbered {
         let this = &mut *self;
         if this.waiting.is_none() {
             let number = this.context.notifier.await_settled(this.submission, cx.waker());
-            let sleep = Box::pin(tokio::time::sleep_until(this.deadline.into()));
+            let sleep = this.context.base.timers.sleep_until(this.deadline);
             this.waiting = Some(Waiting { number, sleep });
         }
         if this.is_settled() {
             return Poll::Ready(());
         }
-        let timed_out = this.waiting.as_mut().is_some_and(|waiting| waiting.sleep.as_mut().poll(cx).is_ready());
+        let timed_out = this.waiting.as_mut().is_some_and(|waiting| Pin::new(&mut waiting.sleep).poll(cx).is_ready());
         if timed_out {
             Unnumbered::warn();
         }

@@ -10,6 +10,7 @@
 //! | `state` | what the scheduler decides from: the driver, the idle threads, the transitions |
 //! | `queue` | the jobs that wait |
 //! | `standby` | the thread that drives while no app thread does |
+//! | `watchdog` | when the standby thread must look; `timer`: what it waits for |
 //! | `app_latency` | whether the app is fast |
 //! | [`app_thread`] | an app thread, and how it is woken while it waits |
 
@@ -20,6 +21,8 @@ mod queue;
 pub mod scheduler;
 mod standby;
 mod state;
+mod timer;
+mod watchdog;
 
 use std::io;
 use std::sync::Arc;
@@ -29,7 +32,7 @@ pub use self::app_thread::{AppThread, AppThreadHandle};
 pub use self::job::{Job, Next};
 pub use self::scheduler::Scheduler;
 use crate::base::lock::Lock;
-use crate::base::{self, lifecycle::Phase};
+use crate::base::{self, lifecycle::Phase, timers};
 
 /// A process's reactor.
 #[derive(Debug)]
@@ -37,28 +40,37 @@ pub struct Reactor {
     scheduler: Arc<Scheduler>,
     base: Arc<base::Context>,
     standby: Lock<Option<JoinHandle<()>>>,
+    with_timer: bool,
 }
 
 impl Reactor {
     /// A reactor that does not run yet.
     pub fn new(scheduler: Arc<Scheduler>, base: Arc<base::Context>) -> Self {
-        Reactor { scheduler, base, standby: Lock::new(None) }
+        Reactor { scheduler, base, standby: Lock::new(None), with_timer: true }
+    }
+
+    /// The same reactor, whose standby thread looks in ticks, as on systems that have no timerfd. For tests.
+    pub fn without_timer(mut self) -> Self {
+        self.with_timer = false;
+        self
     }
 
     /// Starts to run. `setup` spawns the first tasks, inside the runtime. An error of the system, if there is no epoll
     /// instance or thread to be had, or of `setup`.
     pub fn start(&self, setup: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let timers = Arc::clone(&self.base.timers);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
+        let runtime = timers::enable(&mut tokio::runtime::Builder::new_current_thread())
             .on_thread_unpark(move || timers.begin_turn())
             .build()?;
         {
             let _inside = runtime.enter();
+            tokio::spawn(Arc::clone(&self.base.timers).run()?);
             setup()?;
         }
         let scheduler = Arc::clone(&self.scheduler);
+        if self.with_timer {
+            scheduler.make_timer();
+        }
         let thread =
             std::thread::Builder::new().name("push_standby".to_owned()).spawn(move || scheduler.run_standby())?;
         *self.standby.lock() = Some(thread);

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::{Arc, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
@@ -19,6 +19,8 @@ use super::app_thread::AppThread;
 use super::job::{Job, Next};
 use super::queue::QueuedJob;
 use super::state::{Driver, LocalRuntime, Notify, SchedulerState, StopPhase};
+use super::timer::Timer;
+use super::watchdog::TimerChange;
 use crate::base;
 use crate::base::lock::{Condition, Lock};
 use crate::http::{Dispatch, Request};
@@ -28,7 +30,9 @@ use crate::push::{Callbacks, Client};
 #[derive(Debug)]
 pub struct Scheduler {
     state: Lock<SchedulerState>,
-    /// The standby thread waits for this: an app thread has parked the runtime, or the reactor stops.
+    /// The standby thread waits for this, if the system has it. Set under the lock.
+    pub(super) timer: OnceLock<Timer>,
+    /// Without a timer, the standby thread waits for this: an app thread has parked the runtime, or the reactor stops.
     pub(super) parked: Condition,
     /// The thread that stops the reactor waits for this: no thread drives any more.
     undriven: Condition,
@@ -43,6 +47,7 @@ impl Scheduler {
     pub fn new(base: Arc<base::Context>) -> Self {
         Scheduler {
             state: Lock::new(SchedulerState::new()),
+            timer: OnceLock::new(),
             parked: Condition::new(),
             undriven: Condition::new(),
             driver_waker: Arc::default(),
@@ -56,7 +61,16 @@ impl Scheduler {
 
     /// From now on some thread drives `runtime`.
     pub(super) fn start(&self, runtime: Runtime) {
-        self.lock().park(Box::new(LocalRuntime { runtime, spare: Vec::new() }));
+        drop(self.park(Box::new(LocalRuntime { runtime, spare: Vec::new() }), Instant::now()));
+    }
+
+    /// Makes the timer of the standby thread, before that thread starts. In each process: a timer that was made before a
+    /// fork belongs to the parent, too.
+    pub(super) fn make_timer(&self) {
+        match Timer::new() {
+            Ok(timer) => drop(self.timer.set(timer)),
+            Err(error) => log::debug!("there is no timer, so the standby thread looks again and again: {error}"),
+        }
     }
 
     /// The current thread as an app thread.
@@ -76,44 +90,47 @@ impl Scheduler {
 
     /// See [`super::Reactor::next`].
     pub(super) fn next(&self, app_thread: &mut AppThread) -> Next {
+        let mut now = Instant::now();
         let mut state = self.lock();
-        state.finish(app_thread, Instant::now());
+        state.finish(app_thread, now);
         self.base.stats.largest_batch.at_least(app_thread.batch);
         app_thread.batch = 0;
         loop {
             if state.stop != StopPhase::Stopped && app_thread.take_interrupt() {
                 return Next::Interrupted;
             }
-            if let Some(job) = state.take(app_thread, Instant::now(), &self.base.stats) {
+            if let Some(job) = state.take(app_thread, now, &self.base.stats) {
                 self.base.stats.batches.add();
                 return Next::Job(job);
             }
             if state.stop == StopPhase::Stopped {
                 return Next::Stopped;
             }
-            state = match state.begin_app_turn() {
+            (state, now) = match state.begin_app_turn() {
                 Some(runtime) => self.drive_as_app_thread(state, runtime, app_thread),
                 None => self.wait_idle(state, app_thread),
             };
         }
     }
 
-    /// Drives until there is something else for the app thread to do.
+    /// Drives until there is something else for the app thread to do. The time after that, as in [`Self::wait_idle`].
     fn drive_as_app_thread<'a>(
         &'a self,
-        state: MutexGuard<'a, SchedulerState>,
+        mut state: MutexGuard<'a, SchedulerState>,
         mut runtime: Box<LocalRuntime>,
         app_thread: &AppThread,
-    ) -> MutexGuard<'a, SchedulerState> {
+    ) -> (MutexGuard<'a, SchedulerState>, Instant) {
+        self.set_timer(state.watchdog.drive());
         drop(state);
         self.drive(&mut runtime, |_, state| state.ends_app_turn(app_thread.interrupted()));
-        let mut state = self.park(runtime);
-        state.app_turns += 1;
+        let now = Instant::now();
         // The standby thread drives next: at once if the app is slow, or else when no thread has driven for a tick.
+        let mut state = self.park(runtime, now);
+        state.app_turns += 1;
         if state.standby_sleeps || state.app_latency.is_slow() {
             self.parked.notify_one();
         }
-        state
+        (state, now)
     }
 
     /// Waits until the app thread is woken: for a job, to drive, or by [`super::AppThreadHandle::interrupt`].
@@ -121,7 +138,7 @@ impl Scheduler {
         &'a self,
         mut state: MutexGuard<'a, SchedulerState>,
         app_thread: &AppThread,
-    ) -> MutexGuard<'a, SchedulerState> {
+    ) -> (MutexGuard<'a, SchedulerState>, Instant) {
         if state.request_handover() {
             self.wake_driver();
         }
@@ -131,7 +148,7 @@ impl Scheduler {
         let mut state = self.lock();
         // An interrupt, or a park that ends without a reason, does not remove the app thread from the idle ones.
         state.idle_threads.retain(|handle| !Arc::ptr_eq(handle, app_thread.handle()));
-        state
+        (state, Instant::now())
     }
 
     // ---- driving ---------------------------------------------------------------------------
@@ -156,13 +173,23 @@ impl Scheduler {
     }
 
     /// Ends a turn.
-    pub(super) fn park(&self, runtime: Box<LocalRuntime>) -> MutexGuard<'_, SchedulerState> {
+    pub(super) fn park(&self, runtime: Box<LocalRuntime>, now: Instant) -> MutexGuard<'_, SchedulerState> {
         let mut state = self.lock();
         state.park(runtime);
+        self.set_timer(state.watch(now));
         if state.stop != StopPhase::Running {
             self.undriven.notify_all();
         }
         state
+    }
+
+    /// Under the lock, so that the timer is what [`SchedulerState::watchdog`] says.
+    pub(super) fn set_timer(&self, change: TimerChange) {
+        match (change, self.timer.get()) {
+            (TimerChange::Keep, _) | (_, None) => {}
+            (TimerChange::Arm(after), Some(timer)) => timer.arm(after),
+            (TimerChange::Disarm, Some(timer)) => timer.disarm(),
+        }
     }
 
     fn wake_driver(&self) {
@@ -207,6 +234,7 @@ impl Scheduler {
         let mut state = self.lock();
         state.stop = state.stop.max(StopPhase::Stopping);
         self.parked.notify_all();
+        self.set_timer(TimerChange::Arm(Duration::ZERO));
         self.wake_driver();
         while state.is_driven() {
             state = self.undriven.wait(state);

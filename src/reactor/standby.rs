@@ -1,23 +1,22 @@
 //! The standby thread: drives the reactor while no app thread does.
 //!
-//! While app threads drive, it looks every [`TICK`] whether one still does. After [`QUIET_TICKS`] without a change it
+//! It waits for a timer, which fires when no thread has driven for a [`TICK`] ([`super::watchdog`]).
+//!
+//! Without such a timer, it looks every tick whether an app thread drives. After [`QUIET_TICKS`] without a change it
 //! sleeps until an app thread parks the runtime: an idle server has no timer that fires 2000 times a second.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 use std::task::Context;
-use std::time::Duration;
+use std::time::Instant;
 
-use tokio::time::Sleep;
-
-use super::app_latency::FAST_APP;
 use super::scheduler::Scheduler;
 use super::state::{Driver, LocalRuntime, SchedulerState, StopPhase};
-
-/// How long no thread drives until the standby thread does. While it drives: how long jobs may wait until an idle thread
-/// is woken for them.
-const TICK: Duration = FAST_APP;
+use super::timer::Timer;
+use super::watchdog::TICK;
+use crate::base::timers::{Sleep, Timers};
 
 /// Ticks during which the same app thread drives, until the standby thread sleeps.
 const QUIET_TICKS: u32 = 2;
@@ -25,6 +24,39 @@ const QUIET_TICKS: u32 = 2;
 impl Scheduler {
     /// Runs until the reactor stops; on a thread of its own.
     pub(super) fn run_standby(&self) {
+        if let Some(timer) = self.timer.get()
+            && let Err(error) = self.run_by_timer(timer)
+        {
+            log::warn!("the standby thread cannot wait for its timer, and looks again and again: {error}");
+        }
+        // Returns at once if the reactor has stopped.
+        self.run_by_ticks();
+    }
+
+    fn run_by_timer(&self, timer: &Timer) -> io::Result<()> {
+        let mut state = self.lock();
+        while state.stop == StopPhase::Running {
+            match state.look(Instant::now()) {
+                Ok(runtime) => {
+                    self.set_timer(state.watchdog.drive());
+                    if let Some(app_thread) = state.idle_thread_for_stuck_jobs() {
+                        app_thread.wake();
+                    }
+                    state = self.drive_as_standby(state, runtime);
+                }
+                Err(change) => {
+                    self.set_timer(change);
+                    drop(state);
+                    timer.wait()?;
+                    state = self.lock();
+                    state.watchdog.fire(Instant::now());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn run_by_ticks(&self) {
         let mut state = self.lock();
         // Whether no thread drove at the end of the last tick, without an app thread's turn in it; and in how many ticks in a
         // row the same app thread drove.
@@ -69,11 +101,11 @@ impl Scheduler {
         self.drive(&mut runtime, |cx, state| {
             let ends = state.ends_standby_turn();
             if !ends {
-                tick.poll(cx, state);
+                tick.poll(cx, state, &self.base.timers);
             }
             ends
         });
-        let mut state = self.park(runtime);
+        let mut state = self.park(runtime, Instant::now());
         if let Some(app_thread) = state.idle_threads.pop() {
             app_thread.wake();
         }
@@ -84,15 +116,15 @@ impl Scheduler {
 /// Looks every [`TICK`] whether jobs are taken, while there are any.
 #[derive(Default)]
 struct QueueTick {
-    sleep: Option<Pin<Box<Sleep>>>,
+    sleep: Option<Sleep>,
     /// See [`super::queue::JobQueue::taken`]: at the start of the tick.
     taken: u64,
 }
 
 impl QueueTick {
-    fn poll(&mut self, cx: &mut Context<'_>, state: &mut SchedulerState) {
+    fn poll(&mut self, cx: &mut Context<'_>, state: &mut SchedulerState, timers: &Arc<Timers>) {
         if let Some(sleep) = &mut self.sleep {
-            if sleep.as_mut().poll(cx).is_pending() {
+            if Pin::new(sleep).poll(cx).is_pending() {
                 return;
             }
             self.sleep = None;
@@ -102,9 +134,9 @@ impl QueueTick {
         }
         if state.look_at_queue() {
             self.taken = state.queue.taken();
-            let mut sleep = Box::pin(tokio::time::sleep(TICK));
+            let mut sleep = timers.sleep(TICK);
             // Pending, as the time has not passed. This registers the task.
-            let _ = sleep.as_mut().poll(cx);
+            let _ = Pin::new(&mut sleep).poll(cx);
             self.sleep = Some(sleep);
         }
     }

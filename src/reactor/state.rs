@@ -16,6 +16,7 @@ use super::app_latency::AppLatency;
 use super::app_thread::{AppThread, AppThreadHandle};
 use super::job::Job;
 use super::queue::{JobQueue, QueuedJob};
+use super::watchdog::{TimerChange, Watchdog};
 use crate::base::stats::Stats;
 
 /// Which thread drives the runtime.
@@ -24,7 +25,7 @@ use crate::base::stats::Stats;
 /// |---|---|---|
 /// | `NoRuntime` | `Parked` | the reactor starts |
 /// | `Parked` | `AppThread` | an app thread finds no job, and the app is fast |
-/// | `Parked` | `Standby` | no thread has driven for a tick, or the app is slow |
+/// | `Parked` | `Standby` | no thread has driven for a tick ([`super::watchdog`]), or the app is slow |
 /// | `AppThread` | `Parked` | there is a job, the app thread is interrupted, or the reactor stops |
 /// | `Standby` | `Parked` | an app thread wants to drive (`handover_wanted`), or the reactor stops |
 /// | `Parked` | `NoRuntime` | the reactor stops |
@@ -97,7 +98,10 @@ pub(super) struct SchedulerState {
     pub(super) app_latency: AppLatency,
     /// There is no app thread, and none will come soon: requests are refused.
     pub(super) unattended: bool,
-    /// The standby thread waits without a timeout, so it must be notified when an app thread parks the runtime.
+    /// The timer that the standby thread waits for.
+    pub(super) watchdog: Watchdog,
+    /// Without a timer: the standby thread waits without a timeout, so it must be notified when an app thread parks the
+    /// runtime.
     pub(super) standby_sleeps: bool,
     /// How often an app thread has parked the runtime.
     pub(super) app_turns: u64,
@@ -112,6 +116,7 @@ impl SchedulerState {
             idle_threads: Vec::new(),
             app_latency: AppLatency::default(),
             unattended: false,
+            watchdog: Watchdog::default(),
             standby_sleeps: false,
             app_turns: 0,
             stop: StopPhase::Running,
@@ -152,6 +157,28 @@ impl SchedulerState {
     /// No thread drives from now on.
     pub(super) fn park(&mut self, runtime: Box<LocalRuntime>) {
         self.driver = Driver::Parked(runtime);
+    }
+
+    /// The runtime has just been parked: what must be done with the timer.
+    pub(super) fn watch(&mut self, now: Instant) -> TimerChange {
+        if self.stop != StopPhase::Running {
+            // The timer wakes the standby thread for the stop.
+            return TimerChange::Keep;
+        }
+        self.watchdog.park(now, self.queue.taken(), self.app_latency.is_slow())
+    }
+
+    /// The standby thread looks, because the timer has fired or its own turn is over: the runtime, if it must drive from
+    /// now on. Otherwise it waits for the timer, after this change.
+    pub(super) fn look(&mut self, now: Instant) -> Result<Box<LocalRuntime>, TimerChange> {
+        if !matches!(self.driver, Driver::Parked(_)) {
+            return Err(TimerChange::Keep);
+        }
+        let due = self.app_latency.is_slow() || self.watchdog.is_late(now);
+        match if due { self.begin_standby_turn() } else { None } {
+            Some(runtime) => Ok(runtime),
+            None => Err(self.watchdog.wait(now)),
+        }
     }
 
     /// Whether an app thread that drives must park the runtime; `interrupted`: its own thread is wanted.
@@ -242,6 +269,12 @@ impl SchedulerState {
         if let Some(since) = app_thread.busy_since.take() {
             self.app_latency.record(now.saturating_duration_since(since));
         }
+    }
+
+    /// An idle thread that must be woken because jobs wait, and none was taken since the runtime was parked but for that
+    /// of the thread that has parked it.
+    pub(super) fn idle_thread_for_stuck_jobs(&mut self) -> Option<Arc<AppThreadHandle>> {
+        if self.watchdog.is_stuck(self.queue.taken()) { self.idle_thread_for_jobs() } else { None }
     }
 
     /// An idle thread that must be woken because jobs wait.

@@ -124,6 +124,10 @@ impl Decoder {
         if let Some(message) = self.take_short_message(input)? {
             return Ok(Some(Incoming::Message(message)));
         }
+        // Most often that was all. A frame of a compressed message may have more to inflate without more bytes.
+        if input.is_empty() && self.frame.is_none() {
+            return Ok(None);
+        }
         loop {
             let mut frame = match self.frame.take() {
                 Some(frame) => frame,

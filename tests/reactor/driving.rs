@@ -1,4 +1,5 @@
-//! Which thread drives, which app thread gets a job, and how it ends.
+//! Which thread drives, which app thread gets a job, and how it ends. Each test runs with the standby thread's timer, and
+//! without it.
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use push_core::push::Callbacks;
 use push_core::{Job, Next};
 
-use crate::harness::Harness;
+use crate::harness::{Harness, Standby};
 use crate::{DEADLINE, eventually};
 
 const STANDBY: &str = "push_standby";
@@ -17,13 +18,43 @@ const STANDBY: &str = "push_standby";
 /// pause, too. It makes them pass through one more state of the scheduler.
 const QUIET: Duration = Duration::from_millis(100);
 
+/// Makes a test of each function: with the standby thread's timer, and without.
+macro_rules! tests {
+    ($($name:ident)*) => {
+        mod timed {
+            $(#[test]
+            fn $name() {
+                super::$name(super::Standby::Timed);
+            })*
+        }
+
+        mod ticking {
+            $(#[test]
+            fn $name() {
+                super::$name(super::Standby::Ticking);
+            })*
+        }
+    };
+}
+
+tests! {
+    an_idle_thread_drives_and_the_standby_thread_drives_without_one
+    the_standby_thread_drives_while_the_app_thread_is_busy_even_if_it_slept
+    a_driver_that_was_woken_for_nothing_is_woken_again
+    jobs_behind_one_that_blocks_are_taken_by_other_threads
+    the_standby_thread_drives_for_a_slow_app_and_an_app_thread_for_a_fast_one
+    an_interrupt_returns_an_app_thread_that_drives_and_one_that_is_idle
+    an_interrupt_before_the_call_counts_once
+    a_stop_ends_the_turn_of_any_driver
+    a_stop_does_not_wait_for_a_busy_thread_and_hands_out_the_callbacks_that_are_left
+}
+
 fn await_driver(harness: &Harness, name: &str) {
     eventually(&format!("{name} drives"), || harness.driver() == name);
 }
 
-#[test]
-fn an_idle_thread_drives_and_the_standby_thread_drives_without_one() {
-    let harness = Harness::started();
+fn an_idle_thread_drives_and_the_standby_thread_drives_without_one(standby: Standby) {
+    let harness = Harness::started(standby);
     await_driver(&harness, STANDBY);
     let app_thread = harness.spawn_app_thread("app thread", drop);
     await_driver(&harness, "app thread");
@@ -34,9 +65,8 @@ fn an_idle_thread_drives_and_the_standby_thread_drives_without_one() {
     harness.stop();
 }
 
-#[test]
-fn the_standby_thread_drives_while_the_app_thread_is_busy_even_if_it_slept() {
-    let harness = Harness::started();
+fn the_standby_thread_drives_while_the_app_thread_is_busy_even_if_it_slept(standby: Standby) {
+    let harness = Harness::started(standby);
     let (held, holding) = channel();
     let (release, released) = channel::<()>();
     let app_thread = harness.spawn_app_thread("app thread", move |_| {
@@ -57,9 +87,8 @@ fn the_standby_thread_drives_while_the_app_thread_is_busy_even_if_it_slept() {
 
 /// The driver is woken for a job, but another app thread takes the job before the driver looks. The next job must wake the
 /// driver again.
-#[test]
-fn a_driver_that_was_woken_for_nothing_is_woken_again() {
-    let harness = Harness::started();
+fn a_driver_that_was_woken_for_nothing_is_woken_again(standby: Standby) {
+    let harness = Harness::started(standby);
     let (_app_thread, jobs) = harness.spawn_reporting_thread("app thread");
     await_driver(&harness, "app thread");
     let (first, second) = (harness.client(), harness.client());
@@ -86,10 +115,9 @@ fn a_driver_that_was_woken_for_nothing_is_woken_again() {
 }
 
 /// The jobs are queued in one go, and the app thread that takes the first is blocked by it.
-#[test]
-fn jobs_behind_one_that_blocks_are_taken_by_other_threads() {
+fn jobs_behind_one_that_blocks_are_taken_by_other_threads(standby: Standby) {
     for pause in [Duration::ZERO, QUIET] {
-        let harness = Harness::started();
+        let harness = Harness::started(standby);
         let blocking = harness.client();
         let id = blocking.id();
         let (tell, told) = channel();
@@ -123,9 +151,8 @@ fn jobs_behind_one_that_blocks_are_taken_by_other_threads() {
     }
 }
 
-#[test]
-fn the_standby_thread_drives_for_a_slow_app_and_an_app_thread_for_a_fast_one() {
-    let harness = Harness::started();
+fn the_standby_thread_drives_for_a_slow_app_and_an_app_thread_for_a_fast_one(standby: Standby) {
+    let harness = Harness::started(standby);
     let (tell, told) = channel();
     let slow = harness.client();
     let id = slow.id();
@@ -157,10 +184,9 @@ fn the_standby_thread_drives_for_a_slow_app_and_an_app_thread_for_a_fast_one() {
     harness.stop();
 }
 
-#[test]
-fn an_interrupt_returns_an_app_thread_that_drives_and_one_that_is_idle() {
+fn an_interrupt_returns_an_app_thread_that_drives_and_one_that_is_idle(standby: Standby) {
     for round in 0..20 {
-        let harness = Harness::started();
+        let harness = Harness::started(standby);
         let first = harness.spawn_app_thread("first", drop);
         await_driver(&harness, "first");
         let (second, jobs) = harness.spawn_reporting_thread("second");
@@ -185,9 +211,8 @@ fn an_interrupt_returns_an_app_thread_that_drives_and_one_that_is_idle() {
     }
 }
 
-#[test]
-fn an_interrupt_before_the_call_counts_once() {
-    let harness = Harness::started();
+fn an_interrupt_before_the_call_counts_once(standby: Standby) {
+    let harness = Harness::started(standby);
     let app_thread = harness.reactor.app_thread();
     app_thread.handle().interrupt();
     assert!(matches!(harness.ask(app_thread), Next::Interrupted));
@@ -200,21 +225,20 @@ fn an_interrupt_before_the_call_counts_once() {
     harness.stop();
 }
 
-#[test]
-fn a_stop_ends_the_turn_of_any_driver() {
-    Harness::new().stop();
+fn a_stop_ends_the_turn_of_any_driver(standby: Standby) {
+    Harness::new(standby).stop();
     for _ in 0..20 {
         // Nobody drives, or the standby thread has just begun to.
-        Harness::started().stop();
+        Harness::started(standby).stop();
     }
 
-    let standby = Harness::started();
-    await_driver(&standby, STANDBY);
-    standby.stop();
-    assert!(matches!(standby.ask(standby.reactor.app_thread()), Next::Stopped));
+    let undriven = Harness::started(standby);
+    await_driver(&undriven, STANDBY);
+    undriven.stop();
+    assert!(matches!(undriven.ask(undriven.reactor.app_thread()), Next::Stopped));
 
     for pause in [Duration::ZERO, QUIET] {
-        let driven = Harness::started();
+        let driven = Harness::started(standby);
         let app_threads: Vec<_> = (0..5).map(|_| driven.spawn_app_thread("app thread", drop)).collect();
         await_driver(&driven, "app thread");
         thread::sleep(pause);
@@ -227,9 +251,8 @@ fn a_stop_ends_the_turn_of_any_driver() {
     }
 }
 
-#[test]
-fn a_stop_does_not_wait_for_a_busy_thread_and_hands_out_the_callbacks_that_are_left() {
-    let harness = Harness::started();
+fn a_stop_does_not_wait_for_a_busy_thread_and_hands_out_the_callbacks_that_are_left(standby: Standby) {
+    let harness = Harness::started(standby);
     let (held, holding) = channel();
     let (release, released) = channel::<()>();
     let last = harness.client();

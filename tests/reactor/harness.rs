@@ -18,6 +18,15 @@ use crate::{DEADLINE, within};
 
 type Code = Box<dyn FnOnce() + Send>;
 
+/// How the standby thread learns that no thread drives.
+#[derive(Debug, Clone, Copy)]
+pub enum Standby {
+    /// By a timer, if the system has it.
+    Timed,
+    /// It looks again and again, as on other systems.
+    Ticking,
+}
+
 /// The reactor, and a way to run code on its driver's thread.
 pub struct Harness {
     pub reactor: Arc<Reactor>,
@@ -36,19 +45,23 @@ pub struct SpawnedThread {
 
 impl Harness {
     /// A reactor that has not started.
-    pub fn new() -> Self {
+    pub fn new(standby: Standby) -> Self {
         let limits = Limits { max_queue: 16, ..Limits::default() };
         let base = Arc::new(base::Context::new(limits));
         let scheduler = Arc::new(Scheduler::new(Arc::clone(&base)));
         let callbacks = Arc::clone(&scheduler) as Arc<dyn Callbacks>;
         let context = push::Context::new(Arc::clone(&base), callbacks, PubSub::new(Local::shared));
         let (code, code_to_run) = unbounded_channel();
-        let reactor = Arc::new(Reactor::new(Arc::clone(&scheduler), base));
+        let reactor = Reactor::new(Arc::clone(&scheduler), base);
+        let reactor = Arc::new(match standby {
+            Standby::Timed => reactor,
+            Standby::Ticking => reactor.without_timer(),
+        });
         Harness { reactor, scheduler, context: Arc::new(context), code, code_to_run: Some(code_to_run) }
     }
 
-    pub fn started() -> Self {
-        let mut harness = Self::new();
+    pub fn started(standby: Standby) -> Self {
+        let mut harness = Self::new(standby);
         harness.start();
         harness
     }

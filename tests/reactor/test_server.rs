@@ -11,11 +11,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use http::HeaderMap;
 use push_core::channel::{Channels, Draft, Engine, Wake};
 use push_core::engine::Local;
 use push_core::http::request::RequestBody;
-use push_core::http::{Responder, Response};
+use push_core::http::{Responder, Response, ResponseHeaders};
 use push_core::net::ListenerId;
 use push_core::push::{Client, Event, EventInterest, Message, PubSub, SlowPolicy, Turn};
 use push_core::{Job, Limits, Next, Server, Settings};
@@ -100,7 +99,7 @@ impl App {
     }
 
     fn stream(&self, responder: Responder) {
-        let body = responder.stream(Response::new(200, HeaderMap::new()).unwrap());
+        let body = responder.stream(Response::new(200, ResponseHeaders::new()).unwrap());
         body.push(Bytes::from_static(b"before"));
         self.publish();
         body.push(Bytes::from_static(b"after"));
@@ -112,17 +111,17 @@ impl App {
         match job {
             Job::Request(request, _guard) => {
                 let head = &request.head;
-                if head.uri.path() == "/publish" {
+                if head.path() == "/publish" {
                     self.publish();
                 }
                 if let Some(protocol) = request.upgrade {
                     let interest = EventInterest { message: true, drained: false, gap: false };
                     let peer = request.peer;
-                    let none = HeaderMap::new();
+                    let none = ResponseHeaders::new();
                     request.responder.accept(protocol, peer, head, &none, interest, true).send();
                     return;
                 }
-                let path = head.uri.path();
+                let path = head.path();
                 if path == "/hold" {
                     self.hold();
                 }
@@ -134,7 +133,7 @@ impl App {
                     true => Bytes::copy_from_slice(path.as_bytes()),
                     false => digest(&read(request.body)).into(),
                 };
-                request.responder.respond(Response::new(200, HeaderMap::new()).unwrap().with_bytes(body));
+                request.responder.respond(Response::new(200, ResponseHeaders::new()).unwrap().with_bytes(body));
             }
             Job::Callbacks(client) => self.take_turn(&Turn::begin(client)),
         }

@@ -9,6 +9,8 @@ pub enum Stage {
     WarmUp,
     /// Operations that end now are counted.
     Measuring,
+    /// Nothing is sent any more, and answers that still come are counted: what was sent was within the window.
+    Finishing,
     /// Nothing is sent any more. Answers that still come are checked, but not counted.
     Draining,
 }
@@ -38,12 +40,16 @@ impl Meter {
 
     /// Whether a load may send another message.
     pub fn sending(&self) -> bool {
-        self.stage != Stage::Draining
+        matches!(self.stage, Stage::WarmUp | Stage::Measuring)
+    }
+
+    fn counting(&self) -> bool {
+        matches!(self.stage, Stage::Measuring | Stage::Finishing)
     }
 
     /// An operation has ended, begun at `since` (ns).
     pub fn done(&mut self, since: u64, now: u64) {
-        if self.stage == Stage::Measuring {
+        if self.counting() {
             self.operations += 1;
             self.latencies.record(now.saturating_sub(since));
         }
@@ -51,23 +57,23 @@ impl Meter {
 
     /// An operation has ended whose latency is not of interest.
     pub fn done_untimed(&mut self) {
-        self.operations += u64::from(self.stage == Stage::Measuring);
+        self.operations += u64::from(self.counting());
     }
 
     /// So many bytes have come and are parsed.
     pub fn came(&mut self, bytes: usize) {
-        if self.stage == Stage::Measuring {
+        if self.counting() {
             self.bytes += bytes as u64;
         }
     }
 
     /// A ping has been answered.
     pub fn pinged(&mut self) {
-        self.pings += u64::from(self.stage == Stage::Measuring);
+        self.pings += u64::from(self.counting());
     }
 
     /// A connection has been opened anew.
     pub fn reopened(&mut self) {
-        self.reopened += u64::from(self.stage == Stage::Measuring);
+        self.reopened += u64::from(self.counting());
     }
 }

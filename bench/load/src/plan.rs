@@ -47,6 +47,8 @@ Options:
   --slow-expect TEXT   the body of answers to that [slow]
   --warm-up SECONDS    how long the load runs before anything is counted [1]
   --seconds SECONDS    how long it is measured, at most 600 [5]
+  --pauses             http, echo, broadcast: before the warm-up, before the measured window and after it, with no answer
+                       on its way, print \"pause\" and wait for a line on the standard input
   --pid PID            the server: its CPU and memory are measured, with those of its descendants
   --help               print this
 
@@ -129,7 +131,7 @@ impl Plan {
             slow_every: None,
             slow_path: "/slow".into(),
             slow_expect: "slow".into(),
-            schedule: Schedule { warm_up: Duration::from_secs(1), measured: Duration::from_secs(5) },
+            schedule: Schedule { warm_up: Duration::from_secs(1), measured: Duration::from_secs(5), pauses: false },
             pid: None,
         }
     }
@@ -192,10 +194,20 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Option<Plan>
         if matches!(option.as_str(), "--help" | "-h") {
             return Ok(None);
         }
+        if option == "--pauses" {
+            plan.schedule.pauses = true;
+            continue;
+        }
         let value = arguments.next().ok_or_else(|| format!("{option} needs a value"))?;
         plan.set(&option, value)?;
     }
-    if plan.port == 0 { Err("--port is missing".into()) } else { Ok(Some(plan)) }
+    if plan.port == 0 {
+        Err("--port is missing".into())
+    } else if plan.schedule.pauses && !matches!(kind, Kind::Http | Kind::Echo | Kind::Broadcast) {
+        Err("--pauses is for http, echo and broadcast".into())
+    } else {
+        Ok(Some(plan))
+    }
 }
 
 fn number<N: std::str::FromStr + PartialOrd + std::fmt::Display>(
@@ -265,6 +277,7 @@ mod tests {
             ("", "which kind of load?"),
             ("dance", "there is no kind of load called dance"),
             ("echo", "--port is missing"),
+            ("paced --port 9292 --pauses", "--pauses is for http, echo and broadcast"),
             ("echo --port", "--port needs a value"),
             ("echo --host 10.0.0.1", "there is no option --host"),
             ("echo --port 70000", "--port is '70000', but must be a number from 1 to 65535"),

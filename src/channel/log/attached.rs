@@ -28,25 +28,32 @@ pub(super) struct Link {
     pub(super) frames: Option<Kind>,
 }
 
-/// A reader, as the log sees it.
+/// The [`Attached::outlet`] of a reader that has none.
+pub(crate) const NO_OUTLET: u32 = u32::MAX;
+
+/// A reader, as the log sees it. What [`super::store::Log::hand_out`] looks at comes first: for each message, that is one or
+/// two lines of the cache.
+#[repr(C)]
 pub(crate) struct Attached {
     pub(super) id: u64,
-    pub(super) wake: Arc<dyn Wake>,
-    /// Where the reader starts, by the cursor that its client has sent.
-    pub(super) since: Since,
-    /// That cursor belongs to this log, so it is the reader's position.
-    pub(super) placed: bool,
+    /// The seq up to which the client's cursor has advanced. A later message with a lower seq gets no id, or the cursor
+    /// would go back.
+    pub(super) position: u64,
     pub(super) links: Vec<Link>,
+    /// The number of its outlet: see [`super::super::Outlets`].
+    pub(super) outlet: u32,
     /// The first subscriptions are complete, so the reader may read.
     pub(super) open: bool,
     /// The reader was woken, and has not read everything since.
     pub(super) woken: bool,
-    /// The seq up to which the client's cursor has advanced. A later message with a lower seq gets no id, or the cursor
-    /// would go back.
-    pub(super) position: u64,
-    pub(super) notices: Vec<Notice>,
     /// Messages that the reader has not got are gone: it must be closed.
     pub(super) given_up: bool,
+    /// The cursor that its client has sent belongs to this log, so it is the reader's position.
+    pub(super) placed: bool,
+    pub(super) notices: Vec<Notice>,
+    pub(super) wake: Arc<dyn Wake>,
+    /// Where the reader starts, by the cursor that its client has sent.
+    pub(super) since: Since,
     /// Until the reader is open: whether it gets everything that it has missed.
     pub(super) recovered: Option<bool>,
     pub(super) gap: Vec<Arc<str>>,

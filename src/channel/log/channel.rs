@@ -300,6 +300,11 @@ impl Channel {
         Unread { channel: self, index: if next == self.count { self.entries.len() } else { self.index(next) } }
     }
 
+    /// The messages from `next` on.
+    pub(crate) fn messages_from(&self, next: u64) -> impl Iterator<Item = &Arc<Message>> {
+        self.entries.range(self.unread(next).index..).map(|entry| &entry.message)
+    }
+
     /// How far a reader at `next` is behind: messages and bytes.
     pub(crate) fn lag(&self, next: u64) -> (u64, u64) {
         if next >= self.count {

@@ -8,6 +8,7 @@
 //! | `attached` | a reader, as the log sees it |
 //! | `attach` | where readers start: attach, subscribe, open |
 //! | `read` | what a reader gets next, and how far it is behind |
+//! | `hand_out` | the same for readers that need not read by themselves |
 //! | `rebase` | the log begins anew, in another epoch or behind a loss |
 //! | `retention` | which messages are freed when the memory is full, and as time passes |
 //! | `channel` | one channel: its messages, its floor, its readers' places |
@@ -17,6 +18,7 @@
 mod attach;
 mod attached;
 mod channel;
+mod hand_out;
 mod history;
 mod image;
 mod memory;

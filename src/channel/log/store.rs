@@ -3,7 +3,7 @@
 //! Nothing looks at all channels, patterns or rules at once. When patterns or rules change, each channel looks up those
 //! that match it when it is used next.
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -51,7 +51,9 @@ pub(crate) struct Log {
     /// The floors of channels that are not open.
     pub(crate) forgotten: Forgotten,
     /// Channels whose readers must be woken.
-    dirty: Vec<u32>,
+    dirty: VecDeque<u32>,
+    /// The channel whose readers are being given new messages, and the index of the first place that was not looked at.
+    pub(super) delivering: Option<(u32, usize)>,
     /// The channel at which the last sweep ended.
     pub(crate) swept: u32,
 }
@@ -76,7 +78,8 @@ impl Log {
             changes: Changes::default(),
             matching: Vec::new(),
             forgotten: Forgotten::all(last),
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
+            delivering: None,
             swept: 0,
         }
     }
@@ -197,7 +200,7 @@ impl Log {
         let has_history = memory.change(channels, at, |channel| {
             if !channel.dirty && !channel.places.is_empty() {
                 channel.dirty = true;
-                dirty.push(at);
+                dirty.push_back(at);
             }
             channel.append(message);
             stored && channel.policy.history > 0
@@ -212,19 +215,33 @@ impl Log {
     /// channels.
     pub(crate) fn deliver(&mut self) -> (usize, bool) {
         let mut woken = 0;
-        let piece = self.dirty.len().min(PIECE);
-        for at in self.dirty.drain(..piece) {
+        for _ in 0..PIECE {
+            let Some((at, index)) = self.next_dirty() else { return (woken, false) };
             work::looked(1);
-            let Some(channel) = self.channels.get_mut(at).filter(|channel| channel.dirty) else { continue };
-            channel.dirty = false;
-            for place in &channel.places {
+            let places = self.channels.get(at).and_then(|channel| channel.places.get(index..));
+            for place in places.unwrap_or_default() {
                 woken += usize::from(self.readers.get_mut(place.reader).is_some_and(Attached::wake_once));
             }
         }
-        if self.dirty.is_empty() && self.dirty.capacity() > 1024 {
-            self.dirty = Vec::new();
-        }
         (woken, !self.dirty.is_empty())
+    }
+
+    /// The next channel with new messages, and the index of the first place to look at: the one in which a delivery has
+    /// stopped, or else the next one that is dirty.
+    pub(super) fn next_dirty(&mut self) -> Option<(u32, usize)> {
+        if let Some(stopped) = self.delivering.take() {
+            return Some(stopped);
+        }
+        while let Some(at) = self.dirty.pop_front() {
+            if let Some(channel) = self.channels.get_mut(at).filter(|channel| channel.dirty) {
+                channel.dirty = false;
+                return Some((at, 0));
+            }
+        }
+        if self.dirty.capacity() > 1024 {
+            self.dirty = VecDeque::new();
+        }
+        None
     }
 
     // ---- channels ------------------------------------------------------------------------

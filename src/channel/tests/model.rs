@@ -1,6 +1,7 @@
 //! Compares the log with its definition: a list of all messages that were published, and for each reader the set of
 //! those that it must get.
 
+mod handed_out;
 mod reads;
 mod steps;
 
@@ -43,6 +44,8 @@ struct Published {
 struct Connection {
     reader: Reader,
     woken: Arc<Flag>,
+    /// Its outlet takes messages.
+    parked: bool,
     since: Since,
     open: bool,
     subscribed: BTreeSet<usize>,
@@ -163,6 +166,10 @@ impl World {
                 self.channels.define(NAMES[channel], self.policies[channel].clone(), self.now);
             }
             Step::Deliver => _ = self.channels.deliver(),
+            Step::HandOut { most } => self.hand_out(most),
+            Step::Park { client, parked } => {
+                self.connections[client].iter_mut().for_each(|own| own.parked = parked);
+            }
         }
     }
 
@@ -230,6 +237,7 @@ impl World {
         self.connections[client] = Some(Connection {
             reader: Reader::attach(&self.channels, self.next_id, Arc::clone(&woken) as Arc<dyn Wake>, since),
             woken,
+            parked: false,
             since,
             open: false,
             subscribed: BTreeSet::new(),
@@ -241,6 +249,7 @@ impl World {
             cursor: None,
             plain: true,
         });
+        self.connections[client].iter().for_each(|own| own.reader.set_outlet(client as u32));
     }
 
     fn subscribe(&mut self, client: usize, at: usize, since: Option<u8>) {

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 
 use super::super::hub::protocol::{INCOMPLETE, OUTSIDERS, PATIENCE};
 use super::authors::Authors;
@@ -18,6 +17,7 @@ use crate::base::accept::PAUSE;
 use crate::base::lifecycle::{Phase, PhaseReceiver};
 use crate::base::lock::Lock;
 use crate::base::log_throttle::LogThrottle;
+use crate::base::timers::Timers;
 use crate::channel::Channels;
 
 /// Bytes that are read in one go.
@@ -54,9 +54,13 @@ impl PublishSocket {
     /// # Errors
     ///
     /// The runtime does not take the socket.
-    pub fn serve(self, phase: PhaseReceiver) -> io::Result<impl Future<Output = ()> + Send + use<>> {
+    pub fn serve(
+        self,
+        phase: PhaseReceiver,
+        timers: &Arc<Timers>,
+    ) -> io::Result<impl Future<Output = ()> + Send + use<>> {
         let listener = UnixListener::from_std(self.listener)?;
-        let (shared, buffered) = (self.shared, self.buffered);
+        let (shared, buffered, timers) = (self.shared, self.buffered, Arc::clone(timers));
         let permits = Arc::new(Semaphore::new(OUTSIDERS));
         Ok(async move {
             let mut draining = phase.clone();
@@ -64,8 +68,8 @@ impl PublishSocket {
             let accepting = async {
                 loop {
                     let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-                    let socket = accept(&listener, &throttle).await;
-                    let connection = Connection::new(socket, &shared, &buffered, permit);
+                    let socket = accept(&listener, &throttle, &timers).await;
+                    let connection = Connection::new(socket, &shared, &buffered, &timers, permit);
                     tokio::spawn(connection.serve(phase.clone()));
                 }
             };
@@ -77,7 +81,7 @@ impl PublishSocket {
     }
 }
 
-async fn accept(listener: &UnixListener, throttle: &LogThrottle) -> UnixStream {
+async fn accept(listener: &UnixListener, throttle: &LogThrottle, timers: &Arc<Timers>) -> UnixStream {
     loop {
         match listener.accept().await {
             Ok((socket, _)) => return socket,
@@ -85,7 +89,7 @@ async fn accept(listener: &UnixListener, throttle: &LogThrottle) -> UnixStream {
                 if let Some(more) = throttle.allows() {
                     log::warn!("cannot accept connections to the publish socket: {error}{more}");
                 }
-                tokio::time::sleep(PAUSE).await;
+                timers.sleep(PAUSE).await;
             }
         }
     }
@@ -98,14 +102,29 @@ struct Connection {
     received: Vec<u8>,
     out: Vec<u8>,
     buffered: Buffered,
+    timers: Arc<Timers>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    fn new(socket: UnixStream, shared: &Arc<Shared>, all: &Arc<AtomicUsize>, permit: OwnedSemaphorePermit) -> Self {
+    fn new(
+        socket: UnixStream,
+        shared: &Arc<Shared>,
+        all: &Arc<AtomicUsize>,
+        timers: &Arc<Timers>,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
         let session = Session::new(Arc::clone(shared));
         let buffered = Buffered { all: Arc::clone(all), own: 0 };
-        Connection { socket, session, received: Vec::new(), out: Vec::new(), buffered, _permit: permit }
+        Connection {
+            socket,
+            session,
+            received: Vec::new(),
+            out: Vec::new(),
+            buffered,
+            timers: Arc::clone(timers),
+            _permit: permit,
+        }
     }
 
     async fn serve(mut self, mut phase: PhaseReceiver) {
@@ -153,7 +172,7 @@ impl Connection {
         loop {
             let idle = self.session.greeted() && self.received.is_empty();
             let readable = self.socket.readable();
-            let ready = if idle { readable.await } else { timeout(PATIENCE, readable).await.ok()? };
+            let ready = if idle { readable.await } else { self.timers.timeout(PATIENCE, readable).await? };
             ready.ok()?;
             self.received.reserve(CHUNK);
             match self.socket.try_read_buf(&mut self.received) {
@@ -174,7 +193,7 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let too_late = async {
                         phase.reached(Phase::Draining).await;
-                        tokio::time::sleep(LAST_ANSWERS).await;
+                        self.timers.sleep(LAST_ANSWERS).await;
                     };
                     tokio::select! {
                         ready = self.socket.writable() => if ready.is_err() { return false },

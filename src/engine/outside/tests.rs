@@ -11,6 +11,7 @@ use super::session::{Session, Shared};
 use super::socket::PublishSocket;
 use crate::base::lifecycle::{Lifecycle, Phase};
 use crate::base::lock::Lock;
+use crate::base::timers::Timers;
 use crate::channel::{
     Change, ChangeKind, Channels, Command, Draft, Limits, Member, Message, Policy, Reader, Since, Subscription, Wake,
     codec,
@@ -211,7 +212,9 @@ impl Running {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let serving = tokio::spawn(publish.serve(phase).unwrap());
+                let timers = Arc::<Timers>::default();
+                tokio::spawn(Arc::clone(&timers).run().unwrap());
+                let serving = tokio::spawn(publish.serve(phase, &timers).unwrap());
                 while !stopped.load(Ordering::Relaxed) {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }

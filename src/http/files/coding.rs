@@ -3,10 +3,8 @@
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
-use http::HeaderMap;
-use http::header::ACCEPT_ENCODING;
-
 use crate::http::headers::{list, weighted};
+use crate::request_head::RequestHead;
 
 /// How a file can be compressed. The compressed file is made together with the others, before the server starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +37,8 @@ impl Coding {
 }
 
 /// The codings that the client prefers to the file as it is, or accepts as well as that; the best first.
-pub(super) fn preferred(headers: &HeaderMap) -> Vec<Coding> {
-    let weights = Weights::read(headers);
+pub(super) fn preferred(head: &RequestHead) -> Vec<Coding> {
+    let weights = Weights::read(head);
     // The file as it is comes last if the header does not name it. It is sent even if the header refuses it: an answer in a
     // form that was not asked for is better than none (RFC 9110 section 12.1 leaves that open).
     let identity = weights.identity.or(weights.others).unwrap_or(0);
@@ -60,9 +58,9 @@ struct Weights {
 }
 
 impl Weights {
-    fn read(headers: &HeaderMap) -> Self {
+    fn read(head: &RequestHead) -> Self {
         let mut weights = Weights::default();
-        for item in list(headers, ACCEPT_ENCODING) {
+        for item in list(head, "accept-encoding") {
             let (coding, weight) = weighted(item);
             let slot = match coding.to_ascii_lowercase().as_str() {
                 "br" => &mut weights.brotli,
@@ -89,13 +87,13 @@ impl Weights {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request_head::for_tests::{head, head_with};
     use Coding::{Brotli, Gzip};
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     fn of(lines: &[&str]) -> Vec<Coding> {
-        let lines = lines.iter().map(|line| (ACCEPT_ENCODING, HeaderValue::from_bytes(line.as_bytes()).unwrap()));
-        preferred(&lines.collect())
+        let lines: Vec<_> = lines.iter().map(|line| ("accept-encoding", *line)).collect();
+        preferred(&head("GET", "/", &lines))
     }
 
     #[test]
@@ -143,8 +141,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_can_come(line in proptest::collection::vec(any::<u8>(), 0..80)) {
-            if let Ok(value) = HeaderValue::from_bytes(&line) {
-                preferred(&HeaderMap::from_iter([(ACCEPT_ENCODING, value)]));
+            if let Some(head) = head_with([("accept-encoding", &line[..])]) {
+                preferred(&head);
             }
         }
 

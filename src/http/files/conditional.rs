@@ -4,11 +4,15 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE};
-use http::{HeaderMap, HeaderName, HeaderValue};
-
 use super::coding::Coding;
 use crate::http::headers::{Field, field, single_text};
+use crate::request_head::RequestHead;
+
+const IF_MATCH: &str = "if-match";
+const IF_MODIFIED_SINCE: &str = "if-modified-since";
+const IF_NONE_MATCH: &str = "if-none-match";
+const IF_RANGE: &str = "if-range";
+const IF_UNMODIFIED_SINCE: &str = "if-unmodified-since";
 
 /// The age at which a file cannot change any more without a new time: that of the coarsest clock
 /// that matters, Last-Modified's.
@@ -46,15 +50,14 @@ impl Validators {
     }
 
     /// The value of ETag.
-    pub(super) fn etag(&self) -> Option<HeaderValue> {
+    pub(super) fn etag(&self) -> String {
         let weak = if self.settled { "" } else { "W/" };
-        HeaderValue::try_from(format!("{weak}\"{}\"", self.tag)).ok()
+        format!("{weak}\"{}\"", self.tag)
     }
 
     /// The value of Last-Modified, if the time can be written as one.
-    pub(super) fn last_modified(&self) -> Option<HeaderValue> {
-        let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(self.modified?));
-        HeaderValue::try_from(date).ok()
+    pub(super) fn last_modified(&self) -> Option<String> {
+        Some(httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(self.modified?)))
     }
 
     /// Section 8.8.3.2.
@@ -105,22 +108,22 @@ pub(super) enum Verdict {
 }
 
 /// The order of section 13.2.2: what must be unchanged first, and tags before dates.
-pub(super) fn judge(headers: &HeaderMap, validators: &Validators) -> Verdict {
-    if headers.contains_key(IF_MATCH) {
+pub(super) fn judge(head: &RequestHead, validators: &Validators) -> Verdict {
+    if head.contains(IF_MATCH) {
         // Section 13.1.1: strong, so that a client never goes on with something similar.
-        if !lists(headers, IF_MATCH, |tag| validators.matches_strongly(tag)) {
+        if !lists(head, IF_MATCH, |tag| validators.matches_strongly(tag)) {
             return Verdict::Failed;
         }
-    } else if let (Some(date), Some(modified)) = (date(headers, IF_UNMODIFIED_SINCE), validators.modified)
+    } else if let (Some(date), Some(modified)) = (date(head, IF_UNMODIFIED_SINCE), validators.modified)
         && modified > date
     {
         return Verdict::Failed;
     }
-    let fresh = if headers.contains_key(IF_NONE_MATCH) {
+    let fresh = if head.contains(IF_NONE_MATCH) {
         // Section 13.1.2: weak, as similar is good enough for a cache.
-        lists(headers, IF_NONE_MATCH, |tag| validators.matches_weakly(tag))
+        lists(head, IF_NONE_MATCH, |tag| validators.matches_weakly(tag))
     } else {
-        let date = date(headers, IF_MODIFIED_SINCE);
+        let date = date(head, IF_MODIFIED_SINCE);
         date.zip(validators.modified).is_some_and(|(date, modified)| modified <= date)
     };
     if fresh { Verdict::NotModified } else { Verdict::Perform }
@@ -128,30 +131,35 @@ pub(super) fn judge(headers: &HeaderMap, validators: &Validators) -> Verdict {
 
 /// If-Range, section 13.1.5: whether the client's part belongs to the version with these validators. Without the header
 /// it does; a value that cannot be understood is of another version.
-pub(super) fn range_applies(headers: &HeaderMap, validators: &Strong<'_>) -> bool {
-    let value = match field(headers, IF_RANGE) {
+pub(super) fn range_applies(head: &RequestHead, validators: &Strong<'_>) -> bool {
+    let value = match field(head, IF_RANGE) {
         Field::Absent => return true,
         Field::Repeated => return false,
         Field::Once(value) => value,
     };
-    match Tag::parse(value.as_bytes()) {
+    match Tag::parse(value) {
         Some((tag, behind)) => behind.is_empty() && validators.matches(&tag),
-        None => validators.modified.is_some() && date(headers, IF_RANGE) == validators.modified,
+        None => validators.modified.is_some() && date(head, IF_RANGE) == validators.modified,
     }
 }
 
 /// Whether the header is `*`, which any file matches, or lists a tag for which `matches` holds.
-fn lists(headers: &HeaderMap, name: HeaderName, matches: impl Fn(&Tag<'_>) -> bool) -> bool {
-    headers.get_all(name).iter().any(|line| {
-        let line = line.as_bytes().trim_ascii();
+fn lists(head: &RequestHead, name: &str, matches: impl Fn(&Tag<'_>) -> bool) -> bool {
+    head.get_all(name).any(|line| {
+        let line = line.trim_ascii();
         line == b"*" || Tags(line).any(|tag| matches(&tag))
     })
 }
 
 /// The header as seconds since 1970. `None` if it is not exactly one valid date: then it is to be
 /// ignored, sections 13.1.3 and 13.1.4.
-pub(super) fn date(headers: &HeaderMap, name: HeaderName) -> Option<u64> {
-    let date = httpdate::parse_http_date(single_text(headers, name)?).ok()?;
+fn date(head: &RequestHead, name: &str) -> Option<u64> {
+    parse_date(single_text(head, name)?)
+}
+
+/// A date as seconds since 1970.
+pub(super) fn parse_date(text: &str) -> Option<u64> {
+    let date = httpdate::parse_http_date(text).ok()?;
     date.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
@@ -197,6 +205,8 @@ impl<'a> Iterator for Tags<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request_head::for_tests::{head, head_with};
+    use http::HeaderValue;
     use proptest::prelude::*;
     use std::fs::File;
 
@@ -214,11 +224,11 @@ mod tests {
         Validators { settled: false, ..validators() }
     }
 
-    fn headers(lines: &[(HeaderName, &str)]) -> HeaderMap {
-        lines.iter().map(|(name, value)| (name.clone(), HeaderValue::from_bytes(value.as_bytes()).unwrap())).collect()
+    fn headers(lines: &[(&str, &str)]) -> RequestHead {
+        head("GET", "/", lines)
     }
 
-    fn verdict(lines: &[(HeaderName, &str)]) -> Verdict {
+    fn verdict(lines: &[(&str, &str)]) -> Verdict {
         judge(&headers(lines), &validators())
     }
 
@@ -299,7 +309,7 @@ mod tests {
     fn if_range_is_strong() {
         let applies =
             |value, validators: &Validators| range_applies(&headers(&[(IF_RANGE, value)]), &validators.strong());
-        assert!(range_applies(&HeaderMap::new(), &validators().strong()));
+        assert!(range_applies(&headers(&[]), &validators().strong()));
         assert!(applies("\"a\"", &validators()));
         assert!(applies(SAME, &validators()));
         for value in ["\"b\"", "W/\"a\"", "\"a\", \"a\"", BEFORE, AFTER, "*", "", "junk"] {
@@ -323,7 +333,7 @@ mod tests {
         let time = UNIX_EPOCH + Duration::from_secs(MODIFIED);
         let later = time + Duration::from_millis(1);
         let now = time + Duration::from_secs(60);
-        let tag = |modified, coding| of_file(modified, coding, now).etag().unwrap();
+        let tag = |modified, coding| of_file(modified, coding, now).etag();
         assert_eq!(tag(time, None), "\"663df020.0-0\"");
         assert_eq!(tag(time, Some(Coding::Gzip)), "\"663df020.0-0-gzip\"");
         assert_ne!(tag(time, None), tag(later, None));
@@ -331,13 +341,13 @@ mod tests {
         std::fs::write(longer.path(), "x").unwrap();
         File::options().write(true).open(longer.path()).unwrap().set_modified(time).unwrap();
         let longer = Validators::new(&longer.path().metadata().unwrap(), None, now);
-        assert_ne!(longer.etag().unwrap(), tag(time, None));
+        assert_ne!(longer.etag(), tag(time, None));
     }
 
     #[test]
     fn a_new_file_has_a_weak_tag() {
         let time = UNIX_EPOCH + Duration::from_secs(MODIFIED);
-        let tag = |age: u64| of_file(time, None, time + Duration::from_millis(age)).etag().unwrap();
+        let tag = |age: u64| of_file(time, None, time + Duration::from_millis(age)).etag();
         assert_eq!(tag(999), "W/\"663df020.0-0\"");
         assert_eq!(tag(1000), "\"663df020.0-0\"");
     }
@@ -363,12 +373,10 @@ mod tests {
         #[test]
         fn any_bytes_are_survived(lines in proptest::collection::vec((0usize..5, any_value()), 0..4)) {
             let names = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE];
-            let headers: HeaderMap = lines
-                .iter()
-                .filter_map(|(name, value)| Some((names[*name].clone(), HeaderValue::from_bytes(value).ok()?)))
-                .collect();
-            judge(&headers, &validators());
-            range_applies(&headers, &validators().strong());
+            let valid = lines.iter().filter(|(_, value)| HeaderValue::from_bytes(value).is_ok());
+            let head = head_with(valid.map(|(name, value)| (names[*name], &value[..]))).unwrap();
+            judge(&head, &validators());
+            range_applies(&head, &validators().strong());
         }
 
         #[test]
@@ -383,13 +391,14 @@ mod tests {
         fn what_was_sent_comes_back_as_not_modified(nanoseconds in 0u64..4_000_000_000_000_000_000) {
             let modified = UNIX_EPOCH + Duration::from_nanos(nanoseconds);
             let validators = of_file(modified, None, modified + Duration::from_secs(9));
-            let (tag, date) = (validators.etag().unwrap(), validators.last_modified().unwrap());
+            let (tag, date) = (validators.etag(), validators.last_modified().unwrap());
+            let (tag, date) = (HeaderValue::try_from(tag).unwrap(), HeaderValue::try_from(date).unwrap());
             for (name, value) in [(IF_NONE_MATCH, &tag), (IF_MODIFIED_SINCE, &date)] {
-                let headers = HeaderMap::from_iter([(name, value.clone())]);
-                prop_assert_eq!(judge(&headers, &validators), Verdict::NotModified);
+                let request = headers(&[(name, value.to_str().unwrap())]);
+                prop_assert_eq!(judge(&request, &validators), Verdict::NotModified);
             }
             for value in [tag, date] {
-                prop_assert!(range_applies(&HeaderMap::from_iter([(IF_RANGE, value)]), &validators.strong()));
+                prop_assert!(range_applies(&headers(&[(IF_RANGE, value.to_str().unwrap())]), &validators.strong()));
             }
         }
     }

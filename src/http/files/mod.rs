@@ -24,18 +24,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, VARY,
-};
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http::StatusCode;
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 
 use super::body::Body;
 use super::file_body::FileBody;
 use super::response::Response;
+use super::response_headers::ResponseHeaders;
 use crate::base;
 use crate::base::disk::{Lane, Unavailable};
+use crate::request_head::{Method, RequestHead};
 use coding::Coding;
 use conditional::{Validators, Verdict};
 use disk::{Found, Located, Opened};
@@ -63,20 +61,19 @@ impl PublicDir {
 
     /// The answer to a request for a file. `None` if there is no such file, or none that clients may see: then the app is
     /// asked. 503 if there is no disk thread.
-    pub async fn respond(&self, head: &Parts, context: &base::Context) -> Option<Response> {
-        if !matches!(head.method, Method::GET | Method::HEAD) {
+    pub async fn respond(&self, head: &RequestHead, context: &base::Context) -> Option<Response> {
+        if !matches!(head.method(), Method::Get | Method::Head) {
             return None;
         }
-        let target = Target::parse(head.uri.path())?;
+        let target = Target::parse(head.path())?;
         if disk::known_missing(&self.root.join(target.name())) {
             return None;
         }
         let inquiry = Inquiry {
             root: Arc::clone(&self.root),
             target,
-            uri: head.uri.clone(),
-            headers: head.headers.clone(),
-            head_only: head.method == Method::HEAD,
+            head: head.clone(),
+            head_only: head.method() == Method::Head,
             now: SystemTime::now(),
         };
         // A disk can be slow, and the reactor must not wait for it.
@@ -91,8 +88,7 @@ impl PublicDir {
 struct Inquiry {
     root: Arc<Path>,
     target: Target,
-    uri: Uri,
-    headers: HeaderMap,
+    head: RequestHead,
     head_only: bool,
     now: SystemTime,
 }
@@ -110,24 +106,24 @@ impl Inquiry {
     fn add_slash(&self) -> Option<Response> {
         let index = self.target.index()?;
         let Found::File(_) = disk::find(&self.root, &index)? else { return None };
-        let query = self.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let query = self.head.query().map(|query| format!("?{query}")).unwrap_or_default();
         // Never a `//host`: a target with an empty segment names no directory.
-        let location = format!("{}/{query}", self.uri.path());
+        let location = format!("{}/{query}", self.head.path());
         // What hyper let through as UTF-8 is not a URI reference (RFC 9110 section 10.2.2) yet.
-        let location = HeaderValue::try_from(utf8_percent_encode(&location, CONTROLS).to_string()).ok()?;
-        Some(Response::plain(StatusCode::MOVED_PERMANENTLY).with(LOCATION, location))
+        let location = utf8_percent_encode(&location, CONTROLS).to_string();
+        Some(Response::plain(StatusCode::MOVED_PERMANENTLY).with("location", location))
     }
 
     /// The file itself or one of its compressed siblings.
     fn choose(&self, original: &Located) -> Option<Response> {
         let siblings = Coding::ALL.into_iter().filter_map(|coding| Some((coding, self.sibling(original, coding)?)));
         let siblings: Vec<_> = siblings.collect();
-        let mut headers = HeaderMap::new();
+        let mut headers = ResponseHeaders::new();
         if !siblings.is_empty() {
             // Also when the choice fell on the file itself: RFC 9110 section 12.5.5.
-            headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+            headers.append("vary", "accept-encoding");
         }
-        let compressed = coding::preferred(&self.headers).into_iter().find_map(|wanted| {
+        let compressed = coding::preferred(&self.head).into_iter().find_map(|wanted| {
             let (_, sibling) = siblings.iter().find(|(coding, _)| *coding == wanted)?;
             Some((wanted, sibling.open()?))
         });
@@ -146,10 +142,10 @@ impl Inquiry {
     }
 
     /// Preconditions first, then the range: RFC 9110 section 13.2.2.
-    fn represent(&self, opened: Opened, coding: Option<Coding>, mut headers: HeaderMap) -> Option<Response> {
+    fn represent(&self, opened: Opened, coding: Option<Coding>, mut headers: ResponseHeaders) -> Option<Response> {
         let validators = Validators::new(&opened.metadata, coding, self.now);
-        headers.insert(ETAG, validators.etag()?);
-        match conditional::judge(&self.headers, &validators) {
+        headers.append("etag", validators.etag());
+        match conditional::judge(&self.head, &validators) {
             Verdict::Failed => return Some(Response::plain(StatusCode::PRECONDITION_FAILED)),
             // ETag and Vary are all of a 200's headers that a cache needs: RFC 9110 section 15.4.5.
             Verdict::NotModified => {
@@ -157,31 +153,31 @@ impl Inquiry {
             }
             Verdict::Perform => {}
         }
-        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        headers.insert(CONTENT_TYPE, content_type(self.target.name()));
+        headers.append("accept-ranges", "bytes");
+        headers.append("content-type", content_type(self.target.name()));
         if let Some(coding) = coding {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.token()));
+            headers.append("content-encoding", coding.token());
         }
         if let Some(date) = validators.last_modified() {
-            headers.insert(LAST_MODIFIED, date);
+            headers.append("last-modified", date);
         }
         self.send(opened, &validators, headers)
     }
 
-    fn send(&self, opened: Opened, validators: &Validators, mut headers: HeaderMap) -> Option<Response> {
+    fn send(&self, opened: Opened, validators: &Validators, mut headers: ResponseHeaders) -> Option<Response> {
         let length = opened.metadata.len();
         let (status, bytes) = match self.requested(validators, length) {
             Requested::Whole => (StatusCode::OK, 0..length),
             Requested::Part(bytes) => {
-                headers.insert(CONTENT_RANGE, range::content_range(&bytes, length)?);
+                headers.append("content-range", range::content_range(&bytes, length)?);
                 (StatusCode::PARTIAL_CONTENT, bytes)
             }
             Requested::Unsatisfiable => {
-                let range = range::unsatisfied_range(length)?;
-                return Some(Response::plain(StatusCode::RANGE_NOT_SATISFIABLE).with(CONTENT_RANGE, range));
+                let range = range::unsatisfied_range(length);
+                return Some(Response::plain(StatusCode::RANGE_NOT_SATISFIABLE).with("content-range", range));
             }
         };
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.end - bytes.start));
+        headers.append("content-length", (bytes.end - bytes.start).to_string());
         let body = if self.head_only {
             Body::Unsent
         } else {
@@ -194,19 +190,18 @@ impl Inquiry {
 
     fn requested(&self, validators: &Validators, length: u64) -> Requested {
         // RFC 9110 section 14.2: Range means nothing with any method but GET.
-        if self.head_only || !conditional::range_applies(&self.headers, &validators.strong()) {
+        if self.head_only || !conditional::range_applies(&self.head, &validators.strong()) {
             return Requested::Whole;
         }
-        range::requested(&self.headers, length)
+        range::requested(&self.head, length)
     }
 }
 
 /// By the name's extension. Text is taken for UTF-8; a page in another encoding says so by a byte order mark.
-fn content_type(name: &Path) -> HeaderValue {
+fn content_type(name: &Path) -> String {
     let mime = mime_guess::from_path(name).first_or_octet_stream();
     let text = mime.type_() == mime_guess::mime::TEXT || mime.subtype() == mime_guess::mime::JAVASCRIPT;
-    let value = if text { format!("{mime}; charset=utf-8") } else { mime.to_string() };
-    HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static("application/octet-stream"))
+    if text { format!("{mime}; charset=utf-8") } else { mime.to_string() }
 }
 
 #[cfg(test)]

@@ -4,10 +4,8 @@
 
 use std::ops::Range;
 
-use http::header::RANGE;
-use http::{HeaderMap, HeaderValue};
-
-use crate::http::headers::{items, single};
+use crate::http::headers::{items, single, visible};
+use crate::request_head::RequestHead;
 
 /// What of a file is to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,23 +16,23 @@ pub(super) enum Requested {
 }
 
 /// What the Range header asks of a file of this length.
-pub(super) fn requested(headers: &HeaderMap, length: u64) -> Requested {
-    let Some(line) = single(headers, RANGE) else { return Requested::Whole };
+pub(super) fn requested(head: &RequestHead, length: u64) -> Requested {
+    let Some(line) = single(head, "range") else { return Requested::Whole };
     // What cannot be understood may be ignored, section 14.2.
-    match line.to_str().ok().and_then(Spec::parse) {
+    match visible(line).and_then(Spec::parse) {
         Some(spec) => spec.within(length),
         None => Requested::Whole,
     }
 }
 
 /// The value of Content-Range for a part of a file of this length, RFC 9110 section 14.4.
-pub(super) fn content_range(bytes: &Range<u64>, length: u64) -> Option<HeaderValue> {
-    HeaderValue::try_from(format!("bytes {}-{}/{length}", bytes.start, bytes.end.checked_sub(1)?)).ok()
+pub(super) fn content_range(bytes: &Range<u64>, length: u64) -> Option<String> {
+    Some(format!("bytes {}-{}/{length}", bytes.start, bytes.end.checked_sub(1)?))
 }
 
 /// The same for a range that no part of the file is in.
-pub(super) fn unsatisfied_range(length: u64) -> Option<HeaderValue> {
-    HeaderValue::try_from(format!("bytes */{length}")).ok()
+pub(super) fn unsatisfied_range(length: u64) -> String {
+    format!("bytes */{length}")
 }
 
 /// A range as it was asked for. Numbers that are too large for u64 are larger than any file.
@@ -89,10 +87,11 @@ fn number(digits: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request_head::for_tests::{head, head_with};
     use proptest::prelude::*;
 
     fn of(value: &str, length: u64) -> Requested {
-        requested(&HeaderMap::from_iter([(RANGE, HeaderValue::from_bytes(value.as_bytes()).unwrap())]), length)
+        requested(&head("GET", "/", &[("range", value)]), length)
     }
 
     #[test]
@@ -146,8 +145,8 @@ mod tests {
         ] {
             assert_eq!(of(value, 10), Requested::Whole, "{value}");
         }
-        let line = HeaderValue::from_static("bytes=0-1");
-        assert_eq!(requested(&HeaderMap::from_iter([(RANGE, line.clone()), (RANGE, line)]), 10), Requested::Whole);
+        let line = ("range", "bytes=0-1");
+        assert_eq!(requested(&head("GET", "/", &[line, line]), 10), Requested::Whole);
     }
 
     #[test]
@@ -185,8 +184,8 @@ mod tests {
 
         #[test]
         fn any_bytes_are_survived(line in proptest::collection::vec(any::<u8>(), 0..60), length in any::<u64>()) {
-            if let Ok(value) = HeaderValue::from_bytes(&line) {
-                requested(&HeaderMap::from_iter([(RANGE, value)]), length);
+            if let Some(head) = head_with([("range", &line[..])]) {
+                requested(&head, length);
             }
         }
     }

@@ -7,9 +7,9 @@ use crate::access_log::{LogEntry, RequestOutcome};
 /// The log entries of a connection's requests. Without an access log there are none.
 #[derive(Debug, Default)]
 pub(super) struct AccessRecords {
-    /// The entry of the newest request that hyper has passed on, until its response has ended.
+    /// The entry of the newest request, until its response has ended.
     current: Option<Response>,
-    /// Responses that hyper has taken completely, but perhaps not written yet.
+    /// Responses that have ended, but are perhaps not written yet.
     unflushed: Vec<Response>,
     /// How many bytes the socket has taken so far.
     written: u64,
@@ -19,7 +19,7 @@ pub(super) struct AccessRecords {
 struct Response {
     entry: LogEntry,
     status: Option<StatusCode>,
-    /// Bytes of the body that hyper has taken.
+    /// Bytes of the body that were taken to be written.
     bytes: u64,
     /// How many bytes the socket had taken before this response.
     written_before: u64,
@@ -39,7 +39,7 @@ impl AccessRecords {
         }
     }
 
-    /// hyper takes no more of the body. It has taken `bytes`; `whole` says that this was all.
+    /// No more of the body is taken to be written. `bytes` were taken; `whole` says that this was all.
     pub(super) fn ended(&mut self, bytes: u64, whole: bool) {
         let Some(mut current) = self.current.take() else { return };
         current.bytes = bytes;
@@ -60,7 +60,7 @@ impl AccessRecords {
         self.written += bytes as u64;
     }
 
-    /// hyper has written everything, so the responses that have ended are sent.
+    /// Everything is written, so the responses that have ended are sent.
     pub(super) fn flushed(&mut self) {
         for mut sent in self.unflushed.drain(..) {
             sent.entry.log(&RequestOutcome { status: sent.status, bytes: sent.bytes, ..RequestOutcome::default() });
@@ -78,7 +78,7 @@ impl AccessRecords {
 
 impl Response {
     fn cut(mut self, written: u64) {
-        // hyper may not have written all that it has taken. What the socket has taken includes the response's head.
+        // Not all that was taken may be written. What the socket has taken includes the response's head.
         let bytes = self.bytes.min(written.saturating_sub(self.written_before));
         self.entry.log(&RequestOutcome { status: self.status, bytes, cut: true, ..RequestOutcome::default() });
     }

@@ -1,6 +1,5 @@
 //! The adapter to hyper, which speaks HTTP/1. No other file uses hyper.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -8,40 +7,36 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 
+use super::requests::{Exchange, Requests};
 use super::socket::ScannedSocket;
 use super::state::{ConnectionState, ResponseInProgress};
 use crate::base::limits::Limits;
 use crate::http::body::{Body, BodyError};
-use crate::http::exchange::ReplySlot;
 use crate::http::response::Response;
-use crate::http::service::{Answer, Handling, RequestService};
-use crate::http::{forwarded, refusal};
+use crate::http::service::Answer;
+use crate::request_head::{Method, RequestHead};
 
 /// hyper's default, too. If hyper is given a number, even this one, it fills a table of so many headers for each
 /// request. Without a number it uses a table that it need not fill.
 const DEFAULT_MAX_HEADERS: usize = 100;
 
 /// A connection on which hyper speaks HTTP.
-pub(super) struct HyperConnection(http1::Connection<TokioIo<ScannedSocket>, HyperService>);
+pub(super) struct HyperConnection(http1::Connection<TokioIo<ScannedSocket>, Requests>);
 
 /// Why hyper has given a connection up.
 #[derive(Debug)]
 pub(super) struct HyperError(hyper::Error);
 
 impl HyperConnection {
-    /// Serves the requests that come by `socket`, which is the socket of `connection`.
-    pub(super) fn new(socket: ScannedSocket, connection: Arc<ConnectionState>, requests: RequestService) -> Self {
-        let context = Arc::clone(&requests.context);
-        let limits = &context.base.limits;
-        let slot = ReplySlot::new(Arc::clone(&context.push), Arc::clone(&connection) as _);
-        let service = HyperService { requests, connection, slot: Cell::new(Some(slot)) };
+    /// Serves the requests that come by `socket`.
+    pub(super) fn new(socket: ScannedSocket, requests: Requests) -> Self {
+        let limits = &requests.connection.context().base.limits;
         let mut builder = http1::Builder::new();
         if limits.max_headers != DEFAULT_MAX_HEADERS {
             builder.max_headers(limits.max_headers);
@@ -53,7 +48,7 @@ impl HyperConnection {
             .header_read_timeout(None)
             .max_header_size(limits.max_head_size)
             .max_buf_size(max_buffer(limits));
-        HyperConnection(builder.serve_connection(TokioIo::new(socket), service))
+        HyperConnection(builder.serve_connection(TokioIo::new(socket), requests))
     }
 
     /// Reads, serves and writes as much as possible. Ready when HTTP has ended.
@@ -61,16 +56,10 @@ impl HyperConnection {
         Pin::new(&mut self.0).poll(cx).map_err(HyperError)
     }
 
-    /// The socket, and the bytes that hyper has read from it but not used.
-    pub(super) fn into_parts(self) -> (ScannedSocket, Bytes) {
-        let (socket, read, _) = self.into_all_parts();
-        (socket, read)
-    }
-
-    /// As [`HyperConnection::into_parts`], and what has served its requests.
-    pub(super) fn into_all_parts(self) -> (ScannedSocket, Bytes, RequestService) {
+    /// The socket, the bytes that hyper has read from it but not used, and what has served its requests.
+    pub(super) fn into_parts(self) -> (ScannedSocket, Bytes, Requests) {
         let parts = self.0.into_parts();
-        (parts.io.into_inner(), parts.read_buf, parts.service.requests)
+        (parts.io.into_inner(), parts.read_buf, parts.service)
     }
 }
 
@@ -96,77 +85,42 @@ impl std::fmt::Display for HyperError {
 }
 
 /// The service to which hyper passes requests.
-struct HyperService {
-    requests: RequestService,
-    connection: Arc<ConnectionState>,
-    /// The slot for the next request. `None` only while it is being changed.
-    slot: Cell<Option<Arc<ReplySlot>>>,
-}
-
-impl hyper::service::Service<http::Request<Incoming>> for HyperService {
+impl hyper::service::Service<http::Request<Incoming>> for Requests {
     type Response = http::Response<ResponseBody>;
     type Error = Infallible;
-    type Future = Exchange;
+    type Future = HyperExchange;
 
-    fn call(&self, request: http::Request<Incoming>) -> Exchange {
-        let (mut head, body) = request.into_parts();
-        let (method, version) = (head.method.clone(), head.version);
-        let refused = self.connection.called();
-        let RequestService { context, peer, encrypted, .. } = &self.requests;
-        let (client, https) = forwarded::client(&mut head.headers, (*peer, *encrypted), &context.trusted_proxies);
-        if let Some(log) = &context.access_log {
-            self.connection.log(log.begin(client, refused.is_none().then_some(&head)));
+    fn call(&self, request: http::Request<Incoming>) -> HyperExchange {
+        let connection = Arc::clone(&self.connection);
+        if let Some(exchange) = self.handed_over.take() {
+            return HyperExchange { exchange: *exchange, version: Version::HTTP_11, connection };
         }
-        let handling = match refused {
-            Some(status) => Handling::answered(self.refuse(status)),
-            None => {
-                let connection = || Arc::clone(&self.connection) as _;
-                let mut slot =
-                    self.slot.take().unwrap_or_else(|| ReplySlot::new(Arc::clone(&context.push), connection()));
-                let ends = ReplySlot::open(&mut slot);
-                self.slot.set(Some(slot));
-                // Most servers have no trusted proxies.
-                if context.trusted_proxies.is_empty() {
-                    self.requests.begin(head, body, ends)
-                } else {
-                    RequestService { peer: client, https, ..self.requests.clone() }.begin(head, body, ends)
-                }
-            }
-        };
-        Exchange { method, version, connection: Arc::clone(&self.connection), handling }
-    }
-}
-
-impl HyperService {
-    /// The response to a head that the scanner has refused.
-    fn refuse(&self, status: StatusCode) -> Response {
-        // A timeout was counted when the deadline passed.
-        if status != StatusCode::REQUEST_TIMEOUT {
-            refusal::record(status, self.requests.peer, &self.requests.context.base.stats);
-        }
-        Response::plain(status).and_close()
+        let (head, body) = request.into_parts();
+        let head = RequestHead::from_parts(head);
+        let version = head.version();
+        let exchange = self.begin(head, |requests, head, ends| requests.begin(head, body, ends));
+        HyperExchange { exchange, version, connection }
     }
 }
 
 /// A request that is being handled. hyper polls this future for the response.
-struct Exchange {
-    method: Method,
+pub(super) struct HyperExchange {
+    exchange: Exchange,
     version: Version,
     connection: Arc<ConnectionState>,
-    handling: Handling,
 }
 
-impl Future for Exchange {
+impl Future for HyperExchange {
     type Output = Result<http::Response<ResponseBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        match ready!(this.handling.poll_answer(cx)) {
+        match ready!(this.exchange.handling.poll_answer(cx)) {
             Answer::Response(mut response) => {
                 // The client must not send another request on a connection that will be closed.
                 response.head.close |= !this.connection.context().base.lifecycle.serving();
                 let in_progress = this.connection.answered(response.head.status, response.is_streaming());
-                Poll::Ready(Ok(framed(*response, &this.method, this.version, in_progress)))
+                Poll::Ready(Ok(framed(response, this.exchange.method, this.version, in_progress)))
             }
             Answer::Takeover(takeover) => {
                 this.connection.take_over(takeover);
@@ -177,41 +131,47 @@ impl Future for Exchange {
     }
 }
 
-/// Makes a response for hyper. hyper frames the body, so the app's Transfer-Encoding is dropped.
+/// Makes a response for hyper.
 fn framed(
     response: Response,
-    method: &Method,
+    method: Method,
     version: Version,
     mut in_progress: ResponseInProgress,
 ) -> http::Response<ResponseBody> {
-    let sends_body = response.sends_body(method);
-    let closes = response.closes_for(version);
     let length = response.length();
+    let (head, body) = head_for_hyper(response, method, version);
+    // hyper does not poll a body that it will not send.
+    let nothing_to_send = method == Method::Head || body.is_end_stream();
+    in_progress.took(0, nothing_to_send, None);
+    head.map(|()| ResponseBody { body, length, broken: None, in_progress })
+}
+
+/// The head and the body of a response for hyper. hyper frames the body, so the app's Transfer-Encoding is dropped.
+pub(super) fn head_for_hyper(response: Response, method: Method, version: Version) -> (http::Response<()>, Body) {
+    let sends_body = response.sends_body(method);
+    let closes = response.closes_for(version == Version::HTTP_10);
     let Response { mut head, mut body } = response;
-    head.headers.remove(TRANSFER_ENCODING);
+    head.headers.remove("transfer-encoding");
     if head.close || closes {
-        head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        head.headers.set("connection", "close");
     }
-    if !sends_body && *method != Method::HEAD {
-        head.headers.remove(CONTENT_LENGTH);
+    if !sends_body && method != Method::Head {
+        head.headers.remove("content-length");
         body = Body::Empty;
     }
-    // hyper does not poll a body that it will not send.
-    let nothing_to_send = *method == Method::HEAD || body.is_end_stream();
-    in_progress.took(0, nothing_to_send, None);
-    let mut framed = http::Response::new(ResponseBody { body, length, broken: None, in_progress });
+    let mut framed = http::Response::new(());
     *framed.status_mut() = head.status;
-    *framed.headers_mut() = head.headers;
+    *framed.headers_mut() = head.headers.into_map();
     if closes {
         // If a client of HTTP/1.0 asks for keep-alive, hyper adds keep-alive even to a response that says close. It
         // does not if the response's version is HTTP/1.0.
         *framed.version_mut() = Version::HTTP_10;
     }
-    framed
+    (framed, body)
 }
 
 /// A response's body on its way through hyper.
-struct ResponseBody {
+pub(super) struct ResponseBody {
     body: Body,
     /// The app's Content-Length. hyper takes no more bytes than this.
     length: Option<u64>,
@@ -284,5 +244,76 @@ impl http_body::Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// What [`super::head_comparison`] compares with.
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::base::disk::Disk;
+    use hyper::service::service_fn;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    struct HyperBody(Body, Disk);
+
+    impl http_body::Body for HyperBody {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut TaskContext<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            let HyperBody(body, disk) = &mut *self;
+            body.poll_chunk(cx, disk).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_end_stream()
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            self.0.size_hint()
+        }
+    }
+
+    /// The head that hyper writes, and whether the connection ends after it. `None` if hyper writes nothing.
+    pub(in crate::http::h1) async fn head_by_hyper(
+        request: &str,
+        version: Version,
+        make: impl Fn() -> Response,
+    ) -> Option<(String, bool)> {
+        let (mut client, server) = tokio::io::duplex(64 * 1024);
+        let called = Arc::new(AtomicUsize::new(0));
+        let service = service_fn(|request: http::Request<Incoming>| {
+            called.fetch_add(1, Ordering::Relaxed);
+            let method = Method::named(request.method().as_str().as_bytes());
+            let (head, body) = head_for_hyper(make(), method, version);
+            async move { Ok::<_, Infallible>(head.map(|()| HyperBody(body, Disk::default()))) }
+        });
+        let mut server = std::pin::pin!(http1::Builder::new().serve_connection(TokioIo::new(server), service));
+        // If the connection stays open, the second request is read, too.
+        client.write_all(request.repeat(2).as_bytes()).await.unwrap();
+        let mut ended = false;
+        while !ended && called.load(Ordering::Relaxed) < 2 {
+            tokio::select! {
+                biased;
+                _ = &mut server => ended = true,
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        let mut wire = vec![0; 16 * 1024];
+        let head = loop {
+            tokio::select! {
+                biased;
+                length = client.read(&mut wire) => break String::from_utf8(wire[..length.unwrap()].to_vec()).unwrap(),
+                _ = &mut server, if !ended => ended = true,
+                () = tokio::task::yield_now(), if ended => return None,
+            }
+        };
+        let head = head.split_once("\r\n\r\n").map(|(head, _)| head.to_owned())?;
+        Some((head, called.load(Ordering::Relaxed) < 2))
     }
 }

@@ -3,20 +3,25 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 
 use super::adapter::{HyperConnection, HyperError};
 use super::deadline::Waiting;
 use super::detached::Detached;
+use super::direct::{Direct, DirectError, Next};
 use super::head_writer::write_head;
+use super::requests::Requests;
 use super::socket::ScannedSocket;
 use super::state::{ConnectionState, EndOfConnection, NextStep};
 use crate::access_log::{LogEntry, RequestOutcome};
 use crate::base::lifecycle::{LINGER_IDLE, Phase, PhaseReceiver};
+use crate::base::timers::Timers;
 use crate::http::context::Context;
 use crate::http::exchange::Takeover;
 use crate::http::linger::{LINGER, linger};
@@ -25,9 +30,9 @@ use crate::http::{h2, hijack, refusal};
 use crate::net::{Accepted, Peer, Socket};
 use crate::push::stream::Stream;
 
-/// How hyper's part of a connection ended.
+/// How HTTP on a connection ended.
 enum Outcome {
-    Closed(Result<(), HyperError>),
+    Closed(Result<(), ConnectionError>),
     /// It was idle for too long. No response is due.
     Idle,
     /// It was idle when the server drained.
@@ -37,9 +42,72 @@ enum Outcome {
     Detached(Detached),
 }
 
-/// A connection of which hyper has the socket. Its parts are dropped in this order.
+/// Why a connection has broken.
+#[derive(Debug, Error)]
+enum ConnectionError {
+    #[error("{0}")]
+    Hyper(HyperError),
+    #[error(transparent)]
+    Direct(#[from] DirectError),
+}
+
+/// By which way a connection's requests are answered now.
+// Nearly always directly: a box would be one more allocation for each connection.
+#[allow(clippy::large_enum_variant)]
+enum Way {
+    Direct(Direct),
+    Hyper(Box<HyperConnection>),
+    /// Only while it is being changed.
+    Neither,
+}
+
+impl Way {
+    /// Reads, serves and writes as much as possible. Ready when HTTP has ended.
+    fn poll(&mut self, state: &ConnectionState, cx: &mut TaskContext<'_>) -> Poll<Result<(), ConnectionError>> {
+        loop {
+            match self {
+                Way::Direct(direct) => match ready!(direct.poll(cx))? {
+                    Next::Closed => return Poll::Ready(Ok(())),
+                    Next::Hyper => {
+                        if let Some((socket, _, requests)) = self.take() {
+                            *self = Way::Hyper(Box::new(HyperConnection::new(socket, requests)));
+                        }
+                    }
+                },
+                Way::Hyper(hyper) => {
+                    if let Poll::Ready(result) = hyper.poll(cx) {
+                        return Poll::Ready(result.map_err(ConnectionError::Hyper));
+                    }
+                    if !state.is_hyper_at_rest() {
+                        return Poll::Pending;
+                    }
+                    // hyper at rest has used up all that it has read.
+                    if let Some((socket, _, requests)) = self.take() {
+                        *self = Way::Direct(Direct::new(socket, requests));
+                    }
+                }
+                Way::Neither => return Poll::Pending,
+            }
+        }
+    }
+
+    /// The socket, the bytes that hyper has read from it but not used, and what has served the requests. `None` if they were
+    /// taken before.
+    fn take(&mut self) -> Option<(ScannedSocket, Bytes, Requests)> {
+        match std::mem::replace(self, Way::Neither) {
+            Way::Direct(direct) => {
+                let (socket, requests) = direct.into_parts();
+                Some((socket, Bytes::new(), requests))
+            }
+            Way::Hyper(hyper) => Some(hyper.into_parts()),
+            Way::Neither => None,
+        }
+    }
+}
+
+/// A connection. Its parts are dropped in this order.
 struct Served {
-    connection: HyperConnection,
+    way: Way,
     _end: EndOfConnection,
     guard: Box<dyn Send + Sync>,
 }
@@ -55,9 +123,10 @@ fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) -
     let Accepted { socket, peer, listener, guard, .. } = accepted;
     let state = ConnectionState::new(Arc::clone(&context));
     let requests = RequestService::new(Arc::clone(&context), &socket, peer, listener);
+    let requests = Requests::new(requests, Arc::clone(&state));
     let socket = ScannedSocket::new(socket, Arc::clone(&state));
-    let connection = HyperConnection::new(socket, Arc::clone(&state), requests);
-    let mut served = Served { connection, _end: EndOfConnection(Arc::clone(&state)), guard };
+    let way = Way::Direct(Direct::new(socket, requests));
+    let mut served = Served { way, _end: EndOfConnection(Arc::clone(&state)), guard };
     async move {
         // All of it belongs to the task.
         let _ = &served;
@@ -74,16 +143,16 @@ fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) -
                 }
                 let mut gave_up = false;
                 loop {
-                    if !state.enter_hyper() {
+                    if !state.begin_turn() {
                         return Poll::Ready(Outcome::Detached(Detached::Hijacked));
                     }
                     if !drains && (first || !base.lifecycle.serving()) {
                         drains = draining.as_mut().poll(cx).is_ready();
                     }
-                    if let Poll::Ready(result) = served.connection.poll(cx) {
+                    if let Poll::Ready(result) = served.way.poll(&state, cx) {
                         return Poll::Ready(Outcome::Closed(result));
                     }
-                    let (waiting, since) = match state.leave_hyper() {
+                    let (waiting, since) = match state.end_turn() {
                         NextStep::Detach(detached) => return Poll::Ready(Outcome::Detached(detached)),
                         NextStep::Wait(waiting, since) => (waiting, since),
                         NextStep::Busy => return Poll::Pending,
@@ -122,34 +191,39 @@ fn serve(accepted: Accepted, context: Arc<Context>, mut signal: PhaseReceiver) -
             .await
         };
 
-        // What goes on with the socket is a task of its own, because this task's memory holds hyper's connection.
+        let Some((socket, buffered, requests)) = served.way.take() else { return };
+        // What goes on with the socket is a task of its own, because this task is larger.
         match outcome {
-            Outcome::Idle => served.connection.into_parts().0.into_socket().send_close_notify(),
+            Outcome::Idle => socket.into_socket().send_close_notify(),
+            // A request that comes now gets no response. The client sees the end of the connection, not a reset, and can send the
+            // request again elsewhere.
             Outcome::Drained => {
-                drop(tokio::spawn(close_idle(served.connection.into_parts().0.into_socket(), served.guard)))
+                let timers = Arc::clone(&context.base.timers);
+                tokio::spawn(close(socket.into_socket(), timers, LINGER_IDLE, served.guard));
             }
-            Outcome::Closed(Ok(())) => {
-                if state.expects_more() {
-                    tokio::spawn(linger(served.connection.into_parts().0.into_socket(), LINGER, served.guard));
-                }
+            // hyper does not end the stream if one of the connection's requests has asked for an upgrade and not got it.
+            Outcome::Closed(Ok(())) if state.expects_more() => {
+                let timers = Arc::clone(&context.base.timers);
+                tokio::spawn(close(socket.into_socket(), timers, LINGER, served.guard));
             }
+            Outcome::Closed(Ok(())) => socket.into_socket().send_close_notify(),
             Outcome::Closed(Err(error)) => {
                 log::debug!("connection from {peer}: {error}");
-                if let Some(status) = error.answered() {
+                if let ConnectionError::Hyper(error) = error
+                    && let Some(status) = error.answered()
+                {
                     record_refusal(&context, peer, status);
-                    tokio::spawn(linger(served.connection.into_parts().0.into_socket(), LINGER, served.guard));
+                    tokio::spawn(linger(socket.into_socket(), Arc::clone(&context.base.timers), LINGER, served.guard));
                 }
             }
-            Outcome::Stalled => served.connection.into_parts().0.into_socket().reset(),
+            Outcome::Stalled => socket.into_socket().reset(),
             Outcome::Detached(Detached::To(takeover)) => {
-                let (socket, buffered) = served.connection.into_parts();
                 let unread = state.take_unread(&buffered);
                 take_over(takeover, socket.into_socket(), unread, state.take_entry(), context, served.guard);
             }
             Outcome::Detached(Detached::Http2) => {
-                let (socket, buffered, requests) = served.connection.into_all_parts();
                 let unread = state.take_unread(&buffered);
-                h2::connection::begin(socket.into_socket(), unread, requests, served.guard);
+                h2::connection::begin(socket.into_socket(), unread, requests.service, served.guard);
             }
             // The app's descriptor keeps the connection open when this task closes its own.
             Outcome::Detached(Detached::Hijacked) => log_hijack(state.take_entry(), None),
@@ -201,12 +275,11 @@ fn record_refusal(context: &Context, peer: Peer, status: StatusCode) {
     }
 }
 
-/// Closes a connection on which no request is under way, as far as the server knows. A request that comes now gets no
-/// response; the client sees the end of the connection, not a reset, and can send the request again elsewhere.
-async fn close_idle(mut socket: Socket, guard: Box<dyn Send + Sync>) {
+/// Ends the stream, and reads on for a while.
+async fn close(mut socket: Socket, timers: Arc<Timers>, time: Duration, guard: Box<dyn Send + Sync>) {
     // Fails only if the client is gone.
     let _ = socket.shutdown().await;
-    linger(socket, LINGER_IDLE, guard).await;
+    linger(socket, timers, time, guard).await;
 }
 
 #[cfg(test)]
@@ -215,7 +288,7 @@ mod tests {
     use crate::http::tests::context;
     use crate::net::ListenerId;
 
-    /// An idle connection is this, its two buffers, and the state that its parts share. The bound is what it was when it
+    /// An idle connection is this, and the state that its parts share. The bound is what it was when it
     /// was last looked at: if it must grow, the memory per connection that README.md promises grows, too.
     #[tokio::test]
     async fn the_task_of_a_connection_does_not_grow() {
@@ -225,6 +298,6 @@ mod tests {
         let context = context();
         let signal = context.base.lifecycle.receiver();
         let size = size_of_val(&serve(accepted, context, signal));
-        assert!(size <= 1120, "{size} bytes");
+        assert!(size <= 632, "{size} bytes");
     }
 }

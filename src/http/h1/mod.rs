@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `connection` | the task of one connection |
 //! | `state` | the state that the parts of a connection share |
-//! | `reading` | what hyper may read, and what the connection waits for |
+//! | `reading` | what may be read, and what the connection waits for |
 //! | `deadline` | how long it waits |
+//! | `requests` | requests on their way to the service |
+//! | `direct` | simple requests, answered without hyper |
 //! | `adapter` | the adapter to hyper |
-//! | `socket` | the socket as hyper sees it |
-//! | [`framing`] | the scanner in front of hyper, which refuses what hyper would accept |
-//! | `head_writer` | the heads that hyper does not write |
+//! | `socket` | the socket, of which each request is scanned |
+//! | [`framing`] | the scanner: it takes simple requests, and refuses what hyper would accept |
+//! | `head_writer` | the heads of responses |
 //! | `takeover`, `detached` | connections that stay open after HTTP has ended |
 //! | `access_records` | the access log's entries of a connection |
 
@@ -18,9 +20,13 @@ mod adapter;
 pub(super) mod connection;
 mod deadline;
 mod detached;
+mod direct;
 pub mod framing;
+#[cfg(test)]
+mod head_comparison;
 mod head_writer;
 mod reading;
+mod requests;
 mod socket;
 mod state;
 mod takeover;

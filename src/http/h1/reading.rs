@@ -1,4 +1,4 @@
-//! What hyper may read from a connection, and what the connection waits for.
+//! What may be read from a connection, and what the connection waits for.
 
 use std::task::Waker;
 use std::time::Instant;
@@ -7,8 +7,10 @@ use bytes::Bytes;
 
 use super::deadline::Waiting;
 use super::detached::Detached;
-use super::framing::Place;
+use super::framing::{Next, Place};
 use super::state::State;
+use crate::base;
+use crate::request_head::RequestHead;
 
 /// What hyper gets when it reads the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +27,64 @@ pub(super) enum Read {
     Nothing,
 }
 
+/// What has come in.
+pub(super) enum Input {
+    /// A simple request, and its body.
+    Simple(RequestHead, Bytes),
+    /// Something else, which is for hyper.
+    ForHyper,
+    /// The client has closed its side.
+    End,
+}
+
 impl State {
+    /// Takes the next request from what is held back and `input`, if it is a simple one: see
+    /// [`super::framing::Scanner::take_simple`]. `None`: its head is not complete.
+    pub(super) fn take_simple(&mut self, input: &[u8], base: &base::Context) -> Option<Input> {
+        let before = self.scanner.place();
+        match self.scanner.take_simple(input, &base.limits) {
+            Next::Simple(head, body) => {
+                self.since = base.timers.now();
+                self.progress = 0;
+                Some(Input::Simple(head, body))
+            }
+            Next::Partial => {
+                if before != self.scanner.place() {
+                    self.since = base.timers.now();
+                }
+                None
+            }
+            Next::Other => {
+                self.give_held(base.timers.now());
+                Some(Input::ForHyper)
+            }
+        }
+    }
+
+    /// Makes what the scanner holds back ready for hyper, as far as it passes.
+    pub(super) fn give_held(&mut self, now: Instant) {
+        if self.scanner.holds() {
+            let output = self.scan(&[], now).unwrap_or_default();
+            self.ready = if self.ready.is_empty() { output } else { [&self.ready[..], &output].concat().into() };
+            self.detect_http2();
+        }
+    }
+
+    /// Whether something waits that is not for a simple request.
+    pub(super) fn wants_hyper(&self) -> bool {
+        !self.ready.is_empty() || !matches!(self.scanner.place(), Place::Between | Place::Head)
+    }
+
+    /// Whether hyper has nothing to do: all requests that it got are answered, and it holds nothing. Then what comes next need not
+    /// be for hyper.
+    pub(super) fn is_hyper_at_rest(&self) -> bool {
+        self.called == self.ended
+            && self.called == self.scanner.heads()
+            && !self.half_closed
+            && self.detached.is_none()
+            && !self.wants_hyper()
+    }
+
     /// What hyper gets if it reads now. `flushed` says that hyper has written all its bytes to the socket.
     pub(super) fn next_read(&self, flushed: bool) -> Read {
         if !self.ready.is_empty() {

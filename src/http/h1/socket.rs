@@ -1,4 +1,4 @@
-//! The socket that hyper reads and writes. What it reads passes through the [`super::framing::Scanner`].
+//! The socket of HTTP/1. What is read passes through the [`super::framing::Scanner`].
 
 use std::io;
 use std::pin::Pin;
@@ -8,12 +8,12 @@ use std::task::{Context, Poll, ready};
 use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::reading::Read;
+use super::reading::{Input, Read};
 use super::state::ConnectionState;
 use super::takeover::LentDescriptor;
-use crate::net::Socket;
+use crate::net::{Socket, read_buffer};
 
-/// A connection's socket, while hyper speaks HTTP on it.
+/// A connection's socket, while HTTP is spoken on it.
 ///
 /// Some fields are copies of parts of the connection's state that are needed often, so that the state need not be
 /// locked.
@@ -62,6 +62,75 @@ impl ScannedSocket {
         }
         self.connection.set_informs(false);
         Poll::Ready(Ok(()))
+    }
+
+    /// The next request, if it is a simple one; otherwise what comes is made ready for hyper.
+    pub(super) fn poll_simple(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Input>> {
+        let base = &self.connection.context().base;
+        // As in `poll_read`.
+        let mut state = self.connection.lock();
+        if state.detached.is_some() {
+            return Poll::Pending;
+        }
+        let mut came = if state.scanner.holds() { state.take_simple(&[], base) } else { None };
+        while came.is_none() {
+            if state.wants_hyper() {
+                came = Some(Input::ForHyper);
+                break;
+            }
+            if state.half_closed {
+                return Poll::Ready(Ok(Input::End));
+            }
+            let read = read_buffer::with(|buffer| {
+                ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
+                let input = buffer.filled();
+                if input.is_empty() {
+                    self.half_closed = true;
+                    state.half_closed = true;
+                    return Poll::Ready(io::Result::Ok(None));
+                }
+                base.stats.bytes_in.add_many(input.len() as u64);
+                Poll::Ready(Ok(state.take_simple(input, base)))
+            });
+            came = ready!(read)?;
+        }
+        match came {
+            // The client speaks HTTP/2.
+            Some(_) if state.detached.is_some() => Poll::Pending,
+            Some(came) => Poll::Ready(Ok(came)),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Notices that the connection breaks while the app has a request. What the client has sent behind the request is read once and
+    /// held back; more of it waits in the socket.
+    pub(super) fn watch(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let mut state = self.connection.lock();
+        if state.half_closed || state.scanner.holds() {
+            return Ok(());
+        }
+        read_buffer::with(|buffer| {
+            if Pin::new(&mut self.socket).poll_read(cx, buffer)?.is_pending() {
+                return Ok(());
+            }
+            let input = buffer.filled();
+            if input.is_empty() {
+                self.half_closed = true;
+                state.half_closed = true;
+            }
+            self.connection.context().base.stats.bytes_in.add_many(input.len() as u64);
+            state.scanner.hold(input);
+            Ok(())
+        })
+    }
+
+    /// Sends what reading an encrypted connection may have to answer: an alert, or a change of keys.
+    pub(super) fn answer_records(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.socket.is_encrypted() {
+            // Pending: the deadline of writing has begun.
+            let _ = Pin::new(self).poll_flush(cx)?;
+        }
+        Ok(())
     }
 
     fn written(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {

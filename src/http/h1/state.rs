@@ -1,4 +1,4 @@
-//! The state that the parts of a connection share: its task, its socket, hyper, and the app thread that has its request.
+//! The state that the parts of a connection share: its task, its socket, hyper if it is used, and the app thread that has its request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
@@ -17,13 +17,14 @@ use crate::base;
 use crate::base::lock::Lock;
 use crate::base::timers::Stamp;
 use crate::http::context::Context;
+use crate::request_head::Method;
 
 /// The state of one HTTP/1 connection. The connection's task uses it, and seldom an app thread, which sends an informational
 /// response or takes the socket. So threads seldom wait for its lock.
 pub(super) struct ConnectionState {
     context: Arc<Context>,
     state: Lock<State>,
-    /// hyper has written all its bytes to the socket.
+    /// All that was to be written is with the socket.
     flushed: AtomicBool,
     /// There is an informational response to write.
     informs: AtomicBool,
@@ -36,9 +37,9 @@ pub(super) struct State {
     pub(super) scanner: Scanner,
     /// Bytes that hyper gets before more is read from the socket.
     pub(super) ready: Bytes,
-    /// When hyper passed the current request to the service, `None` if its time counts no more.
+    /// When the current request was passed to the service, `None` if its time counts no more.
     pub(super) began: Option<Stamp>,
-    /// How many requests hyper has passed to the service. The newest of them is the current one.
+    /// How many requests were passed to the service. The newest of them is the current one.
     pub(super) called: u64,
     /// How many requests have a response.
     pub(super) answered: u64,
@@ -48,7 +49,7 @@ pub(super) struct State {
     pub(super) may_last: bool,
     /// The client has closed its side. hyper may not know that yet.
     pub(super) half_closed: bool,
-    /// When the deadline began: the last time that the place in the framing changed, that hyper passed a request on, or
+    /// When the deadline began: the last time that the place in the framing changed, that a request was passed on, or
     /// that enough of a body came.
     pub(super) since: Instant,
     /// Bytes of a body since then.
@@ -59,8 +60,8 @@ pub(super) struct State {
     pub(super) reader: Option<Waker>,
     /// The waker of the connection's task.
     pub(super) task: Option<Waker>,
-    /// The task is inside hyper, which may hold bytes that it has not tried to write yet.
-    pub(super) in_hyper: bool,
+    /// The task is at work, and may hold bytes that it has not tried to write yet.
+    pub(super) in_turn: bool,
     /// Informational responses that wait to be written.
     pub(super) information: Bytes,
     /// Since when the socket has taken nothing, although bytes wait for it.
@@ -85,7 +86,7 @@ impl State {
     }
 }
 
-/// What the connection's task does when hyper can do nothing more.
+/// What the connection's task does when it can do nothing more now.
 pub(super) enum NextStep {
     /// HTTP is over.
     Detach(Detached),
@@ -112,7 +113,7 @@ impl ConnectionState {
             body_progress: context.base.limits.body_progress,
             reader: None,
             task: None,
-            in_hyper: false,
+            in_turn: false,
             information: Bytes::new(),
             blocked: None,
             body_held: false,
@@ -138,18 +139,18 @@ impl ConnectionState {
         self.lock().task = Some(task.clone());
     }
 
-    /// The task is about to call hyper. Returns false if it must not, because an app thread has taken the socket for the
+    /// The task is about to work. Returns false if it must not, because an app thread has taken the socket for the
     /// app.
-    pub(super) fn enter_hyper(&self) -> bool {
+    pub(super) fn begin_turn(&self) -> bool {
         let mut state = self.lock();
-        state.in_hyper = !matches!(state.detached, Some(Detached::Hijacked));
-        state.in_hyper
+        state.in_turn = !matches!(state.detached, Some(Detached::Hijacked));
+        state.in_turn
     }
 
-    /// The call of hyper has returned, because hyper can do nothing more for now.
-    pub(super) fn leave_hyper(&self) -> NextStep {
+    /// The task can do nothing more for now.
+    pub(super) fn end_turn(&self) -> NextStep {
         let mut state = self.lock();
-        state.in_hyper = false;
+        state.in_turn = false;
         if self.flushed()
             && state.information.is_empty()
             && let Some(detached) = state.detached.take()
@@ -159,7 +160,7 @@ impl ConnectionState {
         state.waiting().map_or(NextStep::Busy, |(waiting, since)| NextStep::Wait(waiting, since))
     }
 
-    /// hyper passes a request to the service. Returns a status if the request takes the place of one that was refused.
+    /// A request is passed to the service. Returns a status if the request takes the place of one that was refused.
     pub(super) fn called(&self) -> Option<StatusCode> {
         let mut state = self.lock();
         let index = state.called;
@@ -171,6 +172,13 @@ impl ConnectionState {
             state.progress = 0;
         }
         state.scanner.refusal_of(index)
+    }
+
+    /// hyper gets a request of `method` that is in the place of the current one, and what came behind that.
+    pub(super) fn give_in_place_of(&self, method: Method) {
+        let mut state = self.lock();
+        state.ready = Scanner::placeholder(method);
+        state.give_held(self.context.base.timers.now());
     }
 
     /// The current request has an ordinary response. `may_last` says that its body is still being written. The response
@@ -205,8 +213,13 @@ impl ConnectionState {
         self.informs.store(informs, Ordering::Relaxed);
     }
 
+    /// Whether hyper has nothing to do: see [`State::is_hyper_at_rest`].
+    pub(super) fn is_hyper_at_rest(&self) -> bool {
+        self.flushed() && self.lock().is_hyper_at_rest()
+    }
+
     /// Whether hyper has written all its bytes to the socket. While hyper runs, it may have bytes that it has not tried
-    /// to write: see [`State::in_hyper`].
+    /// to write: see [`State::in_turn`].
     pub(super) fn flushed(&self) -> bool {
         self.flushed.load(Ordering::Relaxed)
     }

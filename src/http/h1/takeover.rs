@@ -40,7 +40,7 @@ impl Drop for LentDescriptor {
 }
 
 impl ConnectionState {
-    /// HTTP is over as soon as hyper has written all earlier responses.
+    /// HTTP is over as soon as all earlier responses are written.
     pub(super) fn take_over(&self, takeover: Takeover) {
         let mut state = self.lock();
         if let Some(status) = takeover.status() {
@@ -49,7 +49,7 @@ impl ConnectionState {
         state.detached = Some(Detached::To(takeover));
     }
 
-    /// Whether the client has sent something, or has ended the stream, and hyper does not know it yet.
+    /// Whether the client has sent something, or has ended the stream, and the task does not know it yet.
     pub(super) fn has_input(&self) -> bool {
         let state = self.lock();
         // SAFETY: as in `try_hijack`, the lock keeps the socket open.
@@ -92,7 +92,7 @@ impl RequestConnection for ConnectionState {
 
     fn try_hijack(&self) -> Option<Hijacked> {
         let mut state = self.lock();
-        let written = !state.in_hyper && self.flushed() && state.information.is_empty();
+        let written = !state.in_turn && self.flushed() && state.information.is_empty();
         if !written || state.detached.is_some() || !state.read_nothing_behind() {
             return None;
         }
@@ -169,7 +169,7 @@ mod tests {
         for received in [HEAD, UPGRADE] {
             let (state, lent, socket, mut client) = connection(received);
             let Some(Hijacked::Unix(descriptor)) = state.try_hijack() else { panic!("not hijacked") };
-            assert!(!state.enter_hyper(), "hyper must not see the socket again");
+            assert!(!state.begin_turn(), "the task must not use the socket again");
             assert!(state.try_hijack().is_none(), "once");
             drop((lent, socket));
             let mut app = UnixStream::from(descriptor);
@@ -184,8 +184,8 @@ mod tests {
     #[tokio::test]
     async fn not_at_once_if_anything_must_be_written_first_or_was_read_behind() {
         let cases: [(&str, Change); 5] = [
-            ("hyper is at work", |_, mut state| state.in_hyper = true),
-            ("hyper has bytes that the socket does not take", |connection, _| connection.set_flushed(false)),
+            ("the task is at work", |_, mut state| state.in_turn = true),
+            ("there are bytes that the socket does not take", |connection, _| connection.set_flushed(false)),
             ("an informational response waits", |_, mut state| state.information = Bytes::from_static(b"HTTP/1.1 103")),
             ("bytes are ready for hyper", |_, mut state| state.ready = Bytes::from_static(b"G")),
             ("HTTP is over already", |_, mut state| state.detached = Some(Detached::Hijacked)),

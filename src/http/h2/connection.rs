@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use h2::server::{Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
-use http::{Method, StatusCode};
+use http::StatusCode;
 
 use super::exchange::{Exchange, Stage};
 use super::request_state::{RequestState, Unfinished};
@@ -30,6 +30,7 @@ use crate::http::{forwarded, refusal};
 use crate::net::h2_received::Receiving;
 use crate::net::h2_stream::{FrameBatch, H2Connection, SEND_BUFFER};
 use crate::net::{Peer, Socket};
+use crate::request_head::{Method, RequestHead};
 
 /// What a stream may send before the server has read it (RFC 9113 section 6.9.2).
 const STREAM_WINDOW: u32 = 65_535;
@@ -86,7 +87,7 @@ async fn serve(socket: Socket, unread: Bytes, requests: RequestService, guard: B
     if let Some(socket) = wire.take_socket()
         && !wire.ended()
     {
-        tokio::spawn(linger(socket, LINGER, guard));
+        tokio::spawn(linger(socket, Arc::clone(&base.timers), LINGER, guard));
     }
 }
 
@@ -253,11 +254,12 @@ impl Serving {
             Ok(Purpose::WebSocket) if receiving.is_none() => Err(StatusCode::BAD_REQUEST),
             purpose => purpose,
         };
+        let mut head = RequestHead::from_parts(head);
         let own = (self.requests.peer, self.requests.encrypted);
-        let (peer, https) = forwarded::client(&mut head.headers, own, &context.trusted_proxies);
+        let (peer, https) = forwarded::client(&mut head, own, &context.trusted_proxies);
         let entry = context.access_log.as_ref().map(|log| log.begin(peer, Some(&head)));
         let state = RequestState::new(Arc::clone(context), Arc::clone(&self.wire), &self.unfinished);
-        let method = if purpose == Ok(Purpose::WebSocket) { Method::CONNECT } else { head.method.clone() };
+        let method = if purpose == Ok(Purpose::WebSocket) { Method::Connect } else { head.method() };
         let (handling, receiving) = match purpose {
             Err(status) => {
                 refusal::record(status, peer, &context.base.stats);

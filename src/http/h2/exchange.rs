@@ -7,7 +7,6 @@ use std::task::{Context as TaskContext, Poll};
 
 use h2::Reason;
 use h2::server::SendResponse;
-use http::Method;
 
 use super::pumped;
 use super::request_state::RequestState;
@@ -21,6 +20,7 @@ use crate::http::service::{Answer, Handling};
 use crate::net::h2_received::Receiving;
 use crate::net::h2_stream::{FrameBatch, H2Stream};
 use crate::push::stream::Stream;
+use crate::request_head::Method;
 
 /// A request that a stream has brought, until it is answered. If this is dropped before, the stream is reset.
 pub(super) struct Exchange {
@@ -79,7 +79,7 @@ impl Exchange {
 
     fn hijack(&mut self, mut hijack: Hijack) {
         let Some(respond) = self.respond.take() else { return };
-        if let Some(head) = hijack.head.as_mut().filter(|_| self.method == Method::CONNECT) {
+        if let Some(head) = hijack.head.as_mut().filter(|_| self.method == Method::Connect) {
             translation::refuse_websocket(head);
         }
         let receiving = self.receiving.take();
@@ -88,9 +88,9 @@ impl Exchange {
             entry.log(&RequestOutcome { status, upgrade: Some("hijack"), ..RequestOutcome::default() });
         }
         let (connection, context) = (self.state.connection(), Arc::clone(self.state.context()));
-        let method = self.method.clone();
+        let method = self.method;
         tokio::spawn(async move {
-            pumped::hand_over(respond, receiving, connection, hijack, &method, &context.base).await;
+            pumped::hand_over(respond, receiving, connection, hijack, method, &context.base).await;
         });
     }
 }
@@ -99,10 +99,10 @@ impl Exchange {
     /// Sends what can be sent at once, which is most often all.
     fn respond(&mut self, mut response: Response, cx: &mut TaskContext<'_>) -> Poll<()> {
         let Some(respond) = &mut self.respond else { return Poll::Ready(()) };
-        if self.method == Method::CONNECT {
+        if self.method == Method::Connect {
             translation::refuse_websocket(&mut response.head);
         }
-        match Sending::begin(respond, response, &self.state, &self.method, self.entry.take()) {
+        match Sending::begin(respond, response, &self.state, self.method, self.entry.take()) {
             Ok(mut sending) => {
                 let sent = sending.poll(cx, &self.state);
                 if sent.is_pending() {
@@ -134,7 +134,7 @@ impl Future for Exchange {
         let answer = handling.poll_answer(cx);
         this.send_information();
         match answer {
-            Poll::Ready(Answer::Response(response)) => this.respond(*response, cx),
+            Poll::Ready(Answer::Response(response)) => this.respond(response, cx),
             Poll::Ready(Answer::Takeover(takeover)) => {
                 this.take_over(takeover);
                 Poll::Ready(())

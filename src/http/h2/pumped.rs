@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::{Buf, BytesMut};
 use h2::Reason;
 use h2::server::SendResponse;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
@@ -18,8 +18,10 @@ use crate::base;
 use crate::http::head::ResponseHead;
 use crate::http::hijack::{Hijack, pump};
 use crate::http::hijacked_body::HijackedBody;
+use crate::http::response_headers::ResponseHeaders;
 use crate::net::h2_received::Receiving;
 use crate::net::h2_stream::{FrameBatch, H2Connection, H2Stream};
+use crate::request_head::Method;
 
 /// The longest head that an app may write.
 const MAX_HEAD: usize = 64 * 1024;
@@ -32,7 +34,7 @@ pub(super) async fn hand_over(
     receiving: Option<Receiving>,
     connection: Arc<dyn H2Connection>,
     hijack: Hijack,
-    method: &Method,
+    method: Method,
     base: &base::Context,
 ) {
     if let Err(error) = try_hand_over(&mut respond, receiving, connection, hijack, method, base).await {
@@ -46,7 +48,7 @@ async fn try_hand_over(
     receiving: Option<Receiving>,
     connection: Arc<dyn H2Connection>,
     hijack: Hijack,
-    method: &Method,
+    method: Method,
     base: &base::Context,
 ) -> io::Result<()> {
     let mut ours = hijack.app.into_pair()?;
@@ -109,10 +111,9 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(ResponseHead, usize)>> {
         httparse::Status::Partial => return Ok(None),
     };
     let status = StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|_| invalid("the app's status"))?;
-    let mut headers = HeaderMap::new();
+    let mut headers = ResponseHeaders::new();
     for field in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| invalid("the name of a header"))?;
-        headers.append(name, HeaderValue::from_bytes(field.value).map_err(|_| invalid("the value of a header"))?);
+        headers.try_append(field.name.as_bytes(), field.value).map_err(|error| invalid(&error.to_string()))?;
     }
     Ok(Some((ResponseHead::new(status, headers), length)))
 }
@@ -129,7 +130,7 @@ mod tests {
             assert!(parse_head(&text[..length]).unwrap().is_none(), "{length}");
         }
         let (head, length) = parse_head(text).unwrap().unwrap();
-        assert_eq!((head.status, head.headers.len()), (StatusCode::SWITCHING_PROTOCOLS, 3));
+        assert_eq!((head.status, head.headers.iter().count()), (StatusCode::SWITCHING_PROTOCOLS, 3));
         assert_eq!(&text[length..], b"\x81\x00");
         for wrong in ["garbage\r\n\r\n", "HTTP/1.1 099 \r\n\r\n"] {
             assert!(parse_head(wrong.as_bytes()).is_err(), "{wrong}");

@@ -5,8 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use http::header::CONTENT_LENGTH;
-use http::{Method, StatusCode};
+use http::StatusCode;
 
 use super::request_state::RequestState;
 use super::translation;
@@ -15,6 +14,7 @@ use crate::base::timers::Alarm;
 use crate::http::body::{Body, BodyError};
 use crate::http::response::Response;
 use crate::net::h2_stream::{FrameBatch, H2Stream};
+use crate::request_head::Method;
 
 /// A response whose head was sent, until the connection has taken its body.
 pub(super) struct Sending {
@@ -44,18 +44,18 @@ impl Sending {
         respond: &mut SendResponse<FrameBatch>,
         response: Response,
         request: &RequestState,
-        method: &Method,
+        method: Method,
         entry: Option<LogEntry>,
     ) -> Result<Self, h2::Error> {
         let sends_body = response.sends_body(method);
         let length = response.length();
         let Response { mut head, mut body } = response;
-        if sends_body || *method == Method::HEAD {
+        if sends_body || method == Method::Head {
             if let Some(exact) = body.size_hint().exact() {
                 translation::add_length(&mut head.headers, exact);
             }
         } else {
-            head.headers.remove(CONTENT_LENGTH);
+            head.headers.remove("content-length");
         }
         if !sends_body {
             body = Body::Empty;

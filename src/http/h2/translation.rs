@@ -1,31 +1,21 @@
 //! What differs between a head of HTTP/2 and one of HTTP/1, in both directions. The rest of the server sees heads as those
 //! of HTTP/1.
 
-use std::time::SystemTime;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{
-    ALLOW, CONNECTION, CONTENT_LENGTH, DATE, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    TE, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
+use crate::base::date;
 use crate::base::limits::Limits;
 use crate::http::head::ResponseHead;
+use crate::http::response_headers::ResponseHeaders;
 
 /// Fields of one connection of HTTP/1 (RFC 9113 section 8.2.2), and the answer to a key that HTTP/2 does not have (RFC 8441
 /// section 5).
-const NOT_SENT: [HeaderName; 7] = [
-    CONNECTION,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    TE,
-    SEC_WEBSOCKET_ACCEPT,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
+const NOT_SENT: [&str; 7] =
+    ["connection", "transfer-encoding", "upgrade", "te", "sec-websocket-accept", "keep-alive", "proxy-connection"];
 
 /// What a stream is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,53 +101,36 @@ fn made_up_key() -> HeaderValue {
 pub(super) fn refuse_websocket(head: &mut ResponseHead) {
     if head.status.is_success() {
         head.status = StatusCode::METHOD_NOT_ALLOWED;
-        head.headers.insert(ALLOW, HeaderValue::from_static("GET"));
+        head.headers.set("allow", "GET");
     }
 }
 
 /// Makes the head of a response one of HTTP/2. 101 becomes 200 (RFC 8441 section 5).
 pub(super) fn response(head: ResponseHead) -> http::Response<()> {
     let ResponseHead { status, mut headers, .. } = head;
-    for name in &NOT_SENT {
+    for name in NOT_SENT {
         headers.remove(name);
     }
     let mut response = http::Response::new(());
     *response.status_mut() = if status == StatusCode::SWITCHING_PROTOCOLS { StatusCode::OK } else { status };
-    if !response.status().is_informational() && !headers.contains_key(DATE) {
-        headers.insert(DATE, date());
+    if !response.status().is_informational() && !headers.contains("date") {
+        headers.append("date", date::now());
     }
-    *response.headers_mut() = headers;
+    *response.headers_mut() = headers.into_map();
     response
 }
 
 /// Adds the length of a body that the app has not given itself.
-pub(super) fn add_length(headers: &mut HeaderMap, length: u64) {
-    if !headers.contains_key(CONTENT_LENGTH) {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+pub(super) fn add_length(headers: &mut ResponseHeaders, length: u64) {
+    if !headers.contains("content-length") {
+        headers.append("content-length", length.to_string());
     }
-}
-
-/// The Date of a response that is sent now (RFC 9110 section 6.6.1).
-fn date() -> HeaderValue {
-    use std::cell::RefCell;
-    thread_local! {
-        static LAST: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
-    }
-    let now = SystemTime::now();
-    let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    LAST.with_borrow_mut(|(last, value)| {
-        if *last != second
-            && let Ok(made) = HeaderValue::try_from(httpdate::fmt_http_date(now))
-        {
-            (*last, *value) = (second, made);
-        }
-        value.clone()
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::header::{ALLOW, DATE};
     use proptest::prelude::*;
 
     fn head(method: &str, uri: &str, fields: &[(&'static str, &'static str)]) -> Parts {
@@ -243,7 +216,7 @@ mod tests {
     #[test]
     fn a_websocket_is_accepted_by_101_alone() {
         for (status, sent) in [(101, 200), (200, 405), (204, 405), (299, 405), (302, 302), (403, 403), (500, 500)] {
-            let mut head = ResponseHead::new(StatusCode::from_u16(status).unwrap(), HeaderMap::new());
+            let mut head = ResponseHead::new(StatusCode::from_u16(status).unwrap(), ResponseHeaders::new());
             refuse_websocket(&mut head);
             let sent_head = response(head);
             assert_eq!(sent_head.status(), sent);
@@ -253,15 +226,15 @@ mod tests {
 
     #[test]
     fn a_response_has_nothing_of_a_connection_of_http_1() {
-        let mut headers = HeaderMap::new();
-        for name in &NOT_SENT {
-            headers.insert(name, HeaderValue::from_static("x"));
+        let mut headers = ResponseHeaders::new();
+        for name in NOT_SENT {
+            headers.append(name, "x");
         }
-        headers.insert("x", HeaderValue::from_static("1"));
+        headers.append("x", "1");
         let sent = response(ResponseHead::new(StatusCode::SWITCHING_PROTOCOLS, headers));
         assert_eq!((sent.status(), sent.headers().len()), (StatusCode::OK, 2), "{sent:?}");
         assert!(sent.headers().contains_key(DATE));
-        let hints = response(ResponseHead::new(StatusCode::EARLY_HINTS, HeaderMap::new()));
+        let hints = response(ResponseHead::new(StatusCode::EARLY_HINTS, ResponseHeaders::new()));
         assert!(hints.headers().is_empty());
     }
 

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT};
-use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use thiserror::Error;
 
@@ -16,7 +14,9 @@ use crate::base::timers::Alarm;
 use crate::http::exchange::RequestConnection;
 use crate::http::head::ResponseHead;
 use crate::http::headers::{has_token, single_text};
+use crate::http::response_headers::ResponseHeaders;
 use crate::net::h2_received::Receiving;
+use crate::request_head::RequestHead;
 
 /// The body of a request. Boxed, because most requests have none.
 pub(super) struct UploadBody(Option<Box<Upload>>);
@@ -52,10 +52,10 @@ impl UploadBody {
     }
 
     /// The body of the request with this head.
-    pub(super) fn new(receiving: Receiving, head: &Parts, state: Arc<RequestState>) -> Self {
+    pub(super) fn new(receiving: Receiving, head: &RequestHead, state: Arc<RequestState>) -> Self {
         let alarm = state.context().base.timers.alarm();
-        let length = single_text(&head.headers, CONTENT_LENGTH).and_then(|length| length.parse().ok());
-        let expects_continue = has_token(&head.headers, EXPECT, "100-continue");
+        let length = single_text(head, "content-length").and_then(|length| length.parse().ok());
+        let expects_continue = has_token(head, "expect", "100-continue");
         UploadBody(Some(Box::new(Upload { receiving, state, alarm, length, expects_continue })))
     }
 }
@@ -67,7 +67,7 @@ impl Upload {
             return Poll::Ready(Some(Err(UploadError::CrowdedOut)));
         }
         if std::mem::take(&mut self.expects_continue) {
-            self.state.inform(&ResponseHead::new(StatusCode::CONTINUE, HeaderMap::new()));
+            self.state.inform(&ResponseHead::new(StatusCode::CONTINUE, ResponseHeaders::new()));
         }
         match self.receiving.poll_data(cx) {
             Poll::Ready(Some(Ok(data))) => {

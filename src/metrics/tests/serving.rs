@@ -12,6 +12,7 @@ use rustix::event::{PollFd, Timespec, poll};
 use super::super::connection::{Connection, Next};
 use super::super::{CONNECTIONS, Figures, Sockets, Source, serve};
 use super::figures;
+use crate::base::timers::Timers;
 
 const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -61,7 +62,9 @@ fn run_sockets(listener: TcpListener, ended: &AtomicBool) {
 fn run_task(listener: TcpListener, ended: &AtomicBool) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        serve(vec![listener.into()], &source()).unwrap();
+        let timers = Arc::<Timers>::default();
+        tokio::spawn(Arc::clone(&timers).run().unwrap());
+        serve(vec![listener.into()], &source(), &timers).unwrap();
         while !ended.load(Ordering::Acquire) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

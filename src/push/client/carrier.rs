@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use super::Client;
 use crate::base::stats::Counter;
+use crate::push::fan_out::Outlet;
 use crate::push::mailbox::Event;
 use crate::push::outbox::{ClientPhase, Outbox, StreamBounds, StreamOrder};
 use crate::push::pressure::Stalled;
-use crate::push::queue::{Queue, Sent};
+use crate::push::queue::{Frame, Queue, Sent};
 use crate::push::reader::ClientReader;
 use crate::push::{Protocol, pressure};
 use crate::websocket::Message;
@@ -71,8 +72,38 @@ impl Client {
             client_reader.clone_from(&outbox.client_reader);
         }
         outbox.stream.get_or_insert_with(|| stream.clone());
+        outbox.listed = false;
+        self.calm.store(true, Ordering::Relaxed);
         outbox.empty_into(queue);
         (outbox.order(), outbox.bounds(&self.context))
+    }
+
+    /// The number under which writes are announced to the fan-out.
+    pub(in crate::push) fn set_outlet(&self, outlet: Outlet) {
+        self.outbox().outlet = Some(outlet);
+    }
+
+    /// Gives `frames` what was written since the last time, if it was announced to the fan-out, the client is open, and there is
+    /// `room` for so many bytes. Otherwise returns the stream's task, which must be woken unless that was done.
+    pub(in crate::push) fn take_written(&self, room: Option<usize>, frames: &mut Vec<Frame>) -> Option<Waker> {
+        let mut outbox = self.outbox();
+        // Not listed: the stream has taken it meanwhile. Without a task: it will.
+        if !std::mem::take(&mut outbox.listed) || outbox.stream.is_none() {
+            return None;
+        }
+        let fits = room.is_some_and(|room| outbox.queued.bytes <= room);
+        if !fits || outbox.phase != ClientPhase::Open {
+            return outbox.stream.take();
+        }
+        outbox.empty(|frame| frames.push(frame));
+        self.calm.store(true, Ordering::Relaxed);
+        None
+    }
+
+    /// Whether nothing waits that the app has written or asked for. What a thread has published comes after
+    /// what it wrote before: the reactor gets the message from that thread, through a lock, so it sees this change, too.
+    pub(in crate::push) fn is_calm(&self) -> bool {
+        self.calm.load(Ordering::Relaxed)
     }
 
     /// The socket has taken something.

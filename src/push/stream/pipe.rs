@@ -1,6 +1,7 @@
 //! What a stream sends through and reads from.
 
 use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -112,6 +113,14 @@ impl Pipe {
             Pipe::H2(_) if interest.is_empty() => false,
             Pipe::H2(stream) => stream.is_about_to_move(interest.contains(PollFlags::OUT)),
             _ => self.socket().is_some_and(|socket| socket.is_ready(interest)),
+        }
+    }
+
+    /// The descriptor of a socket that sends what it is given as it is.
+    pub(super) fn plain_descriptor(&self) -> Option<RawFd> {
+        match self {
+            Pipe::Socket(socket) if !socket.is_encrypted() => Some(socket.as_fd().as_raw_fd()),
+            _ => None,
         }
     }
 

@@ -1,27 +1,19 @@
 //! What a stream reads: messages for the mailbox, pings, and the end.
 
-use std::cell::RefCell;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
-use tokio::io::ReadBuf;
 
 use super::task::{Ended, State, Stream};
 use crate::base::stats::Stats;
+use crate::net::read_buffer;
 use crate::websocket::close::{CloseStatus, code};
 use crate::websocket::decoder::Inflated;
 use crate::websocket::{Incoming, Opcode, frame};
 
 /// Reads before other tasks get their turn.
 const READS_PER_TURN: usize = 8;
-
-const SCRATCH: usize = 64 * 1024;
-
-thread_local! {
-    /// All streams of a reactor share one buffer, so that an idle stream holds none.
-    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
-}
 
 impl Stream {
     pub(super) fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), Ended> {
@@ -76,9 +68,8 @@ impl Stream {
     }
 
     fn read_once(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Result<(), Ended>> {
-        READ_BUFFER.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
-            if ready!(self.pipe.poll_read(cx, &mut buffer)).is_err() {
+        read_buffer::with(|buffer| {
+            if ready!(self.pipe.poll_read(cx, buffer)).is_err() {
                 return Poll::Ready(Err(Ended));
             }
             let mut input = buffer.filled();

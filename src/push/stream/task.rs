@@ -14,6 +14,7 @@ use crate::access_log::{LogEntry, Traffic};
 use crate::base::timers::{Alarm, Stamp};
 use crate::net::Socket;
 use crate::net::h2_stream::H2Stream;
+use crate::push::fan_out::Parking;
 use crate::push::outbox::{StreamBounds, StreamOrder};
 use crate::push::queue::{Frame, Queue, Sent};
 use crate::push::reader::{ClientReader, LastMessages};
@@ -63,6 +64,7 @@ pub struct Stream {
     /// How many of them the peer had acknowledged when that was last looked up.
     pub(super) acknowledged: u64,
     pub(super) alarm: Alarm,
+    pub(super) parking: Parking,
     /// The next deadline, as the last turn left it.
     pub(super) due: Option<Instant>,
     /// What the access log is told, if there is a log and the last line is not written.
@@ -208,6 +210,7 @@ impl Stream {
             bytes_written: 0,
             acknowledged: 0,
             alarm,
+            parking: Parking::default(),
             due: None,
             record,
             _guard: guard,
@@ -222,12 +225,18 @@ impl Stream {
 
     fn step(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         let now = self.client.context().base.timers.now();
+        if self.parking.is(Parking::PARKED) {
+            self.unpark();
+        }
         if let Err(ended) = self.take_order(cx, now).and_then(|()| self.work(cx, now)) {
             return Poll::Ready(ended);
         }
         self.due = self.next_deadline();
         if let Some(deadline) = self.due {
             self.alarm.set(deadline, cx.waker());
+        }
+        if self.client_reader.is_some() || self.parking.is(Parking::WRITTEN) {
+            self.park(cx.waker());
         }
         Poll::Pending
     }
@@ -247,6 +256,9 @@ impl Stream {
     fn take_order(&mut self, cx: &Context<'_>, now: Instant) -> Result<(), Ended> {
         let (order, bounds) = self.client.collect(&mut self.queue, &mut self.client_reader, cx.waker());
         self.bounds = bounds;
+        if !self.queue.is_empty() && matches!(self.state, State::Open) {
+            self.parking.set(Parking::WRITTEN, true);
+        }
         match order {
             StreamOrder::Close(status) if matches!(self.state, State::Open) => {
                 self.last_write_at = now;
@@ -282,6 +294,8 @@ impl Future for Stream {
 impl Drop for Stream {
     /// However a stream ends, even by a panic or with the runtime, its client is told.
     fn drop(&mut self) {
+        // Before the socket is closed, because its descriptor is used again.
+        self.leave_fan_out();
         self.end();
         self.log_end();
     }

@@ -23,6 +23,7 @@ use crate::channel::{Draft, Receipt, Shape, Since, Subscription, Unpublished};
 use crate::engine::Local;
 use crate::net::{Peer, Socket};
 use crate::push::delivery::Delivery;
+use crate::push::fan_out::Writing;
 use crate::push::{self, Callbacks, Client, CloseStatus, Event, EventInterest, Negotiated, Protocol, PubSub, Turn};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -69,9 +70,9 @@ impl AsyncWrite for Buffering {
 }
 
 /// A reactor that the test drives. Its app does nothing.
-struct Core {
-    runtime: Runtime,
-    context: Arc<push::Context>,
+pub(super) struct Core {
+    pub(super) runtime: Runtime,
+    pub(super) context: Arc<push::Context>,
     spare: Vec<Waker>,
 }
 
@@ -89,7 +90,7 @@ impl Callbacks for Idle {
 }
 
 impl Core {
-    fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Core::over(limits, PubSub::new(Local::shared))
     }
 
@@ -101,8 +102,12 @@ impl Core {
             .on_thread_unpark(move || timers.begin_turn())
             .build()
             .unwrap();
-        runtime.spawn(Arc::clone(&context.base.timers).run());
+        {
+            let _inside = runtime.enter();
+            runtime.spawn(Arc::clone(&context.base.timers).run().unwrap());
+        }
         runtime.spawn(Delivery::new(Arc::clone(&context)));
+        runtime.spawn(Writing::new(Arc::clone(&context)));
         Core { runtime, context, spare: Vec::new() }
     }
 
@@ -129,8 +134,17 @@ impl Core {
         (client, peer)
     }
 
+    /// Drives until the root task has had so many turns: all others have had as many by then.
+    pub(super) fn drive(&mut self, turns: usize) {
+        let mut left = turns;
+        self.drive_until("the last turn", || {
+            left -= 1;
+            (left == 0).then_some(())
+        });
+    }
+
     /// Drives until `done` has something.
-    fn drive_until<T>(&mut self, what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+    pub(super) fn drive_until<T>(&mut self, what: &str, mut done: impl FnMut() -> Option<T>) -> T {
         let deadline = Instant::now() + DEADLINE;
         let (context, spare) = (&self.context, &mut self.spare);
         let result = self.runtime.block_on(std::future::poll_fn(|cx| {

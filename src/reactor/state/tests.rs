@@ -1,5 +1,7 @@
 //! The transitions of the driver, one at a time and without threads.
 
+mod watching;
+
 use std::time::Duration;
 
 use super::*;

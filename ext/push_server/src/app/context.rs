@@ -4,9 +4,11 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use magnus::Value;
+use magnus::typed_data::Obj;
 use push_core::Server;
 
 use crate::rack::env_template::Templates;
+use crate::ruby::answer::Answer;
 use crate::support::app_threads::{AppThreads, Streaming};
 use crate::support::settings::Own;
 
@@ -19,5 +21,7 @@ pub struct ThreadContext<'a> {
     /// The body that the app thread streams. It is not on the stack of the request, so that it ends even if something jumps
     /// over the request's frames.
     pub streaming: Cell<Option<Streaming>>,
+    /// The answer to the request that the app thread serves: not on the stack of the request either.
+    pub answer: Cell<Option<Obj<Answer>>>,
     pub server: &'a Server,
 }

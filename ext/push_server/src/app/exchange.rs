@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use http::header::{HeaderValue, UPGRADE};
 use magnus::block::Proc;
 use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
@@ -144,8 +143,8 @@ impl<'a> Exchange<'a> {
     fn send(&self, app: AppResponse, upgradeable: bool) -> Result<(), Error> {
         let ruby = self.ruby;
         let AppResponse { status, headers, body, hijack, protocol } = app;
-        if let Some(protocol) = protocol.and_then(|protocol| self.requested(&protocol)) {
-            return self.take_over(Response::switching(protocol, headers), body);
+        if let Some(protocol) = protocol.filter(|protocol| self.asks_for(protocol)) {
+            return self.take_over(Response::switching(&protocol, headers), body);
         }
         let response = Response::new(status, headers).map_err(|error| type_error(ruby, error))?;
         if let Some(callable) = hijack {
@@ -161,7 +160,7 @@ impl<'a> Exchange<'a> {
             Declined::NoHandler.log(self.line);
         }
         let owner = if upgradeable { env::session_owner(ruby, self.env)? } else { None };
-        let Some(mut responder) = self.answer.take(ruby) else { return Ok(()) };
+        let Some(mut responder) = Answer::take(ruby, self.answer) else { return Ok(()) };
         responder.set_owner(owner);
         let sends_body = response.sends_body(responder.method());
         match kind {
@@ -188,7 +187,7 @@ impl<'a> Exchange<'a> {
                 let each = |block| self.run(body, "each", ruby.qnil().as_value(), Some(block));
                 send_each(ruby, each, responder, response).map_err(|(error, responder)| {
                     if let Some(responder) = responder {
-                        self.answer.put(ruby, responder);
+                        Answer::put(ruby, self.answer, responder);
                     }
                     error
                 })?;
@@ -221,15 +220,14 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    /// The name of a protocol that the app chose (Rack 3.1's `rack.protocol`), if it was asked for.
-    fn requested(&self, chosen: &str) -> Option<HeaderValue> {
-        let asked = has_token(&self.line.0.headers, UPGRADE, chosen);
-        HeaderValue::from_str(chosen).ok().filter(|_| asked)
+    /// Whether the request asks for the protocol that the app chose (Rack 3.1's `rack.protocol`).
+    fn asks_for(&self, chosen: &str) -> bool {
+        has_token(self.line.0, "upgrade", chosen)
     }
 
     /// Sends a head, and calls `callable` with the socket behind it.
     fn take_over(&self, response: Response, callable: Value) -> Result<(), Error> {
-        let Some(responder) = self.answer.take(self.ruby) else { return Ok(()) };
+        let Some(responder) = Answer::take(self.ruby, self.answer) else { return Ok(()) };
         if !self.begins_streaming() {
             return self.refuse(responder);
         }
@@ -249,7 +247,7 @@ impl<'a> Exchange<'a> {
         if self.context.server.forked() {
             return Ok(());
         }
-        let Some(mut responder) = self.answer.take(ruby) else { return Ok(()) };
+        let Some(mut responder) = Answer::take(ruby, self.answer) else { return Ok(()) };
         responder.set_owner(owner);
         // If the poll belongs to a session, the session's client goes on with its own handler.
         let Err(responder) = responder.resume(&app.headers) else { return Ok(()) };

@@ -12,7 +12,7 @@ use crate::app::exchange::Exchange;
 use crate::app::input;
 use crate::app::request_line::RequestLine;
 use crate::rack::{env, response};
-use crate::ruby::answer::Answer;
+use crate::ruby::answer::{self, Answer};
 use crate::support::interned::words;
 use crate::support::jump::unless_raised;
 use crate::support::library::{self, is_disconnected, log_exception};
@@ -23,7 +23,8 @@ pub fn serve(ruby: &Ruby, context: &ThreadContext<'_>, request: Request) -> Resu
     let line = RequestLine(&head);
     let spooled = matches!(body, RequestBody::Spooled(_));
     let body_length = body.len();
-    let answer = Answer::wrap(ruby, responder);
+    let answer = answer::open(ruby, responder);
+    context.answer.set(Some(answer));
     let env = input::new(ruby, body).and_then(|input| {
         let answer = answer.as_value();
         let subject = env::Subject { head: &head, listener, peer, https, upgrade, body_length, input, answer };
@@ -36,11 +37,11 @@ pub fn serve(ruby: &Ruby, context: &ThreadContext<'_>, request: Request) -> Resu
     let env = match env {
         Ok(env) => env,
         Err(error) => {
-            refuse(answer.take(ruby));
+            refuse(Answer::take(ruby, answer));
             return unserved(ruby, line, error);
         }
     };
-    answer.belongs_to(ruby, env);
+    Answer::belongs_to(ruby, answer, env);
     let exchange = Exchange::new(ruby, context, env, line, spooled, answer);
     let called = context.app.funcall::<_, _, Value>(words(ruby).call, (env,));
     // A child that the app has forked without a block must not answer the request: its parent does.
@@ -49,7 +50,7 @@ pub fn serve(ruby: &Ruby, context: &ThreadContext<'_>, request: Request) -> Resu
     }
     let result = called.and_then(|value| {
         exchange.returned(value);
-        if answer.is_taken(ruby) {
+        if Answer::is_taken(ruby, answer) {
             // The connection is hijacked, so the app's response has no meaning (Rack suggests [-1, {}, []]).
             return exchange.conclude();
         }
@@ -75,7 +76,7 @@ pub fn serve(ruby: &Ruby, context: &ThreadContext<'_>, request: Request) -> Resu
         return Err(error);
     }
     // This comes before any call of Ruby, because that may end this thread.
-    refuse(answer.take(ruby));
+    refuse(Answer::take(ruby, answer));
     let logged = !is_disconnected(ruby, &error);
     let Some(exception) = exception_of(ruby, line, error)? else { return Ok(()) };
     exchange.fail(exception, logged).or_else(|error| unserved(ruby, line, error))

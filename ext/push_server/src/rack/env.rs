@@ -2,62 +2,87 @@
 
 use std::sync::OnceLock;
 
-use http::header::{self, HeaderName};
-use http::request::Parts;
-use http::{Method, Version};
+use http::Version;
 use magnus::r_hash::ForEach;
 use magnus::value::{Opaque, ReprValue};
 use magnus::{Error, Integer, RArray, RHash, RString, Ruby, Symbol, Value};
-use push_core::http::headers::list;
+use push_core::http::headers::{list, visible};
+use push_core::http::{Method, RequestHead};
 use push_core::net::{ListenerId, Peer};
 use push_core::push::Protocol;
 use push_core::push::poll::Owner;
 
-use crate::rack::env_template::{Templates, has_port};
+use crate::rack::env_template::{Templates, default_port};
 use crate::support::errors::type_error;
 use crate::support::interned::{Words, interned, words};
 use crate::support::jump::{class_name, lookup};
-use crate::support::raw::{Guarded, guarded_hash};
+use crate::support::raw::{Entries, Guarded, guarded_hash};
 
 /// Headers that many requests have; their keys are interned.
-const HEADERS: [HeaderName; 22] = [
-    header::ACCEPT,
-    header::ACCEPT_ENCODING,
-    header::ACCEPT_LANGUAGE,
-    header::AUTHORIZATION,
-    header::CACHE_CONTROL,
-    header::CONNECTION,
-    header::COOKIE,
-    header::DNT,
-    header::EXPECT,
-    header::FORWARDED,
-    header::IF_MODIFIED_SINCE,
-    header::IF_NONE_MATCH,
-    header::ORIGIN,
-    header::PRAGMA,
-    header::RANGE,
-    header::REFERER,
-    header::SEC_WEBSOCKET_KEY,
-    header::SEC_WEBSOCKET_VERSION,
-    header::SEC_WEBSOCKET_PROTOCOL,
-    header::UPGRADE,
-    header::UPGRADE_INSECURE_REQUESTS,
-    header::USER_AGENT,
+const HEADERS: [&str; 48] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "access-control-request-headers",
+    "access-control-request-method",
+    "authorization",
+    "cache-control",
+    "connection",
+    "cookie",
+    "dnt",
+    "expect",
+    "forwarded",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "keep-alive",
+    "last-event-id",
+    "origin",
+    "pragma",
+    "priority",
+    "range",
+    "referer",
+    "sec-ch-ua",
+    "sec-ch-ua-mobile",
+    "sec-ch-ua-platform",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "sec-fetch-user",
+    "sec-gpc",
+    "sec-websocket-extensions",
+    "sec-websocket-key",
+    "sec-websocket-protocol",
+    "sec-websocket-version",
+    "te",
+    "traceparent",
+    "upgrade",
+    "upgrade-insecure-requests",
+    "user-agent",
+    "via",
+    "x-csrf-token",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-request-id",
+    "x-requested-with",
 ];
 
 /// Longest name among them, in bytes.
 const LONGEST: usize = 32;
 
 /// The keys of [`HEADERS`] in rows by the length of the name, so that a look-up compares few names.
-struct Keys([Vec<(HeaderName, Opaque<RString>)>; LONGEST]);
+struct Keys([Vec<(&'static str, Opaque<RString>)>; LONGEST]);
 
 static KEYS: OnceLock<Keys> = OnceLock::new();
 
 pub fn init(ruby: &Ruby) {
     let mut keys = Keys([const { Vec::new() }; LONGEST]);
     for name in HEADERS {
-        if let Some(row) = keys.0.get_mut(name.as_str().len()) {
-            let key = interned(ruby, &cgi_name(&name));
+        if let Some(row) = keys.0.get_mut(name.len()) {
+            let key = interned(ruby, &cgi_name(name));
             row.push((name, key));
         }
     }
@@ -65,37 +90,36 @@ pub fn init(ruby: &Ruby) {
     let _ = KEYS.set(keys);
 }
 
-fn cgi_name(name: &HeaderName) -> String {
-    format!("HTTP_{}", name.as_str().to_ascii_uppercase().replace('-', "_"))
+fn cgi_name(name: &str) -> String {
+    format!("HTTP_{}", name.to_ascii_uppercase().replace('-', "_"))
 }
 
-fn header_key(ruby: &Ruby, raw: &Guarded, name: &HeaderName) -> Value {
-    let row = KEYS.get().and_then(|keys| keys.0.get(name.as_str().len()));
-    if let Some((_, key)) = row.and_then(|row| row.iter().find(|(known, _)| known == name)) {
+fn header_key(ruby: &Ruby, raw: &Guarded, name: &[u8]) -> Value {
+    let row = KEYS.get().and_then(|keys| keys.0.get(name.len()));
+    if let Some((_, key)) = row.and_then(|row| row.iter().find(|(known, _)| known.as_bytes() == name)) {
         return ruby.get_inner(*key).as_value();
     }
     // An array and no String: under the guard, nothing may have to be dropped.
     let mut key = [0; 256];
     key[..5].copy_from_slice(b"HTTP_");
-    let bytes = name.as_str().as_bytes();
-    let length = bytes.len().min(key.len() - 5);
-    for (to, from) in key[5..].iter_mut().zip(bytes) {
+    let length = name.len().min(key.len() - 5);
+    for (to, from) in key[5..].iter_mut().zip(name) {
         *to = if *from == b'-' { b'_' } else { from.to_ascii_uppercase() };
     }
     let start = raw.interned(&key[..5 + length]);
-    if length == bytes.len() {
+    if length == name.len() {
         return start;
     }
     let whole = raw.binary(&key[..5 + length]);
-    for byte in &bytes[length..] {
+    for byte in &name[length..] {
         raw.append(whole, &[if *byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }]);
     }
-    whole
+    raw.intern(whole)
 }
 
 /// What an env is built from.
 pub struct Subject<'a> {
-    pub head: &'a Parts,
+    pub head: &'a RequestHead,
     pub listener: ListenerId,
     pub peer: Peer,
     /// Whether the client used https, if that is not what the template says.
@@ -113,126 +137,130 @@ pub struct Subject<'a> {
 pub fn build(ruby: &Ruby, templates: &Templates, subject: &Subject<'_>) -> Result<RHash, Error> {
     let head = subject.head;
     // In absolute form, the target's host replaces that of the Host header (RFC 9112 section 3.2.2).
-    let host = match head.uri.authority() {
-        Some(authority) => Some(authority.as_str()),
-        None => head.headers.get(header::HOST).and_then(|host| host.to_str().ok()),
-    };
-    let template = templates.get(ruby, subject.listener, host)?;
-    let address = templates.address(ruby, subject.listener, subject.peer.ip())?;
+    let host = head.authority().or_else(|| head.get("host").and_then(visible));
+    let template = templates.of(ruby, subject.listener)?;
     let protocols = protocols(ruby, head)?;
     let words = words(ruby);
-    let word = |word: Opaque<RString>| ruby.get_inner(word);
+    let word = |word: Opaque<RString>| ruby.get_inner(word).as_value();
     guarded_hash(ruby, |raw| {
-        let env = raw.dup(template);
-        if head.method != Method::GET {
-            raw.set(env, word(words.request_method), method(ruby, words, raw, &head.method));
+        let mut entries = Entries::new();
+        let mut set = |key: Opaque<RString>, value: Value| raw.add(&mut entries, word(key), value);
+        set(words.request_method, method(ruby, words, raw, head));
+        set(words.path_info, raw.binary(head.path_bytes()));
+        let query = head.query_bytes().filter(|query| !query.is_empty());
+        set(words.query_string, query.map_or_else(|| word(words.empty), |query| raw.binary(query)));
+        set(words.server_protocol, word(protocol(words, head.version())));
+        // An extended CONNECT (RFC 8441 section 4).
+        if head.version() == Version::HTTP_2 && subject.upgrade == Some(Protocol::WebSocket) {
+            set(words.original_method, word(words.connect));
         }
-        // Clients of HTTP/1.0 do not understand informational responses (RFC 8297 section 2).
-        if head.version == Version::HTTP_10 {
-            raw.set(env, word(words.server_protocol), word(words.http_10));
-        } else {
-            raw.set(env, word(words.rack_early_hints), subject.answer);
+        set(words.remote_addr, templates.addresses.get(ruby, raw, subject.peer.ip()));
+        let usual_port = subject.https.map_or(template.port, default_port);
+        if let Some(host) = host {
+            let host = templates.hosts.get(ruby, raw, host, usual_port);
+            set(words.http_host, host.header);
+            set(words.server_name, host.name);
+            set(words.server_port, host.port);
+        } else if subject.https.is_some() {
+            set(words.server_port, raw.interned(usual_port.as_bytes()));
         }
-        if head.version == Version::HTTP_2 {
-            raw.set(env, word(words.server_protocol), word(words.http_2));
-            // An extended CONNECT (RFC 8441 section 4).
-            if subject.upgrade == Some(Protocol::WebSocket) {
-                raw.set(env, word(words.original_method), word(words.connect));
-            }
-        }
-        raw.set(env, word(words.path_info), raw.binary(head.uri.path().as_bytes()));
-        if let Some(query) = head.uri.query().filter(|query| !query.is_empty()) {
-            raw.set(env, word(words.query_string), raw.binary(query.as_bytes()));
-        }
-        raw.set(env, word(words.remote_addr), address);
         if let Some(https) = subject.https {
-            let (scheme, port) = if https { (words.https, words.https_port) } else { (words.http, words.http_port) };
-            raw.set(env, word(words.rack_url_scheme), word(scheme));
-            if !host.is_some_and(has_port) {
-                raw.set(env, word(words.server_port), word(port));
-            }
-            if !https {
-                raw.delete(env, word(words.https_is_on));
-            }
+            set(words.rack_url_scheme, word(if https { words.https } else { words.http }));
         }
         if let Some(input) = subject.input {
-            raw.set(env, word(words.rack_input), input);
+            set(words.rack_input, input);
         }
-        raw.set(env, word(words.rack_response_finished), raw.array());
-        raw.set(env, word(words.rack_hijack), subject.answer);
+        set(words.rack_response_finished, raw.array());
+        set(words.rack_hijack, subject.answer);
+        // Clients of HTTP/1.0 do not understand informational responses (RFC 8297 section 2).
+        if head.version() != Version::HTTP_10 {
+            set(words.rack_early_hints, subject.answer);
+        }
         if let Some(protocol) = subject.upgrade {
-            raw.set(env, word(words.rack_is_upgradeable), words.protocol(ruby, protocol));
+            set(words.rack_is_upgradeable, words.protocol(ruby, protocol).as_value());
         }
         if let Some(protocols) = protocols {
-            raw.set(env, word(words.rack_protocol), protocols);
+            set(words.rack_protocol, protocols.as_value());
         }
-        headers(ruby, raw, env, head, subject.body_length);
+        headers(ruby, raw, &mut entries, head, subject.body_length);
+        let env = templates.layouts.env(ruby, raw, template.base, &entries);
+        if subject.https == Some(false) {
+            raw.delete(env, word(words.https_is_on));
+        }
         env
     })
 }
 
-fn method(ruby: &Ruby, words: &Words, raw: &Guarded, method: &Method) -> Value {
-    let word = match *method {
-        Method::GET => words.get,
-        Method::POST => words.post,
-        Method::PUT => words.put,
-        Method::PATCH => words.patch,
-        Method::DELETE => words.delete,
-        Method::HEAD => words.head,
-        Method::OPTIONS => words.options,
-        _ => return raw.interned(method.as_str().as_bytes()),
+fn protocol(words: &Words, version: Version) -> Opaque<RString> {
+    match version {
+        Version::HTTP_10 => words.http_10,
+        Version::HTTP_2 => words.http_2,
+        _ => words.http_11,
+    }
+}
+
+fn method(ruby: &Ruby, words: &Words, raw: &Guarded, head: &RequestHead) -> Value {
+    let word = match head.method() {
+        Method::Get => words.get,
+        Method::Post => words.post,
+        Method::Put => words.put,
+        Method::Patch => words.patch,
+        Method::Delete => words.delete,
+        Method::Head => words.head,
+        Method::Options => words.options,
+        _ => return raw.interned(head.method_name().as_bytes()),
     };
     ruby.get_inner(word).as_value()
 }
 
 /// The protocols that a client offers to switch to: Rack 3.1's `rack.protocol`.
-fn protocols(ruby: &Ruby, head: &Parts) -> Result<Option<RArray>, Error> {
-    if head.version < Version::HTTP_11 || !head.headers.contains_key(header::UPGRADE) {
+fn protocols(ruby: &Ruby, head: &RequestHead) -> Result<Option<RArray>, Error> {
+    if head.version() < Version::HTTP_11 || !head.contains("upgrade") {
         return Ok(None);
     }
     let names = ruby.ary_new();
-    for name in list(&head.headers, header::UPGRADE) {
+    for name in list(head, "upgrade") {
         names.push(ruby.str_new(name))?;
     }
     Ok(Some(names))
 }
 
 /// Sets the headers. Rack wants values in ASCII-8BIT, because the server cannot know their encoding.
-fn headers(ruby: &Ruby, raw: &Guarded, env: Value, head: &Parts, body_length: u64) {
+fn headers(ruby: &Ruby, raw: &Guarded, entries: &mut Entries, head: &RequestHead, body_length: u64) {
     let words = words(ruby);
     let mut framed = false;
-    let mut last: Option<(&HeaderName, Value)> = None;
-    for (name, value) in &head.headers {
+    let mut last: Option<(&[u8], Value)> = None;
+    for (name, value) in head.fields() {
         if let Some((same, joined)) = last
             && same == name
         {
-            raw.append(joined, if name == header::COOKIE { b"; " } else { b", " });
-            raw.append(joined, value.as_bytes());
+            raw.append(joined, if name == b"cookie" { b"; " } else { b", " });
+            raw.append(joined, value);
             continue;
         }
         last = None;
-        let key = match *name {
+        let key = match name {
             // The template has it.
-            header::HOST => continue,
+            b"host" => continue,
             // The body has been decoded. CONTENT_LENGTH is its length.
-            header::TRANSFER_ENCODING | header::CONTENT_LENGTH => {
+            b"transfer-encoding" | b"content-length" => {
                 framed = true;
                 continue;
             }
-            header::CONTENT_TYPE => ruby.get_inner(words.content_type).as_value(),
+            b"content-type" => ruby.get_inner(words.content_type).as_value(),
             // HTTP_PROXY would be taken for a setting by libraries (the attack "httpoxy"). A name with an underscore
             // has the CGI name of one with dashes: a client could forge a header that a proxy sets.
-            _ if name == "proxy" || name.as_str().contains('_') => continue,
+            _ if name == b"proxy" || name.contains(&b'_') => continue,
             _ => header_key(ruby, raw, name),
         };
-        let string = raw.binary(value.as_bytes());
-        raw.set(env, key, string);
+        let string = raw.binary(value);
+        raw.add(entries, key, string);
         last = Some((name, string));
     }
     if framed {
         // No String, as above.
         let mut digits = itoa::Buffer::new();
-        raw.set(env, ruby.get_inner(words.content_length), raw.text(digits.format(body_length).as_bytes()));
+        raw.add(entries, ruby.get_inner(words.content_length), raw.text(digits.format(body_length).as_bytes()));
     }
 }
 

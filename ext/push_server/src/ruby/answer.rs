@@ -1,9 +1,9 @@
 //! `PushServer::Answer`: `rack.hijack` and `rack.early_hints`, which an app can call while its request is open.
 
-use magnus::gc::Marker;
+use magnus::rb_sys::AsRawValue;
 use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
-use magnus::{DataTypeFunctions, Error, Module, RHash, RModule, Ruby, TypedData, Value, method};
+use magnus::{DataTypeFunctions, Error, Module, Object, RHash, RModule, Ruby, TypedData, Value, method};
 use push_core::http::Responder;
 
 use crate::rack::hijack::take_socket;
@@ -13,61 +13,91 @@ use crate::support::classes::define_private;
 use crate::support::errors::{argument_error, io_error};
 use crate::support::interned::words;
 
-/// Holds the responder of a request until something takes it. This is both `env["rack.hijack"]`, which is called
-/// without arguments, and `env["rack.early_hints"]`, which is called with headers: so a request makes one object less.
+/// Answers the request that has this object in its env. This is both `env["rack.hijack"]`, which is called without
+/// arguments, and `env["rack.early_hints"]`, which is called with headers: so a request makes one object less.
+///
+/// It has no content: what it needs is in [`OPEN`] while its request is open. So it needs no memory beside the object.
 #[derive(TypedData)]
-#[magnus(class = "PushServer::Answer", mark, free_immediately)]
-pub struct Answer {
-    responder: GvlCell<Option<Responder>>,
-    env: GvlCell<Option<RHash>>,
-    io: GvlCell<Option<Value>>,
+#[magnus(class = "PushServer::Answer", free_immediately)]
+pub struct Answer;
+
+impl DataTypeFunctions for Answer {}
+
+/// What the open requests of this process need to be answered: one for each app thread that calls the app. An answer whose
+/// request is over is not among them.
+///
+/// The VALUEs live as long as their request is open, since they are on the stack of its app thread, where the garbage collector
+/// sees them.
+static OPEN: GvlCell<Vec<Open>> = GvlCell::new(Vec::new());
+
+struct Open {
+    answer: Obj<Answer>,
+    responder: Option<Responder>,
+    /// Gets the hijacked socket.
+    env: Option<RHash>,
 }
 
-// SAFETY: the VALUEs in here are only used with the GVL, by methods that Ruby calls.
-unsafe impl Send for Answer {}
-
-impl DataTypeFunctions for Answer {
-    fn mark(&self, marker: &Marker) {
-        self.env.while_marking(|env| env.iter().for_each(|env| marker.mark(*env)));
-        self.io.while_marking(|io| io.iter().for_each(|io| marker.mark(*io)));
-    }
-}
+/// Where an answer keeps the socket that it has taken. The name has no @, so no Ruby code can see it.
+const SOCKET: &str = "socket";
 
 pub fn init(ruby: &Ruby, module: RModule) -> Result<(), Error> {
     let class = define_private::<Answer>(ruby, module, "Answer")?;
     class.define_method("call", method!(Answer::call, -1))
 }
 
-impl Answer {
-    pub fn wrap(ruby: &Ruby, responder: Responder) -> Obj<Self> {
-        let (env, io) = (GvlCell::default(), GvlCell::default());
-        ruby.obj_wrap(Answer { responder: GvlCell::new(Some(responder)), env, io })
-    }
+/// Opens the answer to a request. It must be closed, whatever ends the request.
+pub fn open(ruby: &Ruby, responder: Responder) -> Obj<Answer> {
+    let answer = ruby.obj_wrap(Answer);
+    OPEN.with(ruby, |all| all.push(Open { answer, responder: Some(responder), env: None }));
+    answer
+}
 
+/// Closes the answer to a request that is over. If nothing has answered it, the client gets 500.
+pub fn close(ruby: &Ruby, answer: Obj<Answer>) {
+    let closed = OPEN.with(ruby, |all| {
+        let place = all.iter().position(|open| open.is(answer));
+        place.map(|place| all.swap_remove(place))
+    });
+    // Not inside, because this may wake others.
+    drop(closed);
+}
+
+impl Open {
+    fn is(&self, answer: Obj<Answer>) -> bool {
+        self.answer.as_raw() == answer.as_raw()
+    }
+}
+
+/// Works on what an answer needs. `None` if its request is over.
+fn with<R>(ruby: &Ruby, answer: Obj<Answer>, work: impl FnOnce(&mut Open) -> R) -> Option<R> {
+    OPEN.with(ruby, |all| all.iter_mut().find(|open| open.is(answer)).map(work))
+}
+
+impl Answer {
     /// Sets the env that gets the hijacked socket.
-    pub fn belongs_to(&self, ruby: &Ruby, env: RHash) {
-        self.env.set(ruby, Some(env));
+    pub fn belongs_to(ruby: &Ruby, this: Obj<Self>, env: RHash) {
+        with(ruby, this, |open| open.env = Some(env));
     }
 
     /// Takes the responder. `None` if the request has been answered, or its connection hijacked.
-    pub fn take(&self, ruby: &Ruby) -> Option<Responder> {
-        self.responder.with(ruby, Option::take)
+    pub fn take(ruby: &Ruby, this: Obj<Self>) -> Option<Responder> {
+        with(ruby, this, |open| open.responder.take()).flatten()
     }
 
     /// Whether the responder was taken.
-    pub fn is_taken(&self, ruby: &Ruby) -> bool {
-        self.responder.with(ruby, |responder| responder.is_none())
+    pub fn is_taken(ruby: &Ruby, this: Obj<Self>) -> bool {
+        with(ruby, this, |open| open.responder.is_none()).unwrap_or(true)
     }
 
     /// Gives the responder back, for another response.
-    pub fn put(&self, ruby: &Ruby, responder: Responder) {
-        self.responder.with(ruby, |place| *place = Some(responder));
+    pub fn put(ruby: &Ruby, this: Obj<Self>, responder: Responder) {
+        with(ruby, this, |open| open.responder = Some(responder));
     }
 
     fn call(ruby: &Ruby, this: Obj<Self>, args: &[Value]) -> Result<Value, Error> {
         match args {
-            [] => this.hijack(ruby),
-            [headers] => this.inform(ruby, *headers).map(|()| ruby.qnil().as_value()),
+            [] => Self::hijack(ruby, this),
+            [headers] => Self::inform(ruby, this, *headers).map(|()| ruby.qnil().as_value()),
             _ => {
                 let message = format!("wrong number of arguments (given {}, expected 0..1)", args.len());
                 Err(argument_error(ruby, message))
@@ -76,24 +106,28 @@ impl Answer {
     }
 
     /// The connection's socket; the same object if it is called again. Releases the GVL to wait for the socket.
-    fn hijack(&self, ruby: &Ruby) -> Result<Value, Error> {
-        if let Some(io) = self.io.get(ruby) {
-            return Ok(io);
+    fn hijack(ruby: &Ruby, this: Obj<Self>) -> Result<Value, Error> {
+        if let Some(socket) = this.ivar_get::<_, Option<Value>>(SOCKET)? {
+            return Ok(socket);
         }
-        let responder = self.take(ruby).ok_or_else(|| io_error(ruby, "the request has been answered"))?;
-        let io = take_socket(ruby, responder, None)?;
-        self.io.set(ruby, Some(io));
-        if let Some(env) = self.env.get(ruby) {
-            env.aset(ruby.get_inner(words(ruby).rack_hijack_io), io)?;
+        let taken = with(ruby, this, |open| (open.responder.take(), open.env));
+        let Some((Some(responder), env)) = taken else {
+            return Err(io_error(ruby, "the request has been answered"));
+        };
+        // This may wait without the GVL, and the request may be over afterwards.
+        let socket = take_socket(ruby, responder, None)?;
+        this.ivar_set(SOCKET, socket)?;
+        if let Some(env) = env {
+            env.aset(ruby.get_inner(words(ruby).rack_hijack_io), socket)?;
         }
-        Ok(io)
+        Ok(socket)
     }
 
     /// Sends 103 Early Hints, unless the request has been answered.
-    fn inform(&self, ruby: &Ruby, headers: Value) -> Result<(), Error> {
+    fn inform(ruby: &Ruby, this: Obj<Self>, headers: Value) -> Result<(), Error> {
         let headers = headers_of(ruby, headers)?;
-        self.responder.with(ruby, |responder| {
-            if let Some(responder) = responder {
+        with(ruby, this, |open| {
+            if let Some(responder) = &open.responder {
                 responder.inform(headers);
             }
         });

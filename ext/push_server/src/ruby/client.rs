@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use magnus::gc::Marker;
+use magnus::rb_sys::AsRawValue;
 use magnus::typed_data::Obj;
 use magnus::value::ReprValue;
 use magnus::{
@@ -12,9 +13,10 @@ use push_core::base::fork::NotInChild;
 use push_core::channel::{Kind, Shape};
 use push_core::http::upgrade::last_event_id_of;
 use push_core::push::poll::without_session;
-use push_core::push::{self, Compressed, EventInterest, Protocol};
+use push_core::push::{self, Compressed, EventInterest, LastWrite, Protocol};
 use push_core::sse::Fields;
 use push_core::websocket::deflate;
+use rb_sys::RTYPEDDATA_GET_DATA;
 
 use crate::ruby::client_arguments::{EventOptions, close_status, compress_option, timeout, write_arguments};
 use crate::ruby::client_values::ClientValues;
@@ -28,6 +30,14 @@ use crate::support::handler::Handler;
 use crate::support::interned::words;
 use crate::support::jump::lookup;
 use crate::support::settings::Own;
+
+/// The frames of the last write of all threads.
+static LAST_WRITE: GvlCell<LastWrite> = GvlCell::new(LastWrite::new());
+
+/// Forgets what was written last. To be called when an app thread has no job: a long frame must not stay for ever.
+pub fn forget_last_write(ruby: &Ruby) {
+    LAST_WRITE.with(ruby, LastWrite::forget);
+}
 
 /// The Ruby object. It outlives its connection if the app keeps it.
 #[derive(TypedData)]
@@ -68,7 +78,15 @@ pub fn init(ruby: &Ruby, module: RModule) -> Result<RClass, Error> {
 
 /// What Ruby calls.
 impl Client {
-    fn write(ruby: &Ruby, this: Obj<Self>, args: &[Value]) -> Result<bool, Error> {
+    /// The client whose method Ruby calls. For frequent methods: `Obj` checks its class under a guard of its own.
+    fn of(this: &Value) -> &Client {
+        // SAFETY: Ruby calls a method of a class with an instance of that class only, and only `wrap` makes instances of this
+        // one, since it has no allocator. The object lives as long as the call.
+        unsafe { &*RTYPEDDATA_GET_DATA(this.as_raw()).cast::<Client>() }
+    }
+
+    fn write(ruby: &Ruby, this: Value, args: &[Value]) -> Result<bool, Error> {
+        let this = Client::of(&this);
         let (data, options) = write_arguments(ruby, args)?;
         if this.core.shape() == Shape::Raw {
             let text = is_text(ruby, "client.write", data)?;
@@ -79,7 +97,8 @@ impl Client {
                 return this.write_compressed(ruby, data, move |core, bytes| core.compress_message(text, bytes));
             }
             // SAFETY: nothing calls Ruby while the slice is used.
-            return Ok(this.core.write_message(text, unsafe { data.as_slice() }));
+            let bytes = unsafe { data.as_slice() };
+            return Ok(LAST_WRITE.with(ruby, |last| last.write_message(&this.core, text, bytes)));
         }
         this.write_event(ruby, data, options)
     }
@@ -110,7 +129,10 @@ impl Client {
         }
         // SAFETY: nothing calls Ruby while the slice is used.
         let bytes = unsafe { data.as_slice() };
-        Ok(if binary { self.core.write_binary_event(fields, bytes) } else { self.core.write_event(fields, bytes) })
+        if binary {
+            return Ok(self.core.write_binary_event(fields, bytes));
+        }
+        Ok(LAST_WRITE.with(ruby, |last| last.write_event(&self.core, fields, bytes)))
     }
 
     /// Compresses a write: a long one without the GVL. For others, leaving and taking it again would cost more.

@@ -14,6 +14,12 @@ use crate::support::jump::{class_name, inspect, lookup};
 /// The data of a write, and its keywords if there are any. This does without `scan_args`, which looks for all kinds of
 /// arguments: writes are frequent.
 pub fn write_arguments(ruby: &Ruby, args: &[Value]) -> Result<(RString, Option<RHash>), Error> {
+    // Keywords would be a Hash.
+    if let [data] = args
+        && let Some(data) = RString::from_value(*data)
+    {
+        return Ok((data, None));
+    }
     // SAFETY: this is called in a method that Ruby has called.
     let keywords = unsafe { rb_sys::rb_keyword_given_p() } != 0;
     let (data, options) = match (args, keywords) {

@@ -2,17 +2,36 @@
 //! `ArgumentError` or a `TypeError`.
 
 use magnus::encoding::{Coderange, EncodingCapable};
+use magnus::rb_sys::AsRawValue;
 use magnus::value::ReprValue;
 use magnus::{Error, Integer, RString, Ruby, Symbol, Value};
 use push_core::channel::{Kind, Message, Since};
+use rb_sys::{RBasic, VALUE, rb_utf8_encindex};
 
 use crate::support::developer_hints;
 use crate::support::errors::{argument_error, excerpt, type_error};
 use crate::support::jump::class_name;
 
-/// A new String for the app: in UTF-8 if the client sent text, in ASCII-8BIT if it sent bytes.
+/// A new String for the app: in UTF-8 if the client sent text, in ASCII-8BIT if it sent bytes. Text is known to be valid.
 pub fn string_of(ruby: &Ruby, text: bool, bytes: &[u8]) -> RString {
-    if text { ruby.enc_str_new(bytes, ruby.utf8_encoding()) } else { ruby.str_from_slice(bytes) }
+    let string = ruby.str_from_slice(bytes);
+    if text {
+        declare_text(ruby, string, bytes.is_ascii());
+    }
+    string
+}
+
+/// Makes a new ASCII-8BIT String one of UTF-8 that Ruby need not scan, as the macros RB_ENCODING_SET_INLINED and
+/// RB_ENC_CODERANGE_SET do. The functions of Ruby's interface would check a String that others may know.
+fn declare_text(_locked: &Ruby, string: RString, ascii: bool) {
+    use rb_sys::ruby_coderange_type::{RUBY_ENC_CODERANGE_7BIT, RUBY_ENC_CODERANGE_VALID};
+    use rb_sys::ruby_encoding_consts::RUBY_ENCODING_SHIFT;
+    let scanned = if ascii { RUBY_ENC_CODERANGE_7BIT } else { RUBY_ENC_CODERANGE_VALID };
+    // SAFETY: a String begins with RBasic. These bits are 0 in a new one: ASCII-8BIT has the index 0, and nothing has scanned it.
+    unsafe {
+        let encoding = (rb_utf8_encindex() as VALUE) << RUBY_ENCODING_SHIFT as u32;
+        (*(string.as_raw() as *mut RBasic)).flags |= encoding | scanned as VALUE;
+    }
 }
 
 /// A message's payload, as it was published.

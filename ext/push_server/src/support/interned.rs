@@ -60,9 +60,7 @@ words! {
         rack_is_upgradeable = "rack.upgrade?";
         rack_url_scheme = "rack.url_scheme";
         http = "http";
-        http_port = "80";
         https = "https";
-        https_port = "443";
         https_is_on = "HTTPS";
         original_method = "push_server.method";
         session_owner = "push_server.session_owner";

@@ -6,6 +6,7 @@
 //! | [`cell`] | state that only a holder of the GVL touches |
 //! | [`jump`] | what ends a thread without being an exception: `Thread#kill`, `throw` |
 //! | [`raw`] | functions of Ruby's C interface, called without a guard around each |
+//! | [`entries`] | reading a Hash |
 //! | [`pinned`] | Ruby objects in statics |
 //! | [`interned`] | strings, symbols and method names that recur |
 //! | [`classes`] | Ruby's own classes |
@@ -26,6 +27,7 @@ pub mod cell;
 pub mod classes;
 pub mod descriptor;
 pub mod developer_hints;
+pub mod entries;
 pub mod errors;
 pub mod fields;
 pub mod gvl;

@@ -36,6 +36,25 @@ impl World {
                 Notice::Gap { .. } | Notice::Here { .. } => {}
             }
         }
+        let (messages, more) = (batch.messages, batch.more);
+        assert_eq!(self.digest(client, &text), messages);
+        let Some(own) = &mut self.connections[client] else { return };
+        assert!(messages <= 4);
+        if !more {
+            // Skipped, and nothing newer for this client came behind it.
+            while let Some(next) = own.owed.keys().next().copied() {
+                assert!(own.may_skip(next, &self.published), "held back: {:?}", own.owed);
+                own.owed.remove(&next);
+            }
+            assert_eq!(own.reader.lag(), crate::channel::Lag::default());
+            assert_eq!(own.reader.cursor().seq, self.published.len() as u64);
+        }
+    }
+
+    /// A client gets blocks. Each message that it must get comes in order, or is announced as missing. Returns how many
+    /// messages there are.
+    pub(super) fn digest(&mut self, client: usize, text: &str) -> usize {
+        let Some(own) = &mut self.connections[client] else { return 0 };
         let mut delivered = 0;
         for block in text.split_terminator("\n\n") {
             let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
@@ -63,17 +82,7 @@ impl World {
             }
             assert!(own.owed.remove(&seq).is_some(), "{seq} was not owed");
         }
-        assert_eq!(delivered, batch.messages);
-        assert!(batch.messages <= 4);
-        if !batch.more {
-            // Skipped, and nothing newer for this client came behind it.
-            while let Some(next) = own.owed.keys().next().copied() {
-                assert!(own.may_skip(next, &self.published), "held back: {:?}", own.owed);
-                own.owed.remove(&next);
-            }
-            assert_eq!(own.reader.lag(), crate::channel::Lag::default());
-            assert_eq!(own.reader.cursor().seq, self.published.len() as u64);
-        }
+        delivered
     }
 
     pub(super) fn stall(&mut self, client: usize) {

@@ -27,17 +27,54 @@ pub(super) fn policies() -> [Policy; NAMES.len()] {
 
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    Publish { channel: usize, store: bool, except: Option<usize> },
-    Connect { client: usize, since: Option<u8> },
-    Subscribe { client: usize, target: usize, since: Option<u8> },
-    Open { client: usize },
-    Unsubscribe { client: usize, target: usize },
-    Read { client: usize, blocked: bool },
-    Stall { client: usize },
-    Disconnect { client: usize },
-    Wait { seconds: u64 },
-    Define { channel: usize, history: usize },
+    Publish {
+        channel: usize,
+        store: bool,
+        except: Option<usize>,
+    },
+    Connect {
+        client: usize,
+        since: Option<u8>,
+    },
+    Subscribe {
+        client: usize,
+        target: usize,
+        since: Option<u8>,
+    },
+    Open {
+        client: usize,
+    },
+    Unsubscribe {
+        client: usize,
+        target: usize,
+    },
+    Read {
+        client: usize,
+        blocked: bool,
+    },
+    Stall {
+        client: usize,
+    },
+    Disconnect {
+        client: usize,
+    },
+    Wait {
+        seconds: u64,
+    },
+    Define {
+        channel: usize,
+        history: usize,
+    },
     Deliver,
+    /// A delivery, of at most so many parcels.
+    HandOut {
+        most: usize,
+    },
+    /// Whether the client's outlet takes messages.
+    Park {
+        client: usize,
+        parked: bool,
+    },
 }
 
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -57,6 +94,8 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0u64..8).prop_map(|seconds| Step::Wait { seconds }),
         1 => (0..NAMES.len(), 0usize..5).prop_map(|(channel, history)| Step::Define { channel, history }),
         4 => Just(Step::Deliver),
+        8 => (1usize..4).prop_map(|most| Step::HandOut { most }),
+        6 => (client(), prop::bool::weighted(0.8)).prop_map(|(client, parked)| Step::Park { client, parked }),
     ];
     prop::collection::vec(step, 0..150)
 }

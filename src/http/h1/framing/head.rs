@@ -79,7 +79,7 @@ pub(super) fn is_version(text: &[u8]) -> bool {
 }
 
 /// RFC 9110 section 8.6: digits, nothing else.
-fn content_length(value: &[u8]) -> Option<u64> {
+pub(super) fn content_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }

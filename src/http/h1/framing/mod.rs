@@ -1,13 +1,18 @@
-//! The scanner in front of hyper, which sees the raw head of each request.
+//! The scanner, which sees the raw head of each request.
+//!
+//! It takes simple requests ([`simple`]). The bytes of all others pass through it to hyper.
 //!
 //! Request smuggling needs two parsers that disagree about where a request ends. hyper is lenient, and does not show
-//! its service where: it drops a Content-Length beside a Transfer-Encoding, and accepts a bare LF as a line end. So the
-//! bytes of a connection pass through a [`Scanner`] first. It follows the framing, request by request, and holds back a
+//! its service where: it drops a Content-Length beside a Transfer-Encoding, and accepts a bare LF as a line end. So
+//! these bytes pass through a [`Scanner`] first. It follows the framing, request by request, and holds back a
 //! head until it is complete. If it refuses a head, hyper gets a harmless request instead ([`PLACEHOLDER`]), which the
 //! service answers with the refusal. So the refusal is sent after the responses to earlier requests.
 
 mod chunked;
 mod head;
+mod simple;
+#[cfg(test)]
+mod simple_tests;
 #[cfg(test)]
 mod tests;
 
@@ -17,10 +22,15 @@ use memchr::memchr;
 
 use self::chunked::Chunked;
 use self::head::{Framing, framing, is_tchar, is_version};
+pub use self::simple::Next;
 use crate::base::limits::Limits;
+use crate::request_head::Method;
 
-/// What hyper gets in place of a head that is refused.
-const PLACEHOLDER: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\n\r\n";
+/// What hyper gets in place of a head that is refused, or of a request that it has not read.
+const PLACEHOLDER: &[u8] = b"GET / HTTP/1.1\r\nhost: placeholder\r\n\r\n";
+
+/// The same for a response without a body.
+const HEAD_PLACEHOLDER: &[u8] = b"HEAD / HTTP/1.1\r\nhost: placeholder\r\n\r\n";
 
 /// To which part of a request the next byte belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +127,11 @@ impl Scanner {
     /// The status of the response to request number `index`, if its body is broken or was given up.
     pub fn breach_of(&self, index: u64) -> Option<StatusCode> {
         self.breach.filter(|(broken, _)| *broken == index).map(|(_, status)| status)
+    }
+
+    /// What hyper gets in place of a request of `method` that it has not read.
+    pub fn placeholder(method: Method) -> Bytes {
+        Bytes::from_static(if method == Method::Head { HEAD_PLACEHOLDER } else { PLACEHOLDER })
     }
 
     /// Gives up the body that is being read. The response to its request will have `status`.
@@ -247,13 +262,22 @@ impl Scanner {
     }
 
     fn head(&mut self, data: &[u8]) -> Head {
+        match self.find_head(data) {
+            Ok(Some((start, end))) => self.whole_head(&data[start..end], end),
+            Ok(None) => Head::Partial,
+            Err(status) => Head::Refused(status),
+        }
+    }
+
+    /// From where to where the head is with which `data` begins. `None`: it is not complete.
+    fn find_head(&mut self, data: &[u8]) -> Result<Option<(usize, usize)>, StatusCode> {
         // RFC 9112 section 2.2: empty lines before a request are ignored.
         let mut start = 0;
         while data[start..].starts_with(b"\r\n") {
             start += 2;
         }
         if start > self.max_head {
-            return Head::Refused(StatusCode::BAD_REQUEST);
+            return Err(StatusCode::BAD_REQUEST);
         }
         let from = self.searched.max(start).min(data.len());
         let mut at = from;
@@ -261,20 +285,20 @@ impl Scanner {
             let lf = at + found;
             // RFC 9112 section 2.2 allows a server to accept a bare LF, but not every proxy in front of it does.
             if lf == 0 || data[lf - 1] != b'\r' {
-                return Head::Refused(StatusCode::BAD_REQUEST);
+                return Err(StatusCode::BAD_REQUEST);
             }
             at = lf + 1;
             if lf >= start + 3 && data[lf - 3..lf].ends_with(b"\r\n\r") {
-                return self.whole_head(&data[start..at], at);
+                return Ok(Some((start, at)));
             }
         }
         self.searched = at;
         let length = data.len() - start;
         let head = &data[start..];
-        if let Some(refused) = self.too_long(head, length).or_else(|| Self::implausible(head)) {
-            return Head::Refused(refused);
+        match self.too_long(head, length).or_else(|| Self::implausible(head)) {
+            Some(status) => Err(status),
+            None => Ok(None),
         }
-        Head::Partial
     }
 
     fn implausible(head: &[u8]) -> Option<StatusCode> {

@@ -109,7 +109,7 @@ fn a_refusal_takes_its_turn() {
     let good = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
     let wire = format!("{good}{good}GET / HTTP/1.1\nhost: b\n\n{good}");
     let (output, refusal, _) = through(&[wire.as_bytes()]);
-    assert_eq!(String::from_utf8(output).unwrap(), format!("{good}{good}GET / HTTP/1.1\r\nhost: refused\r\n\r\n"));
+    assert_eq!(String::from_utf8(output).unwrap(), format!("{good}{good}GET / HTTP/1.1\r\nhost: placeholder\r\n\r\n"));
     assert_eq!(refusal, Some((2, 400)));
 }
 

@@ -171,7 +171,10 @@ impl World {
             let app = Arc::new(App::default());
             let base = Arc::new(base::Context::new(Limits::default()));
             let context = Arc::new(push::Context::new(base, Arc::clone(&app) as _, PubSub::new(engine)));
-            runtime.spawn(Arc::clone(&context.base.timers).run());
+            {
+                let _inside = runtime.enter();
+                runtime.spawn(Arc::clone(&context.base.timers).run().unwrap());
+            }
             let relay = context.relay.clone().unwrap();
             let task = runtime.spawn(Relaying::new(&context, &relay));
             tasks.insert(process, task.abort_handle());

@@ -1,0 +1,157 @@
+//! Sends what clients are to get without waking their streams, if these have nothing else to do.
+//!
+//! To wake a stream's task, to run it, and to look at everything that may have changed for it costs several times what it
+//! costs to hand a message to the socket, most of it memory that is not in the cache. So a stream that is open, has sent
+//! everything and waits for nothing but news is *parked* at the end of its turn: it leaves its descriptor in a table.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `table` | the parked streams |
+//! | `parking` | what a stream itself remembers |
+//! | `messages` | a message of a channel is taken out of the log for all parked readers of the channel, as their own reads would ([`Channels::hand_out`]), and sent to one after the other |
+//! | `writes` | what the app has written since the reactor looked last is sent to one client after the other |
+//!
+//! Whatever is unusual wakes the stream instead, and a stream takes itself out of the table first of all in each turn, and
+//! before its socket is closed:
+//!
+//! | what | how it is noticed |
+//! |---|---|
+//! | a write that is not sent yet, a close, a change of the heartbeat, a first subscription | [`super::Client::is_calm`] |
+//! | notices, a replay, messages of several channels, a reader that was given up or is woken | the log |
+//! | a deadline that has passed | it is in the table |
+//! | input, an alarm, the pressure on memory | they wake the task |
+//! | a socket that takes nothing, or not all, or is broken | `send` |
+//!
+//! In the last case the rest goes to the stream, which queues it before anything else and sends it by itself. So it is the
+//! stream that finds out that the socket is blocked or broken, and waits for it.
+//!
+//! Only the thread that drives the reactor uses the table. After that has ended, it is the thread that drops the streams.
+
+mod messages;
+mod parking;
+mod table;
+mod writes;
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
+
+pub(super) use self::parking::Parking;
+pub(super) use self::table::{Outlet, Parked};
+use self::table::{PIECES, Table};
+pub use self::writes::Writing;
+use super::Client;
+use crate::base;
+use crate::base::lock::Lock;
+use crate::base::timers::Stamp;
+use crate::base::wakeups::{RemoteWaker, Wakeups};
+use crate::channel::Channels;
+
+/// The parked streams of a server.
+#[derive(Debug)]
+pub struct FanOut {
+    table: Lock<Table>,
+    on: AtomicBool,
+    /// Outlets of clients to which the app has written. Any thread adds to it.
+    written: Lock<Vec<Outlet>>,
+    /// The task that sends what was written.
+    writing: RemoteWaker,
+    /// There is such a task.
+    writes: AtomicBool,
+}
+
+impl FanOut {
+    /// Without streams.
+    pub fn new(wakeups: Arc<Wakeups>) -> Self {
+        FanOut {
+            table: Lock::default(),
+            on: AtomicBool::new(true),
+            written: Lock::default(),
+            writing: RemoteWaker::new(wakeups),
+            writes: AtomicBool::new(false),
+        }
+    }
+
+    /// Switches it on or off, before there are streams. For tests: clients get the same either way.
+    pub fn switch(&self, on: bool) {
+        self.on.store(on, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
+    // ---- for streams -----------------------------------------------------------------------
+
+    /// A number for a stream, which is not parked yet.
+    pub(super) fn enter(&self, client: &Arc<Client>, task: &Waker) -> Outlet {
+        let outlet = self.table.lock().insert(client, task);
+        if self.writes.load(Ordering::Relaxed) {
+            client.set_outlet(outlet);
+        }
+        outlet
+    }
+
+    /// The stream has a reader of channels now: the number of the reader in the log.
+    pub(super) fn set_reader(&self, outlet: Outlet, reader: u32) {
+        self.table.lock().set_reader(outlet, reader);
+    }
+
+    /// From now on, things are sent to this socket, until [`FanOut::unpark`] or [`FanOut::leave`]. The stream has sent
+    /// everything, and has nothing else to do before `due`.
+    pub(super) fn park(&self, outlet: Outlet, descriptor: RawFd, due: Option<Stamp>) {
+        self.table.lock().park(outlet, descriptor, due);
+    }
+
+    /// Nothing is sent any more. Returns what was.
+    pub(super) fn unpark(&self, outlet: Outlet) -> Option<Parked> {
+        self.table.lock().take(outlet)
+    }
+
+    /// The same, for ever.
+    pub(super) fn leave(&self, outlet: Outlet) -> Option<Parked> {
+        let mut table = self.table.lock();
+        let parked = table.take(outlet);
+        let left = table.remove(outlet);
+        drop(table);
+        // Not under the lock: it has a client and a waker.
+        drop(left);
+        parked
+    }
+
+    // ---- for app threads -------------------------------------------------------------------
+
+    /// The app has written to a client with an outlet. Any thread.
+    pub(super) fn written(&self, outlet: Outlet) {
+        let mut written = self.written.lock();
+        written.push(outlet);
+        let first = written.len() == 1;
+        drop(written);
+        if first {
+            self.writing.wake();
+        }
+    }
+
+    // ---- for the delivery ------------------------------------------------------------------
+
+    /// Gives readers what is new for them: sends it, or wakes them. Returns whether there are more readers; then other tasks
+    /// should have their turn first.
+    pub(super) fn deliver(&self, channels: &Channels, base: &base::Context) -> bool {
+        if !self.is_on() {
+            channels.deliver();
+            return false;
+        }
+        let mut table = self.table.lock();
+        for piece in 0..PIECES {
+            if piece > 0 {
+                // As it is read again when many tasks have asked for it in one turn.
+                base.timers.begin_turn();
+            }
+            if !table.deliver(channels, base) {
+                return false;
+            }
+        }
+        true
+    }
+}
