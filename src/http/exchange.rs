@@ -67,8 +67,13 @@ pub(super) trait RequestConnection: Send + Sync {
     /// the slot's lock held, so no lock of the connection may be held when the slot's is taken.
     fn inform(&self, head: &ResponseHead);
 
+    /// Blocks while the connection's task is at work, but not for long. The task takes the slot's lock, so this must be called
+    /// without it.
+    fn let_task_rest(&self) {}
+
     /// Gives the connection's socket to the app, if that is possible at once: nothing of an earlier response waits to
-    /// be written, and no bytes after this request were read. Called with the slot's lock held, as above.
+    /// be written, no bytes after this request were read, and the connection's task is not at work. Called with the slot's lock
+    /// held, as above.
     fn try_hijack(&self) -> Option<Hijacked>;
 
     /// Whether the app that hijacks the request gets one end of a pair of sockets in any case, because its bytes must be copied.
@@ -255,6 +260,8 @@ impl ReplySender {
         if self.forked() {
             return None;
         }
+        // A thread may give the request to the app while the task that has read it is still at work on another thread.
+        self.slot.connection.let_task_rest();
         let mut state = self.slot.state.lock();
         if !state.is_open() {
             return None;

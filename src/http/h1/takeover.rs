@@ -6,6 +6,7 @@
 //! and neither reads nor writes meanwhile. Then it closes its descriptor, which does not close the connection.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -21,6 +22,10 @@ use crate::net::Socket;
 
 /// How many bytes of informational responses may wait for the socket. Further ones are not sent.
 const MAX_INFORMATION: usize = 64 * 1024;
+
+/// How long an app thread waits, with the GVL, until the task is not at work. It never is for long, unless the system lets its
+/// thread wait for a CPU.
+const TURN: Duration = Duration::from_millis(10);
 
 /// Keeps the socket's descriptor in the connection's state, as long as this lives. It must be dropped before the
 /// socket.
@@ -87,6 +92,16 @@ impl RequestConnection for ConnectionState {
             if let Some(task) = task {
                 self.context().base.wakeups.wake(task);
             }
+        }
+    }
+
+    fn let_task_rest(&self) {
+        let mut until = None;
+        while self.lock().in_turn {
+            if Instant::now() > *until.get_or_insert_with(|| Instant::now() + TURN) {
+                return;
+            }
+            std::thread::yield_now();
         }
     }
 
@@ -179,6 +194,32 @@ mod tests {
             client.read_to_string(&mut read).unwrap();
             assert_eq!(read, "from the app");
         }
+    }
+
+    #[tokio::test]
+    async fn the_app_waits_for_the_end_of_the_turn_in_which_the_task_has_passed_the_request_on() {
+        let (state, _lent, _socket, _client) = connection(HEAD);
+        assert!(state.begin_turn());
+        let (sender, asks) = std::sync::mpsc::channel();
+        let app = {
+            let state = Arc::clone(&state);
+            std::thread::spawn(move || {
+                sender.send(()).unwrap();
+                state.let_task_rest();
+                state.try_hijack().is_some()
+            })
+        };
+        asks.recv().unwrap();
+        state.end_turn();
+        assert!(app.join().unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_app_does_not_wait_for_a_task_that_works_on() {
+        let (state, _lent, _socket, _client) = connection(HEAD);
+        assert!(state.begin_turn());
+        state.let_task_rest();
+        assert!(state.try_hijack().is_none());
     }
 
     #[tokio::test]
