@@ -69,7 +69,7 @@ pub(super) trait RequestConnection: Send + Sync {
 
     /// Blocks while the connection's task is at work, but not for long. The task takes the slot's lock, so this must be called
     /// without it.
-    fn let_task_rest(&self) {}
+    fn wait_for_turn_end(&self) {}
 
     /// Gives the connection's socket to the app, if that is possible at once: nothing of an earlier response waits to
     /// be written, no bytes after this request were read, and the connection's task is not at work. Called with the slot's lock
@@ -261,7 +261,7 @@ impl ReplySender {
             return None;
         }
         // A thread may give the request to the app while the task that has read it is still at work on another thread.
-        self.slot.connection.let_task_rest();
+        self.slot.connection.wait_for_turn_end();
         let mut state = self.slot.state.lock();
         if !state.is_open() {
             return None;

@@ -95,7 +95,7 @@ impl RequestConnection for ConnectionState {
         }
     }
 
-    fn let_task_rest(&self) {
+    fn wait_for_turn_end(&self) {
         let mut until = None;
         while self.lock().in_turn {
             if Instant::now() > *until.get_or_insert_with(|| Instant::now() + TURN) {
@@ -205,7 +205,7 @@ mod tests {
             let state = Arc::clone(&state);
             std::thread::spawn(move || {
                 sender.send(()).unwrap();
-                state.let_task_rest();
+                state.wait_for_turn_end();
                 state.try_hijack().is_some()
             })
         };
@@ -218,7 +218,7 @@ mod tests {
     async fn the_app_does_not_wait_for_a_task_that_works_on() {
         let (state, _lent, _socket, _client) = connection(HEAD);
         assert!(state.begin_turn());
-        state.let_task_rest();
+        state.wait_for_turn_end();
         assert!(state.try_hijack().is_none());
     }
 
