@@ -66,6 +66,9 @@ pub struct Settings {
     pub http2_websocket: bool,
     /// How requests are logged. `None`: they are not.
     pub access_log: Option<AccessLogSettings>,
+    /// Whether messages go to idle streams without waking them: see [`push::fan_out`]. True, except in tests that compare:
+    /// clients get the same either way.
+    pub fan_out: bool,
 }
 
 impl Settings {
@@ -145,8 +148,7 @@ impl Server {
             compression: settings.websocket_compression,
             ..push::Context::new(Arc::clone(&base), callbacks, pubsub)
         });
-        // For tests that compare: see `rake storm`.
-        push.fan_out.switch(std::env::var_os("PUSH_SERVER_TEST_WITHOUT_FAN_OUT").is_none());
+        push.fan_out.switch(settings.fan_out);
         let http = Arc::new(http::Context {
             push,
             dispatch: Arc::clone(&scheduler) as Arc<dyn http::Dispatch>,

@@ -3,7 +3,7 @@
 require "spec_helper"
 
 # Many clients that come and go while many threads publish. `rake storm` repeats it with other seeds (STORM_SEED,
-# STORM_ROUNDS).
+# STORM_ROUNDS), and with STORM_FAN_OUT=off: see Storm::SETUP.
 RSpec.describe "A storm of messages to clients that come and go" do
   include ChannelClients
 
@@ -15,7 +15,7 @@ RSpec.describe "A storm of messages to clients that come and go" do
   def rounds = Integer(ENV.fetch("STORM_ROUNDS", 1))
 
   context "with enough history" do
-    serve "require 'push_server'\nPushServer.channel 'storm*', history: 100_000, ttl: nil\n" + ChannelClients::APP, *patience
+    serve "#{Storm::SETUP}PushServer.channel 'storm*', history: 100_000, ttl: nil\n" + ChannelClients::APP, *patience
 
     it "brings every client every message once" do
       rounds.times do |round|
@@ -29,7 +29,7 @@ RSpec.describe "A storm of messages to clients that come and go" do
   end
 
   context "with too little history" do
-    serve "require 'push_server'\nPushServer.channel 'storm*', history: 30, ttl: nil\n" + ChannelClients::APP, *patience
+    serve "#{Storm::SETUP}PushServer.channel 'storm*', history: 30, ttl: nil\n" + ChannelClients::APP, *patience
 
     it "announces a gap to every client that has lost something" do
       rounds.times do |round|

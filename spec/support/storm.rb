@@ -70,6 +70,8 @@ class Storm
   end
 
   CHANNELS = %w[storm-0 storm-1 storm-2 storm-3 storm-4 storm-5].freeze
+  # The beginning of an app. With STORM_FAN_OUT=off each of its streams is woken to send: see support/app/without_fan_out.rb.
+  SETUP = "require 'push_server'\n#{"require 'without_fan_out'\n" if ENV["STORM_FAN_OUT"] == "off"}".freeze
 
   def initialize(app, seed:, clients: 200, threads: 8, messages: 400)
     @app, @clients, @threads, @messages = app, clients, threads, messages

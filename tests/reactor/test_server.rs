@@ -279,6 +279,7 @@ fn server_with(limits: Limits, public_dir: Option<PathBuf>, pubsub: PubSub) -> S
         allowed_origins: Vec::new(),
         public_dir,
         access_log: None,
+        fan_out: true,
         trusted_proxies: Vec::new(),
         proxy_protocol: false,
         default_event: None,

@@ -20,7 +20,8 @@ module PushServer
 
     # @!method self.new(app, settings)
     #   @param app [#call]
-    #   @param settings [Hash{Symbol => Object}] see {Options#settings}
+    #   @param settings [Hash{Symbol => Object}] see {Options#settings}. With `fan_out: false`, which that never returns,
+    #     each stream is woken to send. Only tests use this, to compare; clients get the same
     #   @raise [ArgumentError] for a setting that is not valid
 
     # @!method self.log_level=(level)

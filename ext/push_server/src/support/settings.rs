@@ -70,6 +70,8 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
     let http2_websocket = fetch::<bool>(ruby, hash, "http2_websocket")?.unwrap_or(true);
     let public_dir = path(ruby, hash, "public_dir")?;
     let access_log = access_log(ruby, hash)?;
+    // No option has this name: only tests set it.
+    let fan_out = fetch::<bool>(ruby, hash, "fan_out")?.unwrap_or(true);
     let own = Own {
         threads: fetch::<usize>(ruby, hash, "threads")?.unwrap_or(1),
         hint_event_name: fetch::<bool>(ruby, hash, "hint_event_name")?.unwrap_or(false),
@@ -94,6 +96,7 @@ pub fn parse(ruby: &Ruby, hash: RHash) -> Result<(Settings, Own), Error> {
         http2,
         http2_websocket,
         access_log,
+        fan_out,
     };
     Ok((settings, own))
 }
