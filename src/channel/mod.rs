@@ -85,7 +85,7 @@ pub use forgotten::Forgotten;
 pub use limits::Limits;
 pub use message::Message;
 pub use notice::Notice;
-pub use outlets::{Outlets, Parcel};
+pub use outlets::{Outlets, SharedBatch};
 pub use pattern::Pattern;
 pub use policy::{Policy, Slow};
 pub use presence::{MemberChange, Members};

@@ -15,8 +15,8 @@ use super::encoding::{Deflations, Encoder, Encoding};
 use super::message::{Flags, Message};
 use crate::base::timers::Stamp;
 
-/// More bytes than this at once are left to the readers: a socket may take only some of them.
-const BYTES: usize = 64 << 10;
+/// If more bytes than this are new, readers read by themselves: a socket may take only some of them.
+const MAX_BYTES: usize = 64 << 10;
 
 /// Where messages of readers go. An outlet is a number, which a reader has from [`super::Reader::set_outlet`].
 pub trait Outlets {
@@ -24,13 +24,14 @@ pub trait Outlets {
     /// Called with the log's lock held.
     fn encoding(&mut self, outlet: u32, reader: u32) -> Option<Encoding>;
 
-    /// The outlet gets a parcel: its index. From now on, the reader has read these messages. Called with the log's lock held.
-    fn give(&mut self, outlet: u32, parcel: usize);
+    /// Gives a batch to the outlet, by its index. From now on, the reader has read these messages. Called with the log's lock
+    /// held.
+    fn give(&mut self, outlet: u32, batch: usize);
 }
 
 /// Messages for all readers that are at the same place of a channel and have the same encoding.
 #[derive(Debug)]
-pub struct Parcel {
+pub struct SharedBatch {
     /// The channel's number in the log, and the number of the first message.
     channel: u32,
     next: u64,
@@ -42,16 +43,17 @@ pub struct Parcel {
     /// The seqs of the first and the last message.
     pub(super) first: u64,
     pub(super) last: u64,
-    /// It can be given to outlets.
+    /// It has all new messages of the channel, so it can be given to outlets.
     pub(super) fits: bool,
+    /// The messages, encoded: see [`SharedBatch::make`].
     bytes: Vec<Bytes>,
 }
 
-impl Parcel {
+impl SharedBatch {
     /// An empty one for readers at the message `next` of a channel.
     pub(super) fn new(channel: u32, next: u64, encoding: Encoding, frames: Option<Kind>) -> Self {
         let (messages, except, bytes) = (Vec::new(), Vec::new(), Vec::new());
-        Parcel { channel, next, encoding, frames, messages, except, first: u64::MAX, last: 0, fits: false, bytes }
+        SharedBatch { channel, next, encoding, frames, messages, except, first: u64::MAX, last: 0, fits: false, bytes }
     }
 
     /// Whether it is for readers at this place and with this encoding.
@@ -66,7 +68,7 @@ impl Parcel {
         for message in messages {
             bytes += message.estimate();
             let waits = self.encoding.deflate.is_some() && message.is_compressed_elsewhere();
-            if bytes > BYTES.min(limit.bytes) || self.messages.len() >= limit.messages || waits {
+            if bytes > MAX_BYTES.min(limit.bytes) || self.messages.len() >= limit.messages || waits {
                 self.fits = false;
                 return;
             }
@@ -77,9 +79,9 @@ impl Parcel {
         }
     }
 
-    /// Makes the bytes. The log's lock must not be held. Returns what was compressed for that.
+    /// Encodes the messages. The log's lock must not be held, since this takes time. Returns what was compressed for that.
     pub(super) fn make(&mut self, encoder: &Encoder) -> Deflations {
-        let Parcel { encoding, frames, messages, bytes, .. } = self;
+        let SharedBatch { encoding, frames, messages, bytes, .. } = self;
         let (flags, mut deflations) = (Flags { id: true, frames: *frames }, Deflations::default());
         for message in messages {
             message.emit(*encoding, flags, encoder, &mut deflations, &mut |frame| bytes.push(frame));

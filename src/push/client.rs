@@ -44,8 +44,8 @@ pub struct Client {
     lost_writes: AtomicBool,
     /// The handler lets messages be compressed.
     compress: AtomicBool,
-    /// See [`Client::is_calm`].
-    calm: AtomicBool,
+    /// See [`Client::outbox_unchanged`].
+    outbox_unchanged: AtomicBool,
     /// Keeps a drain waiting until the last callback has run.
     in_flight: Lock<Option<InFlightGuard>>,
 }
@@ -65,7 +65,7 @@ impl Client {
             wants_drained: AtomicBool::new(interest.drained),
             lost_writes: AtomicBool::new(false),
             compress: AtomicBool::new(true),
-            calm: AtomicBool::new(false),
+            outbox_unchanged: AtomicBool::new(false),
             in_flight: Lock::new(Some(guard)),
         })
     }
@@ -396,20 +396,20 @@ impl Client {
     /// Wakes the stream, so that it looks at the outbox. Any thread. Costs little if the stream was woken already.
     fn wake(&self, mut outbox: MutexGuard<'_, Outbox>) {
         let stream = outbox.stream.take();
-        self.calm.store(false, Ordering::Relaxed);
+        self.outbox_unchanged.store(false, Ordering::Relaxed);
         drop(outbox);
         if let Some(stream) = stream {
             self.context.base.wakeups.wake(stream);
         }
     }
 
-    /// Has a write sent: by the fan-out, if the stream has left it its number, or else by the stream.
+    /// Has a write sent: by the fan-out if the stream has an outlet, or else by the stream.
     #[inline]
     fn announce_write(&self, mut outbox: MutexGuard<'_, Outbox>) {
         let Some(outlet) = outbox.outlet else { return self.wake(outbox) };
         // If the stream was woken, it will look here anyway.
         let listed = outbox.stream.is_none() || std::mem::replace(&mut outbox.listed, true);
-        self.calm.store(false, Ordering::Relaxed);
+        self.outbox_unchanged.store(false, Ordering::Relaxed);
         drop(outbox);
         if !listed {
             self.context.fan_out.written(outlet);

@@ -46,7 +46,7 @@ pub struct Context {
     pub pubsub: PubSub,
     /// Notifies this server's clients of messages in their channels.
     pub notifier: Arc<Notifier>,
-    /// What clients get without a turn of their streams.
+    /// Sends messages to idle streams without waking them.
     pub fan_out: FanOut,
     /// How long clients that are cut off wait before they reconnect.
     pub reconnect_delay: ReconnectDelay,

@@ -2,8 +2,9 @@
 //!
 //! When the engine has something new, it notifies the servers of the process: once for all that is published until a
 //! server looks, so a burst costs at most one wake of the reactor. The server's [`Delivery`], a task of the reactor, takes
-//! the messages over, sends them to clients that have nothing else to do ([`super::fan_out`]), and wakes all other readers that
-//! want them, without leaving the thread. These streams read by themselves; for subscriptions whose messages go to Ruby, it posts to the clients' mailboxes.
+//! the messages over, sends them to idle clients ([`super::fan_out`]), and wakes all other readers that want them, without
+//! leaving the thread: their streams read by themselves. For subscriptions whose messages go to Ruby, it posts to the clients'
+//! mailboxes.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -214,7 +215,7 @@ impl Future for Delivery {
         self.context.notifier.task.register(cx.waker());
         let channels = &self.context.pubsub.channels;
         if self.context.fan_out.deliver(channels, &self.context.base) {
-            // Behind other tasks, and behind what has come in by then.
+            // The rest follows when other tasks have run and the reactor has looked for events.
             let _pending = pin!(tokio::task::yield_now()).poll(cx);
         }
         self.context.notifier.wake_settled(channels);

@@ -1,31 +1,32 @@
-//! Sends what clients are to get without waking their streams, if these have nothing else to do.
+//! Sends messages to the sockets of idle streams without waking the streams.
 //!
 //! To wake a stream's task, to run it, and to look at everything that may have changed for it costs several times what it
-//! costs to hand a message to the socket, most of it memory that is not in the cache. So a stream that is open, has sent
-//! everything and waits for nothing but news is *parked* at the end of its turn: it leaves its descriptor in a table.
+//! costs to hand a message to the socket. Most of that is memory that is not in the cache. So a stream that is open, has sent
+//! everything and waits only for something new is *parked* at the end of its turn: it leaves its descriptor in a table, and
+//! this module sends to that descriptor. An *outlet* is the number of a stream in the table.
 //!
 //! | module | subject |
 //! |---|---|
 //! | `table` | the parked streams |
 //! | `parking` | what a stream itself remembers |
-//! | `messages` | a message of a channel is taken out of the log for all parked readers of the channel, as their own reads would ([`Channels::hand_out`]), and sent to one after the other |
-//! | `writes` | what the app has written since the reactor looked last is sent to one client after the other |
+//! | `messages` | messages of channels: taken out of the log once for all parked readers ([`Channels::hand_out`]) |
+//! | `writes` | what the app has written since the reactor looked last |
 //!
-//! Whatever is unusual wakes the stream instead, and a stream takes itself out of the table first of all in each turn, and
-//! before its socket is closed:
+//! Anything unusual wakes the stream instead. A stream leaves the table at the beginning of each of its turns, and before its
+//! socket is closed.
 //!
 //! | what | how it is noticed |
 //! |---|---|
-//! | a write that is not sent yet, a close, a change of the heartbeat, a first subscription | [`super::Client::is_calm`] |
+//! | a write that is not sent yet, a close, a change of the heartbeat, a first subscription | [`super::Client::outbox_unchanged`] |
 //! | notices, a replay, messages of several channels, a reader that was given up or is woken | the log |
 //! | a deadline that has passed | it is in the table |
 //! | input, an alarm, the pressure on memory | they wake the task |
 //! | a socket that takes nothing, or not all, or is broken | `send` |
 //!
-//! In the last case the rest goes to the stream, which queues it before anything else and sends it by itself. So it is the
-//! stream that finds out that the socket is blocked or broken, and waits for it.
+//! In the last case the stream gets the rest, queues it before anything else, and sends it itself. So the stream finds out
+//! that the socket is blocked or broken, and waits for it.
 //!
-//! Only the thread that drives the reactor uses the table. After that has ended, it is the thread that drops the streams.
+//! Only the thread that drives the reactor uses the table, and after the reactor's end the thread that drops the streams.
 
 mod messages;
 mod parking;
@@ -52,6 +53,7 @@ use crate::channel::Channels;
 #[derive(Debug)]
 pub struct FanOut {
     table: Lock<Table>,
+    /// See [`FanOut::switch`].
     on: AtomicBool,
     /// Outlets of clients to which the app has written. Any thread adds to it.
     written: Lock<Vec<Outlet>>,
@@ -73,7 +75,8 @@ impl FanOut {
         }
     }
 
-    /// Switches it on or off, before there are streams. For tests: clients get the same either way.
+    /// Switches it on or off. To be called before there are streams. If it is off, each stream is woken to send. Clients get
+    /// the same either way, so only tests that compare switch it off.
     pub fn switch(&self, on: bool) {
         self.on.store(on, Ordering::Relaxed);
     }
@@ -84,7 +87,7 @@ impl FanOut {
 
     // ---- for streams -----------------------------------------------------------------------
 
-    /// A number for a stream, which is not parked yet.
+    /// Adds a stream to the table, not parked yet. Returns its number.
     pub(super) fn enter(&self, client: &Arc<Client>, task: &Waker) -> Outlet {
         let outlet = self.table.lock().insert(client, task);
         if self.writes.load(Ordering::Relaxed) {
@@ -93,23 +96,23 @@ impl FanOut {
         outlet
     }
 
-    /// The stream has a reader of channels now: the number of the reader in the log.
+    /// The stream has a reader of channels now. `reader` is the number of that in the log.
     pub(super) fn set_reader(&self, outlet: Outlet, reader: u32) {
         self.table.lock().set_reader(outlet, reader);
     }
 
-    /// From now on, things are sent to this socket, until [`FanOut::unpark`] or [`FanOut::leave`]. The stream has sent
+    /// From now on, messages are sent to this socket, until [`FanOut::unpark`] or [`FanOut::leave`]. The stream has sent
     /// everything, and has nothing else to do before `due`.
     pub(super) fn park(&self, outlet: Outlet, descriptor: RawFd, due: Option<Stamp>) {
         self.table.lock().park(outlet, descriptor, due);
     }
 
-    /// Nothing is sent any more. Returns what was.
+    /// Nothing more is sent for the stream. Returns what was sent while it was parked.
     pub(super) fn unpark(&self, outlet: Outlet) -> Option<Parked> {
         self.table.lock().take(outlet)
     }
 
-    /// The same, for ever.
+    /// The same when the stream ends. Its number may be given to another stream.
     pub(super) fn leave(&self, outlet: Outlet) -> Option<Parked> {
         let mut table = self.table.lock();
         let parked = table.take(outlet);
@@ -122,7 +125,7 @@ impl FanOut {
 
     // ---- for app threads -------------------------------------------------------------------
 
-    /// The app has written to a client with an outlet. Any thread.
+    /// Has the reactor send what the app has written to a client with an outlet. Any thread.
     pub(super) fn written(&self, outlet: Outlet) {
         let mut written = self.written.lock();
         written.push(outlet);
@@ -135,8 +138,8 @@ impl FanOut {
 
     // ---- for the delivery ------------------------------------------------------------------
 
-    /// Gives readers what is new for them: sends it, or wakes them. Returns whether there are more readers; then other tasks
-    /// should have their turn first.
+    /// Sends new messages to the readers that are parked, and wakes the others. Returns whether more readers are left; then other
+    /// tasks should run first.
     pub(super) fn deliver(&self, channels: &Channels, base: &base::Context) -> bool {
         if !self.is_on() {
             channels.deliver();
@@ -145,7 +148,7 @@ impl FanOut {
         let mut table = self.table.lock();
         for piece in 0..PIECES {
             if piece > 0 {
-                // As it is read again when many tasks have asked for it in one turn.
+                // The turn is long, so the clock is read again: see [`crate::base::timers::Timers::now`].
                 base.timers.begin_turn();
             }
             if !table.deliver(channels, base) {

@@ -1,7 +1,7 @@
-//! What was written last: an app that writes the same String to many clients, one after the other, has it encoded once.
+//! The frame of the last write: when an app writes the same String to many clients, one after the other, it is encoded once.
 //!
-//! The bytes are compared, not the objects: a String may have been changed since, or be gone, and another one may lie in its
-//! place. Clients that get the same bytes share them. `pending` and all bounds count them for each client, as before.
+//! The bytes are compared, not the objects: a String may have been changed since, or be gone, and another one may be at its
+//! address. Clients that get the same bytes share them in memory. `pending` and all bounds count them for each client.
 
 use bytes::Bytes;
 
@@ -12,10 +12,10 @@ use crate::sse;
 use crate::websocket::Opcode;
 use crate::websocket::frame::{FRAGMENT_SIZE, MAX_HEADER, frame, header_length};
 
-/// Longer frames are not remembered.
-const MOST: usize = MAX_HEADER + FRAGMENT_SIZE;
+/// Longer frames are not kept.
+const MAX_KEPT: usize = MAX_HEADER + FRAGMENT_SIZE;
 
-/// What goes behind the data of an event: the end of its line, and the empty line.
+/// Length of what follows the data of an event: the end of its line, and the empty line.
 const END: usize = 2;
 
 /// The frames that were written last: one of each form, so that a loop over clients of all kinds has its String encoded once for
@@ -30,9 +30,10 @@ pub struct LastWrite {
 /// The last write that became a frame of one form.
 #[derive(Debug)]
 struct Form {
-    /// Where its payload lay, and how long it was. Remembering costs a request for memory, and most payloads are written once.
-    /// So only one that lies where the last one lay is remembered.
+    /// The address and the length of the last payload. To keep a frame costs an allocation, and most payloads are written once.
+    /// So a frame is kept only if its payload has the address and the length of the one before.
     seen: (usize, usize),
+    /// The frame that is kept.
     written: Option<Written>,
 }
 
@@ -52,9 +53,9 @@ impl Form {
         Form { seen: (0, 0), written: None }
     }
 
-    /// The frame of a payload: the last one, or a new one that `encode` makes. With that, `encode` returns where the payload
-    /// begins in it, if it is there in one piece.
-    fn take(
+    /// The frame of a payload: the one that is kept, or a new one that `encode` makes. With it, `encode` returns where in it the
+    /// payload begins, if it is there in one piece.
+    fn get_or_encode(
         &mut self,
         opcode: Opcode,
         name: Option<&str>,
@@ -70,7 +71,7 @@ impl Form {
         }
         let (frame, start) = encode();
         let place = (payload.as_ptr().addr(), payload.len());
-        if std::mem::replace(&mut self.seen, place) == place && frame.len() <= MOST {
+        if std::mem::replace(&mut self.seen, place) == place && frame.len() <= MAX_KEPT {
             let payload = match start {
                 Some(start) => frame.slice(start..start + payload.len()),
                 None => Bytes::copy_from_slice(payload),
@@ -93,17 +94,17 @@ impl LastWrite {
         LastWrite { message: Form::new(), event: Form::new(), framed_event: Form::new() }
     }
 
-    /// See [`Client::write_message`].
+    /// As [`Client::write_message`]; the frame is shared with the write before, if that had the same bytes.
     pub fn write_message(&mut self, client: &Client, text: bool, payload: &[u8]) -> bool {
         let opcode = if text { Opcode::Text } else { Opcode::Binary };
         if payload.len() > FRAGMENT_SIZE {
             return client.enqueue(Frame::message(opcode, payload));
         }
         let encode = || (frame(true, opcode, payload), Some(header_length(payload.len())));
-        client.enqueue_one(self.message.take(opcode, None, payload, encode))
+        client.enqueue_one(self.message.get_or_encode(opcode, None, payload, encode))
     }
 
-    /// See [`Client::write_event`].
+    /// As [`Client::write_event`]; the frame is shared in the same way.
     pub fn write_event(&mut self, client: &Client, fields: sse::Fields<'_>, data: &[u8]) -> bool {
         let fields = client.event_fields(fields);
         let framed = client.shape() == Shape::PushV1;
@@ -122,10 +123,10 @@ impl LastWrite {
             }
         };
         let form = if framed { &mut self.framed_event } else { &mut self.event };
-        client.enqueue_one(form.take(Opcode::Text, fields.event, data, encode))
+        client.enqueue_one(form.get_or_encode(Opcode::Text, fields.event, data, encode))
     }
 
-    /// Gives the memory back. To be called now and then: a long frame must not stay for ever.
+    /// Frees what is kept. To be called when the app has no more to do for now: a long frame must not stay for ever.
     pub fn forget(&mut self) {
         *self = LastWrite::new();
     }
@@ -236,7 +237,7 @@ mod tests {
         clients.iter().for_each(|client| assert!(last.write_message(client, true, b"to all")));
         assert!(clients.iter().all(|client| client.pending() == Some(1)));
         let frames: Vec<_> = clients.iter().map(|client| sent(client).remove(0)).collect();
-        // The second write remembers its frame.
+        // The frame of the second write is the first one that is kept.
         assert!(frames[1..].iter().all(|frame| frame.as_ptr() == frames[1].as_ptr()));
     }
 
@@ -245,7 +246,7 @@ mod tests {
         let context = context();
         let client = client(&context, Shape::EventStream, false);
         let mut last = LastWrite::new();
-        let long = vec![b'a'; MOST];
+        let long = vec![b'a'; MAX_KEPT];
         (0..3).for_each(|_| assert!(last.write_event(&client, sse::Fields::default(), &long)));
         assert!(last.event.written.is_none());
         (0..3).for_each(|_| assert!(last.write_event(&client, sse::Fields::default(), b"short")));

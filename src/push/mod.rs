@@ -15,7 +15,7 @@
 //! | `compression` | what is compressed for a client |
 //! | [`inflaters`] | places for clients that refer to their earlier messages when they compress |
 //! | [`reader`] | a client's reader of channels, and how messages become frames |
-//! | [`fan_out`] | what is sent to clients without a turn of their streams |
+//! | [`fan_out`] | sends messages to idle streams without waking them |
 //! | [`delivery`] | channel messages on their way from the log to the readers |
 //! | [`pressure`] | a bound over the queues of all clients |
 //! | [`reconnect`] | how long clients that are cut off wait before they reconnect |

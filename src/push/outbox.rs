@@ -33,8 +33,9 @@ pub(super) struct Outbox {
     pub(super) owes_goodbye: bool,
     /// The stream's task, unless it has been woken and will look here anyway.
     pub(super) stream: Option<Waker>,
-    /// The stream's number in [`super::fan_out`], and whether it is on the list of those to which the app has written.
+    /// The stream's number in [`super::fan_out`].
     pub(super) outlet: Option<Outlet>,
+    /// It is on the fan-out's list of streams to which the app has written.
     pub(super) listed: bool,
     /// The client's reader of channels. `None` until the client subscribes, and again at the end.
     pub(super) client_reader: Option<Arc<ClientReader>>,

@@ -16,7 +16,7 @@ use super::super::engine::Engine;
 use super::super::event::Event;
 use super::super::limits::Limits;
 use super::super::log::Log;
-use super::super::outlets::{Outlets, Parcel};
+use super::super::outlets::{Outlets, SharedBatch};
 use super::super::policy::Policy;
 use super::super::presence::Presence;
 use super::super::work;
@@ -144,17 +144,23 @@ impl Channels {
         woken
     }
 
-    /// As [`Channels::deliver`], but readers with an outlet that takes their messages are not woken: their outlets get parcels
-    /// of messages, which are added to `parcels`. Each reader is either woken or given all that is new for it, in the order of
-    /// the log. Gives at most about `most` parcels. Returns whether there are more, and what was compressed. One thread at a time.
-    pub fn hand_out(&self, outlets: &mut impl Outlets, parcels: &mut Vec<Parcel>, most: usize) -> (bool, Deflations) {
+    /// As [`Channels::deliver`], but readers with an outlet that takes their messages are not woken: their outlets get batches
+    /// of messages, which are added to `batches`. Each reader is either woken or given all that is new for it, in the order of
+    /// the log. Gives something to at most `most` outlets. Returns whether more readers are left, and what was compressed. One
+    /// thread at a time.
+    pub fn hand_out(
+        &self,
+        outlets: &mut impl Outlets,
+        batches: &mut Vec<SharedBatch>,
+        most: usize,
+    ) -> (bool, Deflations) {
         let limit = self.batch_limit();
         let mut state = self.lock_current();
-        let more = state.log.hand_out(outlets, parcels, limit, most);
+        let more = state.log.hand_out(outlets, batches, limit, most);
         let encoder = Arc::clone(&state.log.encoder);
         drop(state);
         let mut deflations = Deflations::default();
-        parcels.iter_mut().for_each(|parcel| deflations.join(parcel.make(&encoder)));
+        batches.iter_mut().for_each(|batch| deflations.join(batch.make(&encoder)));
         (more, deflations)
     }
 

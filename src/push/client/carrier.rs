@@ -73,7 +73,7 @@ impl Client {
         }
         outbox.stream.get_or_insert_with(|| stream.clone());
         outbox.listed = false;
-        self.calm.store(true, Ordering::Relaxed);
+        self.outbox_unchanged.store(true, Ordering::Relaxed);
         outbox.empty_into(queue);
         (outbox.order(), outbox.bounds(&self.context))
     }
@@ -83,11 +83,11 @@ impl Client {
         self.outbox().outlet = Some(outlet);
     }
 
-    /// Gives `frames` what was written since the last time, if it was announced to the fan-out, the client is open, and there is
-    /// `room` for so many bytes. Otherwise returns the stream's task, which must be woken unless that was done.
+    /// Moves to `frames` what was written since the last call, if the client is on the fan-out's list, is open, and at most `room`
+    /// bytes wait for it. Otherwise returns the stream's task, if that must be woken. `room` is `None` if the stream is not parked.
     pub(in crate::push) fn take_written(&self, room: Option<usize>, frames: &mut Vec<Frame>) -> Option<Waker> {
         let mut outbox = self.outbox();
-        // Not listed: the stream has taken it meanwhile. Without a task: it will.
+        // If it is not on the list, the stream has taken everything meanwhile. If there is no task, the stream was woken, and will.
         if !std::mem::take(&mut outbox.listed) || outbox.stream.is_none() {
             return None;
         }
@@ -96,14 +96,16 @@ impl Client {
             return outbox.stream.take();
         }
         outbox.empty(|frame| frames.push(frame));
-        self.calm.store(true, Ordering::Relaxed);
+        self.outbox_unchanged.store(true, Ordering::Relaxed);
         None
     }
 
-    /// Whether nothing waits that the app has written or asked for. What a thread has published comes after
-    /// what it wrote before: the reactor gets the message from that thread, through a lock, so it sees this change, too.
-    pub(in crate::push) fn is_calm(&self) -> bool {
-        self.calm.load(Ordering::Relaxed)
+    /// Whether the app has written and asked for nothing since its carrier, or the fan-out, looked into the outbox.
+    ///
+    /// What a thread publishes after a write must not overtake the write. It does not: the reactor gets the message through a
+    /// lock, so it also sees what the thread stored here before.
+    pub(in crate::push) fn outbox_unchanged(&self) -> bool {
+        self.outbox_unchanged.load(Ordering::Relaxed)
     }
 
     /// The socket has taken something.

@@ -1,19 +1,19 @@
-//! What a stream itself remembers of the fan-out.
+//! What a stream itself stores of its place in the fan-out.
 
 use super::table::Outlet;
 
-/// Whether a stream is parked, and its number. In 4 bytes: each idle connection has them.
+/// Whether a stream is parked, and its outlet. In 4 bytes, because each idle connection has them.
 #[derive(Debug, Default)]
 pub(in crate::push) struct Parking(u32);
 
 impl Parking {
-    /// It has nothing to do, so what it is to send is sent without waking it.
+    /// The stream is parked: see [`super`].
     pub(in crate::push) const PARKED: u32 = 1 << 31;
-    /// The app has written something. A client that is never written to, and has no channels, needs no number.
+    /// The app has written to the client. A client that is never written to, and has no channels, needs no outlet.
     pub(in crate::push) const WRITTEN: u32 = 1 << 30;
-    /// The log knows the number, too.
+    /// The log knows the outlet, too.
     pub(in crate::push) const KNOWN: u32 = 1 << 29;
-    /// The bits of the number, which counts from 1; 0 is none.
+    /// The bits of the outlet, which counts from 1 here; 0 is none.
     const NUMBER: u32 = Parking::KNOWN - 1;
 
     pub(in crate::push) fn is(&self, what: u32) -> bool {

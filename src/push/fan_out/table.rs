@@ -9,15 +9,15 @@ use std::task::Waker;
 use rustix::net::{SendFlags, send};
 
 use crate::base::timers::Stamp;
-use crate::channel::{Encoding, Parcel};
+use crate::channel::{Encoding, SharedBatch};
 use crate::push::Client;
 use crate::push::queue::Frame;
 
-/// How many sends have one look at the clock, and one hold of the log's lock before them.
+/// How many messages are sent after one reading of the clock and one hold of the log's lock.
 pub(super) const PIECE: usize = 32;
 
-/// How many such pieces a task sends in a turn. Then other tasks have theirs, and the reactor looks at its sockets: tokio has it do
-/// that about as often.
+/// How many such pieces a task sends in one poll. Then other tasks run, and the reactor looks for events: tokio does that after 61
+/// polls by default (`event_interval`), and a poll usually sends once.
 pub(super) const PIECES: usize = 2;
 
 /// A socket that is broken is an error and no signal, which Ruby ignores anyway.
@@ -26,10 +26,10 @@ const FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 #[cfg(target_vendor = "apple")]
 const FLAGS: SendFlags = SendFlags::DONTWAIT;
 
-/// The number of a stream that has no reader of channels.
+/// The [`Entry::reader`] of a stream that has no reader of channels.
 const NO_READER: u32 = u32::MAX;
 
-/// The number of a stream in the table. So that an `Option` takes no more, it counts from 1.
+/// The number of a stream in the table. It is stored from 1 on, so that an `Option` takes no more memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::push) struct Outlet(NonZeroU32);
 
@@ -44,7 +44,7 @@ impl Outlet {
     }
 }
 
-/// What has happened to a parked stream.
+/// What was sent for a stream while it was parked.
 #[derive(Debug, Default)]
 pub(in crate::push) struct Parked {
     /// How many bytes its socket has taken.
@@ -53,6 +53,7 @@ pub(in crate::push) struct Parked {
     pub(in crate::push) writes: usize,
     /// When it took the last ones. `None`: it took none.
     pub(in crate::push) sent_at: Option<Stamp>,
+    /// What the stream must send itself.
     pub(in crate::push) rest: Option<Rest>,
 }
 
@@ -70,13 +71,13 @@ pub(in crate::push) struct Rest {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) entries: Vec<Option<Entry>>,
-    /// Vacant places; those beyond the end are stale.
+    /// Free places in `entries`. Those beyond its end do not exist any more.
     vacant: Vec<u32>,
-    /// By outlet. A socket seldom leaves something.
+    /// What sockets have not taken, by outlet. There is seldom something.
     pub(super) rests: HashMap<u32, Rest>,
-    /// For `messages`, and for `writes`: the memory is kept.
+    /// Buffers of `messages` (these two) and of `writes` (the next two). They are empty between two calls; their memory is kept.
     pub(super) given: Vec<(u32, u32)>,
-    pub(super) parcels: Vec<Parcel>,
+    pub(super) batches: Vec<SharedBatch>,
     pub(super) frames: Vec<Frame>,
     pub(super) joined: Vec<u8>,
 }
@@ -89,13 +90,13 @@ pub(super) struct Entry {
     task: Waker,
     /// The number of its reader in the log, or [`NO_READER`].
     pub(super) reader: u32,
-    /// That of its socket, while it is parked; otherwise -1. The stream takes itself out before it closes the socket.
+    /// The descriptor of its socket while it is parked, else -1. The stream leaves the table before it closes the socket.
     descriptor: RawFd,
     pub(super) encoding: Encoding,
-    /// When the stream has something to do.
+    /// The next deadline of the stream.
     due: Option<Stamp>,
+    /// What [`Parked`] says.
     bytes: u64,
-    /// How many writes of the app were sent.
     pub(super) writes: u32,
     sent_at: Option<Stamp>,
 }
@@ -153,7 +154,7 @@ impl Table {
         self.entry(outlet.number()).into_iter().for_each(|entry| (entry.descriptor, entry.due) = (descriptor, due));
     }
 
-    /// The stream is not parked any more.
+    /// The stream is not parked any more. Returns what was sent for it.
     pub(super) fn take(&mut self, outlet: Outlet) -> Option<Parked> {
         let entry = self.entry(outlet.number())?;
         entry.descriptor = -1;
@@ -175,9 +176,9 @@ impl Entry {
         if self.descriptor < 0 || bytes.is_empty() {
             return 0;
         }
-        // SAFETY: the stream that owns the socket has not taken itself out, so the descriptor is open and its own.
+        // SAFETY: the stream that owns the socket has not left the table, so the descriptor is open and still that socket's.
         let socket = unsafe { BorrowedFd::borrow_raw(self.descriptor) };
-        // Of an error, the stream finds out by itself.
+        // The caller wakes the stream if not all was taken, and then the stream gets the error itself.
         let taken = send(socket, bytes, FLAGS).unwrap_or(0);
         if taken > 0 {
             self.bytes += taken as u64;
@@ -186,7 +187,7 @@ impl Entry {
         taken
     }
 
-    /// The stream must send the rest by itself.
+    /// Wakes the stream, which must send the rest itself.
     #[cold]
     pub(super) fn give_back(&mut self) {
         self.descriptor = -1;

@@ -11,13 +11,13 @@ use crate::base;
 use crate::push::Context;
 use crate::push::queue::{Frame, Origin, Sent};
 
-/// More bytes than this are left to the stream: the socket may take only some of them.
-const BYTES: usize = 64 << 10;
+/// If more bytes than this wait, the stream sends them itself: the socket may take only some of them.
+const MAX_BYTES: usize = 64 << 10;
 
 /// The task that sends what the app has written. Spawn it on the reactor; it ends with that.
 pub struct Writing {
     context: Arc<Context>,
-    /// What was taken off the list, and how much of that is done.
+    /// What was taken off the list [`super::FanOut::written`], and how many of them are done.
     outlets: Vec<Outlet>,
     done: usize,
 }
@@ -29,7 +29,7 @@ impl Writing {
         Writing { context, outlets: Vec::new(), done: 0 }
     }
 
-    /// Sends one piece. Returns how many clients there were; without any, nothing is left on the list, either.
+    /// Sends what was written to at most [`PIECE`] clients. Returns how many there were; 0 if the list is empty, too.
     fn send_some(&mut self) -> usize {
         let Context { fan_out, base, .. } = &*self.context;
         if self.done == self.outlets.len() {
@@ -67,7 +67,7 @@ impl Future for Writing {
             }
             sent += PIECE;
         }
-        // Behind other tasks, and behind what has come in by then.
+        // The rest follows when other tasks have run and the reactor has looked for events.
         let _pending = pin!(tokio::task::yield_now()).poll(cx);
         Poll::Pending
     }
@@ -81,7 +81,7 @@ impl Table {
         let Table { entries, rests, frames, joined, .. } = self;
         for outlet in outlets {
             let Some(entry) = entries.get_mut(outlet.number() as usize).and_then(Option::as_mut) else { continue };
-            let room = if entry.is_parked(now) { Some(BYTES) } else { None };
+            let room = if entry.is_parked(now) { Some(MAX_BYTES) } else { None };
             if let Some(task) = entry.client.take_written(room, frames) {
                 task.wake();
                 continue;
@@ -113,7 +113,7 @@ impl Table {
         }
         base.stats.bytes_out.add_many(all_bytes);
         base.stats.messages_out.add_many(all_writes);
-        if joined.capacity() > BYTES {
+        if joined.capacity() > MAX_BYTES {
             *joined = Vec::new();
         }
     }

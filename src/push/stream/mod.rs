@@ -11,7 +11,7 @@
 //! | `reading` | messages for the mailbox, pings, and the end |
 //! | `writing` | frames to the pipe, and what the client and the access log are told of them |
 //! | `channels` | what it reads of channels |
-//! | `parking` | when its messages of channels are sent without waking it |
+//! | `parking` | when messages are sent to its socket without waking it |
 //! | `deadlines` | pings, heartbeats, slow clients |
 //! | `closing` | how it ends |
 //! | `input_end` | a WebSocket whose input has ended |

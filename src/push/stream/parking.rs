@@ -1,6 +1,6 @@
-//! When messages of channels and writes are sent to a stream's socket without waking the stream: see [`crate::push::fan_out`].
+//! When a stream is parked, so that messages are sent to its socket without waking it: see [`crate::push::fan_out`].
 //!
-//! A stream is parked only between two of its turns. Each turn begins by taking it out, so nothing else here has to know.
+//! A stream is parked only between two of its turns. So all other code of a stream need not know of this.
 
 #[cfg(test)]
 mod tests;
@@ -34,7 +34,7 @@ impl Stream {
         self.parking.set(Parking::PARKED, true);
     }
 
-    /// It is open, has read channels, and waits for nothing but input, a deadline, and what is new.
+    /// Whether the stream is open, has read all its channels, and waits only for input, a deadline, or something new to send.
     fn is_quiet(&self) -> bool {
         matches!(self.state, State::Open)
             && !self.has_unsent()
@@ -47,8 +47,8 @@ impl Stream {
             && self.bounds.slow_at.is_none()
     }
 
-    /// Takes the stream out, at the beginning of a turn. It counts what was sent for it; what its socket has not taken is
-    /// queued, as if the stream itself had tried.
+    /// To be called at the beginning of a turn. Counts what was sent for the stream meanwhile, and queues what its socket has not
+    /// taken, as if the stream itself had tried to send it.
     #[inline(never)]
     pub(super) fn unpark(&mut self) {
         self.parking.set(Parking::PARKED, false);
@@ -56,7 +56,7 @@ impl Stream {
         parked.into_iter().for_each(|parked| self.take_in(parked));
     }
 
-    /// The end: nothing is sent for it any more.
+    /// To be called when the stream ends: nothing more is sent for it.
     pub(super) fn leave_fan_out(&mut self) {
         // In a forked child, the lock may be held by a thread that does not exist there.
         if let Some(outlet) = std::mem::take(&mut self.parking).outlet().filter(|_| !self.client.forked()) {

@@ -15,8 +15,8 @@ impl Outlets for Parking<'_> {
         own.parked.then_some(Shape::EventStream.into())
     }
 
-    fn give(&mut self, outlet: u32, parcel: usize) {
-        self.given.push((outlet as usize, parcel));
+    fn give(&mut self, outlet: u32, batch: usize) {
+        self.given.push((outlet as usize, batch));
     }
 }
 
@@ -25,16 +25,16 @@ impl World {
     /// new when they read.
     pub(super) fn hand_out(&mut self, most: usize) {
         let mut parking = Parking { connections: &self.connections, given: Vec::new() };
-        let mut parcels = Vec::new();
-        self.channels.hand_out(&mut parking, &mut parcels, most);
+        let mut batches = Vec::new();
+        self.channels.hand_out(&mut parking, &mut batches, most);
         let given = parking.given;
         assert!(given.len() <= most);
-        for (client, parcel) in given {
+        for (client, batch) in given {
             let own = self.connections[client].as_ref().unwrap();
             assert!(own.open && !own.woken.0.load(Ordering::SeqCst));
-            let text = parcels[parcel].frames().concat();
+            let text = batches[batch].frames().concat();
             let messages = self.digest(client, std::str::from_utf8(&text).unwrap());
-            assert_eq!(messages, parcels[parcel].messages());
+            assert_eq!(messages, batches[batch].messages());
             assert!((1..=4).contains(&messages));
         }
     }

@@ -66,7 +66,7 @@ pub(super) enum Step {
         history: usize,
     },
     Deliver,
-    /// A delivery, of at most so many parcels.
+    /// A delivery, to at most so many outlets.
     HandOut {
         most: usize,
     },
