@@ -55,8 +55,11 @@ impl Reactor {
         self
     }
 
-    /// Starts to run. `setup` spawns the first tasks, inside the runtime. An error of the system, if there is no epoll
-    /// instance or thread to be had, or of `setup`.
+    /// Starts to run. `setup` spawns the first tasks, inside the runtime.
+    ///
+    /// # Errors
+    ///
+    /// The system has no epoll instance, descriptor or thread left, or `setup` has failed.
     pub fn start(&self, setup: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let timers = Arc::clone(&self.base.timers);
         let runtime = timers::enable(&mut tokio::runtime::Builder::new_current_thread())

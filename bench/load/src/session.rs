@@ -45,7 +45,8 @@ pub struct Schedule {
     pub warm_up: Duration,
     /// How long the measured window is.
     pub measured: Duration,
-    /// Whether the load pauses before the warm-up, before the window and after it, with no answer on its way, until somebody says to go on.
+    /// Whether the load pauses before the warm-up, before the window and after it, with no answer on its way, until a line comes on
+    /// the standard input.
     pub pauses: bool,
 }
 

@@ -1,4 +1,5 @@
-//! Waiting in a task of the reactor: to the nanosecond, not in ticks. For what happens seldom.
+//! Waiting in a task of the reactor. The time is not rounded up to a tick, unlike that of an alarm. So each wait may cost a wake-up
+//! of its own: for what happens seldom.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,17 +19,17 @@ pub struct Sleep {
 }
 
 impl Timers {
-    /// Waits so long.
+    /// Waits for this time, from now on.
     pub fn sleep(self: &Arc<Self>, time: Duration) -> Sleep {
         self.sleep_until(Instant::now() + time)
     }
 
-    /// Waits until then.
+    /// Waits until this moment.
     pub fn sleep_until(self: &Arc<Self>, until: Instant) -> Sleep {
         Sleep { alarm: self.alarm(), until, task: None }
     }
 
-    /// What `work` returns. `None` if it takes longer than `time`; then it is dropped.
+    /// Waits for `work`, and returns its output. `None` if it takes longer than `time`: then it is dropped.
     pub async fn timeout<F: Future>(self: &Arc<Self>, time: Duration, work: F) -> Option<F::Output> {
         tokio::select! {
             biased;

@@ -51,13 +51,13 @@ enum ConnectionError {
     Direct(#[from] DirectError),
 }
 
-/// By which way a connection's requests are answered now.
+/// What serves a connection's requests now.
 // Nearly always directly: a box would be one more allocation for each connection.
 #[allow(clippy::large_enum_variant)]
 enum Way {
     Direct(Direct),
     Hyper(Box<HyperConnection>),
-    /// Only while it is being changed.
+    /// Only while one takes the place of the other, and when the socket was taken.
     Neither,
 }
 
@@ -288,8 +288,8 @@ mod tests {
     use crate::http::tests::context;
     use crate::net::ListenerId;
 
-    /// An idle connection is this, and the state that its parts share. The bound is what it was when it
-    /// was last looked at: if it must grow, the memory per connection that README.md promises grows, too.
+    /// An idle connection takes this, and the state that its parts share. The bound is the size when it was last changed. If it
+    /// grows, the memory of idle connections in docs/performance.md grows, too.
     #[tokio::test]
     async fn the_task_of_a_connection_does_not_grow() {
         let (socket, _client) = tokio::net::UnixStream::pair().unwrap();

@@ -1,6 +1,6 @@
 //! Simple requests, answered without hyper.
 //!
-//! Most requests came whole, ask nothing of the connection, and get a response that is complete when it begins. They go from the
+//! Most requests come whole, ask nothing of the connection, and get a response that is complete when it begins. They go from the
 //! scanner to the service, and their responses go to the socket, without hyper: it would parse the head a second time, and it
 //! needs buffers of its own for each request. Everything else is hyper's. If a simple request gets a response that is not simple,
 //! hyper is given a request in its place, and answers that: see [`Requests::handed_over`].
@@ -28,7 +28,7 @@ use crate::http::response::Response;
 use crate::http::service::{Answer, Handling};
 use crate::request_head::Method;
 
-/// Bodies up to this length are copied behind their head, so that one slice is sent.
+/// Bodies up to this length, in bytes, are copied behind their head, so that one `send` takes both.
 const COPIED: usize = 16 * 1024;
 
 /// How many slices one call gives to the socket.
@@ -115,7 +115,7 @@ impl Direct {
                 },
                 Stage::Handling(exchange) => match exchange.handling.poll_answer(cx) {
                     Poll::Ready(Answer::Response(mut response)) => {
-                        // As in the adapter to hyper.
+                        // The client must not send another request on a connection that will be closed.
                         response.head.close |= !base.lifecycle.serving();
                         if is_simple(&response) {
                             let head = exchange.method == Method::Head;
@@ -129,7 +129,7 @@ impl Direct {
                         connection.take_over(takeover);
                         Stage::Reading
                     }
-                    // It may wait for long.
+                    // A long poll may wait for long: then hyper serves it.
                     Poll::Pending if exchange.handling.is_polling() => {
                         return Poll::Ready(Ok(hand_over(requests, stage)));
                     }
@@ -165,7 +165,7 @@ fn poll_simple(socket: &mut ScannedSocket, cx: &mut TaskContext<'_>) -> Poll<io:
     input
 }
 
-/// Whether a response is complete, or a file, and leaves the connection as it is.
+/// Whether the length of a response is known, and the response does not change the connection.
 fn is_simple(response: &Response) -> bool {
     response.body.length().is_some() && !response.head.close && !response.head.headers.contains("connection")
 }
@@ -192,7 +192,7 @@ fn write_response(
         output.clear();
         let mut in_progress = connection.answered(response.head.status, false);
         let date = date::at(connection.context().base.timers.stamp());
-        // Only a body of unknown length can have a length that cannot be read.
+        // An error is impossible: only a body of unknown length can have a Content-Length that is not a number.
         let written = write_response_head(output, &response, asked, &date);
         let sends_body = matches!(written, Ok(Written { framing: Framing::Length(1..), .. }));
         let (mut pieces, mut body) = (VecDeque::new(), Body::Empty);
@@ -247,7 +247,7 @@ impl Unsent {
             if self.body.is_end_stream() {
                 return Poll::Ready(Ok(()));
             }
-            // What was written goes on its way, because the disk may take long.
+            // What was written is sent first, because the disk may take long.
             ready!(Pin::new(&mut *socket).poll_flush(cx))?;
             match ready!(self.body.poll_chunk(cx, &connection.context().base.disk)) {
                 Some(chunk) => {

@@ -1,4 +1,4 @@
-//! The requests of one connection on their way to the service, whoever has read them.
+//! The requests of one connection on their way to the service: from hyper, or directly from the scanner.
 
 use std::cell::Cell;
 use std::sync::Arc;

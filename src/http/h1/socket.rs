@@ -42,8 +42,7 @@ impl ScannedSocket {
         self.socket
     }
 
-    /// Writes an informational response. It was accepted when hyper had nothing to write, so it comes before all that
-    /// hyper has now.
+    /// Writes informational responses. They were accepted when nothing else waited to be written, so they come first.
     fn poll_information(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.connection.informs() {
             return Poll::Ready(Ok(()));
@@ -64,7 +63,7 @@ impl ScannedSocket {
         Poll::Ready(Ok(()))
     }
 
-    /// The next request, if it is a simple one; otherwise what comes is made ready for hyper.
+    /// Takes the next request if it is a simple one. Otherwise makes what has come ready for hyper.
     pub(super) fn poll_simple(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Input>> {
         let base = &self.connection.context().base;
         // As in `poll_read`.
@@ -217,7 +216,7 @@ impl AsyncWrite for ScannedSocket {
         self.socket.is_write_vectored()
     }
 
-    /// hyper calls this only once its own buffer is empty.
+    /// To be called only when all bytes that are to be sent were given to this socket. hyper does so when its buffer is empty.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_information(cx))?;

@@ -1,4 +1,5 @@
-//! The state that the parts of a connection share: its task, its socket, hyper if it is used, and the app thread that has its request.
+//! The state that the parts of a connection share: its task, its socket, hyper if it is used, and the app thread that has its
+//! request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
@@ -24,7 +25,7 @@ use crate::request_head::Method;
 pub(super) struct ConnectionState {
     context: Arc<Context>,
     state: Lock<State>,
-    /// All that was to be written is with the socket.
+    /// The socket has all bytes that were to be written.
     flushed: AtomicBool,
     /// There is an informational response to write.
     informs: AtomicBool,
@@ -218,8 +219,8 @@ impl ConnectionState {
         self.flushed() && self.lock().is_hyper_at_rest()
     }
 
-    /// Whether hyper has written all its bytes to the socket. While hyper runs, it may have bytes that it has not tried
-    /// to write: see [`State::in_turn`].
+    /// Whether the socket has all bytes that were to be written. While the connection's task runs, there may be bytes that it has
+    /// not tried to write: see [`State::in_turn`].
     pub(super) fn flushed(&self) -> bool {
         self.flushed.load(Ordering::Relaxed)
     }
@@ -235,7 +236,7 @@ impl ConnectionState {
         self.awaits_flush.store(true, Ordering::Relaxed);
     }
 
-    /// hyper has flushed. Returns whether a response has waited for that.
+    /// Everything was written and flushed. Returns whether a response has waited for that.
     pub(super) fn end_flush(&self) -> bool {
         self.set_flushed(true);
         self.awaits_flush.load(Ordering::Relaxed) && self.awaits_flush.swap(false, Ordering::Relaxed)
@@ -260,14 +261,14 @@ impl ConnectionState {
     }
 }
 
-/// A response whose body hyper has not taken completely.
+/// A response that is being sent. It ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct ResponseInProgress {
     connection: Arc<ConnectionState>,
     status: StatusCode,
-    /// Bytes of the body that hyper has taken.
+    /// Bytes of the body that were taken to be written: by hyper, or directly.
     taken: u64,
-    /// hyper needs no more bytes of the body.
+    /// All of the body was taken.
     whole: bool,
 }
 
@@ -277,13 +278,12 @@ impl ResponseInProgress {
         &self.connection
     }
 
-    /// Bytes of the body that hyper has taken.
+    /// Bytes of the body that were taken to be written.
     pub(super) fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// hyper has taken `bytes` more of the body. `ended` says that these were the last. hyper takes at most `length` in
-    /// all.
+    /// `bytes` more of the body were taken to be written. `ended` says that these were the last. At most `length` are taken in all.
     pub(super) fn took(&mut self, bytes: u64, ended: bool, length: Option<u64>) {
         self.taken = (self.taken + bytes).min(length.unwrap_or(u64::MAX));
         self.whole |= ended || length.is_some_and(|length| self.taken >= length);
@@ -298,7 +298,7 @@ impl Drop for ResponseInProgress {
         state.ended += 1;
         state.may_last = false;
         state.since = self.connection.context.base.timers.now();
-        // hyper flushes next, and that wakes the reader if necessary.
+        // The socket is flushed next, and that wakes the reader if necessary.
     }
 }
 

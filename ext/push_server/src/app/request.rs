@@ -41,7 +41,7 @@ pub fn serve(ruby: &Ruby, context: &ThreadContext<'_>, request: Request) -> Resu
             return unserved(ruby, line, error);
         }
     };
-    Answer::belongs_to(ruby, answer, env);
+    Answer::set_env(ruby, answer, env);
     let exchange = Exchange::new(ruby, context, env, line, spooled, answer);
     let called = context.app.funcall::<_, _, Value>(words(ruby).call, (env,));
     // A child that the app has forked without a block must not answer the request: its parent does.

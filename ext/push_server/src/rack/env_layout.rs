@@ -1,9 +1,11 @@
 //! Layouts: envs that have the same keys have them in the same places.
 //!
 //! A client repeats the names of its headers, so most envs have the keys of an earlier one. Ruby hashes a key for each
-//! entry that it inserts, which was the largest part of making an env. A layout is a Hash with all keys of such envs: first
-//! those whose values differ, with nil, then what the listener's template has. An env is a copy of it, into which the values are
-//! put by their places. A layout has no value of a request, so none can reach another request.
+//! entry that it inserts, which would be the largest part of making an env. A layout is a Hash with all keys of such envs: first
+//! those whose values differ, with nil as their values, then the entries of the listener's template. An env is a copy of a layout,
+//! in which the values of the first entries are replaced. A layout has no value of a request, so none can reach another request.
+//!
+//! The layouts are in a direct-mapped cache: the hash of the keys says which place a layout may have.
 
 use magnus::gc::Marker;
 use magnus::rb_sys::{AsRawValue, FromRawValue};
@@ -15,9 +17,9 @@ use crate::support::raw::{Entries, Guarded};
 
 /// How many layouts there may be.
 const PLACES: usize = 64;
-/// A layout is made when a request has its keys for this time, and none came between that had other keys and the same place. To
+/// A layout is made when this many requests have had its keys, and no other keys without a layout came to its place meanwhile. To
 /// make one costs what it saves in three requests.
-const WORTH_IT: u32 = 4;
+const REQUESTS_BEFORE: u32 = 4;
 
 /// The layouts of a server, each in the place that the hash of its keys gives it.
 pub struct Layouts(GvlCell<[Place; PLACES]>);
@@ -25,7 +27,7 @@ pub struct Layouts(GvlCell<[Place; PLACES]>);
 #[derive(Default)]
 struct Place {
     layout: Option<Layout>,
-    /// The hash of the keys that had this place last and are not those of `layout`, and how many requests in a row had them.
+    /// The hash of the newest keys that came to this place and are not those of `layout`, and how many requests in a row had them.
     seen: (usize, u32),
 }
 
@@ -40,7 +42,7 @@ struct Layout {
 /// What a place has for some keys.
 enum Found {
     Layout(RHash),
-    /// None, and it is not worth while to make one.
+    /// None, and none is to be made yet.
     Nothing,
     /// None yet, but one is to be made.
     Due,
@@ -103,8 +105,8 @@ impl Place {
         }
         let (last, times) = self.seen;
         let times = if last == hash { times + 1 } else { 1 };
-        self.seen = (hash, times % WORTH_IT);
-        if times == WORTH_IT { Found::Due } else { Found::Nothing }
+        self.seen = (hash, times % REQUESTS_BEFORE);
+        if times == REQUESTS_BEFORE { Found::Due } else { Found::Nothing }
     }
 }
 
@@ -122,7 +124,7 @@ fn make(raw: &Guarded, template: RHash, keys: &[VALUE]) -> Option<RHash> {
     raw.freeze(hash)
 }
 
-/// A hash of the objects that these are, not of their content.
+/// A hash of the identities of these objects, not of their content.
 fn hash_of(template: RHash, keys: &[VALUE]) -> usize {
     let mix = |hash: usize, value: VALUE| {
         (hash.rotate_left(5) ^ value as usize).wrapping_mul(0x517c_c1b7_2722_0a95_u64 as usize)

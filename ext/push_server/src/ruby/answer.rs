@@ -16,7 +16,7 @@ use crate::support::interned::words;
 /// Answers the request that has this object in its env. This is both `env["rack.hijack"]`, which is called without
 /// arguments, and `env["rack.early_hints"]`, which is called with headers: so a request makes one object less.
 ///
-/// It has no content: what it needs is in [`OPEN`] while its request is open. So it needs no memory beside the object.
+/// It has no content: what it needs is in [`OPEN`] while its request is open. So it takes no memory besides the Ruby object.
 #[derive(TypedData)]
 #[magnus(class = "PushServer::Answer", free_immediately)]
 pub struct Answer;
@@ -58,7 +58,7 @@ pub fn close(ruby: &Ruby, answer: Obj<Answer>) {
         let place = all.iter().position(|open| open.is(answer));
         place.map(|place| all.swap_remove(place))
     });
-    // Not inside, because this may wake others.
+    // Not inside `with`: an answer that was not given sends 500, which may wake the reactor.
     drop(closed);
 }
 
@@ -75,7 +75,7 @@ fn with<R>(ruby: &Ruby, answer: Obj<Answer>, work: impl FnOnce(&mut Open) -> R) 
 
 impl Answer {
     /// Sets the env that gets the hijacked socket.
-    pub fn belongs_to(ruby: &Ruby, this: Obj<Self>, env: RHash) {
+    pub fn set_env(ruby: &Ruby, this: Obj<Self>, env: RHash) {
         with(ruby, this, |open| open.env = Some(env));
     }
 

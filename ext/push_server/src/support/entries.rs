@@ -9,12 +9,12 @@ use magnus::rb_sys::{AsRawValue, FromRawValue, protect};
 use magnus::{Error, RHash, Ruby, Value};
 use rb_sys::{Qnil, VALUE, rb_hash_foreach};
 
-/// More than most Hashes have that are read so.
-const MOST: usize = 32;
+/// Room for the entries of most Hashes. Larger ones are read in another way.
+const CAPACITY: usize = 32;
 
-/// Entries on the stack, where the garbage collector sees them.
+/// Copies of entries, on the stack, where the garbage collector sees them.
 struct Entries {
-    slots: [MaybeUninit<(VALUE, VALUE)>; MOST],
+    slots: [MaybeUninit<(VALUE, VALUE)>; CAPACITY],
     length: usize,
     /// There are more.
     incomplete: bool,
@@ -22,15 +22,15 @@ struct Entries {
 
 /// Calls `take` with each key and value of `hash`.
 ///
-/// Ruby walks over the Hash before that, and only copies its entries: so nothing of ours runs in the middle of Ruby's code,
-/// where each entry would need a guard of its own.
+/// Ruby first walks over the Hash, and only copies its entries. `take` runs afterwards: in the middle of Ruby's walk, each call of
+/// it would need a guard of its own.
 #[inline]
 pub fn each_entry(
     _locked: &Ruby,
     hash: RHash,
     mut take: impl FnMut(Value, Value) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut entries = Entries { slots: [const { MaybeUninit::uninit() }; MOST], length: 0, incomplete: false };
+    let mut entries = Entries { slots: [const { MaybeUninit::uninit() }; CAPACITY], length: 0, incomplete: false };
     protect(|| {
         // SAFETY: called with the GVL, and protected; `copy` gets a pointer that is valid during the call.
         unsafe { rb_hash_foreach(hash.as_raw(), Some(copy), ptr::from_mut(&mut entries) as VALUE) };

@@ -119,7 +119,7 @@ impl Guarded {
         if left.len() == 0 {
             return;
         }
-        // SAFETY: as above. Ruby takes care of a Hash whose table was given away: it needs no write barrier.
+        // SAFETY: as above. `rb_hash_tbl` tells the collector that this Hash is changed without write barriers.
         unsafe {
             let table = rb_hash_tbl(hash.as_raw(), c"".as_ptr(), 0);
             rb_st_foreach_with_replace(table, Some(each), Some(replace), ptr::from_mut(&mut left) as st_data_t);

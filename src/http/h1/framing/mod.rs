@@ -70,7 +70,7 @@ pub struct Scanner {
     held: BytesMut,
     /// How many bytes of `held` were searched for the end of the head.
     searched: usize,
-    /// How many heads were passed to hyper.
+    /// How many heads were passed on: to hyper, or as simple requests.
     heads: u64,
     refusal: Option<(u64, StatusCode)>,
     /// The number of the request whose body is broken, and the status of the response.
@@ -146,7 +146,7 @@ impl Scanner {
         if self.refusal.is_some() && given.ends_with(PLACEHOLDER) { given.slice(..length) } else { given }
     }
 
-    /// How many heads were passed to hyper.
+    /// How many heads were passed on: to hyper, or as simple requests.
     pub fn heads(&self) -> u64 {
         self.heads
     }

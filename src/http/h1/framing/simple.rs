@@ -1,6 +1,6 @@
 //! Requests that need nothing of hyper: they came whole, and ask nothing of the connection.
 //!
-//! Their heads are parsed here, once. What is refused is not decided here: if anything about a request is not usual, it is left to
+//! Their heads are parsed here, once. No request is refused here: if anything about a request is unusual, it is left to
 //! [`Scanner::scan`] and to hyper, which have the rules.
 
 use bytes::Bytes;
