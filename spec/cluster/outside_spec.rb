@@ -225,7 +225,8 @@ RSpec.describe "Publishing from a process without a server" do
           end
           Thread.new { PushServer.publish("a", "killed") }.tap { |it| Thread.pass until it.stop? }.kill.join(10) && puts("killed")
           trap("USR1") { puts "signal" }
-          Thread.new { sleep 0.2; Process.kill("USR1", $$) }
+          main = Thread.current
+          Thread.new { Thread.pass until main.stop?; Process.kill("USR1", $$) }
           PushServer.publish("a", "x")
         RUBY
         expect(result.out).to eq("timeout\nkilled\nsignal\n")

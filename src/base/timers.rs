@@ -252,11 +252,16 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::task::Wake;
 
-    struct Count(AtomicUsize);
+    #[derive(Default)]
+    struct Count {
+        wakes: AtomicUsize,
+        woken: Notify,
+    }
 
     impl Wake for Count {
         fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
+            self.wakes.fetch_add(1, Ordering::SeqCst);
+            self.woken.notify_one();
         }
     }
 
@@ -288,7 +293,7 @@ mod tests {
         let runtime = enable(&mut tokio::runtime::Builder::new_current_thread()).build().unwrap();
         runtime.block_on(async {
             let timers = Arc::new(Timers::default());
-            let count = Arc::new(Count(AtomicUsize::new(0)));
+            let count = Arc::<Count>::default();
             let waker = Waker::from(Arc::clone(&count));
             let mut kept = timers.alarm();
             let mut dropped = timers.alarm();
@@ -297,10 +302,8 @@ mod tests {
             kept.set(Instant::now() + Duration::from_secs(3600), &waker);
             kept.set(Instant::now() + Duration::from_millis(30), &waker);
             drop(dropped);
-            while count.0.load(Ordering::SeqCst) == 0 {
-                timers.sleep(Duration::from_millis(5)).await;
-            }
-            assert_eq!(count.0.load(Ordering::SeqCst), 1);
+            count.woken.notified().await;
+            assert_eq!(count.wakes.load(Ordering::SeqCst), 1);
             assert!(timers.lock().entries.is_empty());
             run.abort();
         });

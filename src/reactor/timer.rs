@@ -26,7 +26,11 @@ pub(super) struct Timer {
 
 #[cfg(target_os = "linux")]
 impl Timer {
-    /// A timer that is not armed. An error of the system: no descriptor is left, or it does not allow timers.
+    /// A timer that is not armed.
+    ///
+    /// # Errors
+    ///
+    /// The system has no descriptor left, or does not allow timers.
     pub(super) fn new() -> io::Result<Self> {
         let timerfd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
         // A filter of system calls may allow one of the two, so this one is tried as well.
@@ -34,13 +38,13 @@ impl Timer {
         Ok(Timer { timerfd })
     }
 
-    /// Lets the timer fire after this time, and not at the time for which it was armed before. With zero it fires at once.
+    /// Lets the timer fire once, after this time and not when it was to fire before. With zero it fires at once.
     pub(super) fn arm(&self, after: Duration) {
         // Zero would disarm it.
         self.set(after.max(Duration::from_nanos(1)));
     }
 
-    /// Lets the timer not fire, even if it has fired and no thread has seen it.
+    /// Stops the timer. [`Timer::wait`] waits on, even if the timer has fired and no thread has seen that.
     pub(super) fn disarm(&self) {
         self.set(Duration::ZERO);
     }
@@ -51,7 +55,7 @@ impl Timer {
         debug_assert!(result.is_ok(), "{result:?}");
     }
 
-    /// Blocks until the timer has fired since it was last set or waited for.
+    /// Blocks until the timer fires. Returns at once if it has fired since it was last set or waited for.
     pub(super) fn wait(&self) -> io::Result<()> {
         let mut expirations = [0; size_of::<u64>()];
         rustix::io::retry_on_intr(|| rustix::io::read(&self.timerfd, &mut expirations))?;
@@ -145,7 +149,7 @@ mod tests {
     fn what_has_fired_and_was_not_seen_is_forgotten_when_it_is_set_again() {
         let timer = Timer::new().unwrap();
         timer.arm(Duration::ZERO);
-        thread::sleep(SOON);
+        assert_eq!(poll(&mut [PollFd::new(&timer.timerfd, PollFlags::IN)], None).unwrap(), 1);
         let before = Instant::now();
         timer.arm(SOON);
         timer.wait().unwrap();

@@ -258,20 +258,23 @@ fn many_threads_publish_over_one_connection_while_servers_come_and_go() {
     let first = channels();
     let mut running = Running::start(tempfile::tempdir().unwrap(), &first);
     let publisher = publisher(running.path());
+    let (tell, answered) = std::sync::mpsc::channel();
     let threads: Vec<_> = (0..8)
         .map(|thread| {
-            let publisher = Arc::clone(&publisher);
+            let (publisher, tell) = (Arc::clone(&publisher), tell.clone());
             std::thread::spawn(move || {
                 for number in 0..300 {
                     let ticket = publisher.publish(message(&format!("{thread}-{number}")));
                     assert!(matches!(answer(&publisher, &ticket), Answer::At(_)));
+                    tell.send(()).unwrap();
                 }
             })
         })
         .collect();
+    drop(tell);
     let mut current = first;
-    while threads.iter().any(|thread| !thread.is_finished()) {
-        std::thread::sleep(Duration::from_millis(5));
+    // The next server comes after each hundred answers, in the middle of others.
+    while answered.iter().take(100).count() == 100 {
         let folder = running.stop(true);
         logs.push(history(&current));
         current = channels();
