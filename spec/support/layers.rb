@@ -28,8 +28,8 @@ class Layers
   # @param source [String] a folder with a crate's sources, from the root of the project
   def initialize(source) = @source = File.join(ROOT, source)
 
-  # The rooms of the crate, its folders and the files beside them: which uses which.
-  def rooms
+  # The layers of the crate, its folders and the files beside them: which uses which.
+  def uses
     Graph.new(modules.group_by { |name, _| name.first }.transform_values do |all|
       all.flat_map { |_, named| named.map(&:first) }.uniq - [all.first.first.first]
     end)

@@ -3,9 +3,9 @@
 require_relative "unit_helper"
 require_relative "../support/layers"
 
-# Which room may use which other room. A room is a folder of a crate, or a file beside the folders.
+# Which layer may use which other layer. A layer is a folder of a crate, or a file beside the folders.
 RSpec.describe Layers do
-  # The rooms of the core, from the lowest up: what each may use.
+  # The layers of the core, from the lowest up: what each may use.
   core = {
     "base" => [],
     "lifeline" => %w[base],
@@ -23,10 +23,10 @@ RSpec.describe Layers do
     "server" => %w[access_log base channel engine http metrics net push reactor]
   }
 
-  # Files of a room that name each other in a circle. This list may only shrink.
+  # Files of a layer that name each other in a circle. This list may only shrink.
   cycles = {}
 
-  # The rooms of the extension, from the lowest up.
+  # The layers of the extension, from the lowest up.
   extension = {
     "support" => [],
     "rack" => %w[support],
@@ -38,19 +38,19 @@ RSpec.describe Layers do
   it "finds a use in braces, over several lines, and by super" do
     layers = described_class.new("src")
 
-    expect(layers.rooms.to_a).to include(%w[server channel], %w[reactor http])
+    expect(layers.uses.to_a).to include(%w[server channel], %w[reactor http])
     expect(layers.files("access_log").to_a).to include(%w[entry format])
   end
 
-  { "src" => core, "ext/push_server/src" => extension }.each do |source, rooms|
-    it "keeps the rooms of #{source} in their order" do
-      allowed = rooms.flat_map { |room, uses| uses.map { |use| [room, use] } }
+  { "src" => core, "ext/push_server/src" => extension }.each do |source, layers|
+    it "keeps the layers of #{source} in their order" do
+      allowed = layers.flat_map { |layer, uses| uses.map { |use| [layer, use] } }
 
-      expect(described_class.new(source).rooms.to_a - allowed).to eq([])
+      expect(described_class.new(source).uses.to_a - allowed).to eq([])
     end
 
-    it "knows all rooms of #{source}" do
-      expect(rooms.keys).to include(*described_class.new(source).rooms.to_a.flatten.uniq)
+    it "knows all layers of #{source}" do
+      expect(layers.keys).to include(*described_class.new(source).uses.to_a.flatten.uniq)
     end
   end
 
@@ -60,9 +60,9 @@ RSpec.describe Layers do
     end
   end
 
-  Dir[File.join(Layers::ROOT, "ext/push_server/src/*/")].map { |folder| File.basename(folder) }.each do |room|
-    it "has no circle of files in #{room} of the extension" do
-      expect(described_class.new("ext/push_server/src").files(room).cycles).to eq([])
+  Dir[File.join(Layers::ROOT, "ext/push_server/src/*/")].map { |folder| File.basename(folder) }.each do |layer|
+    it "has no circle of files in #{layer} of the extension" do
+      expect(described_class.new("ext/push_server/src").files(layer).cycles).to eq([])
     end
   end
 end

@@ -1,4 +1,4 @@
-//! What every room of the core may use. These files use each other and nothing else of the core.
+//! What every layer of the core may use. These files use each other and nothing else of the core.
 //!
 //! | module | subject |
 //! |---|---|

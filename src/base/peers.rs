@@ -1,4 +1,4 @@
-//! Parcels between the processes of one server: what an engine does for the rooms above it, which do not know the engine.
+//! Parcels between the processes of one server: what an engine does for the layers above it, which do not know the engine.
 //!
 //! A parcel goes to one process. Parcels of one process to another one keep their order, and none comes twice. One can be
 //! lost; then [`PeerEvent::Unreachable`], [`PeerEvent::Parted`] or [`PeerEvent::Lost`] says so.
