@@ -8,12 +8,12 @@
 //! | module | subject |
 //! |---|---|
 //! | `table` | the parked streams |
-//! | `parking` | what a stream itself remembers |
+//! | `parking` | what a stream itself stores |
 //! | `messages` | messages of channels: taken out of the log once for all parked readers ([`Channels::hand_out`]) |
 //! | `writes` | what the app has written since the reactor looked last |
 //!
-//! Anything unusual wakes the stream instead. A stream leaves the table at the beginning of each of its turns, and before its
-//! socket is closed.
+//! Anything unusual wakes the stream instead. A stream is unparked at the beginning of each of its turns, and before its socket is
+//! closed.
 //!
 //! | what | how it is noticed |
 //! |---|---|

@@ -90,7 +90,7 @@ pub(super) struct Entry {
     task: Waker,
     /// The number of its reader in the log, or [`NO_READER`].
     pub(super) reader: u32,
-    /// The descriptor of its socket while it is parked, else -1. The stream leaves the table before it closes the socket.
+    /// The descriptor of its socket while it is parked, else -1. The stream unparks itself before it closes the socket.
     descriptor: RawFd,
     pub(super) encoding: Encoding,
     /// The next deadline of the stream.
@@ -176,7 +176,7 @@ impl Entry {
         if self.descriptor < 0 || bytes.is_empty() {
             return 0;
         }
-        // SAFETY: the stream that owns the socket has not left the table, so the descriptor is open and still that socket's.
+        // SAFETY: the stream that owns the socket is parked, so it has not closed the socket, and the descriptor is that socket's.
         let socket = unsafe { BorrowedFd::borrow_raw(self.descriptor) };
         // The caller wakes the stream if not all was taken, and then the stream gets the error itself.
         let taken = send(socket, bytes, FLAGS).unwrap_or(0);

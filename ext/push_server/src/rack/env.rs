@@ -78,6 +78,7 @@ struct Keys([Vec<(&'static str, Opaque<RString>)>; LONGEST]);
 
 static KEYS: OnceLock<Keys> = OnceLock::new();
 
+/// Makes the keys of [`HEADERS`]. To be called when the extension is loaded.
 pub fn init(ruby: &Ruby) {
     let mut keys = Keys([const { Vec::new() }; LONGEST]);
     for name in HEADERS {

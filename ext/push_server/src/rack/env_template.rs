@@ -33,7 +33,8 @@ pub struct Template {
 }
 
 impl Template {
-    /// `base` is what does not depend on the request.
+    /// `base` has the entries that do not depend on the request; it is copied. The error: no memory is left, or the scheme in it
+    /// is no String.
     pub fn new(ruby: &Ruby, base: RHash) -> Result<Self, Error> {
         let words = words(ruby);
         let scheme = lookup(base, ruby.get_inner(words.rack_url_scheme))?;
@@ -56,7 +57,7 @@ impl Templates {
         self.listeners.with(ruby, |listeners| listeners.push((listener, template)));
     }
 
-    /// The template of a listener.
+    /// The template of a listener. The error is a `RuntimeError`: there is no such listener.
     pub fn of(&self, ruby: &Ruby, listener: ListenerId) -> Result<Template, Error> {
         let known = self.listeners.with(ruby, |listeners| listeners.iter().find(|(id, _)| *id == listener).copied());
         known

@@ -21,7 +21,7 @@ use rb_sys::{
 /// Shows that a guard is in place.
 pub struct Guarded(());
 
-/// How many [`Entries`] are kept in arrays. More than most requests have.
+/// How many [`Entries`] the arrays have room for. Most requests have fewer.
 const IN_ARRAYS: usize = 64;
 
 /// Entries for a Hash. They must live on the stack, where the garbage collector sees them.
@@ -34,6 +34,7 @@ pub struct Entries {
 }
 
 impl Entries {
+    /// No entries.
     pub fn new() -> Self {
         let nothing = [const { MaybeUninit::uninit() }; IN_ARRAYS];
         Entries { keys: nothing, values: nothing, length: 0, rest: None }
@@ -138,7 +139,7 @@ impl Guarded {
         unsafe { rb_hash_update_by(hash.as_raw(), other.as_raw(), None) };
     }
 
-    /// Freezes a Hash.
+    /// Freezes a Hash. `None` if it is no Hash.
     pub fn freeze(&self, hash: Value) -> Option<RHash> {
         RHash::from_value(hash).inspect(|hash| hash.freeze())
     }
