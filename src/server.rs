@@ -362,3 +362,32 @@ fn open_access_log(settings: AccessLogSettings, stats: &StatsHandle) -> Result<A
     let place = settings.file.as_ref().map_or_else(|| "on stdout".to_owned(), |path| path.display().to_string());
     AccessLog::open(settings, stats.clone()).map_err(|error| SettingsError::AccessLog { place, error })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Local;
+
+    #[test]
+    fn the_fan_out_is_on_or_off_as_the_settings_say() {
+        for fan_out in [true, false] {
+            let settings = Settings {
+                limits: Limits::default(),
+                slow_policy: SlowPolicy::Close,
+                websocket_compression: false,
+                allowed_origins: Vec::new(),
+                public_dir: None,
+                default_event: None,
+                poll_parameter: None,
+                trusted_proxies: Vec::new(),
+                proxy_protocol: false,
+                http2: true,
+                http2_websocket: true,
+                access_log: None,
+                fan_out,
+            };
+            let server = Server::new(settings, PubSub::new(Local::shared)).unwrap();
+            assert_eq!(server.http.push.fan_out.is_on(), fan_out);
+        }
+    }
+}

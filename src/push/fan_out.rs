@@ -81,7 +81,8 @@ impl FanOut {
         self.on.store(on, Ordering::Relaxed);
     }
 
-    pub(super) fn is_on(&self) -> bool {
+    /// See [`FanOut::switch`].
+    pub(crate) fn is_on(&self) -> bool {
         self.on.load(Ordering::Relaxed)
     }
 
