@@ -101,6 +101,8 @@ struct World {
     connections: Vec<Connection>,
     /// Bytes that were sent before the script began.
     greetings: u64,
+    /// The script says when tasks run, so it is certain which messages a client gets at once.
+    certain: bool,
 }
 
 impl World {
@@ -114,7 +116,7 @@ impl World {
             let policy = Policy { slow, history, presence: name == "kept", ..Policy::default() };
             core.context.pubsub.channels().define(name, policy, Instant::now());
         }
-        World { core, connections: Vec::new(), greetings: 0 }
+        World { core, connections: Vec::new(), greetings: 0, certain: true }
     }
 
     fn open(&mut self, protocol: Protocol, encoding: Encoding, tcp: bool) -> usize {
@@ -196,7 +198,12 @@ impl World {
             }
             (received, own.client.close_status().map(|status| status.code), own.client.pending())
         };
-        Seen { clients: self.connections.iter().map(of).collect(), counts, times: stats.delivery_time.count() }
+        let times = stats.delivery_time.count();
+        assert!(times <= counts[0]);
+        // Of messages that a client gets at once, only the newest one is timed. Otherwise a stream that is woken for something else
+        // may or may not read a message before the next one is in the log.
+        let times = if self.certain { times } else { times.min(1) };
+        Seen { clients: self.connections.iter().map(of).collect(), counts, times }
     }
 }
 
@@ -688,6 +695,9 @@ proptest! {
 
     #[test]
     fn clients_get_the_same_with_the_fan_out_and_without(steps in steps()) {
-        both(Limits::default(), |world| play(world, &steps));
+        both(Limits::default(), |world| {
+            world.certain = false;
+            play(world, &steps);
+        });
     }
 }
