@@ -32,7 +32,10 @@ impl Log {
                     return true;
                 }
                 looked += 1;
-                if let Some((outlet, batch)) = self.batch_for(at, place, outlets, batches, limit) {
+                if self.has_read(at, place) {
+                    // A message came while the delivery was in this channel, so it comes here once more. To wake this reader
+                    // would have it read the next messages by itself, too.
+                } else if let Some((outlet, batch)) = self.batch_for(at, place, outlets, batches, limit) {
                     self.move_place(at, index, place.reader, batches.get(batch));
                     outlets.give(outlet, batch);
                     given += 1;
@@ -47,6 +50,11 @@ impl Log {
 
     fn place(&self, at: u32, index: usize) -> Option<Place> {
         self.channels.get(at)?.places.get(index).copied()
+    }
+
+    /// Whether a reader has got all messages of the channel `at`.
+    fn has_read(&self, at: u32, place: Place) -> bool {
+        self.channels.get(at).is_some_and(|channel| place.next == channel.end())
     }
 
     /// The outlet of the reader at a place of the channel `at`, and the batch for it. `None`: the reader must read by itself.

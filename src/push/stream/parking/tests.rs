@@ -355,6 +355,31 @@ fn a_message_in_the_middle_of_a_delivery_is_not_forgotten() {
     }
 }
 
+/// Those that the delivery reaches after the second message get both at once. Then it goes through the readers again.
+#[test]
+fn a_message_in_the_middle_of_a_delivery_wakes_no_parked_stream() {
+    for turns in 0..6 {
+        let mut world = World::new(true, Limits::default());
+        for _ in 0..200 {
+            world.open(Protocol::WebSocket, raw(), false);
+        }
+        world.settle();
+        for at in 0..200 {
+            world.subscribe(at, "kept");
+        }
+        world.begin();
+        let before: Vec<_> = world.connections.iter().map(Connection::turns).collect();
+        for text in ["first", "second", "third"] {
+            world.publish(&Draft::text("kept", text.as_bytes()));
+            world.core.drive(turns + 1);
+        }
+        world.settle();
+        let after: Vec<_> = world.connections.iter().map(Connection::turns).collect();
+        assert_eq!(before, after, "{} turns between the messages", turns + 1);
+        assert!(world.connections.iter().all(|own| own.received == b"\x81\x05first\x81\x06second\x81\x05third"));
+    }
+}
+
 /// What makes a stream look for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unusual {
