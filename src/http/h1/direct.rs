@@ -31,6 +31,9 @@ use crate::request_head::Method;
 /// Bodies up to this length, in bytes, are copied behind their head, so that one `send` takes both.
 const COPIED: usize = 16 * 1024;
 
+/// How many bytes of memory a thread keeps for the next responses: enough for a body that is copied, and most heads.
+const KEPT: usize = 4 * COPIED;
+
 /// How many slices one call gives to the socket.
 const SLICES: usize = 64;
 
@@ -188,8 +191,7 @@ fn write_response(
     cx: &mut TaskContext<'_>,
 ) -> Result<Stage, DirectError> {
     let asked = Asked { head, http_10: false, keep_alive: true };
-    OUTPUT.with_borrow_mut(|output| {
-        output.clear();
+    with_output(|output| {
         let mut in_progress = connection.answered(response.head.status, false);
         let date = date::at(connection.context().base.timers.stamp());
         // An error is impossible: only a body of unknown length can have a Content-Length that is not a number.
@@ -225,9 +227,20 @@ fn write_response(
         } else {
             advance(&mut pieces, written - output.len());
         }
-        // A long response must not leave its memory behind.
-        output.shrink_to(COPIED * 2);
         Ok(Stage::Writing(Box::new(Unsent { pieces, body, in_progress })))
+    })
+}
+
+/// Lends the thread's memory for a response to `write`, empty. A long head does not leave its memory behind.
+#[inline]
+fn with_output<T>(write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    OUTPUT.with_borrow_mut(|output| {
+        output.clear();
+        let result = write(output);
+        if output.capacity() > KEPT {
+            *output = Vec::new();
+        }
+        result
     })
 }
 
@@ -296,5 +309,22 @@ fn advance(pieces: &mut VecDeque<Bytes>, mut bytes: usize) {
             return;
         }
         pieces.pop_front();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_leaves_memory_behind_for_the_next_one_unless_it_is_long() {
+        for (length, kept) in [(COPIED + 1000, true), (KEPT + 1, false), (10, true)] {
+            with_output(|output| {
+                assert!(output.is_empty());
+                output.resize(length, b'a');
+            });
+            let capacity = OUTPUT.with_borrow(Vec::capacity);
+            assert!(capacity <= KEPT && (capacity >= length) == kept, "{capacity} bytes after {length}");
+        }
     }
 }

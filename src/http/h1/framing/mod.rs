@@ -186,14 +186,19 @@ impl Scanner {
             return Some(output.freeze());
         }
         self.held.extend_from_slice(input);
-        let all = self.held.split();
-        let passed = self.pass(&all);
-        let mut output = all;
-        self.held = output.split_off(passed.length);
+        let mut output = self.held.split();
+        let passed = self.pass(&output);
+        self.hold_behind(&mut output, passed.length);
         if let Some(status) = passed.refused {
             output.extend_from_slice(&self.refuse(status));
         }
         Some(output.freeze())
+    }
+
+    /// Holds back what is behind `taken` bytes. If that is nothing, not even their memory is kept: the connection may be idle from
+    /// now on.
+    fn hold_behind(&mut self, all: &mut BytesMut, taken: usize) {
+        self.held = if taken == all.len() { BytesMut::new() } else { all.split_off(taken) };
     }
 
     /// How many bytes of `data` hyper may get. A head is held back if it is incomplete or refused. Bytes that break a

@@ -38,7 +38,7 @@ impl Scanner {
         self.hold(input);
         let mut all = self.held.split();
         let (next, taken) = self.simple(&all, limits);
-        self.held = all.split_off(taken);
+        self.hold_behind(&mut all, taken);
         next
     }
 

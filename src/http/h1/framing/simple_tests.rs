@@ -53,6 +53,30 @@ fn simple_requests() {
 }
 
 #[test]
+fn a_connection_between_two_requests_holds_no_memory() {
+    let (simple, other) = ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", "GET / HTTP/1.0\r\nhost: a\r\n\r\n");
+    for requests in [[simple, simple], [simple, other], [other, simple]] {
+        let wire = requests.concat();
+        for cut in 0..=wire.len() {
+            let mut scanner = Scanner::new(&Limits::default(), false);
+            for piece in [&wire[..cut], &wire[cut..]] {
+                let mut next = scanner.take_simple(piece.as_bytes(), &Limits::default());
+                while !matches!(next, Next::Partial) {
+                    if matches!(next, Next::Other) {
+                        scanner.scan(&[]);
+                    }
+                    next = scanner.take_simple(&[], &Limits::default());
+                }
+            }
+            assert_eq!((scanner.heads(), scanner.place()), (2, Place::Between));
+            // Memory that it still held would be used again now.
+            scanner.held.reserve(1);
+            assert!(scanner.held.capacity() < simple.len(), "cut at {cut}: {} bytes", scanner.held.capacity());
+        }
+    }
+}
+
+#[test]
 fn requests_that_are_left_to_hyper() {
     for wire in [
         "GET / HTTP/1.0\r\nhost: a\r\n\r\n",
