@@ -38,6 +38,13 @@ RSpec.describe "Static files" do
     expect(get("/large.bin").body == large).to be(true)
   end
 
+  it "are sent in one piece with their head, if they are short" do
+    client = http
+    before = client.connection.segments or skip "needs TCP, and Linux"
+    3.times { client.get("/page.html") }
+    expect(client.connection.segments - before).to eq(3)
+  end
+
   it "are followed by further requests on the connection" do
     client = http
     expect(%w[/plain.txt /nothing /page.html /docs].map { |target| client.get(target).status }).to eq([200, 404, 200, 301])

@@ -105,6 +105,13 @@ class RawConnection
     @ending
   end
 
+  # How many segments with data have come by TCP (tcp_info.tcpi_data_segs_in); nil if that is not known.
+  def segments
+    return if @tls || @socket.is_a?(UNIXSocket) || !Socket.const_defined?(:TCP_INFO)
+
+    @socket.getsockopt(Socket::IPPROTO_TCP, Socket::TCP_INFO).data.unpack1("@152L")
+  end
+
   # Takes at most so many bytes from the kernel and keeps them for the read methods. Does not wait. Returns how many they
   # were, or :ended.
   def take_from_kernel(count)

@@ -213,7 +213,14 @@ fn write_response(
                     pieces = chunks;
                 }
             }
-            file => body = file,
+            mut file => {
+                // What was read of it ahead goes out with the head. An error comes again when the rest is read.
+                if let Poll::Ready(Some(Ok(first))) = file.poll_chunk(cx, &connection.context().base.disk) {
+                    in_progress.took(first.len() as u64, file.is_end_stream(), None);
+                    if first.len() <= COPIED { output.extend_from_slice(&first) } else { pieces.push_back(first) }
+                }
+                body = file;
+            }
         }
         let written = match poll_write(socket, output, &pieces, cx) {
             Poll::Ready(written) => written?,
