@@ -28,6 +28,9 @@ impl DataTypeFunctions for Answer {}
 ///
 /// The VALUEs live as long as their request is open, since they are on the stack of its app thread, where the garbage collector
 /// sees them.
+///
+/// A child that was forked while requests were open has their answers here, too, although their app threads do not exist there.
+/// Ruby uses the places of these objects for others. So they stay in their order, and the newest one counts: the last one.
 static OPEN: GvlCell<Vec<Open>> = GvlCell::new(Vec::new());
 
 struct Open {
@@ -55,8 +58,8 @@ pub fn open(ruby: &Ruby, responder: Responder) -> Obj<Answer> {
 /// Closes the answer to a request that is over. If nothing has answered it, the client gets 500.
 pub fn close(ruby: &Ruby, answer: Obj<Answer>) {
     let closed = OPEN.with(ruby, |all| {
-        let place = all.iter().position(|open| open.is(answer));
-        place.map(|place| all.swap_remove(place))
+        let place = all.iter().rposition(|open| open.is(answer));
+        place.map(|place| all.remove(place))
     });
     // Not inside `with`: an answer that was not given sends 500, which may wake the reactor.
     drop(closed);
@@ -70,7 +73,7 @@ impl Open {
 
 /// Works on what an answer needs. `None` if its request is over.
 fn with<R>(ruby: &Ruby, answer: Obj<Answer>, work: impl FnOnce(&mut Open) -> R) -> Option<R> {
-    OPEN.with(ruby, |all| all.iter_mut().find(|open| open.is(answer)).map(work))
+    OPEN.with(ruby, |all| all.iter_mut().rfind(|open| open.is(answer)).map(work))
 }
 
 impl Answer {
