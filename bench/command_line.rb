@@ -73,9 +73,9 @@ module Bench
 
       servers = find_servers
       Generator.build
-      conditions = { seconds: @seconds, caches: Callgrind::CACHES }
+      conditions = { caches: Callgrind::CACHES }
       report = Report.new(@output, servers: servers, command_line: ["bin/bench", *@argv], **conditions)
-      failed = go_through(scenarios, Count.new(servers, seconds: @seconds, logs: logs), report)
+      failed = go_through(scenarios, Count.new(servers, logs: logs), report)
       puts("\nCounted under callgrind, outside of the kernel. #{report.json}, #{report.chart}")
       failed ? FAILURE : 0
     end

@@ -17,16 +17,12 @@ module Bench
     OPTIONS = %w[--trace-children=yes --instr-atstart=no].freeze
     # Seconds until it must listen.
     START_TIMEOUT = 120
-    # Seconds before anything is counted, in which the simulated caches, Ruby's caches and the allocator's pools are filled.
-    WARM_UP = 3
-    private_constant :OPTIONS, :START_TIMEOUT, :WARM_UP
+    private_constant :OPTIONS, :START_TIMEOUT
 
     # @param servers [Array<Server>]
-    # @param seconds [Numeric] how long operations are counted
     # @param logs [String] the folder for the servers' output
-    def initialize(servers, seconds:, logs:)
+    def initialize(servers, logs:)
       @servers = servers
-      @seconds = seconds
       @logs = logs
       FileUtils.mkdir_p(logs)
     end
@@ -62,11 +58,10 @@ module Bench
       end
     end
 
-    # The load pauses before the warm-up, before the operations that are counted, and after them.
+    # The load pauses before the operations that warm the server up, before those that are counted, and after them.
     def put_load(scenario, process)
       commands = %w[--instr=on --zero --dump]
-      arguments = [*scenario.arguments(@seconds), "--warm-up", WARM_UP.to_s, "--pauses"]
-      Generator.run(arguments, process, cpu: nil) { control(commands.shift, process) }
+      Generator.run(scenario.counting_arguments, process, cpu: nil) { control(commands.shift, process) }
     end
 
     def control(command, process)
@@ -76,8 +71,6 @@ module Bench
     end
 
     def per_operation(operations, file)
-      raise Error, "no operation was counted: --seconds is too short" if operations.zero?
-
       figures, requests = Callgrind.dumped(File.foreach(file))
       rubys = requests.sum { |object, count| ruby?(object) ? count : 0 }
       figures.merge("Ruby's mallocs" => rubys).to_h do |name, count|

@@ -34,7 +34,7 @@ module Bench
     # @param arguments [Array<String>] bench/load's --help lists them
     # @param process [ServerProcess]
     # @param cpu [String, nil] the CPU it is pinned to
-    # @yield at each pause, if the arguments have --pauses
+    # @yield at each pause, if the arguments have --operations
     # @return [Hash{Symbol => Numeric, nil}] what it measured
     # @raise [Unsupported, Error]
     def run(arguments, process, cpu:)

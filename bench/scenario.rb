@@ -9,8 +9,9 @@ module Bench
     # The figures of a load that runs as fast as it can.
     AT_FULL_SPEED = %i[rate p50_us p99_us max_us server_cpu_us_per_operation load_cpu_percent].freeze
 
-    # Loads that send the next message when the last one was answered.
-    COUNTABLE = %w[http echo broadcast].freeze
+    # Loads that send the next message when the last one was answered, and how many operations are counted: garbage is
+    # collected many times meanwhile.
+    COUNTABLE = { "http" => 20_000, "echo" => 20_000, "broadcast" => 200_000 }.freeze
     private_constant :COUNTABLE
 
     # @return [String]
@@ -49,7 +50,7 @@ module Bench
     # @return [Scenario, nil] the same with the figures that are counted under callgrind; nil if its load cannot be counted,
     #   because it goes by the clock
     def counted
-      return unless COUNTABLE.include?(@load.first)
+      return unless COUNTABLE.key?(@load.first)
 
       self.class.new(name, title, load: @load.shelljoin, threads: threads, options: options.shelljoin, encrypted: encrypted?,
                                   figures: COUNTED.values, chart: %i[instructions l1i_misses])
@@ -57,8 +58,13 @@ module Bench
 
     # @param seconds [Numeric] the length of a round, unless the scenario needs a certain one
     # @return [Array<String>] the generator's arguments, without those that name the server
-    def arguments(seconds)
-      [*@load, *(%w[--scheme https] if encrypted?), "--seconds", (@seconds || seconds).to_s]
-    end
+    def arguments(seconds) = [*load, "--seconds", (@seconds || seconds).to_s]
+
+    # @return [Array<String>] the same for a number of operations that does not depend on anything
+    def counting_arguments = [*load, "--operations", COUNTABLE.fetch(@load.first).to_s]
+
+    private
+
+    def load = [*@load, *(%w[--scheme https] if encrypted?)]
   end
 end

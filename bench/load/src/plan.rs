@@ -47,8 +47,9 @@ Options:
   --slow-expect TEXT   the body of answers to that [slow]
   --warm-up SECONDS    how long the load runs before anything is counted [1]
   --seconds SECONDS    how long it is measured, at most 600 [5]
-  --pauses             http, echo, broadcast: before the warm-up, before the measured window and after it, with no answer
-                       on its way, print \"pause\" and wait for a line on the standard input
+  --operations N       http, echo, broadcast: what is measured is not a time but N operations, after N that warm the
+                       server up. Before, between and after these, with no answer on its way, print \"pause\" and wait for
+                       a line on the standard input
   --pid PID            the server: its CPU and memory are measured, with those of its descendants
   --help               print this
 
@@ -131,7 +132,7 @@ impl Plan {
             slow_every: None,
             slow_path: "/slow".into(),
             slow_expect: "slow".into(),
-            schedule: Schedule { warm_up: Duration::from_secs(1), measured: Duration::from_secs(5), pauses: false },
+            schedule: Schedule { warm_up: Duration::from_secs(1), measured: Duration::from_secs(5), operations: None },
             pid: None,
         }
     }
@@ -166,6 +167,7 @@ impl Plan {
             "--slow-expect" => self.slow_expect = value,
             "--warm-up" => self.schedule.warm_up = seconds(option, &value)?,
             "--seconds" => self.schedule.measured = seconds(option, &value)?,
+            "--operations" => self.schedule.operations = Some(number(option, &value, 1, u64::MAX)?),
             "--pid" => self.pid = Some(number(option, &value, 1, i32::MAX)?),
             _ => return Err(format!("there is no option {option}")),
         }
@@ -194,17 +196,13 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Option<Plan>
         if matches!(option.as_str(), "--help" | "-h") {
             return Ok(None);
         }
-        if option == "--pauses" {
-            plan.schedule.pauses = true;
-            continue;
-        }
         let value = arguments.next().ok_or_else(|| format!("{option} needs a value"))?;
         plan.set(&option, value)?;
     }
     if plan.port == 0 {
         Err("--port is missing".into())
-    } else if plan.schedule.pauses && !matches!(kind, Kind::Http | Kind::Echo | Kind::Broadcast) {
-        Err("--pauses is for http, echo and broadcast".into())
+    } else if plan.schedule.operations.is_some() && !matches!(kind, Kind::Http | Kind::Echo | Kind::Broadcast) {
+        Err("--operations is for http, echo and broadcast".into())
     } else {
         Ok(Some(plan))
     }
@@ -277,7 +275,7 @@ mod tests {
             ("", "which kind of load?"),
             ("dance", "there is no kind of load called dance"),
             ("echo", "--port is missing"),
-            ("paced --port 9292 --pauses", "--pauses is for http, echo and broadcast"),
+            ("paced --port 9292 --operations 10", "--operations is for http, echo and broadcast"),
             ("echo --port", "--port needs a value"),
             ("echo --host 10.0.0.1", "there is no option --host"),
             ("echo --port 70000", "--port is '70000', but must be a number from 1 to 65535"),

@@ -17,6 +17,9 @@ const BUFFER: usize = 256 * 1024;
 /// for another request.
 const DRAIN: Duration = Duration::from_secs(20);
 
+/// How long a number of operations may take: a server may run fifty times as slowly if it is watched.
+const LONGEST: Duration = Duration::from_secs(900);
+
 /// The line that is printed for each pause.
 const PAUSE: &str = "pause";
 
@@ -45,9 +48,9 @@ pub struct Schedule {
     pub warm_up: Duration,
     /// How long the measured window is.
     pub measured: Duration,
-    /// Whether the load pauses before the warm-up, before the window and after it, with no answer on its way, until a line comes on
-    /// the standard input.
-    pub pauses: bool,
+    /// So many operations warm the server up and so many are measured, instead of these times. The load pauses before, between
+    /// and after them, with no answer on its way, until a line comes on the standard input.
+    pub operations: Option<u64>,
 }
 
 /// What the measured window showed beside what the [`Meter`] counted.
@@ -125,36 +128,49 @@ impl Session {
         schedule: Schedule,
         server: Option<ProcessTree>,
     ) -> Result<Window, Failure> {
-        if schedule.pauses {
-            pause()?;
-        }
         self.start = Instant::now();
+        if let Some(operations) = schedule.operations {
+            return self.run_operations(load, operations, server);
+        }
         self.now = 0;
         self.meter.stage = Stage::WarmUp;
         load.start(self)?;
         self.turn(load, nanoseconds(schedule.warm_up))?;
 
-        if schedule.pauses {
-            self.meter.stage = Stage::Draining;
-            self.drain(load)?;
-            pause()?;
-        }
         let before = Reckoning::now(server);
         let begin = self.clock();
         self.meter.stage = Stage::Measuring;
-        if schedule.pauses {
-            self.now = begin;
-            load.start(self)?;
-        }
         self.turn(load, begin + nanoseconds(schedule.measured))?;
 
-        self.meter.stage = if schedule.pauses { Stage::Finishing } else { Stage::Draining };
+        self.meter.stage = Stage::Draining;
         let window = before.window(server, self.clock() - begin);
-        self.drain(load)?;
-        if schedule.pauses {
-            pause()?;
-        }
+        self.drain(load, DRAIN)?;
         Ok(window)
+    }
+
+    fn run_operations(
+        &mut self,
+        load: &mut impl Load,
+        operations: u64,
+        server: Option<ProcessTree>,
+    ) -> Result<Window, Failure> {
+        pause()?;
+        self.run_stage(load, Stage::WarmUp, operations)?;
+        pause()?;
+        let before = Reckoning::now(server);
+        let begin = self.clock();
+        self.run_stage(load, Stage::Measuring, operations)?;
+        let window = before.window(server, self.clock() - begin);
+        pause()?;
+        Ok(window)
+    }
+
+    /// Lets it run until all operations of a stage have ended.
+    fn run_stage(&mut self, load: &mut impl Load, stage: Stage, operations: u64) -> Result<(), Failure> {
+        self.meter.begin(stage, operations);
+        self.now = self.clock();
+        load.start(self)?;
+        self.drain(load, LONGEST)
     }
 
     /// Lets it run until `end` (ns).
@@ -167,15 +183,15 @@ impl Session {
         Ok(())
     }
 
-    /// Waits for the answers that are still to come.
-    fn drain(&mut self, load: &mut impl Load) -> Result<(), Failure> {
+    /// Waits until no answer is still to come, for at most this time.
+    fn drain(&mut self, load: &mut impl Load, longest: Duration) -> Result<(), Failure> {
         let mut room = Room::new();
         self.now = self.clock();
-        let end = self.now + nanoseconds(DRAIN);
+        let end = self.now + nanoseconds(longest);
         while load.outstanding() > 0 {
             if self.now >= end {
                 let outstanding = load.outstanding();
-                return Err(Failure::Broken(format!("{outstanding} answers did not come within {DRAIN:?}")));
+                return Err(Failure::Broken(format!("{outstanding} answers did not come within {longest:?}")));
             }
             self.step(load, &mut room, end)?;
         }

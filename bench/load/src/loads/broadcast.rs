@@ -127,7 +127,11 @@ impl Broadcast {
         }
     }
 
-    fn begin_round(&mut self, session: &mut Session) -> Result<(), Failure> {
+    /// Begins another round, unless there were enough deliveries.
+    fn begin_round_if_more(&mut self, session: &mut Session) -> Result<(), Failure> {
+        if !session.meter.begins(self.received.len()) {
+            return Ok(());
+        }
         session.send(CONTROL, self.triggers.get(self.begun))?;
         self.rounds[self.begun as usize % self.in_flight] = Round { begun_at: session.now, deliveries: 0 };
         self.begun += 1;
@@ -147,9 +151,7 @@ impl Broadcast {
         // Rounds end in their order, since every listener gets the messages in their order.
         if round.deliveries == self.received.len() {
             self.ended += 1;
-            if session.meter.sending() {
-                self.begin_round(session)?;
-            }
+            self.begin_round_if_more(session)?;
         }
         Ok(())
     }
@@ -157,7 +159,7 @@ impl Broadcast {
 
 impl Load for Broadcast {
     fn start(&mut self, session: &mut Session) -> Result<(), Failure> {
-        (0..self.in_flight).try_for_each(|_| self.begin_round(session))
+        (0..self.in_flight).try_for_each(|_| self.begin_round_if_more(session))
     }
 
     fn receive(&mut self, index: usize, bytes: &[u8], session: &mut Session) -> Result<usize, Failure> {

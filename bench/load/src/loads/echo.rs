@@ -42,7 +42,12 @@ impl Echo {
         Echo { lanes: (0..plan.connections).map(lane).collect(), in_flight: plan.in_flight, outstanding: 0 }
     }
 
-    fn send(&mut self, index: usize, count: usize, session: &mut Session) -> Result<(), Failure> {
+    /// Sends so many more messages, unless all were sent.
+    fn send_if_more(&mut self, index: usize, most: usize, session: &mut Session) -> Result<(), Failure> {
+        let count = (0..most).take_while(|_| session.meter.begins(1)).count();
+        if count == 0 {
+            return Ok(());
+        }
         let lane = &mut self.lanes[index];
         session.send(index, lane.frames.run(lane.sent, count))?;
         for _ in 0..count {
@@ -56,7 +61,7 @@ impl Echo {
 
 impl Load for Echo {
     fn start(&mut self, session: &mut Session) -> Result<(), Failure> {
-        (0..self.lanes.len()).try_for_each(|index| self.send(index, self.in_flight, session))
+        (0..self.lanes.len()).try_for_each(|index| self.send_if_more(index, self.in_flight, session))
     }
 
     fn receive(&mut self, index: usize, bytes: &[u8], session: &mut Session) -> Result<usize, Failure> {
@@ -83,9 +88,7 @@ impl Load for Echo {
             }
         }
         self.outstanding -= returned;
-        if returned > 0 && session.meter.sending() {
-            self.send(index, returned, session)?;
-        }
+        self.send_if_more(index, returned, session)?;
         Ok(used)
     }
 

@@ -42,7 +42,11 @@ impl Http {
         Http { lanes: (0..plan.connections).map(lane).collect(), reader: Reader::default(), outstanding: 0 }
     }
 
-    fn send(&mut self, index: usize, session: &mut Session) -> Result<(), Failure> {
+    /// Sends another request, unless all were sent.
+    fn send_if_more(&mut self, index: usize, session: &mut Session) -> Result<(), Failure> {
+        if !session.meter.begins(1) {
+            return Ok(());
+        }
         let lane = &mut self.lanes[index];
         session.send(index, lane.requests.get(lane.sent))?;
         lane.sent += 1;
@@ -54,7 +58,7 @@ impl Http {
 
 impl Load for Http {
     fn start(&mut self, session: &mut Session) -> Result<(), Failure> {
-        (0..self.lanes.len()).try_for_each(|index| self.send(index, session))
+        (0..self.lanes.len()).try_for_each(|index| self.send_if_more(index, session))
     }
 
     fn receive(&mut self, index: usize, bytes: &[u8], session: &mut Session) -> Result<usize, Failure> {
@@ -77,9 +81,7 @@ impl Load for Http {
         if answer.closes {
             session.reopen(index)?;
         }
-        if session.meter.sending() {
-            self.send(index, session)?;
-        }
+        self.send_if_more(index, session)?;
         Ok(answer.length)
     }
 
