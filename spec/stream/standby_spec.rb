@@ -87,6 +87,21 @@ RSpec.describe "The standby thread" do
         ProcessCost.waits(app.pid, "push_standby") - before < 25
       end
     end
+
+    # It looks whether jobs are taken only if a thread could be woken for them.
+    it "sleeps while requests wait for the only thread", if: ProcessCost.available? do
+      held = http.send_request("GET", "/hold")
+      app.events.take(event: "held")
+      waiting = Array.new(3) { http.send_request("GET", "/") }
+      # For the pings it wakes ten times a second.
+      eventually("the thread to wake less often than 50 times a second") do
+        before = ProcessCost.waits(app.pid, "push_standby")
+        sleep 0.5
+        ProcessCost.waits(app.pid, "push_standby") - before < 25
+      end
+      app.ask("GATE << true; nil")
+      [held, *waiting].each { |client| expect(client.read_response.body).to eq("from the app") }
+    end
   end
 
   it "is there in each of two workers" do

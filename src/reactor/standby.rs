@@ -113,7 +113,7 @@ impl Scheduler {
     }
 }
 
-/// Looks every [`TICK`] whether jobs are taken, while there are any.
+/// Looks every [`TICK`] whether jobs are taken, while there are any and an idle thread could take them.
 #[derive(Default)]
 struct QueueTick {
     sleep: Option<Sleep>,

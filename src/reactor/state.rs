@@ -32,7 +32,7 @@ use crate::base::stats::Stats;
 ///
 /// `notified` is false at the start of a turn, unless jobs wait by then. The first job that arrives sets it and wakes
 /// the driver, so a driver is woken once for many jobs. An app thread resets it when it looks at the queue. The standby
-/// driver resets it when it looks and the queue is empty.
+/// driver resets it when it looks, unless it will look again by itself.
 ///
 /// `stalled` is set when a tick has passed in which jobs waited and none was taken: then the app threads that are not idle
 /// are busy with long jobs, and each further job wakes an idle thread. It is reset when a job is taken.
@@ -195,9 +195,10 @@ impl SchedulerState {
         self.stop != StopPhase::Running || matches!(self.driver, Driver::Standby { handover_wanted: true, .. })
     }
 
-    /// The standby driver has looked at the queue: whether jobs wait, so that it must look again after a tick.
+    /// The standby driver has looked at the queue: whether jobs wait although a thread is idle, so that it must look again after a
+    /// tick. A thread that is busy looks at the queue itself before it becomes idle.
     pub(super) fn look_at_queue(&mut self) -> bool {
-        let waits = !self.queue.is_empty();
+        let waits = !self.queue.is_empty() && !self.idle_threads.is_empty();
         if let Driver::Standby { notified, .. } = &mut self.driver {
             *notified = waits;
         }

@@ -151,6 +151,20 @@ fn the_standby_driver_is_woken_for_a_job_of_a_fast_app() {
 }
 
 #[test]
+fn the_standby_driver_does_not_look_after_a_tick_while_no_thread_is_idle() {
+    let mut state = started();
+    let _runtime = state.begin_standby_turn();
+    assert!(matches!(state.push_now(), Notify::Driver));
+    assert!(!state.look_at_queue());
+    // The busy thread takes the job, and becomes idle. Nobody has told the driver.
+    assert!(state.take_now());
+    let idle = app_thread();
+    state.idle_threads.push(Arc::clone(idle.handle()));
+    assert!(matches!(state.push_now(), Notify::Driver));
+    assert!(state.look_at_queue());
+}
+
+#[test]
 fn an_idle_thread_is_woken_for_each_job_of_a_slow_app() {
     let (mut state, idle) = with_idle_thread();
     state.make_slow();
