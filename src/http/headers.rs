@@ -1,6 +1,15 @@
-//! Reading header fields: a field that may come once, lists, q-values.
+//! Reading header fields: tokens, a field that may come once, lists, q-values.
 
 use crate::request_head::RequestHead;
+
+/// Whether a token may have this byte, RFC 9110 section 5.6.2.
+pub const fn is_tchar(byte: u8) -> bool {
+    let is_sign = matches!(
+        byte,
+        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+    );
+    is_sign || byte.is_ascii_alphanumeric()
+}
 
 /// How often a field occurs. Most fields may occur only once (RFC 9110 section 5.3).
 #[derive(Debug, PartialEq, Eq)]
@@ -95,6 +104,13 @@ mod tests {
 
     fn lines(name: &'static str, values: &[&'static str]) -> RequestHead {
         head("GET", "/", &values.iter().map(|value| (name, *value)).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_token_has_letters_digits_and_some_signs() {
+        let not: Vec<u8> = (b'!'..=b'~').filter(|byte| !is_tchar(*byte)).collect();
+        assert_eq!(not, b"\"(),/:;<=>?@[\\]{}");
+        assert!((0..=b' ').chain(0x7f..=0xff).all(|byte| !is_tchar(byte)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 use memchr::memchr;
 use thiserror::Error;
 
-use super::headers::{items, visible};
+use super::headers::{is_tchar, items, visible};
 
 /// What is wrong with a status or a header of the app.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -99,17 +99,10 @@ static TOKEN: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
     while byte < 256 {
-        let it = byte as u8;
-        if it.is_ascii_alphanumeric() {
-            table[byte] = it.to_ascii_lowercase();
+        if is_tchar(byte as u8) {
+            table[byte] = (byte as u8).to_ascii_lowercase();
         }
         byte += 1;
-    }
-    let others = b"!#$%&'*+-.^_`|~";
-    let mut at = 0;
-    while at < others.len() {
-        table[others[at] as usize] = others[at];
-        at += 1;
     }
     table
 };

@@ -21,9 +21,10 @@ use http::StatusCode;
 use memchr::memchr;
 
 use self::chunked::Chunked;
-use self::head::{Framing, framing, is_tchar, is_version};
+use self::head::{Framing, framing, is_version};
 pub use self::simple::Next;
 use crate::base::limits::Limits;
+use crate::http::headers::is_tchar;
 use crate::request_head::Method;
 
 /// What hyper gets in place of a head that is refused, or of a request that it has not read.
