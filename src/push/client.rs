@@ -6,6 +6,7 @@
 mod carrier;
 #[cfg(test)]
 mod forked;
+mod handler;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
@@ -15,7 +16,7 @@ use bytes::Bytes;
 
 use super::inflaters::InflaterPlace;
 use super::last_write::LastWrite;
-use super::mailbox::{Event, EventInterest, Mailbox};
+use super::mailbox::{EventInterest, Mailbox};
 use super::outbox::{ClientPhase, Outbox, Written};
 use super::queue::{Frame, Origin};
 use super::reader::ClientReader;
@@ -271,68 +272,10 @@ impl Client {
         self.wake(outbox);
     }
 
-    /// Asks for a change of handlers after the events that already wait. With `at_once` the change comes before them:
-    /// for a call inside a callback of this client.
-    ///
-    /// Messages that arrive from now on are kept if either handler wants them. Returns false if the change would come
-    /// after the client's last event.
-    pub fn swap_handler(self: &Arc<Self>, at_once: bool, interest: EventInterest) -> bool {
-        if self.forked() {
-            return false;
-        }
-        let mut mailbox = self.mailbox();
-        if mailbox.is_over(at_once) {
-            return false;
-        }
-        self.want(&mut mailbox, interest, EventInterest::union);
-        let ask = if at_once { mailbox.push_first(Event::Swap) } else { mailbox.push(Event::Swap) };
-        self.ask_if(ask, mailbox);
-        true
-    }
-
-    /// Adds the callbacks of the next handler, which is not yet in use.
-    pub fn widen_interest(&self, interest: EventInterest) {
-        if !self.forked() {
-            self.want(&mut self.mailbox(), interest, EventInterest::union);
-        }
-    }
-
     /// Whether this process was forked from the one that the client belongs to. Then its locks may be held by threads
     /// that do not exist here.
     pub(super) fn forked(&self) -> bool {
         self.context.base.owner.forked()
-    }
-
-    /// Sets the callbacks of the current handler.
-    pub fn set_interest(&self, interest: EventInterest) {
-        if !self.forked() {
-            self.want(&mut self.mailbox(), interest, |_, new| new);
-        }
-    }
-
-    fn want(
-        &self,
-        mailbox: &mut Mailbox,
-        interest: EventInterest,
-        combine: impl FnOnce(EventInterest, EventInterest) -> EventInterest,
-    ) {
-        mailbox.interest = combine(mailbox.interest, interest);
-        self.wants_drained.store(mailbox.interest.drained, Ordering::Relaxed);
-    }
-
-    /// Adds an event to the mailbox, unless the handler has no callback for it.
-    pub(super) fn post(self: &Arc<Self>, event: Event) {
-        let mut mailbox = self.mailbox();
-        let ask = mailbox.push(event);
-        self.ask_if(ask, mailbox);
-    }
-
-    /// Asks for an app thread that runs the mailbox, if `ask` is true.
-    fn ask_if(self: &Arc<Self>, ask: bool, mailbox: MutexGuard<'_, Mailbox>) {
-        drop(mailbox);
-        if ask {
-            self.context.callbacks.ready(Arc::clone(self));
-        }
     }
 
     /// The client's reader of channels. `None` if the client has not subscribed or is closed.

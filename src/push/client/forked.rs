@@ -3,7 +3,7 @@
 use super::*;
 use crate::channel::{Subscription, Target};
 use crate::engine::Local;
-use crate::push::mailbox::Turn;
+use crate::push::mailbox::{Event, Turn};
 use crate::push::{Callbacks, Context, PubSub};
 use crate::websocket::Message;
 
