@@ -1,133 +1,21 @@
 //! Tests that long messages are compressed by a thread of its own, while their readers wait and nobody else does.
 
+mod client;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
-
+use self::client::{Client, deflations_of};
 use super::Quiet;
 use crate::channel::{
-    Batch, Channels, Deflations, Draft, Encoding, Kind, Limits, Policy, Reader, Shape, Since, Slow, Subscription,
-    Target, Wake,
+    Channels, Deflations, Draft, Encoding, Kind, Limits, Policy, Reader, Shape, Since, Slow, Subscription, Target,
 };
 use crate::engine::Local;
-use crate::websocket::deflate::{Inflater, LONG, WindowBits};
+use crate::websocket::deflate::{LONG, WindowBits};
 
 /// A message of which this is the beginning is long.
 const LENGTH: usize = 100_000;
-
-#[derive(Default)]
-struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-/// A reader that compresses, and what it has got.
-struct Client {
-    reader: Reader,
-    woken: Arc<Count>,
-    encoding: Encoding,
-    blocked: bool,
-}
-
-impl Client {
-    fn new(channels: &Arc<Channels>, name: &str, shape: Shape, bits: u8) -> Self {
-        let encoding = Encoding { shape, deflate: WindowBits::new(bits) };
-        Client::subscribed(channels, Subscription::to(name), encoding)
-    }
-
-    fn subscribed(channels: &Arc<Channels>, subscription: Subscription<'_>, encoding: Encoding) -> Self {
-        let woken = Arc::new(Count::default());
-        let reader = Reader::attach(channels, 0, Arc::clone(&woken) as Arc<dyn Wake>, Since::Now);
-        reader.subscribe(subscription, Instant::now()).unwrap();
-        reader.open();
-        let client = Client { reader, woken, encoding, blocked: false };
-        client.read();
-        client.wakes();
-        client
-    }
-
-    /// What one read gives: the words with which messages begin, and whether they were compressed.
-    fn read(&self) -> (Vec<(String, bool)>, Batch) {
-        let mut frames = Vec::new();
-        let batch = self.reader.read(self.encoding, self.blocked, |bytes| frames.push(bytes));
-        assert_eq!(batch.bytes, frames.iter().map(Bytes::len).sum());
-        let messages = messages(&frames).into_iter().filter_map(|(payload, compressed)| {
-            let text = String::from_utf8(payload).unwrap();
-            let data = if self.encoding.shape == Shape::Raw { Some(&text[..]) } else { data_of(&text) };
-            data.map(|data| (data.split(' ').next().unwrap().to_owned(), compressed))
-        });
-        (messages.collect(), batch)
-    }
-
-    /// The same, if it needs not wait.
-    fn read_all(&self) -> (Vec<(String, bool)>, Deflations) {
-        let (mut all, mut deflations) = (Vec::new(), Deflations::default());
-        loop {
-            let (messages, batch) = self.read();
-            assert!(!batch.waits && !batch.overrun, "{messages:?}");
-            all.extend(messages);
-            deflations.join(deflations_of(&batch));
-            if !batch.more {
-                return (all, deflations);
-            }
-        }
-    }
-
-    fn waits(&self) -> bool {
-        let (messages, batch) = self.read();
-        assert_eq!(messages, []);
-        assert!(!batch.more);
-        batch.waits
-    }
-
-    /// How often it was woken since this was last asked.
-    fn wakes(&self) -> usize {
-        self.woken.0.swap(0, Ordering::SeqCst)
-    }
-}
-
-fn deflations_of(batch: &Batch) -> Deflations {
-    batch.deflations.as_deref().copied().unwrap_or_default()
-}
-
-/// The data of a block that has any, and is not a notice.
-fn data_of(block: &str) -> Option<&str> {
-    let data = block.lines().find_map(|line| line.strip_prefix("data: "));
-    data.filter(|_| !block.contains("event: push."))
-}
-
-/// The payloads of messages, and whether they came compressed.
-fn messages(frames: &[Bytes]) -> Vec<(Vec<u8>, bool)> {
-    let (mut all, mut payload, mut compressed) = (Vec::new(), Vec::new(), false);
-    for frame in frames {
-        let header = match frame[1] {
-            126 => 4,
-            127 => 10,
-            _ => 2,
-        };
-        compressed |= frame[0] & 0x40 != 0;
-        payload.extend_from_slice(&frame[header..]);
-        if frame[0] & 0x80 != 0 {
-            let whole = std::mem::take(&mut payload);
-            all.push(if compressed { (inflated(&whole), true) } else { (whole, false) });
-            compressed = false;
-        }
-    }
-    all
-}
-
-fn inflated(payload: &[u8]) -> Vec<u8> {
-    let (mut inflater, mut out) = (Inflater::new(false), BytesMut::new());
-    inflater.inflate(payload, &mut out, usize::MAX).unwrap();
-    inflater.finish(&mut out, usize::MAX).unwrap();
-    out.to_vec()
-}
 
 fn channels_with(limits: Limits) -> Arc<Channels> {
     let limits = Limits { deflate_min: Some(512), ..limits };
