@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::super::author::Author;
 use super::super::roll::{LINGER, table};
 use super::living::{close, read, write};
-use super::{Hub, Worker, World};
+use super::{Worker, World};
+use crate::engine::hub::server::Hub;
 
 /// The time of a turn.
 const TURN: Duration = Duration::from_millis(100);
