@@ -74,9 +74,10 @@ RSpec.describe PushServer::Pidfile do
     pidfile.write
     Process.wait(fork { pidfile.remove and exit! })
     expect(pidfile.pid).to eq(Process.pid)
-    File.write(path, "1\n")
+    other = "#{Process.pid + 1}\n"
+    File.write(path, other)
     pidfile.remove
-    expect(File.read(path)).to eq("1\n")
+    expect(File.read(path)).to eq(other)
   end
 
   it "says in one line why it cannot be written" do
