@@ -5,9 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
-use bytes::Bytes;
 use http::StatusCode;
-use http_body::Body;
 
 use super::context::Context;
 use super::exchange::{Reply, ReplyReceiver, ReplySender, Takeover};
@@ -17,6 +15,7 @@ use super::responder::Responder;
 use super::response::Response;
 use super::spool::RequestBody;
 use super::upgrade::{self, Detected};
+use super::upload::IncomingBody;
 use super::{upload, validate};
 use crate::net::tls::ClientCertificate;
 use crate::net::{ListenerId, Peer, Socket};
@@ -121,57 +120,43 @@ impl RequestService {
     pub(super) fn begin(
         &self,
         head: RequestHead,
-        body: impl Body<Data = Bytes> + Send + Unpin + 'static,
+        mut body: impl IncomingBody,
         (sender, receiver): (ReplySender, ReplyReceiver),
     ) -> Handling {
         let upgrade = match self.look_at(&head) {
             Ok(upgrade) => upgrade,
             Err(response) => return Handling(Stage::Answered(*response)),
         };
-        let catching_up = upgrade
-            .as_ref()
-            .and_then(|_| CatchingUp::begin(&self.context.push, upgrade::last_event_id(&head).as_deref()));
-        let may_be_file = upgrade.is_none() && self.context.files.is_some();
-        if !may_be_file && body.is_end_stream() && catching_up.is_none() {
-            return Handling(self.ask(head, RequestBody::Memory(Bytes::new()), upgrade, sender, receiver));
+        // Most requests.
+        if upgrade.is_none()
+            && self.context.files.is_none()
+            && let Some(whole) = body.take_whole()
+        {
+            return Handling(self.ask(head, RequestBody::Memory(whole), upgrade, sender, receiver));
         }
-        Handling(Stage::Preparing(Box::pin(self.clone().prepare(head, body, upgrade, catching_up, (sender, receiver)))))
+        Handling(self.begin_to_prepare(head, body, upgrade, (sender, receiver)))
     }
 
-    /// The same for a request whose body is there.
-    pub(super) fn begin_whole(
-        &self,
-        head: RequestHead,
-        body: Bytes,
-        (sender, receiver): (ReplySender, ReplyReceiver),
-    ) -> Handling {
-        let upgrade = match self.look_at(&head) {
-            Ok(upgrade) => upgrade,
-            Err(response) => return Handling(Stage::Answered(*response)),
-        };
-        if upgrade.is_none() && self.context.files.is_none() {
-            return Handling(self.ask(head, RequestBody::Memory(body), upgrade, sender, receiver));
-        }
-        self.prepare_whole(head, body, upgrade, (sender, receiver))
-    }
-
-    /// The request is for an event stream or perhaps for a file.
+    /// The request may ask for an event stream or a file, or its body is not there yet. It is not a part of `begin`, which
+    /// should be short for most requests.
     #[inline(never)]
-    fn prepare_whole(
+    fn begin_to_prepare(
         &self,
         head: RequestHead,
-        body: Bytes,
+        mut body: impl IncomingBody,
         upgrade: Option<(Protocol, String)>,
         (sender, receiver): (ReplySender, ReplyReceiver),
-    ) -> Handling {
+    ) -> Stage {
         let catching_up = upgrade
             .as_ref()
             .and_then(|_| CatchingUp::begin(&self.context.push, upgrade::last_event_id(&head).as_deref()));
-        if upgrade.is_some() && catching_up.is_none() {
-            return Handling(self.ask(head, RequestBody::Memory(body), upgrade, sender, receiver));
+        if upgrade.is_some()
+            && catching_up.is_none()
+            && let Some(whole) = body.take_whole()
+        {
+            return self.ask(head, RequestBody::Memory(whole), upgrade, sender, receiver);
         }
-        let body = upload::Whole::new(body);
-        Handling(Stage::Preparing(Box::pin(self.clone().prepare(head, body, upgrade, catching_up, (sender, receiver)))))
+        Stage::Preparing(Box::pin(self.clone().prepare(head, body, upgrade, catching_up, (sender, receiver))))
     }
 
     /// What the request can be upgraded to, with the Sec-WebSocket-Accept; or the response that refuses it. It is not a part of
@@ -199,7 +184,7 @@ impl RequestService {
     async fn prepare(
         self,
         head: RequestHead,
-        body: impl Body<Data = Bytes> + Unpin,
+        body: impl IncomingBody,
         upgrade: Option<(Protocol, String)>,
         catching_up: Option<CatchingUp>,
         (sender, receiver): (ReplySender, ReplyReceiver),

@@ -18,12 +18,20 @@ use super::spool::{RequestBody, Spool, SpoolError};
 use crate::base::limits::Limits;
 use crate::base::log_throttle::LogThrottle;
 
-/// A body that is there already.
-pub(super) struct Whole(Option<Bytes>);
+/// The body of a request when its head has come.
+pub(super) trait IncomingBody: Body<Data = Bytes> + Send + Unpin + 'static {
+    /// Takes all of the body, if it is there without waiting.
+    fn take_whole(&mut self) -> Option<Bytes> {
+        self.is_end_stream().then(Bytes::new)
+    }
+}
 
-impl Whole {
-    pub(super) fn new(bytes: Bytes) -> Self {
-        Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
+/// A body that has come together with its head.
+pub(super) struct Whole(pub(super) Bytes);
+
+impl IncomingBody for Whole {
+    fn take_whole(&mut self) -> Option<Bytes> {
+        Some(std::mem::take(&mut self.0))
     }
 }
 
@@ -32,14 +40,18 @@ impl Body for Whole {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+        Poll::Ready(self.take_whole().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
 /// Reads a complete body. The error is the response to send. If the Content-Length is too large, the body is refused
 /// before it is polled, because polling makes hyper send 100 Continue.
 pub(super) async fn read(
-    mut body: impl Body<Data = Bytes> + Unpin,
+    mut body: impl IncomingBody,
     context: &Context,
     connection: &dyn RequestConnection,
 ) -> Result<RequestBody, Box<Response>> {

@@ -20,6 +20,7 @@ use crate::base::limits::Limits;
 use crate::http::body::{Body, BodyError};
 use crate::http::response::Response;
 use crate::http::service::Answer;
+use crate::http::upload::IncomingBody;
 use crate::request_head::{Method, RequestHead};
 
 /// hyper's default, too. If hyper is given a number, even this one, it fills a table of so many headers for each
@@ -84,6 +85,8 @@ impl std::fmt::Display for HyperError {
     }
 }
 
+impl IncomingBody for Incoming {}
+
 /// The service to which hyper passes requests.
 impl hyper::service::Service<http::Request<Incoming>> for Requests {
     type Response = http::Response<ResponseBody>;
@@ -98,7 +101,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Requests {
         let (head, body) = request.into_parts();
         let head = RequestHead::from_parts(head);
         let version = head.version();
-        let exchange = self.begin(head, |requests, head, ends| requests.begin(head, body, ends));
+        let exchange = self.begin(head, body);
         HyperExchange { exchange, version, connection }
     }
 }

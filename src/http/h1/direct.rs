@@ -26,6 +26,7 @@ use crate::base::date;
 use crate::http::body::{Body, BodyError};
 use crate::http::response::Response;
 use crate::http::service::{Answer, Handling};
+use crate::http::upload::Whole;
 use crate::request_head::Method;
 
 /// Bodies up to this length, in bytes, are copied behind their head, so that one `send` takes both.
@@ -110,9 +111,7 @@ impl Direct {
         loop {
             *stage = match stage {
                 Stage::Reading => match ready!(poll_simple(socket, cx))? {
-                    Input::Simple(head, body) => Stage::Handling(
-                        requests.begin(head, |service, head, ends| service.begin_whole(head, body, ends)),
-                    ),
+                    Input::Simple(head, body) => Stage::Handling(requests.begin(head, Whole(body))),
                     Input::ForHyper => return Poll::Ready(Ok(Next::Hyper)),
                     Input::End => Stage::Closing,
                 },

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::state::ConnectionState;
-use crate::http::exchange::{ReplyReceiver, ReplySender, ReplySlot};
+use crate::http::exchange::ReplySlot;
 use crate::http::response::Response;
 use crate::http::service::{Handling, RequestService};
+use crate::http::upload::IncomingBody;
 use crate::http::{forwarded, refusal};
 use crate::request_head::{Method, RequestHead};
 
@@ -35,12 +36,8 @@ impl Requests {
         Requests { service, connection, slot: Cell::new(Some(slot)), handed_over: Cell::new(None) }
     }
 
-    /// Begins to handle a request. `begin` gives it to the service, unless it takes the place of one that was refused.
-    pub(super) fn begin(
-        &self,
-        mut head: RequestHead,
-        begin: impl FnOnce(&RequestService, RequestHead, (ReplySender, ReplyReceiver)) -> Handling,
-    ) -> Exchange {
+    /// Begins to handle a request: the service gets it, unless it takes the place of one that was refused.
+    pub(super) fn begin(&self, mut head: RequestHead, body: impl IncomingBody) -> Exchange {
         let method = head.method();
         let refused = self.connection.called();
         let RequestService { context, peer, encrypted, .. } = &self.service;
@@ -58,9 +55,9 @@ impl Requests {
                 self.slot.set(Some(slot));
                 // Most servers have no trusted proxies.
                 if context.trusted_proxies.is_empty() {
-                    begin(&self.service, head, ends)
+                    self.service.begin(head, body, ends)
                 } else {
-                    begin(&RequestService { peer: client, https, ..self.service.clone() }, head, ends)
+                    RequestService { peer: client, https, ..self.service.clone() }.begin(head, body, ends)
                 }
             }
         };

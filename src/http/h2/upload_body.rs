@@ -15,6 +15,7 @@ use crate::http::exchange::RequestConnection;
 use crate::http::head::ResponseHead;
 use crate::http::headers::{has_token, single_text};
 use crate::http::response_headers::ResponseHeaders;
+use crate::http::upload::IncomingBody;
 use crate::net::h2_received::Receiving;
 use crate::request_head::RequestHead;
 
@@ -92,6 +93,8 @@ impl Upload {
         }
     }
 }
+
+impl IncomingBody for UploadBody {}
 
 impl Body for UploadBody {
     type Data = Bytes;
