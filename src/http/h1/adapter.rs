@@ -118,10 +118,8 @@ impl Future for HyperExchange {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        match ready!(this.exchange.handling.poll_answer(cx)) {
-            Answer::Response(mut response) => {
-                // The client must not send another request on a connection that will be closed.
-                response.head.close |= !this.connection.context().base.lifecycle.serving();
+        match ready!(this.exchange.poll_answer(&this.connection.context().base, cx)) {
+            Answer::Response(response) => {
                 let in_progress = this.connection.answered(response.head.status, response.is_streaming());
                 Poll::Ready(Ok(framed(response, this.exchange.method, this.version, in_progress)))
             }

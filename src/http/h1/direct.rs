@@ -115,10 +115,8 @@ impl Direct {
                     Input::ForHyper => return Poll::Ready(Ok(Next::Hyper)),
                     Input::End => Stage::Closing,
                 },
-                Stage::Handling(exchange) => match exchange.handling.poll_answer(cx) {
-                    Poll::Ready(Answer::Response(mut response)) => {
-                        // The client must not send another request on a connection that will be closed.
-                        response.head.close |= !base.lifecycle.serving();
+                Stage::Handling(exchange) => match exchange.poll_answer(base, cx) {
+                    Poll::Ready(Answer::Response(response)) => {
                         if is_simple(&response) {
                             let head = exchange.method == Method::Head;
                             write_response(socket, connection, response, head, cx)?

@@ -2,13 +2,15 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
 
 use http::StatusCode;
 
 use super::state::ConnectionState;
+use crate::base;
 use crate::http::exchange::ReplySlot;
 use crate::http::response::Response;
-use crate::http::service::{Handling, RequestService};
+use crate::http::service::{Answer, Handling, RequestService};
 use crate::http::upload::IncomingBody;
 use crate::http::{forwarded, refusal};
 use crate::request_head::{Method, RequestHead};
@@ -27,6 +29,19 @@ pub(super) struct Requests {
 pub(super) struct Exchange {
     pub(super) method: Method,
     pub(super) handling: Handling,
+}
+
+impl Exchange {
+    /// The answer, once there is one: see [`Handling::poll_answer`].
+    #[inline(always)]
+    pub(super) fn poll_answer(&mut self, base: &base::Context, cx: &mut TaskContext<'_>) -> Poll<Answer> {
+        let mut answer = self.handling.poll_answer(cx);
+        if let Poll::Ready(Answer::Response(response)) = &mut answer {
+            // The client must not send another request on a connection that will be closed.
+            response.head.close |= !base.lifecycle.serving();
+        }
+        answer
+    }
 }
 
 impl Requests {
