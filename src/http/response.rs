@@ -108,7 +108,8 @@ impl Response {
         visible(self.head.headers.get("content-length")?)?.parse().ok()
     }
 
-    /// Sets a complete body. The server counts its length, and ignores the app's Content-Length.
+    /// Sets a complete body. The server counts its length, and ignores the app's Content-Length. HTTP/1 does not copy the
+    /// pieces, so they should be long.
     pub fn with_chunks(mut self, chunks: VecDeque<Bytes>) -> Self {
         if self.has_length() {
             self.head.headers.remove("content-length");

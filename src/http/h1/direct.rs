@@ -201,14 +201,10 @@ fn write_response(
                 in_progress.took(bytes.len() as u64, true, None);
                 if bytes.len() <= COPIED { output.extend_from_slice(&bytes) } else { pieces.push_back(bytes) }
             }
+            // Short pieces were joined before: see [`Response::with_chunks`].
             Body::Chunks(chunks) => {
-                let length: usize = chunks.iter().map(Bytes::len).sum();
-                in_progress.took(length as u64, true, None);
-                if length <= COPIED {
-                    chunks.iter().for_each(|chunk| output.extend_from_slice(chunk));
-                } else {
-                    pieces = chunks;
-                }
+                in_progress.took(chunks.iter().map(|chunk| chunk.len() as u64).sum(), true, None);
+                pieces = chunks;
             }
             mut file => {
                 // What was read of it ahead goes out with the head. An error comes again when the rest is read.

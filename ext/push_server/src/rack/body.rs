@@ -25,7 +25,8 @@ pub fn part_of_body(ruby: &Ruby, value: Value) -> Result<Bytes, Error> {
     Ok(Bytes::copy_from_slice(unsafe { string.as_slice() }))
 }
 
-/// Bodies of several parts are joined up to this length. The core copies such a body behind its head anyway.
+/// Bodies of several parts are joined up to this length. The core copies a body of one piece behind its head anyway, if it is
+/// not longer than this.
 const JOINED: usize = 16 * 1024;
 
 /// How a body is sent.
