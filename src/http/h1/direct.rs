@@ -17,7 +17,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
-use super::head_writer::{Asked, Framing, Written, write_response_head};
+use super::head_writer::{simple_length, write_simple_head};
 use super::reading::Input;
 use super::requests::{Exchange, Requests};
 use super::socket::ScannedSocket;
@@ -116,15 +116,13 @@ impl Direct {
                     Input::End => Stage::Closing,
                 },
                 Stage::Handling(exchange) => match exchange.poll_answer(base, cx) {
-                    Poll::Ready(Answer::Response(response)) => {
-                        if is_simple(&response) {
-                            let head = exchange.method == Method::Head;
-                            write_response(socket, connection, response, head, cx)?
-                        } else {
+                    Poll::Ready(Answer::Response(response)) => match simple_length(&response) {
+                        Some(length) => write_response(socket, connection, response, length, exchange.method, cx)?,
+                        None => {
                             exchange.handling = Handling::answered(response);
                             return Poll::Ready(Ok(hand_over(requests, stage)));
                         }
-                    }
+                    },
                     Poll::Ready(Answer::Takeover(takeover)) => {
                         connection.take_over(takeover);
                         Stage::Reading
@@ -165,11 +163,6 @@ fn poll_simple(socket: &mut ScannedSocket, cx: &mut TaskContext<'_>) -> Poll<io:
     input
 }
 
-/// Whether the length of a response is known, and the response does not change the connection.
-fn is_simple(response: &Response) -> bool {
-    response.body.length().is_some() && !response.head.close && !response.head.headers.contains("connection")
-}
-
 /// Gives the request that is being handled to hyper, which writes its response.
 fn hand_over(requests: &Requests, stage: &mut Stage) -> Next {
     if let Stage::Handling(exchange) = std::mem::replace(stage, Stage::Reading) {
@@ -179,31 +172,30 @@ fn hand_over(requests: &Requests, stage: &mut Stage) -> Next {
     Next::Hyper
 }
 
-/// Begins to write a response. Nearly always the socket takes all of it.
+/// Begins to write a simple response with a body of this length. Nearly always the socket takes all of it.
 fn write_response(
     socket: &mut ScannedSocket,
     connection: &Arc<ConnectionState>,
     response: Response,
-    head: bool,
+    length: u64,
+    method: Method,
     cx: &mut TaskContext<'_>,
 ) -> Result<Stage, DirectError> {
-    let asked = Asked { head, http_10: false, keep_alive: true };
     with_output(|output| {
         let mut in_progress = connection.answered(response.head.status, false);
         let date = date::at(connection.context().base.timers.stamp());
-        // An error is impossible: only a body of unknown length can have a Content-Length that is not a number.
-        let written = write_response_head(output, &response, asked, &date);
-        let sends_body = matches!(written, Ok(Written { framing: Framing::Length(1..), .. }));
+        write_simple_head(output, &response, length, method, &date);
+        let sends_body = length > 0 && response.sends_body(method);
         let (mut pieces, mut body) = (VecDeque::new(), Body::Empty);
         match response.body {
             _ if !sends_body => in_progress.took(0, true, None),
             Body::Whole(bytes) => {
-                in_progress.took(bytes.len() as u64, true, None);
+                in_progress.took(length, true, None);
                 if bytes.len() <= COPIED { output.extend_from_slice(&bytes) } else { pieces.push_back(bytes) }
             }
             // Short pieces were joined before: see [`Response::with_chunks`].
             Body::Chunks(chunks) => {
-                in_progress.took(chunks.iter().map(|chunk| chunk.len() as u64).sum(), true, None);
+                in_progress.took(length, true, None);
                 pieces = chunks;
             }
             mut file => {

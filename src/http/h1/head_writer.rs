@@ -7,123 +7,54 @@ use crate::base::date::HttpDate;
 use crate::http::head::ResponseHead;
 use crate::http::response::Response;
 use crate::http::response_headers::ResponseHeaders;
+use crate::request_head::Method;
 
 /// Enough bytes for most heads.
 const USUAL_LENGTH: usize = 512;
 
-/// Enough bytes for a head without its headers: the status line, Content-Length, Connection, Date, and the empty line.
-const OWN_LENGTH: usize = 192;
+/// Enough bytes for a head without its headers: the status line, Content-Length, Date, and the empty line.
+const OWN_LENGTH: usize = 128;
 
-/// What the head of a response needs to know of its request and its connection.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::http) struct Asked {
-    /// The method is HEAD.
-    pub(in crate::http) head: bool,
-    /// The client speaks HTTP/1.0.
-    pub(in crate::http) http_10: bool,
-    /// The client and the connection allow another request after this one (RFC 9112 section 9.3).
-    pub(in crate::http) keep_alive: bool,
-}
-
-/// What the head that was written promises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::http) struct Written {
-    /// What follows the head.
-    pub(in crate::http) framing: Framing,
-    /// The connection ends after this response.
-    pub(in crate::http) closes: bool,
-}
-
-/// How the body's end is found (RFC 9112 section 6.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::http) enum Framing {
-    /// After so many bytes. 0 also if there can be no body.
-    Length(u64),
-    /// The body is sent in chunks.
-    Chunked,
-    /// With the end of the connection.
-    UntilClose,
-}
-
-/// The app has said how long its streamed body is, in a form that cannot be understood. Nothing was written.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::http) struct BadLength;
-
-/// Appends the head of `response`, in the same way as hyper.
-///
-/// The server frames the body: the app's Transfer-Encoding is dropped, and so is its Content-Length if the length is known.
-/// The app's Connection stays, unless the server closes the connection.
-pub(in crate::http) fn write_response_head(
-    out: &mut Vec<u8>,
-    response: &Response,
-    asked: Asked,
-    date: &HttpDate,
-) -> Result<Written, BadLength> {
+/// The length of the body of a simple response: one that is complete or a file, and says nothing of the connection. `None`: it is
+/// not simple, so hyper writes it.
+pub(super) fn simple_length(response: &Response) -> Option<u64> {
     let Response { head, body } = response;
-    let headers = &head.headers;
-    let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let length = if bodiless && !asked.head { Some(0) } else { body.length() };
-    let said = if length.is_none() { said_length(headers)? } else { None };
-    let closing = head.close || response.closes_for(asked.http_10);
+    body.length().filter(|_| !head.close && !head.headers.contains("connection"))
+}
 
+/// Appends the head of a simple response to a request of HTTP/1.1, in the same way as hyper. `length` is [`simple_length`]. The
+/// connection stays open after the response.
+///
+/// The server frames the body, so the app's Transfer-Encoding and Content-Length are dropped.
+pub(super) fn write_simple_head(out: &mut Vec<u8>, response: &Response, length: u64, method: Method, date: &HttpDate) {
+    let ResponseHead { status, headers, .. } = &response.head;
     out.reserve(headers.lines().len() + OWN_LENGTH);
-    put_status_line(out, head.status, asked.http_10);
-    let mut closes = closing || !asked.keep_alive;
+    put_status_line(out, *status);
     if headers.has_any_of_the_message() {
         put_ordinary_lines(out, headers);
-        if !(bodiless || asked.head || asked.http_10) {
+        if response.sends_body(method) {
             put_list(out, "trailer", headers.get_all("trailer"));
         }
-        if !closing {
-            let added = added_option(headers, asked);
-            put_list(out, "connection", headers.get_all("connection").chain(added.map(str::as_bytes)));
-        }
-        closes |= headers.has_token("connection", "close");
     } else {
         // Most responses come here.
         out.extend_from_slice(headers.lines());
-        if !closing && let Some(option) = option(asked) {
-            put_line(out, "connection", option.as_bytes());
-        }
     }
-    if closing {
-        out.extend_from_slice(b"connection: close\r\n");
-    }
-    let framing = match (length, said) {
+    if method == Method::Head && length == 0 {
         // What a GET would get is not known, unless the app says it.
-        (Some(0), _) if asked.head => {
-            headers.get_all("content-length").for_each(|said| put_line(out, "content-length", said));
-            Framing::Length(0)
-        }
-        (Some(length), _) => {
-            if !bodiless {
-                put_length(out, length);
-            }
-            Framing::Length(length)
-        }
-        (None, Some((text, length))) => {
-            put_line(out, "content-length", text);
-            Framing::Length(length)
-        }
-        (None, None) if asked.head => Framing::Length(0),
-        (None, None) if asked.http_10 => Framing::UntilClose,
-        (None, None) => {
-            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
-            Framing::Chunked
-        }
-    };
+        headers.get_all("content-length").for_each(|said| put_line(out, "content-length", said));
+    } else if !matches!(*status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        put_length(out, length);
+    }
     if !headers.has_date() {
         out.extend_from_slice(b"date: ");
         out.extend_from_slice(date);
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"\r\n");
-    Ok(Written { framing: if asked.head { Framing::Length(0) } else { framing }, closes })
 }
 
 /// The status line. A reason that is not known is `<none>`, as some clients do not take an empty one.
-fn put_status_line(out: &mut Vec<u8>, status: StatusCode, http_10: bool) {
-    let start = out.len();
+fn put_status_line(out: &mut Vec<u8>, status: StatusCode) {
     match ready_status_line(status) {
         Some(line) => out.extend_from_slice(line),
         None => {
@@ -133,9 +64,6 @@ fn put_status_line(out: &mut Vec<u8>, status: StatusCode, http_10: bool) {
             out.extend_from_slice(status.canonical_reason().unwrap_or("<none>").as_bytes());
             out.extend_from_slice(b"\r\n");
         }
-    }
-    if http_10 {
-        out[start + "HTTP/1.".len()] = b'0';
     }
 }
 
@@ -163,45 +91,14 @@ fn ready_status_line(status: StatusCode) -> Option<&'static [u8]> {
     })
 }
 
-/// The app's Content-Length: its text, and the number. It may be there twice, if both say the same.
-fn said_length(headers: &ResponseHeaders) -> Result<Option<(&[u8], u64)>, BadLength> {
-    let mut said = None;
-    for text in headers.get_all("content-length") {
-        let digits = Some(text).filter(|text| text.iter().all(u8::is_ascii_digit));
-        let digits = digits.and_then(|text| std::str::from_utf8(text).ok());
-        let length = digits.and_then(|text| text.parse().ok()).ok_or(BadLength)?;
-        match said {
-            Some((_, first)) if first != length => return Err(BadLength),
-            Some(_) => {}
-            None => said = Some((text, length)),
-        }
-    }
-    Ok(said)
-}
-
-/// All headers but those that belong to one message or one connection.
+/// All headers but those that belong to one message.
 #[cold]
 fn put_ordinary_lines(out: &mut Vec<u8>, headers: &ResponseHeaders) {
     for (name, value) in headers.iter() {
-        if !matches!(name, "content-length" | "transfer-encoding" | "connection" | "trailer") {
+        if !matches!(name, "content-length" | "transfer-encoding" | "trailer") {
             put_line(out, name, value);
         }
     }
-}
-
-/// What Connection must say, so that the client knows whether the connection stays open (RFC 9112 section 9.3). `None` if that
-/// is what the client expects.
-fn option(asked: Asked) -> Option<&'static str> {
-    match (asked.http_10, asked.keep_alive) {
-        (true, true) => Some("keep-alive"),
-        (false, false) => Some("close"),
-        (true, false) | (false, true) => None,
-    }
-}
-
-/// The same, unless the app's Connection says it.
-fn added_option(headers: &ResponseHeaders, asked: Asked) -> Option<&'static str> {
-    option(asked).filter(|option| !headers.has_token("connection", option))
 }
 
 /// A list in one line, if it has items.
@@ -295,7 +192,7 @@ mod tests {
         for status in (100..1000).map(|status| StatusCode::from_u16(status).unwrap()) {
             let reason = status.canonical_reason().unwrap_or("<none>");
             let mut out = Vec::new();
-            put_status_line(&mut out, status, false);
+            put_status_line(&mut out, status);
             assert_eq!(out, format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes());
         }
     }
