@@ -9,6 +9,7 @@
 //! | [`in_flight`] | what a drain waits for |
 //! | [`ticket_keys`] | the keys of TLS session tickets, which processes share |
 //! | [`timers`] | the queue of deadlines |
+//! | `timerfd` | a timer of the system |
 //! | [`date`] | the Date of responses |
 //! | [`wakeups`] | waking tasks of the reactor from other threads |
 //! | [`fork`] | whether this process is a forked child of the one that an object belongs to |
@@ -47,6 +48,7 @@ pub mod process;
 pub mod shared_memory;
 pub mod stats;
 pub mod ticket_keys;
+pub(crate) mod timerfd;
 pub mod timers;
 pub mod wakeups;
 

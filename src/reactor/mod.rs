@@ -21,7 +21,6 @@ mod queue;
 pub mod scheduler;
 mod standby;
 mod state;
-mod timer;
 mod watchdog;
 
 use std::io;

@@ -19,10 +19,10 @@ use super::app_thread::AppThread;
 use super::job::{Job, Next};
 use super::queue::QueuedJob;
 use super::state::{Driver, LocalRuntime, Notify, SchedulerState, StopPhase};
-use super::timer::Timer;
 use super::watchdog::TimerChange;
 use crate::base;
 use crate::base::lock::{Condition, Lock};
+use crate::base::timerfd::Timerfd;
 use crate::http::{Dispatch, Request};
 use crate::push::{Callbacks, Client};
 
@@ -31,7 +31,7 @@ use crate::push::{Callbacks, Client};
 pub struct Scheduler {
     state: Lock<SchedulerState>,
     /// The standby thread waits for this, if the system has it. Set under the lock.
-    pub(super) timer: OnceLock<Timer>,
+    pub(super) timer: OnceLock<Timerfd>,
     /// Without a timer, the standby thread waits for this: an app thread has parked the runtime, or the reactor stops.
     pub(super) parked: Condition,
     /// The thread that stops the reactor waits for this: no thread drives any more.
@@ -67,7 +67,7 @@ impl Scheduler {
     /// Makes the timer of the standby thread, before that thread starts. In each process: a timer that was made before a
     /// fork belongs to the parent, too.
     pub(super) fn make_timer(&self) {
-        match Timer::new() {
+        match Timerfd::blocking() {
             Ok(timer) => drop(self.timer.set(timer)),
             Err(error) => log::debug!("there is no timer, so the standby thread looks again and again: {error}"),
         }

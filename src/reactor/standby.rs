@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use super::scheduler::Scheduler;
 use super::state::{Driver, LocalRuntime, SchedulerState, StopPhase};
-use super::timer::Timer;
 use super::watchdog::TICK;
+use crate::base::timerfd::Timerfd;
 use crate::base::timers::{Sleep, Timers};
 
 /// Ticks during which the same app thread drives, until the standby thread sleeps.
@@ -33,7 +33,7 @@ impl Scheduler {
         self.run_by_ticks();
     }
 
-    fn run_by_timer(&self, timer: &Timer) -> io::Result<()> {
+    fn run_by_timer(&self, timer: &Timerfd) -> io::Result<()> {
         let mut state = self.lock();
         while state.stop == StopPhase::Running {
             match state.look(Instant::now()) {

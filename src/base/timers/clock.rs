@@ -30,41 +30,32 @@ pub fn enable(runtime: &mut tokio::runtime::Builder) -> &mut tokio::runtime::Bui
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
     use std::io;
-    use std::os::fd::OwnedFd;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
-    use rustix::io::read;
-    use rustix::time::{
-        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
-    };
     use tokio::io::Interest;
     use tokio::io::unix::AsyncFd;
     use tokio::runtime::Builder;
+
+    use crate::base::timerfd::Timerfd;
 
     pub(super) fn enable(runtime: &mut Builder) -> &mut Builder {
         runtime
     }
 
-    pub(super) struct Clock(AsyncFd<OwnedFd>);
+    pub(super) struct Clock(AsyncFd<Timerfd>);
 
     impl Clock {
         pub(super) fn new() -> io::Result<Self> {
-            let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+            let timer = Timerfd::nonblocking()?;
             // SAFETY: a timer has the same descriptor as long as it lives.
             Ok(Clock(unsafe { AsyncFd::register_with_interest(timer, Interest::READABLE) }?))
         }
 
         pub(super) async fn reach(&self, moment: Instant) {
-            // 0 would stop the timer.
-            let time = moment.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
-            let never = Timespec { tv_sec: 0, tv_nsec: 0 };
-            let once = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
-            let setting = Itimerspec { it_interval: never, it_value: once };
-            // It cannot fail with such a time. This also forgets that an earlier moment has passed.
-            let _ = timerfd_settime(self.0.get_ref(), TimerfdTimerFlags::empty(), &setting);
+            // This also forgets that an earlier moment has passed.
+            self.0.get_ref().arm(moment.saturating_duration_since(Instant::now()));
             while let Ok(mut ready) = self.0.readable().await {
-                let mut count = [0; 8];
-                if ready.try_io(|timer| Ok(read(timer.get_ref(), &mut count)?)).is_ok() {
+                if ready.try_io(|timer| timer.get_ref().wait()).is_ok() {
                     return;
                 }
             }
